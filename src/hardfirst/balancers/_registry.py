@@ -1,0 +1,156 @@
+"""Balancers by name, and the one-line text that makes one: `dtp:gamma=2,alpha=0.05`."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hardfirst.balancers._base import Balancer
+from hardfirst.balancers.dtp import DTP
+from hardfirst.balancers.equal import Equal
+from hardfirst.balancers.fixed import Fixed
+from hardfirst.balancers.uncertainty import Uncertainty
+from hardfirst.errors import InputError, unknown
+
+BALANCERS: dict[str, Callable[..., Balancer]] = {
+    "dtp": DTP,
+    "dtp_paper": DTP.paper,
+    "equal": Equal,
+    "fixed": Fixed,
+    "uncertainty": Uncertainty,
+}
+
+Value = bool | int | float | str | None | tuple["Value", ...]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A balancer as a line of text: a name, and options sorted by their keys.
+
+    `name:key=value,key=value`. A value is a number, true, false, none, a word, or a list joined by "+". An option that takes
+    one value per task is written `gamma.depth=2` (the task is all that follows the first dot); a method whose first
+    option is such a mapping takes the tasks directly: `fixed:depth=1,segment=2`.
+
+    Example:
+        >>> spec = Spec.parse("dtp:gamma=2.0,alpha=0.05")
+        >>> str(spec)
+        'dtp:alpha=0.05,gamma=2'
+        >>> spec.build(["depth", "segment"])
+        DTP(
+          depth, segment
+          (kpi): MovingKPI(depth, segment)
+        )
+    """
+
+    name: str
+    options: tuple[tuple[str, Value], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Spec":
+        """Read one spec.
+
+        Raises:
+            InputError: the name or an option is unknown, or a piece is not `key=value`.
+        """
+        name, _, rest = text.strip().partition(":")
+        if name not in BALANCERS:
+            raise unknown("balancer", name, BALANCERS)
+        options: dict[str, Value] = {}
+        for piece in filter(None, (piece.strip() for piece in rest.split(","))):
+            key, equals, value = piece.partition("=")
+            if not equals or not key or not value:
+                raise InputError(f"Expected options of {name!r} as key=value; got {piece!r}.")
+            if key in options:
+                raise InputError(f"Option {key!r} of {name!r} is given twice.")
+            options[key] = _value(value)
+        spec = cls(name, tuple(sorted(options.items())))
+        spec._arguments()
+        return spec
+
+    @classmethod
+    def parse_list(cls, text: str) -> list["Spec"]:
+        """Read specs joined by commas; a piece with "=" but no name goes on with the spec before it.
+
+        >>> [str(spec) for spec in Spec.parse_list("equal,dtp:gamma=2,alpha=0.05,uncertainty")]
+        ['equal', 'dtp:alpha=0.05,gamma=2', 'uncertainty']
+        """
+        texts: list[str] = []
+        for piece in filter(None, (piece.strip() for piece in text.split(","))):
+            if texts and "=" in piece and ":" not in piece.partition("=")[0]:
+                texts[-1] += ("," if ":" in texts[-1] else ":") + piece
+            else:
+                texts.append(piece)
+        if not texts:
+            raise InputError("Expected at least one balancer; got none.")
+        specs = [cls.parse(text) for text in texts]
+        for position, spec in enumerate(specs):
+            if spec in specs[:position]:
+                raise InputError(f"Balancer {str(spec)!r} is given twice.")
+        return specs
+
+    def build(self, tasks: Sequence[str]) -> Balancer:
+        """Make the balancer for these tasks.
+
+        Raises:
+            InputError: the method refuses an option.
+        """
+        return BALANCERS[self.name](tasks, **self._arguments())
+
+    def __str__(self) -> str:
+        text = ",".join(f"{key}={_text(value)}" for key, value in self.options)
+        return f"{self.name}:{text}" if text else self.name
+
+    def _arguments(self) -> dict[str, Any]:
+        """The options as keyword arguments, `a.b=c` gathered to `a={b: c}`."""
+        known, direct = _options(self.name)
+        arguments: dict[str, Any] = {direct: {}} if direct else {}
+        for key, value in self.options:
+            option, _, task = key.partition(".")
+            if direct and option not in known:
+                option, task = direct, key  # fixed:a=1 for fixed:weights.a=1
+            if option not in known:
+                raise unknown(f"option of balancer {self.name!r}:", option, known)
+            if not task:
+                arguments[option] = value
+            elif isinstance(nested := arguments.setdefault(option, {}), dict):
+                nested[task] = value
+            else:
+                raise InputError(f"Option {option!r} of {self.name!r} is given both for all tasks and by task.")
+        return arguments
+
+
+def _options(name: str) -> tuple[list[str], str | None]:
+    """The method's options, and the one, if any, that is a mapping and need not be named."""
+    parameters = [
+        parameter
+        for parameter in inspect.signature(BALANCERS[name]).parameters.values()
+        if parameter.name not in ("tasks", "process_group")
+    ]
+    direct = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and "Mapping" in str(p.annotation)]
+    return [parameter.name for parameter in parameters], direct[0] if direct else None
+
+
+def _value(text: str) -> Value:
+    if "+" in text.strip("+") and not _is_number(text):
+        return tuple(_value(item) for item in text.split("+"))
+    words: dict[str, Value] = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    if not _is_number(text):
+        return text
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, tuple):
+        return "+".join(_text(item) for item in value)
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

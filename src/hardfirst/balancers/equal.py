@@ -1,0 +1,33 @@
+from torch import Tensor
+
+from hardfirst.balancers._base import KPIs, LossBalancer
+
+
+class Equal(LossBalancer):
+    r"""Equal weights: the plain sum :math:`\sum_t L_t`.
+
+    When to use: first; under equal tuning it is often not beaten.
+
+    Cost: one backward per step; no state.
+
+    Args:
+        tasks: distinct non-empty strings.
+
+    Example:
+        >>> import torch
+        >>> Equal(["a", "b"])({"a": torch.tensor(1.0), "b": torch.tensor(2.0)})
+        tensor(3.)
+
+    References:
+        Kurin et al., In Defense of the Unitary Scalarization for Deep Multi-Task Learning, NeurIPS 2022.
+    """
+
+    def __init__(self, tasks: list[str] | tuple[str, ...]) -> None:
+        super().__init__(tasks, process_group=False)
+        self._hold("ones", 1.0, persistent=False)
+
+    def _weights(self) -> Tensor:
+        return self.get_buffer("ones").clone()
+
+    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return losses.sum()

@@ -1,0 +1,59 @@
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hardfirst import functional
+from hardfirst._state import Group
+from hardfirst.balancers._adam import Adam
+from hardfirst.balancers._base import KPIs, LossBalancer
+
+
+class Uncertainty(LossBalancer):
+    r"""Uncertainty weighting: :math:`\sum_t \tfrac12 e^{-s_t} L_t + \tfrac12 s_t` with a learned log-variance :math:`s_t`.
+
+    The total may become negative, which is right: :math:`s_t` falls below 0 when a task's loss falls below 1.
+
+    When to use: losses of different units and sizes, all likelihoods or close to one. It weighs noisy tasks less, whether
+    or not they are the ones that matter.
+
+    Cost: one backward per step; 4·T numbers of state.
+
+    Args:
+        tasks: distinct non-empty strings.
+        lr: the learning rate of s, above 0.
+        process_group: see `Balancer`.
+
+    Example:
+        >>> import torch
+        >>> balancer = Uncertainty(["a", "b"])
+        >>> balancer({"a": torch.tensor(1.0), "b": torch.tensor(4.0)})
+        tensor(2.5000)
+        >>> balancer.weights
+        {'a': tensor(0.5000), 'b': tensor(0.4877)}
+
+    Note:
+        s is a buffer with an Adam of its own, one step from each batch's losses by the closed-form gradient
+        :math:`\tfrac12 - \tfrac12 e^{-s_t} L_t`; in the paper the model's optimizer learns it.
+        A task that is absent from the batch adds no :math:`\tfrac12 s_t`.
+
+    References:
+        Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018.
+    """
+
+    s: Tensor
+
+    def __init__(self, tasks: Sequence[str], *, lr: float = 0.025, process_group: Group = None) -> None:
+        super().__init__(tasks, process_group=process_group)
+        self._hold("s", 0.0)
+        self.adam = Adam(self.tasks, lr)
+
+    def _weights(self) -> Tensor:
+        return 0.5 * (-self.s).exp()
+
+    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return functional.uncertainty(losses, self.s)
+
+    @torch.no_grad()
+    def _learn(self, losses: Tensor, shared: Iterable[nn.Parameter] | None) -> None:
+        self.adam.step(self.s, 0.5 - self._measured(losses) * self._weights())

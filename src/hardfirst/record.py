@@ -1,0 +1,186 @@
+"""The run record: one JSON object a line, the same for every host, read and written without torch.
+
+The first line says what was run, then comes a line per epoch, one for the test split, and one that says how the run ended:
+
+    {"kind": "trial", "schema": 1, "trial": {...}, "tasks": [...], "made_with": {"command": ..., "versions": {...}}}
+    {"kind": "epoch", "epoch": 1, "seconds": 0.4, "learning_rate": 0.001, "tasks": {"depth": {"loss": 0.7, "kpi": 0.4,
+     "weight": 1.2, "validation_loss": 0.6, "validation_kpi": 0.5, "validation_metrics": {...}}, ...}}
+    {"kind": "test", "epoch": 1, "tasks": {"depth": {"loss": 0.6, "kpi": 0.5, "metrics": {...}}, ...}}
+    {"kind": "end", "outcome": "finished", "reason": null, "seconds": 0.5}
+
+Numbers that are NaN or infinite are written as null and read back as NaN. `weight` is the mean over the epoch's steps of
+∂total/∂loss, whatever the method.
+"""
+
+import json
+import math
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hardfirst.errors import InputError
+
+SCHEMA = 1
+
+
+@dataclass
+class Record:
+    """One run: what it was, what was measured in each epoch, on the test split, and how it ended.
+
+    `epochs` and `test` hold the lines as written (see the module's text); `outcome` is "finished", "diverged" or "failed",
+    None while the run goes on.
+    """
+
+    trial: dict[str, Any]
+    tasks: tuple[str, ...]
+    made_with: dict[str, Any] = field(default_factory=dict)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    test: dict[str, Any] | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    seconds: float = math.nan
+
+    def test_kpi(self, task: str) -> float:
+        """The task's KPI on the test split at the selected epoch; NaN if the run did not get there."""
+        return float(self.test["tasks"][task]["kpi"]) if self.test else math.nan
+
+    def curve(self, task: str, what: str) -> list[float]:
+        """One value per epoch, e.g. `curve("depth", "validation_kpi")`."""
+        return [float(line["tasks"][task].get(what, math.nan)) for line in self.epochs]
+
+
+class Writer:
+    """Appends lines to a record file, each flushed, so that a reader always sees whole epochs.
+
+    Args:
+        path: the file; its folder is made.
+        keep_epochs: when a run is resumed, the number of epoch lines that stand; later lines are dropped.
+            None begins the file anew.
+    """
+
+    def __init__(self, path: Path, *, keep_epochs: int | None = None) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = self._kept(keep_epochs) if keep_epochs is not None and path.exists() else []
+        write_atomically(path, "".join(kept))
+
+    def _kept(self, epochs: int) -> list[str]:
+        lines = [line for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        kinds = [json.loads(line)["kind"] for line in lines]
+        return [
+            line
+            for position, (kind, line) in enumerate(zip(kinds, lines, strict=True))
+            if kind == "trial" or (kind == "epoch" and kinds[:position].count("epoch") < epochs)
+        ]
+
+    @property
+    def empty(self) -> bool:
+        """Whether the first line has still to be written."""
+        return self.path.stat().st_size == 0
+
+    def trial(self, trial: Mapping[str, Any], tasks: Iterable[str], command: str | None = None) -> None:
+        """Write the first line."""
+        made_with = {"command": command, "versions": versions()}
+        self._write({"kind": "trial", "schema": SCHEMA, "trial": trial, "tasks": list(tasks), "made_with": made_with})
+
+    def epoch(self, epoch: int, *, seconds: float, learning_rate: float, tasks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write an epoch's line; epochs count from 1."""
+        self._write({"kind": "epoch", "epoch": epoch, "seconds": seconds, "learning_rate": learning_rate, "tasks": tasks})
+
+    def test(self, epoch: int, tasks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write the test line: `epoch` is the selected one."""
+        self._write({"kind": "test", "epoch": epoch, "tasks": tasks})
+
+    def end(self, outcome: str, *, seconds: float, reason: str | None = None) -> None:
+        """Write the last line."""
+        self._write({"kind": "end", "outcome": outcome, "reason": reason, "seconds": seconds})
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(_without_nan(line), allow_nan=False) + "\n")
+
+
+def read(path: Path) -> Record:
+    """Read one record.
+
+    A last line that was cut short (the run is being written, or its machine died) is left out.
+
+    Raises:
+        InputError: the file is not a record, or is of a newer schema.
+    """
+    lines = []
+    text = path.read_text(errors="replace")
+    for number, line in enumerate(text.splitlines(keepends=True), start=1):
+        if not line.endswith("\n"):
+            break
+        try:
+            lines.append(_with_nan(json.loads(line)))
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path} is not a run record: line {number} is not JSON ({error.msg}).") from None
+    try:
+        return _assemble(lines)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (KeyError, TypeError, AttributeError, IndexError):
+        raise InputError(f"{path} is not a run record: a line lacks what its kind should have.") from None
+
+
+def _assemble(lines: list[dict[str, Any]]) -> Record:
+    if not lines or lines[0]["kind"] != "trial":
+        raise InputError("not a run record: the first line should say which trial it is.")
+    first = lines[0]
+    if first["schema"] > SCHEMA:
+        raise InputError(f"written by a newer hardfirst (schema {first['schema']}, this one reads {SCHEMA}); upgrade.")
+    record = Record(first["trial"], tuple(first["tasks"]), first["made_with"])
+    for line in lines[1:]:
+        if line["kind"] == "epoch":
+            record.epochs.append(line)
+        elif line["kind"] == "test":
+            record.test = line
+        elif line["kind"] == "end":
+            record.outcome, record.reason, record.seconds = line["outcome"], line["reason"], line["seconds"]
+    return record
+
+
+def versions() -> dict[str, str]:
+    """The versions a run's figures depend on."""
+    found = {"python": platform.python_version()}
+    for package in ("hardfirst", "torch", "lightning", "numpy"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text)
+    part.replace(path)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _with_nan(line: Any) -> Any:
+    """Give measured values their NaN back: below "tasks", null is a number that was not to be had."""
+    tasks = line.get("tasks") if isinstance(line, dict) else None
+    if isinstance(tasks, dict):
+        line["tasks"] = {task: _nan_for_null(values) for task, values in tasks.items()}
+    return line
+
+
+def _nan_for_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _nan_for_null(item) for key, item in value.items()}
+    return math.nan if value is None else value

@@ -1,0 +1,33 @@
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.distributed as dist
+
+LIBRARIES = ("PYTEST", "TORCH", "TRITON", "KMP")  # these set variables of their own when they are first used
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks() -> Iterator[None]:
+    """A test gets a fresh random state, and fails if it leaves process-wide settings changed."""
+    before = _settings()
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    yield
+    torch.set_rng_state(state)
+    after = _settings()
+    changed = [name for name in before if before[name] != after[name]]
+    assert not changed, f"the test left these changed: {', '.join(changed)}"
+
+
+def _settings() -> dict[str, object]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(LIBRARIES)}
+    return {
+        "environment": environment,
+        "default dtype": torch.get_default_dtype(),
+        "threads": torch.get_num_threads(),
+        "process group": dist.is_initialized(),
+        "grad mode": torch.is_grad_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }

@@ -1,0 +1,296 @@
+"""What every balancer promises, for every name in the registry: a new method is tested without asking for it."""
+
+import copy
+import io
+import math
+import pickle
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from torch._dynamo.testing import CompileCounter
+from torch._subclasses import FakeTensorMode
+
+from hardfirst.balancers import BALANCERS, Balancer, LossBalancer, Spec, task_weights
+from hardfirst.errors import InputError
+from table import LINEAR, SPECS, TASKS, make
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*weights_only:FutureWarning")
+
+
+@pytest.fixture(params=SPECS, ids=str)
+def spec(request: pytest.FixtureRequest) -> Spec:
+    return request.param
+
+
+@pytest.fixture
+def balancer(spec: Spec) -> LossBalancer:
+    return make(spec)
+
+
+def steps(count: int, seed: int = 1) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """Losses (leaves with a gradient) and KPIs of some steps, different in size from task to task."""
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(count):
+        losses = torch.rand(3, generator=generator) * torch.tensor([0.1, 2.0, 30.0]) + 0.01
+        kpis = torch.rand(3, generator=generator)
+        yield (
+            {task: loss.clone().requires_grad_() for task, loss in zip(TASKS, losses, strict=True)},
+            dict(zip(TASKS, kpis, strict=True)),
+        )
+
+
+def train(balancer: LossBalancer, count: int = 5, seed: int = 1) -> list[Tensor]:
+    totals = []
+    for number, (losses, kpis) in enumerate(steps(count, seed)):
+        totals.append(balancer(losses, kpis).detach())
+        if number % 2:
+            balancer.end_epoch()
+    return totals
+
+
+def state(balancer: Balancer) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in balancer.state_dict().items()}
+
+
+def assert_same_state(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor.nan_to_num(-7.0), other[name].nan_to_num(-7.0)), name
+
+
+def test_state_is_buffers_of_fixed_shape_and_dtype(spec: Spec) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        balancer = make(spec)
+        before = {name: (b.shape, b.dtype) for name, b in balancer.named_buffers()}
+        train(balancer)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {name: (b.shape, b.dtype) for name, b in balancer.named_buffers()} == before
+    assert {dtype for _, dtype in before.values()} <= {torch.float32, torch.int64}
+    assert list(balancer.parameters()) == []
+
+
+def test_resume_is_bit_equal(spec: Spec) -> None:
+    whole = make(spec)
+    train(whole)
+    file = io.BytesIO()
+    torch.save(whole.state_dict(), file)
+    file.seek(0)
+    resumed = make(spec)
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    for one, other in zip(train(whole, 6, seed=2), train(resumed, 6, seed=2), strict=True):
+        assert torch.equal(one, other)
+    assert_same_state(state(whole), state(resumed))
+
+
+def test_eval_changes_nothing(balancer: LossBalancer) -> None:
+    train(balancer)
+    before = state(balancer)
+    balancer.eval()
+    for losses, kpis in steps(3, seed=3):
+        balancer(losses, kpis)
+        balancer.backward(losses, kpis)
+    assert_same_state(state(balancer), before)
+
+
+@pytest.mark.parametrize("trained", [0, 5])
+def test_a_task_left_out_a_zero_loss_and_others_weights(spec: Spec, trained: int) -> None:
+    left_out, zero, whole = make(spec), make(spec), make(spec)
+    for balancer in (left_out, zero, whole):
+        train(balancer, trained)
+    absent = TASKS[1]
+    losses, kpis = next(steps(1, seed=4))
+    fewer = {task: loss for task, loss in losses.items() if task != absent}
+    fewer_kpis = {task: kpi for task, kpi in kpis.items() if task != absent}
+    zeroed = {**losses, absent: losses[absent] * 0}
+    before = state(left_out)
+    one = left_out(fewer, fewer_kpis)
+    other = zero(zeroed, {**kpis, absent: torch.tensor(math.nan)})
+    assert torch.equal(one, other)
+    assert_same_state(state(left_out), state(zero))
+    assert task_weights(other, zeroed)[absent].isfinite()
+    position = TASKS.index(absent)
+    for name, buffer in state(left_out).items():
+        if buffer.shape == (3,):
+            assert torch.equal(buffer[position].nan_to_num(-7), before[name][position].nan_to_num(-7)), name
+
+
+@pytest.mark.parametrize("spec", LINEAR, ids=str)
+def test_absence_changes_no_other_weight(balancer: LossBalancer) -> None:
+    train(balancer)
+    balancer.eval()
+    losses, _ = next(steps(1, seed=5))
+    fewer = {task: losses[task] for task in TASKS[1:]}
+    whole, part = task_weights(balancer(losses), losses), task_weights(balancer(fewer), fewer)
+    for task in fewer:
+        torch.testing.assert_close(part[task], whole[task])
+
+
+def test_nothing_labelled_gives_a_zero_with_a_graph(balancer: LossBalancer) -> None:
+    train(balancer)
+    before = state(balancer)
+    total = balancer({})
+    assert total == 0
+    total.backward()
+    assert_same_state(state(balancer), before)
+
+
+def test_a_nan_kpi_is_no_kpi(spec: Spec) -> None:
+    nan, none = make(spec), make(spec)
+    for balancer in (nan, none):
+        train(balancer)
+    kpis = {"easy": 0.3, "c.d": torch.tensor(0.9)}
+    nan.update({**kpis, "hard one": math.nan})
+    none.update(kpis)
+    assert_same_state(state(nan), state(none))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_broken_loss_reaches_the_total_and_never_the_state(spec: Spec, value: float) -> None:
+    broken, without = make(spec), make(spec)
+    for balancer in (broken, without):
+        train(balancer)
+    losses, kpis = next(steps(1, seed=6))
+    total = broken({**losses, "easy": losses["easy"] * value}, kpis)
+    without({task: loss for task, loss in losses.items() if task != "easy"}, kpis)
+    assert not total.isfinite()
+    assert_same_state(state(broken), state(without))
+
+
+def test_the_order_of_the_mapping_does_not_matter(spec: Spec) -> None:
+    one, other = make(spec), make(spec)
+    for losses, kpis in steps(4):
+        backwards = dict(reversed(losses.items())), dict(reversed(kpis.items()))
+        assert torch.equal(one(losses, kpis), other(*backwards))
+
+
+def test_update_then_forward_is_forward_with_kpis(spec: Spec) -> None:
+    one, other = make(spec), make(spec)
+    for losses, kpis in steps(4):
+        other.update(kpis)
+        assert torch.equal(one(losses, kpis), other(losses))
+
+
+def test_copies_and_pickles_go_on_alike(balancer: LossBalancer) -> None:
+    train(balancer)
+    copies = [copy.deepcopy(balancer), pickle.loads(pickle.dumps(balancer))]
+    expected = train(balancer, seed=2)
+    for twin in copies:
+        assert all(torch.equal(a, b) for a, b in zip(train(twin, seed=2), expected, strict=True))
+
+
+def test_reset_makes_it_new(spec: Spec, balancer: LossBalancer) -> None:
+    train(balancer)
+    balancer.reset()
+    assert_same_state(state(balancer), state(make(spec)))
+    assert all(torch.equal(a, b) for a, b in zip(train(balancer), train(make(spec)), strict=True))
+
+
+def test_reset_after_to_empty(spec: Spec) -> None:
+    with torch.device("meta"):
+        balancer = make(spec)
+    balancer.to_empty(device="cpu").reset()
+    assert all(torch.equal(a, b) for a, b in zip(train(balancer), train(make(spec)), strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_cast_leaves_state_in_float32(balancer: LossBalancer, dtype: torch.dtype) -> None:
+    train(balancer)
+    before = state(balancer)
+    network = torch.nn.Sequential(balancer).to(dtype)
+    assert_same_state(state(balancer), before)
+    assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in network.state_dict().values())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_losses_of_any_float_dtype(balancer: LossBalancer, dtype: torch.dtype) -> None:
+    for losses, kpis in steps(3):
+        cast = {task: loss.to(dtype) for task, loss in losses.items()}
+        balancer.backward(cast, {task: kpi.to(dtype) for task, kpi in kpis.items()})
+        assert all(loss.grad is not None and loss.grad.isfinite() for loss in losses.values())
+    assert all(buffer.dtype in (torch.float32, torch.int64) for buffer in balancer.buffers())
+
+
+def test_one_compiled_graph_over_twenty_steps(spec: Spec) -> None:
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    balancer, eager = make(spec), make(spec)
+    compiled = torch.compile(balancer, backend=counter, fullgraph=True)
+    for losses, kpis in steps(20):
+        torch.testing.assert_close(compiled(losses, kpis), eager(losses, kpis))
+        compiled.end_epoch()
+        eager.end_epoch()
+    assert counter.frame_count == 1
+    torch.testing.assert_close(state(balancer), state(eager), equal_nan=True)
+
+
+def test_no_host_sync_and_no_branch_on_values(spec: Spec) -> None:
+    with FakeTensorMode():
+        balancer = make(spec)
+        for number in range(3):
+            losses = {task: torch.rand((), requires_grad=True) for task in TASKS[: 2 + number % 2]}
+            balancer.backward(losses, {task: torch.rand(()) for task in losses})
+            balancer.end_epoch()
+        assert balancer.weights.keys() == set(TASKS)
+
+
+def test_backward_by_the_hosts_own_function(balancer: LossBalancer) -> None:
+    losses, kpis = next(steps(1))
+    given: list[Tensor] = []
+    balancer.backward(losses, kpis, using=given.append)
+    assert len(given) == 1
+    assert given[0].requires_grad
+
+
+@pytest.mark.parametrize("spec", LINEAR, ids=str)
+def test_weights_are_the_autograd_truth(balancer: LossBalancer) -> None:
+    train(balancer)
+    balancer.eval()
+    losses, _ = next(steps(1, seed=7))
+    truth = task_weights(balancer(losses), losses)
+    for task, weight in balancer.weights.items():
+        assert weight.shape == ()
+        assert not weight.requires_grad
+        torch.testing.assert_close(weight, truth[task])
+
+
+@pytest.mark.parametrize("spec", LINEAR, ids=str)
+def test_micro_batches_equal_one_batch(spec: Spec) -> None:
+    whole, parts = make(spec), make(spec)
+    for balancer in (whole, parts):
+        train(balancer)
+    losses, kpis = next(steps(1, seed=8))
+    expected = task_weights(whole(losses, kpis), losses)
+    parts.update(kpis)
+    gathered = dict.fromkeys(TASKS, torch.zeros(()))
+    for last in (False, False, True):
+        parts.train(last)
+        third = {task: loss / 3 for task, loss in losses.items()}
+        found = task_weights(parts(third), losses)
+        gathered = {task: gathered[task] + found[task] for task in TASKS}
+    torch.testing.assert_close(gathered, expected)
+
+
+@pytest.mark.parametrize("given", ["losses", "kpis"])
+def test_an_unknown_name_is_answered_with_the_nearest(balancer: LossBalancer, given: str) -> None:
+    losses, kpis = next(steps(1))
+    wrong = {"losses": losses, "kpis": kpis}
+    wrong[given] = {**wrong[given], "hard on": torch.tensor(0.5)}
+    with pytest.raises(InputError, match=r"Unknown task 'hard on'; did you mean 'hard one'\?"):
+        balancer(**wrong)
+
+
+def test_losses_must_be_scalar_tensors(balancer: LossBalancer) -> None:
+    with pytest.raises(InputError, match=r"loss of task 'easy' to be a 0-d tensor; got shape \[4\]"):
+        balancer({"easy": torch.ones(4)})
+    with pytest.raises(InputError, match=r"loss of task 'easy' to be a tensor; got 1\.0"):
+        balancer({"easy": 1.0})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("tasks", [[], ["a", "a"], ["a", ""], "ab", [1]])
+def test_tasks_are_checked(tasks: object) -> None:
+    with pytest.raises(InputError, match="Expected"):
+        BALANCERS["equal"](tasks)

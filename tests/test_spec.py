@@ -1,0 +1,91 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hardfirst import DTP, Spec
+from hardfirst.balancers import BALANCERS, Fixed
+from hardfirst.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("dtp", "dtp"),
+        (" dtp: gamma=2.0 , alpha=0.05 ", "dtp:alpha=0.05,gamma=2"),
+        ("dtp:normalize=False,gamma=1e-1", "dtp:gamma=0.1,normalize=false"),
+        ("dtp:gamma.depth.x=2,potential.a=.5", "dtp:gamma.depth.x=2,potential.a=0.5"),
+        ("fixed:b=2,a=1", "fixed:a=1,b=2"),
+    ],
+)
+def test_canonical_form(text: str, canonical: str) -> None:
+    spec = Spec.parse(text)
+    assert str(spec) == canonical
+    assert Spec.parse(str(spec)) == spec
+    assert hash(Spec.parse(str(spec))) == hash(spec)
+
+
+def test_build_passes_options_on() -> None:
+    balancer = Spec.parse("dtp:gamma.b.c=3,alpha=0.5,normalize=false,priority=easy").build(["a", "b.c"])
+    assert isinstance(balancer, DTP)
+    assert balancer.gammas == [1.0, 3.0]
+    assert (balancer.kpi.alpha, balancer.normalize, balancer.easy) == (0.5, False, True)
+    fixed = Spec.parse("fixed:a=1,b=3,normalize=true").build(["a", "b"])
+    assert isinstance(fixed, Fixed)
+    assert fixed.weight.tolist() == [0.5, 1.5]
+
+
+def test_lists() -> None:
+    specs = Spec.parse_list("equal,dtp:gamma=2,alpha=0.05,fixed:a=1,b=2,dtp:uniform=0.8")
+    assert [str(spec) for spec in specs] == ["equal", "dtp:alpha=0.05,gamma=2", "fixed:a=1,b=2", "dtp:uniform=0.8"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dpt", "Unknown balancer 'dpt'; did you mean 'dtp'"),
+        ("dtp:gama=1", "Unknown option of balancer 'dtp': 'gama'; did you mean 'gamma'"),
+        ("dtp:process_group=none", "Unknown option of balancer 'dtp': 'process_group'"),
+        ("dtp:gamma", "key=value; got 'gamma'"),
+        ("dtp:gamma=", "key=value; got 'gamma='"),
+        ("dtp:gamma=1,gamma=2", "given twice"),
+        ("dtp:gamma=1,gamma.a=2", "both for all tasks and by task"),
+        ("equal:a=1", "Unknown option of balancer 'equal': 'a'"),
+    ],
+)
+def test_bad_specs_get_a_sentence(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Spec.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dtp:gamma=two", "`gamma` to be a number; got 'two'"),
+        ("dtp:gamma=1+2", r"`gamma` to be a number; got \(1, 2\)"),
+        ("dtp:gamma.z=1", "Unknown task 'z'"),
+        ("dtp:potential=2", "`potential` to be at most 1"),
+        ("fixed", "weight for every task; 'a' has none"),
+        ("fixed:a=1,b=2,z=3", "Unknown task 'z'"),
+        ("uncertainty:lr=0", "`lr` to be above 0"),
+    ],
+)
+def test_bad_options_get_a_sentence_when_built(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Spec.parse(text).build(["a", "b"])
+
+
+def test_lists_are_checked() -> None:
+    with pytest.raises(InputError, match="'equal' is given twice"):
+        Spec.parse_list("equal,dtp,equal")
+    with pytest.raises(InputError, match="at least one balancer"):
+        Spec.parse_list(" , ")
+
+
+@given(st.text(alphabet="dtpequalfixed:=,.+0123456789ae- ", max_size=30))
+def test_any_text_is_a_spec_or_a_sentence(text: str) -> None:
+    try:
+        spec = Spec.parse(text)
+    except InputError:
+        return
+    assert Spec.parse(str(spec)) == spec
+    assert spec.name in BALANCERS
