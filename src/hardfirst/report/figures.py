@@ -1,0 +1,213 @@
+"""The charts, as plotly.js reads them: small multiples, one panel for each task.
+
+A figure is a plain dict: `panels` (their number), `height` (of one, in pixels), `data` and `layout`. How many panels stand
+side by side and in which colours text and grid lines are drawn depends on the reader's screen, so page.js decides it.
+"""
+
+import html
+import itertools
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hardfirst.report.comparison import EQUAL, Array, Comparison
+from hardfirst.report.summary import Row, Summary
+
+Figure = dict[str, Any]
+
+# Told apart by eyes that lack one kind of cone, and at least 3:1 against both a white and a near-black page.
+_PALETTE = ("#2f7fd6", "#d55e00", "#00a078", "#cc79a7")
+_GREY = "#7d8590"
+_DASHES = ("solid", "dash", "dashdot", "longdash")
+_LONGEST_TITLE = 38
+
+
+class Style(NamedTuple):
+    """How a method looks in every figure."""
+
+    colour: str
+    dash: str
+
+
+def styles(methods: Iterable[str]) -> dict[str, Style]:
+    """A fixed look for each method: equal weights dotted and grey, since all others are read against them."""
+    looks = [Style(colour, dash) for dash in _DASHES for colour in _PALETTE]
+    others = itertools.cycle(looks)
+    return {method: Style(_GREY, "dot") if method == EQUAL else next(others) for method in methods}
+
+
+def intervals(summary: Summary) -> Figure | None:
+    """The table as dots with intervals: a panel for each row that has a value, in it a line for each method.
+
+    A dotted rule stands at the mean of equal weights.
+
+    Returns:
+        The figure; None where no run has a test KPI.
+    """
+    looks = styles(summary.methods)
+    rows = [row for row in summary.rows if any(cell.kpi.n for cell in row.cells.values())]
+    if not rows:
+        return None
+    data, layout = [], _layout([row.name for row in rows])
+    layout["hovermode"] = "closest"
+    for panel, row in enumerate(rows):
+        data += [_dot(panel, row, method, -line, looks[method]) for line, method in enumerate(summary.methods)]
+        layout[_axis("xaxis", panel)] = {"nticks": 6, "range": _reach(row)}
+        layout[_axis("yaxis", panel)] = {
+            "range": [0.6 - len(summary.methods), 0.6],
+            "showticklabels": False,
+            "showgrid": False,
+            "fixedrange": True,
+        }
+    layout["shapes"] = [
+        _rule(panel, row.cells[EQUAL].kpi.mean)
+        for panel, row in enumerate(rows)
+        if EQUAL in row.cells and row.cells[EQUAL].kpi.n
+    ]
+    return {"panels": len(rows), "height": 24 + 20 * len(summary.methods), "data": data, "layout": layout}
+
+
+def curves(comparison: Comparison, what: str, *, factor: float = 1.0, shared_axis: bool = False) -> Figure | None:
+    """A value of the epoch lines over epochs: a panel for each task, a line for each method with a band over its seeds.
+
+    Args:
+        comparison: the runs. Those that finished are drawn; all of a method's runs where none did.
+        what: the value's name in the record's epoch lines, e.g. "validation_kpi".
+        factor: what to multiply it with.
+        shared_axis: whether the panels have one scale, beginning at zero.
+
+    Returns:
+        The figure; None where no run has a value.
+    """
+    looks = styles(comparison.methods)
+    data, layout = [], _layout(comparison.tasks)
+    longest = max(len(record.epochs) for record in comparison.runs.values())
+    for panel, task in enumerate(comparison.tasks):
+        for method in comparison.methods:
+            drawn = comparison.finished(method) or comparison.of(method)
+            values = [factor * np.array(record.curve(task, what)) for record in drawn]
+            data += _line(panel, method, _over_seeds(values), looks[method])
+        layout[_axis("xaxis", panel)] = {"dtick": max(1, round(longest / 5)), "range": [0.5, longest + 0.5]}
+        layout[_axis("yaxis", panel)] = {"nticks": 5} | _scale(panel, shared_axis)
+    if not any(trace["x"] for trace in data):
+        return None
+    return {"panels": len(comparison.tasks), "height": 170, "data": data, "layout": layout}
+
+
+def _scale(panel: int, shared: bool) -> dict[str, Any]:
+    if not shared:
+        return {}
+    return {"rangemode": "tozero"} | ({"matches": "y"} if panel else {})
+
+
+def _over_seeds(runs: list[Array]) -> list[tuple[int, float, float, float]]:
+    """(epoch, mean, lowest, highest) for every epoch in which any run has a value."""
+    points = []
+    for epoch in range(max((len(run) for run in runs), default=0)):
+        known = [float(run[epoch]) for run in runs if epoch < len(run) and np.isfinite(run[epoch])]
+        if known:
+            points.append((epoch + 1, sum(known) / len(known), min(known), max(known)))
+    return points
+
+
+def _line(panel: int, method: str, points: list[tuple[int, float, float, float]], style: Style) -> list[dict[str, Any]]:
+    epochs = [epoch for epoch, *_ in points]
+    lowest, highest = [low for *_, low, _ in points], [high for *_, high in points]
+    band = {
+        **_place(panel),
+        "x": epochs + epochs[::-1],
+        "y": highest + lowest[::-1],
+        "fill": "toself",
+        "fillcolor": _transparent(style.colour, 0.16),
+        "mode": "lines",
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+    }
+    mean = {
+        **_place(panel),
+        "name": html.escape(method),
+        "x": epochs,
+        "y": [mean for _, mean, *_ in points],
+        "mode": "lines" if len(epochs) > 1 else "markers",
+        "line": {"color": style.colour, "dash": style.dash, "width": 2},
+        "marker": {"color": style.colour},
+        "hovertemplate": "%{y:.2f}",
+    }
+    return [band, mean] if lowest != highest else [mean]
+
+
+def _dot(panel: int, row: Row, method: str, line: int, style: Style) -> dict[str, Any]:
+    kpi = row.cells[method].kpi
+    dot = {
+        **_place(panel),
+        "name": html.escape(method),
+        "x": [kpi.mean] if kpi.n else [],
+        "y": [line] if kpi.n else [],
+        "mode": "markers",
+        "marker": {"color": style.colour, "size": 8},
+        "hovertemplate": f"{html.escape(method)}: {kpi:z.1f}, n = {kpi.n}<extra></extra>",
+    }
+    if kpi.n > 1:
+        spread = {"array": [kpi.high - kpi.mean], "arrayminus": [kpi.mean - kpi.low], "symmetric": False}
+        dot["error_x"] = {"type": "data", "color": style.colour, "thickness": 2, "width": 0, **spread}
+    return dot
+
+
+def _reach(row: Row) -> list[float]:
+    """From the lowest bound to the highest, with a margin; plotly.js leaves none beyond an error bar."""
+    kpis = [cell.kpi for cell in row.cells.values() if cell.kpi.n]
+    ends = [end for kpi in kpis for end in (kpi.mean, kpi.low, kpi.high) if not np.isnan(end)]
+    margin = 0.06 * (max(ends) - min(ends)) or 1.0
+    return [min(ends) - margin, max(ends) + margin]
+
+
+def _rule(panel: int, at: float) -> dict[str, Any]:
+    return {
+        "type": "line",
+        "layer": "below",
+        "xref": _axis("x", panel),
+        "yref": f"{_axis('y', panel)} domain",
+        "x0": at,
+        "x1": at,
+        "y0": 0,
+        "y1": 1,
+        "line": {"color": _GREY, "dash": "dot", "width": 1},
+    }
+
+
+def _layout(titles: Iterable[str]) -> dict[str, Any]:
+    return {
+        "showlegend": False,
+        "hovermode": "x unified",
+        "annotations": [_title(panel, title) for panel, title in enumerate(titles)],
+    }
+
+
+def _title(panel: int, text: str) -> dict[str, Any]:
+    return {
+        "text": html.escape(text if len(text) <= _LONGEST_TITLE else text[: _LONGEST_TITLE - 1] + "…"),
+        "xref": f"{_axis('x', panel)} domain",
+        "yref": f"{_axis('y', panel)} domain",
+        "x": 0,
+        "y": 1,
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "yshift": 4,
+        "showarrow": False,
+        "font": {"size": 13},
+    }
+
+
+def _place(panel: int) -> dict[str, Any]:
+    return {"type": "scatter", "xaxis": _axis("x", panel), "yaxis": _axis("y", panel)}
+
+
+def _axis(name: str, panel: int) -> str:
+    """plotly.js counts axes from 1 and leaves the first one's number out."""
+    return f"{name}{panel + 1}" if panel else name
+
+
+def _transparent(colour: str, opacity: float) -> str:
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"

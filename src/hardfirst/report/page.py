@@ -1,0 +1,150 @@
+"""One HTML page for one comparison: self-contained, so that it can be mailed, archived and opened without a network."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from html import escape
+from importlib import resources
+from string import Template
+
+from plotly.offline import get_plotlyjs
+
+from hardfirst.record import Record
+from hardfirst.report import figures, notes, tables
+from hardfirst.report.comparison import Comparison, arrange
+from hardfirst.report.figures import Figure, Style
+from hardfirst.report.summary import summary
+from hardfirst.report.verdict import verdict
+
+
+def page(records: Iterable[Record], *, title: str, command: str | None = None) -> str:
+    """The report on a comparison, or on a single run, as one HTML document.
+
+    Args:
+        records: the runs of one problem, at most one for each method and seed.
+        title: the page's heading.
+        command: what made the runs, for the reader who wants to repeat them; None takes it from the records.
+
+    Raises:
+        InputError: the records do not belong into one comparison.
+    """
+    records = list(records)
+    comparison = arrange(records)
+    charts = _charts(comparison, records)
+    return Template(_asset("page.html")).substitute(
+        title=escape(title),
+        style=_asset("page.css"),
+        body="\n".join(_body(comparison, records, title, command, charts)),
+        # "<" is left out of the data, so that no name in it can close the script element
+        figures=json.dumps(charts, allow_nan=False).replace("<", "\\u003c"),
+        plotly=get_plotlyjs(),
+        script=_asset("page.js"),
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files("hardfirst.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _charts(comparison: Comparison, records: list[Record]) -> dict[str, Figure]:
+    """The charts that have something to show, by the id of their element."""
+    charts = {
+        "intervals": figures.intervals(summary(records)) if len(records) > 1 else None,
+        "validation": figures.curves(comparison, "validation_kpi", factor=100),
+        "weights": figures.curves(comparison, "weight", shared_axis=True),
+    }
+    return {name: chart for name, chart in charts.items() if chart}
+
+
+def _body(
+    comparison: Comparison, records: list[Record], title: str, command: str | None, charts: Mapping[str, Figure]
+) -> Iterable[str]:
+    looks = figures.styles(comparison.methods)
+    yield _header(comparison, title, verdict(records))
+    yield _section("Test KPI", tables.kpis(summary(records), looks))
+    if charts:
+        yield _section("Charts", _key(looks), *_figures(comparison, charts))
+    yield _section("Runs and cost", tables.runs(comparison, looks), _ends(comparison))
+    yield _section("What the figures are", _list(notes.how_measured(comparison)))
+    if comparison.compares:
+        yield _section("What this comparison lacks", _list(notes.lacking(comparison)))
+    yield _section("Reproduction", _commands(comparison, command), tables.reproduction(comparison))
+
+
+def _header(comparison: Comparison, title: str, sentences: list[str]) -> str:
+    counts = [
+        comparison.problem,
+        _count(len(comparison.tasks), "task"),
+        _count(len(comparison.methods), "method"),
+        _count(len(comparison.seeds), "seed"),
+    ]
+    paragraphs = "\n".join(f"<p>{_unbroken(escape(sentence))}</p>" for sentence in sentences)
+    return (
+        f'<header>\n<h1>{escape(title)}</h1>\n<p class="quiet">{escape(" · ".join(counts))}</p>\n'
+        f'<div class="verdict">\n{paragraphs}\n</div>\n</header>'
+    )
+
+
+def _unbroken(sentence: str) -> str:
+    """Keep an interval, and n with its number, on one line."""
+    return re.sub(r"\[[-+\d., ]+\]|n = \d+", r'<span class="unbroken">\g<0></span>', sentence)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _section(heading: str, *blocks: str) -> str:
+    content = "\n".join(block for block in blocks if block)
+    return f"<section>\n<h2>{heading}</h2>\n{content}\n</section>"
+
+
+def _key(looks: Mapping[str, Style]) -> str:
+    items = "".join(f"<li>{tables.swatch(look)}{escape(method)}</li>" for method, look in looks.items())
+    return f'<ul class="key" aria-label="Methods">{items}</ul>'
+
+
+def _figures(comparison: Comparison, charts: Mapping[str, Figure]) -> Iterable[str]:
+    captions = {
+        "intervals": ("Test KPI in points", _intervals_caption(comparison)),
+        "validation": ("Validation KPI in points, over epochs", f"Each panel has its own scale. {_drawn(comparison)}"),
+        "weights": (
+            "Effective weight, over epochs",
+            "The mean over an epoch's steps of ∂total/∂loss, whatever the method: what a task's gradient was in fact "
+            f"multiplied with. All panels have the same scale. {_drawn(comparison)}",
+        ),
+    }
+    for name, (heading, text) in captions.items():
+        if name in charts:
+            chart = f'<div class="plotly-graph-div" id="{name}" role="img" aria-label="{heading}"></div>'
+            yield f"<figure>\n<figcaption><h3>{heading}</h3>{text.rstrip()}</figcaption>\n{chart}\n</figure>"
+
+
+def _intervals_caption(comparison: Comparison) -> str:
+    mean = "Mean over seeds with its 95% interval" if len(comparison.seeds) > 1 else "One seed, so there are no intervals"
+    rule = " The dotted rule stands at the mean of equal weights." if comparison.compares else ""
+    return f"{mean}; methods from top to bottom as in the key.{rule} Each panel has its own scale."
+
+
+def _drawn(comparison: Comparison) -> str:
+    """What lines and bands are, and whose."""
+    over_seeds = "Lines are means over seeds, bands reach from the lowest to the highest seed. "
+    finished = "Only runs that finished are drawn; where none of a method's did, all of them."
+    all_finished = all(record.outcome == "finished" for record in comparison.runs.values())
+    return (over_seeds if len(comparison.seeds) > 1 else "") + ("" if all_finished else finished)
+
+
+def _ends(comparison: Comparison) -> str:
+    return tables.unfinished(comparison) or "<p>All runs finished.</p>"
+
+
+def _list(sentences: Iterable[str]) -> str:
+    return "<ul>\n" + "\n".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "\n</ul>"
+
+
+def _commands(comparison: Comparison, command: str | None) -> str:
+    recorded = [record.made_with.get("command") for record in comparison.runs.values()]
+    commands = [command] if command is not None else sorted({made for made in recorded if made})
+    if not commands:
+        return "<p>The records hold no command: the runs were started from Python.</p>"
+    return f"<pre>{escape(chr(10).join(commands))}</pre>"

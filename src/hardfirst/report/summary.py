@@ -1,0 +1,81 @@
+"""The table behind every report: test KPIs by task and method, with intervals over seeds."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from hardfirst.record import Record
+from hardfirst.report.comparison import EQUAL, Array, arrange
+from hardfirst.studies.statistics import Interval, mean_interval, paired_interval, worst_task
+
+Kind = Literal["task", "worst", "mean"]
+
+
+class Cell(NamedTuple):
+    """A method's figure in one row, in points (KPI × 100), with 95% intervals over seeds.
+
+    `difference` is to equal weights, paired by seed; None for equal weights themselves and where they are absent.
+    """
+
+    kpi: Interval
+    difference: Interval | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A task, the worst task of each seed, or the mean over tasks; one cell for each method."""
+
+    name: str
+    kind: Kind
+    cells: Mapping[str, Cell]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Tasks × methods, with the worst task and the mean over tasks as last rows.
+
+    `finished` and `started` count each method's runs.
+    """
+
+    methods: tuple[str, ...]
+    rows: tuple[Row, ...]
+    finished: Mapping[str, int]
+    started: Mapping[str, int]
+
+
+def mean_task(points: Array) -> Array:
+    """[seeds, tasks] → [seeds]: the mean over tasks, NaN where any task is."""
+    return np.asarray(points.mean(axis=1))
+
+
+def summary(records: Iterable[Record]) -> Summary:
+    """The table of test KPIs that the terminal and the page show.
+
+    Raises:
+        InputError: the records do not belong into one comparison.
+    """
+    comparison = arrange(records)
+    points = {method: comparison.points(method) for method in comparison.methods}
+    rows = [
+        _row(task, "task", {method: found[:, column] for method, found in points.items()})
+        for column, task in enumerate(comparison.tasks)
+    ]
+    rows.append(_row("worst task", "worst", {method: worst_task(found) for method, found in points.items()}))
+    rows.append(_row("mean over tasks", "mean", {method: mean_task(found) for method, found in points.items()}))
+    return Summary(
+        methods=comparison.methods,
+        rows=tuple(rows),
+        finished={method: len(comparison.finished(method)) for method in comparison.methods},
+        started={method: len(comparison.of(method)) for method in comparison.methods},
+    )
+
+
+def _row(name: str, kind: Kind, values: Mapping[str, Array]) -> Row:
+    return Row(name, kind, {method: _cell(method, values) for method in values})
+
+
+def _cell(method: str, values: Mapping[str, Array]) -> Cell:
+    compared = EQUAL in values and method != EQUAL
+    return Cell(mean_interval(values[method]), paired_interval(values[method], values[EQUAL]) if compared else None)

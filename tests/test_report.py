@@ -1,0 +1,430 @@
+import html
+import itertools
+import json
+import math
+import os
+import re
+import shutil
+
+import plotly.graph_objects as go
+import pytest
+
+from hardfirst.errors import InputError
+from hardfirst.record import Record
+from hardfirst.report import page, summary, verdict
+from hardfirst.report.comparison import arrange
+from hardfirst.report.figures import curves, intervals, styles
+
+TASKS = ("easy", "middle", "hard")
+
+
+def run(balancer, seed, kpis, *, tasks=TASKS, epochs=3, outcome="finished", reason=None, seconds=1.0, **trial):
+    """A record whose test KPIs are `kpis`, and whose validation KPIs rise to them."""
+    lines = [
+        {
+            "epoch": epoch,
+            "seconds": seconds,
+            "tasks": {
+                task: {"weight": 0.5 + 0.1 * epoch, "validation_kpi": kpi * epoch / epochs}
+                for task, kpi in zip(tasks, kpis, strict=True)
+            },
+        }
+        for epoch in range(1, epochs + 1)
+    ]
+    test = {"epoch": epochs, "tasks": {task: {"kpi": kpi} for task, kpi in zip(tasks, kpis, strict=True)}}
+    return Record(
+        trial={"problem": "toy", "balancer": balancer, "seed": seed, "epochs": epochs, "learning_rate": 0.01} | trial,
+        tasks=tasks,
+        made_with={"command": "hardfirst compare toy", "versions": {"torch": "2.13.0"}},
+        epochs=lines,
+        test=test if outcome == "finished" else None,
+        outcome=outcome,
+        reason=reason,
+    )
+
+
+def study(**hard):
+    """Runs of each method, given the KPI of its hardest task for each seed; the other tasks stay the same."""
+    return [run(balancer, seed, (0.9, 0.7, kpi)) for balancer, kpis in hard.items() for seed, kpi in enumerate(kpis)]
+
+
+def diverged(balancer, seed):
+    return run(balancer, seed, (0.9, 0.7, 0.1), epochs=1, outcome="diverged", reason="the loss of hard is NaN")
+
+
+def text_of(document):
+    """What a reader sees of the page, without its scripts, as one line."""
+    body = document.partition("<main>")[2].partition("</main>")[0]
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+# The verdict
+
+
+def test_a_clear_win_is_said_with_its_interval():
+    # differences of 5, 6 and 7 points: mean 6, s = 1, half width 4.303/√3 = 2.484; a third of it on the mean over tasks
+    assert verdict(study(equal=[0.40, 0.42, 0.44], dtp=[0.45, 0.48, 0.51])) == [
+        "dtp beats equal weights on the worst task by 6.0 points [3.5, 8.5], n = 3.",
+        "dtp is above equal weights on the mean over tasks by 2.0 points [1.2, 2.8], n = 3.",
+        "Differences to equal weights are paired by seed; their intervals are at 95%.",
+        "Under equal weights the worst task is hard with 42.0 points [37.0, 47.0], n = 3.",
+    ]
+
+
+def test_the_order_of_the_records_does_not_matter():
+    records = study(equal=[0.40, 0.42, 0.44], dtp=[0.45, 0.48, 0.51])
+    assert verdict(records[::-1]) == verdict(records)
+    assert page(records[::-1], title="toy") == page(records, title="toy")
+
+
+def test_a_loss_is_said_as_plainly():
+    found = verdict(study(equal=[0.45, 0.48, 0.51], dtp=[0.40, 0.42, 0.44]))
+    assert found[0] == "Equal weights was not beaten on the worst task."
+    assert found[1] == "dtp is below equal weights on the worst task by 6.0 points [3.5, 8.5], n = 3."
+    assert found[2] == "dtp is below equal weights on the mean over tasks by 2.0 points [1.2, 2.8], n = 3."
+
+
+def test_no_difference_is_no_win():
+    found = verdict(study(equal=[0.40, 0.42, 0.44], dtp=[0.41, 0.42, 0.43]))
+    assert found[:2] == [
+        "Equal weights was not beaten on the worst task.",
+        "dtp cannot be told apart from equal weights on the worst task: +0.0 points [-2.5, +2.5], n = 3.",
+    ]
+
+
+def test_runs_that_agree_to_the_bit_are_no_win():
+    found = verdict(study(equal=[0.4, 0.4, 0.4], dtp=[0.4, 0.4, 0.4]))
+    assert "cannot be told apart from equal weights on the worst task: +0.0 points [+0.0, +0.0]" in found[1]
+
+
+def test_a_win_on_the_worst_task_may_cost_the_mean():
+    records = [run("equal", seed, (0.95, 0.7, 0.40 + seed / 100)) for seed in range(4)]
+    records += [run("dtp", seed, (0.60 + seed / 500, 0.7, 0.44 + seed / 100)) for seed in range(4)]
+    found = verdict(records)
+    assert found[0].startswith("dtp beats equal weights on the worst task by 4.0 points")
+    assert found[1].startswith("dtp is below equal weights on the mean over tasks by 10.2 points")
+
+
+def test_more_methods_widen_every_interval():
+    # differences of 2, 3 and 4 points: alone ±2.484; of two methods, at 97.5%, ±6.205/√3 = 3.583, which holds zero
+    equal, dtp = [0.40, 0.42, 0.44], [0.42, 0.45, 0.48]
+    assert verdict(study(equal=equal, dtp=dtp))[0].startswith("dtp beats equal weights")
+    found = verdict(study(equal=equal, dtp=dtp, stch=equal))
+    assert found[0] == "Equal weights was not beaten on the worst task."
+    assert "dtp cannot be told apart from equal weights on the worst task: +3.0 points [-0.6, +6.6], n = 3." in found
+    assert any("97.5% each" in sentence and "all 2 methods" in sentence for sentence in found)
+
+
+def test_diverged_runs_are_left_out_pairwise_and_counted():
+    records = [*study(equal=[0.40, 0.42, 0.44, 0.9], dtp=[0.45, 0.48, 0.51]), diverged("dtp", 3)]
+    found = verdict(records)
+    assert found[0] == "dtp beats equal weights on the worst task by 6.0 points [3.5, 8.5], n = 3."
+    assert found[-1] == "Of the 4 runs of dtp, 1 diverged; test figures leave out what did not finish."
+
+
+def test_a_run_without_an_end_counts_for_nothing():
+    records = study(equal=[0.40, 0.42, 0.44], dtp=[0.45, 0.48, 0.51])
+    records[-1].outcome = None
+    assert verdict(records)[0].startswith("Too few seeds for a verdict on dtp (n = 2)")
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_too_few_seeds_give_no_verdict(seeds):
+    found = verdict(study(equal=[0.40, 0.42][:seeds], dtp=[0.80, 0.82][:seeds]))
+    assert found[0].startswith(f"Too few seeds for a verdict on dtp (n = {seeds}): it takes at least 3")
+    assert not any("beat" in sentence for sentence in found)
+
+
+def test_one_method_may_lack_seeds_while_another_has_them():
+    found = verdict([*study(equal=[0.40, 0.42, 0.44], stch=[0.40, 0.43, 0.43]), diverged("dtp", 0)])
+    assert found[0] == "Equal weights was not beaten on the worst task."
+    assert any(sentence.startswith("Too few seeds for a verdict on dtp (n = 0)") for sentence in found)
+
+
+def test_without_equal_weights_there_is_no_verdict():
+    assert verdict(study(dtp=[0.4, 0.5, 0.6], stch=[0.1, 0.1, 0.1])) == [
+        "There is nothing to compare dtp, stch with: add `equal` to the methods."
+    ]
+
+
+def test_equal_weights_alone_have_no_verdict():
+    assert verdict(study(equal=[0.4, 0.5, 0.6]))[0] == (
+        "There is nothing to compare equal weights with: add another method."
+    )
+
+
+def test_a_single_run_is_no_comparison():
+    assert verdict(study(dtp=[0.4])) == [
+        "This is a single run, no comparison. There is nothing to compare dtp with: add `equal` to the methods."
+    ]
+
+
+def test_the_worst_task_may_change_with_the_seed():
+    records = [run("equal", seed, kpis) for seed, kpis in enumerate([(0.9, 0.5, 0.2), (0.9, 0.3, 0.4), (0.9, 0.5, 0.1)])]
+    assert verdict(records)[-1].endswith("; it is the worst in 2 of 3 seeds.")
+
+
+# The table
+
+
+def test_the_table_holds_intervals_in_points():
+    found = summary(study(equal=[0.40, 0.42, 0.44], dtp=[0.45, 0.48, 0.51]))
+    assert found.methods == ("equal", "dtp")
+    assert [(row.name, row.kind) for row in found.rows] == [
+        ("easy", "task"),
+        ("middle", "task"),
+        ("hard", "task"),
+        ("worst task", "worst"),
+        ("mean over tasks", "mean"),
+    ]
+    hard, worst, mean = (row.cells for row in found.rows[2:])
+    assert hard["dtp"].kpi == pytest.approx((48, 48 - 7.452413, 48 + 7.452413, 3))
+    assert hard["dtp"].difference == pytest.approx((6, 6 - 2.484138, 6 + 2.484138, 3))
+    assert hard["equal"].difference is None
+    assert worst == hard
+    assert mean["equal"].kpi.mean == pytest.approx((90 + 70 + 42) / 3)
+
+
+def test_without_equal_weights_the_table_has_no_differences():
+    found = summary(study(dtp=[0.4, 0.5], stch=[0.1, 0.2]))
+    assert all(cell.difference is None for row in found.rows for cell in row.cells.values())
+
+
+def test_the_table_counts_the_runs():
+    found = summary([*study(equal=[0.4, 0.5], dtp=[0.4]), diverged("dtp", 1)])
+    assert found.finished == {"equal": 2, "dtp": 1}
+    assert found.started == {"equal": 2, "dtp": 2}
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([], "at least one run record"),
+        ([run("dtp", 0, (1, 1, 1)), run("dtp", 0, (1, 1, 1))], "two of dtp with seed 0, with the same settings"),
+        (
+            [run("dtp", 0, (1, 1, 1)), run("dtp", 0, (1, 1, 1), learning_rate=0.1)],
+            "two of dtp with seed 0, which differ in learning_rate",
+        ),
+        ([run("dtp", 0, (1, 1, 1)), run("dtp", 1, (1, 1, 1), problem="other")], "'toy' and 'other'"),
+        ([run("dtp", 0, (1, 1, 1)), run("dtp", 1, (1,), tasks=("a",))], "easy, middle, hard and a"),
+    ],
+)
+def test_records_that_do_not_belong_together_are_refused(records, message):
+    with pytest.raises(InputError, match=message):
+        summary(records)
+
+
+# The figures
+
+
+def test_plotly_knows_every_property_of_the_figures():
+    comparison = arrange(study(equal=[0.4, 0.5], dtp=[0.5, 0.7]))
+    found = summary(comparison.runs.values())
+    for figure in (intervals(found), curves(comparison, "weight", shared_axis=True)):
+        go.Figure({"data": figure["data"], "layout": figure["layout"]})
+
+
+def test_curves_are_means_with_a_band_over_the_seeds():
+    figure = curves(arrange(study(equal=[0.3, 0.6])), "validation_kpi", factor=100)
+    band, mean = (trace for trace in figure["data"] if trace["xaxis"] == "x3")
+    assert mean["x"] == [1, 2, 3]
+    assert mean["y"] == pytest.approx([15, 30, 45])
+    assert band["y"] == pytest.approx([20, 40, 60, 30, 20, 10])
+
+
+def test_runs_that_did_not_finish_are_drawn_only_for_want_of_better():
+    mixed = curves(arrange([*study(dtp=[0.3]), diverged("dtp", 1)]), "validation_kpi")
+    assert [len(trace["x"]) for trace in mixed["data"]] == [3, 3, 3]
+    alone = curves(arrange([diverged("dtp", 1)]), "validation_kpi")
+    assert [len(trace["x"]) for trace in alone["data"]] == [1, 1, 1]
+
+
+def test_rows_that_were_never_measured_have_no_panel():
+    figure = intervals(summary([run("equal", seed, (0.9, math.nan, 0.4)) for seed in range(2)]))
+    assert [title["text"] for title in figure["layout"]["annotations"]] == ["easy", "hard"]
+    assert intervals(summary([diverged("dtp", 0)])) is None
+
+
+def test_what_no_run_recorded_has_no_figure():
+    assert curves(arrange(study(dtp=[0.3])), "validation_metric") is None
+
+
+def test_methods_look_different_and_equal_weights_always_the_same():
+    looks = styles(["equal", *(f"method{number}" for number in range(16))])
+    assert len(set(looks.values())) == 17
+    assert looks["equal"] == styles(["equal"])["equal"]
+
+
+# The page
+
+
+def test_the_page_says_what_the_terminal_says():
+    records = [*study(equal=[0.40, 0.42, 0.44], dtp=[0.45, 0.48, 0.51]), diverged("dtp", 3)]
+    text = text_of(page(records, title="Does DTP help?"))
+    for sentence in verdict(records):
+        assert re.sub(r"\s", "", sentence) in re.sub(r"\s", "", text)
+    for fact in (
+        "Does DTP help?",
+        "hard 42.0 [37.0, 47.0] 48.0 [40.5, 55.5] +6.0 [+3.5, +8.5]",
+        "n = 3 of 4",
+        "dtp 3 diverged 1 the loss of hard is NaN",
+        "Single-task networks are not part of this comparison",
+        "Tuned static weights are not part of this comparison",
+        "equal tuning is not part of this comparison",
+        "A firm verdict wants 10 finished seeds of each method; the fewest here are 3.",
+        "hardfirst compare toy",
+        "learning_rate 0.01",
+        "torch 2.13.0",
+    ):
+        assert fact in text
+
+
+def test_the_page_of_a_single_run():
+    text = text_of(page(study(dtp=[0.4]), title="dtp on toy"))
+    assert "This is a single run, no comparison." in text
+    assert "There is one seed, which shows no spread: no figure has an interval." in text
+    assert "hard 40.0 worst task 40.0 mean over tasks 66.7" in text
+    assert "lacks" not in text
+
+
+def test_the_cost_is_relative_to_equal_weights_seed_by_seed():
+    records = [run("equal", seed, (1, 1, 1), seconds=1 + seed) for seed in range(3)]
+    records += [run("dtp", seed, (1, 1, 1), seconds=1.5 * (1 + seed)) for seed in range(3)]
+    assert "1.50 [1.50, 1.50]" in text_of(page(records, title="toy"))
+
+
+def test_settings_that_differ_name_their_methods():
+    records = [run("equal", 0, (1, 1, 1)), run("dtp", 0, (1, 1, 1), learning_rate=0.1)]
+    text = text_of(page(records, title="toy"))
+    assert "learning_rate 0.01 (equal) 0.1 (dtp)" in text
+    assert "Learning rates differ (equal at 0.01; dtp at 0.1)" in text
+
+
+def test_static_weights_are_not_called_absent():
+    text = text_of(page([run("equal", 0, (1, 1, 1)), run("fixed:hard=2", 0, (1, 1, 1))], title="toy"))
+    assert "There are static weights (fixed:hard=2); whether they were tuned is not on record." in text
+
+
+def test_a_given_command_stands_for_the_recorded_ones():
+    text = text_of(page(study(dtp=[0.4]), title="toy", command="hardfirst train toy & more"))
+    assert "hardfirst train toy & more" in text
+    assert "hardfirst compare toy" not in text
+
+
+def test_a_kpi_that_finished_runs_lack_is_named():
+    records = [run("equal", seed, (0.9, math.nan, 0.4)) for seed in range(3)]
+    text = text_of(page(records, title="toy"))
+    assert "Finished runs lack a test KPI for middle" in text
+    assert "worst task –" in text
+
+
+def test_nothing_from_the_records_becomes_markup():
+    hostile = "</script><b onmouseover=x>"
+    records = [
+        run(f"{name}{hostile}", 0, (0.5, 0.6), tasks=(hostile, "b"), problem=hostile, network=hostile)
+        for name in ("dtp", "stch")
+    ]
+    records += [run(f"{hostile}", 1, (0.5, 0.6), tasks=(hostile, "b"), problem=hostile, outcome="failed", reason=hostile)]
+    records[0].made_with = {"command": hostile, "versions": {hostile: hostile}}
+    document = page(records, title=hostile)
+    assert hostile not in document
+    assert document.count("</script>") == 3
+    written = document.partition('id="figures">')[2].partition("</script>")[0]
+    assert "<" not in written
+    data = json.loads(written)
+    # plotly.js reads simple markup in text, so the names in the data have to be escaped too
+    assert data["validation"]["layout"]["annotations"][0]["text"] == html.escape(hostile)
+
+
+# The page in a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    chromium = shutil.which("chromium")
+    if chromium is None and "CI" not in os.environ:
+        pytest.skip("chromium is not installed: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Opens records' page at a width; says what went wrong there and what was asked of the network."""
+    contexts = []
+
+    def open_page(records, width, **context):
+        path = tmp_path / "report.html"
+        path.write_text(page(records, title="toy"), encoding="utf-8")
+        contexts.append(browser.new_context(viewport={"width": width, "height": 800}, **context))
+        tab = contexts[-1].new_page()
+        complaints, requests = [], []
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("request", lambda request: requests.append(request.url))
+        tab.goto(path.as_uri())
+        # the page's own policy forbids eval, and with it playwright's wait_for_function
+        tab.wait_for_selector(".plotly-graph-div:not(:has(.main-svg .trace))", state="detached")
+        assert complaints == []
+        assert requests == [path.as_uri()]
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def large_study():
+    tasks = (*(f"task {number}" for number in range(8)), "a task with a name that is too long for any panel")
+    methods = ("equal", "dtp", "dtp:alpha=0.05,gamma=2,uniform=0.2", "uncertainty")
+    return [
+        run(method, seed, [0.1 * (task + 1) + 0.01 * seed for task in range(9)], tasks=tasks)
+        for (method, seed) in itertools.product(methods, range(2))
+    ]
+
+
+CASES = {
+    "study": large_study,
+    "single run": lambda: study(dtp=[0.4]),
+    "one seed": lambda: study(equal=[0.4], dtp=[0.5]),
+    "diverged": lambda: [*study(equal=[0.40, 0.42, 0.44]), diverged("dtp", 0)],
+    "a task never measured": lambda: [run("equal", seed, (math.nan, 0.5, 0.4)) for seed in range(3)],
+}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("case", "width"), [("study", 1280), *((case, 390) for case in CASES)])
+def test_every_chart_is_drawn_and_the_page_fits(opened, case, width):
+    tab = opened(CASES[case](), width)
+    assert tab.locator(".plotly-graph-div").count() == (2 if case == "single run" else 3)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.browser
+def test_no_button_sends_a_chart_anywhere(opened):
+    tab = opened(study(dtp=[0.4]), 1280)
+    buttons = "[...document.querySelectorAll('#weights .modebar-btn')].map(button => button.dataset.title)"
+    assert tab.evaluate(buttons) == ["Download plot as a PNG", "Reset axes"]
+
+
+@pytest.mark.browser
+def test_panels_move_below_each_other_when_the_window_narrows(opened):
+    tab = opened(large_study(), 1280)
+    columns = "document.querySelector('#weights')._fullLayout.grid.columns"
+    assert tab.evaluate(columns) == 3
+    tab.set_viewport_size({"width": 390, "height": 800})
+    tab.wait_for_selector("#weights .main-svg[width='350']")
+    assert tab.evaluate(columns) == 1
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.browser
+def test_charts_take_the_colours_of_the_scheme(opened):
+    tab = opened(study(equal=[0.4], dtp=[0.5]), 1280, color_scheme="dark")
+    tab.wait_for_selector(".annotation-text[style*='rgb(228, 232, 236)']")
+    tab.emulate_media(color_scheme="light")
+    tab.wait_for_selector(".annotation-text[style*='rgb(28, 33, 38)']")
