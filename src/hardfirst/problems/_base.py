@@ -1,0 +1,113 @@
+"""What a problem is: data, a network and tasks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from hardfirst.errors import InputError, number
+
+Measure = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure to report beside the KPI, in the field's own units.
+
+    Args:
+        measure: (output, target) of all labelled examples → a 0-d tensor.
+        higher_is_better: False for errors.
+    """
+
+    measure: Measure
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing the network is to do.
+
+    Args:
+        name: a non-empty string, the key of the task's target and of the network's output.
+        loss: (output, target) of the labelled examples → a 0-d tensor.
+        kpi: (output, target) → a 0-d tensor in [0, 1], 1 is best; it need not be differentiable. See `hardfirst.kpi`.
+        metrics: further figures for the record, by name.
+        scale: a hand-set factor on the loss.
+        kpi_from: where the balancer's KPI comes from: the training "batch", or, for measures that mean nothing on a
+            batch (AUC, R², AP), the last "validation".
+    """
+
+    name: str
+    loss: Measure
+    kpi: Measure
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    scale: float = 1.0
+    kpi_from: Literal["batch", "validation"] = "batch"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise InputError(f"Expected a task's name to be a non-empty string; got {self.name!r}.")
+        for what in ("loss", "kpi"):
+            if not callable(getattr(self, what)):
+                raise InputError(f"Expected the {what} of task {self.name!r} to be a function of (output, target).")
+        number(f"scale of task {self.name}", self.scale, above=0)
+        if self.kpi_from not in ("batch", "validation"):
+            raise InputError(f"Expected `kpi_from` to be 'batch' or 'validation'; got {self.kpi_from!r}.")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Three data sets whose items are `(inputs, {task: target})`.
+
+    A label that is missing is a NaN target, the class -100, or an absent key.
+    """
+
+    train: Dataset[Any]
+    validation: Dataset[Any]
+    test: Dataset[Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Data, a network and tasks: all that a comparison of balancers needs.
+
+    Args:
+        name: how records and pages call it.
+        tasks: at least one `Task`.
+        network: makes a fresh network; its output is a dict with one entry per task.
+        data: loads the three splits. Called once per process; the same every time.
+        batch_size: examples per training step.
+        epochs: passes over the training split, unless the user says otherwise.
+        learning_rate: Adam's, unless the user says otherwise.
+        description: one sentence for `hardfirst list problems` and the page.
+    """
+
+    name: str
+    tasks: tuple[Task, ...]
+    network: Callable[[], nn.Module]
+    data: Callable[[], Splits]
+    batch_size: int = 64
+    epochs: int = 10
+    learning_rate: float = 1e-3
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tasks", tuple(self.tasks))
+        names = [task.name for task in self.tasks if isinstance(task, Task)]
+        if not names or len(names) != len(self.tasks):
+            raise InputError(f"Expected `tasks` of problem {self.name!r} to be one or more Task objects.")
+        if len(set(names)) != len(names):
+            raise InputError(f"Expected the task names of problem {self.name!r} to be distinct; got {', '.join(names)}.")
+        for what in ("network", "data"):
+            if not callable(getattr(self, what)):
+                raise InputError(f"Expected `{what}` of problem {self.name!r} to be a function without arguments.")
+        number("batch_size", self.batch_size, least=1)
+        number("epochs", self.epochs, least=1)
+        number("learning_rate", self.learning_rate, above=0)
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """The tasks' names, in order."""
+        return tuple(task.name for task in self.tasks)

@@ -1,0 +1,53 @@
+"""Data sets of (inputs, {task: target}), and how their items become batches."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+IGNORE = -100  # the class that stands for "no label", as in torch's cross_entropy
+
+Batch = tuple[Any, dict[str, Tensor]]
+
+
+class TensorTable(Dataset[Batch]):
+    """A data set that is in memory: a batch is one index into each tensor, not a loop over examples.
+
+    Args:
+        inputs: [examples, ...].
+        targets: by task, [examples, ...]; NaN or -100 where there is no label.
+    """
+
+    def __init__(self, inputs: Tensor, targets: Mapping[str, Tensor]) -> None:
+        for task, target in targets.items():
+            if len(target) != len(inputs):
+                raise ValueError(f"Expected {len(inputs)} targets for {task!r}, as many as inputs; got {len(target)}.")
+        self.inputs, self.targets = inputs, dict(targets)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int | Tensor) -> Batch:
+        return self.inputs[index], {task: target[index] for task, target in self.targets.items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        return self[torch.as_tensor(indices)]
+
+
+def collate(items: Batch | Sequence[Batch]) -> Batch:
+    """Make a batch of items; a task that some items have no label for is filled with NaN or -100."""
+    if isinstance(items, tuple):  # a TensorTable gives whole batches
+        return items
+    inputs = default_collate([inputs for inputs, _ in items])
+    tasks = dict.fromkeys(task for _, targets in items for task in targets)
+    return inputs, {task: _collate_targets([targets.get(task) for _, targets in items]) for task in tasks}
+
+
+def _collate_targets(values: Sequence[Any]) -> Tensor:
+    tensors = [None if value is None else torch.as_tensor(value) for value in values]
+    like = next(tensor for tensor in tensors if tensor is not None)
+    missing = torch.full_like(like, math.nan if like.is_floating_point() else IGNORE)
+    return torch.stack([missing if tensor is None else tensor for tensor in tensors])

@@ -1,0 +1,71 @@
+"""A problem by its name, or from a user's own Python file."""
+
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+
+from hardfirst.errors import InputError, unknown
+from hardfirst.problems._base import Problem
+
+
+def load(name: str, builtin: Mapping[str, Callable[[], Problem]]) -> Problem:
+    """The built-in problem of this name, or what `problem()` in the file at this path returns.
+
+    Raises:
+        InputError: there is no such name or file, or the file does not give a problem.
+    """
+    if name in builtin:
+        return builtin[name]()
+    path = Path(name)
+    if path.suffix != ".py":
+        raise unknown("problem", name, builtin)
+    if not path.is_file():
+        raise InputError(f"There is no file {name}. A problem is a built-in one ({', '.join(builtin)}) or a Python file.")
+    function = getattr(_module(path), "problem", None)
+    if not callable(function):
+        raise InputError(f"{path} has no function `problem()`; it should return a hardfirst.problems.Problem.")
+    problem = _calling(path, function)
+    if not isinstance(problem, Problem):
+        raise InputError(f"`problem()` in {path} should return a Problem; it returned {type(problem).__name__}.")
+    return problem
+
+
+def digest(name: str) -> str | None:
+    """The SHA-256 of a problem file's bytes, which stand for it wherever it lies; None for a built-in problem."""
+    path = Path(name)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
+
+
+def _module(path: Path) -> ModuleType:
+    name = f"hardfirst_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} cannot be read as a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # so that classes defined in the file can be pickled
+    loader = spec.loader
+    _calling(path, lambda: loader.exec_module(module))
+    return module
+
+
+def _calling(path: Path, function: Callable[[], object]) -> object:
+    """What the user's code returns; its errors become a sentence with the file's own line."""
+    try:
+        return function()
+    except Exception as error:
+        raise InputError(f"{path}{_line(path, error)}: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+
+
+def _line(path: Path, error: Exception) -> str:
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f", line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    return f", line {lines[-1]}" if lines else ""

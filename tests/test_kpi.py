@@ -1,0 +1,407 @@
+import math
+import pickle
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+import torchmetrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, jaccard_score, r2_score
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torchmetrics.functional.regression import mean_absolute_error
+
+from hardfirst import kpi
+from hardfirst.errors import InputError
+
+NAN = math.nan
+Measure = Callable[[Tensor, Tensor], Tensor]
+
+OVER_CLASSES: dict[str, Measure] = {
+    "accuracy": kpi.accuracy,
+    "balanced_accuracy": kpi.balanced_accuracy,
+    "mean_iou": kpi.mean_iou,
+}
+OVER_VALUES: dict[str, Measure] = {
+    "within": partial(kpi.within, threshold=0.5),
+    "within_relative": kpi.within_relative,
+    "delta": kpi.delta,
+    "angle_within": kpi.angle_within,
+    "r2": kpi.r2,
+}
+MEASURES = OVER_CLASSES | OVER_VALUES
+each_measure = pytest.mark.parametrize("name", MEASURES)
+
+
+def example(name: str, batch: int = 8) -> tuple[Tensor, Tensor]:
+    """An output and a target that the measure takes, with labels missing in the first two examples."""
+    generator = torch.Generator().manual_seed(1)
+    output = torch.randn(batch, 3, 4, generator=generator)
+    if name in OVER_CLASSES:
+        target = torch.randint(3, (batch, 4), generator=generator)
+        target[:2] = -100
+        return output, target
+    target = output + torch.randn(output.shape, generator=generator)
+    target[:2] = NAN
+    return output, target
+
+
+def unlabelled(name: str, batch: int = 8) -> tuple[Tensor, Tensor]:
+    output, target = example(name, batch)
+    return output, torch.full_like(target, NAN if target.is_floating_point() else -100)
+
+
+def check(actual: Tensor, expected: float) -> None:
+    assert actual.shape == ()
+    assert actual.item() == pytest.approx(expected, abs=1e-6, nan_ok=True)
+
+
+# Hand-worked values
+
+
+def test_accuracy_of_classes() -> None:
+    logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 2.0], [0.0, 3.0, 2.0], [9.0, 0.0, 0.0]])
+    check(kpi.accuracy(logits, torch.tensor([0, 1, 1, 2])), 2 / 4)
+    check(kpi.accuracy(logits, torch.tensor([0, 1, 1, -100])), 2 / 3)
+    check(kpi.accuracy(logits, torch.tensor([0, 1, 1, 0]), ignore_index=0), 1 / 2)
+
+
+def test_accuracy_per_pixel() -> None:
+    logits = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])  # one image of 1×2 pixels, two classes
+    check(kpi.accuracy(logits, torch.tensor([[[0, 0]]])), 1 / 2)
+
+
+def test_accuracy_of_binary_logits() -> None:
+    logits = torch.tensor([1.0, -1.0, 0.0, 5.0])
+    check(kpi.accuracy(logits, torch.tensor([1.0, 0.0, 1.0, NAN])), 2 / 3)
+    check(kpi.accuracy(logits, torch.tensor([1, 0, 1, -100])), 2 / 3)
+    check(kpi.accuracy(logits, torch.tensor([1.0, 0.0, 1.0, -1.0]), ignore_index=-1), 2 / 3)
+    check(kpi.accuracy(logits, torch.tensor([True, True, False, True])), 3 / 4)
+
+
+def test_class_156_of_a_small_integer_target_is_a_label() -> None:
+    logits = torch.zeros(2, 200).index_fill(1, torch.tensor([156]), 1.0)
+    check(kpi.accuracy(logits, torch.tensor([156, 3], dtype=torch.uint8)), 1 / 2)
+
+
+def test_balanced_accuracy_averages_recall_over_the_classes_present() -> None:
+    predicted = torch.tensor([0, 0, 1, 2, 2])
+    logits = torch.nn.functional.one_hot(predicted, 4).float()
+    check(kpi.balanced_accuracy(logits, torch.tensor([0, 0, 0, 1, -100])), (2 / 3 + 0) / 2)
+    check(kpi.balanced_accuracy(torch.tensor([1.0, -1.0, -1.0]), torch.tensor([1.0, 1.0, 0.0])), (1 / 2 + 1) / 2)
+
+
+def test_mean_iou_counts_a_class_predicted_in_vain_and_leaves_out_one_never_met() -> None:
+    predicted = torch.tensor([[0, 0, 1, 2]])
+    logits = torch.nn.functional.one_hot(predicted, 5).movedim(-1, 1).float()
+    check(kpi.mean_iou(logits, torch.tensor([[0, 1, 1, 1]])), (1 / 2 + 1 / 3 + 0) / 3)
+    check(kpi.mean_iou(logits, torch.tensor([[0, 1, 1, -100]])), (1 / 2 + 1 / 2) / 2)
+
+
+def test_within() -> None:
+    output, target = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([1.5, 0.0, 3.0, NAN])
+    check(kpi.within(output, target, threshold=0.5), 2 / 3)
+    check(kpi.within(output, target, threshold=0), 1 / 3)
+    check(kpi.within(torch.tensor([1, 5]), torch.tensor([2, 2]), threshold=1), 1 / 2)
+    check(kpi.within(torch.tensor([NAN, 1.0]), torch.tensor([1.0, 1.0]), threshold=9), 1 / 2)
+
+
+def test_within_relative() -> None:
+    output, target = torch.tensor([75.0, 74.0, -10.0, 0.0, 0.1]), torch.tensor([100.0, 100.0, -8.0, 0.0, 0.0])
+    check(kpi.within_relative(output, target), 3 / 5)
+    check(kpi.within_relative(output, target, fraction=0.26), 4 / 5)
+
+
+def test_delta() -> None:
+    output = torch.tensor([1.2, 1.25, 0.8, 0.81, -1.0, 0.0, 1.0, 1.0])
+    target = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, NAN])
+    check(kpi.delta(output, target), 2 / 6)
+    check(kpi.delta(output, target, ratio=1.25**2), 4 / 6)
+
+
+@pytest.mark.parametrize(("degrees", "expected"), [(29.9, 0 / 3), (30.1, 1 / 3), (90.1, 2 / 3), (180.0, 3 / 3)])
+def test_angle_within(degrees: float, expected: float) -> None:
+    angles = torch.deg2rad(torch.tensor([30.0, -90.0, 180.0]))
+    output = 7 * torch.stack([angles.cos(), angles.sin(), torch.zeros(3)], dim=1)
+    target = torch.tensor([[0.1, 0.0, 0.0]]).expand(3, 3)
+    check(kpi.angle_within(output, target, degrees=degrees), expected)
+
+
+def test_angle_within_takes_no_label_from_a_zero_or_partly_unknown_vector() -> None:
+    target = torch.tensor([[0.0, 0.0, 0.0], [1.0, NAN, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    output = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    check(kpi.angle_within(output, target, degrees=180.0), 1 / 2)
+
+
+def test_angle_within_resolves_a_hundredth_of_a_degree() -> None:
+    angle = math.radians(0.01)
+    output, target = torch.tensor([[math.cos(angle), math.sin(angle), 0.0]]), torch.tensor([[1.0, 0.0, 0.0]])
+    check(kpi.angle_within(output, target, degrees=0.0101), 1)
+    check(kpi.angle_within(output, target, degrees=0.0099), 0)
+
+
+def test_r2() -> None:
+    target = torch.tensor([[1.0, 2.0], [3.0, NAN]])
+    check(kpi.r2(torch.tensor([[1.0, 2.0], [2.0, 50.0]]), target), 1 - 1 / 2)
+    check(kpi.r2(torch.full((2, 2), 9.0), target), 0)
+
+
+@pytest.mark.parametrize("value", [0.1, -1e-7, 3e7])
+def test_r2_of_a_constant_target_is_unknown(value: float) -> None:
+    target = torch.full((7,), value)
+    check(kpi.r2(target, target), NAN)
+    check(kpi.r2(torch.zeros(1), torch.tensor([value])), NAN)
+
+
+# Independent values
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scikit_learn_agrees(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits, classes = torch.randn(60, 4, generator=generator), torch.randint(4, (60,), generator=generator)
+    predicted = logits.argmax(1)
+    check(kpi.balanced_accuracy(logits, classes), balanced_accuracy_score(classes, predicted))
+    check(kpi.mean_iou(logits, classes), jaccard_score(classes, predicted, average="macro"))
+    target = 100 + torch.randn(60, generator=generator)
+    output = target + 0.5 * torch.randn(60, generator=generator)
+    check(kpi.r2(output.double(), target.double()), r2_score(target, output))
+
+
+# What every measure promises
+
+
+@each_measure
+def test_missing_labels_leave_the_kpi_of_the_others(name: str) -> None:
+    output, target = example(name)
+    check(MEASURES[name](output, target), MEASURES[name](output[2:], target[2:]).item())
+
+
+@each_measure
+@pytest.mark.parametrize("batch", [8, 0])
+def test_nothing_labelled_is_nan(name: str, batch: int) -> None:
+    check(MEASURES[name](*unlabelled(name, batch)), NAN)
+
+
+@each_measure
+def test_perfect_is_one(name: str) -> None:
+    output, target = example(name)
+    if name in OVER_CLASSES:
+        output = torch.nn.functional.one_hot(target.clamp(min=0), 3).movedim(-1, 1).float()
+    else:
+        output, target = target.abs(), target.abs()
+    check(MEASURES[name](output, target), 1)
+
+
+@each_measure
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_any_float_type_gives_the_figure_of_float32_or_better(name: str, dtype: torch.dtype) -> None:
+    output, target = (tensor.bfloat16() if tensor.is_floating_point() else tensor for tensor in example(name))
+    as_dtype = [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in (output, target)]
+    actual = MEASURES[name](*as_dtype)
+    assert torch.finfo(actual.dtype).bits >= 32
+    check(actual, MEASURES[name](output.float(), target.float() if target.is_floating_point() else target).item())
+
+
+@each_measure
+def test_the_default_type_does_not_matter(name: str) -> None:
+    output, target = example(name)
+    expected = MEASURES[name](output, target)
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        actual = MEASURES[name](output, target)
+    finally:
+        torch.set_default_dtype(default)
+    assert actual.dtype == torch.float32
+    assert actual == expected
+
+
+@each_measure
+def test_no_gradient_is_kept(name: str) -> None:
+    output, target = example(name)
+    assert not MEASURES[name](output.requires_grad_(), target).requires_grad
+
+
+@each_measure
+def test_compiles_to_one_graph(name: str) -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(MEASURES[name], fullgraph=True, backend="eager")
+    for arguments in (example(name), unlabelled(name)):
+        check(compiled(*arguments), MEASURES[name](*arguments).item())
+
+
+@each_measure
+def test_does_not_wait_for_the_device(name: str) -> None:
+    with FakeTensorMode() as mode:  # a fake tensor has no values: reading one raises
+        output, target = (mode.from_tensor(tensor) for tensor in example(name))
+        assert MEASURES[name](output, target).shape == ()
+
+
+numbers = st.floats(width=32) | st.sampled_from([0.0, 1.0, -1.0, NAN])
+
+
+@settings(deadline=None)
+@given(pairs=st.lists(st.tuples(numbers, numbers), max_size=8))
+@pytest.mark.parametrize("name", OVER_VALUES)
+def test_a_kpi_of_values_is_between_0_and_1_or_nan(name: str, pairs: list[tuple[float, float]]) -> None:
+    output, target = torch.tensor(pairs).reshape(-1, 2).T.unsqueeze(-1)
+    value = OVER_VALUES[name](output, target).item()
+    assert math.isnan(value) or 0 <= value <= 1
+
+
+@settings(deadline=None)
+@given(rows=st.lists(st.tuples(numbers, numbers, numbers, st.sampled_from([0, 1, 2, -100])), max_size=8))
+@pytest.mark.parametrize("name", OVER_CLASSES)
+def test_a_kpi_of_classes_is_nan_exactly_where_nothing_is_labelled(
+    name: str, rows: list[tuple[float, float, float, int]]
+) -> None:
+    logits = torch.tensor([row[:3] for row in rows]).reshape(-1, 3)
+    target = torch.tensor([row[3] for row in rows], dtype=torch.long)
+    value = OVER_CLASSES[name](logits, target).item()
+    assert math.isnan(value) if (target == -100).all() else 0 <= value <= 1
+
+
+# Errors
+
+
+@pytest.mark.parametrize("shapes", [((4, 1), (4,)), ((4,), (4, 1)), ((4, 3), (5,)), ((3,), ()), ((2, 3, 4), (2, 3))])
+@pytest.mark.parametrize("name", OVER_CLASSES)
+def test_logits_that_do_not_fit_are_refused(name: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    output, target = torch.zeros(shapes[0]), torch.zeros(shapes[1], dtype=torch.long)
+    with pytest.raises(InputError, match="Expected logits"):
+        OVER_CLASSES[name](output, target)
+
+
+@pytest.mark.parametrize("name", OVER_VALUES)
+def test_values_that_would_broadcast_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match=r"one shape; got \(4, 1\) and \(4,\)"):
+        OVER_VALUES[name](torch.zeros(4, 1), torch.zeros(4))
+
+
+def test_vectors_need_a_dimension() -> None:
+    with pytest.raises(InputError, match=r"vectors on dim 1.*got shape \(3,\)"):
+        kpi.angle_within(torch.zeros(3), torch.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("measure", "message"),
+    [
+        (partial(kpi.within, threshold=-1), "`threshold` to be at least 0; got -1"),
+        (partial(kpi.within_relative, fraction=0.0), "`fraction` to be above 0; got 0.0"),
+        (partial(kpi.delta, ratio=1), "`ratio` to be above 1; got 1"),
+        (partial(kpi.angle_within, degrees=181), "`degrees` to be at most 180; got 181"),
+    ],
+)
+def test_options_out_of_range_are_refused(measure: Measure, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        measure(torch.ones(2, 3), torch.ones(2, 3))
+
+
+# Metrics of other libraries
+
+
+def test_a_metric_that_should_be_high() -> None:
+    metric = torchmetrics.classification.MulticlassAccuracy(num_classes=3, average="micro")
+    output, target = example("accuracy")
+    per_pixel = output.movedim(1, -1)[2:].flatten(0, 1), target[2:].flatten()
+    check(kpi.from_metric(metric)(*per_pixel), kpi.accuracy(*per_pixel).item())
+
+
+@pytest.mark.parametrize(("error", "expected"), [(0.0, 1.0), (0.5, 0.75), (2.0, 0.0), (9.0, 0.0)])
+def test_a_metric_that_should_be_low_is_flipped_and_clamped(error: float, expected: float) -> None:
+    measure = kpi.from_metric(torchmetrics.regression.MeanAbsoluteError(), high=2.0)
+    check(measure(torch.full((3,), error), torch.zeros(3)), expected)
+
+
+def test_bounds_map_the_value() -> None:
+    measure = kpi.from_metric(torchmetrics.regression.PearsonCorrCoef(), low=-1.0, higher_is_better=True)
+    straight = torch.arange(4.0)
+    check(measure(straight, straight), 1)
+    check(measure(-straight, straight), 0)
+
+
+def test_a_function_needs_a_direction() -> None:
+    check(kpi.from_metric(mean_absolute_error, high=4, higher_is_better=False)(torch.ones(2), torch.zeros(2)), 0.75)
+    with pytest.raises(InputError, match=r"mean_absolute_error does not say .* `higher_is_better=True` or False"):
+        kpi.from_metric(mean_absolute_error)
+    with pytest.raises(InputError, match="MeanMetric does not say"):
+        kpi.from_metric(torchmetrics.MeanMetric())
+
+
+def test_a_given_direction_wins() -> None:
+    measure = kpi.from_metric(torchmetrics.regression.MeanAbsoluteError(), high=4.0, higher_is_better=True)
+    check(measure(torch.ones(2), torch.zeros(2)), 0.25)
+
+
+def test_a_metric_measures_the_batch_alone_and_is_left_reset() -> None:
+    metric = torchmetrics.regression.MeanAbsoluteError()
+    metric.update(torch.tensor([100.0]), torch.tensor([0.0]))
+    measure = kpi.from_metric(metric, high=10.0)
+    for error in (1.0, 2.0):
+        check(measure(torch.tensor([error]), torch.tensor([0.0])), 1 - error / 10)
+    assert not metric.update_called
+    with pytest.raises(RuntimeError):  # torchmetrics' own refusal of shapes
+        measure(torch.ones(1, 2), torch.ones(1))
+    assert not metric.update_called
+
+
+def test_what_a_metric_has_accumulated_before_is_dropped() -> None:
+    class Total:  # accumulates when it is called, which torchmetrics' objects do not show
+        higher_is_better = True
+        value = 0.5
+
+        def reset(self) -> None:
+            self.value = 0.0
+
+        def __call__(self, output: Tensor, target: Tensor) -> float:
+            self.value += output.sum().item()
+            return self.value
+
+    check(kpi.from_metric(Total())(torch.tensor([0.25]), torch.zeros(1)), 0.25)
+
+
+def test_examples_without_a_label_do_not_reach_the_metric() -> None:
+    regression = kpi.from_metric(torchmetrics.regression.MeanAbsoluteError(), high=4.0)
+    check(regression(torch.tensor([1.0, 5.0]), torch.tensor([0.0, NAN])), 0.75)
+    check(regression(torch.tensor([-99.0]), torch.tensor([-100.0])), 0.75)  # a value, not a missing class
+    check(regression(torch.ones(2), torch.full((2,), NAN)), NAN)
+    check(regression(torch.ones(0, 3), torch.ones(0, 3)), NAN)
+    classes = kpi.from_metric(torchmetrics.classification.MulticlassAccuracy(num_classes=2, average="micro"))
+    check(classes(torch.eye(2), torch.tensor([0, -100])), 1)
+    check(classes(torch.eye(2), torch.tensor([-100, -100])), NAN)
+
+
+def test_a_metric_sees_float32() -> None:
+    measure = kpi.from_metric(torchmetrics.regression.MeanSquaredError(), high=4.0)
+    actual = measure(torch.full((3,), 0.1, dtype=torch.bfloat16), torch.zeros(3, dtype=torch.bfloat16))
+    assert actual.dtype == torch.float32
+    check(actual, 1 - torch.tensor(0.1, dtype=torch.bfloat16).item() ** 2 / 4)
+
+
+def test_a_metric_may_give_nan_or_infinity() -> None:
+    def always(value: float) -> Measure:
+        return kpi.from_metric(lambda output, target: value, higher_is_better=True)
+
+    check(always(NAN)(torch.ones(1), torch.ones(1)), NAN)
+    check(always(math.inf)(torch.ones(1), torch.ones(1)), 1)
+    check(always(-math.inf)(torch.ones(1), torch.ones(1)), 0)
+
+
+def test_a_metric_of_many_numbers_is_refused() -> None:
+    per_class = torchmetrics.classification.MulticlassAccuracy(num_classes=3, average=None)
+    with pytest.raises(InputError, match=r"one number; got shape \(3,\)"):
+        kpi.from_metric(per_class)(torch.eye(3), torch.arange(3))
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0), (NAN, 1.0), (0.0, math.inf), (-math.inf, 0.0)])
+def test_wrong_bounds_are_refused(low: float, high: float) -> None:
+    with pytest.raises(InputError, match=r"Expected `(low|high)` to be"):
+        kpi.from_metric(torchmetrics.regression.MeanAbsoluteError(), low=low, high=high)
+
+
+def test_a_metric_kpi_can_be_pickled() -> None:
+    measure = pickle.loads(pickle.dumps(kpi.from_metric(torchmetrics.regression.MeanAbsoluteError(), high=4.0)))
+    check(measure(torch.ones(2), torch.zeros(2)), 0.75)
