@@ -1,0 +1,160 @@
+"""Running trials in parallel local processes, so that what befalls one leaves the others alone."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Literal
+
+from hardfirst import record
+from hardfirst.errors import InputError
+from hardfirst.problems import load_problem
+from hardfirst.studies.store import Store
+from hardfirst.training import Trial, fit
+
+# What a forkserver loads once and its children then have: without it each trial waits seconds for its imports.
+# A module that is not installed is passed over.
+PRELOAD = ["torch", "lightning.fabric", "sklearn.datasets", "hardfirst.studies.executors", "hardfirst.cli"]
+ATTEMPTS = 2
+
+PULSE = 0.5  # seconds between looks at how far the running trials are
+
+What = Literal["started", "running", "finished", "diverged", "failed", "retried"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a trial; `reason` says why where it did not go well, `epoch` how far a running one is."""
+
+    trial: Trial
+    what: What
+    reason: str | None = None
+    epoch: int = 0
+
+
+@dataclass
+class _Attempt:
+    key: str
+    trial: Trial
+    number: int
+    process: BaseProcess
+
+
+def run_locally(
+    trials: Sequence[tuple[str, Trial]],
+    store: Store,
+    *,
+    workers: int | None = None,
+    command: str | None = None,
+    accelerator: str = "cpu",
+    tell: Callable[[Event], None] = lambda event: None,
+) -> None:
+    """Run trials that have not ended, each in a process of its own with one torch thread.
+
+    A worker that is killed costs its trial one retry and nothing else. An error in the problem's own code fails the trial
+    at once, since it would happen again. On Ctrl-C the workers are stopped, and what has ended stays.
+
+    Args:
+        trials: key and trial.
+        store: where the records go.
+        workers: how many at a time; None for one per core.
+        command: what the user typed, for the records.
+        accelerator: as in Lightning Fabric.
+        tell: called with each event.
+    """
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context: Any = multiprocessing.get_context(method)  # typeshed gives the common base no Process
+    if method == "forkserver":
+        context.set_forkserver_preload(PRELOAD)
+    waiting = [(key, trial, 1) for key, trial in trials]
+    running: list[_Attempt] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < (workers or cores()):
+                key, trial, number = waiting.pop(0)
+                process = context.Process(target=_work, args=(trial, key, store.folder, command, accelerator))
+                process.start()
+                running.append(_Attempt(key, trial, number, process))
+                tell(Event(trial, "started"))
+            wait([attempt.process.sentinel for attempt in running], timeout=PULSE)
+            for attempt in running:
+                tell(Event(attempt.trial, "running", epoch=_epochs_done(store.part_file(attempt.key))))
+            for attempt in [attempt for attempt in running if not attempt.process.is_alive()]:
+                running.remove(attempt)
+                event = _outcome(attempt, store)
+                if event.what == "retried":
+                    waiting.insert(0, (attempt.key, attempt.trial, attempt.number + 1))
+                tell(event)
+    finally:
+        for attempt in running:
+            attempt.process.kill()
+            attempt.process.join()
+        for key, _ in trials:
+            store.part_file(key).unlink(missing_ok=True)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _epochs_done(part: Path) -> int:
+    try:
+        return part.read_bytes().count(b'"kind": "epoch"')
+    except FileNotFoundError:  # not begun, or ended just now
+        return 0
+
+
+def _outcome(attempt: _Attempt, store: Store) -> Event:
+    attempt.process.join()
+    path, code = store.record_file(attempt.key), attempt.process.exitcode
+    if code == 0 and path.exists():
+        found = record.read(path)
+        what: What = "diverged" if found.outcome == "diverged" else "failed" if found.outcome == "failed" else "finished"
+        return Event(attempt.trial, what, found.reason)
+    reason = f"its process was killed by {signal.Signals(-code).name}" if code and code < 0 else f"it ended with code {code}"
+    if attempt.number < ATTEMPTS:
+        return Event(attempt.trial, "retried", reason)
+    reason = f"{reason}, {ATTEMPTS} times"
+    _record_failure(attempt.trial, attempt.key, store, reason)
+    return Event(attempt.trial, "failed", reason)
+
+
+def _work(trial: Trial, key: str, folder: Path, command: str | None, accelerator: str) -> None:
+    """What a worker process does."""
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    store = Store(folder)
+    try:
+        fit(trial, record_file=store.part_file(key), command=command, accelerator=accelerator)
+    except InputError as error:
+        _record_failure(trial, key, store, str(error), command)
+        return
+    except Exception as error:  # whatever a problem's own code may raise is that trial's outcome, not the study's end
+        _record_failure(trial, key, store, f"{type(error).__name__}: {error}", command)
+        return
+    store.part_file(key).replace(store.record_file(key))
+
+
+def _end_with_parent() -> None:
+    """Do not outlive the study: its next start would train the same trial a second time."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _record_failure(trial: Trial, key: str, store: Store, reason: str, command: str | None = None) -> None:
+    problem = load_problem(trial.problem)
+    writer = record.Writer(store.part_file(key))
+    writer.trial(trial.describe(problem), problem.task_names, command)
+    writer.end("failed", reason=reason, seconds=0.0)
+    store.part_file(key).replace(store.record_file(key))

@@ -1,0 +1,100 @@
+"""From a network's outputs to each task's loss and KPI, with missing labels as an ordinary thing."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hardfirst.errors import InputError
+from hardfirst.problems import IGNORE, Measure, Problem, Task
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a batch gave: the tasks that have a label in it, with output and target of the labelled examples."""
+
+    labelled: Mapping[str, tuple[Tensor, Tensor]]
+    losses: Mapping[str, Tensor]
+    kpis: Mapping[str, Tensor]
+
+
+def measure(problem: Problem, network: nn.Module, inputs: Any, targets: Mapping[str, Tensor]) -> Measured:
+    """Run a batch through the network; losses are scaled, KPIs are those that mean something on a batch.
+
+    Raises:
+        InputError: the network's output or the targets are not what the problem's tasks say.
+    """
+    found = labelled(problem, network(inputs), targets)
+    tasks = [task for task in problem.tasks if task.name in found]
+    return Measured(
+        labelled=found,
+        losses={task.name: task.scale * _call(task, "loss", task.loss, *found[task.name]) for task in tasks},
+        kpis={task.name: _call(task, "kpi", task.kpi, *found[task.name]) for task in tasks if task.kpi_from == "batch"},
+    )
+
+
+def labelled(problem: Problem, outputs: Any, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Output and target of each task's labelled examples; tasks without any are left out."""
+    if not isinstance(outputs, Mapping):
+        raise InputError(
+            f"Expected the network of {problem.name!r} to return a dict with an output for each task; "
+            f"it returned {type(outputs).__name__}."
+        )
+    found = {}
+    for task in problem.tasks:
+        if task.name not in outputs:
+            raise InputError(f"Expected an output for task {task.name!r}; the network gives {', '.join(outputs)}.")
+        if task.name in targets:
+            output, target = _labelled_examples(task, outputs[task.name], targets[task.name])
+            if len(target):
+                found[task.name] = output, target
+    return found
+
+
+def kpi(task: Task, output: Tensor, target: Tensor) -> Tensor:
+    """The task's KPI, checked to be a number in [0, 1] or NaN."""
+    value = _call(task, "kpi", task.kpi, output, target)
+    if not -1e-6 <= float(value.nan_to_num(0.0)) <= 1 + 1e-6:
+        raise InputError(f"Expected the KPI of task {task.name!r} to be in [0, 1]; got {float(value):g}.")
+    return value
+
+
+def metrics(task: Task, output: Tensor, target: Tensor) -> dict[str, float]:
+    """The task's further figures by name."""
+    return {name: float(_call(task, name, metric.measure, output, target)) for name, metric in task.metrics.items()}
+
+
+def gather(batches: Iterable[Mapping[str, tuple[Tensor, Tensor]]]) -> dict[str, tuple[Tensor, Tensor]]:
+    """The labelled outputs and targets of many batches, as one tensor each."""
+    collected: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    for batch in batches:
+        for task, pair in batch.items():
+            collected.setdefault(task, []).append(pair)
+    return {
+        task: (torch.cat([output for output, _ in pairs]), torch.cat([target for _, target in pairs]))
+        for task, pairs in collected.items()
+    }
+
+
+def _labelled_examples(task: Task, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Leave out the examples that have no label at all; what is missing inside one (a pixel) is the loss's to skip."""
+    if len(output) != len(target):
+        raise InputError(
+            f"Expected as many outputs as targets for task {task.name!r}; got {list(output.shape)} and {list(target.shape)}."
+        )
+    there = ~target.isnan() if target.is_floating_point() else target != IGNORE
+    rows = there.flatten(1).any(1) if target.dim() > 1 else there
+    return (output, target) if bool(rows.all()) else (output[rows], target[rows])
+
+
+def _call(task: Task, what: str, function: Measure, output: Tensor, target: Tensor) -> Tensor:
+    try:
+        value = function(output, target)
+    except Exception as error:
+        shapes = f"output {list(output.shape)} {output.dtype} and target {list(target.shape)} {target.dtype}"
+        raise InputError(f"The {what} of task {task.name!r} failed on {shapes}: {error}") from error
+    if not isinstance(value, Tensor) or value.dim():
+        raise InputError(f"Expected the {what} of task {task.name!r} to be a 0-d tensor; got {value!r}.")
+    return value

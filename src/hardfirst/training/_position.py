@@ -1,0 +1,58 @@
+"""How far a run has come, in numbers that a checkpoint can hold."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from hardfirst.problems import Problem
+from hardfirst.training._batch import Measured
+
+
+@dataclass
+class Sums:
+    """What an epoch's steps add up to, by task."""
+
+    loss: dict[str, float] = field(default_factory=dict)
+    kpi: dict[str, float] = field(default_factory=dict)
+    weight: dict[str, float] = field(default_factory=dict)
+    count: dict[str, int] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
+
+    def add(self, problem: Problem, measured: Measured, weights: Mapping[str, Tensor]) -> None:
+        """Take in one step; losses and KPIs count by their labelled examples."""
+        for task in problem.tasks:
+            if task.name not in measured.losses:
+                continue
+            name, examples = task.name, len(measured.labelled[task.name][1])
+            loss = float(measured.losses[name].detach()) / task.scale
+            kpi = float(measured.kpis[name]) if name in measured.kpis else math.nan
+            for sums, value in ((self.loss, examples * loss), (self.kpi, examples * kpi)):
+                sums[name] = sums.get(name, 0.0) + value
+            self.weight[name] = self.weight.get(name, 0.0) + float(weights[name])
+            self.count[name] = self.count.get(name, 0) + examples
+            self.steps[name] = self.steps.get(name, 0) + 1
+
+    def means(self, name: str) -> dict[str, float]:
+        """The task's figures for the record; NaN where no step had a label for it."""
+        if name not in self.count:
+            return {"loss": math.nan, "kpi": math.nan, "weight": math.nan}
+        return {
+            "loss": self.loss[name] / self.count[name],
+            "kpi": self.kpi[name] / self.count[name],
+            "weight": self.weight[name] / self.steps[name],
+        }
+
+
+@dataclass
+class Position:
+    """How far a run has come: `epoch` whole epochs, and `step` steps of the next."""
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0  # of the run so far
+    epoch_seconds: float = 0.0  # of the epoch under way
+    best_epoch: int = 0
+    best_kpi: float = -math.inf
+    sums: Sums = field(default_factory=Sums)

@@ -1,0 +1,71 @@
+"""What a training run is, before it has run."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from hardfirst.balancers import Spec
+from hardfirst.errors import number
+from hardfirst.problems import Problem, digest, load_problem
+
+# Part of every key: raise it when the same settings no longer give the same run.
+REVISION = 1
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Everything that decides a run's outcome: the same trial gives the same record.
+
+    Args:
+        problem: a built-in problem's name, or the path of a Python file.
+        balancer: the balancer's spec.
+        seed: decides initial weights and the order of the data.
+        epochs: passes over the training split.
+        learning_rate: Adam's.
+    """
+
+    problem: str
+    balancer: Spec
+    seed: int
+    epochs: int
+    learning_rate: float
+
+    @classmethod
+    def plan(
+        cls,
+        problem: str,
+        balancer: Spec,
+        *,
+        seed: int = 0,
+        epochs: int | None = None,
+        learning_rate: float | None = None,
+        loaded: Problem | None = None,
+    ) -> "Trial":
+        """A trial with the problem's own settings where none are given; all are checked now.
+
+        Raises:
+            InputError: there is no such problem, or an option is out of range.
+        """
+        found = loaded or load_problem(problem)
+        balancer.build(found.task_names)
+        epochs = found.epochs if epochs is None else int(number("epochs", epochs, least=1))
+        learning_rate = found.learning_rate if learning_rate is None else number("learning_rate", learning_rate, above=0)
+        return cls(problem, balancer, int(number("seed", seed, least=0)), epochs, learning_rate)
+
+    def describe(self, problem: Problem) -> dict[str, Any]:
+        """The settings for the record; the user's file enters by its bytes, not by its path."""
+        return {
+            "problem": problem.name,
+            "problem_sha256": digest(self.problem),
+            "balancer": str(self.balancer),
+            "seed": self.seed,
+            "epochs": self.epochs,
+            "learning_rate": self.learning_rate,
+            "batch_size": problem.batch_size,
+        }
+
+    def key(self, problem: Problem) -> str:
+        """The name of the trial's record: a hash of all that decides its outcome."""
+        content = json.dumps({**self.describe(problem), "revision": REVISION}, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
