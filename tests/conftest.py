@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-LIBRARIES = ("PYTEST", "TORCH", "TRITON", "KMP")  # these set variables of their own when they are first used
+LIBRARIES = ("PYTEST", "PYTORCH", "TORCH", "TRITON", "KMP")  # these set variables of their own when they are first used
 
 
 @pytest.fixture(autouse=True)
@@ -17,8 +17,8 @@ def _no_leaks() -> Iterator[None]:
     yield
     torch.set_rng_state(state)
     after = _settings()
-    changed = [name for name in before if before[name] != after[name]]
-    assert not changed, f"the test left these changed: {', '.join(changed)}"
+    for name, value in before.items():
+        assert after[name] == value, f"the test left the {name} changed"
 
 
 def _settings() -> dict[str, object]:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 
@@ -13,7 +14,7 @@ from hardfirst.errors import InputError
 from hardfirst.record import Record
 from hardfirst.report import page, summary, verdict
 from hardfirst.report.comparison import arrange
-from hardfirst.report.figures import curves, intervals, styles
+from hardfirst.report.figures import curves, intervals, styles, validation_points, weight_share
 
 TASKS = ("easy", "middle", "hard")
 
@@ -220,22 +221,33 @@ def test_records_that_do_not_belong_together_are_refused(records, message):
 def test_plotly_knows_every_property_of_the_figures():
     comparison = arrange(study(equal=[0.4, 0.5], dtp=[0.5, 0.7]))
     found = summary(comparison.runs.values())
-    for figure in (intervals(found), curves(comparison, "weight", shared_axis=True)):
+    for figure in (intervals(found), curves(comparison, weight_share, shared_axis=True)):
         go.Figure({"data": figure["data"], "layout": figure["layout"]})
 
 
 def test_curves_are_means_with_a_band_over_the_seeds():
-    figure = curves(arrange(study(equal=[0.3, 0.6])), "validation_kpi", factor=100)
+    figure = curves(arrange(study(equal=[0.3, 0.6])), validation_points)
     band, mean = (trace for trace in figure["data"] if trace["xaxis"] == "x3")
     assert mean["x"] == [1, 2, 3]
     assert mean["y"] == pytest.approx([15, 30, 45])
     assert band["y"] == pytest.approx([20, 40, 60, 30, 20, 10])
 
 
+def test_weights_are_drawn_as_shares():
+    record = run("dtp", 0, (0.9, 0.5, 0.4))
+    for line in record.epochs:
+        for task, weight in zip(record.tasks, (6.0, 1.0, 3.0), strict=True):
+            line["tasks"][task]["weight"] = weight
+    assert [list(weight_share(record, task)) for task in record.tasks] == [[60.0] * 3, [10.0] * 3, [30.0] * 3]
+    record.epochs[0]["tasks"][record.tasks[0]]["weight"] = math.nan
+    assert math.isnan(weight_share(record, record.tasks[0])[0])
+    assert weight_share(record, record.tasks[1])[0] == 25.0
+
+
 def test_runs_that_did_not_finish_are_drawn_only_for_want_of_better():
-    mixed = curves(arrange([*study(dtp=[0.3]), diverged("dtp", 1)]), "validation_kpi")
+    mixed = curves(arrange([*study(dtp=[0.3]), diverged("dtp", 1)]), validation_points)
     assert [len(trace["x"]) for trace in mixed["data"]] == [3, 3, 3]
-    alone = curves(arrange([diverged("dtp", 1)]), "validation_kpi")
+    alone = curves(arrange([diverged("dtp", 1)]), validation_points)
     assert [len(trace["x"]) for trace in alone["data"]] == [1, 1, 1]
 
 
@@ -246,7 +258,7 @@ def test_rows_that_were_never_measured_have_no_panel():
 
 
 def test_what_no_run_recorded_has_no_figure():
-    assert curves(arrange(study(dtp=[0.3])), "validation_metric") is None
+    assert curves(arrange(study(dtp=[0.3])), lambda record, task: np.full(3, math.nan)) is None
 
 
 def test_methods_look_different_and_equal_weights_always_the_same():

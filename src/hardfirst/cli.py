@@ -59,9 +59,9 @@ def compare(
     loaded = plan.load()
     trials = {trial.key(loaded): trial for trial in plan.trials(loaded)}
     store = Store(out or Path("runs") / loaded.name)
-    store.begin(f"{loaded.name}: {len(plan.balancers)} methods, {seeds} seeds", list(trials), _command())
+    store.begin(f"Balancing methods on {loaded.name}", list(trials), _command())
     left = [(key, trial) for key, trial in trials.items() if not store.ended(key)]
-    console.print(f"{len(trials)} trials in {store.folder}, {len(left)} to run.", markup=False, highlight=False)
+    _say(f"{len(trials)} trials in {store.folder}, {len(left)} to run.")
     try:
         with StudyProgress(console, len(left), next(iter(trials.values())).epochs) as progress:
             run_locally(left, store, workers=workers, command=_command(), accelerator=accelerator, tell=progress)
@@ -91,9 +91,7 @@ def train(
     from hardfirst.training import Interrupted, Trial, fit
 
     loaded = load_problem(problem)
-    trial = Trial.plan(
-        problem, Spec.parse(balancer), seed=seed, epochs=epochs, learning_rate=learning_rate, loaded=loaded
-    )
+    trial = Trial.plan(problem, Spec.parse(balancer), seed=seed, epochs=epochs, learning_rate=learning_rate, loaded=loaded)
     key = trial.key(loaded)
     store = Store(out or Path("runs") / f"train-{loaded.name}-{key}")
     checkpoint = store.folder / "checkpoint.pt"
@@ -102,7 +100,7 @@ def train(
         return
     if not resume and checkpoint.exists() and not store.ended(key):
         raise InputError(f"{store.folder} holds a run that was stopped: add --resume to go on, or choose another --out.")
-    store.begin(f"{loaded.name}: {trial.balancer}, seed {seed}", [key], _command())
+    store.begin(f"{trial.balancer} on {loaded.name}", [key], _command())
     try:
         with RunProgress(console, trial.epochs) as progress:
             found = fit(

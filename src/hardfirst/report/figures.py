@@ -6,11 +6,12 @@ side by side and in which colours text and grid lines are drawn depends on the r
 
 import html
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from hardfirst.record import Record
 from hardfirst.report.comparison import EQUAL, Array, Comparison
 from hardfirst.report.summary import Row, Summary
 
@@ -68,13 +69,27 @@ def intervals(summary: Summary) -> Figure | None:
     return {"panels": len(rows), "height": 24 + 20 * len(summary.methods), "data": data, "layout": layout}
 
 
-def curves(comparison: Comparison, what: str, *, factor: float = 1.0, shared_axis: bool = False) -> Figure | None:
+def validation_points(record: Record, task: str) -> Array:
+    """[epochs]: the task's validation KPI × 100."""
+    return 100 * np.array(record.curve(task, "validation_kpi"))
+
+
+def weight_share(record: Record, task: str) -> Array:
+    """[epochs]: the task's share of the sum of all tasks' effective weights, in per cent; NaN where it had no label.
+
+    A share, since methods differ in the size of their weights, which is a matter of the learning rate.
+    """
+    weights = np.array([record.curve(name, "weight") for name in record.tasks])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(100 * weights[record.tasks.index(task)] / np.nansum(weights, axis=0))
+
+
+def curves(comparison: Comparison, value: Callable[[Record, str], Array], *, shared_axis: bool = False) -> Figure | None:
     """A value of the epoch lines over epochs: a panel for each task, a line for each method with a band over its seeds.
 
     Args:
         comparison: the runs. Those that finished are drawn; all of a method's runs where none did.
-        what: the value's name in the record's epoch lines, e.g. "validation_kpi".
-        factor: what to multiply it with.
+        value: (record, task) to one value per epoch.
         shared_axis: whether the panels have one scale, beginning at zero.
 
     Returns:
@@ -86,8 +101,7 @@ def curves(comparison: Comparison, what: str, *, factor: float = 1.0, shared_axi
     for panel, task in enumerate(comparison.tasks):
         for method in comparison.methods:
             drawn = comparison.finished(method) or comparison.of(method)
-            values = [factor * np.array(record.curve(task, what)) for record in drawn]
-            data += _line(panel, method, _over_seeds(values), looks[method])
+            data += _line(panel, method, _over_seeds([value(record, task) for record in drawn]), looks[method])
         layout[_axis("xaxis", panel)] = {"dtick": max(1, round(longest / 5)), "range": [0.5, longest + 0.5]}
         layout[_axis("yaxis", panel)] = {"nticks": 5} | _scale(panel, shared_axis)
     if not any(trace["x"] for trace in data):

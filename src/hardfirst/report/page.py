@@ -50,8 +50,8 @@ def _charts(comparison: Comparison, records: list[Record]) -> dict[str, Figure]:
     """The charts that have something to show, by the id of their element."""
     charts = {
         "intervals": figures.intervals(summary(records)) if len(records) > 1 else None,
-        "validation": figures.curves(comparison, "validation_kpi", factor=100),
-        "weights": figures.curves(comparison, "weight", shared_axis=True),
+        "validation": figures.curves(comparison, figures.validation_points),
+        "weights": figures.curves(comparison, figures.weight_share, shared_axis=True),
     }
     return {name: chart for name, chart in charts.items() if chart}
 
@@ -109,9 +109,9 @@ def _figures(comparison: Comparison, charts: Mapping[str, Figure]) -> Iterable[s
         "intervals": ("Test KPI in points", _intervals_caption(comparison)),
         "validation": ("Validation KPI in points, over epochs", f"Each panel has its own scale. {_drawn(comparison)}"),
         "weights": (
-            "Effective weight, over epochs",
-            "The mean over an epoch's steps of ∂total/∂loss, whatever the method: what a task's gradient was in fact "
-            f"multiplied with. All panels have the same scale. {_drawn(comparison)}",
+            "Share of the effective weight in per cent, over epochs",
+            "A task's effective weight is the mean over an epoch's steps of ∂total/∂loss, whatever the method: what its "
+            f"gradient was in fact multiplied with. All panels have the same scale. {_drawn(comparison)}",
         ),
     }
     for name, (heading, text) in captions.items():

@@ -231,7 +231,8 @@ class _Run:
         if order is None:
             everything = range(len(split))  # type: ignore[arg-type]  # as above
             order = [list(everything[start : start + 1024]) for start in range(0, len(everything), 1024)]
-        loader: DataLoader[Any] = DataLoader(split, batch_sampler=order, collate_fn=collate)
+        # a generator of its own: else each loader draws from the global one, and a resumed run would draw once more
+        loader: DataLoader[Any] = DataLoader(split, batch_sampler=order, collate_fn=collate, generator=torch.Generator())
         return (self.fabric.to_device(batch) for batch in loader)
 
     def _shared(self, module: nn.Module) -> list[nn.Parameter] | None:
