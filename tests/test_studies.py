@@ -201,6 +201,8 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     store.record_file("abc").write_text('{"kind": "trial"}\nnonsense\n')
     with pytest.raises(InputError, match=r"abc\.jsonl is not a run record: line 2 is not JSON"):
         store.records()
-    store.record_file("abc").write_text(json.dumps({"kind": "trial", "schema": 99, "trial": {}, "tasks": [], "made_with": {}}) + "\n")
+    store.record_file("abc").write_text(
+        json.dumps({"kind": "trial", "schema": 99, "trial": {}, "tasks": [], "made_with": {}}) + "\n"
+    )
     with pytest.raises(InputError, match="newer hardfirst"):
         store.records()

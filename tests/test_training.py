@@ -91,7 +91,9 @@ def test_the_record(tmp_path: Path) -> None:
 
 def test_the_best_epoch_by_mean_validation_kpi_is_tested_once(tmp_path: Path) -> None:
     found = run(tmp_path, epochs=6)
-    means = [(line["tasks"]["kind"]["validation_kpi"] + line["tasks"]["value"]["validation_kpi"]) / 2 for line in found.epochs]
+    means = [
+        (line["tasks"]["kind"]["validation_kpi"] + line["tasks"]["value"]["validation_kpi"]) / 2 for line in found.epochs
+    ]
     assert found.test is not None
     assert found.test["epoch"] == 1 + means.index(max(means))
     # the test figures are those of the selected weights
@@ -218,7 +220,10 @@ def test_checkpoints_of_other_runs_and_damaged_ones_are_refused(tmp_path: Path) 
         ({"network": lambda: 3}, "should return a torch.nn.Module"),
         ({"tasks": (Task("kind", F.mse_loss, accuracy),)}, r"loss of task 'kind' failed on output \[\d+, 2\] torch.float32"),
         ({"tasks": (Task("kind", lambda o, t: o.sum(1), accuracy),)}, "loss of task 'kind' to be a 0-d tensor"),
-        ({"tasks": (Task("kind", F.cross_entropy, lambda o, t: 93 * torch.ones(())),)}, r"KPI of task 'kind' to be in \[0, 1\]"),
+        (
+            {"tasks": (Task("kind", F.cross_entropy, lambda o, t: 93 * torch.ones(())),)},
+            r"KPI of task 'kind' to be in \[0, 1\]",
+        ),
     ],
 )
 def test_problems_that_do_not_fit_together(
