@@ -82,10 +82,10 @@ class StudyProgress:
         elif event.what == "retried":
             self.running[event.trial] = 0
         if event.reason:
-            self.console.print(f"{event.trial.balancer}, seed {event.trial.seed}: {event.what}: {event.reason}", markup=False)
-        self.bar.update(
-            self.task, completed=self.done + sum(self.running.values()), description=f"{self.left} trials to go"
-        )
+            self.console.print(
+                f"{event.trial.balancer}, seed {event.trial.seed}: {event.what}: {event.reason}", markup=False
+            )
+        self.bar.update(self.task, completed=self.done + sum(self.running.values()), description=f"{self.left} trials to go")
 
 
 class RunProgress:
@@ -108,9 +108,7 @@ class RunProgress:
     def step(self, epoch: int, step: int, steps: int) -> None:
         """See `Watcher`."""
         done = (epoch - 1) * steps + step
-        self.bar.update(
-            self.task, completed=done, total=self.epochs * steps, description=f"epoch {epoch} of {self.epochs}"
-        )
+        self.bar.update(self.task, completed=done, total=self.epochs * steps, description=f"epoch {epoch} of {self.epochs}")
 
     def epoch(self, epoch: int, tasks: Mapping[str, Mapping[str, Any]]) -> None:
         """See `Watcher`."""

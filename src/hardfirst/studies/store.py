@@ -1,8 +1,8 @@
 """A study's folder: what was asked for, and a record for each trial under a name made from its content.
 
-    study.json            title, command, and the keys of the trials that belong to the study
-    trials/KEY.jsonl      one record a trial; it appears when the trial has ended, by atomic rename
-    report.html           the page
+study.json            title, command, and the keys of the trials that belong to the study
+trials/KEY.jsonl      one record a trial; it appears when the trial has ended, by atomic rename
+report.html           the page
 """
 
 import json
