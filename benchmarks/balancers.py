@@ -1,20 +1,39 @@
-"""What a balancer costs: `python benchmarks/balancers.py`. All ratios of a row come from one interleaved run.
+"""What a balancer costs: `python benchmarks/balancers.py [NAME …]`. All ratios of a row come from one interleaved run.
 
-- "bare": update + forward + backward over bare losses, relative to a Python sum and its backward, for T tasks;
-- "step": a whole training step of a small CNN with three heads, relative to the same step with a Python sum.
+- "bare T=…": KPIs in, total out, and backward, over bare losses of T tasks, relative to a Python sum and its backward;
+- "CNN step": a whole training step of a small CNN with three heads, relative to the same step with a Python sum;
+- "ops T=…": how many tensor operations (views not counted) the balancer runs in a step before backward;
+- "TorchJD T=3": TorchJD's method of the same name in place of ours in "bare T=3", where it has one.
 """
 
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torchjd import scalarization
 
-from hardfirst.balancers import Balancer, Spec
+from hardfirst.balancers import BALANCERS, LossBalancer, Spec
 
-SPECS = ["equal", "fixed", "uncertainty", "dtp", "dtp_paper"]
+COUNTS = (3, 11, 40)
+Losses = dict[str, Tensor]
+Total = Callable[[Losses, Mapping[str, Tensor]], Tensor]
+
+TORCHJD: dict[str, Callable[[int], Callable[[Tensor], Tensor]]] = {
+    "equal": lambda count: scalarization.Sum(),
+    "fixed": lambda count: scalarization.Constant(torch.ones(count)),
+    "uncertainty": scalarization.UW,
+    "dwa": lambda count: scalarization.DWA(),
+    "random": lambda count: scalarization.Random(),
+    "geometric": lambda count: scalarization.GeometricMean(),
+    "imtl_l": scalarization.IMTLL,
+    "stch": lambda count: scalarization.STCH(mu=1.0),
+}
 
 
 def ratio(run: Callable[[], object], base: Callable[[], object], calls: int, rounds: int = 31) -> float:
@@ -30,41 +49,110 @@ def ratio(run: Callable[[], object], base: Callable[[], object], calls: int, rou
     return statistics.median(seconds(run) / seconds(base) for _ in range(rounds))
 
 
-def make(name: str, tasks: list[str]) -> Balancer:
-    text = name if name != "fixed" else "fixed:" + ",".join(f"{task}=1" for task in tasks)
-    return Spec.parse(text).build(tasks)
+def make(name: str, tasks: list[str]) -> LossBalancer:
+    options = {
+        "fixed": ":" + ",".join(f"{task}=1" for task in tasks),
+        "curriculum": f":order={'+'.join(tasks)},epochs=10",
+    }
+    balancer = Spec.parse(name + options.get(name, "")).build(tasks)
+    assert isinstance(balancer, LossBalancer)
+    return balancer
 
 
-def bare(name: str, count: int) -> float:
-    tasks = [f"task {number}" for number in range(count)]
-    balancer = make(name, tasks)
-    losses = {task: torch.rand((), requires_grad=True) for task in tasks}
-    kpis: dict[str, Tensor | float] = {task: torch.rand(()) for task in tasks}
+class Bare:
+    """T losses that hang on one shared parameter by one operation each, and T KPIs."""
 
-    def clear() -> None:
-        for loss in losses.values():
-            loss.grad = None
+    def __init__(self, count: int) -> None:
+        self.tasks = [f"task{number}" for number in range(count)]
+        self.shared = nn.Parameter(torch.ones(()))
+        self.factors = (torch.rand(count) + 0.1).unbind()
+        self.kpis = {task: torch.rand(()) for task in self.tasks}
 
-    def balanced() -> None:
-        clear()
-        balancer(losses, kpis).backward()
+    def losses(self) -> Losses:
+        return {task: self.shared * factor for task, factor in zip(self.tasks, self.factors, strict=True)}
 
-    def summed() -> None:
-        clear()
-        sum(losses.values()).backward()  # type: ignore[union-attr]
-
-    return ratio(balanced, summed, calls=300)
+    def leaves(self) -> Losses:
+        return {task: factor.clone().requires_grad_() for task, factor in zip(self.tasks, self.factors, strict=True)}
 
 
-def step(name: str) -> float:
+def bare(count: int, make_total: Callable[[Bare], Total]) -> float:
+    """Losses are leaves, so that nothing but the total and its backward is timed; GradNorm's hang on a parameter."""
+    problem = Bare(count)
+    total = make_total(problem)
+    leaves = problem.leaves()
+
+    def step(make_it: Total) -> None:
+        for leaf in leaves.values():
+            leaf.grad = None
+        make_it(leaves, problem.kpis).backward()
+
+    return ratio(lambda: step(total), lambda: step(python_sum), calls=200)
+
+
+def bare_with_shared(count: int, name: str) -> float:
+    problem = Bare(count)
+    balancer = make(name, problem.tasks)
+
+    def step(make_it: Total) -> None:
+        problem.shared.grad = None
+        make_it(problem.losses(), problem.kpis).backward()
+
+    def total(losses: Losses, kpis: Mapping[str, Tensor]) -> Tensor:
+        return balancer(losses, kpis, shared=[problem.shared])
+
+    return ratio(lambda: step(total), lambda: step(python_sum), calls=50)
+
+
+def python_sum(losses: Losses, kpis: Mapping[str, Tensor]) -> Tensor:
+    total = sum(losses.values())
+    assert isinstance(total, Tensor)
+    return total
+
+
+def ours(name: str) -> Callable[[Bare], Total]:
+    return lambda problem: make(name, problem.tasks)
+
+
+def torchjds(name: str) -> Callable[[Bare], Total]:
+    def make_total(problem: Bare) -> Total:
+        scalarizer = TORCHJD[name](len(problem.tasks))
+        return lambda losses, kpis: scalarizer(torch.stack(list(losses.values())))
+
+    return make_total
+
+
+class Operations(TorchDispatchMode):
+    """Counts operations that are not views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+def operations(name: str, count: int) -> int:
+    problem = Bare(count)
+    balancer = make(name, problem.tasks)
+    losses = problem.losses()
+    balancer(problem.losses(), problem.kpis, shared=[problem.shared])
+    with Operations() as counted:
+        balancer(losses, problem.kpis, shared=[problem.shared])
+    return counted.count
+
+
+def cnn_step(name: str) -> float:
     torch.manual_seed(0)
     trunk = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Flatten())
     heads = nn.ModuleDict({task: nn.Linear(16 * 24 * 24, 10) for task in "abc"})
     optimizer = torch.optim.Adam([*trunk.parameters(), *heads.parameters()])
     images, labels = torch.rand(64, 1, 28, 28), torch.randint(10, (64,))
     balancer = make(name, list("abc"))
+    last = [*trunk[2].parameters()]
 
-    def train(total: Callable[[dict[str, Tensor], dict[str, Tensor | float]], Tensor]) -> None:
+    def train(total: Total) -> None:
         optimizer.zero_grad()
         features = trunk(images)
         outputs = {task: head(features) for task, head in heads.items()}
@@ -74,19 +162,30 @@ def step(name: str) -> float:
         optimizer.step()
 
     return ratio(
-        lambda: train(balancer),
-        lambda: train(lambda losses, _: sum(losses.values())),
+        lambda: train(lambda losses, kpis: balancer(losses, kpis, shared=last)),
+        lambda: train(python_sum),
         calls=5,
-        rounds=15,  # type: ignore[return-value]
+        rounds=15,
+    )
+
+
+def row(name: str) -> str:
+    needs_shared = "shared" in make(name, ["a", "b"]).needs
+    times = [bare_with_shared(count, name) if needs_shared else bare(count, ours(name)) for count in COUNTS]
+    counts = [operations(name, count) for count in COUNTS]
+    rival = f"{bare(3, torchjds(name)):13.2f}" if name in TORCHJD else f"{'–':>13}"
+    return (
+        f"{name:18}{times[0]:9.2f}{times[1]:7.2f}{times[2]:7.2f}{cnn_step(name):10.3f}"
+        f"{counts[0]:9}{counts[1]:6}{counts[2]:6}{rival}"
     )
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    print(f"{'balancer':14}{'bare T=3':>10}{'T=11':>8}{'T=40':>8}{'CNN step':>10}   (1.00 = Python sum)")
-    for name in SPECS:
-        figures = [bare(name, count) for count in (3, 11, 40)]
-        print(f"{name:14}{figures[0]:10.2f}{figures[1]:8.2f}{figures[2]:8.2f}{step(name):10.3f}", flush=True)
+    print("ratios to a Python sum (1.00 = as fast); operations per step")
+    print("balancer           bare T=3   T=11   T=40  CNN step  ops T=3  T=11  T=40  TorchJD T=3")
+    for name in sys.argv[1:] or sorted(set(BALANCERS) - {"frozen"}):
+        print(row(name), flush=True)
 
 
 if __name__ == "__main__":

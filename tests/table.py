@@ -1,8 +1,13 @@
 """The balancers that the contract is tested on: every name in the registry."""
 
+from typing import Any
+
+import torch
+
 from hardfirst.balancers import BALANCERS, LossBalancer, Spec
 
 TASKS = ("easy", "hard one", "c.d")
+SHARED = torch.nn.Parameter(torch.ones(2))  # what the losses of the table depend on
 # Methods that cannot be made from their name alone, and variants that deserve the whole table.
 OPTIONS = {
     "fixed": ["fixed:easy=1,hard one=2,c.d=0.5", "fixed:easy=1,hard one=2,c.d=0.5,normalize=true"],
@@ -13,14 +18,27 @@ OPTIONS = {
         "dtp:uniform=0.8",
         "dtp:potential.easy=0.9,potential.c.d=0.5",
     ],
+    "curriculum": ["curriculum:order=c.d+easy+hard one,epochs=4"],
+    "self_paced": ["self_paced", "self_paced:kind=linear"],
+    "achievement": ["achievement", "achievement:potential.easy=0.6,gamma=0.5"],
+    "stch": ["stch", "stch:mu=0.1,warmup_epochs=1"],
 }
-SPECS = [Spec.parse(text) for name in BALANCERS for text in OPTIONS.get(name, [name])]
+BESIDES = {"frozen"}  # not a method of its own: `fixed` with weights out of a record, tested in test_fixed.py
+SPECS = [Spec.parse(text) for name in BALANCERS if name not in BESIDES for text in OPTIONS.get(name, [name])]
 
 
 def make(spec: Spec) -> LossBalancer:
     balancer = spec.build(TASKS)
     assert isinstance(balancer, LossBalancer)
+    if "shared" in balancer.needs:
+        balancer.register_forward_pre_hook(_give_shared, with_kwargs=True)
     return balancer
 
 
+def _give_shared(balancer: torch.nn.Module, args: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    return args, {**options, "shared": options.get("shared") or [SHARED]}
+
+
 LINEAR = [spec for spec in SPECS if make(spec).linear]
+COMPILED = [spec for spec in SPECS if make(spec).compiles]
+EAGER = [spec for spec in SPECS if not make(spec).compiles]

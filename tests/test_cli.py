@@ -174,6 +174,8 @@ def test_list(hardfirst: Callable[..., str]) -> None:
     printed = hardfirst("list")
     assert all(name in printed for name in BALANCERS)
     assert "kpis" in printed
+    assert "Needs: kpis" in hardfirst("list", "balancers", "dtp")
+    assert "Unknown balancer 'dpt'; did you mean 'dtp'?" in hardfirst("list", "balancers", "dpt", code=2)
     assert "digits" in hardfirst("list", "problems")
     assert "HardSharing" in hardfirst("list", "networks")
 

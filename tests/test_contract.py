@@ -14,7 +14,7 @@ from torch._subclasses import FakeTensorMode
 
 from hardfirst.balancers import BALANCERS, Balancer, LossBalancer, Spec, task_weights
 from hardfirst.errors import InputError
-from table import LINEAR, SPECS, TASKS, make
+from table import COMPILED, EAGER, LINEAR, SHARED, SPECS, TASKS, make
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weights_only:FutureWarning")
 
@@ -30,15 +30,12 @@ def balancer(spec: Spec) -> LossBalancer:
 
 
 def steps(count: int, seed: int = 1) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """Losses (leaves with a gradient) and KPIs of some steps, different in size from task to task."""
+    """Losses and KPIs of some steps; the losses differ in size from task to task, and depend on the shared parameter."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(count):
         losses = torch.rand(3, generator=generator) * torch.tensor([0.1, 2.0, 30.0]) + 0.01
         kpis = torch.rand(3, generator=generator)
-        yield (
-            {task: loss.clone().requires_grad_() for task, loss in zip(TASKS, losses, strict=True)},
-            dict(zip(TASKS, kpis, strict=True)),
-        )
+        yield dict(zip(TASKS, (losses * SHARED.mean()).unbind(), strict=True)), dict(zip(TASKS, kpis, strict=True))
 
 
 def train(balancer: LossBalancer, count: int = 5, seed: int = 1) -> list[Tensor]:
@@ -208,12 +205,16 @@ def test_a_cast_leaves_state_in_float32(balancer: LossBalancer, dtype: torch.dty
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_losses_of_any_float_dtype(balancer: LossBalancer, dtype: torch.dtype) -> None:
     for losses, kpis in steps(3):
+        for loss in losses.values():
+            loss.retain_grad()
         cast = {task: loss.to(dtype) for task, loss in losses.items()}
         balancer.backward(cast, {task: kpi.to(dtype) for task, kpi in kpis.items()})
         assert all(loss.grad is not None and loss.grad.isfinite() for loss in losses.values())
     assert all(buffer.dtype in (torch.float32, torch.int64) for buffer in balancer.buffers())
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch looks at it in all inputs of a graph
+@pytest.mark.parametrize("spec", COMPILED, ids=str)
 def test_one_compiled_graph_over_twenty_steps(spec: Spec) -> None:
     torch._dynamo.reset()
     counter = CompileCounter()
@@ -227,12 +228,37 @@ def test_one_compiled_graph_over_twenty_steps(spec: Spec) -> None:
     torch.testing.assert_close(state(balancer), state(eager), equal_nan=True)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor", "ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("spec", COMPILED, ids=str)
+def test_compiled_gradients_are_those_of_this_steps_weights(spec: Spec) -> None:
+    """Also with the compiler's partition of forward and backward, which would rather recompute than save."""
+    torch._dynamo.reset()
+    balancer, eager = make(spec), make(spec)
+    compiled = torch.compile(balancer, backend="aot_eager_decomp_partition", fullgraph=True)
+    for losses, kpis in steps(4):
+        found, expected = (task_weights(one(losses, kpis), losses) for one in (compiled, eager))
+        torch.testing.assert_close(found, expected)
+        compiled.end_epoch()
+        eager.end_epoch()
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+@pytest.mark.parametrize("spec", EAGER, ids=str)
+@pytest.mark.parametrize("fullgraph", [True, False])
+def test_a_method_that_cannot_be_compiled_says_so(balancer: LossBalancer, fullgraph: bool) -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(balancer, backend="eager", fullgraph=fullgraph)
+    with pytest.raises(RuntimeError, match=r"InputError: \w+ .* runs in eager mode only\. Leave the balancer out"):
+        compiled(*next(steps(1)))
+
+
 def test_no_host_sync_and_no_branch_on_values(spec: Spec) -> None:
     with FakeTensorMode():
         balancer = make(spec)
+        shared = torch.nn.Parameter(torch.ones(2))
         for number in range(3):
-            losses = {task: torch.rand((), requires_grad=True) for task in TASKS[: 2 + number % 2]}
-            balancer.backward(losses, {task: torch.rand(()) for task in losses})
+            losses = {task: torch.rand(()) * shared.mean() for task in TASKS[: 2 + number % 2]}
+            balancer.backward(losses, {task: torch.rand(()) for task in losses}, shared=[shared])
             balancer.end_epoch()
         assert balancer.weights.keys() == set(TASKS)
 

@@ -10,7 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from hardfirst.balancers import DTP, Spec
-from table import SPECS, TASKS, make
+from table import SHARED, SPECS, TASKS, make
 
 
 def run(rank: int, port: int, folder: Path) -> None:
@@ -23,7 +23,7 @@ def run(rank: int, port: int, folder: Path) -> None:
         balancer = make(spec)
         generator = torch.Generator().manual_seed(rank)
         for step in range(20):
-            losses = dict(zip(TASKS, torch.rand(3, generator=generator) + 0.1, strict=True))
+            losses = dict(zip(TASKS, (torch.rand(3, generator=generator) + 0.1) * SHARED.mean(), strict=True))
             kpis = dict(zip(TASKS, torch.rand(3, generator=generator), strict=True))
             if step == 5:  # one rank alone has labels for the first task; nobody has any for the last
                 losses[easy] = losses[easy] * rank

@@ -34,6 +34,21 @@ def test_build_passes_options_on() -> None:
     assert fixed.weight.tolist() == [0.5, 1.5]
 
 
+def test_the_seed_is_for_methods_that_draw() -> None:
+    def keys(text: str, seed: int) -> list[float]:
+        return [float(weight) for weight in Spec.parse(text).build(["a", "b"], seed=seed).weights.values()]  # type: ignore[attr-defined]
+
+    assert keys("random", 1) == keys("random:seed=1", 2) != keys("random", 2)
+    assert keys("dtp", 1) == keys("dtp", 2)
+
+
+def test_all_is_every_method_that_its_name_alone_makes() -> None:
+    names = [spec.name for spec in Spec.parse_list("all,fixed:a=1,b=2")]
+    assert set(BALANCERS) - set(names) == {"curriculum", "frozen"}
+    with pytest.raises(InputError, match="'equal' is given twice"):
+        Spec.parse_list("equal,all")
+
+
 def test_lists() -> None:
     specs = Spec.parse_list("equal,dtp:gamma=2,alpha=0.05,fixed:a=1,b=2,dtp:uniform=0.8")
     assert [str(spec) for spec in specs] == ["equal", "dtp:alpha=0.05,gamma=2", "fixed:a=1,b=2", "dtp:uniform=0.8"]

@@ -52,7 +52,7 @@ def compare(
 ) -> None:
     """Train methods × seeds on a problem and report with intervals; the same command goes on where it was stopped."""
     from hardfirst._display import StudyProgress
-    from hardfirst.balancers import Spec
+    from hardfirst.balancers import BALANCERS, Spec, needed_options
     from hardfirst.studies import Plan, Store, run_locally
 
     plan = Plan(problem, Spec.parse_list(balancers), seeds, epochs, learning_rate)
@@ -61,6 +61,8 @@ def compare(
     store = Store(out or Path("runs") / loaded.name)
     store.begin(f"Balancing methods on {loaded.name}", list(trials), _command())
     left = [(key, trial) for key, trial in trials.items() if not store.ended(key)]
+    if "all" in balancers.split(","):
+        _say(f"Not among all, since they need options: {', '.join(name for name in BALANCERS if needed_options(name))}.")
     _say(f"{len(trials)} trials in {store.folder}, {len(left)} to run.")
     try:
         with StudyProgress(console, len(left), next(iter(trials.values())).epochs) as progress:
@@ -137,12 +139,18 @@ def report(
 @app.command("list")
 def list_(
     what: Annotated[Listed, typer.Argument(help="What to list.")] = Listed.balancers,
+    name: Annotated[str | None, typer.Argument(help="A balancer, to see the whole of its card.")] = None,
 ) -> None:
     """List the balancers with what they need and cost, the built-in problems, or the networks."""
     from hardfirst import _catalogue
     from hardfirst._display import listing
 
-    console.print(listing(*getattr(_catalogue, what.value)()))
+    if name is None:
+        console.print(listing(*getattr(_catalogue, what.value)()))
+    elif what is Listed.balancers:
+        _say(_catalogue.balancer(name))
+    else:
+        raise InputError(f"Only balancers have cards; `hardfirst list {what.value}` shows all there is.")
 
 
 @app.callback(invoke_without_command=True)

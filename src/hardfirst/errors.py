@@ -61,6 +61,18 @@ def number(
     return float(value)
 
 
+def whole(name: str, value: object, *, least: int) -> int:
+    """The value as an int, or an `InputError`.
+
+    >>> whole("epochs", 2.5, least=1)
+    Traceback (most recent call last):
+    hardfirst.errors.InputError: Expected `epochs` to be a whole number, at least 1; got 2.5.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"Expected `{name}` to be a whole number, at least {least}; got {value!r}.")
+    return value
+
+
 def per_task(
     name: str,
     value: float | Mapping[str, float],

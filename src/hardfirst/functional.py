@@ -219,6 +219,190 @@ def uncertainty(losses: Tensor, s: Tensor) -> Tensor:
     return (losses * (0.5 * (-s).exp()) + torch.where(losses != 0, 0.5 * s, 0)).sum()
 
 
+def imtl_l(losses: Tensor, s: Tensor) -> Tensor:
+    r"""IMTL's loss balance: :math:`\sum_t e^{s_t} L_t - s_t` over the tasks whose loss is not 0.
+
+    Args:
+        losses: [T].
+        s: [T], the logarithm of each task's scale. Twice `uncertainty` at −s.
+
+    Returns:
+        A 0-d tensor; it is least where every :math:`e^{s_t} L_t` is 1.
+
+    Example:
+        >>> imtl_l(torch.tensor([1.0, 4.0]), torch.tensor([0.0, -1.3863]))
+        tensor(3.3863)
+
+    References:
+        Liu et al., Towards Impartial Multi-task Learning, ICLR 2021, Sec. 3.2.
+    """
+    return (losses * s.exp() - torch.where(losses != 0, s, 0)).sum()
+
+
+def geometric(losses: Tensor) -> Tensor:
+    r"""The geometric mean of the losses: :math:`\prod_t L_t^{1/T}` over the T tasks whose loss is not 0.
+
+    Args:
+        losses: [T], at least 0; a negative one gives NaN.
+
+    Returns:
+        A 0-d tensor, 0 if all losses are. A loss of 0 has a gradient of 0.
+
+    Example:
+        >>> geometric(torch.tensor([2.0, 8.0, 0.0]))
+        tensor(4.)
+
+    References:
+        Chennupati et al., MultiNet++: Multi-Stream Feature Aggregation and Geometric Loss Strategy for Multi-Task
+        Learning, CVPR Workshops 2019.
+    """
+    present = losses != 0
+    return torch.where(present.any(), (present_logs(losses).sum() / present.sum().clamp_min(1)).exp(), 0)
+
+
+def stch(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
+    r"""The smooth Tchebycheff scalarization of log losses: :math:`T \mu \log \sum_t (L_t / n_t)^{1/\mu}`.
+
+    T is the number of tasks whose loss is not 0; the sum goes over those.
+
+    Args:
+        losses: [T], at least 0; a negative one gives NaN.
+        nadir: [T], the loss :math:`n_t` from which each task's progress counts, above 0 where the task is present.
+        mu: the smoothing, above 0; towards 0 the worst task alone counts.
+
+    Returns:
+        A 0-d tensor, 0 if all losses are. It may be negative.
+
+    Example:
+        >>> stch(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 4.0]), mu=1.0)
+        tensor(0.4463)
+
+    References:
+        Lin et al., Smooth Tchebycheff Scalarization for Multi-Objective Optimization, ICML 2024.
+    """
+    present = losses != 0
+    return torch.where(present.any(), mu * stch_logits(losses, nadir, mu).logsumexp(0) * present.sum(), 0)
+
+
+def stch_logits(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
+    """log(L / nadir) / mu, [T], whose softmax is the tasks' shares in `stch`; so low that it counts nothing where L is 0."""
+    present = losses != 0
+    logs = present_logs(losses) - torch.where(present, nadir, 1).log()
+    return torch.where(present, logs / mu, -1e30)
+
+
+def uw_so(losses: Tensor, temperature: float) -> Tensor:
+    r"""The weights of soft optimal uncertainty weighting: :math:`w = T \, \mathrm{softmax}(1 / (\tau L))`.
+
+    Args:
+        losses: [T], above 0, or 0 where a task is absent.
+        temperature: :math:`\tau`, above 0; small gives all weight to the task with the lowest loss.
+
+    Returns:
+        [T], without a graph: they sum to the number of tasks whose loss is not 0, and are 0 for the others.
+
+    Example:
+        >>> uw_so(torch.tensor([0.5, 1.0, 0.0]), temperature=1.0)
+        tensor([1.4621, 0.5379, 0.0000])
+
+    References:
+        Kirchdorfer et al., Analytical Uncertainty-Based Loss Weighting in Multi-Task Learning, GCPR 2024.
+    """
+    losses = _precise(losses.detach())
+    present = losses != 0
+    # 1/L overflows at a denormal loss, and two infinities would make the softmax NaN
+    logits = (losses.reciprocal() / temperature).clamp_max(torch.finfo(losses.dtype).max)
+    return torch.where(present, torch.where(present, logits, -1e30).softmax(0) * present.sum(), 0)
+
+
+def achievement(kpi: Tensor, potential: Tensor | float, margin: float, gamma: float) -> Tensor:
+    r"""The weights of achievement-based training: :math:`w = \mathrm{softmax}((1 - \kappa_t / (P_t (1 + m)))^\gamma)`.
+
+    Args:
+        kpi: [T], in [0, 1]; NaN where a task is not measured yet.
+        potential: :math:`P_t`, the KPI that the task reaches when trained alone, above 0; [T] or a number.
+        margin: :math:`m`, how far above its potential a task is still to be pushed, at least 0.
+        gamma: the focusing parameter, at least 0. The base is kept at 0 or more, so that a KPI above the mark has the
+            lowest weight whatever gamma is.
+
+    Returns:
+        [T], the weights, which sum to 1. A task that is not measured has 1/T, the others share the rest.
+
+    Example:
+        >>> achievement(torch.tensor([0.2, 0.8]), potential=1.0, margin=0.0, gamma=2.0)
+        tensor([0.6457, 0.3543])
+
+    References:
+        Yun and Cho, Achievement-Based Training Progress Balancing for Multi-Task Learning, ICCV 2023.
+    """
+    measured = ~kpi.isnan()
+    gap = (1 - kpi / (potential * (1 + margin))).clamp_min(0).pow(gamma)
+    shares = torch.where(measured, gap, -1e30).softmax(0) * (measured.sum() / kpi.numel())
+    return torch.where(measured, shares, 1 / kpi.numel())
+
+
+def gradnorm_target(norms: Tensor, rates: Tensor, alpha: float) -> Tensor:
+    r"""What GradNorm wants the gradient norms to be: :math:`\bar G \, (r_t / \bar r)^\alpha`, bars over means.
+
+    Args:
+        norms: [T], the norms :math:`G_t` of the weighted losses' gradients; NaN where a task is absent.
+        rates: [T], :math:`r_t = L_t / L_t(0)`, which is high where a task learns slowly; NaN where it is absent.
+        alpha: how strongly a slow task is favoured, at least 0.
+
+    Returns:
+        [T], NaN where a task is absent.
+
+    Example:
+        >>> gradnorm_target(torch.tensor([1.0, 3.0]), torch.tensor([0.9, 0.3]), alpha=1.0)
+        tensor([3.0000, 1.0000])
+
+    References:
+        Chen et al., GradNorm: Gradient Normalization for Adaptive Loss Balancing in Deep Multitask Networks, ICML 2018.
+    """
+    present = ~(norms.isnan() | rates.isnan())
+    norms, rates = torch.where(present, norms, torch.nan), torch.where(present, rates, torch.nan)
+    target: Tensor = norms.nanmean() * (rates / rates.nanmean()).pow(alpha)
+    return target
+
+
+def self_paced_weight(loss: Tensor, threshold: Tensor | float, kind: Literal["hard", "linear"] = "hard") -> Tensor:
+    r"""Self-paced weights, of tasks or of examples: :math:`1[\ell < \lambda]`, or :math:`\max(0, 1 - \ell / \lambda)`.
+
+    Args:
+        loss: any shape, at least 0.
+        threshold: :math:`\lambda`, above 0; it grows in training, until everything counts.
+        kind: "hard" for all or nothing, "linear" for the second form.
+
+    Returns:
+        The shape of `loss`, in [0, 1], without a graph.
+
+    Example:
+        >>> self_paced_weight(torch.tensor([0.5, 1.5, 3.0]), threshold=2.0, kind="linear")
+        tensor([0.7500, 0.2500, 0.0000])
+
+    References:
+        Kumar, Packer and Koller, Self-Paced Learning for Latent Variable Models, NeurIPS 2010 (hard); Jiang et al., Easy
+        Samples First: Self-paced Reranking for Zero-Example Multimedia Search, ACM Multimedia 2014 (linear).
+    """
+    loss = loss.detach()
+    if kind == "hard":
+        return (loss < threshold).to(loss.dtype)
+    if kind == "linear":
+        return (1 - loss / threshold).clamp(0, 1)
+    raise InputError(f"Expected `kind` to be 'hard' or 'linear'; got {kind!r}.")
+
+
+def present_logs(losses: Tensor) -> Tensor:
+    """Log L, elementwise, in float32 or better; 0, with a gradient of 0, where L is 0."""
+    losses = _precise(losses)
+    return torch.where(losses != 0, losses, 1).log()
+
+
+def _precise(losses: Tensor) -> Tensor:
+    """The losses in float32 or better."""
+    return losses.to(torch.promote_types(losses.dtype, torch.float32))
+
+
 def _check_same_shape(output: Tensor, target: Tensor) -> None:
     if output.shape != target.shape:
         raise InputError(

@@ -78,7 +78,7 @@ class MovingKPI(TaskState):
     def scaled(self, kpis: Mapping[str, Tensor | float]) -> Tensor:
         """The KPIs as a vector [T], as a share of the potential, with their graph; NaN where there is none."""
         self._check_numbers(kpis)
-        vector = self._vector(kpis, "KPI", math.nan).to(self.average)
+        vector = self._vector(kpis, "KPI", absent=math.nan, numbers=True).to(self.average)
         # a fake tensor has no values to check, and a compiled graph must not wait for them
         if not torch.compiler.is_compiling() and not self._checked and type(vector) is Tensor:
             self._check_range(vector.tolist())
@@ -87,7 +87,7 @@ class MovingKPI(TaskState):
     def _numbers(self, kpis: Mapping[str, Tensor | float]) -> list[float]:
         """`scaled` in Python numbers."""
         self._check_numbers(kpis)
-        values: list[float] = self._vector(kpis, "KPI", math.nan).tolist()
+        values: list[float] = self._vector(kpis, "KPI", absent=math.nan, numbers=True).tolist()
         if not self._checked:
             self._check_range(values)
         if self.best:

@@ -71,7 +71,8 @@ class Balancer(TaskState, ABC):
 class LossBalancer(Balancer):
     """A method that makes one scalar of the losses.
 
-    A method implements `_weights` (from its state) and `_total` (its equation), and `_learn` if it learns from losses.
+    A method implements `_weights` (from its state) and `_total` (its equation), and `_learn` or `_learn_from_gradients` if
+    it learns from losses.
     """
 
     @final  # type: ignore[misc]  # torch declares forward as an attribute
@@ -90,6 +91,8 @@ class LossBalancer(Balancer):
         Raises:
             InputError: a name is unknown, or a loss is not a 0-d tensor.
         """
+        if not self.compiles and torch.compiler.is_compiling():
+            refuse_to_compile(type(self).__name__)
         vector = self._loss_vector(losses)
         observed = kpis if self.training else None
         if observed is not None:
@@ -97,6 +100,7 @@ class LossBalancer(Balancer):
         total = self._total(vector, observed)
         if self.training:
             self._learn(vector, shared)
+            self._learn_from_gradients(losses, shared)
         return total
 
     @final
@@ -130,13 +134,13 @@ class LossBalancer(Balancer):
     def _learn(self, losses: Tensor, shared: Iterable[nn.Parameter] | None) -> None:
         """Take one learning step from the losses [T] of this training step, after the total was formed."""
 
+    def _learn_from_gradients(self, losses: Losses, shared: Iterable[nn.Parameter] | None) -> None:
+        """The same for a method that differentiates each loss by itself, which the vector of all does not allow."""
+
     def _loss_vector(self, losses: Losses) -> Tensor:
         if not losses:
             return torch.zeros(len(self.tasks), requires_grad=True)  # nothing labelled at all: a 0 that has a graph
-        for task, loss in losses.items():
-            if not isinstance(loss, Tensor):
-                raise InputError(f"Expected the loss of task {task!r} to be a tensor; got {loss!r}.")
-        vector = self._vector(losses, "loss", 0.0)
+        vector = self._vector(losses, "loss", absent=0.0, numbers=False)
         state = next(iter(self._buffers.values()), None)
         if state is not None and state.device != vector.device:
             self.to(vector.device)  # a balancer made in passing follows the losses
@@ -148,8 +152,37 @@ class LossBalancer(Balancer):
         return self._mean_over_ranks(torch.where((detached != 0) & detached.isfinite(), detached, torch.nan))
 
 
+# a constant is found by running the function while tracing, so that its sentence is not lost in a graph break
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch leaves it untyped
+def refuse_to_compile(method: str) -> None:
+    """Raise `InputError`; what a method does first when it is compiled and cannot be."""
+    raise InputError(
+        f"{method} differentiates the losses inside the step, so it runs in eager mode only. "
+        "Leave the balancer out of `torch.compile`; the network may be compiled."
+    )
+
+
+@torch.library.custom_op("hardfirst::kept", mutates_args=())
+def _kept(state: Tensor) -> Tensor:
+    return state.clone()
+
+
+_kept.register_fake(torch.empty_like)
+
+
+def kept(state: Tensor) -> Tensor:
+    """State, or weights made of it, for use in a total whose step goes on to change that state.
+
+    A compiler may compute a weight again in backward to save memory, from a buffer that has changed by then, and the
+    gradient is silently that of the next step's weights (pytorch/pytorch#197039). It does not recompute an operator that
+    it does not know.
+    """
+    return _kept(state) if torch.compiler.is_compiling() else state
+
+
 def weighted_sum(losses: Tensor, weights: Tensor) -> Tensor:
-    """Σ w·L over the tasks, [T] and [T] → 0-d, in float32 or better."""
+    """Σ w·L over the tasks, [T] and [T] → 0-d, in float32 or better; the weights have no graph."""
+    weights = kept(weights)
     if losses.dtype != weights.dtype:
         losses = losses.to(torch.promote_types(losses.dtype, weights.dtype))
         weights = weights.to(losses.dtype)

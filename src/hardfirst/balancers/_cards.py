@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from hardfirst.balancers._base import Balancer
-from hardfirst.balancers._registry import BALANCERS
+from hardfirst.balancers._registry import BALANCERS, Spec
 from hardfirst.errors import unknown
 
 
@@ -20,6 +20,7 @@ class Card:
         when: when to use it.
         cost: backwards per step and state.
         needs: any of "kpis", "epochs", "shared".
+        state: the names of the persistent buffers.
         linear: whether micro-batches add up.
         compiles: whether it runs under `torch.compile`.
         departures: where it departs from the paper.
@@ -30,6 +31,7 @@ class Card:
     when: str
     cost: str
     needs: tuple[str, ...]
+    state: tuple[str, ...]
     linear: bool
     compiles: bool
     departures: str
@@ -60,13 +62,20 @@ def card(name: str) -> Card:
     return Card(
         name=name,
         sentence=own.split("\n\n")[0].replace("\n", " "),
-        when=_paragraph(text, "When to use"),
+        when=_paragraph(own, "When to use") or _paragraph(text, "When to use"),
         cost=_paragraph(text, "Cost"),
         needs=tuple(sorted(method.needs)),
+        state=_state(name),
         linear=method.linear,
         compiles=method.compiles,
         departures=_section(text, "Note"),
     )
+
+
+def _state(name: str) -> tuple[str, ...]:
+    """What a `state_dict` of the method holds."""
+    examples = {"fixed": "fixed:a=1,b=1", "frozen": "fixed:a=1,b=1", "curriculum": "curriculum:order=a+b,epochs=1"}
+    return tuple(Spec.parse(examples.get(name, name)).build(["a", "b"]).state_dict())
 
 
 def _paragraph(text: str, name: str) -> str:

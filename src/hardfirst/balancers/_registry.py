@@ -6,10 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from hardfirst.balancers._base import Balancer
+from hardfirst.balancers.achievement import Achievement
+from hardfirst.balancers.curriculum import Curriculum
 from hardfirst.balancers.dtp import DTP
+from hardfirst.balancers.dwa import DWA
 from hardfirst.balancers.equal import Equal
+from hardfirst.balancers.famo import FAMO
 from hardfirst.balancers.fixed import Fixed
+from hardfirst.balancers.geometric import Geometric
+from hardfirst.balancers.gradnorm import GradNorm
+from hardfirst.balancers.imtl_l import IMTLL
+from hardfirst.balancers.learning_progress import LearningProgress
+from hardfirst.balancers.random import RLW
+from hardfirst.balancers.self_paced import SelfPaced
+from hardfirst.balancers.stch import STCH
 from hardfirst.balancers.uncertainty import Uncertainty
+from hardfirst.balancers.uw_so import UWSO
 from hardfirst.errors import InputError, unknown
 
 BALANCERS: dict[str, Callable[..., Balancer]] = {
@@ -17,7 +29,20 @@ BALANCERS: dict[str, Callable[..., Balancer]] = {
     "dtp_paper": DTP.paper,
     "equal": Equal,
     "fixed": Fixed,
+    "frozen": Fixed.frozen,
+    "dwa": DWA,
+    "geometric": Geometric,
+    "imtl_l": IMTLL,
+    "random": RLW,
+    "stch": STCH,
     "uncertainty": Uncertainty,
+    "gradnorm": GradNorm,
+    "famo": FAMO,
+    "achievement": Achievement,
+    "curriculum": Curriculum,
+    "self_paced": SelfPaced,
+    "learning_progress": LearningProgress,
+    "uw_so": UWSO,
 }
 
 Value = bool | int | float | str | None | tuple["Value", ...]
@@ -71,12 +96,16 @@ class Spec:
     def parse_list(cls, text: str) -> list["Spec"]:
         """Read specs joined by commas; a piece with "=" but no name goes on with the spec before it.
 
+        The word "all" stands for every method that can be made from its name alone.
+
         >>> [str(spec) for spec in Spec.parse_list("equal,dtp:gamma=2,alpha=0.05,uncertainty")]
         ['equal', 'dtp:alpha=0.05,gamma=2', 'uncertainty']
         """
         texts: list[str] = []
         for piece in filter(None, (piece.strip() for piece in text.split(","))):
-            if texts and "=" in piece and ":" not in piece.partition("=")[0]:
+            if piece == "all":
+                texts += [name for name in sorted(BALANCERS) if not needed_options(name)]
+            elif texts and "=" in piece and ":" not in piece.partition("=")[0]:
                 texts[-1] += ("," if ":" in texts[-1] else ":") + piece
             else:
                 texts.append(piece)
@@ -88,13 +117,19 @@ class Spec:
                 raise InputError(f"Balancer {str(spec)!r} is given twice.")
         return specs
 
-    def build(self, tasks: Sequence[str]) -> Balancer:
-        """Make the balancer for these tasks.
+    def build(self, tasks: Sequence[str], *, seed: int = 0) -> Balancer:
+        """Make the balancer for these tasks; `seed` is for methods that draw random numbers, unless the spec has one.
 
         Raises:
-            InputError: the method refuses an option.
+            InputError: the method refuses an option, or lacks one that it needs.
         """
-        return BALANCERS[self.name](tasks, **self._arguments())
+        arguments = self._arguments()
+        if missing := [option for option in needed_options(self.name) if option not in arguments]:
+            example = ",".join(f"{option}=…" for option in missing)
+            raise InputError(f"Balancer {self.name!r} needs the options {', '.join(missing)}; write {self.name}:{example}.")
+        if "seed" in _options(self.name)[0]:
+            arguments.setdefault("seed", seed)
+        return BALANCERS[self.name](tasks, **arguments)
 
     def __str__(self) -> str:
         text = ",".join(f"{key}={_text(value)}" for key, value in self.options)
@@ -117,6 +152,16 @@ class Spec:
             else:
                 raise InputError(f"Option {option!r} of {self.name!r} is given both for all tasks and by task.")
         return arguments
+
+
+def needed_options(name: str) -> list[str]:
+    """The options without which the method cannot be made.
+
+    >>> needed_options("curriculum")
+    ['order', 'epochs']
+    """
+    parameters = inspect.signature(BALANCERS[name]).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.default is parameter.empty and parameter.name != "tasks"]
 
 
 def _options(name: str) -> tuple[list[str], str | None]:

@@ -1,9 +1,15 @@
 from collections.abc import Mapping, Sequence
+from math import isnan
+from os import PathLike
+from pathlib import Path
+from statistics import fmean
+from typing import Self
 
 from torch import Tensor
 
 from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
 from hardfirst.errors import InputError, check_names, number
+from hardfirst.record import read
 
 
 class Fixed(LossBalancer):
@@ -41,6 +47,33 @@ class Fixed(LossBalancer):
             raise InputError("Expected at least one weight above 0; got none.")
         scale = len(values) / sum(values) if normalize else 1.0
         self._hold("weight", [scale * value for value in values], persistent=False)
+
+    @classmethod
+    def frozen(cls, tasks: Sequence[str], *, record: str | PathLike[str]) -> Self:
+        """The effective weights of an earlier run, averaged over its epochs and held still.
+
+        When to use: as the control that asks whether a dynamic method's gain is its dynamics, or just better static weights.
+
+        Args:
+            tasks: the tasks of that run, in any order.
+            record: the run's record, a .jsonl file.
+
+        Raises:
+            InputError: there is no such record, or it has no weights for these tasks.
+
+        Example:
+            A study keeps its records in its folder: `frozen:record=runs/digits/trials/0123456789abcdef.jsonl`.
+        """
+        path = Path(record)
+        if not path.is_file():
+            raise InputError(f"There is no record {path} to take weights from.")
+        found = read(path)
+        check_names("task", tasks, found.tasks)
+        curves = {task: [weight for weight in found.curve(task, "weight") if not isnan(weight)] for task in tasks}
+        for task, curve in curves.items():
+            if not curve:
+                raise InputError(f"The record {path} has no weights of task {task!r}.")
+        return cls(tasks, {task: fmean(curve) for task, curve in curves.items()}, normalize=True)
 
     def _weights(self) -> Tensor:
         return self.weight.clone()

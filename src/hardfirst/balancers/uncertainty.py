@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from hardfirst import functional
 from hardfirst._state import Group
 from hardfirst.balancers._adam import Adam
-from hardfirst.balancers._base import KPIs, LossBalancer
+from hardfirst.balancers._base import KPIs, LossBalancer, kept
 
 
 class Uncertainty(LossBalancer):
@@ -52,7 +52,7 @@ class Uncertainty(LossBalancer):
         return 0.5 * (-self.s).exp()
 
     def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return functional.uncertainty(losses, self.s)
+        return functional.uncertainty(losses, kept(self.s))
 
     @torch.no_grad()
     def _learn(self, losses: Tensor, shared: Iterable[nn.Parameter] | None) -> None:

@@ -109,7 +109,9 @@ class _Run:
         module = self.problem.network()
         if not isinstance(module, nn.Module):
             raise InputError(f"`network` of problem {self.problem.name!r} should return a torch.nn.Module.")
-        self.balancer: Balancer = self.fabric.to_device(self.trial.balancer.build(self.problem.task_names))
+        self.balancer: Balancer = self.fabric.to_device(
+            self.trial.balancer.build(self.problem.task_names, seed=self.trial.seed)
+        )
         self.shared = self._shared(module)
         optimizer = torch.optim.Adam(module.parameters(), lr=self.trial.learning_rate, fused=True)
         self.network, self.optimizer = self.fabric.setup(module, optimizer)

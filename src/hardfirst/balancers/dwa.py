@@ -1,0 +1,78 @@
+from collections.abc import Iterable, Sequence
+from math import nan
+
+import torch
+from torch import Tensor, nn
+
+from hardfirst._state import Group
+from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
+from hardfirst.balancers._epoch_mean import EpochMean
+from hardfirst.errors import number
+
+
+class DWA(LossBalancer):
+    r"""Dynamic Weight Average: weights :math:`w = T\,\mathrm{softmax}(r/\tau)` by how slowly each task's loss falls.
+
+    :math:`r_t = \bar L_t(e-1) / \bar L_t(e-2)` is the ratio of the task's mean losses in the two epochs before; T is the
+    number of tasks. A task whose loss fell more than the others' weighs less.
+
+    When to use: tasks that converge at different rates, in runs of many epochs with steady epoch means. The weights do
+    not depend on the size of the losses, and stay near 1: at :math:`\tau = 2`, of two tasks one of which halved its loss
+    while the other stood still, they are 0.88 and 1.12. Late in a run, ratios are noise around 1.
+
+    Cost: one backward per step; 4·T numbers of state.
+
+    Args:
+        tasks: distinct non-empty strings.
+        temperature: :math:`\tau`, above 0; larger is more even. The paper uses 2.
+        process_group: see `Balancer`.
+
+    Raises:
+        InputError: the temperature is not above 0.
+
+    Example:
+        >>> import torch
+        >>> balancer = DWA(["a", "b"])
+        >>> for a in (4.0, 2.0):
+        ...     total = balancer({"a": torch.tensor(a), "b": torch.tensor(1.0)})
+        ...     balancer.end_epoch()
+        >>> balancer.weights
+        {'a': tensor(0.8756), 'b': tensor(1.1244)}
+
+    Note:
+        Call `end_epoch` after each epoch; without it the weights stay 1. As in the paper they are 1 in the first two
+        epochs, and the means are of the losses as given, not of the weighted ones.
+        The paper does not treat missing labels: a mean is over the steps in which the task was present, and a task
+        unseen in one of the two epochs has :math:`r = 1`.
+
+    References:
+        Liu, Johns and Davison, End-to-End Multi-Task Learning with Attention, CVPR 2019, Eq. (7).
+    """
+
+    needs = frozenset({"epochs"})
+    weight: Tensor
+    previous: Tensor
+
+    def __init__(self, tasks: Sequence[str], *, temperature: float = 2.0, process_group: Group = None) -> None:
+        super().__init__(tasks, process_group=process_group)
+        self.temperature = number("temperature", temperature, above=0)
+        self._hold("weight", 1.0)
+        self._hold("previous", nan)
+        self.epoch = EpochMean(self.tasks)
+
+    @torch.no_grad()
+    def end_epoch(self) -> None:
+        mean = self.epoch.close()
+        # NaN stands for a task unseen; a mean that rose from nearly 0 must not make the softmax ∞ − ∞
+        logits = (mean / self.previous / self.temperature).nan_to_num(1 / self.temperature)
+        self.weight.copy_(logits.softmax(0) * len(self.tasks))
+        self.previous.copy_(mean)
+
+    def _weights(self) -> Tensor:
+        return self.weight.clone()
+
+    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return weighted_sum(losses, self._weights())
+
+    def _learn(self, losses: Tensor, shared: Iterable[nn.Parameter] | None) -> None:
+        self.epoch.add(self._measured(losses))

@@ -1,0 +1,104 @@
+from collections.abc import Mapping, Sequence
+from math import nan
+
+import torch
+from torch import Tensor
+
+from hardfirst._state import Group
+from hardfirst.balancers._adam import Adam
+from hardfirst.balancers._base import kept
+from hardfirst.balancers._current import CurrentLossBalancer
+from hardfirst.errors import per_task
+
+
+class FAMO(CurrentLossBalancer):
+    r"""FAMO: :math:`\sum_t z_t \log D_t / \mathrm{sg}(\sum_t z_t / D_t)` with :math:`z = \mathrm{softmax}(\xi)`, ξ learned.
+
+    :math:`D_t = L_t - L_{t,\min} + 10^{-8}` is what is left of the task's loss. The step is along a weighted mean of the
+    tasks' gradients, :math:`w_t \propto z_t / D_t`. ξ then moves against :math:`J_z^\top (\log D^{old} - \log D^{new})`, so
+    that a task whose log loss fell more than the others' gets a smaller share.
+
+    When to use: all losses are to fall at the same relative rate, whatever their size, at the cost of a plain sum. Losses
+    have to be able to come near their minimum: a task that is stuck above it draws ever more weight, which `min_losses` is
+    there to prevent.
+
+    Cost: one backward per step; 6·T numbers of state.
+
+    Args:
+        tasks: distinct non-empty strings. Their losses are above their minimum; one below it gives a total of NaN.
+        lr: the learning rate of ξ, above 0. The paper uses 0.025.
+        decay: the L2 coefficient on ξ, at least 0, which draws the shares towards equal ones. The paper uses 0.001.
+        min_losses: the lowest value that the loss can reach, for all tasks or by task.
+        process_group: see `Balancer`.
+
+    Raises:
+        InputError: an option is out of range, or names an unknown task.
+
+    Example:
+        >>> import torch
+        >>> balancer = FAMO(["a", "b"])
+        >>> balancer({"a": torch.tensor(1.0), "b": torch.tensor(4.0)})
+        tensor(1.1090)
+        >>> balancer.weights
+        {'a': tensor(0.8000), 'b': tensor(0.2000)}
+        >>> balancer({"a": torch.tensor(0.5), "b": torch.tensor(4.0)})  # a fell, so its share falls
+        tensor(0.3081)
+        >>> balancer.xi
+        tensor([-0.0250,  0.0250])
+
+    Note:
+        The paper evaluates the losses once more after each step, on the same batch, to see how they fell; here the next
+        batch's losses stand for them, without a second forward, but with the noise between batches. They move ξ for the step
+        after that one. The weights sum to 1, as in the paper, not to T; the total may be negative. The authors' code also
+        clips the gradient of the shared parameters, this does not. The paper does not treat missing labels: shares are among
+        the tasks present, and a task's fall counts from the batch that had it last. Not linear in the losses: micro-batches
+        do not add up to one batch.
+
+    References:
+        Liu, Feng, Stone and Liu, FAMO: Fast Adaptive Multitask Optimization, NeurIPS 2023.
+    """
+
+    xi: Tensor
+    last: Tensor
+    least: Tensor
+
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        *,
+        lr: float = 0.025,
+        decay: float = 1e-3,
+        min_losses: float | Mapping[str, float] = 0.0,
+        process_group: Group = None,
+    ) -> None:
+        super().__init__(tasks, process_group=process_group)
+        self._hold("xi", 0.0)
+        self._hold("last", nan)
+        self._hold("least", per_task("min_losses", min_losses, self.tasks, default=0.0), persistent=False)
+        self.adam = Adam(self.tasks, lr, weight_decay=decay)
+
+    def _equation(self, losses: Tensor) -> Tensor:
+        left = self._left(losses)
+        shares = kept(self._shares(losses != 0))
+        scale = (shares / left.detach()).sum()
+        return (shares * left.log()).sum() / torch.where(scale == 0, 1, scale)
+
+    def _slope(self, losses: Tensor) -> Tensor:
+        shares = self._shares(losses != 0) / self._left(losses)
+        return shares / shares.sum()
+
+    def _observe(self, losses: Tensor) -> None:
+        fall = (self.last - self.least + 1e-8).log() - (losses - self.least + 1e-8).log()
+        seen = fall.isfinite()
+        shares, fall = self._shares(seen), torch.where(seen, fall, 0)
+        gradient = shares * (fall - (shares * fall).sum())  # the Jacobian of softmax is diag(z) − z·zᵀ
+        self.adam.step(self.xi, torch.where(seen, gradient, nan))
+        self.last.copy_(torch.where(losses.isnan(), self.last, losses))
+
+    def _shares(self, present: Tensor) -> Tensor:
+        """The shares z [T] over the tasks present, 0 for the others."""
+        return torch.where(present, torch.where(present, self.xi, -1e30).softmax(0), 0)
+
+    def _left(self, losses: Tensor) -> Tensor:
+        """D [T]; 1 where a task is absent."""
+        return torch.where(losses != 0, losses - self.least + 1e-8, 1)

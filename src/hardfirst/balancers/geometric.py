@@ -1,0 +1,48 @@
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from hardfirst import functional
+from hardfirst._state import Group
+from hardfirst.balancers._current import CurrentLossBalancer
+
+
+class Geometric(CurrentLossBalancer):
+    r"""The geometric mean of the losses: :math:`\prod_t L_t^{1/T}` over the T tasks that are present.
+
+    When to use: losses of different units and sizes and nothing to tune: a loss times a constant changes the step for
+    all tasks alike, never the balance. Each task counts as :math:`1/L_t`, so one that comes near a loss of 0 takes over,
+    and the others' share of the step shrinks with it.
+
+    Cost: one backward per step; T numbers of state, for logging alone.
+
+    Args:
+        tasks: distinct non-empty strings. Their losses are at least 0; a negative loss gives a total of NaN.
+        process_group: see `Balancer`.
+
+    Example:
+        >>> import torch
+        >>> balancer = Geometric(["a", "b"])
+        >>> balancer({"a": torch.tensor(2.0), "b": torch.tensor(8.0)})
+        tensor(4.)
+        >>> balancer.weights
+        {'a': tensor(1.), 'b': tensor(0.2500)}
+
+    Note:
+        A task that is absent is left out of the product and of T. A loss of exactly 0 counts as absent, where the paper's
+        product would be 0 and its gradient undefined. Not linear in the losses: k micro-batches are k steps' worth of
+        geometric means, not one batch. The paper's focused variant, which counts some tasks twice, is not there.
+
+    References:
+        Chennupati, Sistu, Yogamani and Rawashdeh, MultiNet++: Multi-Stream Feature Aggregation and Geometric Loss
+        Strategy for Multi-Task Learning, CVPR Workshops 2019.
+    """
+
+    def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
+        super().__init__(tasks, process_group=process_group)
+
+    def _equation(self, losses: Tensor) -> Tensor:
+        return functional.geometric(losses)
+
+    def _slope(self, losses: Tensor) -> Tensor:
+        return functional.geometric(losses) / ((losses != 0).sum() * losses)

@@ -1,0 +1,146 @@
+import sys
+from collections.abc import Iterable, Sequence
+from math import nan
+
+import torch
+from torch import Tensor, nn
+
+from hardfirst import functional
+from hardfirst._state import Group
+from hardfirst.balancers._adam import Adam
+from hardfirst.balancers._base import KPIs, LossBalancer, Losses, weighted_sum
+from hardfirst.errors import InputError, number
+
+_FLOOR = 1e-3
+
+
+class GradNorm(LossBalancer):
+    r"""GradNorm: learned weights that bring each task's gradient norm to :math:`\bar G \, (r_t / \bar r)^\alpha`.
+
+    :math:`G_t = \lVert\nabla_W w_t L_t\rVert` is the norm of the weighted loss's gradient at the parameters W that the
+    tasks share, :math:`r_t = L_t / L_t(0)` is how much of its first loss the task still has, and bars are means over the
+    tasks. w takes a step down :math:`\sum_t |G_t - \mathrm{sg}(\bar G \, (r_t / \bar r)^\alpha)|` and is then rescaled to
+    the sum it had.
+
+    When to use: one task's gradients drown the others', or tasks learn at rates that are to be brought together, and
+    losses start from a state worth comparing with: :math:`L_t(0)` is that of a single batch. It costs more than the methods
+    that look at losses alone.
+
+    Cost: one backward per step, and one from each loss to `shared` alone; T gradients of `shared` pass through memory one
+    by one, and each is averaged over ranks, so give it the last shared layer and not all of a trunk. 5·T numbers of state.
+
+    Args:
+        tasks: distinct non-empty strings. Their losses are above 0.
+        alpha: how strongly a task that learns slowly is favoured, at least 0. The paper uses 1.5, and 0.12 for tasks that
+            are much alike; 0 aims at equal gradient norms.
+        lr: the learning rate of w, above 0. The paper uses 0.025.
+        process_group: see `Balancer`.
+
+    Raises:
+        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or has no part in the
+            losses; or the balancer is compiled.
+
+    Example:
+        >>> import torch
+        >>> layer = torch.nn.Linear(2, 1)
+        >>> loss = layer(torch.ones(4, 2)).square().mean()
+        >>> balancer = GradNorm(["a", "b"])
+        >>> losses = {"a": loss, "b": 10 * loss}
+        >>> balancer(losses, shared=layer.parameters()).backward()
+        >>> balancer.weights
+        {'a': tensor(1.0250), 'b': tensor(0.9750)}
+
+    Note:
+        The step on w is Adam's, as in the paper, so that `lr` is how far a weight moves whatever the unit of its loss. The
+        first batch's losses stand for :math:`L_t(0)`; where they depend much on the initialisation, the paper advises the
+        value that theory gives. A weight stays at 0.001 or more. The paper does not treat missing labels: tasks that are
+        absent, or do not depend on `shared`, keep their weight and are left out of the means, and the others are rescaled to
+        the sum they had. Parameters that FSDP has sharded are refused, since no rank has the whole gradient. The balancer
+        cannot be compiled, the network may be.
+
+    References:
+        Chen, Badrinarayanan, Lee and Rabinovich, GradNorm: Gradient Normalization for Adaptive Loss Balancing in Deep
+        Multitask Networks, ICML 2018.
+    """
+
+    needs = frozenset({"shared"})
+    compiles = False
+    weight: Tensor
+    first: Tensor
+
+    def __init__(self, tasks: Sequence[str], *, alpha: float = 1.5, lr: float = 0.025, process_group: Group = None) -> None:
+        super().__init__(tasks, process_group=process_group)
+        self.alpha = number("alpha", alpha, least=0)
+        self._hold("weight", 1.0)
+        self._hold("first", nan)
+        self.adam = Adam(self.tasks, lr)
+
+    def _weights(self) -> Tensor:
+        return self.weight.clone()
+
+    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return weighted_sum(losses, self._weights())
+
+    def _learn_from_gradients(self, losses: Losses, shared: Iterable[nn.Parameter] | None) -> None:
+        norms = self._norms(losses, _trained(shared))
+        with torch.no_grad():
+            measured = self._measured(self._loss_vector(losses))
+            self.first.copy_(torch.where(self.first.isnan(), measured, self.first))
+            weighted = self.weight * norms
+            target = functional.gradnorm_target(weighted, measured / self.first, self.alpha)
+            self._step((weighted - target).sign() * norms)
+
+    def _step(self, gradient: Tensor) -> None:
+        """Move the weights whose gradient is not NaN, and keep their sum."""
+        before, seen = self.weight.clone(), ~gradient.isnan()
+        self.adam.step(self.weight, gradient)
+        after = torch.where(seen, self.weight.clamp_min(_FLOOR), 0)
+        scale = torch.where(seen, before, 0).sum() / after.sum()
+        self.weight.copy_(torch.where(seen, after * scale, before))
+
+    def _norms(self, losses: Losses, shared: list[nn.Parameter]) -> Tensor:
+        """The norm [T] of each loss's gradient, averaged over ranks first; NaN where a task is absent on all of them."""
+        norms, reached = [], False
+        size = sum(parameter.numel() for parameter in shared)
+        for task in self.tasks:  # absent or not, so that every rank makes the same calls
+            gradient = _gradient(losses[task], shared) if task in losses else None
+            reached = reached or gradient is not None
+            if gradient is None:
+                gradient = torch.full((size,), nan, device=shared[0].device)
+            norms.append(self._mean_over_ranks(gradient).norm())
+        if not reached and any(bool(loss != 0) for loss in losses.values()):
+            raise InputError(
+                "Expected the losses to depend on `shared`, with a graph; none of them does. Give parameters that the "
+                "network used for these losses, and put the balancer in eval mode where gradients are off."
+            )
+        stacked = torch.stack(norms)
+        return torch.where(stacked.isfinite(), stacked, nan)
+
+
+def _trained(shared: Iterable[nn.Parameter] | None) -> list[nn.Parameter]:
+    """The shared parameters, or an `InputError` if they are not what gradients can be taken of."""
+    parameters = [shared] if isinstance(shared, nn.Parameter) else list(shared or ())
+    if not parameters or not all(isinstance(one, Tensor) and one.requires_grad for one in parameters):
+        raise InputError(
+            "GradNorm needs the parameters that the tasks share, all of them trained, in every training step: for instance "
+            "`balancer(losses, shared=layer.parameters())` with the last layer that all tasks use."
+        )
+    sharded = sys.modules.get("torch.distributed.tensor")  # it takes seconds to import, and a DTensor has imported it
+    if sharded is not None and any(isinstance(one, sharded.DTensor) for one in parameters):
+        raise InputError(
+            "GradNorm cannot take the norm of a gradient that is sharded over ranks; got a DTensor in `shared`. "
+            "Keep the shared layer out of FSDP, or choose a method that needs no gradients."
+        )
+    return parameters
+
+
+def _gradient(loss: Tensor, shared: list[nn.Parameter]) -> Tensor | None:
+    """The gradient of one loss as a float32 vector; NaN where the loss may not enter state, None if it is independent."""
+    if not loss.requires_grad:
+        return None
+    found = torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True)
+    if all(gradient is None for gradient in found):
+        return None
+    parts = [torch.zeros_like(one) if part is None else part for one, part in zip(shared, found, strict=True)]
+    flat = torch.cat([part.flatten().float() for part in parts])
+    return torch.where((loss.detach() != 0) & loss.detach().isfinite(), flat, nan)

@@ -1,0 +1,62 @@
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hardfirst import functional
+from hardfirst._state import Group
+from hardfirst.balancers._adam import Adam
+from hardfirst.balancers._base import KPIs, LossBalancer, kept
+
+
+class IMTLL(LossBalancer):
+    r"""IMTL's loss balance (IMTL-L): :math:`\sum_t e^{s_t} L_t - s_t` with a learned log-scale :math:`s_t`.
+
+    It is least where every scaled loss :math:`e^{s_t} L_t` is 1, so that all are kept at a comparable size.
+
+    When to use: losses of different units and sizes, of any kind. It is uncertainty weighting without the likelihood and
+    the ½, and shares its limit: the weights follow 1/L, whether or not a task with a low loss is one that matters.
+
+    Cost: one backward per step; 4·T numbers of state.
+
+    Args:
+        tasks: distinct non-empty strings.
+        lr: the learning rate of s, above 0.
+        process_group: see `Balancer`.
+
+    Raises:
+        InputError: the learning rate is not above 0.
+
+    Example:
+        >>> import torch
+        >>> balancer = IMTLL(["a", "b"])
+        >>> balancer({"a": torch.tensor(1.0), "b": torch.tensor(4.0)})
+        tensor(5.)
+        >>> balancer.weights
+        {'a': tensor(1.), 'b': tensor(0.9753)}
+
+    Note:
+        s is a buffer with an Adam of its own, one step from each batch's losses by the closed-form gradient
+        :math:`e^{s_t} L_t - 1`; in the paper the model's optimizer learns it. A task that is absent from the batch adds
+        no :math:`-s_t`. The paper's gradient balance (IMTL-G) is a method of its own.
+
+    References:
+        Liu et al., Towards Impartial Multi-task Learning, ICLR 2021, Sec. 3.2.
+    """
+
+    s: Tensor
+
+    def __init__(self, tasks: Sequence[str], *, lr: float = 0.025, process_group: Group = None) -> None:
+        super().__init__(tasks, process_group=process_group)
+        self._hold("s", 0.0)
+        self.adam = Adam(self.tasks, lr)
+
+    def _weights(self) -> Tensor:
+        return self.s.exp()
+
+    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return functional.imtl_l(losses, kept(self.s))
+
+    @torch.no_grad()
+    def _learn(self, losses: Tensor, shared: Iterable[nn.Parameter] | None) -> None:
+        self.adam.step(self.s, self._measured(losses) * self._weights() - 1)

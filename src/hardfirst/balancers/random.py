@@ -1,0 +1,97 @@
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from hardfirst._state import Group
+from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
+from hardfirst.errors import whole
+
+_WORD = 0xFFFFFFFF
+_STRIDE = 0x9E3779B9  # 2³² over the golden ratio: keeps a hash of zeros from being zero
+Word = TypeVar("Word", int, Tensor)
+
+
+class RLW(LossBalancer):
+    r"""Random loss weighting: weights :math:`w = T\,\mathrm{softmax}(z)` with :math:`z_t \sim N(0, 1)` anew in each step.
+
+    T is the number of tasks.
+
+    When to use: as a control. A method that is not better than random weights owes nothing to what its weights say; and
+    random weights themselves, by their noise, are sometimes better than equal ones.
+
+    Cost: one backward per step; T + 1 numbers of state.
+
+    Args:
+        tasks: distinct non-empty strings.
+        seed: a whole number, at least 0. The same seed gives the same weights on every rank, whatever else draws random
+            numbers, and a run that is resumed goes on where it was.
+        process_group: see `Balancer`.
+
+    Raises:
+        InputError: the seed is not a whole number, or negative.
+
+    Example:
+        >>> import torch
+        >>> balancer = RLW(["a", "b"], seed=1)
+        >>> for _ in range(2):
+        ...     balancer({"a": torch.tensor(1.0), "b": torch.tensor(0.0)})
+        tensor(1.2526)
+        tensor(1.4790)
+
+    Note:
+        The paper's weights sum to 1, these to T, so that a learning rate found for equal weights still fits. `weights` are
+        those of the next training step. A step counts if a task was present in it on any rank.
+
+    References:
+        Lin, Ye, Zhang and Tsang, Reasonable Effectiveness of Random Weighting: A Litmus Test for Multi-Task Learning,
+        TMLR 2022.
+    """
+
+    key: Tensor
+    step: Tensor
+
+    def __init__(self, tasks: Sequence[str], *, seed: int = 0, process_group: Group = None) -> None:
+        super().__init__(tasks, process_group=process_group)
+        seed = whole("seed", seed, least=0)
+        self._hold("key", [_key(seed, position) for position in range(len(self.tasks))], dtype=torch.int64)
+        self._hold("step", [0], dtype=torch.int64)
+
+    def _weights(self) -> Tensor:
+        return _normal(self.key, self.step).softmax(0) * len(self.tasks)
+
+    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return weighted_sum(losses, self._weights())
+
+    @torch.no_grad()
+    def _learn(self, losses: Tensor, shared: Iterable[nn.Parameter] | None) -> None:
+        # measured over the ranks, since a rank without any labels in this batch must count on with the others
+        self.step.add_((~self._measured(losses).isnan()).any())
+
+
+def _normal(key: Tensor, step: Tensor) -> Tensor:
+    """Standard normal numbers, float32, one for each pair of a key and a step."""
+    bits = _mix((_mix((step + key) & _WORD) + key) & _WORD) >> 9
+    # an odd multiple of 2⁻²³ in (−1, 1) is exact in float32, and never an end, where erfinv is infinite
+    return torch.erfinv((2 * bits + 1 - 2**23).float() * 2.0**-23) * 2**0.5
+
+
+def _key(seed: int, position: int) -> int:
+    """The key of a task: 32 bits of the seed, however long, and of the task's position."""
+    key = _mix((position + _STRIDE) & _WORD)
+    while True:
+        key = _mix((key + (seed & _WORD) + _STRIDE) & _WORD)
+        seed >>= 32
+        if not seed:
+            return key
+
+
+def _mix(word: Word) -> Word:
+    """A permutation of the 32-bit numbers in which each bit of the result depends on each bit of `word`.
+
+    The constants are from github.com/skeeto/hash-prospector, a pair below 2³¹, so that no product exceeds int64.
+    """
+    word = (word ^ (word >> 16)) * 0x604BAA5D & _WORD
+    word = (word ^ (word >> 15)) * 0x43D6CE97 & _WORD
+    return word ^ (word >> 15)

@@ -1,0 +1,91 @@
+from collections.abc import Sequence
+from math import nan
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hardfirst import functional
+from hardfirst._state import Group
+from hardfirst.balancers._base import weighted_sum
+from hardfirst.balancers._current import CurrentLossBalancer
+from hardfirst.balancers._epoch_mean import EpochMean
+from hardfirst.errors import InputError, number
+
+
+class SelfPaced(CurrentLossBalancer):
+    r"""Self-paced learning of tasks: weights :math:`1[L_t < \lambda]`, or :math:`\max(0, 1 - L_t / \lambda)`, λ growing.
+
+    Tasks with a high loss wait until the others are learned. λ starts, after a first epoch in which all weigh 1, at the
+    median of the tasks' mean losses in that epoch, and grows by a factor at the end of each epoch.
+
+    When to use: as a baseline, or where a task with a high loss is one that is noisy or not yet learnable. Losses have to be
+    comparable, since one λ holds for all. Without enough epochs for λ to pass the highest loss, that task is not learned.
+
+    Cost: one backward per step; 3·T + 1 numbers of state.
+
+    Args:
+        tasks: distinct non-empty strings. Their losses are at least 0.
+        kind: "hard" for all or nothing, "linear" for the second form, whose weights are below 1 until λ is far above.
+        growth: the factor by which λ grows in an epoch, at least 1.
+        process_group: see `Balancer`.
+
+    Raises:
+        InputError: `kind` is unknown, or `growth` below 1.
+
+    Example:
+        >>> import torch
+        >>> balancer = SelfPaced(["a", "b"])
+        >>> losses = {"a": torch.tensor(1.0), "b": torch.tensor(4.0)}
+        >>> totals = []
+        >>> for epoch in range(4):  # λ is 2.5, 3.75 and 5.625 after the first
+        ...     totals.append(float(balancer(losses)))
+        ...     balancer.end_epoch()
+        >>> totals
+        [5.0, 1.0, 1.0, 5.0]
+
+    Note:
+        Call `end_epoch` after each epoch; without it all weigh 1. The paper paces examples, for which there is
+        `functional.self_paced_weight`, and leaves the first λ and its growth to the user. Its selection of examples
+        alternates with the training of a model; here a task is selected by its loss in the very step, averaged over ranks.
+        A λ needs losses that were not divided by the number of micro-batches; micro-batches do not add up to one batch.
+        The weights do not sum to T.
+
+    References:
+        Kumar, Packer and Koller, Self-Paced Learning for Latent Variable Models, NeurIPS 2010 (hard); Jiang et al., Easy
+        Samples First: Self-paced Reranking for Zero-Example Multimedia Search, ACM Multimedia 2014 (linear).
+    """
+
+    needs = frozenset({"epochs"})
+    threshold: Tensor
+
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        *,
+        kind: Literal["hard", "linear"] = "hard",
+        growth: float = 1.5,
+        process_group: Group = None,
+    ) -> None:
+        super().__init__(tasks, process_group=process_group)
+        if kind not in ("hard", "linear"):
+            raise InputError(f"Expected `kind` to be 'hard' or 'linear'; got {kind!r}.")
+        self.kind = kind
+        self.growth = number("growth", growth, least=1)
+        self._hold("threshold", [nan])
+        self.epoch = EpochMean(self.tasks)
+
+    @torch.no_grad()
+    def end_epoch(self) -> None:
+        median = self.epoch.close().nanquantile(0.5)
+        self.threshold.copy_(torch.where(self.threshold.isnan(), median, self.threshold * self.growth))
+
+    def _equation(self, losses: Tensor) -> Tensor:
+        return weighted_sum(losses, self._slope(losses))
+
+    def _slope(self, losses: Tensor) -> Tensor:
+        weights = functional.self_paced_weight(losses, self.threshold, self.kind)
+        return torch.where(self.threshold.isnan(), 1, weights)
+
+    def _observe(self, losses: Tensor) -> None:
+        self.epoch.add(losses)

@@ -1,0 +1,56 @@
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from hardfirst import functional
+from hardfirst._state import Group
+from hardfirst.balancers._base import weighted_sum
+from hardfirst.balancers._current import CurrentLossBalancer
+from hardfirst.errors import number
+
+
+class UWSO(CurrentLossBalancer):
+    r"""Soft optimal uncertainty weighting (UW-SO): weights :math:`w = T\,\mathrm{softmax}(1/(\tau\,\mathrm{sg}\,L))`.
+
+    T is the number of tasks that are present, sg stops the gradient. 1/L is where uncertainty weighting would arrive if it
+    were given the time; the temperature :math:`\tau` softens it.
+
+    When to use: as uncertainty weighting, without its inertia, if you can tune :math:`\tau`. It depends on the size of the
+    losses: where one falls below the others by more than :math:`\tau` in 1/L, nearly all the weight is that task's, so
+    losses near 0 want a large :math:`\tau`.
+
+    Cost: one backward per step; T numbers of state, for logging alone.
+
+    Args:
+        tasks: distinct non-empty strings. Their losses are above 0.
+        temperature: :math:`\tau`, above 0; larger is more even. The paper tunes it on each dataset.
+        process_group: see `Balancer`.
+
+    Raises:
+        InputError: the temperature is not above 0.
+
+    Example:
+        >>> import torch
+        >>> balancer = UWSO(["a", "b"])
+        >>> balancer({"a": torch.tensor(0.5), "b": torch.tensor(1.0)})
+        tensor(1.2689)
+        >>> balancer.weights
+        {'a': tensor(1.4621), 'b': tensor(0.5379)}
+
+    Note:
+        The paper's weights sum to 1, these to T, so that a learning rate found for equal weights still fits; the default
+        temperature of 1 is ours. The weights are of this very step, so micro-batches do not add up to one batch.
+
+    References:
+        Kirchdorfer et al., Analytical Uncertainty-Based Loss Weighting in Multi-Task Learning, GCPR 2024.
+    """
+
+    def __init__(self, tasks: Sequence[str], *, temperature: float = 1.0, process_group: Group = None) -> None:
+        super().__init__(tasks, process_group=process_group)
+        self.temperature = number("temperature", temperature, above=0)
+
+    def _equation(self, losses: Tensor) -> Tensor:
+        return weighted_sum(losses, functional.uw_so(losses, self.temperature))
+
+    def _slope(self, losses: Tensor) -> Tensor:
+        return functional.uw_so(losses, self.temperature)

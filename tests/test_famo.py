@@ -1,0 +1,112 @@
+"""FAMO against its algorithm written out with torch's own Adam and softmax (Liu et al., NeurIPS 2023)."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from hardfirst.balancers import FAMO, Equal, LossBalancer, task_weights
+from hardfirst.errors import InputError
+
+TASKS = ["a", "b", "c"]
+
+
+def test_total_and_weights_by_hand() -> None:
+    """ξ = (log 2, 0): z = (2/3, 1/3), D = (1, 2); Σ z/D = 5/6, so the total is (1/3·log 2)/(5/6) and w = (4/5, 1/5)."""
+    balancer = FAMO(["a", "b"], min_losses={"a": 0.5})
+    balancer.xi[0] = math.log(2)
+    losses = {"a": torch.tensor(1.5, requires_grad=True), "b": torch.tensor(2.0, requires_grad=True)}
+    total = balancer(losses)
+    assert float(total.detach()) == pytest.approx(0.4 * math.log(2), rel=1e-5)
+    for found in (task_weights(total, losses), balancer.weights):
+        assert [float(weight) for weight in found.values()] == pytest.approx([0.8, 0.2], rel=1e-5)
+
+
+@pytest.mark.parametrize("absent", [False, True])
+def test_the_shares_learn_by_adam_through_the_softmax(absent: bool) -> None:
+    """Losses after a step are those of the next batch; with a task away now and then, Adam per task."""
+    least = torch.tensor([0.0, 0.02, -1.0])
+    balancer = FAMO(TASKS, lr=0.1, decay=0.05, min_losses={"b": 0.02, "c": -1.0})
+    xi = [torch.zeros((), requires_grad=True) for _ in TASKS]
+    optimizers = [torch.optim.Adam([one], lr=0.1, weight_decay=0.05) for one in xi]
+    last: dict[int, Tensor] = {}
+    for step in range(30):
+        losses = torch.rand(3) * torch.tensor([0.1, 1.0, 10.0]) + 0.05
+        present = [position for position in range(3) if not (absent and step % 3 == position)]
+        z = torch.stack([xi[p] for p in present]).softmax(0).detach()
+        left = losses[present] - least[present] + 1e-8
+        expected = (z * left.log()).sum() / (z / left).sum()
+        total = balancer({TASKS[p]: losses[p] for p in present})
+        torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-4)
+        known = [p for p in present if p in last]
+        if known:
+            fall = torch.stack([(last[p] - least[p] + 1e-8).log() - (losses[p] - least[p] + 1e-8).log() for p in known])
+            (torch.stack([xi[p] for p in known]).softmax(0) * fall).sum().backward()
+            for p in known:
+                optimizers[p].step()
+                optimizers[p].zero_grad()
+        last.update({p: losses[p] for p in present})
+        torch.testing.assert_close(balancer.xi, torch.stack(xi).detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_shares_are_those_of_torchjd() -> None:
+    oracle = pytest.importorskip("torchjd.scalarization").FAMO(3)
+    balancer = FAMO(TASKS)
+    batches = torch.rand(10, 3) + 0.1
+    balancer(dict(zip(TASKS, batches[0], strict=True)))
+    for before, after in pairwise(batches):
+        total = oracle(after).detach()
+        oracle(before)
+        oracle.update(after)
+        torch.testing.assert_close(balancer(dict(zip(TASKS, after, strict=True))), total)
+        torch.testing.assert_close(balancer.xi, oracle._w.detach(), rtol=1e-4, atol=1e-6)
+
+
+def falls(balancer: LossBalancer) -> Tensor:
+    """How much the logs of two losses of different curvature fall in the last of some steps of descent."""
+    shared = torch.nn.Parameter(torch.tensor([1.0, 1.0]))
+    logs = []
+    for _ in range(300):
+        losses = {"a": 0.5 * shared[0] ** 2, "b": 5 * shared[1] ** 2}
+        logs.append(torch.stack(list(losses.values())).detach().log())
+        shared.data -= 0.002 * torch.autograd.grad(balancer(losses), shared)[0]
+    return logs[100] - logs[-1]
+
+
+def test_it_balances_the_rates_of_decrease() -> None:
+    equal, balanced = falls(Equal(["a", "b"])), falls(FAMO(["a", "b"]))
+    assert equal[1] / equal[0] > 5
+    assert balanced[1] / balanced[0] == pytest.approx(1, abs=0.25)
+
+
+def test_a_stuck_task_draws_the_weight_unless_its_minimum_is_known() -> None:
+    known, unknown = FAMO(["stuck", "falls"], min_losses={"stuck": 1.0}), FAMO(["stuck", "falls"])
+    for step in range(100):
+        fall = 0.9**step
+        for balancer in (known, unknown):
+            balancer({"stuck": torch.tensor(1.0 + fall), "falls": torch.tensor(fall)})
+    assert unknown.xi[0] > unknown.xi[1] + 1
+    assert abs(float(known.xi[0] - known.xi[1])) < 0.1
+
+
+def test_a_loss_below_its_minimum_is_not_hidden() -> None:
+    balancer = FAMO(["a", "b"], min_losses=1.0)
+    assert balancer({"a": torch.tensor(0.5), "b": torch.tensor(2.0)}).isnan()
+    balancer({"a": torch.tensor(2.0), "b": torch.tensor(2.0)})
+    assert balancer.xi.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": -0.1}, "`lr` to be above 0; got -0.1"),
+        ({"decay": -1.0}, "`weight_decay` to be at least 0; got -1.0"),
+        ({"min_losses": {"x": 1.0}}, "Unknown task 'x'"),
+        ({"min_losses": {"a": "low"}}, "`min_losses.a` to be a number; got 'low'"),
+    ],
+)
+def test_options_are_checked(options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        FAMO(TASKS, **options)
