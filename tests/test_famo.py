@@ -102,7 +102,7 @@ def test_a_loss_below_its_minimum_is_not_hidden() -> None:
     ("options", "message"),
     [
         ({"lr": -0.1}, "`lr` to be above 0; got -0.1"),
-        ({"decay": -1.0}, "`weight_decay` to be at least 0; got -1.0"),
+        ({"decay": -1.0}, "`decay` to be at least 0; got -1.0"),
         ({"min_losses": {"x": 1.0}}, "Unknown task 'x'"),
         ({"min_losses": {"a": "low"}}, "`min_losses.a` to be a number; got 'low'"),
     ],

@@ -99,7 +99,7 @@ class LossBalancer(Balancer):
             self.update(observed)
         total = self._total(vector, observed)
         if self.training:
-            self._learn(vector, shared)
+            self._learn(vector)
             self._learn_from_gradients(losses, shared)
         return total
 
@@ -131,7 +131,7 @@ class LossBalancer(Balancer):
     def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         """The method's equation: losses [T], 0 where a task is absent, to a 0-d total. KPIs are those of this step."""
 
-    def _learn(self, losses: Tensor, shared: Iterable[nn.Parameter] | None) -> None:
+    def _learn(self, losses: Tensor) -> None:
         """Take one learning step from the losses [T] of this training step, after the total was formed."""
 
     def _learn_from_gradients(self, losses: Losses, shared: Iterable[nn.Parameter] | None) -> None:

@@ -1,8 +1,8 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import nan
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hardfirst._state import Group
 from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
@@ -74,5 +74,5 @@ class DWA(LossBalancer):
     def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         return weighted_sum(losses, self._weights())
 
-    def _learn(self, losses: Tensor, shared: Iterable[nn.Parameter] | None) -> None:
+    def _learn(self, losses: Tensor) -> None:
         self.epoch.add(self._measured(losses))

@@ -8,7 +8,7 @@ from hardfirst._state import Group
 from hardfirst.balancers._adam import Adam
 from hardfirst.balancers._base import kept
 from hardfirst.balancers._current import CurrentLossBalancer
-from hardfirst.errors import per_task
+from hardfirst.errors import number, per_task
 
 
 class FAMO(CurrentLossBalancer):
@@ -75,7 +75,7 @@ class FAMO(CurrentLossBalancer):
         self._hold("xi", 0.0)
         self._hold("last", nan)
         self._hold("least", per_task("min_losses", min_losses, self.tasks, default=0.0), persistent=False)
-        self.adam = Adam(self.tasks, lr, weight_decay=decay)
+        self.adam = Adam(self.tasks, lr, weight_decay=number("decay", decay, least=0))
 
     def _equation(self, losses: Tensor) -> Tensor:
         left = self._left(losses)

@@ -1,8 +1,8 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import nan
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hardfirst._state import Group
 from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
@@ -77,7 +77,7 @@ class LearningProgress(LossBalancer):
         return weighted_sum(losses, self._weights())
 
     @torch.no_grad()
-    def _learn(self, losses: Tensor, shared: Iterable[nn.Parameter] | None) -> None:
+    def _learn(self, losses: Tensor) -> None:
         losses = self._measured(losses)
         reward = self.last - losses  # NaN where a task is absent, or was never there before
         self._remember(reward)

@@ -1,8 +1,8 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hardfirst._state import Group
 from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
@@ -65,7 +65,7 @@ class RLW(LossBalancer):
         return weighted_sum(losses, self._weights())
 
     @torch.no_grad()
-    def _learn(self, losses: Tensor, shared: Iterable[nn.Parameter] | None) -> None:
+    def _learn(self, losses: Tensor) -> None:
         # measured over the ranks, since a rank without any labels in this batch must count on with the others
         self.step.add_((~self._measured(losses).isnan()).any())
 

@@ -1,7 +1,7 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._state import Group
@@ -55,5 +55,5 @@ class Uncertainty(LossBalancer):
         return functional.uncertainty(losses, kept(self.s))
 
     @torch.no_grad()
-    def _learn(self, losses: Tensor, shared: Iterable[nn.Parameter] | None) -> None:
+    def _learn(self, losses: Tensor) -> None:
         self.adam.step(self.s, 0.5 - self._measured(losses) * self._weights())

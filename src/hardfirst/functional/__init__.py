@@ -1,0 +1,39 @@
+"""The equations, as pure functions of tensors: elementwise, or over a vector with one entry per task."""
+
+from hardfirst.functional._examples import class_weight, focal, regression_focal_loss, sigmoid_focal_loss, softmax_focal_loss
+from hardfirst.functional._tasks import (
+    achievement,
+    focal_weight,
+    geometric,
+    gradnorm_target,
+    imtl_l,
+    log_focal_weight,
+    moving_average,
+    present_logs,
+    self_paced_weight,
+    stch,
+    stch_logits,
+    uncertainty,
+    uw_so,
+)
+
+__all__ = [
+    "achievement",
+    "class_weight",
+    "focal",
+    "focal_weight",
+    "geometric",
+    "gradnorm_target",
+    "imtl_l",
+    "log_focal_weight",
+    "moving_average",
+    "present_logs",
+    "regression_focal_loss",
+    "self_paced_weight",
+    "sigmoid_focal_loss",
+    "softmax_focal_loss",
+    "stch",
+    "stch_logits",
+    "uncertainty",
+    "uw_so",
+]
