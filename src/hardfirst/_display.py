@@ -14,9 +14,20 @@ from hardfirst.studies import Event
 from hardfirst.studies.statistics import Interval
 
 
+_SIDE_BY_SIDE = 5  # methods that a terminal of 80 columns can show beside each other
+
+
 def comparison_table(summary: Summary) -> Table:
-    """Tasks × methods: test KPI in points with its 95% interval over seeds."""
+    """Test KPIs in points with their 95% intervals over seeds: tasks × methods, or of many methods the last rows only."""
     table = Table(title="Test KPI × 100: mean over seeds ± 95% interval", title_justify="left")
+    if len(summary.methods) > _SIDE_BY_SIDE:
+        last = [row for row in summary.rows if row.kind != "task"]
+        for column in ("method", "n", *(row.name for row in last)):
+            table.add_column(column, justify="left" if column == "method" else "right", overflow="fold")
+        for method in summary.methods:
+            points = (_points(row.cells[method].kpi) for row in last)
+            table.add_row(method, str(summary.finished[method]), *points)
+        return table
     table.add_column("task")
     for method in summary.methods:
         table.add_column(f"{method}, n = {summary.finished[method]}", justify="right")
