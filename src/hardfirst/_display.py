@@ -13,7 +13,6 @@ from hardfirst.report import Summary
 from hardfirst.studies import Event
 from hardfirst.studies.statistics import Interval
 
-
 _SIDE_BY_SIDE = 5  # methods that a terminal of 80 columns can show beside each other
 
 
