@@ -5,6 +5,7 @@ import math
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -172,6 +173,16 @@ def test_options_are_checked(options: dict, message: str) -> None:
 def test_a_percentage_is_refused(value: float | torch.Tensor) -> None:
     with pytest.raises(InputError, match=r"KPI of task 'a' to be in \[0, 1\].*percentage"):
         DTP(["a", "b"]).update({"a": value})
+
+
+def test_kpis_of_any_number_type_and_none() -> None:
+    balancer = DTP(["a", "b", "c"])
+    balancer.update({"a": np.float32(0.5), "b": None, "c": 1})  # type: ignore[dict-item]
+    torch.testing.assert_close(balancer.kpi.average, torch.tensor([0.5, math.nan, 1.0]), equal_nan=True)
+    with pytest.raises(InputError, match="KPI of task 'a' to be a number or a 0-d tensor; got 'high'"):
+        balancer.update({"a": "high"})  # type: ignore[dict-item]
+    with pytest.raises(InputError, match=r"KPI of task 'a' to be a 0-d tensor; got shape \[2\]"):
+        balancer.update({"a": torch.ones(2)})
 
 
 def test_moving_kpi_by_hand() -> None:

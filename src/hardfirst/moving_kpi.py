@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -96,7 +97,11 @@ class MovingKPI(TaskState):
 
     def _check_numbers(self, kpis: Mapping[str, Tensor | float]) -> None:
         for task, value in kpis.items():
-            if not isinstance(value, Tensor) and not _in_range(value):
+            if value is None or isinstance(value, Tensor):  # None is no measurement, like NaN
+                continue
+            if not isinstance(value, Real):
+                raise InputError(f"Expected the KPI of task {task!r} to be a number or a 0-d tensor; got {value!r}.")
+            if not _in_range(float(value)):
                 raise _out_of_range(task, value)
 
     def _check_range(self, values: list[float]) -> None:
