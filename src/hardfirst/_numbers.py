@@ -18,14 +18,16 @@ def on_host(state: Tensor) -> bool:
 
 def moving_average(value: float, new: float, alpha: float) -> float:
     """See `functional.moving_average`."""
-    if isnan(new):
-        return value
-    return new if isnan(value) else value + alpha * (new - value)
+    average = value + alpha * (new - value)
+    if isnan(average):  # one of them is not there
+        return value if isnan(new) else new
+    return average
 
 
 def log_focal_weight(kpi: float, gamma: float, floor: float) -> float:
     """See `functional.log_focal_weight`."""
-    if isnan(kpi):
-        return kpi
-    kpi = min(max(kpi, floor), 1 - floor)
+    if not floor < kpi < 1 - floor:
+        if isnan(kpi):
+            return kpi
+        kpi = floor if kpi < 0.5 else 1 - floor
     return gamma * log1p(-kpi) + log(-log(kpi))

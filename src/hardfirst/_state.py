@@ -62,15 +62,18 @@ class TaskState(nn.Module):
     def extra_repr(self) -> str:
         return ", ".join(self.tasks)
 
-    def _vector(self, values: Mapping[str, Any], what: str, *, absent: float, numbers: bool) -> Tensor:
+    def _vector(
+        self, values: Mapping[str, Any], what: str, *, absent: float, check: Callable[[str, object], None]
+    ) -> Tensor:
         """The mapping's values in the tasks' order as a tensor [T], with `absent` where there is none.
 
-        `numbers` says whether Python numbers will do in place of tensors.
+        `check` is called with each task and value that is not a tensor, and raises if it will not do.
         """
         columns = [values.get(task) for task in self.tasks]
         if not self._complete(values, columns):
-            if not numbers:
-                self._check_tensors(values, what)
+            for task, value in values.items():
+                if not isinstance(value, Tensor):
+                    check(task, value)
             columns = self._filled(columns, absent)
         try:
             vector = torch.stack(columns)  # type: ignore[arg-type]  # all are tensors by now
@@ -82,8 +85,8 @@ class TaskState(nn.Module):
 
     def _complete(self, values: Mapping[str, Any], columns: list[Any]) -> bool:
         """Whether every task has a tensor; raises if a name is unknown."""
-        if len(values) == len(columns) and all(isinstance(column, Tensor) for column in columns):
-            return True
+        if len(values) == len(columns) and all([isinstance(column, Tensor) for column in columns]):  # noqa: C419
+            return True  # a list is quicker than a generator here, in every training step
         check_names("task", values, self.tasks)
         return False
 
@@ -94,11 +97,6 @@ class TaskState(nn.Module):
         numbers = [math.nan if isinstance(c, Tensor) else absent if c is None else float(c) for c in columns]
         made = torch.tensor(numbers, dtype=torch.float32, device=None if device is None else device.device)
         return [c if isinstance(c, Tensor) else m for c, m in zip(columns, made.unbind(), strict=True)]
-
-    def _check_tensors(self, values: Mapping[str, Any], what: str) -> None:
-        for task, value in values.items():
-            if not isinstance(value, Tensor):
-                raise InputError(f"Expected the {what} of task {task!r} to be a tensor; got {value!r}.")
 
     def _not_a_scalar(self, values: Mapping[str, Any], what: str) -> InputError:
         tensors = {task: value for task, value in values.items() if isinstance(value, Tensor)}

@@ -71,15 +71,15 @@ class MovingKPI(TaskState):
         average = self.average
         if on_host(average) and not self._shared_by_ranks():
             pairs = zip(average.tolist(), self._numbers(kpis), strict=True)
-            average.copy_(torch.tensor([_numbers.moving_average(*pair, self.alpha) for pair in pairs], dtype=torch.float32))
+            moved = [_numbers.moving_average(value, new, self.alpha) for value, new in pairs]
+            average.copy_(torch.tensor(moved, dtype=torch.float32))
         else:
             new = self._mean_over_ranks(self.scaled(kpis).detach())
             average.copy_(functional.moving_average(average, new, alpha=self.alpha))
 
     def scaled(self, kpis: Mapping[str, Tensor | float]) -> Tensor:
         """The KPIs as a vector [T], as a share of the potential, with their graph; NaN where there is none."""
-        self._check_numbers(kpis)
-        vector = self._vector(kpis, "KPI", absent=math.nan, numbers=True).to(self.average)
+        vector = self._vector(kpis, "KPI", absent=math.nan, check=_check_number).to(self.average)
         # a fake tensor has no values to check, and a compiled graph must not wait for them
         if not torch.compiler.is_compiling() and not self._checked and type(vector) is Tensor:
             self._check_range(vector.tolist())
@@ -87,28 +87,27 @@ class MovingKPI(TaskState):
 
     def _numbers(self, kpis: Mapping[str, Tensor | float]) -> list[float]:
         """`scaled` in Python numbers."""
-        self._check_numbers(kpis)
-        values: list[float] = self._vector(kpis, "KPI", absent=math.nan, numbers=True).tolist()
+        values: list[float] = self._vector(kpis, "KPI", absent=math.nan, check=_check_number).tolist()
         if not self._checked:
             self._check_range(values)
         if self.best:
             values = [value / best for value, best in zip(values, self.best, strict=True)]
-        return [value if math.isnan(value) else min(max(value, 0.0), 1.0) for value in values]
-
-    def _check_numbers(self, kpis: Mapping[str, Tensor | float]) -> None:
-        for task, value in kpis.items():
-            if value is None or isinstance(value, Tensor):  # None is no measurement, like NaN
-                continue
-            if not isinstance(value, Real):
-                raise InputError(f"Expected the KPI of task {task!r} to be a number or a 0-d tensor; got {value!r}.")
-            if not _in_range(float(value)):
-                raise _out_of_range(task, value)
+        return [value if 0.0 <= value <= 1.0 or math.isnan(value) else float(value > 0) for value in values]
 
     def _check_range(self, values: list[float]) -> None:
         for task, value in zip(self.tasks, values, strict=True):
             if not _in_range(value):
                 raise _out_of_range(task, value)
         self._checked = True
+
+
+def _check_number(task: str, value: object) -> None:
+    if value is None:  # no measurement, like NaN
+        return
+    if not isinstance(value, Real):
+        raise InputError(f"Expected the KPI of task {task!r} to be a number or a 0-d tensor; got {value!r}.")
+    if not _in_range(float(value)):
+        raise _out_of_range(task, value)
 
 
 def _in_range(value: float) -> bool:

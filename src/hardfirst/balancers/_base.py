@@ -140,7 +140,7 @@ class LossBalancer(Balancer):
     def _loss_vector(self, losses: Losses) -> Tensor:
         if not losses:
             return torch.zeros(len(self.tasks), requires_grad=True)  # nothing labelled at all: a 0 that has a graph
-        vector = self._vector(losses, "loss", absent=0.0, numbers=False)
+        vector = self._vector(losses, "loss", absent=0.0, check=_not_a_tensor)
         state = next(iter(self._buffers.values()), None)
         if state is not None and state.device != vector.device:
             self.to(vector.device)  # a balancer made in passing follows the losses
@@ -178,6 +178,10 @@ def kept(state: Tensor) -> Tensor:
     it does not know.
     """
     return _kept(state) if torch.compiler.is_compiling() else state
+
+
+def _not_a_tensor(task: str, loss: object) -> None:
+    raise InputError(f"Expected the loss of task {task!r} to be a tensor; got {loss!r}.")
 
 
 def weighted_sum(losses: Tensor, weights: Tensor) -> Tensor:

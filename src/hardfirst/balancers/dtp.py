@@ -125,13 +125,19 @@ class DTP(LossBalancer):
     def _rule(self, averages: list[float]) -> list[float]:
         """`_weights` in Python numbers."""
         kpis = [1 - average for average in averages] if self.easy else averages
-        logs = [_numbers.log_focal_weight(*pair, self.floor) for pair in zip(kpis, self.gammas, strict=True)]
-        measured = [log for log in logs if not isnan(log)]
-        if not self.normalize or not measured:
-            return [1.0 if isnan(log) else exp(log) for log in logs]
-        highest = max(measured)
-        scale = (1 - self.uniform) * len(measured) / sum([exp(log - highest) for log in measured])
-        return [1.0 if isnan(log) else scale * exp(log - highest) + self.uniform for log in logs]
+        logs = [_numbers.log_focal_weight(kpi, gamma, self.floor) for kpi, gamma in zip(kpis, self.gammas, strict=True)]
+        if not isnan(sum(logs)):
+            return self._scaled(logs)
+        measured = iter(self._scaled([log for log in logs if not isnan(log)]))
+        return [1.0 if isnan(log) else next(measured) for log in logs]
+
+    def _scaled(self, logs: list[float]) -> list[float]:
+        if not self.normalize or not logs:
+            return [exp(log) for log in logs]
+        highest, uniform = max(logs), self.uniform
+        shares = [exp(log - highest) for log in logs]
+        scale = (1 - uniform) * len(shares) / sum(shares)
+        return [scale * share + uniform for share in shares]
 
     def _log_weights(self, average: Tensor) -> Tensor:
         """The logarithm of Eq. (4)'s weights [T]; NaN where unmeasured."""
