@@ -168,6 +168,31 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     assert not Path(f"/proc/{pids[0].stem}").exists()
 
 
+@pytest.mark.slow
+def test_two_processes_share_a_folder_and_no_trial_runs_twice(tmp_path: Path) -> None:
+    study(tmp_path, "(HERE / f'{os.getpid()}.ran').touch(); time.sleep(0.5)")
+    command = [sys.executable, "-m", "hardfirst.cli", "compare", str(tmp_path / "tiny.py"), "--out", str(tmp_path / "study")]
+    command += ["--balancers", "equal,dtp", "--seeds", "5", "--workers", "1"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = [process.communicate(timeout=200)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], printed
+    assert len(list(tmp_path.glob("*.ran"))) == 10
+    assert len(list((tmp_path / "study/trials").iterdir())) == 10
+    assert {r.outcome for r in Store(tmp_path / "study").records()} == {"finished"}
+    assert all("n = 5" in text for text in printed)
+
+
+def test_a_claim_is_one_processs_alone_and_ends_with_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.begin("t", ["k"], None)
+    with store.claim("k") as mine, store.claim("k") as also:
+        assert mine
+        assert not also
+    with store.claim("k") as again:
+        assert again
+    assert not list((tmp_path / "trials").iterdir())
+
+
 def test_ctrl_c_stops_the_workers_and_keeps_what_has_ended(tmp_path: Path) -> None:
     trials, store = study(tmp_path, "time.sleep(0.3)", seeds=3)
 

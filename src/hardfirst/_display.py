@@ -89,7 +89,7 @@ class StudyProgress:
             self.left -= 1
             self.done += self.epochs
             del self.running[event.trial]
-        elif event.what == "retried":
+        elif event.what in ("retried", "busy"):
             self.running[event.trial] = 0
         if event.reason:
             self.console.print(

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,10 +22,11 @@ from hardfirst.training import Trial, fit
 # A module that is not installed is passed over.
 PRELOAD = ["torch", "lightning.fabric", "sklearn.datasets", "hardfirst.studies.executors", "hardfirst.cli"]
 ATTEMPTS = 2
+BUSY = 75  # a worker's exit code where another process has the trial; the "temporary failure" of sysexits.h
 
 PULSE = 0.5  # seconds between looks at how far the running trials are
 
-What = Literal["started", "running", "finished", "diverged", "failed", "retried"]
+What = Literal["started", "running", "finished", "diverged", "failed", "retried", "busy"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def run_locally(
     """Run trials that have not ended, each in a process of its own with one torch thread.
 
     A worker that is killed costs its trial one retry and nothing else. An error in the problem's own code fails the trial
-    at once, since it would happen again. On Ctrl-C the workers are stopped, and what has ended stays.
+    at once, since it would happen again. On Ctrl-C the workers are stopped, and what has ended stays. Two processes with the
+    same folder share the work: no trial runs twice.
 
     Args:
         trials: key and trial.
@@ -75,8 +78,11 @@ def run_locally(
     running: list[_Attempt] = []
     try:
         while waiting or running:
-            while waiting and len(running) < (workers or cores()):
-                key, trial, number = waiting.pop(0)
+            while len(running) < (workers or cores()) and (place := _next(waiting, store)) is not None:
+                key, trial, number = waiting.pop(place)
+                if store.ended(key):  # by another process with the same folder
+                    tell(Event(trial, "finished"))
+                    continue
                 process = context.Process(target=_work, args=(trial, key, store.folder, command, accelerator))
                 process.start()
                 running.append(_Attempt(key, trial, number, process))
@@ -87,6 +93,8 @@ def run_locally(
             for attempt in [attempt for attempt in running if not attempt.process.is_alive()]:
                 running.remove(attempt)
                 event = _outcome(attempt, store)
+                if event.what == "busy":
+                    waiting.append((attempt.key, attempt.trial, attempt.number))
                 if event.what == "retried":
                     waiting.insert(0, (attempt.key, attempt.trial, attempt.number + 1))
                 tell(event)
@@ -94,8 +102,16 @@ def run_locally(
         for attempt in running:
             attempt.process.kill()
             attempt.process.join()
-        for key, _ in trials:
-            store.part_file(key).unlink(missing_ok=True)
+            store.part_file(attempt.key).unlink(missing_ok=True)
+
+
+def _next(waiting: Sequence[tuple[str, Trial, int]], store: Store) -> int | None:
+    """The place of the first trial that no other process is at."""
+    for place, (key, _, _) in enumerate(waiting):
+        with store.claim(key) as free:
+            if free:
+                return place
+    return None
 
 
 def cores() -> int:
@@ -113,6 +129,8 @@ def _epochs_done(part: Path) -> int:
 def _outcome(attempt: _Attempt, store: Store) -> Event:
     attempt.process.join()
     path, code = store.record_file(attempt.key), attempt.process.exitcode
+    if code == BUSY:
+        return Event(attempt.trial, "busy")
     if code == 0 and path.exists():
         found = record.read(path)
         what: What = "diverged" if found.outcome == "diverged" else "failed" if found.outcome == "failed" else "finished"
@@ -133,6 +151,14 @@ def _work(trial: Trial, key: str, folder: Path, command: str | None, accelerator
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     store = Store(folder)
+    with store.claim(key) as mine:
+        if not mine:
+            sys.exit(BUSY)
+        if not store.ended(key):
+            _run(trial, key, store, command, accelerator)
+
+
+def _run(trial: Trial, key: str, store: Store, command: str | None, accelerator: str) -> None:
     try:
         fit(trial, record_file=store.part_file(key), command=command, accelerator=accelerator)
     except InputError as error:

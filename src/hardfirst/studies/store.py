@@ -6,8 +6,12 @@ report.html           the page
 """
 
 import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from hardfirst import record
 from hardfirst.errors import InputError
@@ -50,6 +54,22 @@ class Store:
         except OSError as error:
             raise InputError(f"The folder {self.folder} cannot be written to: {error.strerror}.") from error
 
+    @contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """Whether this process has the trial to itself for the time of the `with` block.
+
+        A lock of the operating system, which ends with its process however that ends; it holds between machines where the
+        shared folder's file system has locks. On Windows every claim is granted.
+        """
+        path = self.folder / "trials" / f".{key}.lock"
+        with path.open("w") as file:
+            mine = _lock(file) and _same(path, file)  # or its holder has just removed it
+            try:
+                yield mine
+            finally:
+                if mine:
+                    path.unlink()
+
     def ended(self, key: str) -> bool:
         """Whether the trial has an outcome that stands; a failure does not, since it may have been the machine's."""
         path = self.record_file(key)
@@ -78,3 +98,24 @@ class Store:
         """
         paths = [self.record_file(key) for key in self.about()["trials"]]
         return [record.read(path) for path in paths if path.exists()]
+
+
+def _same(path: Path, file: TextIO) -> bool:
+    """Whether the open file is still the one at the path."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _lock(file: TextIO) -> bool:
+    """Take the file's lock if it is free."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
