@@ -5,6 +5,8 @@ import math
 import os
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import plotly.graph_objects as go
@@ -62,13 +64,19 @@ def text_of(document):
 # The verdict
 
 
+# Seven seeds; differences of 5, 6 and 7 points twice each and of 6 once: mean 6, s² = 2/3, half width
+# t(.975, 6) · √(2/21) = 2.446912 · .308607 = .755; a third of it on the mean over tasks. The p-value is 2/2⁷ = .016.
+LOW = [0.40, 0.42, 0.44, 0.42, 0.40, 0.42, 0.44]
+HIGH = [0.45, 0.48, 0.51, 0.48, 0.45, 0.48, 0.51]
+
+
 def test_a_clear_win_is_said_with_its_interval():
-    # differences of 5, 6 and 7 points: mean 6, s = 1, half width 4.303/√3 = 2.484; a third of it on the mean over tasks
-    assert verdict(study(equal=[0.40, 0.42, 0.44], dtp=[0.45, 0.48, 0.51])) == [
-        "dtp beats equal weights on the worst task by 6.0 points [3.5, 8.5], n = 3.",
-        "dtp is above equal weights on the mean over tasks by 2.0 points [1.2, 2.8], n = 3.",
-        "Differences to equal weights are paired by seed; their intervals are at 95%.",
-        "Under equal weights the worst task is hard with 42.0 points [37.0, 47.0], n = 3.",
+    assert verdict(study(equal=LOW, dtp=HIGH)) == [
+        "dtp beats equal weights on the worst task by 6.0 points [5.2, 6.8], n = 7.",
+        "dtp is above equal weights on the mean over tasks by 2.0 points [1.7, 2.3], n = 7.",
+        "Differences to equal weights are paired by seed, and each interval is at 95% by itself; what counts as a "
+        "difference is decided by a sign-flip permutation test at p ≤ 0.05.",
+        "Under equal weights the worst task is hard with 42.0 points [40.5, 43.5], n = 7.",
     ]
 
 
@@ -79,67 +87,98 @@ def test_the_order_of_the_records_does_not_matter():
 
 
 def test_a_loss_is_said_as_plainly():
-    found = verdict(study(equal=[0.45, 0.48, 0.51], dtp=[0.40, 0.42, 0.44]))
+    found = verdict(study(equal=HIGH, dtp=LOW))
     assert found[0] == "Equal weights was not beaten on the worst task."
-    assert found[1] == "dtp is below equal weights on the worst task by 6.0 points [3.5, 8.5], n = 3."
-    assert found[2] == "dtp is below equal weights on the mean over tasks by 2.0 points [1.2, 2.8], n = 3."
+    assert found[1] == "dtp is below equal weights on the worst task by 6.0 points [5.2, 6.8], n = 7."
+    assert found[2] == "dtp is below equal weights on the mean over tasks by 2.0 points [1.7, 2.3], n = 7."
 
 
 def test_no_difference_is_no_win():
-    found = verdict(study(equal=[0.40, 0.42, 0.44], dtp=[0.41, 0.42, 0.43]))
+    # six differences of ±1 point, s² = 6/5: half width t(.975, 5) · √(1/5) = 2.570582 · .447214
+    found = verdict(study(equal=[0.42] * 6, dtp=[0.41, 0.43] * 3))
     assert found[:2] == [
         "Equal weights was not beaten on the worst task.",
-        "dtp cannot be told apart from equal weights on the worst task: +0.0 points [-2.5, +2.5], n = 3.",
+        "dtp cannot be told apart from equal weights on the worst task: +0.0 points [-1.1, +1.1], n = 6.",
     ]
 
 
 def test_runs_that_agree_to_the_bit_are_no_win():
-    found = verdict(study(equal=[0.4, 0.4, 0.4], dtp=[0.4, 0.4, 0.4]))
+    found = verdict(study(equal=[0.4] * 6, dtp=[0.4] * 6))
     assert "cannot be told apart from equal weights on the worst task: +0.0 points [+0.0, +0.0]" in found[1]
 
 
 def test_a_win_on_the_worst_task_may_cost_the_mean():
-    records = [run("equal", seed, (0.95, 0.7, 0.40 + seed / 100)) for seed in range(4)]
-    records += [run("dtp", seed, (0.60 + seed / 500, 0.7, 0.44 + seed / 100)) for seed in range(4)]
+    records = [run("equal", seed, (0.95, 0.7, 0.40 + seed / 100)) for seed in range(6)]
+    records += [run("dtp", seed, (0.60 + seed / 500, 0.7, 0.44 + seed / 100)) for seed in range(6)]
     found = verdict(records)
     assert found[0].startswith("dtp beats equal weights on the worst task by 4.0 points")
     assert found[1].startswith("dtp is below equal weights on the mean over tasks by 10.2 points")
 
 
-def test_more_methods_widen_every_interval():
-    # differences of 2, 3 and 4 points: alone ±2.484; of two methods, at 97.5%, ±6.205/√3 = 3.583, which holds zero
-    equal, dtp = [0.40, 0.42, 0.44], [0.42, 0.45, 0.48]
-    assert verdict(study(equal=equal, dtp=dtp))[0].startswith("dtp beats equal weights")
+def test_more_methods_ask_for_more_though_the_interval_stays():
+    # six gains of 3 and a loss of 1 point: 4 of the 128 ways to set the signs are as far from zero, p = .031, of two .062
+    # mean 17/7, s² = 16/7: half width t(.975, 6) · √(16/49) = 2.446912 · .571429
+    equal, dtp = [0.40] * 7, [0.43] * 6 + [0.39]
+    alone = verdict(study(equal=equal, dtp=dtp))
+    assert alone[0] == "dtp beats equal weights on the worst task by 2.4 points [1.0, 3.8], n = 7."
     found = verdict(study(equal=equal, dtp=dtp, stch=equal))
     assert found[0] == "Equal weights was not beaten on the worst task."
-    assert "dtp cannot be told apart from equal weights on the worst task: +3.0 points [-0.6, +6.6], n = 3." in found
-    assert any("97.5% each" in sentence and "all 2 methods" in sentence for sentence in found)
+    assert "dtp cannot be told apart from equal weights on the worst task: +2.4 points [+1.0, +3.8], n = 7." in found
+    assert any("Holm-corrected over 2 methods" in sentence for sentence in found)
 
 
 def test_diverged_runs_are_left_out_pairwise_and_counted():
-    records = [*study(equal=[0.40, 0.42, 0.44, 0.9], dtp=[0.45, 0.48, 0.51]), diverged("dtp", 3)]
-    found = verdict(records)
-    assert found[0] == "dtp beats equal weights on the worst task by 6.0 points [3.5, 8.5], n = 3."
-    assert found[-1] == "Of the 4 runs of dtp, 1 diverged; test figures leave out what did not finish."
+    found = verdict([*study(equal=[*LOW, 0.9], dtp=HIGH), diverged("dtp", 7)])
+    assert found[0] == "dtp beats equal weights on the worst task by 6.0 points [5.2, 6.8], n = 7."
+    assert found[-1] == "Of the 8 runs of dtp, 1 diverged; test figures leave out what did not finish."
 
 
 def test_a_run_without_an_end_counts_for_nothing():
-    records = study(equal=[0.40, 0.42, 0.44], dtp=[0.45, 0.48, 0.51])
+    records = study(equal=LOW[:6], dtp=HIGH[:6])
+    assert verdict(records)[0].startswith("dtp beats equal weights")
     records[-1].outcome = None
-    assert verdict(records)[0].startswith("Too few seeds for a verdict on dtp (n = 2)")
-
-
-@pytest.mark.parametrize("seeds", [1, 2])
-def test_too_few_seeds_give_no_verdict(seeds):
-    found = verdict(study(equal=[0.40, 0.42][:seeds], dtp=[0.80, 0.82][:seeds]))
-    assert found[0].startswith(f"Too few seeds for a verdict on dtp (n = {seeds}): it takes at least 3")
+    found = verdict(records)
+    assert "With 5 seeds and 1 method no difference can be called significant; it takes at least 6." in found
     assert not any("beat" in sentence for sentence in found)
 
 
+def test_too_few_seeds_give_differences_and_no_verdict():
+    # differences of 5, 6 and 7 points: mean 6, s = 1, half width 4.303/√3 = 2.484; a third of it on the mean over tasks
+    assert verdict(study(equal=LOW[:3], dtp=HIGH[:3], dwa=LOW[:3], stch=[0.35, 0.36, 0.37])) == [
+        "dtp is 6.0 points above equal weights on the worst task [3.5, 8.5], n = 3.",
+        "dwa is level with equal weights on the worst task: +0.0 points [+0.0, +0.0], n = 3.",
+        "stch is 6.0 points below equal weights on the worst task [3.5, 8.5], n = 3.",
+        "dtp is 2.0 points above equal weights on the mean over tasks [1.2, 2.8], n = 3.",
+        "dwa is level with equal weights on the mean over tasks: +0.0 points [+0.0, +0.0], n = 3.",
+        "stch is 2.0 points below equal weights on the mean over tasks [1.2, 2.8], n = 3.",
+        "With 3 seeds and 3 methods no difference can be called significant; it takes at least 7.",
+        "Differences to equal weights are paired by seed, and each interval is at 95% by itself.",
+        "Under equal weights the worst task is hard with 42.0 points [37.0, 47.0], n = 3.",
+    ]
+
+
+def test_one_seed_gives_a_difference_without_interval():
+    assert verdict(study(equal=[0.40], dtp=[0.80]))[:3] == [
+        "dtp is 30.0 points above equal weights on the worst task, n = 1.",
+        "dtp is 13.3 points above equal weights on the mean over tasks, n = 1.",
+        "With 1 seed and 1 method no difference can be called significant; it takes at least 6.",
+    ]
+
+
 def test_one_method_may_lack_seeds_while_another_has_them():
-    found = verdict([*study(equal=[0.40, 0.42, 0.44], stch=[0.40, 0.43, 0.43]), diverged("dtp", 0)])
+    found = verdict([*study(equal=LOW, stch=LOW), diverged("dtp", 0)])
     assert found[0] == "Equal weights was not beaten on the worst task."
-    assert any(sentence.startswith("Too few seeds for a verdict on dtp (n = 0)") for sentence in found)
+    assert "No seed has a worst-task KPI of both dtp and equal weights." in found
+    found = verdict(study(equal=LOW, stch=LOW, dtp=HIGH[:4]))
+    assert found[0] == "Equal weights was not beaten on the worst task."
+    assert "With 4 seeds and 2 methods no difference of dtp can be called significant; it takes at least 7." in found
+    assert not any(sentence.startswith("dtp beats") for sentence in found)
+
+
+def test_a_report_is_made_without_loading_statistics_packages():
+    code = "import sys, hardfirst.report; print(*sorted({'statsmodels', 'scikit_posthocs', 'pandas'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
 
 
 def test_without_equal_weights_there_is_no_verdict():
@@ -177,13 +216,24 @@ def test_the_table_holds_intervals_in_points():
         ("hard", "task"),
         ("worst task", "worst"),
         ("mean over tasks", "mean"),
+        ("mean rank (1 is best)", "rank"),
     ]
-    hard, worst, mean = (row.cells for row in found.rows[2:])
+    hard, worst, mean, rank = (row.cells for row in found.rows[2:])
     assert hard["dtp"].kpi == pytest.approx((48, 48 - 7.452413, 48 + 7.452413, 3))
     assert hard["dtp"].difference == pytest.approx((6, 6 - 2.484138, 6 + 2.484138, 3))
     assert hard["equal"].difference is None
     assert worst == hard
     assert mean["equal"].kpi.mean == pytest.approx((90 + 70 + 42) / 3)
+    # level on two tasks, and apart on the third
+    assert (rank["equal"].kpi.mean, rank["equal"].kpi.n) == pytest.approx(((1.5 + 1.5 + 2) / 3, 3))
+    assert rank["dtp"].kpi.mean == pytest.approx((1.5 + 1.5 + 1) / 3)
+    assert rank["dtp"].difference is None
+
+
+def test_ranks_are_of_the_methods_that_finished_any_run():
+    found = summary([*study(equal=[0.4, 0.5], dtp=[0.5, 0.6]), diverged("stch", 0)]).rows[-1]
+    assert {method: cell.kpi.n for method, cell in found.cells.items()} == {"equal": 2, "dtp": 2, "stch": 0}
+    assert summary([*study(equal=[0.4]), diverged("stch", 0)]).rows[-1].kind == "mean"
 
 
 def test_without_equal_weights_the_table_has_no_differences():

@@ -39,7 +39,7 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
 
 
 def intervals(summary: Summary) -> Figure | None:
-    """The table as dots with intervals: a panel for each row that has a value, in it a line for each method.
+    """The table as dots with intervals: a panel for each row of KPIs that has a value, in it a line for each method.
 
     A dotted rule stands at the mean of equal weights.
 
@@ -47,7 +47,7 @@ def intervals(summary: Summary) -> Figure | None:
         The figure; None where no run has a test KPI.
     """
     looks = styles(summary.methods)
-    rows = [row for row in summary.rows if any(cell.kpi.n for cell in row.cells.values())]
+    rows = [row for row in summary.rows if row.kind != "rank" and any(cell.kpi.n for cell in row.cells.values())]
     if not rows:
         return None
     data, layout = [], _layout([row.name for row in rows])

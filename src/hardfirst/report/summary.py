@@ -8,15 +8,16 @@ import numpy as np
 
 from hardfirst.record import Record
 from hardfirst.report.comparison import EQUAL, Array, arrange
-from hardfirst.studies.statistics import Interval, mean_interval, paired_interval, worst_task
+from hardfirst.studies.statistics import Interval, mean_interval, mean_rank, paired_interval, worst_task
 
-Kind = Literal["task", "worst", "mean"]
+Kind = Literal["task", "worst", "mean", "rank"]
 
 
 class Cell(NamedTuple):
     """A method's figure in one row, in points (KPI × 100), with 95% intervals over seeds.
 
-    `difference` is to equal weights, paired by seed; None for equal weights themselves and where they are absent.
+    `difference` is to equal weights, paired by seed; None for equal weights themselves, where they are absent, and for
+    ranks. In the row of kind "rank", `kpi` holds the mean rank instead, 1 is best.
     """
 
     kpi: Interval
@@ -25,7 +26,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A task, the worst task of each seed, or the mean over tasks; one cell for each method."""
+    """A task, the worst task of each seed, the mean over tasks, or the mean rank; one cell for each method."""
 
     name: str
     kind: Kind
@@ -34,7 +35,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """Tasks × methods, with the worst task and the mean over tasks as last rows.
+    """Tasks × methods, then the worst task, the mean over tasks and, of several methods, their mean rank over tasks.
 
     `finished` and `started` count each method's runs.
     """
@@ -64,6 +65,7 @@ def summary(records: Iterable[Record]) -> Summary:
     ]
     rows.append(_row("worst task", "worst", {method: worst_task(found) for method, found in points.items()}))
     rows.append(_row("mean over tasks", "mean", {method: mean_task(found) for method, found in points.items()}))
+    rows += _rank_row(points)
     return Summary(
         methods=comparison.methods,
         rows=tuple(rows),
@@ -79,3 +81,13 @@ def _row(name: str, kind: Kind, values: Mapping[str, Array]) -> Row:
 def _cell(method: str, values: Mapping[str, Array]) -> Cell:
     compared = EQUAL in values and method != EQUAL
     return Cell(mean_interval(values[method]), paired_interval(values[method], values[EQUAL]) if compared else None)
+
+
+def _rank_row(points: Mapping[str, Array]) -> list[Row]:
+    """The mean rank among the methods that finished any run; nothing where that leaves less than two."""
+    ranked = [method for method, found in points.items() if not np.isnan(found).all()]
+    if len(ranked) < 2:
+        return []
+    ranks = dict(zip(ranked, mean_rank([points[method] for method in ranked]), strict=True))
+    unknown = mean_interval([])
+    return [Row("mean rank (1 is best)", "rank", {method: Cell(ranks.get(method, unknown), None) for method in points})]

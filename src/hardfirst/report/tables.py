@@ -67,6 +67,8 @@ def _kpi_caption(found: Summary) -> str:
         caption += " Below it the difference to equal weights, paired by seed."
         if several:
             caption += " Each interval stands alone: among many, some leave out zero by chance; the verdict allows for it."
+    if any(row.kind == "rank" for row in found.rows):
+        caption += " The mean rank is taken over tasks, in the seeds that all methods finished."
     return caption
 
 

@@ -1,24 +1,25 @@
 """What the runs say, in sentences; the terminal and the page print the same ones."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from hardfirst.record import Record
 from hardfirst.report.comparison import EQUAL, Comparison, arrange
 from hardfirst.report.summary import mean_task
-from hardfirst.studies.statistics import Interval, mean_interval, paired_interval, worst_task
+from hardfirst.studies.statistics import Difference, Interval, compare_to, fewest_seeds, mean_interval, worst_task
 
-FEWEST_SEEDS = 3
+_WORST, _MEAN = "on the worst task", "on the mean over tasks"
 _OUTCOMES = {"diverged": "diverged", "failed": "failed", None: "did not come to an end"}
 
 
 def verdict(records: Iterable[Record]) -> list[str]:
     """Whether any method beats equal weights, on the worst task and on the mean over tasks.
 
-    Every method is held against equal weights, seed by seed. With m methods each interval of a difference is at level
-    1 − 0.05/m (Bonferroni), and only an interval that leaves out zero decides anything.
+    Every method is held against equal weights, seed by seed, and `compare_to` decides: a sign-flip permutation test with
+    Holm's correction over the methods. Where seeds are too few for any result to be significant, the sentences give
+    differences with their intervals and say how many seeds it takes.
 
     Raises:
         InputError: the records do not belong into one comparison.
@@ -36,56 +37,79 @@ def _no_comparison(comparison: Comparison) -> str:
 
 
 def _against_equal(comparison: Comparison) -> list[str]:
-    level = 1 - 0.05 / len(comparison.others)
     equal = comparison.points(EQUAL)
-    worst, mean = {}, {}
-    for method in comparison.others:
-        points = comparison.points(method)
-        worst[method] = paired_interval(worst_task(points), worst_task(equal), level)
-        mean[method] = paired_interval(mean_task(points), mean_task(equal), level)
-    judged = [method for method in comparison.others if worst[method].n >= FEWEST_SEEDS]
-    sentences = [_sentence(method, "beats", "on the worst task", worst[method]) for method in judged]
-    if judged and not any(worst[method].low > 0 for method in judged):
+    others = {method: comparison.points(method) for method in comparison.others}
+    worst = compare_to(worst_task(equal), {method: worst_task(points) for method, points in others.items()})
+    mean = compare_to(mean_task(equal), {method: mean_task(points) for method, points in others.items()})
+    few = [method for method in others if worst[method].decision == "too few seeds"]
+    judged = [method for method in others if method not in few]
+    sentences = _decided(worst, mean, judged) + _undecided(worst, mean, few)
+    if any(found.interval.n > 1 for found in worst.values()):
+        sentences.append(_how(len(others), decided=bool(judged)))
+    return sentences
+
+
+def _decided(worst: Mapping[str, Difference], mean: Mapping[str, Difference], methods: list[str]) -> list[str]:
+    sentences = [_decision(method, "beats", _WORST, worst[method]) for method in methods]
+    if methods and not any(worst[method].decision == "better" for method in methods):
         sentences.insert(0, "Equal weights was not beaten on the worst task.")
-    sentences += [_sentence(method, "is above", "on the mean over tasks", mean[method]) for method in judged]
-    if judged:
-        sentences.append(_level(level, len(comparison.others)))
-    return [*sentences, *_too_few(worst)]
+    return sentences + [_decision(method, "is above", _MEAN, mean[method]) for method in methods]
 
 
-def _sentence(method: str, better: str, where: str, difference: Interval) -> str:
-    if difference.low > 0:
-        return f"{method} {better} equal weights {where} by {_points(difference)}."
-    if difference.high < 0:
-        loss = Interval(-difference.mean, -difference.high, -difference.low, difference.n)
-        return f"{method} is below equal weights {where} by {_points(loss)}."
-    return f"{method} cannot be told apart from equal weights {where}: {_points(difference, '+')}."
+def _decision(method: str, better: str, where: str, difference: Difference) -> str:
+    if difference.decision == "better":
+        return f"{method} {better} equal weights {where} by {_points(difference.interval)}."
+    if difference.decision == "worse":
+        return f"{method} is below equal weights {where} by {_points(_negative(difference.interval))}."
+    return f"{method} cannot be told apart from equal weights {where}: {_points(difference.interval, '+')}."
+
+
+def _undecided(worst: Mapping[str, Difference], mean: Mapping[str, Difference], methods: list[str]) -> list[str]:
+    counts = {method: worst[method].interval.n for method in methods}
+    some = [method for method, n in counts.items() if n]
+    sentences = [_distance(method, _WORST, worst[method].interval) for method in some]
+    sentences += [_distance(method, _MEAN, mean[method].interval) for method in some]
+    sentences += [
+        f"No seed has a worst-task KPI of both {method} and equal weights." for method, n in counts.items() if not n
+    ]
+    if some:
+        most, same = max(counts.values()), len({counts[method] for method in some}) == 1
+        n = f"{'' if same else 'at most '}{most} {'seed' if most == 1 else 'seeds'}"
+        family = "1 method" if len(worst) == 1 else f"{len(worst)} methods"
+        whose = f" of {' or '.join(some)}" if len(some) < len(worst) else ""
+        sentences.append(
+            f"With {n} and {family} no difference{whose} can be called significant; it takes at least "
+            f"{fewest_seeds(len(worst))}."
+        )
+    return sentences
+
+
+def _distance(method: str, where: str, difference: Interval) -> str:
+    if round(difference.mean, 1) == 0:
+        return f"{method} is level with equal weights {where}: {_points(difference, '+')}."
+    side, distance = ("above", difference) if difference.mean > 0 else ("below", _negative(difference))
+    return f"{method} is {distance.mean:.1f} points {side} equal weights {where}{_bounds(distance)}, n = {distance.n}."
+
+
+def _negative(interval: Interval) -> Interval:
+    return Interval(-interval.mean, -interval.high, -interval.low, interval.n)
 
 
 def _points(interval: Interval, sign: str = "") -> str:
+    return f"{interval.mean:{sign}z.1f} points{_bounds(interval, sign)}, n = {interval.n}"
+
+
+def _bounds(interval: Interval, sign: str = "") -> str:
     spec = f"{sign}z.1f"
-    bounds = "" if np.isnan(interval.low) else f" [{interval.low:{spec}}, {interval.high:{spec}}]"
-    return f"{interval.mean:{spec}} points{bounds}, n = {interval.n}"
+    return "" if np.isnan(interval.low) else f" [{interval.low:{spec}}, {interval.high:{spec}}]"
 
 
-def _level(level: float, methods: int) -> str:
-    paired = "Differences to equal weights are paired by seed; their intervals are at"
-    if methods == 1:
-        return f"{paired} 95%."
-    return (
-        f"{paired} {100 * level:.4g}% each, so that for the worst task, and again for the mean, those of all {methods} "
-        "methods hold together at 95% (Bonferroni)."
-    )
-
-
-def _too_few(differences: dict[str, Interval]) -> list[str]:
-    few = [f"{method} (n = {found.n})" for method, found in differences.items() if found.n < FEWEST_SEEDS]
-    if not few:
-        return []
-    return [
-        f"Too few seeds for a verdict on {', '.join(few)}: it takes at least {FEWEST_SEEDS} with which both the method and "
-        "equal weights finished."
-    ]
+def _how(methods: int, *, decided: bool) -> str:
+    paired = "Differences to equal weights are paired by seed, and each interval is at 95% by itself"
+    if not decided:
+        return f"{paired}."
+    holm = f", Holm-corrected over {methods} methods for the worst task and again for the mean" if methods > 1 else ""
+    return f"{paired}; what counts as a difference is decided by a sign-flip permutation test at p ≤ 0.05{holm}."
 
 
 def _worst_under_equal(comparison: Comparison) -> list[str]:
