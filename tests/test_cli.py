@@ -180,6 +180,15 @@ def test_list(hardfirst: Callable[..., str]) -> None:
     assert "HardSharing" in hardfirst("list", "networks")
 
 
+def test_without_the_extra_the_command_says_what_to_install() -> None:
+    code = "import sys; sys.modules['typer'] = None; from hardfirst.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip() == (
+        'hardfirst: the command line needs typer, which is not installed: pip install "hardfirst[cli]"'
+    )
+
+
 def test_a_bad_spec_from_the_shell_has_no_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hardfirst.cli", "train", "digits", "--balancer", "dpt"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)

@@ -1,0 +1,22 @@
+"""The way into the command line, which says what to install where its packages are missing."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from hardfirst.cli import main as run
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("hardfirst"):
+            raise
+        print(
+            f'hardfirst: the command line needs {error.name}, which is not installed: pip install "hardfirst[cli]"',
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
+    run()
+
+
+if __name__ == "__main__":
+    main()
