@@ -509,6 +509,15 @@ def test_pairs_are_told_apart_where_their_ranks_are_a_critical_difference_apart(
     assert (found.same == (apart < found.difference))[np.abs(apart - found.difference) > 1e-6].all()
 
 
+def test_a_method_whose_interval_holds_zero_is_not_told_apart():
+    """Seven small gains and a huge one: the signs alone would decide."""
+    differences = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 9.0]
+    found = compare_to(np.zeros(8), {"dtp": differences})["dtp"]
+    assert found.p <= 0.05
+    assert found.interval.low < 0 < found.interval.high
+    assert found.decision == "not told apart"
+
+
 # Simulations
 
 

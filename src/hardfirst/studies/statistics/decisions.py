@@ -126,7 +126,8 @@ def compare_to(baseline: ArrayLike, methods: Mapping[str, ArrayLike], alpha: flo
     """Hold several methods against one baseline, paired by seed.
 
     The decision is that of the sign-flip test with Holm's correction over all the methods: where none of them differs from
-    the baseline, one is called better or worse in at most α of all studies.
+    the baseline, one is called better or worse in at most α of all studies. A method whose interval holds 0 is not told
+    apart, whatever its p.
 
     Args:
         baseline: [seeds], e.g. equal weights' worst-task KPI; higher is better. NaN where a run has no value.
@@ -172,6 +173,6 @@ def compare_to(baseline: ArrayLike, methods: Mapping[str, ArrayLike], alpha: flo
 def _decide(interval: Interval, holm_p: float, alpha: float) -> Decision:
     if math.isnan(holm_p):
         return "too few seeds"
-    if holm_p > alpha:
+    if holm_p > alpha or interval.low <= 0 <= interval.high:  # "beats [-0.1, 3.9]" would puzzle its reader
         return "not told apart"
     return "better" if interval.mean > 0 else "worse"
