@@ -19,6 +19,8 @@ from hardfirst.kpi import accuracy, r2, within
 from hardfirst.networks import HardSharing
 from hardfirst.problems import PROBLEMS, Problem, Splits, Task, TensorTable
 from hardfirst.training import Interrupted, Trial, fit
+from hardfirst.training._batch import Measured
+from hardfirst.training._position import Sums
 
 
 def table(count: int, seed: int) -> TensorTable:
@@ -87,6 +89,21 @@ def test_the_record(tmp_path: Path) -> None:
     assert math.isnan(found.test_kpi("never"))
     # a KPI that comes from validation drives the weights, and is what the record shows
     assert last["tasks"]["value"]["kpi"] == last["tasks"]["value"]["validation_kpi"]
+
+
+def test_an_epochs_figures_are_means_over_labelled_examples() -> None:
+    """Losses in their own units, whatever the scale; a batch whose KPI is NaN counts for the loss alone."""
+    problem, sums = small(), Sums()
+    for examples, loss, kpi, weight in ((3, 1.0, 0.5, 1.0), (1, 5.0, 0.9, 2.0), (4, 2.0, math.nan, 3.0)):
+        pair = (torch.zeros(examples), torch.zeros(examples))
+        # `value` has the scale 0.5, and what the balancer gets is the scaled loss
+        measured = Measured({"value": pair}, {"value": torch.tensor(0.5 * loss)}, {"value": torch.tensor(kpi)})
+        sums.add(problem, measured, {"value": torch.tensor(weight)})
+    found = sums.means("value")
+    assert found["loss"] == pytest.approx((3 * 1 + 1 * 5 + 4 * 2) / 8)
+    assert found["kpi"] == pytest.approx((3 * 0.5 + 1 * 0.9) / 4)
+    assert found["weight"] == pytest.approx(2.0)
+    assert all(math.isnan(value) for value in sums.means("kind").values())
 
 
 def test_the_best_epoch_by_mean_validation_kpi_is_tested_once(tmp_path: Path) -> None:

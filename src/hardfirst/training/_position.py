@@ -12,12 +12,13 @@ from hardfirst.training._batch import Measured
 
 @dataclass
 class Sums:
-    """What an epoch's steps add up to, by task."""
+    """What an epoch's steps add up to, by task; `measured` counts the examples of batches whose KPI was not NaN."""
 
     loss: dict[str, float] = field(default_factory=dict)
     kpi: dict[str, float] = field(default_factory=dict)
     weight: dict[str, float] = field(default_factory=dict)
     count: dict[str, int] = field(default_factory=dict)
+    measured: dict[str, int] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
 
     def add(self, problem: Problem, measured: Measured, weights: Mapping[str, Tensor]) -> None:
@@ -28,8 +29,10 @@ class Sums:
             name, examples = task.name, len(measured.labelled[task.name][1])
             loss = float(measured.losses[name].detach()) / task.scale
             kpi = float(measured.kpis[name]) if name in measured.kpis else math.nan
-            for sums, value in ((self.loss, examples * loss), (self.kpi, examples * kpi)):
-                sums[name] = sums.get(name, 0.0) + value
+            if not math.isnan(kpi):
+                self.kpi[name] = self.kpi.get(name, 0.0) + examples * kpi
+                self.measured[name] = self.measured.get(name, 0) + examples
+            self.loss[name] = self.loss.get(name, 0.0) + examples * loss
             self.weight[name] = self.weight.get(name, 0.0) + float(weights[name])
             self.count[name] = self.count.get(name, 0) + examples
             self.steps[name] = self.steps.get(name, 0) + 1
@@ -40,7 +43,7 @@ class Sums:
             return {"loss": math.nan, "kpi": math.nan, "weight": math.nan}
         return {
             "loss": self.loss[name] / self.count[name],
-            "kpi": self.kpi[name] / self.count[name],
+            "kpi": self.kpi[name] / self.measured[name] if name in self.measured else math.nan,
             "weight": self.weight[name] / self.steps[name],
         }
 
