@@ -19,7 +19,7 @@ from hardfirst.kpi import accuracy, r2, within
 from hardfirst.networks import HardSharing
 from hardfirst.problems import PROBLEMS, Problem, Splits, Task, TensorTable
 from hardfirst.training import Interrupted, Trial, fit
-from hardfirst.training._batch import Measured
+from hardfirst.training._batch import Measured, measure
 from hardfirst.training._position import Sums
 
 
@@ -121,6 +121,33 @@ def test_the_best_epoch_by_mean_validation_kpi_is_tested_once(tmp_path: Path) ->
     with torch.no_grad():
         output = network.eval()(test.inputs)["kind"]
     assert found.test_kpi("kind") == pytest.approx(float(accuracy(output[there], test.targets["kind"][there])))
+
+
+def test_the_test_figures_are_those_of_the_selected_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a KPI that falls as the logits grow, the first epoch is the best, and far from the last."""
+
+    def calm(output: Tensor, target: Tensor) -> Tensor:
+        return (-output.abs().mean()).exp()
+
+    monkeypatch.setitem(PROBLEMS, "small", lambda: small(tasks=(Task("kind", F.cross_entropy, calm),)))
+    found = run(tmp_path, epochs=6)
+    assert found.test is not None
+    assert found.test["epoch"] == 1
+    network, test = Net(), table(80, 3)
+    network.load_state_dict(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["best"])
+    with torch.no_grad():
+        loss = F.cross_entropy(network.eval()(test.inputs)["kind"], test.targets["kind"])
+    assert found.test["tasks"]["kind"]["loss"] == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_the_balancer_gets_scaled_losses_of_labelled_examples() -> None:
+    data, network = table(32, 1), Net().eval()
+    found = measure(small(), network, data.inputs, data.targets)
+    there = ~data.targets["value"].isnan()
+    expected = F.mse_loss(network(data.inputs)["value"][there], data.targets["value"][there])
+    torch.testing.assert_close(found.losses["value"], 0.5 * expected)
+    assert found.losses.keys() == {"kind", "value"}
+    assert found.kpis.keys() == {"kind"}  # that of `value` comes from validation
 
 
 def test_the_test_split_is_not_read_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ class Sums:
                 continue
             name, examples = task.name, len(measured.labelled[task.name][1])
             loss = float(measured.losses[name].detach()) / task.scale
-            kpi = float(measured.kpis[name]) if name in measured.kpis else math.nan
+            kpi = float(measured.kpis[name].detach()) if name in measured.kpis else math.nan
             if not math.isnan(kpi):
                 self.kpi[name] = self.kpi.get(name, 0.0) + examples * kpi
                 self.measured[name] = self.measured.get(name, 0) + examples
