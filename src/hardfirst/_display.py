@@ -1,24 +1,26 @@
 """What the command line shows: tables and progress."""
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from hardfirst.record import Record
 from hardfirst.report import Summary
-from hardfirst.studies import Event
+from hardfirst.studies import Event, Job, Session, counts
 from hardfirst.studies.statistics import Interval
+from hardfirst.training import Trial
 
-_SIDE_BY_SIDE = 5  # methods that a terminal of 80 columns can show beside each other
+_SIDE_BY_SIDE = 4  # methods that a terminal of 80 columns can show beside each other
 
 
-def comparison_table(summary: Summary) -> Table:
+def comparison_table(summary: Summary, name: str) -> Table:
     """Test KPIs in points with their 95% intervals over seeds: tasks × methods, or of many methods the last rows only."""
-    table = Table(title="Test KPI × 100: mean over seeds ± 95% interval", title_justify="left")
+    table = Table(title=f"{name}: test KPI × 100, mean over seeds ± 95% interval", title_justify="left")
     if len(summary.methods) > _SIDE_BY_SIDE:
         last = [row for row in summary.rows if row.kind != "task"]
         for column in ("method", "n", *(row.name for row in last)):
@@ -65,37 +67,104 @@ def listing(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 
 
 class StudyProgress:
-    """A bar over all epochs of all trials, and a line for whatever did not go well."""
+    """A table of how far each method is, a bar with the time left, and a line for whatever did not go well."""
 
-    def __init__(self, console: Console, trials: int, epochs: int) -> None:
-        self.console, self.left, self.epochs = console, trials, epochs
-        self.done = 0
-        self.running: dict[Any, int] = {}
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
-        self.bar = Progress(*columns, TimeRemainingColumn(), console=console)
-        self.task = self.bar.add_task("", total=trials * epochs)
+    def __init__(self, console: Console, session: Session) -> None:
+        self.console, self.session = console, session
+        self.counts = counts(session.plan)
+        self.done: Counter[tuple[str, bool]] = Counter()
+        self.ends: dict[str, Counter[str]] = defaultdict(Counter)
+        self.running: dict[Trial, int] = {}
+        for key, jobs in session.jobs().items():
+            if session.store.ended(key):
+                self._count(jobs)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs"))
+        self.bar = Progress(*columns, TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
+        total = sum(map(sum, self.counts.values()))
+        self.task = self.bar.add_task("", total=total, completed=self.done.total())
+        self.live = Live(get_renderable=self._table, console=console, refresh_per_second=2)
 
     def __enter__(self) -> Self:
-        self.bar.start()
+        self.live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+        self.live.stop()
 
     def __call__(self, event: Event) -> None:
         """Take in an event."""
-        self.running[event.trial] = event.epoch
+        trial, jobs = event.trial, self.session.serves.get(event.trial, [])
         if event.what in ("finished", "diverged", "failed"):
-            self.left -= 1
-            self.done += self.epochs
-            del self.running[event.trial]
-        elif event.what in ("retried", "busy"):
-            self.running[event.trial] = 0
+            self.running.pop(trial, None)
+            self._count(jobs)
+            if event.what != "finished":
+                for method in {job.method for job in jobs}:
+                    self.ends[method][event.what] += 1
+        elif event.what == "busy":
+            self.running.pop(trial, None)
+        else:
+            self.running[trial] = event.epoch
         if event.reason:
-            self.console.print(
-                f"{event.trial.balancer}, seed {event.trial.seed}: {event.what}: {event.reason}", markup=False
-            )
-        self.bar.update(self.task, completed=self.done + sum(self.running.values()), description=f"{self.left} trials to go")
+            self.console.print(f"{_what(jobs, trial)}: {event.what}: {event.reason}", markup=False)
+        self.bar.update(self.task, completed=self.done.total())
+
+    def _count(self, jobs: Sequence[Job]) -> None:
+        self.done.update((job.method, job.tuning) for job in jobs)
+
+    def _table(self) -> Group:
+        table = Table()
+        for column in ("method", "tuning", "runs", "now", "did not finish"):
+            table.add_column(column, justify="right" if column in ("tuning", "runs") else "left")
+        for method, (tuning, reported) in self.counts.items():
+            ends = ", ".join(f"{count} {what}" for what, count in self.ends[method].items())
+            counts = (_of(self.done[method, True], tuning), _of(self.done[method, False], reported))
+            table.add_row(method, *counts, self._now(method), ends)
+        return Group(table, self.bar)
+
+    def _now(self, method: str) -> str:
+        found = []
+        for trial, epoch in self.running.items():
+            if any(job.method == method for job in self.session.serves.get(trial, [])):
+                what = [
+                    trial.only or "",
+                    f"seed {trial.seed}" if trial.test else "tuning",
+                    f"epoch {epoch} of {trial.epochs}",
+                ]
+                found.append(", ".join(filter(None, what)))
+        return "; ".join(found)
+
+
+def _of(done: int, total: int) -> str:
+    return f"{done}/{total}" if total else "–"
+
+
+def _what(jobs: Sequence[Job], trial: Trial) -> str:
+    method = jobs[0].method if jobs else str(trial.balancer)
+    only = f", {trial.only}" if trial.only else ""
+    return f"{method}{only}, {f'seed {trial.seed}' if trial.test else f'tuning at learning rate {trial.learning_rate}'}"
+
+
+def duration(seconds: float) -> str:
+    """In words: seconds below two minutes, else minutes, else hours.
+
+    >>> duration(75), duration(600), duration(10_000)
+    ('75 seconds', '10 minutes', '2.8 hours')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def plan_table(counts: Mapping[str, tuple[int, int]]) -> Table:
+    """How many runs a study will have at most."""
+    table = Table(title="Runs, at most", title_justify="left")
+    for column in ("method", "tuning", "reported"):
+        table.add_column(column, justify="left" if column == "method" else "right")
+    for method, (tuning, reported) in counts.items():
+        table.add_row(method, str(tuning), str(reported))
+    table.add_section()
+    table.add_row("all", *(str(sum(column)) for column in zip(*counts.values(), strict=True)))
+    return table
 
 
 class RunProgress:

@@ -4,7 +4,7 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,7 +13,7 @@ from hardfirst import __version__
 from hardfirst.errors import InputError
 
 if TYPE_CHECKING:
-    from hardfirst.studies import Store
+    from hardfirst.studies import Plan
 
 app = typer.Typer(
     name="hardfirst",
@@ -29,6 +29,19 @@ LearningRate = Annotated[float | None, typer.Option(help="Adam's learning rate; 
 Accelerator = Annotated[str, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")]
 
 
+class Format(StrEnum):
+    """What a comparison can be printed as."""
+
+    md = "md"
+    csv = "csv"
+    json = "json"
+
+
+FormatOption = Annotated[
+    Format | None, typer.Option("--format", help="Print the comparison in this form; all else goes to standard error.")
+]
+
+
 class Listed(StrEnum):
     """What `hardfirst list` can list."""
 
@@ -39,39 +52,101 @@ class Listed(StrEnum):
 
 @app.command()
 def compare(
-    problem: ProblemName,
+    problems: Annotated[
+        list[str],
+        typer.Argument(help="Built-in problems (see `hardfirst list problems`), Python files, or one YAML file of a study."),
+    ],
     balancers: Annotated[
-        str, typer.Option(help="Specs joined by commas, e.g. equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`).")
-    ] = "equal,uncertainty,dtp,dtp:uniform=0.8",
-    seeds: Annotated[int, typer.Option(help="Runs of each method; methods share seeds, so differences are paired.")] = 5,
-    epochs: Epochs = None,
+        str | None, typer.Option(help="Specs joined by commas, e.g. equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`).")
+    ] = None,
+    networks: Annotated[str | None, typer.Option(help="Which of the problem's networks, joined by commas.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Runs of each method; they share seeds: differences are paired.")] = None,
+    tune: Annotated[
+        int | None, typer.Option(help="Trials for each method to choose its learning rate and options, on validation.")
+    ] = None,
+    learning_rates: Annotated[str | None, typer.Option(help="The range that is tuned over, e.g. 1e-4,1e-2.")] = None,
     learning_rate: LearningRate = None,
-    workers: Annotated[int | None, typer.Option(help="Processes at a time; one per core unless given.", min=1)] = None,
-    accelerator: Accelerator = "cpu",
+    epochs: Epochs = None,
+    baselines: Annotated[
+        bool | None, typer.Option(help="Add single-task networks, equal weights and static weights from a grid.")
+    ] = None,
+    controls: Annotated[
+        bool | None, typer.Option(help="Add the variants of DTP that tell why it does what it does.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes at a time; one per core unless given.")] = None,
+    accelerator: Annotated[str | None, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")] = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder; runs/PROBLEM unless given.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and how long it would take.")] = False,
+    form: FormatOption = None,
 ) -> None:
     """Train methods × seeds on a problem and report with intervals; the same command goes on where it was stopped."""
     from hardfirst._display import StudyProgress
-    from hardfirst.balancers import BALANCERS, Spec, needed_options
-    from hardfirst.studies import Plan, Store, run_locally
+    from hardfirst.studies import Session, counts
 
-    plan = Plan(problem, Spec.parse_list(balancers), seeds, epochs, learning_rate)
-    loaded = plan.load()
-    trials = {trial.key(loaded): trial for trial in plan.trials(loaded)}
-    store = Store(out or Path("runs") / loaded.name)
-    store.begin(f"Balancing methods on {loaded.name}", list(trials), _command())
-    left = [(key, trial) for key, trial in trials.items() if not store.ended(key)]
-    if "all" in balancers.split(","):
-        _say(f"Not among all, since they need options: {', '.join(name for name in BALANCERS if needed_options(name))}.")
-    _say(f"{len(trials)} trials in {store.folder}, {len(left)} to run.")
+    console.stderr = form is not None  # what is asked for alone goes to standard output
+    settings = {
+        "balancers": balancers,
+        "networks": networks,
+        "seeds": seeds,
+        "tune": tune,
+        "learning_rates": learning_rates,
+        "learning_rate": learning_rate,
+        "epochs": epochs,
+        "baselines": baselines,
+        "controls": controls,
+        "workers": workers,
+        "accelerator": accelerator,
+    }
+    plan = _plan(problems, {name: value for name, value in settings.items() if value is not None})
+    if dry_run:
+        _dry_run(plan)
+        return
+    session = Session(plan, out, _command())
+    if balancers is not None and "all" in balancers.split(","):
+        _say(f"Not among all, since they need options: {', '.join(_need_options())}.")
+    jobs = session.jobs()
+    ended = sum(session.store.ended(key) for key in jobs)
+    _say(f"{sum(sum(both) for both in counts(plan).values())} runs in {session.store.folder}, {ended} of them done.")
     try:
-        with StudyProgress(console, len(left), next(iter(trials.values())).epochs) as progress:
-            run_locally(left, store, workers=workers, command=_command(), accelerator=accelerator, tell=progress)
+        with StudyProgress(console, session) as progress:
+            session.run(progress)
+        session.measure_cost()
     except KeyboardInterrupt:
-        ended = sum(store.ended(key) for key in trials)
-        _say(f"Stopped with {ended} of {len(trials)} trials done. The same command goes on from there.")
+        ended = sum(session.store.ended(key) for key in session.jobs())
+        _say(f"Stopped with {ended} runs done. The same command goes on from there.")
         raise typer.Exit(130) from None
-    _report(store)
+    _report(session.store.folder, form)
+
+
+def _plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
+    from hardfirst.studies import Plan
+
+    if "learning_rates" in settings:
+        settings["learning_rates"] = settings["learning_rates"].split(",")
+    files = [problem for problem in problems if problem.endswith((".yaml", ".yml"))]
+    if not files:
+        return Plan(problems=problems, **settings)
+    if len(problems) > 1:
+        raise InputError(f"A study is one YAML file, or problems: give {files[0]} alone.")
+    return Plan.read(Path(files[0]), **settings)
+
+
+def _dry_run(plan: "Plan") -> None:
+    from hardfirst._display import duration, plan_table
+    from hardfirst.studies import cores, counts, estimate
+
+    console.print(plan_table(counts(plan)))
+    _say(f"The study as a file:\n\n{plan.yaml()}")
+    _say(
+        f"About {duration(estimate(plan))} on this machine with {plan.workers or cores()} at a time, from a few training "
+        "steps timed just now; what its folder has already is not taken off."
+    )
+
+
+def _need_options() -> list[str]:
+    from hardfirst.balancers import BALANCERS, needed_options
+
+    return [name for name in BALANCERS if needed_options(name)]
 
 
 @app.command()
@@ -79,6 +154,7 @@ def train(
     problem: ProblemName,
     balancer: Annotated[str, typer.Option(help="One spec, e.g. dtp:gamma=2 (see `hardfirst list balancers`).")] = "dtp",
     seed: Annotated[int, typer.Option(help="Decides initial weights and the order of the data.")] = 0,
+    network: Annotated[str, typer.Option(help="Which of the problem's networks; its first is called own.")] = "own",
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
     accelerator: Accelerator = "auto",
@@ -89,12 +165,20 @@ def train(
     from hardfirst._display import RunProgress, run_table
     from hardfirst.balancers import Spec
     from hardfirst.problems import load_problem
-    from hardfirst.studies import Store
+    from hardfirst.studies import CaseTrials, Description, Entry, Store
     from hardfirst.training import Interrupted, Trial, fit
 
     loaded = load_problem(problem)
-    trial = Trial.plan(problem, Spec.parse(balancer), seed=seed, epochs=epochs, learning_rate=learning_rate, loaded=loaded)
-    key = trial.key(loaded)
+    trial = Trial.plan(
+        problem,
+        Spec.parse(balancer),
+        seed=seed,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        network=network,
+        loaded=loaded,
+    )
+    key = trial.key(trial.of(loaded))
     store = Store(out or Path("runs") / f"train-{loaded.name}-{key}")
     checkpoint = store.folder / "checkpoint.pt"
     if resume and store.ended(key):
@@ -102,7 +186,9 @@ def train(
         return
     if not resume and checkpoint.exists() and not store.ended(key):
         raise InputError(f"{store.folder} holds a run that was stopped: add --resume to go on, or choose another --out.")
-    store.begin(f"{trial.balancer} on {loaded.name}", [key], _command())
+    store.begin()
+    run = CaseTrials(problem=loaded.name, network=network, trials=[Entry(key=key, method=str(trial.balancer))])
+    store.describe(Description(title=f"{trial.balancer} on {loaded.name}", command=_command(), cases=[run]))
     try:
         with RunProgress(console, trial.epochs) as progress:
             found = fit(
@@ -129,11 +215,11 @@ def train(
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="The folder of a study or a run.")],
+    form: FormatOption = None,
 ) -> None:
     """Write the page of a study anew, from its records alone."""
-    from hardfirst.studies import Store
-
-    _report(Store(folder))
+    console.stderr = form is not None
+    _report(folder, form)
 
 
 @app.command("list")
@@ -172,23 +258,21 @@ def main() -> None:
         raise SystemExit(2) from None
 
 
-def _report(store: "Store") -> None:
+def _report(folder: Path, form: Format | None) -> None:
     from hardfirst._display import comparison_table
-    from hardfirst.record import write_atomically
-    from hardfirst.report import page, summary, verdict
+    from hardfirst.report import Comparison, formats, summary
 
-    about, records = store.about(), store.records()
-    if not records:
-        raise InputError(f"No trial of the study in {store.folder} has ended yet; there is nothing to report.")
-    write_atomically(store.page, page(records, title=about["title"], command=about["command"]))
-    if any(record.outcome == "finished" for record in records):
-        console.print(comparison_table(summary(records)))
-    for sentence in verdict(records):
+    found = Comparison.read(folder)
+    page = found.save(folder / "report.html")
+    if form is not None:
+        typer.echo(getattr(formats, form.value)(found), nl=False)
+    for case in found.cases:
+        console.print(comparison_table(summary(case), case.name))
+    for sentence in found.verdict:
         _say(sentence)
-    missing = len(about["trials"]) - len(records)
-    if missing:
-        _say(f"{missing} of {len(about['trials'])} trials have not ended; the page is of the others.")
-    _say(f"The page: {store.page}")
+    if found.missing:
+        _say(f"{found.missing} of the trials planned so far have not ended; the page is of the others.")
+    _say(f"The page: {page}")
 
 
 def _say(text: str) -> None:

@@ -6,10 +6,11 @@ The first line says what was run, then comes a line per epoch, one for the test 
     {"kind": "epoch", "epoch": 1, "seconds": 0.4, "learning_rate": 0.001, "tasks": {"depth": {"loss": 0.7, "kpi": 0.4,
      "weight": 1.2, "validation_loss": 0.6, "validation_kpi": 0.5, "validation_metrics": {...}}, ...}}
     {"kind": "test", "epoch": 1, "tasks": {"depth": {"loss": 0.6, "kpi": 0.5, "metrics": {...}}, ...}}
-    {"kind": "end", "outcome": "finished", "reason": null, "seconds": 0.5}
+    {"kind": "end", "outcome": "finished", "reason": null, "seconds": 0.5, "memory": 3e8}
 
 Numbers that are NaN or infinite are written as null and read back as NaN. `weight` is the mean over the epoch's steps of
-∂total/∂loss, whatever the method.
+∂total/∂loss, whatever the method; `memory` is the peak in bytes, of the process or, on a GPU, of its tensors. A run that
+served only to choose settings has no line for the test split.
 """
 
 import json
@@ -43,10 +44,31 @@ class Record:
     outcome: str | None = None
     reason: str | None = None
     seconds: float = math.nan
+    memory: float = math.nan
 
     def test_kpi(self, task: str) -> float:
         """The task's KPI on the test split at the selected epoch; NaN if the run did not get there."""
         return float(self.test["tasks"][task]["kpi"]) if self.test else math.nan
+
+    def selected(self) -> tuple[int, float]:
+        """The epoch with the highest mean validation KPI, and that mean; (0, NaN) where there is none.
+
+        The mean is over the tasks that have one, and the first of equals counts.
+        """
+        best = (0, math.nan)
+        for line in self.epochs:
+            kpis = [task["validation_kpi"] for task in line["tasks"].values() if "validation_kpi" in task]
+            known = [kpi for kpi in kpis if not math.isnan(kpi)]
+            if known and not sum(known) / len(known) <= best[1]:
+                best = (line["epoch"], sum(known) / len(known))
+        return best
+
+    def validation_kpi(self, task: str) -> float:
+        """The task's KPI on the validation split at the selected epoch; NaN if there is none."""
+        epoch, _ = self.selected()
+        return next(
+            (float(line["tasks"][task]["validation_kpi"]) for line in self.epochs if line["epoch"] == epoch), math.nan
+        )
 
     def curve(self, task: str, what: str) -> list[float]:
         """One value per epoch, e.g. `curve("depth", "validation_kpi")`."""
@@ -95,9 +117,9 @@ class Writer:
         """Write the test line: `epoch` is the selected one."""
         self._write({"kind": "test", "epoch": epoch, "tasks": tasks})
 
-    def end(self, outcome: str, *, seconds: float, reason: str | None = None) -> None:
+    def end(self, outcome: str, *, seconds: float, reason: str | None = None, memory: int | None = None) -> None:
         """Write the last line."""
-        self._write({"kind": "end", "outcome": outcome, "reason": reason, "seconds": seconds})
+        self._write({"kind": "end", "outcome": outcome, "reason": reason, "seconds": seconds, "memory": memory})
 
     def _write(self, line: Mapping[str, Any]) -> None:
         with self.path.open("a") as file:
@@ -143,6 +165,7 @@ def _assemble(lines: list[dict[str, Any]]) -> Record:
             record.test = line
         elif line["kind"] == "end":
             record.outcome, record.reason, record.seconds = line["outcome"], line["reason"], line["seconds"]
+            record.memory = math.nan if line.get("memory") is None else float(line["memory"])
     return record
 
 

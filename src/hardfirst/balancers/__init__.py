@@ -2,6 +2,7 @@
 
 from hardfirst.balancers._base import Balancer, LossBalancer, task_weights
 from hardfirst.balancers._cards import Card, card
+from hardfirst.balancers._ranges import Range
 from hardfirst.balancers._registry import BALANCERS, Spec, needed_options
 from hardfirst.balancers.achievement import Achievement
 from hardfirst.balancers.curriculum import Curriculum
@@ -39,6 +40,7 @@ __all__ = [
     "GradNorm",
     "LearningProgress",
     "LossBalancer",
+    "Range",
     "SelfPaced",
     "Spec",
     "Uncertainty",

@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
 from hardfirst._state import TaskState
+from hardfirst.balancers._ranges import Range
 from hardfirst.errors import InputError, check_names
 
 Losses = Mapping[str, Tensor]
@@ -34,6 +36,9 @@ class Balancer(TaskState, ABC):
 
     compiles: ClassVar[bool] = True
     """Whether the method runs under `torch.compile`; one that does not says so when it is tried."""
+
+    ranges: ClassVar[Mapping[str, Range]] = MappingProxyType({})
+    """The options that a study may tune, each with where to look; the defaults are tried as well."""
 
     def update(self, kpis: KPIs) -> None:
         """Take in one observation of each task's KPI; does nothing in a method that KPIs do not drive.

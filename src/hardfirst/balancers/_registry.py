@@ -1,11 +1,12 @@
 """Balancers by name, and the one-line text that makes one: `dtp:gamma=2,alpha=0.05`."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hardfirst.balancers._base import Balancer
+from hardfirst.balancers._ranges import Range
 from hardfirst.balancers.achievement import Achievement
 from hardfirst.balancers.curriculum import Curriculum
 from hardfirst.balancers.dtp import DTP
@@ -101,6 +102,19 @@ class Spec:
         >>> [str(spec) for spec in Spec.parse_list("equal,dtp:gamma=2,alpha=0.05,uncertainty")]
         ['equal', 'dtp:alpha=0.05,gamma=2', 'uncertainty']
         """
+        specs = [cls.parse(text) for text in cls.split(text)]
+        for position, spec in enumerate(specs):
+            if spec in specs[:position]:
+                raise InputError(f"Balancer {str(spec)!r} is given twice.")
+        return specs
+
+    @staticmethod
+    def split(text: str) -> list[str]:
+        """The texts of the single specs in a list as `parse_list` reads it.
+
+        Raises:
+            InputError: there is none.
+        """
         texts: list[str] = []
         for piece in filter(None, (piece.strip() for piece in text.split(","))):
             if piece == "all":
@@ -111,11 +125,7 @@ class Spec:
                 texts.append(piece)
         if not texts:
             raise InputError("Expected at least one balancer; got none.")
-        specs = [cls.parse(text) for text in texts]
-        for position, spec in enumerate(specs):
-            if spec in specs[:position]:
-                raise InputError(f"Balancer {str(spec)!r} is given twice.")
-        return specs
+        return texts
 
     def build(self, tasks: Sequence[str], *, seed: int = 0) -> Balancer:
         """Make the balancer for these tasks; `seed` is for methods that draw random numbers, unless the spec has one.
@@ -124,12 +134,50 @@ class Spec:
             InputError: the method refuses an option, or lacks one that it needs.
         """
         arguments = self._arguments()
+        if arguments.get("potential") == "stl":
+            raise InputError(
+                f"{str(self)!r} takes potentials from single-task runs, which only a study has: use it in `hardfirst "
+                "compare`, or give a potential for each task, potential.TASK=0.9."
+            )
         if missing := [option for option in needed_options(self.name) if option not in arguments]:
             example = ",".join(f"{option}=…" for option in missing)
             raise InputError(f"Balancer {self.name!r} needs the options {', '.join(missing)}; write {self.name}:{example}.")
         if "seed" in _options(self.name)[0]:
             arguments.setdefault("seed", seed)
         return BALANCERS[self.name](tasks, **arguments)
+
+    def option(self, key: str) -> Value:
+        """The option's value; None where it is not given."""
+        return dict(self.options).get(key)
+
+    def replace(self, options: Mapping[str, Value]) -> "Spec":
+        """The spec with these options in place of its own; the value None takes one away.
+
+        >>> str(Spec.parse("dtp:gamma=2").replace({"alpha": 0.5, "gamma": None}))
+        'dtp:alpha=0.5'
+        """
+        changed = {**dict(self.options), **options}
+        return Spec(self.name, tuple(sorted((key, value) for key, value in changed.items() if value is not None)))
+
+    def per_task(self, option: str, values: Mapping[str, float]) -> "Spec":
+        """The spec with the option's value for each task, in place of one for all.
+
+        >>> str(Spec.parse("dtp:potential=stl").per_task("potential", {"a": 0.9}))
+        'dtp:potential.a=0.9'
+        """
+        return self.replace({option: None, **{f"{option}.{task}": value for task, value in values.items()}})
+
+    @property
+    def free(self) -> Mapping[str, Range]:
+        """The ranges of the options that a study may tune: those that the method declares and the spec leaves open.
+
+        >>> list(Spec.parse("dtp:gamma=2").free)
+        ['alpha', 'uniform']
+        """
+        made = BALANCERS[self.name]
+        declared: Mapping[str, Range] = made.ranges if isinstance(made, type) and issubclass(made, Balancer) else {}
+        given = {key.partition(".")[0] for key, _ in self.options}
+        return {option: found for option, found in declared.items() if option not in given}
 
     def __str__(self) -> str:
         text = ",".join(f"{key}={_text(value)}" for key, value in self.options)

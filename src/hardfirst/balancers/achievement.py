@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -7,6 +8,7 @@ from hardfirst import functional
 from hardfirst._state import Group
 from hardfirst.balancers._base import KPIs, kept
 from hardfirst.balancers._current import CurrentLossBalancer
+from hardfirst.balancers._ranges import Range
 from hardfirst.errors import number, per_task
 from hardfirst.moving_kpi import MovingKPI
 
@@ -55,6 +57,9 @@ class Achievement(CurrentLossBalancer):
     """
 
     needs = frozenset({"kpis"})
+    ranges = MappingProxyType(
+        {"gamma": Range(0.5, 4, log=True), "margin": Range(0, 0.2), "alpha": Range(0.01, 0.75, log=True)}
+    )
     potential: Tensor
 
     def __init__(

@@ -1,5 +1,6 @@
 from collections.abc import Mapping, Sequence
 from math import exp, isnan
+from types import MappingProxyType
 from typing import Literal, Self
 
 import torch
@@ -9,6 +10,7 @@ from hardfirst import _numbers
 from hardfirst._numbers import on_host
 from hardfirst._state import Group
 from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
+from hardfirst.balancers._ranges import Range
 from hardfirst.errors import InputError, number, per_task
 from hardfirst.functional import log_focal_weight
 from hardfirst.moving_kpi import MovingKPI
@@ -64,6 +66,9 @@ class DTP(LossBalancer):
     """
 
     needs = frozenset({"kpis"})
+    ranges = MappingProxyType(
+        {"gamma": Range(0.5, 4, log=True), "alpha": Range(0.01, 0.75, log=True), "uniform": Range(0, 0.9)}
+    )
     gamma: Tensor
     one: Tensor
     gain: Tensor

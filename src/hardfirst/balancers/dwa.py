@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from math import nan
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -7,6 +8,7 @@ from torch import Tensor
 from hardfirst._state import Group
 from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
 from hardfirst.balancers._epoch_mean import EpochMean
+from hardfirst.balancers._ranges import Range
 from hardfirst.errors import number
 
 
@@ -50,6 +52,7 @@ class DWA(LossBalancer):
     """
 
     needs = frozenset({"epochs"})
+    ranges = MappingProxyType({"temperature": Range(0.2, 5, log=True)})
     weight: Tensor
     previous: Tensor
 

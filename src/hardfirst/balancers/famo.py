@@ -1,5 +1,6 @@
 from collections.abc import Mapping, Sequence
 from math import nan
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from hardfirst._state import Group
 from hardfirst.balancers._adam import Adam
 from hardfirst.balancers._base import kept
 from hardfirst.balancers._current import CurrentLossBalancer
+from hardfirst.balancers._ranges import Range
 from hardfirst.errors import number, per_task
 
 
@@ -57,6 +59,8 @@ class FAMO(CurrentLossBalancer):
     References:
         Liu, Feng, Stone and Liu, FAMO: Fast Adaptive Multitask Optimization, NeurIPS 2023.
     """
+
+    ranges = MappingProxyType({"lr": Range(0.0025, 0.25, log=True), "decay": Range(1e-4, 1e-2, log=True)})
 
     xi: Tensor
     last: Tensor

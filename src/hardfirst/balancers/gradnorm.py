@@ -1,6 +1,7 @@
 import sys
 from collections.abc import Iterable, Sequence
 from math import nan
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from hardfirst import functional
 from hardfirst._state import Group
 from hardfirst.balancers._adam import Adam
 from hardfirst.balancers._base import KPIs, LossBalancer, Losses, weighted_sum
+from hardfirst.balancers._ranges import Range
 from hardfirst.errors import InputError, number
 
 _FLOOR = 1e-3
@@ -64,6 +66,7 @@ class GradNorm(LossBalancer):
     """
 
     needs = frozenset({"shared"})
+    ranges = MappingProxyType({"alpha": Range(0.1, 3, log=True), "lr": Range(0.0025, 0.25, log=True)})
     compiles = False
     weight: Tensor
     first: Tensor

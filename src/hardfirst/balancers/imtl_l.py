@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -7,6 +8,7 @@ from hardfirst import functional
 from hardfirst._state import Group
 from hardfirst.balancers._adam import Adam
 from hardfirst.balancers._base import KPIs, LossBalancer, kept
+from hardfirst.balancers._ranges import Range
 
 
 class IMTLL(LossBalancer):
@@ -43,6 +45,8 @@ class IMTLL(LossBalancer):
     References:
         Liu et al., Towards Impartial Multi-task Learning, ICLR 2021, Sec. 3.2.
     """
+
+    ranges = MappingProxyType({"lr": Range(0.0025, 0.25, log=True)})
 
     s: Tensor
 

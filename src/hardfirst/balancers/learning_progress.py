@@ -1,11 +1,13 @@
 from collections.abc import Sequence
 from math import nan
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from hardfirst._state import Group
 from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
+from hardfirst.balancers._ranges import Range
 from hardfirst.errors import number
 
 _WINDOW = 256
@@ -51,6 +53,8 @@ class LearningProgress(LossBalancer):
     References:
         Graves, Bellemare, Menick, Munos and Kavukcuoglu, Automated Curriculum Learning for Neural Networks, ICML 2017.
     """
+
+    ranges = MappingProxyType({"eta": Range(1e-4, 0.1, log=True), "epsilon": Range(0.01, 0.3, log=True)})
 
     score: Tensor
     last: Tensor

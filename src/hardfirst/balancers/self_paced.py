@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from math import nan
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from hardfirst._state import Group
 from hardfirst.balancers._base import weighted_sum
 from hardfirst.balancers._current import CurrentLossBalancer
 from hardfirst.balancers._epoch_mean import EpochMean
+from hardfirst.balancers._ranges import Range
 from hardfirst.errors import InputError, number
 
 
@@ -57,6 +59,7 @@ class SelfPaced(CurrentLossBalancer):
     """
 
     needs = frozenset({"epochs"})
+    ranges = MappingProxyType({"growth": Range(1.05, 3, log=True)})
     threshold: Tensor
 
     def __init__(

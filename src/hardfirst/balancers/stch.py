@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from math import inf, nan
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from hardfirst import functional
 from hardfirst._state import Group
 from hardfirst.balancers._current import CurrentLossBalancer
 from hardfirst.balancers._epoch_mean import EpochMean
+from hardfirst.balancers._ranges import Range
 from hardfirst.errors import number, whole
 
 
@@ -56,6 +58,7 @@ class STCH(CurrentLossBalancer):
     """
 
     needs = frozenset({"epochs"})
+    ranges = MappingProxyType({"mu": Range(0.05, 5, log=True)})
     nadir: Tensor
     epochs: Tensor
 

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from torch import Tensor
 
@@ -6,6 +7,7 @@ from hardfirst import functional
 from hardfirst._state import Group
 from hardfirst.balancers._base import weighted_sum
 from hardfirst.balancers._current import CurrentLossBalancer
+from hardfirst.balancers._ranges import Range
 from hardfirst.errors import number
 
 
@@ -44,6 +46,8 @@ class UWSO(CurrentLossBalancer):
     References:
         Kirchdorfer et al., Analytical Uncertainty-Based Loss Weighting in Multi-Task Learning, GCPR 2024.
     """
+
+    ranges = MappingProxyType({"temperature": Range(0.1, 10, log=True)})
 
     def __init__(self, tasks: Sequence[str], *, temperature: float = 1.0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from hardfirst.problems import _load, digits
-from hardfirst.problems._base import Measure, Metric, Problem, Splits, Task
+from hardfirst.problems._base import OWN, Measure, Metric, Problem, Splits, Task
 from hardfirst.problems._data import IGNORE, TensorTable, collate
 from hardfirst.problems._load import digest
 
@@ -28,6 +28,7 @@ def load_problem(name: str) -> Problem:
 
 __all__ = [
     "IGNORE",
+    "OWN",
     "PROBLEMS",
     "Measure",
     "Metric",

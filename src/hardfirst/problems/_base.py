@@ -1,15 +1,18 @@
 """What a problem is: data, a network and tasks."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hardfirst.errors import InputError, number
+from hardfirst.errors import InputError, check_names, number, unknown
 
 Measure = Callable[[Tensor, Tensor], Tensor]
+
+OWN = "own"
+"""What a problem's first network is called where it has others."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class Problem:
         epochs: passes over the training split, unless the user says otherwise.
         learning_rate: Adam's, unless the user says otherwise.
         description: one sentence for `hardfirst list problems` and the page.
+        networks: further networks to choose from, by name; the one above is called "own".
     """
 
     name: str
@@ -92,6 +96,7 @@ class Problem:
     epochs: int = 10
     learning_rate: float = 1e-3
     description: str = ""
+    networks: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tasks", tuple(self.tasks))
@@ -103,6 +108,8 @@ class Problem:
         for what in ("network", "data"):
             if not callable(getattr(self, what)):
                 raise InputError(f"Expected `{what}` of problem {self.name!r} to be a function without arguments.")
+        if OWN in self.networks:
+            raise InputError(f"{OWN!r} is what `network` of problem {self.name!r} is called; give the other another name.")
         number("batch_size", self.batch_size, least=1)
         number("epochs", self.epochs, least=1)
         number("learning_rate", self.learning_rate, above=0)
@@ -111,3 +118,19 @@ class Problem:
     def task_names(self) -> tuple[str, ...]:
         """The tasks' names, in order."""
         return tuple(task.name for task in self.tasks)
+
+    def variant(self, *, network: str = OWN, only: str | None = None) -> "Problem":
+        """The problem with another of its networks, or reduced to one of its tasks; the network keeps its shape.
+
+        Raises:
+            InputError: there is no such network or task.
+        """
+        if network != OWN and network not in self.networks:
+            raise unknown(f"network of problem {self.name!r}:", network, [OWN, *self.networks])
+        if only is not None:
+            check_names("task", [only], self.task_names)
+        return replace(
+            self,
+            network=self.network if network == OWN else self.networks[network],
+            tasks=tuple(task for task in self.tasks if only in (None, task.name)),
+        )

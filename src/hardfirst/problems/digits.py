@@ -12,6 +12,7 @@ Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Mach
 part), as `sklearn.datasets.load_digits` gives it: 8×8 pixels of 0 to 16.
 """
 
+from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -52,6 +53,7 @@ def problem() -> Problem:
         epochs=40,
         learning_rate=3e-3,
         description="Two overlapping handwritten digits and their sum, beside six easy questions about the pixels.",
+        networks={"wide": partial(network, features=64)},
     )
 
 
@@ -60,9 +62,11 @@ def within_one(output: Tensor, target: Tensor) -> Tensor:
     return within(output.argmax(1), target, threshold=1)
 
 
-def network() -> HardSharing:
-    """A trunk of 16 features, less than the nine tasks would like to have, and a linear head for each."""
-    features = 16
+def network(features: int = 16) -> HardSharing:
+    """A trunk of 16 features, less than the nine tasks would like to have, and a linear head for each.
+
+    The network called "wide" has 64 of them.
+    """
     trunk = nn.Sequential(nn.Flatten(), nn.Linear(HEIGHT * WIDTH, 64), nn.ReLU(), nn.Linear(64, features), nn.ReLU())
     heads: dict[str, nn.Module] = {task: nn.Linear(features, classes) for task, classes in CLASSES.items()}
     for question in _regions():

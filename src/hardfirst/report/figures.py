@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hardfirst.record import Record
-from hardfirst.report.comparison import EQUAL, Array, Comparison
+from hardfirst.report.case import EQUAL, Array, Case
 from hardfirst.report.summary import Row, Summary
 
 Figure = dict[str, Any]
@@ -84,29 +84,29 @@ def weight_share(record: Record, task: str) -> Array:
         return np.asarray(100 * weights[record.tasks.index(task)] / np.nansum(weights, axis=0))
 
 
-def curves(comparison: Comparison, value: Callable[[Record, str], Array], *, shared_axis: bool = False) -> Figure | None:
+def curves(case: Case, value: Callable[[Record, str], Array], *, shared_axis: bool = False) -> Figure | None:
     """A value of the epoch lines over epochs: a panel for each task, a line for each method with a band over its seeds.
 
     Args:
-        comparison: the runs. Those that finished are drawn; all of a method's runs where none did.
+        case: the runs. Those that finished are drawn; all of a method's runs where none did.
         value: (record, task) to one value per epoch.
         shared_axis: whether the panels have one scale, beginning at zero.
 
     Returns:
         The figure; None where no run has a value.
     """
-    looks = styles(comparison.methods)
-    data, layout = [], _layout(comparison.tasks)
-    longest = max(len(record.epochs) for record in comparison.runs.values())
-    for panel, task in enumerate(comparison.tasks):
-        for method in comparison.methods:
-            drawn = comparison.finished(method) or comparison.of(method)
+    looks = styles(case.methods)
+    data, layout = [], _layout(case.tasks)
+    longest = max(len(record.epochs) for record in case.runs.values())
+    for panel, task in enumerate(case.tasks):
+        for method in case.methods:
+            drawn = case.finished(method) or case.of(method)
             data += _line(panel, method, _over_seeds([value(record, task) for record in drawn]), looks[method])
         layout[_axis("xaxis", panel)] = {"dtick": max(1, round(longest / 5)), "range": [0.5, longest + 0.5]}
         layout[_axis("yaxis", panel)] = {"nticks": 5} | _scale(panel, shared_axis)
     if not any(trace["x"] for trace in data):
         return None
-    return {"panels": len(comparison.tasks), "height": 170, "data": data, "layout": layout}
+    return {"panels": len(case.tasks), "height": 170, "data": data, "layout": layout}
 
 
 def _scale(panel: int, shared: bool) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """The table behind every report: test KPIs by task and method, with intervals over seeds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from hardfirst.record import Record
-from hardfirst.report.comparison import EQUAL, Array, arrange
+from hardfirst.report.case import EQUAL, Array, Case
 from hardfirst.studies.statistics import Interval, mean_interval, mean_rank, paired_interval, worst_task
 
 Kind = Literal["task", "worst", "mean", "rank"]
@@ -51,26 +50,21 @@ def mean_task(points: Array) -> Array:
     return np.asarray(points.mean(axis=1))
 
 
-def summary(records: Iterable[Record]) -> Summary:
-    """The table of test KPIs that the terminal and the page show.
-
-    Raises:
-        InputError: the records do not belong into one comparison.
-    """
-    comparison = arrange(records)
-    points = {method: comparison.points(method) for method in comparison.methods}
+def summary(case: Case) -> Summary:
+    """The table of test KPIs that the terminal and the page show."""
+    points = {method: case.points(method) for method in case.methods}
     rows = [
         _row(task, "task", {method: found[:, column] for method, found in points.items()})
-        for column, task in enumerate(comparison.tasks)
+        for column, task in enumerate(case.tasks)
     ]
     rows.append(_row("worst task", "worst", {method: worst_task(found) for method, found in points.items()}))
     rows.append(_row("mean over tasks", "mean", {method: mean_task(found) for method, found in points.items()}))
     rows += _rank_row(points)
     return Summary(
-        methods=comparison.methods,
+        methods=case.methods,
         rows=tuple(rows),
-        finished={method: len(comparison.finished(method)) for method in comparison.methods},
-        started={method: len(comparison.of(method)) for method in comparison.methods},
+        finished={method: len(case.finished(method)) for method in case.methods},
+        started={method: len(case.of(method)) for method in case.methods},
     )
 
 

@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 
 from hardfirst.record import Record
-from hardfirst.report.comparison import EQUAL, Comparison, setting, settings
+from hardfirst.report.case import EQUAL, Case, setting, settings
 from hardfirst.report.figures import Style
 from hardfirst.report.summary import Cell, Row, Summary
 from hardfirst.studies.statistics import Interval, mean_interval
@@ -94,33 +94,33 @@ def _with_n(interval: Interval, spec: str, expected: int) -> str:
     return f"{interval:{spec}}" + ("" if interval.n == expected else f", n = {interval.n}")
 
 
-def runs(comparison: Comparison, looks: Mapping[str, Style]) -> str:
+def runs(case: Case, looks: Mapping[str, Style]) -> str:
     """How many runs there were, which epoch each gave its weights from, and what an epoch cost."""
     head = ["Method", "Finished runs", "Epochs", "Selected epoch", "Seconds per epoch"]
     caption = "Seconds per epoch are wall-clock time, the median of a run's epochs, then the mean over seeds"
-    if comparison.compares:
+    if case.compares:
         head.append("Relative to equal weights")
         caption += "; the relative cost is paired by seed"
     caption += ". Runs that share a machine may slow each other down."
-    rows = [("", _run_row(comparison, method, looks[method])) for method in comparison.methods]
+    rows = [("", _run_row(case, method, looks[method])) for method in case.methods]
     return table("Runs and cost by method", caption, head, rows)
 
 
-def _run_row(comparison: Comparison, method: str, look: Style) -> str:
-    finished = comparison.finished(method)
+def _run_row(case: Case, method: str, look: Style) -> str:
+    finished = case.finished(method)
     values = [
-        f"{len(finished)} of {len(comparison.of(method))}",
+        f"{len(finished)} of {len(case.of(method))}",
         _range([len(record.epochs) for record in finished]),
         _range([record.test["epoch"] for record in finished if record.test]),
-        f"{mean_interval(comparison.epoch_seconds(method)):#.3g}",
+        f"{mean_interval(case.epoch_seconds(method)):#.3g}",
     ]
-    if comparison.compares:
-        values.append("1" if method == EQUAL else f"{_relative_cost(comparison, method):.2f}")
+    if case.compares:
+        values.append("1" if method == EQUAL else f"{_relative_cost(case, method):.2f}")
     return cells(swatch(look) + named(method), values)
 
 
-def _relative_cost(comparison: Comparison, method: str) -> Interval:
-    seconds, equal = comparison.epoch_seconds(method), comparison.epoch_seconds(EQUAL)
+def _relative_cost(case: Case, method: str) -> Interval:
+    seconds, equal = case.epoch_seconds(method), case.epoch_seconds(EQUAL)
     return mean_interval(np.divide(seconds, equal, out=np.full_like(seconds, np.nan), where=equal > 0))
 
 
@@ -131,9 +131,9 @@ def _range(numbers: Sequence[int]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def unfinished(comparison: Comparison) -> str:
+def unfinished(case: Case) -> str:
     """The runs that did not finish, each with its reason; nothing where all did."""
-    left_out = [record for method in comparison.methods for record in comparison.of(method) if record.outcome != "finished"]
+    left_out = [record for method in case.methods for record in case.of(method) if record.outcome != "finished"]
     if not left_out:
         return ""
     return table(
@@ -149,26 +149,26 @@ def _unfinished_row(record: Record) -> str:
     return cells(named(record.trial["balancer"]), map(escape, values))
 
 
-def reproduction(comparison: Comparison) -> str:
+def reproduction(case: Case) -> str:
     """The trials' settings and the versions of the packages that ran them."""
-    keys = {key for record in comparison.runs.values() for key in record.trial} - {"balancer", "seed"}
-    rows = [("", cells(escape(key), [_setting(comparison, key)])) for key in sorted(keys)]
-    rows.append(("", cells("seed", [", ".join(map(str, comparison.seeds))])))
-    rows.append(("", cells("balancer", ["<br>".join(escape(method) for method in comparison.methods)])))
-    rows += [("", cells(escape(package), [escape(text)])) for package, text in _versions(comparison).items()]
+    keys = {key for record in case.runs.values() for key in record.trial} - {"balancer", "seed"}
+    rows = [("", cells(escape(key), [_setting(case, key)])) for key in sorted(keys)]
+    rows.append(("", cells("seed", [", ".join(map(str, case.seeds))])))
+    rows.append(("", cells("balancer", ["<br>".join(escape(method) for method in case.methods)])))
+    rows += [("", cells(escape(package), [escape(text)])) for package, text in _versions(case).items()]
     return table("Settings", "Settings of the trials, and the versions that ran them.", ["Setting", "Value"], rows)
 
 
-def _setting(comparison: Comparison, key: str) -> str:
-    values = settings(comparison, key)
+def _setting(case: Case, key: str) -> str:
+    values = settings(case, key)
     if len(values) == 1:
         return escape(next(iter(values)))
     return "<br>".join(escape(f"{value} ({', '.join(methods)})") for value, methods in values.items())
 
 
-def _versions(comparison: Comparison) -> dict[str, str]:
+def _versions(case: Case) -> dict[str, str]:
     counted: dict[str, Counter[str]] = {}
-    for record in comparison.runs.values():
+    for record in case.runs.values():
         for package, version in record.made_with.get("versions", {}).items():
             counted.setdefault(package, Counter())[setting(version)] += 1
     return {

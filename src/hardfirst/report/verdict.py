@@ -1,12 +1,11 @@
 """What the runs say, in sentences; the terminal and the page print the same ones."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from hardfirst.record import Record
-from hardfirst.report.comparison import EQUAL, Comparison, arrange
+from hardfirst.report.case import EQUAL, Case
 from hardfirst.report.summary import mean_task
 from hardfirst.studies.statistics import Difference, Interval, compare_to, fewest_seeds, mean_interval, worst_task
 
@@ -14,31 +13,27 @@ _WORST, _MEAN = "on the worst task", "on the mean over tasks"
 _OUTCOMES = {"diverged": "diverged", "failed": "failed", None: "did not come to an end"}
 
 
-def verdict(records: Iterable[Record]) -> list[str]:
+def verdict(case: Case) -> list[str]:
     """Whether any method beats equal weights, on the worst task and on the mean over tasks.
 
     Every method is held against equal weights, seed by seed, and `compare_to` decides: a sign-flip permutation test with
     Holm's correction over the methods. Where seeds are too few for any result to be significant, the sentences give
     differences with their intervals and say how many seeds it takes.
-
-    Raises:
-        InputError: the records do not belong into one comparison.
     """
-    comparison = arrange(records)
-    sentences = _against_equal(comparison) if comparison.compares else [_no_comparison(comparison)]
-    return [*sentences, *_worst_under_equal(comparison), *_left_out(comparison)]
+    sentences = _against_equal(case) if case.compares else [_no_comparison(case)]
+    return [*sentences, *_worst_under_equal(case), *_left_out(case)]
 
 
-def _no_comparison(comparison: Comparison) -> str:
-    runs = "This is a single run, no comparison. " if len(comparison.runs) == 1 else ""
-    if EQUAL in comparison.methods:
+def _no_comparison(case: Case) -> str:
+    runs = "This is a single run, no comparison. " if len(case.runs) == 1 else ""
+    if EQUAL in case.methods:
         return f"{runs}There is nothing to compare equal weights with: add another method."
-    return f"{runs}There is nothing to compare {', '.join(comparison.methods)} with: add `equal` to the methods."
+    return f"{runs}There is nothing to compare {', '.join(case.methods)} with: add `equal` to the methods."
 
 
-def _against_equal(comparison: Comparison) -> list[str]:
-    equal = comparison.points(EQUAL)
-    others = {method: comparison.points(method) for method in comparison.others}
+def _against_equal(case: Case) -> list[str]:
+    equal = case.points(EQUAL)
+    others = {method: case.points(method) for method in case.others}
     worst = compare_to(worst_task(equal), {method: worst_task(points) for method, points in others.items()})
     mean = compare_to(mean_task(equal), {method: mean_task(points) for method, points in others.items()})
     few = [method for method in others if worst[method].decision == "too few seeds"]
@@ -112,22 +107,22 @@ def _how(methods: int, *, decided: bool) -> str:
     return f"{paired}; what counts as a difference is decided by a sign-flip permutation test at p ≤ 0.05{holm}."
 
 
-def _worst_under_equal(comparison: Comparison) -> list[str]:
-    points = comparison.points(EQUAL)
+def _worst_under_equal(case: Case) -> list[str]:
+    points = case.points(EQUAL)
     points = points[~np.isnan(points).any(axis=1)]
-    if not len(points) or len(comparison.tasks) == 1:
+    if not len(points) or len(case.tasks) == 1:
         return []
     worst = int(points.mean(axis=0).argmin())
     times = int((points.argmin(axis=1) == worst).sum())
     often = "" if times == len(points) else f"; it is the worst in {times} of {len(points)} seeds"
     kpi = _points(mean_interval(points[:, worst]))
-    return [f"Under equal weights the worst task is {comparison.tasks[worst]} with {kpi}{often}."]
+    return [f"Under equal weights the worst task is {case.tasks[worst]} with {kpi}{often}."]
 
 
-def _left_out(comparison: Comparison) -> list[str]:
+def _left_out(case: Case) -> list[str]:
     sentences = []
-    for method in comparison.methods:
-        runs = comparison.of(method)
+    for method in case.methods:
+        runs = case.of(method)
         ends = Counter(_OUTCOMES[record.outcome] for record in runs if record.outcome != "finished")
         if ends:
             what = " and ".join(f"{count} {end}" for end, count in ends.items())

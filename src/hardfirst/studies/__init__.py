@@ -1,7 +1,29 @@
 """Studies: many trials of one question, run in parallel, kept by content, and summed up with intervals."""
 
+from hardfirst.studies.cost import StepCost
 from hardfirst.studies.executors import Event, cores, run_locally
+from hardfirst.studies.forecast import counts, estimate
 from hardfirst.studies.plan import Plan
-from hardfirst.studies.store import Store
+from hardfirst.studies.schedule import Job, Schedule
+from hardfirst.studies.session import Session
+from hardfirst.studies.store import CaseTrials, Description, Entry, Run, Store
+from hardfirst.studies.tuning import chosen
 
-__all__ = ["Event", "Plan", "Store", "cores", "run_locally"]
+__all__ = [
+    "CaseTrials",
+    "Description",
+    "Entry",
+    "Event",
+    "Job",
+    "Plan",
+    "Run",
+    "Schedule",
+    "Session",
+    "StepCost",
+    "Store",
+    "chosen",
+    "cores",
+    "counts",
+    "estimate",
+    "run_locally",
+]

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from hardfirst import record
 from hardfirst.errors import InputError
-from hardfirst.problems import load_problem
 from hardfirst.studies.store import Store
 from hardfirst.training import Trial, fit
 
@@ -48,7 +47,7 @@ class _Attempt:
 
 
 def run_locally(
-    trials: Sequence[tuple[str, Trial]],
+    wanted: Callable[[], Mapping[str, Trial]],
     store: Store,
     *,
     workers: int | None = None,
@@ -56,32 +55,31 @@ def run_locally(
     accelerator: str = "cpu",
     tell: Callable[[Event], None] = lambda event: None,
 ) -> None:
-    """Run trials that have not ended, each in a process of its own with one torch thread.
+    """Run the trials that have not ended, each in a process of its own with one torch thread, until no more are wanted.
 
     A worker that is killed costs its trial one retry and nothing else. An error in the problem's own code fails the trial
     at once, since it would happen again. On Ctrl-C the workers are stopped, and what has ended stays. Two processes with the
     same folder share the work: no trial runs twice.
 
     Args:
-        trials: key and trial.
+        wanted: the trials by key. Asked again whenever one has ended, since others may depend on its outcome.
         store: where the records go.
         workers: how many at a time; None for one per core.
         command: what the user typed, for the records.
         accelerator: as in Lightning Fabric.
         tell: called with each event.
     """
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context: Any = multiprocessing.get_context(method)  # typeshed gives the common base no Process
-    if method == "forkserver":
-        context.set_forkserver_preload(PRELOAD)
-    waiting = [(key, trial, 1) for key, trial in trials]
-    running: list[_Attempt] = []
+    context = _context()
+    queue = _Queue(wanted, store)
+    waiting, running = queue.waiting, list[_Attempt]()
     try:
+        queue.ask()
         while waiting or running:
             while len(running) < (workers or cores()) and (place := _next(waiting, store)) is not None:
                 key, trial, number = waiting.pop(place)
                 if store.ended(key):  # by another process with the same folder
                     tell(Event(trial, "finished"))
+                    queue.ask()
                     continue
                 process = context.Process(target=_work, args=(trial, key, store.folder, command, accelerator))
                 process.start()
@@ -98,11 +96,56 @@ def run_locally(
                 if event.what == "retried":
                     waiting.insert(0, (attempt.key, attempt.trial, attempt.number + 1))
                 tell(event)
+                queue.ask()
     finally:
         for attempt in running:
             attempt.process.kill()
             attempt.process.join()
             store.part_file(attempt.key).unlink(missing_ok=True)
+
+
+class _Queue:
+    """The trials that wait for their turn, each with the number of the attempt that is due."""
+
+    def __init__(self, wanted: Callable[[], Mapping[str, Trial]], store: Store) -> None:
+        self.wanted, self.store = wanted, store
+        self.waiting: list[tuple[str, Trial, int]] = []
+        self.seen: set[str] = set()
+
+    def ask(self) -> None:
+        """Add what has come to be wanted and has not ended."""
+        for key, trial in self.wanted().items():
+            if key not in self.seen:
+                self.seen.add(key)
+                if not self.store.ended(key):
+                    self.waiting.append((key, trial, 1))
+
+
+def run_alone(work: Callable[[], None]) -> None:
+    """Run a function in a process of its own with one torch thread, and wait for it; what it raises is printed there."""
+    process = _context().Process(target=_alone, args=(work,))
+    process.start()
+    try:
+        process.join()
+    finally:
+        process.kill()
+
+
+def _alone(work: Callable[[], None]) -> None:
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    work()
+
+
+def _context() -> Any:  # typeshed gives the contexts' common base no Process
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload(PRELOAD)
+    return context
 
 
 def _next(waiting: Sequence[tuple[str, Trial, int]], store: Store) -> int | None:
@@ -179,7 +222,7 @@ def _end_with_parent() -> None:
 
 
 def _record_failure(trial: Trial, key: str, store: Store, reason: str, command: str | None = None) -> None:
-    problem = load_problem(trial.problem)
+    problem = trial.load()
     writer = record.Writer(store.part_file(key))
     writer.trial(trial.describe(problem), problem.task_names, command)
     writer.end("failed", reason=reason, seconds=0.0)

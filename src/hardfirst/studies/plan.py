@@ -1,53 +1,232 @@
-"""What a study is to run."""
+"""What a study is to find out: one model for YAML files, flags and Python."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 
 from hardfirst.balancers import Spec
-from hardfirst.errors import number
-from hardfirst.problems import Problem, load_problem
+from hardfirst.errors import InputError, number, whole
+from hardfirst.problems import OWN, Problem, load_problem
 from hardfirst.training import Trial
 
+EQUAL = Spec("equal")
+STL = "stl"
+"""The word that stands for "as good as the single-task network" where a method wants a potential."""
 
-@dataclass(frozen=True)
-class Plan:
-    """Methods × seeds on one problem; methods share seeds, so that differences are paired.
+
+def _listed(value: Any) -> Any:
+    """A comma list, or a list, as a list."""
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+
+
+class Plan(BaseModel):
+    """A study: methods × seeds on problems × networks, with the baselines that an honest comparison wants.
+
+    Methods share seeds, so that differences are paired. Seeds are 0, 1, 2, …, never chosen.
 
     Args:
-        problem: a built-in problem's name, or the path of a Python file.
-        balancers: the methods.
-        seeds: how many; they are 0, 1, 2, …, never chosen.
-        epochs: None for the problem's own.
-        learning_rate: None for the problem's own.
+        problems: names of built-in problems or paths of Python files.
+        networks: which of each problem's networks; "own" is the first.
+        balancers: specs, a list or one text with commas. Equal weights are added unless `baselines` is false.
+            `potential=stl` takes a task's potential from the study's own single-task runs.
+        seeds: runs of each method that are reported on.
+        tune: trials that each method gets, on a seed of their own, to choose its learning rate and options by the
+            validation split, 2 or more; 0 for the problem's learning rate and the options as they are.
+        learning_rates: the least and the greatest rate that tuning tries; a tenth and ten times the problem's own unless
+            given.
+        learning_rate: the middle one, or without tuning the only one; the problem's own unless given.
+        epochs: the problem's own unless given.
+        baselines: add single-task networks, equal weights, and static weights chosen from a grid on the simplex.
+        controls: with a DTP among the methods, add the runs that tell why it does what it does: easy tasks first, raw
+            weights, and its average weights frozen.
+        engine: what runs the trials.
+        workers: trials at a time; one per core unless given.
+        accelerator: as in Lightning Fabric.
 
     Raises:
-        InputError: a name is unknown, or an option out of range.
+        InputError: names everything that is wrong, with where it stands and the nearest right name.
+
+    Example:
+        >>> plan = Plan(problems="digits", balancers="equal,dtp:gamma=2,alpha=0.05", seeds=3)
+        >>> plan.balancers
+        ('equal', 'dtp:alpha=0.05,gamma=2')
+        >>> Plan(problems="digits", balancers="dpt", seed=3)
+        Traceback (most recent call last):
+        hardfirst.errors.InputError: The study has 2 errors:
+          balancers: Unknown balancer 'dpt'; did you mean 'dtp'? Known: ...
+          seed: there is no such setting; did you mean 'seeds'?
     """
 
-    problem: str
-    balancers: Sequence[Spec]
-    seeds: int = 5
-    epochs: int | None = None
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
+
+    problems: Names
+    networks: Names = (OWN,)
+    balancers: tuple[str, ...] = ("equal", "uncertainty", "dtp", "dtp:uniform=0.8")
+    seeds: Annotated[int, BeforeValidator(lambda value: whole("seeds", value, least=1))] = 5
+    tune: int = 0
+    learning_rates: tuple[float, float] | None = None
     learning_rate: float | None = None
+    epochs: int | None = None
+    baselines: bool = True
+    controls: bool = True
+    engine: Literal["local"] = "local"
+    workers: int | None = None
+    accelerator: str = "cpu"
 
-    def __post_init__(self) -> None:
-        number("seeds", self.seeds, least=1)
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise _told(error, type(self).model_fields) from None
 
-    def load(self) -> Problem:
-        """The problem."""
-        return load_problem(self.problem)
+    @classmethod
+    def read(cls, path: Path, **changes: Any) -> Self:
+        """The plan in a YAML file, with some settings changed.
 
-    def trials(self, problem: Problem) -> list[Trial]:
-        """The trials, seed by seed, so that a study that is stopped has complete pairs."""
-        return [
-            Trial.plan(
-                self.problem,
-                balancer,
-                seed=seed,
-                epochs=self.epochs,
-                learning_rate=self.learning_rate,
-                loaded=problem,
+        Raises:
+            InputError: there is no such file, it is not YAML, or the plan has errors.
+        """
+        try:
+            settings = yaml.safe_load(path.read_text())
+        except OSError as error:
+            raise InputError(f"The plan {path} cannot be read: {error.strerror}.") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(settings, Mapping):
+            raise InputError(f"Expected {path} to hold settings such as `problems: [digits]`; got {settings!r:.80}.")
+        return cls(**{str(key): value for key, value in settings.items()} | changes)
+
+    def yaml(self) -> str:
+        """The plan as a YAML file that `read` takes: the settings that are not the default."""
+        return str(yaml.safe_dump(self.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True))
+
+    @cached_property
+    def specs(self) -> tuple[Spec, ...]:
+        """The methods to compare, equal weights among them if there are baselines."""
+        asked = tuple(Spec.parse(text) for text in self.balancers)
+        return (EQUAL, *asked) if self.baselines and EQUAL not in asked else asked
+
+    @cached_property
+    def cases(self) -> tuple[tuple[Trial, Problem], ...]:
+        """For each problem and network, a trial from which all others are made, and the loaded problem."""
+        return tuple(
+            (
+                Trial.plan(
+                    name,
+                    EQUAL,
+                    epochs=self.epochs,
+                    learning_rate=self.learning_rate,
+                    network=network,
+                    loaded=problem,
+                ),
+                problem,
             )
-            for seed in range(self.seeds)
-            for balancer in self.balancers
-        ]
+            for name, problem in self._loaded().items()
+            for network in self.networks
+        )
+
+    def _loaded(self) -> dict[str, Problem]:
+        return {name: load_problem(name) for name in self.problems}
+
+    @field_validator("problems")
+    @classmethod
+    def _known_problems(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        _check_each([partial(load_problem, name) for name in names])
+        return _once("problem", names)
+
+    @field_validator("networks")
+    @classmethod
+    def _known_networks(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        problems = [load_problem(problem) for problem in info.data.get("problems", ())]
+        _check_each([partial(problem.variant, network=name) for problem in problems for name in names])
+        return _once("network", names)
+
+    @field_validator("balancers", mode="before")
+    @classmethod
+    def _known_balancers(cls, given: Any, info: ValidationInfo) -> tuple[str, ...]:
+        if not isinstance(given, str | list | tuple):
+            raise InputError(f"Expected specs, as a list or joined by commas; got {given!r}.")
+        texts = Spec.split(given if isinstance(given, str) else ",".join(map(str, given)))
+        tasks = [load_problem(problem).task_names for problem in info.data.get("problems", ())]
+        _check_each([partial(_check_spec, text, tasks) for text in texts])
+        return _once("balancer", tuple(str(Spec.parse(text)) for text in texts))
+
+    @field_validator("tune")
+    @classmethod
+    def _none_or_some(cls, value: int) -> int:
+        return value if value == 0 else whole("tune", value, least=2)
+
+    @field_validator("epochs", "workers")
+    @classmethod
+    def _at_least_one(cls, value: int | None, info: ValidationInfo) -> int | None:
+        return None if value is None else whole(str(info.field_name), value, least=1)
+
+    @field_validator("learning_rate")
+    @classmethod
+    def _above_zero(cls, value: float | None) -> float | None:
+        return None if value is None else number("learning_rate", value, above=0)
+
+    @field_validator("learning_rates")
+    @classmethod
+    def _rising(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None:
+            number("learning_rates", value[0], above=0)
+            number("learning_rates", value[1], above=value[0])
+        return value
+
+
+def _check_spec(text: str, problems: Iterable[tuple[str, ...]]) -> None:
+    """Raise `InputError` if a study cannot make the balancer for the tasks of each problem."""
+    spec = Spec.parse(text)
+    for tasks in problems:
+        stl = spec.option("potential") == STL
+        (spec.per_task("potential", dict.fromkeys(tasks, 1.0)) if stl else spec).build(tasks)
+
+
+def _once(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            raise InputError(f"The {kind} {name!r} is given twice.")
+    return names
+
+
+def _check_each(checks: Iterable[Callable[[], object]]) -> None:
+    """Run them all, and raise the errors of all in one, each once."""
+    found: dict[str, None] = {}
+    for each in checks:
+        try:
+            each()
+        except InputError as error:
+            found[str(error)] = None
+    if found:
+        raise InputError("\n".join(found))
+
+
+def _told(error: ValidationError, known: Iterable[str]) -> InputError:
+    """One error that says all that is wrong, a line each."""
+    lines = [f"{_place(found)}: {text}" for found in error.errors() for text in _texts(found, list(known))]
+    return InputError(lines[0] if len(lines) == 1 else "\n  ".join([f"The study has {len(lines)} errors:", *lines]))
+
+
+def _place(found: ErrorDetails) -> str:
+    first, *rest = found["loc"]
+    return str(first) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
+
+
+def _texts(found: ErrorDetails, known: list[str]) -> list[str]:
+    if found["type"] == "value_error":
+        return str(found["ctx"]["error"]).splitlines()
+    if found["type"] == "extra_forbidden":
+        near = get_close_matches(_place(found), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+        return [f"there is no such setting; {hint}"]
+    return [f"{found['msg']}; got {found['input']!r:.80}."]

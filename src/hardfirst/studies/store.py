@@ -1,21 +1,68 @@
 """A study's folder: what was asked for, and a record for each trial under a name made from its content.
 
-study.json            title, command, and the keys of the trials that belong to the study
+study.json            title, command, the plan, and what each trial is in it
 trials/KEY.jsonl      one record a trial; it appears when the trial has ended, by atomic rename
+cost.json             what a step of each method costs, where that has been measured
 report.html           the page
 """
 
-import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, NamedTuple, TextIO
+
+from pydantic import BaseModel
 
 from hardfirst import record
 from hardfirst.errors import InputError
 from hardfirst.record import Record
+
+Role = Literal["method", "static", "grid", "single", "control"]
+
+
+class Entry(BaseModel):
+    """What a trial is in a study.
+
+    Args:
+        key: the name of its record.
+        method: what it counts for: a spec as the user wrote it, "single-task", "static weights", …
+        role: "method" for what is compared, "static" for the static weights chosen from a grid, "grid" for one of those that
+            are shown whole, "single" for a single-task network, "control" for a variant of DTP.
+        tuning: whether it only served to choose settings, and never saw the test split.
+    """
+
+    key: str
+    method: str
+    role: Role = "method"
+    tuning: bool = False
+
+
+class CaseTrials(BaseModel):
+    """The trials of one problem and network."""
+
+    problem: str
+    network: str
+    trials: list[Entry]
+
+
+class Description(BaseModel):
+    """What study.json holds; `plan` is what a YAML file of the study would."""
+
+    title: str
+    command: str | None
+    cases: list[CaseTrials]
+    plan: dict[str, Any] = {}
+
+
+class Run(NamedTuple):
+    """A record, and what it is in the study: see `Entry`."""
+
+    record: Record
+    method: str
+    role: Role = "method"
+    tuning: bool = False
 
 
 class Store:
@@ -27,11 +74,17 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._found: dict[str, Record] = {}
 
     @property
     def page(self) -> Path:
         """Where the page goes."""
         return self.folder / "report.html"
+
+    @property
+    def cost_file(self) -> Path:
+        """Where measured costs go."""
+        return self.folder / "cost.json"
 
     def record_file(self, key: str) -> Path:
         """Where a trial's record is once the trial has ended."""
@@ -41,16 +94,30 @@ class Store:
         """Where a trial writes while it runs."""
         return self.folder / "trials" / f".{key}.part"
 
-    def begin(self, title: str, keys: list[str], command: str | None) -> None:
+    def begin(self) -> None:
+        """Make the folder, and forget failures: what the machine did to a trial then, it may not do now.
+
+        Raises:
+            InputError: the folder cannot be written to.
+        """
+        self._writing(lambda: (self.folder / "trials").mkdir(parents=True, exist_ok=True))
+        for path in (self.folder / "trials").glob("*.jsonl"):
+            if not self.ended(path.stem):
+                self._writing(path.unlink)
+                self._found.pop(path.stem)
+
+    def describe(self, description: Description) -> None:
         """Say what the study is.
 
         Raises:
             InputError: the folder cannot be written to.
         """
+        text = description.model_dump_json(indent=1) + "\n"
+        self._writing(lambda: record.write_atomically(self.folder / "study.json", text))
+
+    def _writing(self, write: Callable[[], object]) -> None:
         try:
-            (self.folder / "trials").mkdir(parents=True, exist_ok=True)
-            study = {"title": title, "command": command, "trials": keys}
-            record.write_atomically(self.folder / "study.json", json.dumps(study, indent=1) + "\n")
+            write()
         except OSError as error:
             raise InputError(f"The folder {self.folder} cannot be written to: {error.strerror}.") from error
 
@@ -72,11 +139,24 @@ class Store:
 
     def ended(self, key: str) -> bool:
         """Whether the trial has an outcome that stands; a failure does not, since it may have been the machine's."""
-        path = self.record_file(key)
-        return path.exists() and record.read(path).outcome in ("finished", "diverged")
+        found = self.find(key)
+        return found is not None and found.outcome in ("finished", "diverged")
 
-    def about(self) -> dict[str, Any]:
-        """What `begin` wrote.
+    def find(self, key: str) -> Record | None:
+        """The trial's record; None while it has not ended.
+
+        Raises:
+            InputError: the record is damaged; the sentence names the file.
+        """
+        if key not in self._found:
+            try:
+                self._found[key] = record.read(self.record_file(key))
+            except FileNotFoundError:
+                return None
+        return self._found[key]
+
+    def about(self) -> Description:
+        """What `describe` wrote.
 
         Raises:
             InputError: the folder holds no study, or its description is damaged.
@@ -85,19 +165,18 @@ class Store:
         if not path.exists():
             raise InputError(f"There is no study in {self.folder}: it has no study.json.")
         try:
-            study: dict[str, Any] = json.loads(path.read_text())
-            return {"title": str(study["title"]), "command": study["command"], "trials": list(study["trials"])}
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path} is damaged; run the same `hardfirst compare` again to mend it.") from None
+            return Description.model_validate_json(path.read_text())
+        except ValueError:
+            raise InputError(f"{path} is damaged; run the same command again to mend it.") from None
 
-    def records(self) -> list[Record]:
-        """The records of the study's trials that have ended.
+    def runs(self, case: CaseTrials) -> list[Run]:
+        """The runs of a case that have ended.
 
         Raises:
             InputError: a record is damaged; the sentence names the file.
         """
-        paths = [self.record_file(key) for key in self.about()["trials"]]
-        return [record.read(path) for path in paths if path.exists()]
+        found = [(self.find(entry.key), entry) for entry in case.trials]
+        return [Run(record, entry.method, entry.role, entry.tuning) for record, entry in found if record is not None]
 
 
 def _same(path: Path, file: TextIO) -> bool:

@@ -1,6 +1,7 @@
 """Training one network on a problem with one balancer, and what becomes of it: a record."""
 
+from hardfirst.training._cost import step_seconds, trial_seconds
 from hardfirst.training._fit import Interrupted, Watcher, fit
 from hardfirst.training._trial import Trial
 
-__all__ = ["Interrupted", "Trial", "Watcher", "fit"]
+__all__ = ["Interrupted", "Trial", "Watcher", "fit", "step_seconds", "trial_seconds"]

@@ -14,11 +14,12 @@ from torch.utils.data import DataLoader, Dataset
 from hardfirst import record
 from hardfirst.balancers import Balancer, task_weights
 from hardfirst.errors import InputError
-from hardfirst.problems import Problem, Splits, collate, load_problem
+from hardfirst.problems import Problem, Splits, collate
 from hardfirst.training import _checkpoint
 from hardfirst.training._batch import Measured, measure
 from hardfirst.training._evaluate import Figures, evaluate
 from hardfirst.training._interrupt import Interrupt
+from hardfirst.training._memory import peak_memory
 from hardfirst.training._position import Position, Sums
 from hardfirst.training._trial import Trial
 
@@ -63,7 +64,8 @@ def fit(
     """Train a network as the trial says, and write the record.
 
     Validation comes after each epoch; the epoch with the best mean validation KPI is selected, and the test split is read
-    once, with that epoch's weights. A total that is not finite ends the run as "diverged", which is an outcome too.
+    once, with that epoch's weights; a trial whose `test` is false never reads it. A total that is not finite ends the run
+    as "diverged", which is an outcome too.
 
     Args:
         trial: what to run.
@@ -83,8 +85,8 @@ def fit(
     """
     from lightning.fabric import Fabric
 
-    problem = load_problem(trial.problem)
-    run = _Run(trial, problem, Fabric(accelerator=accelerator, devices=1))
+    problem = trial.load()
+    run = Training(trial, problem, Fabric(accelerator=accelerator, devices=1))
     with torch.random.fork_rng():
         run.begin()
         if resume and checkpoint is not None:
@@ -96,7 +98,7 @@ def fit(
     return record.read(record_file)
 
 
-class _Run:
+class Training:
     """A trial on its way: network, optimizer, balancer, data, and how far it has come."""
 
     def __init__(self, trial: Trial, problem: Problem, fabric: "Fabric") -> None:
@@ -152,22 +154,37 @@ class _Run:
                     if watcher is not None:
                         watcher.epoch(self.position.epoch, lines)
         except Diverged as reason:
-            writer.end("diverged", reason=str(reason), seconds=self.position.seconds)
+            memory = peak_memory(self.fabric.device)
+            writer.end("diverged", reason=str(reason), seconds=self.position.seconds, memory=memory)
             return
         self.network.load_state_dict(self.best)
-        writer.test(self.position.best_epoch, evaluate(self.problem, self.network, self._batches(self.splits.test)))
-        writer.end("finished", seconds=self.position.seconds)
+        if self.trial.test:
+            writer.test(self.position.best_epoch, evaluate(self.problem, self.network, self._batches(self.splits.test)))
+        writer.end("finished", seconds=self.position.seconds, memory=peak_memory(self.fabric.device))
+
+    @property
+    def steps(self) -> int:
+        """Training steps in an epoch."""
+        return len(self._order())
+
+    def validate(self) -> dict[str, Figures]:
+        """Each task's figures on the validation split."""
+        return evaluate(self.problem, self.network, self._batches(self.splits.validation))
+
+    def batches(self) -> Iterator[Any]:
+        """What is left of the epoch's training batches."""
+        return self._batches(self.splits.train, self._order()[self.position.step :])
 
     def _epoch(self, interrupt: Interrupt, checkpoint: Path | None, watcher: Watcher | None) -> None:
-        position, order = self.position, self._order()
+        position, steps = self.position, self.steps
         self.network.train()
         self.balancer.train()
         start = time.perf_counter()
-        for inputs, targets in self._batches(self.splits.train, order[position.step :]):
-            self._step(inputs, targets)
+        for inputs, targets in self.batches():
+            self.step(inputs, targets)
             position.step += 1
             if watcher is not None:
-                watcher.step(position.epoch + 1, position.step, len(order))
+                watcher.step(position.epoch + 1, position.step, steps)
             if interrupt.wanted:
                 position.epoch_seconds += time.perf_counter() - start
                 if checkpoint is not None:
@@ -175,7 +192,8 @@ class _Run:
                 raise Interrupted(position.epoch + 1, position.step, checkpoint)
         position.epoch_seconds += time.perf_counter() - start
 
-    def _step(self, inputs: Any, targets: Mapping[str, Tensor]) -> None:
+    def step(self, inputs: Any, targets: Mapping[str, Tensor]) -> None:
+        """One training step."""
         measured = measure(self.problem, self.network, inputs, targets)
         weights: dict[str, Tensor] = {}
 
@@ -194,7 +212,7 @@ class _Run:
         self.balancer.end_epoch()
         position = self.position
         start = time.perf_counter()
-        found = evaluate(self.problem, self.network, self._batches(self.splits.validation))
+        found = self.validate()
         position.seconds += position.epoch_seconds + time.perf_counter() - start
         self.balancer.update({t.name: found[t.name]["kpi"] for t in self.problem.tasks if t.kpi_from == "validation"})
         lines = {name: {**position.sums.means(name), **_validation(figures)} for name, figures in found.items()}

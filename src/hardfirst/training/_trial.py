@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hardfirst.balancers import Spec
-from hardfirst.errors import number
-from hardfirst.problems import Problem, digest, load_problem
+from hardfirst.errors import number, whole
+from hardfirst.problems import OWN, Problem, digest, load_problem
 
 # Part of every key: raise it when the same settings no longer give the same run.
-REVISION = 1
+REVISION = 2
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class Trial:
         seed: decides initial weights and the order of the data.
         epochs: passes over the training split.
         learning_rate: Adam's.
+        network: which of the problem's networks.
+        only: the one task to train, for a single-task network; None for all.
+        test: whether the test split is read at the end. A run that only serves to choose settings never sees it.
     """
 
     problem: str
@@ -30,6 +33,9 @@ class Trial:
     seed: int
     epochs: int
     learning_rate: float
+    network: str = OWN
+    only: str | None = None
+    test: bool = True
 
     @classmethod
     def plan(
@@ -40,6 +46,7 @@ class Trial:
         seed: int = 0,
         epochs: int | None = None,
         learning_rate: float | None = None,
+        network: str = OWN,
         loaded: Problem | None = None,
     ) -> "Trial":
         """A trial with the problem's own settings where none are given; all are checked now.
@@ -47,22 +54,37 @@ class Trial:
         Raises:
             InputError: there is no such problem, or an option is out of range.
         """
-        found = loaded or load_problem(problem)
+        found = (loaded or load_problem(problem)).variant(network=network)
         balancer.build(found.task_names)
-        epochs = found.epochs if epochs is None else int(number("epochs", epochs, least=1))
+        epochs = found.epochs if epochs is None else whole("epochs", epochs, least=1)
         learning_rate = found.learning_rate if learning_rate is None else number("learning_rate", learning_rate, above=0)
-        return cls(problem, balancer, int(number("seed", seed, least=0)), epochs, learning_rate)
+        return cls(problem, balancer, whole("seed", seed, least=0), epochs, learning_rate, network)
+
+    def load(self) -> Problem:
+        """The problem as this trial trains it.
+
+        Raises:
+            InputError: the problem has gone, or has no such network or task.
+        """
+        return self.of(load_problem(self.problem))
+
+    def of(self, problem: Problem) -> Problem:
+        """The loaded problem as this trial trains it."""
+        return problem.variant(network=self.network, only=self.only)
 
     def describe(self, problem: Problem) -> dict[str, Any]:
         """The settings for the record; the user's file enters by its bytes, not by its path."""
         return {
             "problem": problem.name,
             "problem_sha256": digest(self.problem),
+            "network": self.network,
+            "only": self.only,
             "balancer": str(self.balancer),
             "seed": self.seed,
             "epochs": self.epochs,
             "learning_rate": self.learning_rate,
             "batch_size": problem.batch_size,
+            "test": self.test,
         }
 
     def key(self, problem: Problem) -> str:

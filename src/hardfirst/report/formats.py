@@ -1,0 +1,57 @@
+"""A comparison as text for other programs; all forms begin with the same sentences as the page."""
+
+import json as json_
+import math
+from typing import Any
+
+from hardfirst.report.case import Case
+from hardfirst.report.comparison import Comparison
+from hardfirst.report.summary import Cell, Row, summary
+
+
+def md(found: Comparison) -> str:
+    """Markdown: the verdict, and a table of test KPIs for each problem and network."""
+    blocks = [f"# {found.title}", *found.verdict]
+    for case in found.cases:
+        blocks += [f"## {case.name}: test KPI × 100, mean over seeds [95% interval]", _table(case)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _table(case: Case) -> str:
+    found = summary(case)
+    head = ["task", *(f"{method}, n = {found.finished[method]}" for method in found.methods)]
+    rows = [[row.name, *(_cell(row, row.cells[method]) for method in found.methods)] for row in found.rows]
+    lines = [head, ["---", *("---:" for _ in found.methods)], *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def _cell(row: Row, cell: Cell) -> str:
+    return f"{cell.kpi:z.1f}"
+
+
+def csv(found: Comparison) -> str:
+    """CSV: the verdict as comments, then a line for each run and task (see `frames.runs`)."""
+    comments = "".join(f"# {sentence}\n" for sentence in found.verdict)
+    return comments + str(found.runs.to_csv(index=False))
+
+
+def json(found: Comparison) -> str:
+    """JSON: verdict, summary, runs and tuning, with null for what is not to be had."""
+    content = {
+        "title": found.title,
+        "command": found.command,
+        "plan": found.plan,
+        "verdict": found.verdict,
+        "summary": found.summary.to_dict("records"),
+        "runs": found.runs.to_dict("records"),
+        "tuning": found.tuning.to_dict("records"),
+    }
+    return json_.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

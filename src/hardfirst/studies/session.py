@@ -1,0 +1,78 @@
+"""A study on its way: its folder, and what is still to be run in it."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from hardfirst.studies import cost
+from hardfirst.studies.executors import Event, run_alone, run_locally
+from hardfirst.studies.plan import EQUAL, Plan
+from hardfirst.studies.schedule import Job, Schedule
+from hardfirst.studies.store import CaseTrials, Description, Store
+from hardfirst.training import Trial
+
+
+class Session:
+    """Runs what a plan asks for and its folder does not have yet.
+
+    Args:
+        plan: the study.
+        folder: where it lives; None for `runs/` and the problems' names.
+        command: what the user typed, for the records.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+
+    def __init__(self, plan: Plan, folder: Path | None = None, command: str | None = None) -> None:
+        self.plan, self.command = plan, command
+        names = list(dict.fromkeys(problem.name for _, problem in plan.cases))
+        self.title = f"Balancing methods on {', '.join(names)}"
+        self.store = Store(folder or Path("runs") / "-".join(names))
+        self.store.begin()
+        self.schedules = [Schedule(plan, case, self.store.find) for case in plan.cases]
+        self.serves: dict[Trial, list[Job]] = {}  # what each trial is wanted for
+        self._described: list[CaseTrials] = []
+        self._describe()
+
+    def jobs(self) -> dict[str, list[Job]]:
+        """What is known to be needed so far, by key; one trial may serve several methods."""
+        found: dict[str, list[Job]] = {}
+        for schedule in self.schedules:
+            for job in schedule.jobs():
+                found.setdefault(schedule.key(job.trial), []).append(job)
+        return found
+
+    def run(self, tell: Callable[[Event], None] = lambda event: None) -> None:
+        """Run to the end; on Ctrl-C what has ended stays, and the same call goes on from there."""
+        run_locally(
+            self._wanted,
+            self.store,
+            workers=self.plan.workers,
+            command=self.command,
+            accelerator=self.plan.accelerator,
+            tell=tell,
+        )
+        self._describe()
+
+    def measure_cost(self) -> None:
+        """Measure what a step of each method costs, in a process with nothing beside it, unless that has been done."""
+        if str(EQUAL) not in map(str, self.plan.specs):
+            return
+        known, wanted = cost.read(self.store.cost_file), {s.name: s.first_trials() for s in self.schedules}
+        if any(set(known.get(name, {})) != set(trials) for name, trials in wanted.items()):
+            run_alone(partial(cost.measure_all, wanted, str(EQUAL), self.store.cost_file, self.plan.accelerator))
+
+    def _wanted(self) -> dict[str, Trial]:
+        self._describe()
+        found = self.jobs()
+        self.serves = {jobs[0].trial: jobs for jobs in found.values()}
+        return {key: jobs[0].trial for key, jobs in found.items()}
+
+    def _describe(self) -> None:
+        """Bring study.json up to date."""
+        cases = [schedule.entries() for schedule in self.schedules]
+        if cases != self._described:
+            plan = self.plan.model_dump(mode="json", exclude_defaults=True)
+            self.store.describe(Description(title=self.title, command=self.command, cases=cases, plan=plan))
+            self._described = cases

@@ -1,0 +1,125 @@
+"""Which settings a study tries for a method, and which of them it takes: on the validation split, on a seed of their own."""
+
+import math
+from collections.abc import Sequence
+from hashlib import sha256
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import qmc
+
+from hardfirst.balancers import Spec
+from hardfirst.errors import InputError
+from hardfirst.record import Record
+
+SEED = 1_000_000
+"""The seed of all tuning runs: far from those that are reported on."""
+
+_SPAN = 10.0
+
+
+class Candidate(NamedTuple):
+    """A method's settings."""
+
+    spec: Spec
+    learning_rate: float
+
+
+def candidates(
+    spec: Spec, tasks: Sequence[str], learning_rate: float, count: int, span: tuple[float, float] | None = None
+) -> list[Candidate]:
+    """As many candidates as asked for, from the lowest learning rate to the highest.
+
+    The learning rates are evenly spaced on a log scale. The options that the method declares and the spec leaves open come
+    from a Latin hypercube, so that each option, too, is tried at evenly spaced values; which goes with which learning rate
+    depends on the spec alone. The middle candidate has the method's defaults.
+
+    Args:
+        spec: the method; options that it gives stay as they are.
+        tasks: the problem's.
+        learning_rate: the problem's own, the middle of the grid.
+        count: 0 for the learning rate and the spec as they are.
+        span: the least and the greatest learning rate; a tenth and ten times the middle one unless given.
+
+    >>> [candidate.learning_rate for candidate in candidates(Spec("equal"), ["a", "b"], 1e-3, 5)]
+    [0.0001, 0.000316, 0.001, 0.00316, 0.01]
+    >>> [str(spec) for spec, _ in candidates(Spec.parse("dwa"), ["a", "b"], 1e-3, 3)]
+    ['dwa:temperature=0.342', 'dwa', 'dwa:temperature=2.92']
+    """
+    if not count:
+        return [Candidate(spec, learning_rate)]
+    low, high = span or (learning_rate / _SPAN, learning_rate * _SPAN)
+    rates = [float(f"{rate:.3g}") for rate in np.geomspace(low, high, count)]
+    specs = _drawn(spec, tasks, count)
+    specs[count // 2] = spec
+    return [Candidate(spec, rate) for spec, rate in zip(specs, rates, strict=True)]
+
+
+def _drawn(spec: Spec, tasks: Sequence[str], count: int) -> list[Spec]:
+    free = {option: found for option, found in spec.free.items() if _accepts(spec.replace({option: found.high}), tasks)}
+    if not free:
+        return [spec] * count
+    seed = int.from_bytes(sha256(str(spec).encode()).digest()[:8], "big")
+    shares = qmc.LatinHypercube(1 + len(free), scramble=False, optimization="random-cd", rng=seed).random(count)
+    shares = shares[shares[:, 0].argsort()][:, 1:]  # the first column is the learning rate's
+    return [
+        spec.replace({option: found.at(float(share)) for (option, found), share in zip(free.items(), row, strict=True)})
+        for row in shares
+    ]
+
+
+def _accepts(spec: Spec, tasks: Sequence[str]) -> bool:
+    """Whether the option goes with those that are given, as `uniform` does not with `normalize=false`."""
+    if spec.option("potential") is not None:
+        spec = spec.replace({"potential": None})
+    try:
+        spec.build(tasks)
+    except InputError:
+        return False
+    return True
+
+
+def simplex_grid(tasks: Sequence[str]) -> list[Spec]:
+    """Static weights to choose from, equal ones first; each adds up to the number of tasks.
+
+    Of two tasks, 1/6, 2/6, … 5/6 of the weight go to the first. Of more, each task alone and, up to four, each proper subset
+    of them gets half of the weight beside its equal share of the other half: the simplex-centroid design, drawn halfway to
+    its centre so that no task gets nothing.
+
+    References:
+        Scheffé, "The Simplex-Centroid Design for Experiments with Mixtures", JRSS B 25, 1963.
+
+    >>> [str(spec) for spec in simplex_grid(["a", "b"])][:2]
+    ['equal', 'fixed:normalize=true,weights.a=0.3333,weights.b=1.667']
+    >>> [len(simplex_grid("abcdefghi"[:count])) for count in (1, 2, 3, 4, 5, 9)]
+    [1, 5, 7, 15, 6, 10]
+    """
+    count = len(tasks)
+    if count == 2:
+        lifted: list[tuple[float, ...]] = [(share, 1 - share) for share in (1 / 6, 2 / 6, 4 / 6, 5 / 6)]
+    else:
+        sizes = range(1, count) if count <= 4 else range(1, 2)
+        subsets = [set(subset) for size in sizes for subset in combinations(range(count), size)]
+        lifted = [tuple(0.5 / count + (0.5 / len(s) if task in s else 0) for task in range(count)) for s in subsets]
+    return [Spec("equal"), *(fixed(dict(zip(tasks, point, strict=True))) for point in lifted)]
+
+
+def fixed(weights: dict[str, float]) -> Spec:
+    """Static weights in these proportions, adding up to the number of tasks, to four significant digits.
+
+    >>> str(fixed({"a": 1, "b": 3}))
+    'fixed:normalize=true,weights.a=0.5,weights.b=1.5'
+    """
+    scale = len(weights) / sum(weights.values())
+    digits = {f"weights.{task}": float(f"{scale * weight:.4g}") for task, weight in weights.items()}
+    return Spec("fixed").replace({**digits, "normalize": True})
+
+
+def chosen(found: Sequence[Record]) -> int:
+    """The place of the record with the highest mean validation KPI; runs that diverged or failed come last.
+
+    Where none finished, the middle one, which has the defaults.
+    """
+    scores = [record.selected()[1] if record.outcome == "finished" else math.nan for record in found]
+    return len(found) // 2 if all(map(math.isnan, scores)) else int(np.nanargmax(scores))

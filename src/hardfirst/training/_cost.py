@@ -1,0 +1,79 @@
+"""What a training step takes, of several methods in one process."""
+
+import time
+from collections.abc import Mapping
+from itertools import cycle, islice
+from typing import Any
+
+import torch
+
+from hardfirst.training._fit import Diverged, Training
+from hardfirst.training._trial import Trial
+
+_BATCHES = 16
+
+
+def step_seconds(
+    trials: Mapping[str, Trial], *, rounds: int = 21, steps: int = 10, accelerator: str = "cpu"
+) -> dict[str, list[float]]:
+    """Seconds per training step by trial and round; in each round all trials take turns, so that what disturbs the machine
+    disturbs them all.
+
+    Args:
+        trials: by name. One that diverges within these few steps is left out.
+        rounds: how often each has its turn.
+        steps: training steps in a turn.
+        accelerator: as in Lightning Fabric.
+    """
+    from lightning.fabric import Fabric
+
+    found: dict[str, list[float]] = {name: [] for name in trials}
+    with torch.random.fork_rng():
+        runs = {}
+        for name, trial in trials.items():
+            runs[name] = Training(trial, trial.load(), Fabric(accelerator=accelerator, devices=1))
+            runs[name].begin()
+        batches = {name: cycle(list(islice(run.batches(), _BATCHES))) for name, run in runs.items()}
+        for turn in range(rounds + 1):
+            for name in list(runs):
+                try:
+                    seconds = _turn(runs[name], batches[name], steps)
+                except Diverged:
+                    del runs[name], found[name]
+                    continue
+                if turn:  # the first warms up
+                    found[name].append(seconds / steps)
+    return found
+
+
+def _turn(run: Training, batches: "cycle[Any]", steps: int) -> float:
+    start = time.perf_counter()
+    for inputs, targets in islice(batches, steps):
+        run.step(inputs, targets)
+    if run.fabric.device.type == "cuda":
+        torch.cuda.synchronize(run.fabric.device)
+    return time.perf_counter() - start
+
+
+def trial_seconds(trial: Trial, *, steps: int = 30, accelerator: str = "cpu") -> float:
+    """About how long the trial will take on one core, from a few training steps and one look at the validation split."""
+    from lightning.fabric import Fabric
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng():
+            start = time.perf_counter()
+            run = Training(trial, trial.load(), Fabric(accelerator=accelerator, devices=1))
+            run.begin()
+            setup = time.perf_counter() - start
+            batches = cycle(list(islice(run.batches(), _BATCHES)))
+            _turn(run, batches, steps // 3)
+            step = _turn(run, batches, steps) / steps
+            start = time.perf_counter()
+            run.validate()
+            return setup + trial.epochs * (step * run.steps + time.perf_counter() - start)
+    except Diverged:
+        return 0.0
+    finally:
+        torch.set_num_threads(threads)
