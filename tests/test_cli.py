@@ -157,7 +157,7 @@ def test_train_prints_figures_and_leaves_weights(hardfirst: Callable[..., str], 
 def test_ctrl_c_saves_and_says_how_to_go_on(hardfirst: Callable[..., str], tmp_path: Path) -> None:
     command = ["train", str(EXAMPLE), "--epochs", "2000", "--out", "run"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "hardfirst.cli", *command], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=tmp_path
+        [sys.executable, "-m", "hardfirst", *command], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=tmp_path
     )
     deadline = time.monotonic() + 120
     while not (tmp_path / "run/checkpoint.pt").exists() and time.monotonic() < deadline:
@@ -190,7 +190,7 @@ def test_without_the_extra_the_command_says_what_to_install() -> None:
 
 
 def test_a_bad_spec_from_the_shell_has_no_traceback(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "hardfirst.cli", "train", "digits", "--balancer", "dpt"]
+    command = [sys.executable, "-m", "hardfirst", "train", "digits", "--balancer", "dpt"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("hardfirst: Unknown balancer 'dpt'; did you mean 'dtp'?")

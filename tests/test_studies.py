@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 
 from hardfirst import record
-from hardfirst.balancers import Spec
 from hardfirst.errors import InputError
-from hardfirst.studies import Event, Plan, Store, run_locally
+from hardfirst.studies import Description, Event, Plan, Session, Store, run_locally
 
 PROBLEM = """
-import os, signal, time
+import multiprocessing, os, signal, time
 import torch
 import torch.nn.functional as F
 from pathlib import Path
@@ -41,6 +40,11 @@ def problem():
     tasks = (Task("a", F.cross_entropy, accuracy), Task("b", F.cross_entropy, accuracy))
     return Problem("tiny", tasks, network, data, batch_size=16, epochs=2)
 """
+RUN_AND_SAY_SO = """
+    if multiprocessing.current_process().name != "alone":  # the process that measures what a step costs
+        (HERE / f"{os.getpid()}.ran").touch()
+    time.sleep(0.5)
+"""
 KILLED_ONCE = """
     try:
         (HERE / "killed").mkdir()
@@ -53,19 +57,29 @@ KILLED_ONCE = """
 def study(folder: Path, data: str = "", balancers: str = "equal,dtp", seeds: int = 2) -> tuple[dict, Store]:
     file = folder / "tiny.py"
     file.write_text(PROBLEM.format(data=data))
-    plan = Plan(str(file), Spec.parse_list(balancers), seeds)
-    problem = plan.load()
-    trials = {trial.key(problem): trial for trial in plan.trials(problem)}
-    store = Store(folder / "study")
-    store.begin("tiny", list(trials), "hardfirst compare tiny.py")
-    return trials, store
+    session = Session(plan(file, balancers=balancers, seeds=seeds), folder / "study")
+    trials = {key: jobs[0].trial for key, jobs in session.jobs().items()}
+    return trials, session.store
+
+
+def plan(file: Path, **settings: object) -> Plan:
+    """Nothing but what is asked for."""
+    return Plan(**{"problems": [str(file)], "balancers": "equal,dtp", "baselines": False, "controls": False, **settings})
 
 
 def run(trials: dict, store: Store, **options: object) -> list[Event]:
     events: list[Event] = []
-    left = [(key, trial) for key, trial in trials.items() if not store.ended(key)]
-    run_locally(left, store, workers=2, tell=lambda e: events.append(e) if e.what != "running" else None, **options)  # type: ignore[arg-type]
-    return events
+    store.begin()
+    run_locally(lambda: trials, store, workers=2, tell=events.append, **options)  # type: ignore[arg-type]
+    return [event for event in events if event.what != "running"]
+
+
+def records(store: Store) -> list[record.Record]:
+    return [run.record for case in Store(store.folder).about().cases for run in Store(store.folder).runs(case)]
+
+
+def outcomes(store: Store) -> list[str | None]:
+    return [found.outcome for found in records(store)]
 
 
 def counts(events: list[Event]) -> dict[str, int]:
@@ -75,7 +89,8 @@ def counts(events: list[Event]) -> dict[str, int]:
 def test_every_trial_once_and_none_again(tmp_path: Path) -> None:
     trials, store = study(tmp_path)
     assert counts(run(trials, store)) == {"started": 4, "finished": 4}
-    assert [(r.trial["balancer"], r.trial["seed"]) for r in store.records()] == [
+    (case,) = store.about().cases
+    assert [(run.method, run.record.trial["seed"]) for run in store.runs(case)] == [
         ("equal", 0),
         ("dtp", 0),
         ("equal", 1),
@@ -92,14 +107,14 @@ def test_a_killed_worker_costs_its_trial_one_retry(tmp_path: Path) -> None:
     events = run(trials, store)
     assert counts(events) == {"started": 5, "retried": 1, "finished": 4}
     assert next(event.reason for event in events if event.what == "retried") == "its process was killed by SIGKILL"
-    assert [r.outcome for r in store.records()] == ["finished"] * 4
+    assert outcomes(store) == ["finished"] * 4
 
 
 def test_a_trial_whose_worker_dies_twice_has_failed_and_the_next_start_tries_again(tmp_path: Path) -> None:
     trials, store = study(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)", seeds=1)
     events = run(trials, store)
     assert counts(events) == {"started": 4, "retried": 2, "failed": 2}
-    assert {r.reason for r in store.records()} == {"its process was killed by SIGKILL, 2 times"}
+    assert {found.reason for found in records(store)} == {"its process was killed by SIGKILL, 2 times"}
     assert counts(run(trials, store))["failed"] == 2
 
 
@@ -107,7 +122,7 @@ def test_an_error_in_the_users_code_fails_the_trial_at_once(tmp_path: Path) -> N
     trials, store = study(tmp_path, "raise RuntimeError('no such table')", balancers="equal", seeds=1)
     events = run(trials, store)
     assert counts(events) == {"started": 1, "failed": 1}
-    assert store.records()[0].reason == "RuntimeError: no such table"
+    assert records(store)[0].reason == "RuntimeError: no such table"
 
 
 def test_the_same_trial_has_the_same_record_in_any_company(tmp_path: Path) -> None:
@@ -135,8 +150,8 @@ def test_the_problem_file_counts_by_its_bytes(tmp_path: Path) -> None:
 def test_a_study_killed_half_way_goes_on_with_what_is_missing(tmp_path: Path) -> None:
     """SIGKILL to the parent: its workers go down with it, and the same command runs only what is left."""
     study(tmp_path, "time.sleep(1.0)")
-    command = [sys.executable, "-m", "hardfirst.cli", "compare", str(tmp_path / "tiny.py"), "--out", str(tmp_path / "study")]
-    command += ["--balancers", "equal,dtp", "--seeds", "4", "--workers", "1"]
+    command = [sys.executable, "-m", "hardfirst", "compare", str(tmp_path / "tiny.py"), "--out", str(tmp_path / "study")]
+    command += ["--balancers", "equal,dtp", "--seeds", "4", "--workers", "1", "--no-baselines", "--no-controls"]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     trials = tmp_path / "study/trials"
     deadline = time.monotonic() + 120
@@ -147,7 +162,7 @@ def test_a_study_killed_half_way_goes_on_with_what_is_missing(tmp_path: Path) ->
     done = {path: path.stat().st_mtime_ns for path in trials.glob("*.jsonl")}
     assert 3 <= len(done) < 8
     second = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert f"8 trials in {tmp_path / 'study'}, {8 - len(done)} to run." in second.stdout
+    assert f"8 runs in {tmp_path / 'study'}, {len(done)} of them done." in second.stdout
     assert {path: path.stat().st_mtime_ns for path in done} == done
     assert len(list(trials.glob("*.jsonl"))) == 8
     assert (tmp_path / "study/report.html").stat().st_size > 1e6
@@ -156,7 +171,7 @@ def test_a_study_killed_half_way_goes_on_with_what_is_missing(tmp_path: Path) ->
 @pytest.mark.slow
 def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     study(tmp_path, "(HERE / f'{os.getpid()}.pid').touch(); time.sleep(60)")
-    command = [sys.executable, "-m", "hardfirst.cli", "compare", str(tmp_path / "tiny.py"), "--out", str(tmp_path / "study")]
+    command = [sys.executable, "-m", "hardfirst", "compare", str(tmp_path / "tiny.py"), "--out", str(tmp_path / "study")]
     parent = subprocess.Popen([*command, "--workers", "1"], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not (pids := list(tmp_path.glob("*.pid"))) and time.monotonic() < deadline:
@@ -170,21 +185,21 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_share_a_folder_and_no_trial_runs_twice(tmp_path: Path) -> None:
-    study(tmp_path, "(HERE / f'{os.getpid()}.ran').touch(); time.sleep(0.5)")
-    command = [sys.executable, "-m", "hardfirst.cli", "compare", str(tmp_path / "tiny.py"), "--out", str(tmp_path / "study")]
-    command += ["--balancers", "equal,dtp", "--seeds", "5", "--workers", "1"]
+    study(tmp_path, RUN_AND_SAY_SO)
+    command = [sys.executable, "-m", "hardfirst", "compare", str(tmp_path / "tiny.py"), "--out", str(tmp_path / "study")]
+    command += ["--balancers", "equal,dtp", "--seeds", "5", "--workers", "1", "--no-baselines", "--no-controls"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     printed = [process.communicate(timeout=200)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], printed
     assert len(list(tmp_path.glob("*.ran"))) == 10
     assert len(list((tmp_path / "study/trials").iterdir())) == 10
-    assert {r.outcome for r in Store(tmp_path / "study").records()} == {"finished"}
+    assert set(outcomes(Store(tmp_path / "study"))) == {"finished"}
     assert all("n = 5" in text for text in printed)
 
 
 def test_a_claim_is_one_processs_alone_and_ends_with_it(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.begin("t", ["k"], None)
+    store.begin()
     with store.claim("k") as mine, store.claim("k") as also:
         assert mine
         assert not also
@@ -200,9 +215,8 @@ def test_ctrl_c_stops_the_workers_and_keeps_what_has_ended(tmp_path: Path) -> No
         if event.what == "finished":
             os.kill(os.getpid(), signal.SIGINT)
 
-    left = list(trials.items())
     with pytest.raises(KeyboardInterrupt):
-        run_locally(left, store, workers=1, tell=stop)
+        run_locally(lambda: trials, store, workers=1, tell=stop)
     assert 1 <= sum(store.ended(key) for key in trials) < 6
     assert not multiprocessing.active_children()
     assert not list((store.folder / "trials").glob(".*"))
@@ -217,17 +231,21 @@ def test_a_folder_without_a_study(tmp_path: Path) -> None:
         Store(tmp_path).about()
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written to"):
-        Store(tmp_path / "file" / "study").begin("t", [], None)
+        Store(tmp_path / "file" / "study").begin()
+    (tmp_path / "study.json").unlink()
+    (tmp_path / "study.json").mkdir()
+    with pytest.raises(InputError, match="cannot be written to"):
+        Store(tmp_path).describe(Description(title="t", command=None, cases=[]))
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.begin("t", ["abc"], None)
+    store.begin()
     store.record_file("abc").write_text('{"kind": "trial"}\nnonsense\n')
     with pytest.raises(InputError, match=r"abc\.jsonl is not a run record: line 2 is not JSON"):
-        store.records()
+        store.find("abc")
     store.record_file("abc").write_text(
         json.dumps({"kind": "trial", "schema": 99, "trial": {}, "tasks": [], "made_with": {}}) + "\n"
     )
     with pytest.raises(InputError, match="newer hardfirst"):
-        store.records()
+        store.find("abc")

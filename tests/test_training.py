@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from hardfirst.errors import InputError
 from hardfirst.kpi import accuracy, r2, within
 from hardfirst.networks import HardSharing
 from hardfirst.problems import PROBLEMS, Problem, Splits, Task, TensorTable
-from hardfirst.training import Interrupted, Trial, fit
+from hardfirst.training import Interrupted, Trial, fit, step_seconds, trial_seconds
 from hardfirst.training._batch import Measured, measure
 from hardfirst.training._position import Sums
 
@@ -310,3 +311,77 @@ def test_time_is_counted(tmp_path: Path) -> None:
     start = time.perf_counter()
     found = run(tmp_path)
     assert 0 < found.seconds <= time.perf_counter() - start
+
+
+def fitted(folder: Path, **changes: object) -> record.Record:
+    trial = replace(Trial.plan("small", Spec.parse("equal"), epochs=2), **changes)  # type: ignore[arg-type]
+    return fit(trial, record_file=folder / "r.jsonl", accelerator="cpu")
+
+
+def test_a_single_task_network_trains_its_task_alone(tmp_path: Path) -> None:
+    found = fitted(tmp_path, only="kind")
+    assert found.tasks == ("kind",)
+    assert found.trial["only"] == "kind"
+    assert list(found.test["tasks"]) == ["kind"]  # type: ignore[index]
+    assert found.curve("kind", "weight") == [1.0, 1.0]
+
+
+def test_a_single_task_network_is_not_touched_by_the_other_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = fitted(tmp_path, only="value")
+    others = [task for task in small().tasks if task.name == "value"]
+    monkeypatch.setitem(PROBLEMS, "small", lambda: small(tasks=others))
+    assert fitted(tmp_path).test == alone.test
+
+
+def test_a_task_without_any_label_trains_nothing_and_says_nothing(tmp_path: Path) -> None:
+    found = fitted(tmp_path, only="never")
+    assert found.outcome == "finished"
+    assert math.isnan(found.test_kpi("never"))
+    assert found.selected()[0] == 0
+
+
+def test_a_tuning_run_never_reads_the_test_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = Splits(table(200, 1), table(80, 2), None)  # type: ignore[arg-type]
+    monkeypatch.setitem(PROBLEMS, "small", lambda: small(data=lambda: splits))
+    found = fitted(tmp_path, test=False)
+    assert found.outcome == "finished"
+    assert found.test is None
+    assert found.selected()[1] > 0
+    with pytest.raises(TypeError):
+        fitted(tmp_path)
+
+
+def test_another_network_of_the_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deaf(Net):
+        def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+            return super().forward(0 * inputs)
+
+    monkeypatch.setitem(PROBLEMS, "small", lambda: small(networks={"deaf": Deaf}))
+    own, deaf = fitted(tmp_path), fitted(tmp_path, network="deaf")
+    assert deaf.trial["network"] == "deaf"
+    assert deaf.test_kpi("kind") < own.test_kpi("kind")
+    with pytest.raises(InputError, match=r"Unknown network of problem 'small': 'dead'; did you mean 'deaf'\?"):
+        fitted(tmp_path, network="dead")
+
+
+def test_the_selected_epoch_is_in_the_record(tmp_path: Path) -> None:
+    found = fitted(tmp_path)
+    curves = found.curve("kind", "validation_kpi"), found.curve("value", "validation_kpi")
+    means = [(kind + value) / 2 for kind, value in zip(*curves, strict=True)]
+    assert found.selected() == (found.test["epoch"], max(means))  # type: ignore[index]
+    assert found.validation_kpi("kind") == found.epochs[found.selected()[0] - 1]["tasks"]["kind"]["validation_kpi"]
+
+
+def test_what_a_run_took_is_on_record(tmp_path: Path) -> None:
+    found = fitted(tmp_path)
+    assert 1e7 < found.memory < 1e12  # bytes: more than torch itself, less than any machine
+    assert trial_seconds(Trial.plan("small", Spec.parse("equal"), epochs=2)) > 0
+
+
+def test_the_cost_of_steps_is_measured_in_turns() -> None:
+    trials = {name: Trial.plan("small", Spec.parse(name), epochs=2) for name in ("equal", "dtp")}
+    threads = torch.get_num_threads()
+    found = step_seconds(trials, rounds=3, steps=2)
+    assert {name: len(times) for name, times in found.items()} == {"equal": 3, "dtp": 3}
+    assert min(min(times) for times in found.values()) > 0
+    assert torch.get_num_threads() == threads

@@ -123,7 +123,7 @@ class _Queue:
 
 def run_alone(work: Callable[[], None]) -> None:
     """Run a function in a process of its own with one torch thread, and wait for it; what it raises is printed there."""
-    process = _context().Process(target=_alone, args=(work,))
+    process = _context().Process(target=_alone, args=(work,), name="alone")
     process.start()
     try:
         process.join()

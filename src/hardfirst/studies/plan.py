@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
 from hardfirst.balancers import Spec
@@ -25,7 +25,7 @@ def _listed(value: Any) -> Any:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class Plan(BaseModel):
@@ -193,6 +193,8 @@ def _check_spec(text: str, problems: Iterable[tuple[str, ...]]) -> None:
 
 
 def _once(kind: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise InputError(f"Expected at least one {kind}; got none.")
     for position, name in enumerate(names):
         if name in names[:position]:
             raise InputError(f"The {kind} {name!r} is given twice.")

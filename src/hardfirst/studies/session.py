@@ -60,8 +60,11 @@ class Session:
         if str(EQUAL) not in map(str, self.plan.specs):
             return
         known, wanted = cost.read(self.store.cost_file), {s.name: s.first_trials() for s in self.schedules}
-        if any(set(known.get(name, {})) != set(trials) for name, trials in wanted.items()):
-            run_alone(partial(cost.measure_all, wanted, str(EQUAL), self.store.cost_file, self.plan.accelerator))
+        if all(set(known.get(name, {})) == set(trials) for name, trials in wanted.items()):
+            return
+        with self.store.claim("cost") as mine:  # another process with the same folder may be at it
+            if mine:
+                run_alone(partial(cost.measure_all, wanted, str(EQUAL), self.store.cost_file, self.plan.accelerator))
 
     def _wanted(self) -> dict[str, Trial]:
         self._describe()

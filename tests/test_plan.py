@@ -1,0 +1,106 @@
+"""What a study may be asked for: all errors at once, as sentences, from Python, flags and YAML alike."""
+
+from pathlib import Path
+
+import pytest
+
+from hardfirst.errors import InputError
+from hardfirst.studies import Plan
+
+
+def plan(**settings: object) -> Plan:
+    return Plan(**{"problems": "digits", **settings})
+
+
+def refused(**settings: object) -> str:
+    with pytest.raises(InputError) as error:
+        plan(**settings)
+    return str(error.value)
+
+
+def test_equal_weights_are_added_unless_baselines_are_not_wanted() -> None:
+    assert [str(spec) for spec in plan(balancers="dtp,dwa").specs] == ["equal", "dtp", "dwa"]
+    assert [str(spec) for spec in plan(balancers="dtp,equal").specs] == ["dtp", "equal"]
+    assert [str(spec) for spec in plan(balancers="dtp", baselines=False).specs] == ["dtp"]
+
+
+def test_a_case_for_each_problem_and_network() -> None:
+    cases = plan(networks=["own", "wide"], epochs=3, learning_rate=0.5).cases
+    assert [(trial.network, trial.epochs, trial.learning_rate) for trial, _ in cases] == [("own", 3, 0.5), ("wide", 3, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"problems": "digit"}, "problems: Unknown problem 'digit'; did you mean 'digits'? Known: digits."),
+        ({"problems": "digits,digits"}, "problems: The problem 'digits' is given twice."),
+        ({"problems": []}, "problems: Expected at least one problem; got none."),
+        (
+            {"networks": "wid"},
+            "networks: Unknown network of problem 'digits': 'wid'; did you mean 'wide'? Known: own, wide.",
+        ),
+        ({"balancers": "dtp:gama=2"}, "balancers: Unknown option of balancer 'dtp': 'gama'; did you mean 'gamma'?"),
+        ({"balancers": "dtp,dtp"}, "balancers: The balancer 'dtp' is given twice."),
+        ({"balancers": ""}, "balancers: Expected at least one balancer; got none."),
+        ({"balancers": 3}, "balancers: Expected specs, as a list or joined by commas; got 3."),
+        ({"balancers": "fixed:left=1"}, "balancers: Expected a weight for every task; 'right' has none."),
+        ({"seeds": 0}, "seeds: Expected `seeds` to be a whole number, at least 1; got 0."),
+        ({"seeds": "many"}, "seeds: Expected `seeds` to be a whole number, at least 1; got 'many'."),
+        ({"tune": 1}, "tune: Expected `tune` to be a whole number, at least 2; got 1."),
+        ({"epochs": 0}, "epochs: Expected `epochs` to be a whole number, at least 1; got 0."),
+        ({"workers": 0}, "workers: Expected `workers` to be a whole number, at least 1; got 0."),
+        ({"learning_rate": 0}, "learning_rate: Expected `learning_rate` to be above 0; got 0.0."),
+        ({"learning_rates": (0.1, 0.01)}, "learning_rates: Expected `learning_rates` to be above 0.1; got 0.01."),
+        ({"learning_rates": (0.1,)}, "learning_rates[1]: Field required; got (0.1,)."),
+        ({"engine": "rai"}, "engine: Input should be 'local'; got 'rai'."),
+        ({"baselines": "maybe"}, "baselines: Input should be a valid boolean, unable to interpret input; got 'maybe'."),
+        ({"seed": 3}, "seed: there is no such setting; did you mean 'seeds'?"),
+        ({"xyz": 3}, "xyz: there is no such setting; there are problems, networks, balancers, seeds"),
+    ],
+)
+def test_an_error_says_where_and_what_is_right(settings: dict, sentence: str) -> None:
+    assert refused(**settings).startswith(sentence)
+
+
+def test_all_errors_at_once() -> None:
+    lines = refused(problems="digit,digits", balancers="dpt,dtp:gama=1", seeds=-1, tun=3).splitlines()
+    assert lines[0] == "The study has 5 errors:"
+    assert [line.strip().partition(":")[0] for line in lines[1:]] == ["problems", "balancers", "balancers", "seeds", "tun"]
+
+
+def test_potentials_from_single_task_runs_are_for_studies_alone() -> None:
+    (spec,) = plan(balancers="achievement:potential=stl", baselines=False).specs
+    with pytest.raises(InputError, match="takes potentials from single-task runs, which only a study has"):
+        spec.build(["a", "b"])
+
+
+def test_a_plan_as_a_file(tmp_path: Path) -> None:
+    asked = plan(balancers="dtp:gamma=2,equal", tune=5, learning_rates=(1e-4, 1e-2), controls=False)
+    file = tmp_path / "study.yaml"
+    file.write_text(asked.yaml())
+    assert Plan.read(file) == asked
+    assert Plan.read(file, seeds=3) == asked.model_copy(update={"seeds": 3})
+    assert "seeds" not in asked.yaml()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("problems: [digits]\nsede: 3\n", "sede: there is no such setting; did you mean 'seeds'?"),
+        ("problems: [digits\n", "is not YAML: while parsing a flow sequence"),
+        ("- digits\n", "to hold settings such as `problems: [digits]`; got ['digits']."),
+        ("", "got None."),
+        ("!!python/object/apply:os.getcwd []\n", "is not YAML: could not determine a constructor for the tag"),
+        ("1: 2\nproblems: digits\n", "1: there is no such setting"),
+    ],
+)
+def test_a_file_that_is_no_plan(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(InputError) as error:
+        Plan.read(tmp_path / "study.yaml")
+    assert sentence in str(error.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot be read: No such file or directory"):
+        Plan.read(tmp_path / "study.yaml")
