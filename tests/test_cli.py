@@ -1,6 +1,9 @@
 """The command line as a user meets it."""
 
+import csv
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +17,9 @@ from rich.console import Console
 
 from hardfirst import __version__, cli
 from hardfirst.balancers import BALANCERS
+from hardfirst.report import Comparison
 from hardfirst.studies import Store
+from hardfirst.study import Study
 
 EXAMPLE = Path(__file__).parent.parent / "examples/own_problem.py"
 
@@ -88,12 +93,19 @@ assert not heavy, heavy
         ),
         (["compare", "digits", "--balancers", "dtp:gamma=-1"], "Expected `gamma` to be at least 0; got -1."),
         (["compare", "digits", "--balancers", "fixed:left=1"], "Expected a weight for every task; 'right' has none."),
-        (["compare", "digits", "--seeds", "0"], "Expected `seeds` to be at least 1; got 0."),
+        (["compare", "digits", "--seeds", "0"], "Expected `seeds` to be a whole number, at least 1; got 0."),
         (["compare", "digits", "--seed", "3"], "No such option: --seed"),
         (["compare", "nothing.py"], "There is no file nothing.py."),
-        (["train", "digits", "--epochs", "0"], "Expected `epochs` to be at least 1; got 0."),
+        (["train", "digits", "--epochs", "0"], "Expected `epochs` to be a whole number, at least 1; got 0."),
         (["train", "digits", "--learning-rate", "0"], "Expected `learning_rate` to be above 0; got 0.0."),
+        (["compare", "digits", "--networks", "wid"], "Unknown network of problem 'digits': 'wid'; did you mean 'wide'?"),
+        (["compare", "digits", "--learning-rates", "1"], "learning_rates[1]: Field required"),
+        (["compare", "digits", "--balancers", "dpt", "--tune", "1"], "The study has 2 errors:"),
+        (["compare", "digits", "study.yaml"], "A study is one YAML file, or problems: give study.yaml alone."),
+        (["compare", "study.yaml"], "The plan study.yaml cannot be read: No such file or directory."),
+        (["compare", "digits", "--format", "xls"], "'xls' is not one of"),
         (["train", "digits", "--resume"], "There is no checkpoint"),
+        (["train", "digits", "--balancer", "dtp:potential=stl"], "takes potentials from single-task runs"),
         (["report", "nowhere"], "There is no study in nowhere: it has no study.json."),
         (["list", "networ"], "'networ' is not one of"),
         (["comprae"], "No such command 'comprae'"),
@@ -129,18 +141,40 @@ def test_a_users_own_problem_compares_and_reports(hardfirst: Callable[..., str],
     """A table, two classification tasks and a regression, some labels missing."""
     arguments = ["compare", str(EXAMPLE), "--balancers", "equal,dtp", "--seeds", "3", "--epochs", "2", "--out", "study"]
     printed = hardfirst(*arguments)
-    assert "6 trials in study, 6 to run." in printed
+    # 2 methods, static weights, 3 controls and 3 single-task networks with 3 seeds; a grid of 7 static weights
+    assert "34 runs in study, 0 of them done." in printed
     assert "progression" in printed
     assert "on the worst task" in printed
-    assert "6 trials in study, 0 to run." in hardfirst(*arguments)
+    again = hardfirst(*arguments)
+    assert re.search(r"34 runs in study, 3[1-4] of them done", again), "the chosen static weights may be equal ones"
     page = tmp_path / "study/report.html"
     first = page.read_text()
     page.unlink()
     assert "The page: study/report.html" in hardfirst("report", "study")
     assert page.read_text() == first
-    records = Store(tmp_path / "study").records()
-    assert {r.outcome for r in records} == {"finished"}
-    assert records[0].made_with["command"].startswith("hardfirst compare")
+    store = Store(tmp_path / "study")
+    (case,) = store.about().cases
+    runs = store.runs(case)
+    assert {run.record.outcome for run in runs} == {"finished"}
+    assert runs[0].record.made_with["command"].startswith("hardfirst compare")
+    check_formats(hardfirst, printed)
+
+
+def check_formats(hardfirst: Callable[..., str], printed: str) -> None:
+    """All forms say what the terminal said."""
+    texts = {form: hardfirst("report", "study", "--format", form) for form in ("md", "csv", "json")}
+    sentences = [line for line in printed.splitlines() if "equal weights" in line]
+    assert len(sentences) > 2
+    content = json.loads(texts["json"].partition("\n}\n")[0] + "\n}")
+    assert content["plan"]["seeds"] == 3
+    for sentence in sentences:
+        assert sentence in texts["md"]
+        assert f"# {sentence}" in texts["csv"]
+        assert sentence in content["verdict"]
+    rows = list(csv.DictReader(line for line in texts["csv"].splitlines() if not line.startswith("#")))
+    dtp = [row for row in rows if row["method"] == "dtp"]
+    assert {(row["seed"], row["task"]) for row in dtp} == {(s, t) for s in "012" for t in ("progression", "pressure", "sex")}
+    assert "| worst task |" in texts["md"]
 
 
 def test_train_prints_figures_and_leaves_weights(hardfirst: Callable[..., str], tmp_path: Path) -> None:
@@ -151,6 +185,44 @@ def test_train_prints_figures_and_leaves_weights(hardfirst: Callable[..., str], 
         "train", str(EXAMPLE), "--balancer", "dtp:gamma=1", "--epochs", "2", "--out", "run", "--resume"
     )
     assert "The page: run/report.html" in hardfirst("report", "run")
+
+
+def test_a_dry_run_says_what_would_be_run_and_runs_nothing(hardfirst: Callable[..., str], tmp_path: Path) -> None:
+    printed = hardfirst("compare", str(EXAMPLE), "--tune", "5", "--seeds", "10", "--balancers", "dtp", "--dry-run")
+    table = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if line.startswith("│")]
+    assert table == [
+        ["equal", "5", "10"],
+        ["dtp", "5", "10"],
+        ["static weights", "7", "10"],
+        ["easy first", "0", "10"],
+        ["raw weights", "0", "10"],
+        ["frozen average", "0", "10"],
+        ["single-task", "15", "30"],
+        ["all", "32", "90"],
+    ]
+    assert "seeds: 10\ntune: 5\n" in printed
+    assert re.search(r"About \d+(\.\d)? (seconds|minutes|hours) on this machine", printed)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_study_from_a_file_and_from_python(hardfirst: Callable[..., str], tmp_path: Path) -> None:
+    """The same study under three names is one study: nothing is run again."""
+    settings = {"balancers": "equal,dwa", "seeds": 2, "epochs": 1, "controls": False}
+    study = Study(problems=str(EXAMPLE), **settings)
+    (tmp_path / "study.yaml").write_text(study.yaml())
+    hardfirst("compare", "study.yaml", "--out", "study")
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "study/trials").iterdir()}
+    found = study.run("study")
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "study/trials").iterdir()} == before
+    assert found.verdict == Comparison.read(tmp_path / "study").verdict
+    assert set(found.summary["method"]) >= {"equal", "dwa", "static weights"}
+    assert found.runs.groupby("role")["seed"].nunique().to_dict() == {"method": 2, "single-task": 2}
+    kpi = found.runs.query("method == 'dwa' and task == 'sex'")["kpi"].mean()
+    shown = found.summary.query("method == 'dwa' and row == 'sex'")["mean"].item()
+    assert shown == pytest.approx(100 * kpi)
+    assert found.tuning.query("chosen")["method"].to_list() == ["static weights"]
+    assert found.save(tmp_path / "mine.html").stat().st_size > 1e6
 
 
 @pytest.mark.slow
@@ -186,6 +258,14 @@ def test_without_the_extra_the_command_says_what_to_install() -> None:
     assert done.returncode == 2
     assert done.stderr.strip() == (
         'hardfirst: the command line needs typer, which is not installed: pip install "hardfirst[cli]"'
+    )
+
+
+def test_without_the_extra_python_says_what_to_install() -> None:
+    code = "import sys; sys.modules['pandas'] = None; import hardfirst.study"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        'ImportError: Studies need pandas, which is not installed: pip install "hardfirst[cli]"'
     )
 
 

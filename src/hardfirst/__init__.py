@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from hardfirst.losses import SoftmaxFocalLoss as SoftmaxFocalLoss
     from hardfirst.moving_kpi import MovingKPI as MovingKPI
     from hardfirst.networks import HardSharing as HardSharing
-    from hardfirst.study import Study as Study
 
 # Names are looked up on first use (PEP 562), so that `hardfirst --help` does not wait for torch.
 _HOME = {
@@ -37,7 +36,6 @@ _HOME = {
     "SigmoidFocalLoss": "losses",
     "SoftmaxFocalLoss": "losses",
     "Spec": "balancers",
-    "Study": "study",
     "task_weights": "balancers",
 }
 _MODULES = ("balancers", "errors", "functional", "kpi", "losses", "networks", "record")

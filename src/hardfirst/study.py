@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from hardfirst.report import Comparison
-from hardfirst.studies import Event, Plan, Session
+try:
+    from hardfirst.report import Comparison
+    from hardfirst.studies import Event, Plan, Session
+except ModuleNotFoundError as error:
+    raise ImportError(f'Studies need {error.name}, which is not installed: pip install "hardfirst[cli]"') from None
 
 
 class Study(Plan):
@@ -13,7 +16,7 @@ class Study(Plan):
     Example:
         A study with two methods and three seeds, and what it found::
 
-            from hardfirst import Study
+            from hardfirst.study import Study
 
             if __name__ == "__main__":  # trials run in processes of their own, which import this file
                 found = Study(problems="digits", balancers="equal,dtp", seeds=3).run("runs/mine")
