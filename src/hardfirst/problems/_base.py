@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from hardfirst.errors import InputError, check_names, number, unknown
+from hardfirst.problems._sources import Source
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 
@@ -86,6 +87,7 @@ class Problem:
         learning_rate: Adam's, unless the user says otherwise.
         description: one sentence for `hardfirst list problems` and the page.
         networks: further networks to choose from, by name; the one above is called "own".
+        source: where the data comes from, for `hardfirst data`; None where it needs no installing.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Problem:
     learning_rate: float = 1e-3
     description: str = ""
     networks: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
+    source: Source | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tasks", tuple(self.tasks))

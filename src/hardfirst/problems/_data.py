@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from hardfirst.errors import InputError
+
 IGNORE = -100  # the class that stands for "no label", as in torch's cross_entropy
 
 Batch = tuple[Any, dict[str, Tensor]]
@@ -17,21 +19,29 @@ class TensorTable(Dataset[Batch]):
     """A data set that is in memory: a batch is one index into each tensor, not a loop over examples.
 
     Args:
-        inputs: [examples, ...].
+        inputs: [examples, ...], or several such tensors by name, which the network then gets as a dict.
         targets: by task, [examples, ...]; NaN or -100 where there is no label.
+
+    Raises:
+        InputError: there are not as many of one as of the other.
     """
 
-    def __init__(self, inputs: Tensor, targets: Mapping[str, Tensor]) -> None:
-        for task, target in targets.items():
-            if len(target) != len(inputs):
-                raise ValueError(f"Expected {len(inputs)} targets for {task!r}, as many as inputs; got {len(target)}.")
-        self.inputs, self.targets = inputs, dict(targets)
+    def __init__(self, inputs: Tensor | Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> None:
+        self.inputs = inputs if isinstance(inputs, Tensor) else dict(inputs)
+        self.targets = dict(targets)
+        columns = {**self.targets, **({} if isinstance(inputs, Tensor) else inputs)}
+        self.count = len(inputs) if isinstance(inputs, Tensor) else len(next(iter(inputs.values())))
+        for name, column in columns.items():
+            if len(column) != self.count:
+                raise InputError(f"Expected {self.count} examples of {name!r}, as many as inputs; got {len(column)}.")
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return self.count
 
     def __getitem__(self, index: int | Tensor) -> Batch:
-        return self.inputs[index], {task: target[index] for task, target in self.targets.items()}
+        inputs = self.inputs
+        taken = inputs[index] if isinstance(inputs, Tensor) else {name: column[index] for name, column in inputs.items()}
+        return taken, {task: target[index] for task, target in self.targets.items()}
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         return self[torch.as_tensor(indices)]

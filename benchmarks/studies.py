@@ -1,0 +1,32 @@
+"""What running trials side by side adds to them: `python benchmarks/studies.py`.
+
+Prints the wall time of a study of 24 runs of digits, over its runs' own training seconds divided by the number of workers:
+starting Python and torch, loading data, processes, records, the table on the screen. At most 1.15 with two workers.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+from hardfirst.studies import Plan, Session, cores
+
+SEEDS = 12
+
+
+def main() -> None:
+    workers = min(2, cores())
+    plan = Plan(problems="digits", balancers="equal,dtp", seeds=SEEDS, baselines=False, controls=False, workers=workers)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        session = Session(plan, Path(folder))
+        session.run()
+        wall = time.perf_counter() - start
+        (case,) = session.store.about().cases
+        runs = session.store.runs(case)
+    own = sum(run.record.seconds for run in runs)
+    print(f"study of {len(runs)} runs, {workers} at a time: {wall:.1f} s, {own:.1f} s of training in it")
+    print(f"wall time over training seconds / {workers}: {wall / (own / workers):.3f} (limit 1.15)")
+
+
+if __name__ == "__main__":
+    main()
