@@ -385,3 +385,20 @@ def test_the_cost_of_steps_is_measured_in_turns() -> None:
     assert {name: len(times) for name, times in found.items()} == {"equal": 3, "dtp": 3}
     assert min(min(times) for times in found.values()) > 0
     assert torch.get_num_threads() == threads
+
+
+def test_the_criterion_decides_which_epoch_is_selected() -> None:
+    lines = [
+        {"epoch": epoch, "tasks": {"a": {"validation_kpi": a}, "b": {"validation_kpi": b}, "c": {"validation_kpi": math.nan}}}
+        for epoch, (a, b) in enumerate([(0.5, 0.5), (0.9, 0.4), (0.4, 0.9)], start=1)
+    ]
+    mean, worst = (record.Record({"criterion": c}, ("a", "b", "c"), epochs=lines) for c in ("mean", "worst"))
+    assert mean.selected() == (2, 0.65), "the first of equals"
+    assert worst.selected() == (1, 0.5)
+
+
+def test_a_run_is_selected_by_its_criterion(tmp_path: Path) -> None:
+    found = fitted(tmp_path, criterion="worst", epochs=6)
+    curves = found.curve("kind", "validation_kpi"), found.curve("value", "validation_kpi")
+    lowest = [min(both) for both in zip(*curves, strict=True)]
+    assert found.test["epoch"] == 1 + lowest.index(max(lowest))  # type: ignore[index]

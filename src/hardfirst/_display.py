@@ -72,12 +72,9 @@ class StudyProgress:
     def __init__(self, console: Console, session: Session) -> None:
         self.console, self.session = console, session
         self.counts = counts(session.plan)
-        self.done: Counter[tuple[str, bool]] = Counter()
         self.ends: dict[str, Counter[str]] = defaultdict(Counter)
         self.running: dict[Trial, int] = {}
-        for key, jobs in session.jobs().items():
-            if session.store.ended(key):
-                self._count(jobs)
+        self._count(session.jobs())
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs"))
         self.bar = Progress(*columns, TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
         total = sum(map(sum, self.counts.values()))
@@ -93,10 +90,10 @@ class StudyProgress:
 
     def __call__(self, event: Event) -> None:
         """Take in an event."""
-        trial, jobs = event.trial, self.session.serves.get(event.trial, [])
+        trial, jobs = event.trial, self.session.serves(event.trial)
         if event.what in ("finished", "diverged", "failed"):
             self.running.pop(trial, None)
-            self._count(jobs)
+            self._count(self.session.wanted)
             if event.what != "finished":
                 for method in {job.method for job in jobs}:
                     self.ends[method][event.what] += 1
@@ -108,8 +105,10 @@ class StudyProgress:
             self.console.print(f"{_what(jobs, trial)}: {event.what}: {event.reason}", markup=False)
         self.bar.update(self.task, completed=self.done.total())
 
-    def _count(self, jobs: Sequence[Job]) -> None:
-        self.done.update((job.method, job.tuning) for job in jobs)
+    def _count(self, wanted: Mapping[str, Sequence[Job]]) -> None:
+        """What has ended; one trial may serve several methods, some of which come to want it only later."""
+        ended = (jobs for key, jobs in wanted.items() if self.session.store.find(key))
+        self.done = Counter((job.method, job.tuning) for jobs in ended for job in jobs)
 
     def _table(self) -> Group:
         table = Table()
@@ -124,7 +123,7 @@ class StudyProgress:
     def _now(self, method: str) -> str:
         found = []
         for trial, epoch in self.running.items():
-            if any(job.method == method for job in self.session.serves.get(trial, [])):
+            if any(job.method == method for job in self.session.serves(trial)):
                 what = [
                     trial.only or "",
                     f"seed {trial.seed}" if trial.test else "tuning",

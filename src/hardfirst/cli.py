@@ -67,6 +67,9 @@ def compare(
     learning_rates: Annotated[str | None, typer.Option(help="The range that is tuned over, e.g. 1e-4,1e-2.")] = None,
     learning_rate: LearningRate = None,
     epochs: Epochs = None,
+    criterion: Annotated[
+        str | None, typer.Option(help="What settings and epochs are chosen by on validation: mean or worst, over tasks.")
+    ] = None,
     baselines: Annotated[
         bool | None, typer.Option(help="Add single-task networks, equal weights and static weights from a grid.")
     ] = None,
@@ -92,6 +95,7 @@ def compare(
         "learning_rates": learning_rates,
         "learning_rate": learning_rate,
         "epochs": epochs,
+        "criterion": criterion,
         "baselines": baselines,
         "controls": controls,
         "workers": workers,

@@ -51,16 +51,16 @@ class Record:
         return float(self.test["tasks"][task]["kpi"]) if self.test else math.nan
 
     def selected(self) -> tuple[int, float]:
-        """The epoch with the highest mean validation KPI, and that mean; (0, NaN) where there is none.
+        """The epoch that is best by the validation split, and its score there; (0, NaN) where there is none.
 
-        The mean is over the tasks that have one, and the first of equals counts.
+        The score is by the trial's criterion, `score`; the first of equals counts.
         """
         best = (0, math.nan)
         for line in self.epochs:
             kpis = [task["validation_kpi"] for task in line["tasks"].values() if "validation_kpi" in task]
-            known = [kpi for kpi in kpis if not math.isnan(kpi)]
-            if known and not sum(known) / len(known) <= best[1]:
-                best = (line["epoch"], sum(known) / len(known))
+            found = score(kpis, self.trial.get("criterion", "mean"))
+            if not (math.isnan(found) or found <= best[1]):
+                best = (line["epoch"], found)
         return best
 
     def validation_kpi(self, task: str) -> float:
@@ -73,6 +73,20 @@ class Record:
     def curve(self, task: str, what: str) -> list[float]:
         """One value per epoch, e.g. `curve("depth", "validation_kpi")`."""
         return [float(line["tasks"][task].get(what, math.nan)) for line in self.epochs]
+
+
+def score(kpis: Iterable[float], criterion: str) -> float:
+    """What runs and epochs are chosen by: the mean of the validation KPIs, or by the criterion "worst" the lowest.
+
+    Tasks without a KPI are left out; NaN where no task has one.
+
+    >>> score([0.5, 0.9, math.nan], "mean"), score([0.5, 0.9], "worst")
+    (0.7, 0.5)
+    """
+    known = [kpi for kpi in kpis if not math.isnan(kpi)]
+    if not known:
+        return math.nan
+    return min(known) if criterion == "worst" else sum(known) / len(known)
 
 
 class Writer:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from hardfirst.problems import _load, digits
 from hardfirst.problems._base import OWN, Measure, Metric, Problem, Splits, Task
-from hardfirst.problems._data import IGNORE, TensorTable, collate
+from hardfirst.problems._data import IGNORE, Batch, Split, TensorTable, Together, collate
 from hardfirst.problems._load import digest
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {"digits": digits.problem}
@@ -30,12 +30,15 @@ __all__ = [
     "IGNORE",
     "OWN",
     "PROBLEMS",
+    "Batch",
     "Measure",
     "Metric",
     "Problem",
+    "Split",
     "Splits",
     "Task",
     "TensorTable",
+    "Together",
     "collate",
     "digest",
     "load_problem",

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from hardfirst.errors import InputError, check_names, number, unknown
+from hardfirst.problems._data import Split
 from hardfirst.problems._sources import Source
 
 Measure = Callable[[Tensor, Tensor], Tensor]
+
+SAMPLING = ("proportional", "round_robin", "temperature")
 
 OWN = "own"
 """What a problem's first network is called where it has others."""
@@ -65,12 +67,13 @@ class Task:
 class Splits:
     """Three data sets whose items are `(inputs, {task: target})`.
 
-    A label that is missing is a NaN target, the class -100, or an absent key.
+    A label that is missing is a NaN target, the class -100, or an absent key. A split may also be several data sets by name,
+    one per task for instance, with inputs of different shapes if the network takes them; each batch is of one of them.
     """
 
-    train: Dataset[Any]
-    validation: Dataset[Any]
-    test: Dataset[Any]
+    train: Split
+    validation: Split
+    test: Split
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,9 @@ class Problem:
         learning_rate: Adam's, unless the user says otherwise.
         description: one sentence for `hardfirst list problems` and the page.
         networks: further networks to choose from, by name; the one above is called "own".
+        sampling: how batches are taken in turn where the training split is several data sets: see
+            `hardfirst.training.epoch_order`.
+        temperature: of that sampling, at least 1: 1 is proportional to size, infinity even.
         source: where the data comes from, for `hardfirst data`; None where it needs no installing.
     """
 
@@ -99,6 +105,8 @@ class Problem:
     learning_rate: float = 1e-3
     description: str = ""
     networks: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
+    sampling: Literal["proportional", "round_robin", "temperature"] = "proportional"
+    temperature: float = 2.0
     source: Source | None = None
 
     def __post_init__(self) -> None:
@@ -113,6 +121,9 @@ class Problem:
                 raise InputError(f"Expected `{what}` of problem {self.name!r} to be a function without arguments.")
         if OWN in self.networks:
             raise InputError(f"{OWN!r} is what `network` of problem {self.name!r} is called; give the other another name.")
+        if self.sampling not in SAMPLING:
+            raise unknown("sampling", self.sampling, SAMPLING)
+        number("temperature", self.temperature, least=1)
         number("batch_size", self.batch_size, least=1)
         number("epochs", self.epochs, least=1)
         number("learning_rate", self.learning_rate, above=0)

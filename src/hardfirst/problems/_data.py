@@ -1,7 +1,9 @@
 """Data sets of (inputs, {task: target}), and how their items become batches."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from hardfirst.errors import InputError
 IGNORE = -100  # the class that stands for "no label", as in torch's cross_entropy
 
 Batch = tuple[Any, dict[str, Tensor]]
+Split = Dataset[Any] | Mapping[str, Dataset[Any]]
 
 
 class TensorTable(Dataset[Batch]):
@@ -45,6 +48,32 @@ class TensorTable(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         return self[torch.as_tensor(indices)]
+
+
+class Together(Dataset[Batch]):
+    """A split's data sets one after another, where a batch is always of one of them.
+
+    Args:
+        split: a data set, or several by name.
+    """
+
+    def __init__(self, split: Split) -> None:
+        self.parts: list[Dataset[Any]] = list(split.values()) if isinstance(split, Mapping) else [split]
+        self.sizes = [len(part) for part in self.parts]  # type: ignore[arg-type]  # torch leaves Dataset without a length
+        self.ends = list(accumulate(self.sizes))
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch | list[Batch]:
+        place = bisect_right(self.ends, indices[0])
+        part, start = self.parts[place], self.ends[place] - self.sizes[place]
+        local = [index - start for index in indices]
+        if isinstance(part, TensorTable):
+            return part.__getitems__(local)
+        many = getattr(part, "__getitems__", None)  # a data set may offer whole batches, as torch's own loader asks
+        items: list[Batch] = many(local) if many is not None else [part[index] for index in local]
+        return items
 
 
 def collate(items: Batch | Sequence[Batch]) -> Batch:

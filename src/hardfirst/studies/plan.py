@@ -1,6 +1,7 @@
 """What a study is to find out: one model for YAML files, flags and Python."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cached_property, partial
 from pathlib import Path
@@ -45,6 +46,8 @@ class Plan(BaseModel):
             given.
         learning_rate: the middle one, or without tuning the only one; the problem's own unless given.
         epochs: the problem's own unless given.
+        criterion: what settings and epochs are chosen by on the validation split: the "mean" over tasks of their KPIs, or
+            the KPI of the "worst" task. It is the same for all methods.
         baselines: add single-task networks, equal weights, and static weights chosen from a grid on the simplex.
         controls: with a DTP among the methods, add the runs that tell why it does what it does: easy tasks first, raw
             weights, and its average weights frozen.
@@ -76,6 +79,7 @@ class Plan(BaseModel):
     learning_rates: tuple[float, float] | None = None
     learning_rate: float | None = None
     epochs: int | None = None
+    criterion: Literal["mean", "worst"] = "mean"
     baselines: bool = True
     controls: bool = True
     engine: Literal["local"] = "local"
@@ -119,20 +123,16 @@ class Plan(BaseModel):
     def cases(self) -> tuple[tuple[Trial, Problem], ...]:
         """For each problem and network, a trial from which all others are made, and the loaded problem."""
         return tuple(
-            (
-                Trial.plan(
-                    name,
-                    EQUAL,
-                    epochs=self.epochs,
-                    learning_rate=self.learning_rate,
-                    network=network,
-                    loaded=problem,
-                ),
-                problem,
-            )
+            (self._base(name, problem, network), problem)
             for name, problem in self._loaded().items()
             for network in self.networks
         )
+
+    def _base(self, name: str, problem: Problem, network: str) -> Trial:
+        trial = Trial.plan(
+            name, EQUAL, epochs=self.epochs, learning_rate=self.learning_rate, network=network, loaded=problem
+        )
+        return replace(trial, criterion=self.criterion)
 
     def _loaded(self) -> dict[str, Problem]:
         return {name: load_problem(name) for name in self.problems}

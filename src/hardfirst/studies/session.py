@@ -31,7 +31,8 @@ class Session:
         self.store = Store(folder or Path("runs") / "-".join(names))
         self.store.begin()
         self.schedules = [Schedule(plan, case, self.store.find) for case in plan.cases]
-        self.serves: dict[Trial, list[Job]] = {}  # what each trial is wanted for
+        self.wanted: dict[str, list[Job]] = {}
+        self._by_trial: dict[Trial, list[Job]] = {}
         self._described: list[CaseTrials] = []
         self._describe()
 
@@ -55,6 +56,10 @@ class Session:
         )
         self._describe()
 
+    def serves(self, trial: Trial) -> list[Job]:
+        """What a trial is wanted for."""
+        return self._by_trial.get(trial, [])
+
     def measure_cost(self) -> None:
         """Measure what a step of each method costs, in a process with nothing beside it, unless that has been done."""
         if str(EQUAL) not in map(str, self.plan.specs):
@@ -68,9 +73,9 @@ class Session:
 
     def _wanted(self) -> dict[str, Trial]:
         self._describe()
-        found = self.jobs()
-        self.serves = {jobs[0].trial: jobs for jobs in found.values()}
-        return {key: jobs[0].trial for key, jobs in found.items()}
+        self.wanted = self.jobs()
+        self._by_trial = {jobs[0].trial: jobs for jobs in self.wanted.values()}
+        return {key: jobs[0].trial for key, jobs in self.wanted.items()}
 
     def _describe(self) -> None:
         """Bring study.json up to date."""

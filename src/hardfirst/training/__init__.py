@@ -2,6 +2,7 @@
 
 from hardfirst.training._cost import step_seconds, trial_seconds
 from hardfirst.training._fit import Interrupted, Watcher, fit
+from hardfirst.training._sampling import epoch_order
 from hardfirst.training._trial import Trial
 
-__all__ = ["Interrupted", "Trial", "Watcher", "fit", "step_seconds", "trial_seconds"]
+__all__ = ["Interrupted", "Trial", "Watcher", "epoch_order", "fit", "step_seconds", "trial_seconds"]

@@ -1,6 +1,5 @@
 """The training loop."""
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -9,18 +8,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from hardfirst import record
 from hardfirst.balancers import Balancer, task_weights
 from hardfirst.errors import InputError
-from hardfirst.problems import Problem, Splits, collate
+from hardfirst.problems import Problem, Split, Splits
 from hardfirst.training import _checkpoint
 from hardfirst.training._batch import Measured, measure
 from hardfirst.training._evaluate import Figures, evaluate
 from hardfirst.training._interrupt import Interrupt
 from hardfirst.training._memory import peak_memory
 from hardfirst.training._position import Position, Sums
+from hardfirst.training._sampling import epoch_order, load, whole
 from hardfirst.training._trial import Trial
 
 if TYPE_CHECKING:
@@ -63,9 +62,9 @@ def fit(
 ) -> record.Record:
     """Train a network as the trial says, and write the record.
 
-    Validation comes after each epoch; the epoch with the best mean validation KPI is selected, and the test split is read
-    once, with that epoch's weights; a trial whose `test` is false never reads it. A total that is not finite ends the run
-    as "diverged", which is an outcome too.
+    Validation comes after each epoch; the epoch with the best validation KPI, by the trial's criterion, is selected, and the
+    test split is read once, with that epoch's weights; a trial whose `test` is false never reads it. A total that is not
+    finite ends the run as "diverged", which is an outcome too.
 
     Args:
         trial: what to run.
@@ -159,21 +158,25 @@ class Training:
             return
         self.network.load_state_dict(self.best)
         if self.trial.test:
-            writer.test(self.position.best_epoch, evaluate(self.problem, self.network, self._batches(self.splits.test)))
+            writer.test(self.position.best_epoch, self._evaluate(self.splits.test))
         writer.end("finished", seconds=self.position.seconds, memory=peak_memory(self.fabric.device))
 
     @property
     def steps(self) -> int:
         """Training steps in an epoch."""
-        return len(self._order())
+        return len(epoch_order(self.problem, self.splits.train, self.trial.seed, self.position.epoch))
 
     def validate(self) -> dict[str, Figures]:
         """Each task's figures on the validation split."""
-        return evaluate(self.problem, self.network, self._batches(self.splits.validation))
+        return self._evaluate(self.splits.validation)
 
     def batches(self) -> Iterator[Any]:
         """What is left of the epoch's training batches."""
-        return self._batches(self.splits.train, self._order()[self.position.step :])
+        order = epoch_order(self.problem, self.splits.train, self.trial.seed, self.position.epoch)
+        return map(self.fabric.to_device, load(self.splits.train, order[self.position.step :]))
+
+    def _evaluate(self, split: Split) -> dict[str, Figures]:
+        return evaluate(self.problem, self.network, map(self.fabric.to_device, load(split, whole(split))))
 
     def _epoch(self, interrupt: Interrupt, checkpoint: Path | None, watcher: Watcher | None) -> None:
         position, steps = self.position, self.steps
@@ -231,29 +234,14 @@ class Training:
         return lines
 
     def _select(self, found: Mapping[str, Figures]) -> None:
-        """Keep the weights of the best epoch so far by the mean validation KPI over the tasks that have one."""
-        kpis = [figures["kpi"] for figures in found.values() if not math.isnan(figures["kpi"])]
-        if kpis and (mean := sum(kpis) / len(kpis)) > self.position.best_kpi:
-            self.position.best_kpi, self.position.best_epoch = mean, self.position.epoch
+        """Keep the weights of the best epoch so far by the validation split."""
+        reached = record.score([figures["kpi"] for figures in found.values()], self.trial.criterion)
+        if reached > self.position.best_kpi:
+            self.position.best_kpi, self.position.best_epoch = reached, self.position.epoch
             self.best = self._copy()
 
     def _copy(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
-
-    def _order(self) -> list[list[int]]:
-        """The epoch's batches as indices: a permutation by seed and epoch alone, so that any step can be taken up again."""
-        generator = torch.Generator().manual_seed(self.trial.seed * 1_000_003 + self.position.epoch)
-        count = len(self.splits.train)  # type: ignore[arg-type]  # torch leaves Dataset without a length
-        order: list[int] = torch.randperm(count, generator=generator).tolist()
-        return [order[start : start + self.problem.batch_size] for start in range(0, count, self.problem.batch_size)]
-
-    def _batches(self, split: Dataset[Any], order: list[list[int]] | None = None) -> Iterator[Any]:
-        if order is None:
-            everything = range(len(split))  # type: ignore[arg-type]  # as above
-            order = [list(everything[start : start + 1024]) for start in range(0, len(everything), 1024)]
-        # a generator of its own: else each loader draws from the global one, and a resumed run would draw once more
-        loader: DataLoader[Any] = DataLoader(split, batch_sampler=order, collate_fn=collate, generator=torch.Generator())
-        return (self.fabric.to_device(batch) for batch in loader)
 
     def _shared(self, module: nn.Module) -> list[nn.Parameter] | None:
         if "shared" not in self.balancer.needs:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from hardfirst.balancers import Spec
 from hardfirst.errors import number, whole
@@ -25,6 +25,8 @@ class Trial:
         learning_rate: Adam's.
         network: which of the problem's networks.
         only: the one task to train, for a single-task network; None for all.
+        criterion: what the best epoch is chosen by on the validation split: the "mean" over tasks of their KPIs, or the
+            KPI of the "worst" task.
         test: whether the test split is read at the end. A run that only serves to choose settings never sees it.
     """
 
@@ -35,6 +37,7 @@ class Trial:
     learning_rate: float
     network: str = OWN
     only: str | None = None
+    criterion: Literal["mean", "worst"] = "mean"
     test: bool = True
 
     @classmethod
@@ -84,6 +87,7 @@ class Trial:
             "epochs": self.epochs,
             "learning_rate": self.learning_rate,
             "batch_size": problem.batch_size,
+            "criterion": self.criterion,
             "test": self.test,
         }
 
