@@ -85,6 +85,7 @@ def compare(
     """Train methods × seeds on a problem and report with intervals; the same command goes on where it was stopped."""
     from hardfirst._display import StudyProgress
     from hardfirst.studies import Session, counts
+    from hardfirst.training import check_problem
 
     console.stderr = form is not None  # what is asked for alone goes to standard output
     settings = {
@@ -105,6 +106,8 @@ def compare(
     if dry_run:
         _dry_run(plan)
         return
+    for trial, problem in plan.cases:
+        check_problem(trial.of(problem), trial.problem)
     session = Session(plan, out, _command())
     if balancers is not None and "all" in balancers.split(","):
         _say(f"Not among all, since they need options: {', '.join(_need_options())}.")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hardfirst.problems import _load, digits
 from hardfirst.problems._base import OWN, Measure, Metric, Problem, Splits, Task
 from hardfirst.problems._data import IGNORE, Batch, Split, TensorTable, Together, collate
-from hardfirst.problems._load import digest
+from hardfirst.problems._load import digest, explained
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {"digits": digits.problem}
 
@@ -41,5 +41,6 @@ __all__ = [
     "Together",
     "collate",
     "digest",
+    "explained",
     "load_problem",
 ]

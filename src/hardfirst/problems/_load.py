@@ -7,9 +7,12 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
 
 from hardfirst.errors import InputError, unknown
 from hardfirst.problems._base import Problem
+
+T = TypeVar("T")
 
 
 def load(name: str, builtin: Mapping[str, Callable[[], Problem]]) -> Problem:
@@ -28,7 +31,7 @@ def load(name: str, builtin: Mapping[str, Callable[[], Problem]]) -> Problem:
     function = getattr(_module(path), "problem", None)
     if not callable(function):
         raise InputError(f"{path} has no function `problem()`; it should return a hardfirst.problems.Problem.")
-    problem = _calling(path, function)
+    problem = explained(name, function)
     if not isinstance(problem, Problem):
         raise InputError(f"`problem()` in {path} should return a Problem; it returned {type(problem).__name__}.")
     return problem
@@ -48,16 +51,24 @@ def _module(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # so that classes defined in the file can be pickled
     loader = spec.loader
-    _calling(path, lambda: loader.exec_module(module))
+    explained(str(path), lambda: loader.exec_module(module))
     return module
 
 
-def _calling(path: Path, function: Callable[[], object]) -> object:
-    """What the user's code returns; its errors become a sentence with the file's own line."""
+def explained(name: str, function: Callable[[], T]) -> T:
+    """What the function returns; if it fails in the code of the Python file of this name, the error says in which line.
+
+    Raises:
+        InputError: it failed, or raised one itself.
+    """
+    path = Path(name)
     try:
         return function()
     except Exception as error:
-        raise InputError(f"{path}{_line(path, error)}: {_said(error)}") from error
+        line = _line(path, error)
+        if isinstance(error, InputError) and not line:
+            raise
+        raise InputError(f"{path}{line}: {_said(error)}" if path.suffix == ".py" else _said(error)) from error
 
 
 def _said(error: Exception) -> str:

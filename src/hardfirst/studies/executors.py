@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from hardfirst import record
 from hardfirst.errors import InputError
+from hardfirst.problems import explained
 from hardfirst.studies.store import Store
 from hardfirst.training import Trial, fit
 
@@ -203,12 +204,10 @@ def _work(trial: Trial, key: str, folder: Path, command: str | None, accelerator
 
 def _run(trial: Trial, key: str, store: Store, command: str | None, accelerator: str) -> None:
     try:
-        fit(trial, record_file=store.part_file(key), command=command, accelerator=accelerator)
-    except InputError as error:
+        part = store.part_file(key)
+        explained(trial.problem, lambda: fit(trial, record_file=part, command=command, accelerator=accelerator))
+    except InputError as error:  # whatever a problem's own code may raise is that trial's outcome, not the study's end
         _record_failure(trial, key, store, str(error), command)
-        return
-    except Exception as error:  # whatever a problem's own code may raise is that trial's outcome, not the study's end
-        _record_failure(trial, key, store, f"{type(error).__name__}: {error}", command)
         return
     store.part_file(key).replace(store.record_file(key))
 

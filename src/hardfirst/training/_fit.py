@@ -15,6 +15,7 @@ from hardfirst.errors import InputError
 from hardfirst.problems import Problem, Split, Splits
 from hardfirst.training import _checkpoint
 from hardfirst.training._batch import Measured, measure
+from hardfirst.training._check import check
 from hardfirst.training._evaluate import Figures, evaluate
 from hardfirst.training._interrupt import Interrupt
 from hardfirst.training._memory import peak_memory
@@ -118,6 +119,8 @@ class Training:
         self.network, self.optimizer = self.fabric.setup(module, optimizer)
         self.splits: Splits = self.problem.data()
         self.best = self._copy()
+        if self.trial.only is None and self.steps:
+            check(self.problem, self.network, *next(self.batches()))
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a checkpoint's state."""

@@ -1,0 +1,102 @@
+"""A look at one batch before training starts, so that what does not fit is said at once and in a sentence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hardfirst.errors import InputError, unknown
+from hardfirst.problems import IGNORE, Problem, explained
+from hardfirst.training._batch import kpi, labelled, measure
+from hardfirst.training._sampling import epoch_order, load
+
+
+@torch.no_grad()
+def check(problem: Problem, network: nn.Module, inputs: Any, targets: Mapping[str, Tensor]) -> None:
+    """Check names, shapes, label ranges, losses and KPIs on one batch; changes neither the network nor the random state.
+
+    Raises:
+        InputError: something does not fit.
+    """
+    _check_names(problem, targets)
+    training = network.training
+    network.eval()
+    with torch.random.fork_rng():
+        for name, (output, target) in labelled(problem, _outputs(problem, network, inputs), targets).items():
+            _check_classes(name, output, target)
+            _check_shape(name, output, target)
+            for task in (task for task in problem.tasks if task.name == name):
+                kpi(task, output, target)
+        measure(problem, network, inputs, targets)
+    network.train(training)
+
+
+def _outputs(problem: Problem, network: nn.Module, inputs: Any) -> Any:
+    try:
+        return network(inputs)
+    except Exception as error:
+        raise InputError(
+            f"The network of {problem.name!r} failed on a batch of inputs {_shape(inputs)}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _shape(inputs: Any) -> str:
+    if isinstance(inputs, Tensor):
+        return f"{list(inputs.shape)} {inputs.dtype}"
+    if isinstance(inputs, Mapping):
+        return ", ".join(f"{name} {_shape(value)}" for name, value in inputs.items())
+    return type(inputs).__name__
+
+
+def _check_names(problem: Problem, targets: Mapping[str, Tensor]) -> None:
+    """A task may lack its target in a batch, and a target may be of no task; but both at once is a slip of the pen."""
+    missing = [task for task in problem.task_names if task not in targets]
+    for target in targets:
+        if missing and target not in problem.task_names:
+            raise unknown("task among the targets:", target, missing)
+    if len(missing) == len(problem.task_names) and not targets:
+        raise InputError(f"Expected items `(inputs, {{task: target}})` in the data of {problem.name!r}; there is no target.")
+
+
+def _check_classes(name: str, output: Tensor, target: Tensor) -> None:
+    """Classes [batch, ...] beside logits [batch, classes, ...] have to be below their number."""
+    if target.is_floating_point() or target.dtype == torch.bool or output.dim() != target.dim() + 1:
+        return
+    known = target[target != IGNORE]
+    low, high, classes = int(known.min()), int(known.max()), output.shape[1]
+    if low < 0 or high >= classes:
+        raise InputError(
+            f"Expected the classes of task {name!r} to be 0 to {classes - 1}, as its output has {classes}, or {IGNORE} "
+            f"where there is no label; got {low if low < 0 else high}."
+        )
+
+
+def _check_shape(name: str, output: Tensor, target: Tensor) -> None:
+    """[batch, 1] beside [batch] would be broadcast to [batch, batch] by a loss."""
+    alike = output.shape != target.shape and output.squeeze().shape == target.squeeze().shape
+    if target.is_floating_point() and alike and len(target) > 1:
+        raise InputError(
+            f"Expected output and target of task {name!r} to have one shape; got {list(output.shape)} and "
+            f"{list(target.shape)}, which a loss would spread over each other."
+        )
+
+
+def check_problem(problem: Problem, name: str) -> None:
+    """Make the problem's network, load its data, and `check` a batch of it.
+
+    Args:
+        problem: the problem.
+        name: what it was loaded by; errors of a Python file's code are shown with its line.
+
+    Raises:
+        InputError: something does not fit, a package is missing, or the problem's own code fails.
+    """
+
+    def look() -> None:
+        with torch.random.fork_rng():
+            network, split = problem.network(), problem.data().train
+            first = next(load(split, epoch_order(problem, split, seed=0, epoch=0)))
+            check(problem, network, *first)
+
+    explained(name, look)

@@ -1,0 +1,112 @@
+"""What is wrong with a user's problem is said before training starts, in a sentence."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hardfirst.errors import InputError
+from hardfirst.kpi import accuracy, within
+from hardfirst.problems import Problem, Splits, Task, TensorTable
+from hardfirst.training import check_problem
+
+INPUTS = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+TARGETS = {"kind": torch.arange(12) % 3, "value": INPUTS.sum(1)}
+
+
+class Net(nn.Module):
+    def __init__(self, value: Callable[[Tensor], Tensor] = lambda output: output[:, 3]) -> None:
+        super().__init__()
+        self.layer, self.value = nn.Linear(3, 4), value
+
+    def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+        output = self.layer(inputs)
+        return {"kind": output[:, :3], "value": self.value(output)}
+
+
+def made(*, targets: dict | None = None, network: Callable[[], nn.Module] = Net, kpi: object = accuracy) -> Problem:
+    table = TensorTable(INPUTS, TARGETS | (targets or {}))
+    tasks = (
+        Task("kind", F.cross_entropy, kpi),  # type: ignore[arg-type]
+        Task("value", F.mse_loss, lambda output, target: within(output, target, threshold=1)),
+    )
+    return Problem("own", tasks, network, lambda: Splits(table, table, table), batch_size=12)
+
+
+def refused(**parts: object) -> str:
+    with pytest.raises(InputError) as error:
+        check_problem(made(**parts), "own")  # type: ignore[arg-type]
+    return str(error.value)
+
+
+def test_a_sound_problem_passes_and_leaves_no_trace() -> None:
+    state = torch.get_rng_state()
+    check_problem(made(), "own")
+    missing = {"kind": torch.full((12,), -100), "value": torch.full((12,), math.nan)}
+    check_problem(made(targets=missing), "own")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        (
+            {"targets": {"kind": torch.arange(12) % 4}},
+            "Expected the classes of task 'kind' to be 0 to 2, as its output has 3, or -100 where there is no label; got 3.",
+        ),
+        ({"targets": {"kind": torch.arange(12) % 3 - 1}}, "where there is no label; got -1."),
+        (
+            {"network": lambda: Net(lambda output: output[:, 3:])},
+            "Expected output and target of task 'value' to have one shape; got [12, 1] and [12], which a loss would spread",
+        ),
+        (
+            {"network": lambda: Net(lambda output: output[:6, 3])},
+            "Expected as many outputs as targets for task 'value'; got [6] and [12].",
+        ),
+        (
+            {"network": lambda: nn.Linear(3, 4)},
+            "Expected the network of 'own' to return a dict with an output for each task; it returned Tensor.",
+        ),
+        (
+            {"network": lambda: nn.Linear(5, 4)},
+            "The network of 'own' failed on a batch of inputs [12, 3] torch.float32: RuntimeError: mat1 and mat2 shapes",
+        ),
+        (
+            {"kpi": lambda output, target: torch.tensor(93.0)},
+            "Expected the KPI of task 'kind' to be in [0, 1]; got 93.",
+        ),
+        (
+            {"kpi": lambda output, target: (output.argmax(1) == target).float()},
+            "Expected the kpi of task 'kind' to be a 0-d tensor; got tensor([",
+        ),
+    ],
+)
+def test_what_does_not_fit(parts: dict, sentence: str) -> None:
+    assert sentence in refused(**parts)
+
+
+def test_a_target_that_no_task_has_while_a_task_has_none() -> None:
+    table = TensorTable(INPUTS, {"kind": TARGETS["kind"], "valeu": TARGETS["value"]})
+    problem = made()
+    own = Problem("own", problem.tasks, Net, lambda: Splits(table, table, table))
+    with pytest.raises(InputError, match=r"Unknown task among the targets: 'valeu'; did you mean 'value'\?"):
+        check_problem(own, "own")
+    empty = TensorTable(INPUTS, {})
+    own = Problem("own", problem.tasks, Net, lambda: Splits(empty, empty, empty))
+    with pytest.raises(InputError, match=r"Expected items `\(inputs, {task: target}\)` in the data of 'own'"):
+        check_problem(own, "own")
+
+
+def test_an_error_in_the_users_file_has_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text("def data():\n    return {}['train']\n")
+    scope: dict = {}
+    exec(compile(file.read_text(), str(file), "exec"), scope)
+    problem = made()
+    own = Problem("own", problem.tasks, Net, scope["data"])
+    with pytest.raises(InputError, match=r"own\.py, line 2: KeyError: 'train'"):
+        check_problem(own, str(file))
