@@ -1,6 +1,8 @@
 """The command line as a user meets it."""
 
 import csv
+import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -11,12 +13,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
 from hardfirst import __version__, cli
 from hardfirst.balancers import BALANCERS
+from hardfirst.problems import PROBLEMS, Source
+from hardfirst.problems._sources import PyPI
 from hardfirst.report import Comparison
 from hardfirst.studies import Store
 from hardfirst.study import Study
@@ -252,6 +257,53 @@ def test_list(hardfirst: Callable[..., str]) -> None:
     assert "HardSharing" in hardfirst("list", "networks")
 
 
+def test_new_writes_a_problem_that_runs(hardfirst: Callable[..., str], tmp_path: Path) -> None:
+    assert "hardfirst compare mine.py" in hardfirst("new", "mine.py")
+    printed = hardfirst("train", "mine.py", "--epochs", "8", "--out", "run")
+    (case,) = Store(tmp_path / "run").about().cases
+    (run,) = Store(tmp_path / "run").runs(case)
+    assert min(run.record.test_kpi(task) for task in ("colour", "size", "ripe")) > 0.5
+    assert "MAE" in printed
+    before = (tmp_path / "mine.py").read_text()
+    assert "is there already, and stays as it is" in hardfirst("new", "mine.py", code=2)
+    assert (tmp_path / "mine.py").read_text() == before
+    assert "call it mine.py, for instance" in hardfirst("new", "mine", code=2)
+    assert "cannot be written: No such file or directory" in hardfirst("new", "nowhere/mine.py", code=2)
+
+
+@pytest.mark.slow
+def test_a_table_compares(hardfirst: Callable[..., str], tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    area = random.normal(100, 20, 200)
+    rows = [f"{a},{a * 3 + e},{'yes' if a > 100 else 'no'}" for a, e in zip(area, random.normal(0, 9, 200), strict=True)]
+    (tmp_path / "homes.csv").write_text("\n".join(["area,price,sold", *rows]))
+    arguments = ["compare", "homes.csv", "--balancers", "equal,dtp", "--seeds", "2", "--epochs", "30", "--no-baselines"]
+    printed = hardfirst(*arguments, "--targets", "price:regression,sold")
+    assert re.search(r"│ price +│ +9\d\.", printed), printed
+    assert "--targets COLUMN:regression" in hardfirst(*arguments, code=2)
+    assert "there is no table" in hardfirst("train", "digits", "--targets", "price", code=2)
+
+
+def test_data_lists_what_there_is(hardfirst: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HARDFIRST_DATA", str(tmp_path / "data"))
+    files = {PyPI("no-such-package", "1.0"): {"a.csv": hashlib.sha256(b"1,2").hexdigest()}}
+    source = Source(files, size="3 bytes", licence="MIT", credit="nobody")
+    monkeypatch.setitem(PROBLEMS, "toy", lambda: dataclasses.replace(PROBLEMS["digits"](), name="toy", source=source))
+    printed = hardfirst("data")
+    assert re.search(r"│ toy +│ not installed │ 3 bytes +│ MIT +│ nobody", printed)
+    assert "To install toy: pip install --no-deps no-such-package==1.0" in printed
+    assert "The file a.csv is not there. To install it: pip install" in hardfirst("data", "toy", code=2)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.csv").write_text("1,2")
+    assert re.search(r"│ toy +│ ready ", hardfirst("data"))
+    assert "a.csv: as published" in hardfirst("data", "toy")
+    (tmp_path / "data/a.csv").write_text("1,")
+    broken = hardfirst("data", "toy", code=2)
+    assert f"expected {hashlib.sha256(b'1,2').hexdigest()}" in broken
+    assert "needs no data" in hardfirst("data", "digits")
+    assert "Unknown problem 'digit'; did you mean 'digits'?" in hardfirst("data", "digit", code=2)
+
+
 def test_without_the_extra_the_command_says_what_to_install() -> None:
     code = "import sys; sys.modules['typer'] = None; from hardfirst.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -262,10 +314,10 @@ def test_without_the_extra_the_command_says_what_to_install() -> None:
 
 
 def test_without_the_extra_python_says_what_to_install() -> None:
-    code = "import sys; sys.modules['pandas'] = None; import hardfirst.study"
+    code = "import sys; sys.modules['pydantic'] = None; import hardfirst.study"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1] == (
-        'ImportError: Studies need pandas, which is not installed: pip install "hardfirst[cli]"'
+        'ImportError: Studies need pydantic, which is not installed: pip install "hardfirst[cli]"'
     )
 
 

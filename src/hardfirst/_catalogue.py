@@ -5,7 +5,8 @@ import re
 
 from hardfirst import networks as _networks
 from hardfirst.balancers import BALANCERS, card
-from hardfirst.problems import PROBLEMS
+from hardfirst.errors import unknown
+from hardfirst.problems import PROBLEMS, Source
 
 Rows = tuple[list[str], list[list[str]]]
 
@@ -42,6 +43,41 @@ def problems() -> Rows:
     """The built-in problems."""
     found = [make() for make in PROBLEMS.values()]
     return ["problem", "tasks", "what it is"], [[p.name, ", ".join(p.task_names), p.description] for p in found]
+
+
+def data() -> Rows:
+    """The built-in problems with what their data is, and whether it is there."""
+    columns = ["problem", "data", "size", "licence", "source"]
+    return columns, [
+        [name, _state(source), source.size, source.licence, source.credit]
+        for name, make in PROBLEMS.items()
+        if (source := make().source)
+    ]
+
+
+def to_install() -> list[str]:
+    """A sentence with the commands for each problem whose data is missing."""
+    sources = {name: make().source for name, make in PROBLEMS.items()}
+    return [f"To install {name}: {found.install}" for name, found in sources.items() if found and not found.ready]
+
+
+def check_data(name: str) -> str:
+    """Read all files of a problem against their checksums, and say what they are.
+
+    Raises:
+        InputError: there is no such problem, a file is missing, or is not the one that was published.
+    """
+    if name not in PROBLEMS:
+        raise unknown("problem", name, PROBLEMS)
+    source = PROBLEMS[name]().source
+    if source is None:
+        return f"{name} needs no data beside the packages of hardfirst[cli]."
+    lines = [f"{path}: as published" for path in source.check()]
+    return "\n".join([*lines, f"Licence: {source.licence}", f"Source: {source.credit}"])
+
+
+def _state(source: Source) -> str:
+    return "ready" if source.ready else "not installed"
 
 
 def networks() -> Rows:

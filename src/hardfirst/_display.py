@@ -10,49 +10,75 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from hardfirst.record import Record
-from hardfirst.report import Summary
+from hardfirst.report import Row, Summary
 from hardfirst.studies import Event, Job, Session, counts
+from hardfirst.studies.schedule import SINGLE
 from hardfirst.studies.statistics import Interval
 from hardfirst.training import Trial
 
-_SIDE_BY_SIDE = 4  # methods that a terminal of 80 columns can show beside each other
+_SIDE_BY_SIDE = 4  # columns of figures that a terminal of 80 columns can show beside each other
 
 
 def comparison_table(summary: Summary, name: str) -> Table:
-    """Test KPIs in points with their 95% intervals over seeds: tasks × methods, or of many methods the last rows only."""
+    """Test KPIs in points with their 95% intervals over seeds: tasks × methods, or of many methods the last rows only.
+
+    Single-task networks come first, as a reference.
+    """
     table = Table(title=f"{name}: test KPI × 100, mean over seeds ± 95% interval", title_justify="left")
-    if len(summary.methods) > _SIDE_BY_SIDE:
-        last = [row for row in summary.rows if row.kind != "task"]
-        for column in ("method", "n", *(row.name for row in last)):
-            table.add_column(column, justify="left" if column == "method" else "right", overflow="fold")
-        for method in summary.methods:
-            points = (_points(row.cells[method].kpi) for row in last)
-            table.add_row(method, str(summary.finished[method]), *points)
-        return table
+    if len(summary.methods) + bool(summary.single) > _SIDE_BY_SIDE:
+        _methods_by_rows(table, summary)
+    else:
+        _rows_by_methods(table, summary)
+    return table
+
+
+def _methods_by_rows(table: Table, summary: Summary) -> None:
+    last = [row for row in summary.rows if row.kind != "task"]
+    for column in ("method", "n", *(row.name for row in last)):
+        table.add_column(column, justify="left" if column == "method" else "right", overflow="fold")
+    if summary.single:
+        table.add_row(SINGLE, str(summary.single_n), *(_single(summary, row) for row in last))
+        table.add_section()
+    for method in summary.methods:
+        points = (_points(row.cells[method].kpi) for row in last)
+        table.add_row(method, str(summary.finished[method]), *points)
+
+
+def _rows_by_methods(table: Table, summary: Summary) -> None:
     table.add_column("task")
+    if summary.single:
+        table.add_column(f"{SINGLE}, n = {summary.single_n}", justify="right")
     for method in summary.methods:
         table.add_column(f"{method}, n = {summary.finished[method]}", justify="right")
     for row in summary.rows:
         if row.kind == "worst":
             table.add_section()
-        table.add_row(row.name, *(_points(row.cells[method].kpi) for method in summary.methods))
-    return table
+        single = [_single(summary, row)] if summary.single else []
+        table.add_row(row.name, *single, *(_points(row.cells[method].kpi) for method in summary.methods))
+
+
+def _single(summary: Summary, row: Row) -> str:
+    return _points(summary.single[row.name]) if row.name in summary.single else "–"
 
 
 def _points(interval: Interval) -> str:
     """The mean and half the interval's width, which takes less room than its ends."""
-    return f"{interval.mean:.1f} ± {interval.high - interval.mean:.1f}" if interval.n > 1 else f"{interval.mean:.1f}"
+    if not interval.n:
+        return "–"
+    mean = f"{interval.mean:z.1f}"
+    return f"{mean} ± {interval.high - interval.mean:.1f}" if interval.n > 1 else mean
 
 
 def run_table(record: Record) -> Table:
     """A single run's figures on the test split."""
     table = Table(title="Test split, at the epoch with the best mean validation KPI", title_justify="left")
-    for column in ("task", "KPI", "loss", "weight in the last epoch"):
-        table.add_column(column, justify="left" if column == "task" else "right")
+    for column in ("task", "KPI", "metrics", "loss", "weight in the last epoch"):
+        table.add_column(column, justify="left" if column in ("task", "metrics") else "right")
     for task in record.tasks:
         figures = record.test["tasks"][task] if record.test else {}
-        values = (figures.get("kpi", float("nan")), figures.get("loss", float("nan")), record.curve(task, "weight")[-1])
-        table.add_row(task, *(f"{value:.3f}" for value in values))
+        metrics = ", ".join(f"{name} {value:.3g}" for name, value in figures.get("metrics", {}).items())
+        values = (figures.get("loss", float("nan")), record.curve(task, "weight")[-1])
+        table.add_row(task, f"{figures.get('kpi', float('nan')):.3f}", metrics, *(f"{value:.3f}" for value in values))
     return table
 
 
@@ -87,6 +113,8 @@ class StudyProgress:
 
     def __exit__(self, *_: object) -> None:
         self.live.stop()
+        if not self.console.is_terminal:  # where the last view is all there is, and ends without a line break
+            self.console.print()
 
     def __call__(self, event: Event) -> None:
         """Take in an event."""
@@ -170,7 +198,7 @@ class RunProgress:
     """A bar over the steps of an epoch, and the last epoch's figures for each task."""
 
     def __init__(self, console: Console, epochs: int) -> None:
-        self.epochs = epochs
+        self.console, self.epochs = console, epochs
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"))
         self.bar = Progress(*columns, TimeRemainingColumn(), console=console)
         self.task = self.bar.add_task("")
@@ -182,6 +210,8 @@ class RunProgress:
 
     def __exit__(self, *_: object) -> None:
         self.live.stop()
+        if not self.console.is_terminal:  # where the last view is all there is, and ends without a line break
+            self.console.print()
 
     def step(self, epoch: int, step: int, steps: int) -> None:
         """See `Watcher`."""

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,12 @@ app = typer.Typer(
 )
 console = Console()
 
-ProblemName = Annotated[str, typer.Argument(help="A built-in problem (see `hardfirst list problems`) or a Python file.")]
+ProblemName = Annotated[
+    str, typer.Argument(help="A built-in problem (see `hardfirst list problems`), a Python file, or a CSV table.")
+]
+Targets = Annotated[
+    str | None, typer.Option(help="Of a CSV table: the columns to predict, e.g. price:regression,sold:classification.")
+]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training split; the problem's own unless given.")]
 LearningRate = Annotated[float | None, typer.Option(help="Adam's learning rate; the problem's own unless given.")]
 Accelerator = Annotated[str, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")]
@@ -54,8 +60,11 @@ class Listed(StrEnum):
 def compare(
     problems: Annotated[
         list[str],
-        typer.Argument(help="Built-in problems (see `hardfirst list problems`), Python files, or one YAML file of a study."),
+        typer.Argument(
+            help="Built-in problems (see `hardfirst list problems`), Python files, CSV tables, or one YAML file of a study."
+        ),
     ],
+    targets: Targets = None,
     balancers: Annotated[
         str | None, typer.Option(help="Specs joined by commas, e.g. equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`).")
     ] = None,
@@ -102,7 +111,7 @@ def compare(
         "workers": workers,
         "accelerator": accelerator,
     }
-    plan = _plan(problems, {name: value for name, value in settings.items() if value is not None})
+    plan = _plan(_with_targets(problems, targets), {name: value for name, value in settings.items() if value is not None})
     if dry_run:
         _dry_run(plan)
         return
@@ -123,6 +132,17 @@ def compare(
         _say(f"Stopped with {ended} runs done. The same command goes on from there.")
         raise typer.Exit(130) from None
     _report(session.store.folder, form)
+
+
+def _with_targets(problems: list[str], targets: str | None) -> list[str]:
+    """Tables under the names that say what is to be predicted."""
+    if targets is None:
+        return problems
+    from hardfirst.problems import table_name
+
+    if not any(problem.endswith(".csv") for problem in problems):
+        raise InputError("--targets says which columns of a CSV table to predict; there is no table.")
+    return [table_name(problem, targets) if problem.endswith(".csv") else problem for problem in problems]
 
 
 def _plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
@@ -159,6 +179,7 @@ def _need_options() -> list[str]:
 @app.command()
 def train(
     problem: ProblemName,
+    targets: Targets = None,
     balancer: Annotated[str, typer.Option(help="One spec, e.g. dtp:gamma=2 (see `hardfirst list balancers`).")] = "dtp",
     seed: Annotated[int, typer.Option(help="Decides initial weights and the order of the data.")] = 0,
     network: Annotated[str, typer.Option(help="Which of the problem's networks; its first is called own.")] = "own",
@@ -171,10 +192,11 @@ def train(
     """Train one network; Ctrl-C saves, and --resume goes on to the same weights as if nothing had happened."""
     from hardfirst._display import RunProgress, run_table
     from hardfirst.balancers import Spec
-    from hardfirst.problems import load_problem
+    from hardfirst.problems import explained, load_problem
     from hardfirst.studies import CaseTrials, Description, Entry, Store
     from hardfirst.training import Interrupted, Trial, fit
 
+    (problem,) = _with_targets([problem], targets)
     loaded = load_problem(problem)
     trial = Trial.plan(
         problem,
@@ -194,11 +216,12 @@ def train(
     if not resume and checkpoint.exists() and not store.ended(key):
         raise InputError(f"{store.folder} holds a run that was stopped: add --resume to go on, or choose another --out.")
     store.begin()
-    run = CaseTrials(problem=loaded.name, network=network, trials=[Entry(key=key, method=str(trial.balancer))])
-    store.describe(Description(title=f"{trial.balancer} on {loaded.name}", command=_command(), cases=[run]))
+    trials = CaseTrials(problem=loaded.name, network=network, trials=[Entry(key=key, method=str(trial.balancer))])
+    store.describe(Description(title=f"{trial.balancer} on {loaded.name}", command=_command(), cases=[trials]))
     try:
         with RunProgress(console, trial.epochs) as progress:
-            found = fit(
+            run = partial(
+                fit,
                 trial,
                 record_file=store.part_file(key),
                 checkpoint=checkpoint,
@@ -207,6 +230,7 @@ def train(
                 command=_command(),
                 accelerator=accelerator,
             )
+            found = explained(problem, run)
     except Interrupted as stopped:
         again = _command() if resume else f"{_command()} --resume"
         _say(f"{stopped} The state is in {checkpoint}. To go on: {again}")
@@ -244,6 +268,41 @@ def list_(
         _say(_catalogue.balancer(name))
     else:
         raise InputError(f"Only balancers have cards; `hardfirst list {what.value}` shows all there is.")
+
+
+@app.command()
+def data(
+    name: Annotated[str | None, typer.Argument(help="A problem, to check its files against their checksums.")] = None,
+) -> None:
+    """List the built-in problems' data: whether it is there, how to install it, its size, licence and source."""
+    from hardfirst import _catalogue
+    from hardfirst._display import listing
+
+    if name is not None:
+        _say(_catalogue.check_data(name))
+        return
+    console.print(listing(*_catalogue.data()))
+    for sentence in _catalogue.to_install():
+        _say(sentence)
+
+
+@app.command()
+def new(
+    file: Annotated[Path, typer.Argument(help="The file to write, e.g. my_problem.py.")],
+) -> None:
+    """Write a commented problem file of your own, which runs as it is."""
+    from importlib import resources
+
+    if file.suffix != ".py":
+        raise InputError(f"A problem is a Python file: call it {file.name}.py, for instance.")
+    if file.exists():
+        raise InputError(f"{file} is there already, and stays as it is; choose another name.")
+    text = resources.files("hardfirst.problems").joinpath("_template.py").read_text(encoding="utf-8")
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}.") from error
+    _say(f"Wrote {file}. It runs as it is: hardfirst compare {file} --seeds 3 --epochs 5")
 
 
 @app.callback(invoke_without_command=True)

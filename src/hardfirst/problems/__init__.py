@@ -2,19 +2,25 @@
 
 from collections.abc import Callable
 
-from hardfirst.problems import _load, digits
+from hardfirst.problems import _load, census, digits
 from hardfirst.problems._base import OWN, Measure, Metric, Problem, Splits, Task
+from hardfirst.problems._csv import name as table_name
 from hardfirst.problems._data import IGNORE, Batch, Split, TensorTable, Together, collate
 from hardfirst.problems._load import digest, explained
+from hardfirst.problems._sources import Source
 
-PROBLEMS: dict[str, Callable[[], Problem]] = {"digits": digits.problem}
+PROBLEMS: dict[str, Callable[[], Problem]] = {
+    "digits": digits.problem,
+    "census": census.problem,
+}
 
 
 def load_problem(name: str) -> Problem:
     """The built-in problem of this name, or the one that `problem()` in a user's Python file returns.
 
     Args:
-        name: a name in `PROBLEMS`, or the path of a `.py` file. Its code is run: load only files that you trust.
+        name: a name in `PROBLEMS`, or the path of a `.py` file. Its code is run: load only files that you trust. Or a table
+            with its targets, `table.csv?price=regression&sold=classification`.
 
     Raises:
         InputError: there is no such name or file, or the file does not give a problem.
@@ -34,6 +40,7 @@ __all__ = [
     "Measure",
     "Metric",
     "Problem",
+    "Source",
     "Split",
     "Splits",
     "Task",
@@ -43,4 +50,5 @@ __all__ = [
     "digest",
     "explained",
     "load_problem",
+    "table_name",
 ]

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TypeVar
 
 from hardfirst.errors import InputError, unknown
+from hardfirst.problems import _csv
 from hardfirst.problems._base import Problem
 
 T = TypeVar("T")
@@ -23,11 +24,15 @@ def load(name: str, builtin: Mapping[str, Callable[[], Problem]]) -> Problem:
     """
     if name in builtin:
         return builtin[name]()
+    if _csv.is_table(name):
+        return _csv.load(name)
     path = Path(name)
     if path.suffix != ".py":
         raise unknown("problem", name, builtin)
     if not path.is_file():
-        raise InputError(f"There is no file {name}. A problem is a built-in one ({', '.join(builtin)}) or a Python file.")
+        raise InputError(
+            f"There is no file {name}. A problem is a built-in one ({', '.join(builtin)}), a Python file, or a CSV table."
+        )
     function = getattr(_module(path), "problem", None)
     if not callable(function):
         raise InputError(f"{path} has no function `problem()`; it should return a hardfirst.problems.Problem.")
@@ -38,7 +43,9 @@ def load(name: str, builtin: Mapping[str, Callable[[], Problem]]) -> Problem:
 
 
 def digest(name: str) -> str | None:
-    """The SHA-256 of a problem file's bytes, which stand for it wherever it lies; None for a built-in problem."""
+    """The SHA-256 of a file's bytes, which stand for it wherever it lies; None for a built-in problem."""
+    if _csv.is_table(name):
+        return _csv.digest(name)
     path = Path(name)
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
 
@@ -66,9 +73,9 @@ def explained(name: str, function: Callable[[], T]) -> T:
         return function()
     except Exception as error:
         line = _line(path, error)
-        if isinstance(error, InputError) and not line:
+        if path.suffix != ".py" or (isinstance(error, InputError) and not line):
             raise
-        raise InputError(f"{path}{line}: {_said(error)}" if path.suffix == ".py" else _said(error)) from error
+        raise InputError(f"{path}{line}: {_said(error)}") from error
 
 
 def _said(error: Exception) -> str:

@@ -138,6 +138,20 @@ class Source:
             )
         return content
 
+    def check(self) -> list[Path]:
+        """Where the files are, after reading each.
+
+        Raises:
+            InputError: as `read`; or a Python package that reading takes is missing.
+        """
+        for module, package in self.needs.items():
+            if not _importable(module):
+                raise InputError(f"Reading this data takes {module}. To install it: pip install {package}")
+        files = [file for found in self.packages.values() for file in found]
+        for file in files:
+            self.read(file)
+        return [path for file in files if (path := self._place(file))]
+
     def digest(self) -> str:
         """One checksum for all the files, for what is made from them."""
         named = sorted((file, sha) for files in self.packages.values() for file, sha in files.items())

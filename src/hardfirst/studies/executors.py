@@ -206,8 +206,9 @@ def _run(trial: Trial, key: str, store: Store, command: str | None, accelerator:
     try:
         part = store.part_file(key)
         explained(trial.problem, lambda: fit(trial, record_file=part, command=command, accelerator=accelerator))
-    except InputError as error:  # whatever a problem's own code may raise is that trial's outcome, not the study's end
-        _record_failure(trial, key, store, str(error), command)
+    except Exception as error:  # whatever a problem's own code may raise is that trial's outcome, not the study's end
+        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        _record_failure(trial, key, store, reason, command)
         return
     store.part_file(key).replace(store.record_file(key))
 

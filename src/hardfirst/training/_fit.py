@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Line = dict[str, dict[str, Any]]
 
 
-class Interrupted(Exception):  # noqa: N818  # like KeyboardInterrupt, it is no error
+class Interrupted(KeyboardInterrupt):
     """The run was stopped by the user; its checkpoint is at `checkpoint`, if it has one."""
 
     def __init__(self, epoch: int, step: int, checkpoint: Path | None) -> None:

@@ -1,0 +1,161 @@
+"""A table of one's own: what becomes of its columns, and what is wrong with it in a sentence."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hardfirst.errors import InputError
+from hardfirst.problems import Problem, digest, load_problem, table_name
+from hardfirst.training import check_problem
+
+ROWS = 300
+
+
+def frame() -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "id": [f"home {row}" for row in range(ROWS)],
+            "area": random.normal(100, 20, ROWS),
+            "town": random.choice(["Ulm", "Bonn", "Köln"], ROWS),
+            "country": "DE",
+            "garden": random.random(ROWS) > 0.5,
+            "age": np.where(np.arange(ROWS) % 10 == 0, np.nan, random.integers(0, 90, ROWS)),
+            "price": random.normal(300, 50, ROWS),
+            "sold": random.choice(["yes", "no"], ROWS),
+        }
+    )
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Callable[..., Problem]:
+    def write(targets: str = "price:regression,sold:classification", **columns: object) -> Problem:
+        path = tmp_path / "homes.csv"
+        frame().assign(**columns).to_csv(path, index=False)
+        return load_problem(table_name(str(path), targets))
+
+    return write
+
+
+def test_columns_become_inputs(table: Callable[..., Problem]) -> None:
+    train = table().data().train
+    # area; three towns; garden; age and whether it is missing. Not: id (all different), country (all the same)
+    assert train.inputs.shape == (len(train), 7)  # type: ignore[union-attr, arg-type]
+    area, towns, age, missing = (train.inputs[:, at] for at in (0, slice(1, 4), 5, 6))  # type: ignore[union-attr]
+    assert float(area.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(area.std()) == pytest.approx(1, abs=1e-5)
+    assert set(towns.sum(1).tolist()) == {1.0}
+    assert set(age[missing == 1].tolist()) == {0.0}
+
+
+def test_targets_keep_their_units_in_the_metrics(table: Callable[..., Problem]) -> None:
+    problem = table()
+    price, sold = problem.tasks
+    target = problem.data().train[torch.arange(4)][1]["price"]  # type: ignore[index]
+    spread = frame()["price"].std()
+    mae = price.metrics["MAE"].measure(target + 1.0, target)
+    assert float(mae) == pytest.approx(spread, rel=0.1), "an error of one standard deviation"
+    assert (price.kpi_from, sold.kpi_from) == ("validation", "batch")
+    assert problem.network()(torch.zeros(2, 7))["sold"].shape == (2, 2)
+
+
+def test_missing_labels_are_missing(table: Callable[..., Problem]) -> None:
+    rows = np.arange(ROWS)
+    found = table(price=np.where(rows % 2, np.nan, rows)).data()
+    splits = [found.train, found.validation, found.test]
+    assert sum(int(split.targets["price"].isnan().sum()) for split in splits) == 150  # type: ignore[union-attr]
+    with pytest.raises(InputError, match="Expected at least two classes in column 'sold'"):
+        table(sold=np.where(rows % 3, "yes", None)).data()
+    again = table(sold=np.where(rows % 3 == 0, None, np.where(rows % 2, "yes", "no"))).data()
+    assert sum(int((split.targets["sold"] == -100).sum()) for split in (again.train, again.validation, again.test)) == 100  # type: ignore[union-attr]
+
+
+def test_rows_that_are_alike_are_in_one_split(table: Callable[..., Problem]) -> None:
+    pair = np.arange(ROWS) // 2
+    same = {name: frame()[name].to_numpy()[pair] for name in ("id", "area", "town", "garden", "age")}
+    found = table(**same).data()
+    inputs = [{tuple(row) for row in split.inputs.tolist()} for split in (found.train, found.validation, found.test)]  # type: ignore[union-attr]
+    assert not inputs[0] & inputs[1]
+    assert not inputs[0] & inputs[2]
+    assert not inputs[1] & inputs[2]
+    assert [len(rows) / 150 for rows in inputs] == pytest.approx([0.6, 0.2, 0.2], abs=0.1)
+
+
+def test_scales_come_from_the_training_rows(table: Callable[..., Problem]) -> None:
+    before = table().data()
+    held = {tuple(row) for row in before.test.inputs.tolist()}  # type: ignore[union-attr]
+    assert held
+    # the standardised training targets have mean 0 and spread 1; those of the test rows only nearly
+    train, test = before.train.targets["price"], before.test.targets["price"]  # type: ignore[union-attr]
+    assert (float(train.mean()), float(train.std())) == pytest.approx((0, 1), abs=1e-5)
+    assert abs(float(test.mean())) > 1e-4
+
+
+def test_kinds_are_guessed(table: Callable[..., Problem]) -> None:
+    problem = table("price,sold,garden,age")
+    assert [task.kpi.__name__ for task in problem.tasks] == ["r2", "accuracy", "accuracy", "r2"]  # type: ignore[attr-defined]
+    check_problem(problem, "homes.csv")
+
+
+def test_a_column_may_have_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "homes.csv"
+    frame().rename(columns={"price": "price & co=?:€"}).to_csv(path, index=False)
+    problem = load_problem(table_name(str(path), "price & co=?:€:regression"))
+    assert problem.task_names == ("price & co=?:€",)
+    check_problem(problem, "homes.csv")
+
+
+def test_the_key_is_of_the_bytes_and_the_targets(table: Callable[..., Problem], tmp_path: Path) -> None:
+    table()
+    path = str(tmp_path / "homes.csv")
+    one, other = digest(table_name(path, "price")), digest(table_name(path, "sold"))
+    assert one != other
+    table(area=1.0)
+    assert digest(table_name(path, "price")) != one
+
+
+@pytest.mark.parametrize(
+    ("targets", "columns", "sentence"),
+    [
+        ("prize:regression", {}, "'prize'; did you mean 'price'? Known: id, area, town"),
+        ("price:regresion", {}, "Unknown kind of target 'price': 'regresion'; did you mean 'regression'?"),
+        ("town:regression", {}, "Expected numbers in column 'town'"),
+        ("country:classification", {}, "Expected at least two classes in column 'country'"),
+        ("country:regression", {"country": 3}, "Expected numbers that differ in column 'country'"),
+        ("", {}, "Which columns of"),
+        ("price", dict.fromkeys(("area", "town", "garden", "age", "sold"), 1), "is left to predict from"),
+    ],
+)
+def test_what_is_wrong_with_a_table(table: Callable[..., Problem], targets: str, columns: dict, sentence: str) -> None:
+    with pytest.raises(InputError) as error:
+        table(targets, **columns).data()
+    assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a,b\n1,2\n", "Expected at least 50 rows"),
+        ("", "cannot be read as a table: No columns to parse from file"),
+        ("a,b\n" + "1,2,3\n1,2\n1,2,3,4\n" * 30, "cannot be read as a table"),
+        (b"\xff\xfe\x00\x01", "cannot be read as a table"),
+    ],
+)
+def test_a_file_that_is_no_table(tmp_path: Path, text: str | bytes, sentence: str) -> None:
+    path = tmp_path / "homes.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=sentence):
+        load_problem(table_name(str(path), "a"))
+    with pytest.raises(InputError, match=r"There is no file nowhere\.csv"):
+        load_problem("nowhere.csv?a=")
+
+
+def test_infinite_numbers_are_missing_ones(table: Callable[..., Problem]) -> None:
+    train = table(area=np.where(np.arange(ROWS) % 2, np.inf, np.arange(ROWS))).data().train
+    assert bool(train.inputs.isfinite().all())  # type: ignore[union-attr]
+    assert not math.isnan(float(train.inputs.sum()))  # type: ignore[union-attr]
