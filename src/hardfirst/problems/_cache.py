@@ -31,7 +31,7 @@ def cached(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor
     try:
         found: dict[str, Tensor] = torch.load(path, weights_only=True)
         return found
-    except FileNotFoundError:
+    except OSError:  # not there, or not to be reached
         pass
     except Exception as error:  # a damaged cache is made anew, whatever is wrong with it
         warnings.warn(f"The cache {path} could not be read and is made anew: {error}", stacklevel=2)
