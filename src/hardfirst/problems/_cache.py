@@ -4,6 +4,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -47,5 +48,6 @@ def _write(path: Path, made: dict[str, Tensor]) -> None:
         torch.save(made, part)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         warnings.warn(f"The data could not be kept in {path.parent}, and is parsed at each start: {error}", stacklevel=3)
