@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-LIBRARIES = ("PYTEST", "PYTORCH", "TORCH", "TRITON", "KMP")  # these set variables of their own when they are first used
+LIBRARIES = ("PYTEST", "PYTORCH", "TORCH", "TRITON", "KMP", "RDBASE")  # these set variables of their own when first used
 
 
 @pytest.fixture(autouse=True)

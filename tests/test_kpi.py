@@ -8,7 +8,7 @@ import torch
 import torchmetrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, jaccard_score, r2_score
+from sklearn.metrics import balanced_accuracy_score, jaccard_score, r2_score, roc_auc_score
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torchmetrics.functional.regression import mean_absolute_error
@@ -31,7 +31,8 @@ OVER_VALUES: dict[str, Measure] = {
     "angle_within": kpi.angle_within,
     "r2": kpi.r2,
 }
-MEASURES = OVER_CLASSES | OVER_VALUES
+OVER_SCORES: dict[str, Measure] = {"auc": kpi.auc, "gini": kpi.gini}
+MEASURES = OVER_CLASSES | OVER_VALUES | OVER_SCORES
 each_measure = pytest.mark.parametrize("name", MEASURES)
 
 
@@ -42,6 +43,10 @@ def example(name: str, batch: int = 8) -> tuple[Tensor, Tensor]:
     if name in OVER_CLASSES:
         target = torch.randint(3, (batch, 4), generator=generator)
         target[:2] = -100
+        return output, target
+    if name in OVER_SCORES:
+        target = (output + torch.randn(output.shape, generator=generator) > 0).float()
+        target[:2] = NAN
         return output, target
     target = output + torch.randn(output.shape, generator=generator)
     target[:2] = NAN
@@ -155,6 +160,28 @@ def test_r2_of_a_constant_target_is_unknown(value: float) -> None:
     check(kpi.r2(torch.zeros(1), torch.tensor([value])), NAN)
 
 
+def test_auc() -> None:
+    target = torch.tensor([1, 1, 0, 0, -100])
+    check(kpi.auc(torch.tensor([3.0, 1.0, 2.0, 0.0, 9.0]), target), 3 / 4)
+    check(kpi.auc(torch.tensor([2.0, 1.0, 2.0, 0.0, 9.0]), target), (1.5 + 1) / 4)  # a tie counts half
+    check(kpi.auc(torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0]), target), 1 / 2)
+    check(kpi.auc(torch.tensor([math.inf, 1.0, math.inf, 0.0, math.inf]), target), (1.5 + 1) / 4)
+    check(kpi.auc(torch.tensor([NAN, 1.0, NAN, 0.0, NAN]), target), 1 / 4)
+
+
+def test_gini_is_0_by_chance_and_below() -> None:
+    target = torch.tensor([1.0, 1.0, 0.0, 0.0])
+    check(kpi.gini(torch.tensor([3.0, 1.0, 2.0, 0.0]), target), 1 / 2)
+    check(kpi.gini(torch.zeros(4), target), 0)
+    check(kpi.gini(torch.tensor([0.0, 0.0, 1.0, 1.0]), target), 0)
+
+
+@pytest.mark.parametrize("name", OVER_SCORES)
+def test_one_class_alone_has_no_ranking(name: str) -> None:
+    check(OVER_SCORES[name](torch.randn(5), torch.ones(5)), NAN)
+    check(OVER_SCORES[name](torch.randn(5), torch.zeros(5)), NAN)
+
+
 # Independent values
 
 
@@ -168,6 +195,8 @@ def test_scikit_learn_agrees(seed: int) -> None:
     target = 100 + torch.randn(60, generator=generator)
     output = target + 0.5 * torch.randn(60, generator=generator)
     check(kpi.r2(output.double(), target.double()), r2_score(target, output))
+    scores, answers = logits[:, 0].round(decimals=1), classes == 0  # rounded, so that there are ties
+    check(kpi.auc(scores, answers), roc_auc_score(answers, scores))
 
 
 # What every measure promises
@@ -190,6 +219,8 @@ def test_perfect_is_one(name: str) -> None:
     output, target = example(name)
     if name in OVER_CLASSES:
         output = torch.nn.functional.one_hot(target.clamp(min=0), 3).movedim(-1, 1).float()
+    elif name in OVER_SCORES:
+        output = target
     else:
         output, target = target.abs(), target.abs()
     check(MEASURES[name](output, target), 1)
@@ -264,6 +295,15 @@ def test_a_kpi_of_classes_is_nan_exactly_where_nothing_is_labelled(
     assert math.isnan(value) if (target == -100).all() else 0 <= value <= 1
 
 
+@settings(deadline=None)
+@given(pairs=st.lists(st.tuples(numbers, st.sampled_from([0.0, 1.0, NAN])), max_size=8))
+@pytest.mark.parametrize("name", OVER_SCORES)
+def test_a_kpi_of_scores_is_nan_exactly_where_a_class_is_missing(name: str, pairs: list[tuple[float, float]]) -> None:
+    output, target = torch.tensor(pairs).reshape(-1, 2).T
+    value = OVER_SCORES[name](output, target).item()
+    assert 0 <= value <= 1 if {0.0, 1.0} <= set(target.tolist()) else math.isnan(value)
+
+
 # Errors
 
 
@@ -275,10 +315,10 @@ def test_logits_that_do_not_fit_are_refused(name: str, shapes: tuple[tuple[int, 
         OVER_CLASSES[name](output, target)
 
 
-@pytest.mark.parametrize("name", OVER_VALUES)
+@pytest.mark.parametrize("name", OVER_VALUES | OVER_SCORES)
 def test_values_that_would_broadcast_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=r"one shape; got \(4, 1\) and \(4,\)"):
-        OVER_VALUES[name](torch.zeros(4, 1), torch.zeros(4))
+        MEASURES[name](torch.zeros(4, 1), torch.zeros(4))
 
 
 def test_vectors_need_a_dimension() -> None:

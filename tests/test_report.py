@@ -12,53 +12,22 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from hardfirst import report
 from hardfirst.errors import InputError
-from hardfirst.record import Record
-from hardfirst.report import page, summary, verdict
-from hardfirst.report.comparison import arrange
 from hardfirst.report.figures import curves, intervals, styles, validation_points, weight_share
-
-TASKS = ("easy", "middle", "hard")
-
-
-def run(balancer, seed, kpis, *, tasks=TASKS, epochs=3, outcome="finished", reason=None, seconds=1.0, **trial):
-    """A record whose test KPIs are `kpis`, and whose validation KPIs rise to them."""
-    lines = [
-        {
-            "epoch": epoch,
-            "seconds": seconds,
-            "tasks": {
-                task: {"weight": 0.5 + 0.1 * epoch, "validation_kpi": kpi * epoch / epochs}
-                for task, kpi in zip(tasks, kpis, strict=True)
-            },
-        }
-        for epoch in range(1, epochs + 1)
-    ]
-    test = {"epoch": epochs, "tasks": {task: {"kpi": kpi} for task, kpi in zip(tasks, kpis, strict=True)}}
-    return Record(
-        trial={"problem": "toy", "balancer": balancer, "seed": seed, "epochs": epochs, "learning_rate": 0.01} | trial,
-        tasks=tasks,
-        made_with={"command": "hardfirst compare toy", "versions": {"torch": "2.13.0"}},
-        epochs=lines,
-        test=test if outcome == "finished" else None,
-        outcome=outcome,
-        reason=reason,
-    )
+from records import alone, case_of, control, diverged, run, static, study, text_of, tried
 
 
-def study(**hard):
-    """Runs of each method, given the KPI of its hardest task for each seed; the other tasks stay the same."""
-    return [run(balancer, seed, (0.9, 0.7, kpi)) for balancer, kpis in hard.items() for seed, kpi in enumerate(kpis)]
+def verdict(*found):
+    return report.verdict(case_of(*found))
 
 
-def diverged(balancer, seed):
-    return run(balancer, seed, (0.9, 0.7, 0.1), epochs=1, outcome="diverged", reason="the loss of hard is NaN")
+def summary(*found):
+    return report.summary(case_of(*found))
 
 
-def text_of(document):
-    """What a reader sees of the page, without its scripts, as one line."""
-    body = document.partition("<main>")[2].partition("</main>")[0]
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
+def page(*found, **options):
+    return report.page(case_of(*found), **options)
 
 
 # The verdict
@@ -204,6 +173,98 @@ def test_the_worst_task_may_change_with_the_seed():
     assert verdict(records)[-1].endswith("; it is the worst in 2 of 3 seeds.")
 
 
+# The verdict against the baselines
+
+
+FIXED = "fixed:hard=2"
+
+
+def test_a_winner_is_held_against_the_static_weights():
+    # the static weights are 3 points above equal ones in each seed, so dtp keeps 6 − 3 points, and the interval's width
+    found = verdict(study(equal=LOW, dtp=HIGH), static(FIXED, [kpi + 0.03 for kpi in LOW]))
+    assert "dtp beats the static weights on the worst task by 3.0 points [2.2, 3.8], n = 7." in found
+    found = verdict(study(equal=LOW, dtp=HIGH), static(FIXED, [kpi + 0.09 for kpi in LOW]))
+    assert "dtp is below the static weights on the worst task by 3.0 points [2.2, 3.8], n = 7." in found
+    # differences of ±1 point and one of 0: s² = 1, half width t(.975, 6)/√7 = 2.446912 · .377964
+    level = [kpi + sign / 100 for kpi, sign in zip(HIGH, (1, -1, 1, -1, 1, -1, 0), strict=True)]
+    found = verdict(study(equal=LOW, dtp=HIGH), static(FIXED, level))
+    assert "dtp cannot be told apart from the static weights on the worst task: +0.0 points [-0.9, +0.9], n = 7." in found
+    assert any(
+        sentence.startswith("Differences to equal weights and to the static weights are paired") for sentence in found
+    )
+
+
+def test_only_what_beats_equal_weights_is_held_against_the_static_weights():
+    found = verdict(study(equal=LOW, dtp=LOW), static(FIXED, HIGH))
+    assert "static weights beats equal weights on the worst task by 6.0 points [5.2, 6.8], n = 7." in found
+    assert not any("the static weights" in sentence for sentence in found)
+
+
+def test_static_weights_are_held_against_all_methods_not_just_the_winner():
+    # dtp is 6 points above equal weights in all 7 seeds: p = 2/2⁷, times 3 methods .047. It is 3 points above the static
+    # weights six times, and 1 point below once: p = 4/2⁷, which is .031 for one method and .062 for two; dwa is told apart
+    # from neither
+    equal, dtp, dwa = [0.40] * 7, [0.46] * 7, [0.46] * 4 + [0.40, 0.40, 0.37]
+    found = verdict(study(equal=equal, dtp=dtp, dwa=dwa), static(FIXED, [0.43] * 6 + [0.47]))
+    assert "dtp beats equal weights on the worst task by 6.0 points [6.0, 6.0], n = 7." in found
+    assert "dtp cannot be told apart from the static weights on the worst task: +2.4 points [+1.0, +3.8], n = 7." in found
+    assert found[-2].endswith("and over 2 methods against the static weights.")
+
+
+def test_a_winner_may_share_too_few_seeds_with_the_static_weights():
+    found = verdict(study(equal=LOW, dtp=HIGH), static(FIXED, LOW[:3]))
+    assert (
+        "dtp cannot be told apart from the static weights on the worst task: +6.0 points [+3.5, +8.5], n = 3; too few seeds "
+        "to tell." in found
+    )
+    ended = [item._replace(record=diverged(FIXED, item.record.trial["seed"])) for item in static(FIXED, LOW)]
+    found = verdict(study(equal=LOW, dtp=HIGH), ended)
+    assert "No seed has a worst-task KPI of both dtp and the static weights." in found
+
+
+def test_static_weights_that_are_equal_ones_count_for_nothing():
+    # of two methods it would take 7 seeds
+    found = verdict(study(equal=LOW[:6], dtp=HIGH[:6]), static("equal", LOW[:6]))
+    assert found[0].startswith("dtp beats equal weights on the worst task")
+    assert sum("static weights" in sentence for sentence in found) == 1
+    assert "The static weights chosen from the grid are equal weights: no others on it did better in validation." in found
+
+
+def test_starved_tasks_are_named():
+    singles = [alone(seed, kpis) for seed, kpis in enumerate([(0.9, 0.68, 0.45), (0.9, 0.69, 0.48), (0.9, 0.67, 0.51)])]
+    found = verdict(study(equal=LOW[:3]), *singles)
+    assert found[-1] == (
+        "Under equal weights 1 of 3 tasks is starved, that is, its single-task network does better: hard; the gap is 6.0 "
+        "points [3.5, 8.5], n = 3."
+    )
+    # easy is 1, 2 and 3 points ahead: 2 ± 2.484 holds 0; middle is 3, 4 and 5 ahead: 4 ± 2.484 does not
+    singles = [alone(seed, kpis) for seed, kpis in enumerate([(0.91, 0.73, 0.45), (0.92, 0.74, 0.48), (0.93, 0.75, 0.51)])]
+    assert verdict(study(equal=LOW[:3]), *singles)[-1] == (
+        "Under equal weights 2 of 3 tasks are starved, that is, their single-task networks do better: hard, middle; the "
+        "largest gap is 6.0 points [3.5, 8.5], n = 3."
+    )
+
+
+def test_where_no_task_is_starved_the_largest_gap_is_given():
+    singles = [alone(seed, kpis) for seed, kpis in enumerate([(0.8, 0.7, 0.41), (0.8, 0.7, 0.42), (0.8, 0.7, 0.46)])]
+    # gaps of hard of 1, 0 and 2 points: 1 ± 2.484
+    assert verdict(study(equal=LOW[:3]), *singles)[-1] == (
+        "No task is shown to be starved under equal weights: the largest gap to a single-task network is that of hard, +1.0 "
+        "points [-1.5, +3.5], n = 3."
+    )
+
+
+def test_one_seed_shows_nobody_starved():
+    assert not any("starved" in sentence for sentence in verdict(study(equal=[0.4]), alone(0, (0.9, 0.9, 0.9))))
+
+
+def test_single_task_runs_that_did_not_finish_are_counted():
+    singles = [*alone(0, (0.9, 0.7, 0.5)), *alone(1, (0.9, 0.7, 0.5), outcome="diverged")]
+    assert verdict(study(equal=[0.4, 0.4]), singles)[-1] == (
+        "Of the 6 single-task runs, 3 diverged; test figures leave out what did not finish."
+    )
+
+
 # The table
 
 
@@ -247,6 +308,41 @@ def test_the_table_counts_the_runs():
     assert found.started == {"equal": 2, "dtp": 2}
 
 
+def test_single_task_networks_are_a_reference_and_give_delta_m():
+    singles = [alone(seed, (0.9, 0.7, kpi)) for seed, kpi in enumerate([0.50, 0.40, 0.55])]
+    found = summary(study(equal=[0.50, 0.40, 0.55], dtp=[0.45, 0.44, 0.55]), *singles)
+    # dtp gains −10, 10 and 0 % on one task of three: mean 0, s = 10/3, half width 4.302653 · (10/3)/√3
+    delta = next(row for row in found.rows if row.kind == "delta_m")
+    assert delta.cells["dtp"].kpi == pytest.approx((0, -8.280458, 8.280458, 3))
+    assert delta.cells["equal"].kpi == pytest.approx((0, 0, 0, 3))
+    assert delta.cells["dtp"].difference is None
+    assert [row.kind for row in found.rows] == ["task", "task", "task", "worst", "mean", "delta_m", "rank"]
+    assert list(found.single) == ["easy", "middle", "hard", "worst task", "mean over tasks"]
+    assert found.single["hard"].mean == pytest.approx(145 / 3)
+    assert found.single["worst task"] == found.single["hard"]
+    assert found.single["mean over tasks"].mean == pytest.approx((90 + 70 + 145 / 3) / 3)
+
+
+def test_a_single_task_network_that_is_missing_takes_its_seed_with_it():
+    found = summary(study(equal=[0.5, 0.4, 0.55]), alone(0, (0.9, 0.7, 0.5)), alone(1, (0.9, 0.7, 0.5))[:2])
+    assert {name: interval.n for name, interval in found.single.items()} == {
+        "easy": 2,
+        "middle": 2,
+        "hard": 1,
+        "worst task": 1,
+        "mean over tasks": 1,
+    }
+    assert found.single_n == 2
+    assert next(row for row in found.rows if row.kind == "delta_m").cells["equal"].kpi.n == 1
+
+
+def test_without_single_task_networks_the_table_has_no_reference():
+    found = summary(study(equal=[0.4, 0.5], dtp=[0.5, 0.6]))
+    assert found.single == {}
+    assert found.single_n == 0
+    assert not any(row.kind == "delta_m" for row in found.rows)
+
+
 @pytest.mark.parametrize(
     ("records", "message"),
     [
@@ -269,14 +365,13 @@ def test_records_that_do_not_belong_together_are_refused(records, message):
 
 
 def test_plotly_knows_every_property_of_the_figures():
-    comparison = arrange(study(equal=[0.4, 0.5], dtp=[0.5, 0.7]))
-    found = summary(comparison.runs.values())
-    for figure in (intervals(found), curves(comparison, weight_share, shared_axis=True)):
+    records = study(equal=[0.4, 0.5], dtp=[0.5, 0.7])
+    for figure in (intervals(summary(records)), curves(case_of(records), weight_share, shared_axis=True)):
         go.Figure({"data": figure["data"], "layout": figure["layout"]})
 
 
 def test_curves_are_means_with_a_band_over_the_seeds():
-    figure = curves(arrange(study(equal=[0.3, 0.6])), validation_points)
+    figure = curves(case_of(study(equal=[0.3, 0.6])), validation_points)
     band, mean = (trace for trace in figure["data"] if trace["xaxis"] == "x3")
     assert mean["x"] == [1, 2, 3]
     assert mean["y"] == pytest.approx([15, 30, 45])
@@ -295,9 +390,9 @@ def test_weights_are_drawn_as_shares():
 
 
 def test_runs_that_did_not_finish_are_drawn_only_for_want_of_better():
-    mixed = curves(arrange([*study(dtp=[0.3]), diverged("dtp", 1)]), validation_points)
+    mixed = curves(case_of([*study(dtp=[0.3]), diverged("dtp", 1)]), validation_points)
     assert [len(trace["x"]) for trace in mixed["data"]] == [3, 3, 3]
-    alone = curves(arrange([diverged("dtp", 1)]), validation_points)
+    alone = curves(case_of([diverged("dtp", 1)]), validation_points)
     assert [len(trace["x"]) for trace in alone["data"]] == [1, 1, 1]
 
 
@@ -308,7 +403,7 @@ def test_rows_that_were_never_measured_have_no_panel():
 
 
 def test_what_no_run_recorded_has_no_figure():
-    assert curves(arrange(study(dtp=[0.3])), lambda record, task: np.full(3, math.nan)) is None
+    assert curves(case_of(study(dtp=[0.3])), lambda record, task: np.full(3, math.nan)) is None
 
 
 def test_methods_look_different_and_equal_weights_always_the_same():
@@ -449,7 +544,20 @@ def large_study():
     ]
 
 
+def with_baselines():
+    singles = [alone(seed, (0.92, 0.8, 0.5 + seed / 100)) for seed in range(3)]
+    weighed = [run("dtp", seed, (0.8, 0.7, 0.5 + seed / 100), weights=(0.3, 0.9, 1.8)) for seed in range(3)]
+    tuning = [
+        tried(method, method, rate, kpi)
+        for method in ("equal", "dtp")
+        for rate, kpi in ((0.001, 0.5), (0.01, 0.7), (0.1, 0.6))
+    ]
+    controls = control("easy first", "dtp:priority=easy", [0.3, 0.32, 0.31])
+    return [*study(equal=LOW[:3]), *weighed, *static(FIXED, LOW[:3]), *itertools.chain(*singles), *tuning, *controls]
+
+
 CASES = {
+    "baselines": with_baselines,
     "study": large_study,
     "single run": lambda: study(dtp=[0.4]),
     "one seed": lambda: study(equal=[0.4], dtp=[0.5]),
@@ -462,7 +570,7 @@ CASES = {
 @pytest.mark.parametrize(("case", "width"), [("study", 1280), *((case, 390) for case in CASES)])
 def test_every_chart_is_drawn_and_the_page_fits(opened, case, width):
     tab = opened(CASES[case](), width)
-    assert tab.locator(".plotly-graph-div").count() == (2 if case == "single run" else 3)
+    assert tab.locator(".plotly-graph-div").count() == {"single run": 2, "baselines": 5}.get(case, 3)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
 
 

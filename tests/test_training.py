@@ -389,8 +389,8 @@ def test_the_cost_of_steps_is_measured_in_turns() -> None:
 
 def test_the_criterion_decides_which_epoch_is_selected() -> None:
     lines = [
-        {"epoch": epoch, "tasks": {"a": {"validation_kpi": a}, "b": {"validation_kpi": b}, "c": {"validation_kpi": math.nan}}}
-        for epoch, (a, b) in enumerate([(0.5, 0.5), (0.9, 0.4), (0.4, 0.9)], start=1)
+        {"epoch": epoch, "tasks": {task: {"validation_kpi": kpi} for task, kpi in zip("abc", kpis, strict=True)}}
+        for epoch, kpis in enumerate([(0.5, 0.5, math.nan), (0.9, 0.4, math.nan), (0.4, 0.9, math.nan)], start=1)
     ]
     mean, worst = (record.Record({"criterion": c}, ("a", "b", "c"), epochs=lines) for c in ("mean", "worst"))
     assert mean.selected() == (2, 0.65), "the first of equals"

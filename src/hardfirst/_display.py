@@ -11,7 +11,7 @@ from rich.table import Table
 
 from hardfirst.record import Record
 from hardfirst.report import Row, Summary
-from hardfirst.studies import Event, Job, Session, counts
+from hardfirst.studies import GRID, Event, Job, Session, counts
 from hardfirst.studies.schedule import SINGLE
 from hardfirst.studies.statistics import Interval
 from hardfirst.training import Trial
@@ -71,7 +71,7 @@ def _points(interval: Interval) -> str:
 
 def run_table(record: Record) -> Table:
     """A single run's figures on the test split."""
-    table = Table(title="Test split, at the epoch with the best mean validation KPI", title_justify="left")
+    table = Table(title="Test split, at the epoch that was best on the validation split", title_justify="left")
     for column in ("task", "KPI", "metrics", "loss", "weight in the last epoch"):
         table.add_column(column, justify="left" if column in ("task", "metrics") else "right")
     for task in record.tasks:
@@ -123,7 +123,7 @@ class StudyProgress:
             self.running.pop(trial, None)
             self._count(self.session.wanted)
             if event.what != "finished":
-                for method in {job.method for job in jobs}:
+                for method in set(map(_row, jobs)):
                     self.ends[method][event.what] += 1
         elif event.what == "busy":
             self.running.pop(trial, None)
@@ -136,7 +136,7 @@ class StudyProgress:
     def _count(self, wanted: Mapping[str, Sequence[Job]]) -> None:
         """What has ended; one trial may serve several methods, some of which come to want it only later."""
         ended = (jobs for key, jobs in wanted.items() if self.session.store.find(key))
-        self.done = Counter((job.method, job.tuning) for jobs in ended for job in jobs)
+        self.done = Counter((_row(job), job.tuning) for jobs in ended for job in jobs)
 
     def _table(self) -> Group:
         table = Table()
@@ -151,7 +151,7 @@ class StudyProgress:
     def _now(self, method: str) -> str:
         found = []
         for trial, epoch in self.running.items():
-            if any(job.method == method for job in self.session.serves(trial)):
+            if method in map(_row, self.session.serves(trial)):
                 what = [
                     trial.only or "",
                     f"seed {trial.seed}" if trial.test else "tuning",
@@ -159,6 +159,11 @@ class StudyProgress:
                 ]
                 found.append(", ".join(filter(None, what)))
         return "; ".join(found)
+
+
+def _row(job: Job) -> str:
+    """The row of the table that counts the job."""
+    return GRID if job.role == "grid" else job.method
 
 
 def _of(done: int, total: int) -> str:

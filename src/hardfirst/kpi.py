@@ -93,6 +93,62 @@ def mean_iou(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Ten
     return (right / (predicted + actual - right)).nanmean()
 
 
+def auc(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
+    """Area under the ROC curve: how often a positive is ranked above a negative; a tie counts half, chance gives ½.
+
+    Σ_p [#(negatives below p) + #(negatives level with p) / 2] / (P·N), over P positives and N negatives. NaN if there are
+    none of either. On a batch with few positives it is noisy: let it come from the validation split (`Task.kpi_from`).
+
+    Args:
+        output: binary scores of any scale, [batch, ...]. One that is NaN loses all its comparisons.
+        target: the output's shape, 1 or 0; NaN or `ignore_index` where there is no label.
+        ignore_index: the class that stands for "no label".
+
+    Raises:
+        InputError: the shapes differ.
+
+    Example:
+        >>> auc(torch.tensor([3.0, 1.0, 2.0, 0.0]), torch.tensor([1, 1, 0, 0]))
+        tensor(0.7500)
+
+    References:
+        Hanley and McNeil, The meaning and use of the area under a receiver operating characteristic (ROC) curve,
+        Radiology 143, 1982.
+    """
+    output, target = (tensor.flatten() for tensor in _values(output, target))
+    labelled = _labelled(target, ignore_index)
+    positive, negative = labelled & (target == 1), labelled & (target != 1)
+    scores = torch.where(output.isnan(), torch.where(positive, -math.inf, math.inf), output)
+    count = negative.sum()
+    others = torch.where(negative, scores, math.inf).sort().values  # what is no negative stands last
+    below = torch.searchsorted(others, scores)
+    not_above = torch.searchsorted(others, scores, right=True).clamp(max=count)
+    wins = torch.where(positive, below + not_above, 0).sum()  # in halves, and whole numbers: exact for any batch
+    return wins.float() / (2 * positive.sum() * count).float()
+
+
+def gini(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
+    """The AUC above chance, clamped at 0: max(0, 2·AUC − 1), where a network that has learned nothing has a KPI of 0.
+
+    Args:
+        output: as for `auc`.
+        target: as for `auc`.
+        ignore_index: the class that stands for "no label".
+
+    Raises:
+        InputError: the shapes differ.
+
+    Example:
+        >>> gini(torch.tensor([3.0, 1.0, 2.0, 0.0]), torch.tensor([1, 1, 0, 0]))
+        tensor(0.5000)
+
+    References:
+        Hand and Till, A simple generalisation of the area under the ROC curve for multiple class classification problems,
+        Machine Learning 45, 2001, section 2.
+    """
+    return (2 * auc(output, target, ignore_index=ignore_index) - 1).clamp(min=0)
+
+
 def within(output: Tensor, target: Tensor, *, threshold: float) -> Tensor:
     """Share of labelled values with |output − target| ≤ threshold.
 

@@ -2,16 +2,22 @@
 
 from collections.abc import Callable
 
-from hardfirst.problems import _load, census, digits
+from hardfirst.problems import _load, brown, census, digits, mnist_fashion, optical, qm9
 from hardfirst.problems._base import OWN, Measure, Metric, Problem, Splits, Task
 from hardfirst.problems._csv import name as table_name
 from hardfirst.problems._data import IGNORE, Batch, Split, TensorTable, Together, collate
 from hardfirst.problems._load import digest, explained
-from hardfirst.problems._sources import Source
+from hardfirst.problems._sources import Source, data_folder
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {
     "digits": digits.problem,
+    "mnist_fashion": mnist_fashion.problem,
+    "mnist_fashion:crowded": mnist_fashion.crowded,
+    "mnist_fashion:apart": mnist_fashion.apart,
     "census": census.problem,
+    "qm9": qm9.problem,
+    "brown": brown.problem,
+    "optical": optical.problem,
 }
 
 
@@ -47,6 +53,7 @@ __all__ = [
     "TensorTable",
     "Together",
     "collate",
+    "data_folder",
     "digest",
     "explained",
     "load_problem",

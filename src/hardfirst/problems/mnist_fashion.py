@@ -100,11 +100,12 @@ def _problem(name: str, text: str, load: Callable[[], Splits], *, crowded: bool)
     )
 
 
-class LeNet(nn.Sequential):
+class LeNet(nn.Module):
     """Two convolutions and a layer of 50 features, as in the benchmark: bytes [batch, 1, 36, 36] to [batch, 50]."""
 
     def __init__(self) -> None:
-        super().__init__(
+        super().__init__()
+        self.layers = nn.Sequential(
             nn.Conv2d(1, 10, 5),
             nn.MaxPool2d(2),
             nn.ReLU(),
@@ -118,7 +119,8 @@ class LeNet(nn.Sequential):
 
     def forward(self, images: Tensor) -> Tensor:
         """Bytes to features."""
-        return super().forward(images.float() / 128 - 0.5)
+        features: Tensor = self.layers(images.float() / 128 - 0.5)
+        return features
 
 
 def network(questions: tuple[str, ...] = ()) -> HardSharing:

@@ -157,10 +157,11 @@ def as_runs(records: Iterable[Record]) -> list[Run]:
 
 
 def _once(named: Iterable[tuple[str, Run]]) -> dict[tuple[str, int], Record]:
+    """By name and seed. One record may come twice, since equal weights are a method and on the grid of two tasks as well."""
     found: dict[tuple[str, int], Record] = {}
     for name, run in named:
         key = (name, run.record.trial["seed"])
-        if key in found:
+        if found.get(key, run.record) is not run.record:
             raise _two_runs(found[key], run.record)
         found[key] = run.record
     return found

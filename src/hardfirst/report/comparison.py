@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from hardfirst.errors import InputError
 from hardfirst.record import write_atomically
-from hardfirst.report import frames
+from hardfirst.report import figures, frames, overview
 from hardfirst.report.case import Case, arrange
-from hardfirst.report.page import page
+from hardfirst.report.page import page, sections
 from hardfirst.report.verdict import verdict
 from hardfirst.studies import Store, cost
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
 
 class Comparison:
@@ -66,10 +67,8 @@ class Comparison:
 
     @cached_property
     def verdict(self) -> list[str]:
-        """What the runs say, in sentences."""
-        if len(self.cases) == 1:
-            return verdict(self.cases[0])
-        return [f"{case.name}: {sentence}" for case in self.cases for sentence in verdict(case)]
+        """What the runs say, in sentences; of several cases one for each, and what they say together."""
+        return verdict(self.cases[0]) if len(self.cases) == 1 else overview.sentences(self.cases)
 
     @cached_property
     def summary(self) -> "pd.DataFrame":
@@ -86,9 +85,26 @@ class Comparison:
         """A row for each run that settings were chosen from: see `frames.tuning`."""
         return frames.tuning(self.cases)
 
+    @cached_property
+    def figures(self) -> "dict[str, go.Figure]":
+        """The page's charts as plotly figures, by the id that they have on the page.
+
+        Where there are several cases, a case's charts begin with its name.
+
+        Example:
+            In a notebook::
+
+                found = Comparison.read("runs/digits")
+                list(found.figures)  # ['intervals', 'validation', 'weights', ...]
+                found.figures["intervals"].show()
+                found.figures["weights"].write_image("weights.pdf")  # with kaleido installed
+        """
+        charts = {name: chart for section in sections(self.cases) for name, chart in section.all_charts().items()}
+        return {name: figures.as_plotly(chart) for name, chart in charts.items()}
+
     def html(self) -> str:
         """The page."""
-        return page(self.cases[0], title=self.title, command=self.command)
+        return page(self.cases, title=self.title, command=self.command, plan=self.plan, missing=self.missing)
 
     def save(self, path: str | Path) -> Path:
         """Write the page."""

@@ -1,27 +1,36 @@
 """The charts, as plotly.js reads them: small multiples, one panel for each task.
 
-A figure is a plain dict: `panels` (their number), `height` (of one, in pixels), `data` and `layout`. How many panels stand
-side by side and in which colours text and grid lines are drawn depends on the reader's screen, so page.js decides it.
+A figure is a plain dict: `panels` (their number), `height` (of one, in pixels), `data`, `layout` and, where one panel is not
+to be as wide as the page, `width`. How many panels stand side by side and in which colours text and grid lines are drawn
+depends on the reader's screen, so page.js decides it.
 """
 
 import html
 import itertools
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from hardfirst.record import Record
 from hardfirst.report.case import EQUAL, Array, Case
 from hardfirst.report.summary import Row, Summary
+from hardfirst.studies.statistics import Interval
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 Figure = dict[str, Any]
 
 # Told apart by eyes that lack one kind of cone, and at least 3:1 against both a white and a near-black page.
 _PALETTE = ("#2f7fd6", "#d55e00", "#00a078", "#cc79a7")
-_GREY = "#7d8590"
+GREY = "#7d8590"
 _DASHES = ("solid", "dash", "dashdot", "longdash")
 _LONGEST_TITLE = 38
+_COLUMNS, _PANEL_WIDTH, _ROW_GAP, _COLUMN_GAP = 3, 330, 62, 0.16  # of a figure outside the page
+_IN_POINTS = ("task", "worst", "mean")
+_MARGIN = {"l": 50, "r": 20, "t": 40, "b": 40}
+_CHARACTER, _SWATCH, _LINE = 7, 60, 22  # what an entry of the legend takes, in pixels
 
 
 class Style(NamedTuple):
@@ -30,43 +39,57 @@ class Style(NamedTuple):
     colour: str
     dash: str
 
+    @property
+    def symbol(self) -> str:
+        """Stands for the method where there are points and no lines."""
+        return {"solid": "circle", "dash": "square", "dashdot": "diamond", "longdash": "x", "dot": "circle-open"}[self.dash]
+
 
 def styles(methods: Iterable[str]) -> dict[str, Style]:
     """A fixed look for each method: equal weights dotted and grey, since all others are read against them."""
     looks = [Style(colour, dash) for dash in _DASHES for colour in _PALETTE]
     others = itertools.cycle(looks)
-    return {method: Style(_GREY, "dot") if method == EQUAL else next(others) for method in methods}
+    return {method: Style(GREY, "dot") if method == EQUAL else next(others) for method in methods}
 
 
-def intervals(summary: Summary) -> Figure | None:
+def intervals(summary: Summary, looks: Mapping[str, Style] | None = None) -> Figure | None:
     """The table as dots with intervals: a panel for each row of KPIs that has a value, in it a line for each method.
 
-    A dotted rule stands at the mean of equal weights.
+    A dotted rule stands at the mean of equal weights, a dashed one at that of single-task networks.
+
+    Args:
+        summary: the table.
+        looks: each method's; `styles` of the methods unless given.
 
     Returns:
         The figure; None where no run has a test KPI.
     """
-    looks = styles(summary.methods)
-    rows = [row for row in summary.rows if row.kind != "rank" and any(cell.kpi.n for cell in row.cells.values())]
+    looks = looks or styles(summary.methods)
+    rows = [row for row in summary.rows if row.kind in _IN_POINTS and any(cell.kpi.n for cell in row.cells.values())]
     if not rows:
         return None
     data, layout = [], _layout([row.name for row in rows])
     layout["hovermode"] = "closest"
+    layout["shapes"] = []
     for panel, row in enumerate(rows):
+        rules = _references(row, summary.single)
+        layout["shapes"] += [_rule(panel, at, dash) for dash, at in rules.items()]
         data += [_dot(panel, row, method, -line, looks[method]) for line, method in enumerate(summary.methods)]
-        layout[_axis("xaxis", panel)] = {"nticks": 6, "range": _reach(row)}
+        layout[_axis("xaxis", panel)] = {"nticks": 6, "range": _reach(row, rules.values())}
         layout[_axis("yaxis", panel)] = {
             "range": [0.6 - len(summary.methods), 0.6],
             "showticklabels": False,
             "showgrid": False,
             "fixedrange": True,
         }
-    layout["shapes"] = [
-        _rule(panel, row.cells[EQUAL].kpi.mean)
-        for panel, row in enumerate(rows)
-        if EQUAL in row.cells and row.cells[EQUAL].kpi.n
-    ]
     return {"panels": len(rows), "height": 24 + 20 * len(summary.methods), "data": data, "layout": layout}
+
+
+def _references(row: Row, single: Mapping[str, Interval]) -> dict[str, float]:
+    """Where rules stand, by how they are dashed."""
+    equal = row.cells[EQUAL].kpi.mean if EQUAL in row.cells else np.nan
+    alone = single[row.name].mean if row.name in single else np.nan
+    return {dash: at for dash, at in {"dot": equal, "dash": alone}.items() if not np.isnan(at)}
 
 
 def validation_points(record: Record, task: str) -> Array:
@@ -84,18 +107,25 @@ def weight_share(record: Record, task: str) -> Array:
         return np.asarray(100 * weights[record.tasks.index(task)] / np.nansum(weights, axis=0))
 
 
-def curves(case: Case, value: Callable[[Record, str], Array], *, shared_axis: bool = False) -> Figure | None:
+def curves(
+    case: Case,
+    value: Callable[[Record, str], Array],
+    *,
+    shared_axis: bool = False,
+    looks: Mapping[str, Style] | None = None,
+) -> Figure | None:
     """A value of the epoch lines over epochs: a panel for each task, a line for each method with a band over its seeds.
 
     Args:
         case: the runs. Those that finished are drawn; all of a method's runs where none did.
         value: (record, task) to one value per epoch.
         shared_axis: whether the panels have one scale, beginning at zero.
+        looks: each method's; `styles` of the methods unless given.
 
     Returns:
         The figure; None where no run has a value.
     """
-    looks = styles(case.methods)
+    looks = looks or styles(case.methods)
     data, layout = [], _layout(case.tasks)
     longest = max(len(record.epochs) for record in case.runs.values())
     for panel, task in enumerate(case.tasks):
@@ -159,7 +189,7 @@ def _dot(panel: int, row: Row, method: str, line: int, style: Style) -> dict[str
         "x": [kpi.mean] if kpi.n else [],
         "y": [line] if kpi.n else [],
         "mode": "markers",
-        "marker": {"color": style.colour, "size": 8},
+        "marker": {"color": style.colour, "size": 8, "symbol": style.symbol},
         "hovertemplate": f"{html.escape(method)}: {kpi:z.1f}, n = {kpi.n}<extra></extra>",
     }
     if kpi.n > 1:
@@ -168,15 +198,18 @@ def _dot(panel: int, row: Row, method: str, line: int, style: Style) -> dict[str
     return dot
 
 
-def _reach(row: Row) -> list[float]:
-    """From the lowest bound to the highest, with a margin; plotly.js leaves none beyond an error bar."""
-    kpis = [cell.kpi for cell in row.cells.values() if cell.kpi.n]
-    ends = [end for kpi in kpis for end in (kpi.mean, kpi.low, kpi.high) if not np.isnan(end)]
-    margin = 0.06 * (max(ends) - min(ends)) or 1.0
-    return [min(ends) - margin, max(ends) + margin]
+def _reach(row: Row, rules: Iterable[float]) -> list[float]:
+    return reach([*rules, *(end for cell in row.cells.values() for end in cell.kpi[:3])])
 
 
-def _rule(panel: int, at: float) -> dict[str, Any]:
+def reach(ends: Iterable[float]) -> list[float]:
+    """From the lowest to the highest that is no NaN, with a margin; plotly.js leaves none beyond an error bar."""
+    known = [end for end in ends if not np.isnan(end)]
+    margin = 0.06 * (max(known) - min(known)) or 1.0
+    return [min(known) - margin, max(known) + margin]
+
+
+def _rule(panel: int, at: float, dash: str) -> dict[str, Any]:
     return {
         "type": "line",
         "layer": "below",
@@ -186,7 +219,7 @@ def _rule(panel: int, at: float) -> dict[str, Any]:
         "x1": at,
         "y0": 0,
         "y1": 1,
-        "line": {"color": _GREY, "dash": "dot", "width": 1},
+        "line": {"color": GREY, "dash": dash, "width": 1},
     }
 
 
@@ -225,3 +258,46 @@ def _axis(name: str, panel: int) -> str:
 def _transparent(colour: str, opacity: float) -> str:
     red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"
+
+
+def keyed(figure: Figure) -> Figure:
+    """The figure with one entry of a legend for each name, for whoever shows one: the page itself has keys of its own."""
+    seen: set[str] = set()
+    data = []
+    for trace in figure["data"]:
+        name = trace.get("name")
+        group = {"legendgroup": name} if name else {}
+        data.append(trace | group | {"showlegend": bool(name) and name not in seen})
+        seen.add(name)
+    return figure | {"data": data}
+
+
+def as_plotly(figure: Figure) -> "go.Figure":
+    """The figure as plotly draws it without the page's help: up to three panels side by side, the legend below them."""
+    import plotly.graph_objects as go
+
+    figure = keyed(figure)
+    columns = min(_COLUMNS, figure["panels"])
+    rows = -(-figure["panels"] // columns)
+    width = figure.get("width", _COLUMNS * _PANEL_WIDTH if columns == 1 else columns * _PANEL_WIDTH)
+    step = figure["height"] + _ROW_GAP
+    names = [trace["name"] for trace in figure["data"] if trace["showlegend"]]
+    legend = _LINE * -(-sum(_SWATCH + _CHARACTER * len(name) for name in names) // width)
+    below = (legend + _MARGIN["b"]) if names else _MARGIN["b"]
+    layout = {
+        "template": "plotly_white",
+        "grid": {
+            "rows": rows,
+            "columns": columns,
+            "pattern": "independent",
+            "xgap": _COLUMN_GAP,
+            "ygap": _ROW_GAP / step,
+        },
+        "width": width,
+        "height": rows * step - _ROW_GAP + _MARGIN["t"] + below,
+        "margin": _MARGIN | {"b": below},
+        "showlegend": bool(names),
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"},
+    }
+    drawn = go.Figure({"data": figure["data"], "layout": figure["layout"] | layout})
+    return drawn.update_xaxes(zeroline=False).update_yaxes(zeroline=False)

@@ -6,7 +6,8 @@ from typing import Any
 
 from hardfirst.report.case import Case
 from hardfirst.report.comparison import Comparison
-from hardfirst.report.summary import Cell, Row, summary
+from hardfirst.report.summary import Row, Summary, summary
+from hardfirst.studies.schedule import SINGLE
 
 
 def md(found: Comparison) -> str:
@@ -19,14 +20,16 @@ def md(found: Comparison) -> str:
 
 def _table(case: Case) -> str:
     found = summary(case)
-    head = ["task", *(f"{method}, n = {found.finished[method]}" for method in found.methods)]
-    rows = [[row.name, *(_cell(row, row.cells[method]) for method in found.methods)] for row in found.rows]
-    lines = [head, ["---", *("---:" for _ in found.methods)], *rows]
+    single = [f"{SINGLE}, n = {found.single_n}"] if found.single else []
+    head = ["task", *single, *(f"{method}, n = {found.finished[method]}" for method in found.methods)]
+    lines = [head, ["---", *("---:" for _ in head[1:])], *(_row(found, row) for row in found.rows)]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
-def _cell(row: Row, cell: Cell) -> str:
-    return f"{cell.kpi:z.1f}"
+def _row(found: Summary, row: Row) -> list[str]:
+    alone = found.single.get(row.name)
+    single = ["–" if alone is None else f"{alone:z.1f}"] if found.single else []
+    return [row.name, *single, *(f"{row.cells[method].kpi:z.1f}" for method in found.methods)]
 
 
 def csv(found: Comparison) -> str:

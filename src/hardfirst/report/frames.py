@@ -2,26 +2,33 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from hardfirst.record import Record
 from hardfirst.report.case import Case
 from hardfirst.report.summary import summary
 from hardfirst.studies import chosen
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Rows = Iterator[dict[str, Any]]
 
 
-def runs(cases: Iterable[Case]) -> pd.DataFrame:
+def _frame(rows: Rows) -> "pd.DataFrame":
+    import pandas as pd  # late, since most reports are made without a frame
+
+    return pd.DataFrame(list(rows))
+
+
+def runs(cases: Iterable[Case]) -> "pd.DataFrame":
     """A row for each run that is reported on and each of its tasks.
 
     Columns: problem, network, method, role ("method", "control", "grid", "single-task"), seed, task, outcome, balancer (the
     spec that ran), learning_rate, epoch (the selected one), kpi and loss on the test split, one column for each of the
     tasks' metrics, weight (mean over epochs), seconds. NaN where a run did not finish.
     """
-    return pd.DataFrame([row for case in cases for row in _runs(case)])
+    return _frame(row for case in cases for row in _runs(case))
 
 
 def _runs(case: Case) -> Rows:
@@ -60,13 +67,13 @@ def _tasks(case: Case, method: str, role: str, record: Record) -> Rows:
         }
 
 
-def summaries(cases: Iterable[Case]) -> pd.DataFrame:
+def summaries(cases: Iterable[Case]) -> "pd.DataFrame":
     """A row for each row and method of the tables of test KPIs.
 
     Columns: problem, network, row, kind (see `report.Row`), method, n, mean, low and high (the 95% interval; points, that is
     KPI × 100, but for ranks and Δm), and difference, difference_low and difference_high (to equal weights, paired by seed).
     """
-    return pd.DataFrame([row for case in cases for row in _summary(case)])
+    return _frame(row for case in cases for row in _summary(case))
 
 
 def _summary(case: Case) -> Rows:
@@ -89,13 +96,13 @@ def _summary(case: Case) -> Rows:
             }
 
 
-def tuning(cases: Iterable[Case]) -> pd.DataFrame:
+def tuning(cases: Iterable[Case]) -> "pd.DataFrame":
     """A row for each run that settings were chosen from.
 
     Columns: problem, network, method, task (of a single-task network), balancer (the spec that was tried), learning_rate,
     outcome, validation_kpi (the mean over tasks at its best epoch), chosen.
     """
-    return pd.DataFrame([row for case in cases for row in _tuning(case)])
+    return _frame(row for case in cases for row in _tuning(case))
 
 
 def _tuning(case: Case) -> Rows:

