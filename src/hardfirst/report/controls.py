@@ -44,12 +44,12 @@ _CONTROLS = {
         },
     ),
     RAW: _Control(
-        "the weights not normalised, so that their sum falls as KPIs rise.",
+        "the weights not normalised, so that their sum falls as KPIs rise; nor mixed with equal ones, as mixing takes it.",
         "With raw weights",
         {
-            "worse": "so normalising helps",
-            "not told apart": "so normalising is not shown to matter",
-            "better": "so normalising does harm here",
+            "worse": "so normalising helps the worst task",
+            "not told apart": "so normalising is not shown to matter to the worst task",
+            "better": "so normalising holds the worst task back here",
         },
     ),
     FROZEN: _Control(
@@ -140,7 +140,7 @@ def _values(case: Case, dtp: str, control: str) -> list[str]:
 def _sentences(case: Case, dtp: str, controls: Sequence[str]) -> list[str]:
     worst = {control: worst_task(case.points(control)) for control in controls}
     found = compare_to(worst_task(case.points(dtp)), worst)
-    sentences = [_sentence(dtp, control, found[control]) for control in controls]
+    sentences = [_sentence(dtp, control, found[control]) + _on_the_mean(case, dtp, control) for control in controls]
     if any(difference.decision != "too few seeds" for difference in found.values()):
         holm = f", Holm-corrected over {len(controls)} controls" if len(controls) > 1 else ""
         sentences.append(f"What counts as a difference is decided by a sign-flip permutation test at p ≤ 0.05{holm}.")
@@ -160,6 +160,12 @@ def _sentence(dtp: str, control: str, difference: Difference) -> str:
     else:
         told = f"does {difference.decision} than {dtp} on the worst task by {points_of(_size(found))}"
     return f"{clause} it {told}, {means[difference.decision]}."
+
+
+def _on_the_mean(case: Case, dtp: str, control: str) -> str:
+    """What the change does to the mean over tasks, which the worst task does not tell."""
+    difference = paired_interval(mean_task(case.points(control)), mean_task(case.points(dtp)))
+    return f" Its mean over tasks differs by {points_of(difference, '+')}." if difference.n else ""
 
 
 def _fares(found: Interval, dtp: str) -> str:

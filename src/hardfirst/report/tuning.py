@@ -157,9 +157,12 @@ def _span(values: Sequence[float], spec: str) -> str:
 
 def _options(tuned: _Tuned) -> str:
     """The options of the chosen spec, where they were tried in several ways or given."""
-    found = tuned.taken.trial["balancer"].partition(":")[2]
+    given = [option for option in tuned.taken.trial["balancer"].partition(":")[2].split(",") if option]
+    found = [option for option in given if not option.startswith("potential.")]  # by task, and other ones for each seed
+    if len(found) < len(given):
+        found.append("potentials by task")
     several = len({record.trial["balancer"] for record in tuned.records}) > 1
-    return ", ".join(found.split(",")) if found else "its defaults" if several else "–"
+    return ", ".join(found) if found else "its defaults" if several else "–"
 
 
 def _weights(tuned: _Tuned) -> str:
