@@ -8,6 +8,10 @@ import torch.distributed as dist
 LIBRARIES = ("PYTEST", "PYTORCH", "TORCH", "TRITON", "KMP", "RDBASE")  # these set variables of their own when first used
 
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core: more threads would only stand in each other's way
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def _no_leaks() -> Iterator[None]:
     """A test gets a fresh random state, and fails if it leaves process-wide settings changed."""

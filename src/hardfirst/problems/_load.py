@@ -15,6 +15,8 @@ from hardfirst.problems._base import Problem
 
 T = TypeVar("T")
 
+_CONTRACT = "(A problem file has a function `problem()` that returns a Problem: `hardfirst new` writes one to begin with.)"
+
 
 def load(name: str, builtin: Mapping[str, Callable[[], Problem]]) -> Problem:
     """The built-in problem of this name, or what `problem()` in the file at this path returns.
@@ -75,7 +77,7 @@ def explained(name: str, function: Callable[[], T]) -> T:
         line = _line(path, error)
         if path.suffix != ".py" or (isinstance(error, InputError) and not line):
             raise
-        raise InputError(f"{path}{line}: {_said(error)}") from error
+        raise InputError(f"{path}{line}: {_said(error)} {_CONTRACT}") from error
 
 
 def _said(error: Exception) -> str:

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Protocol
@@ -67,7 +68,7 @@ class Npm:
 
     def places(self, file: str) -> Iterable[Path]:
         folders = [folder / "node_modules" / self.name for folder in (data_folder(), Path.cwd())]
-        return [found for folder in folders if folder.is_dir() for found in sorted(folder.rglob(file))]
+        return [found for folder in folders for found in _by_name(folder).get(file, [])]
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,15 @@ class Source:
         package = next(package for package, files in self.packages.items() if file in files)
         places = [data_folder() / file, *package.places(file)]
         return next((place for place in places if place.is_file()), None)
+
+
+@cache
+def _by_name(folder: Path) -> dict[str, list[Path]]:
+    """The files below a folder by their names: a package may have hundreds that are asked for one by one."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        found.setdefault(path.name, []).append(path)
+    return found
 
 
 def _importable(module: str) -> bool:
