@@ -212,7 +212,7 @@ def test_what_was_tried_and_what_was_taken():
 def test_options_that_were_left_as_they_are():
     assert " 0.01 its defaults 60.0 " in text(tuned(tried("dtp", "dtp:gamma=2", 0.1, 0.5), tried("dtp", "dtp", 0.01, 0.6)))
     spec = "dtp:gamma=2,potential.easy=0.9,potential.hard=0.5"
-    found = text(tuned(tried("dtp:potential=stl", spec, 0.1, 0.6), tried("dtp:potential=stl", "dtp", 0.01, 0.5)))
+    found = text(tuned(tried("dtp", spec, 0.1, 0.6), tried("dtp", "dtp", 0.01, 0.5)))
     assert " 0.1 gamma=2, potentials by task 60.0 " in found
     assert " 0.01 – 60.0 " in text(tuned(tried("equal", "equal", 0.1, 0.5), tried("equal", "equal", 0.01, 0.6)))
 

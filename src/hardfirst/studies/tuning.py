@@ -45,7 +45,7 @@ def candidates(
     >>> [candidate.learning_rate for candidate in candidates(Spec("equal"), ["a", "b"], 1e-3, 5)]
     [0.0001, 0.000316, 0.001, 0.00316, 0.01]
     >>> [str(spec) for spec, _ in candidates(Spec.parse("dwa"), ["a", "b"], 1e-3, 3)]
-    ['dwa:temperature=0.342', 'dwa', 'dwa:temperature=2.92']
+    ['dwa:temperature=1.0', 'dwa', 'dwa:temperature=2.92']
     """
     if not count:
         return [Candidate(spec, learning_rate)]
