@@ -11,7 +11,7 @@ from rich.console import Console
 
 from hardfirst._display import comparison_table
 from hardfirst.errors import InputError
-from hardfirst.report import Comparison, controls, formats, notes, starvation, summary, tables, tuning
+from hardfirst.report import Comparison, controls, formats, metrics, notes, starvation, summary, tables, tuning
 from hardfirst.report.figures import styles
 from hardfirst.studies import Run, StepCost
 from records import alone, case_of, control, diverged, run, static, study, text_of, tried
@@ -462,3 +462,18 @@ def test_no_number_of_a_section_is_nan():
     case = case_of(*starved(), ended, diverged("dtp", 0), control("easy first", "dtp:priority=easy", [0.4, math.nan]))
     for found in (starvation.section(case, looks(case)), controls.section(case, looks(case))):
         assert "nan" not in text(found)
+
+
+# Metrics
+
+
+def test_metrics_stand_in_their_own_units():
+    records = [run(method, seed, (0.9, 0.7, 0.4)) for method in ("equal", "dtp") for seed in range(3)]
+    for record, mae in zip(records, (1.0, 2.0, 3.0, 0.25, 0.25, 0.25), strict=True):
+        record.test["tasks"]["hard"]["metrics"] = {"MAE": mae}
+    case = case_of(records)
+    # 1, 2, 3: mean 2, half width t(.975, 2) · 1/√3 = 4.3027 · .57735 = 2.484
+    assert "hard MAE 2 [-0.484, 4.48] 0.25 [0.25, 0.25]" in text(metrics.section(case, looks(case)))
+    del records[0].test["tasks"]["hard"]["metrics"]
+    assert "hard MAE 2.5 [-3.85, 8.85], n = 2 0.25" in text(metrics.section(case, looks(case)))
+    assert metrics.section(case_of(study(equal=LOW)), looks(case)) is None

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from plotly.offline import get_plotlyjs
 
-from hardfirst.report import charts, controls, figures, notes, overview, pareto, starvation, tables, tuning
+from hardfirst.report import charts, controls, figures, metrics, notes, overview, pareto, starvation, tables, tuning
 from hardfirst.report.case import Case
 from hardfirst.report.figures import Style
 from hardfirst.report.section import Section, count, items, paragraphs
@@ -90,6 +90,7 @@ def _of(case: Case, looks: Mapping[str, Style]) -> list[Section]:
         starvation.section(case, looks),
         controls.section(case, looks),
         pareto.section(case, looks),
+        metrics.section(case, looks),
         tuning.section(case, looks),
         Section("Runs and cost", (tables.runs(case, looks), tables.unfinished(case) or "<p>All runs finished.</p>")),
         Section("What the figures are", (items(notes.how_measured(case)),)),
