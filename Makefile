@@ -22,6 +22,7 @@ check: $(VENV)/check $(VENV)/test
 
 bench: $(VENV)/test
 	$(BIN)/python benchmarks/balancers.py
+	$(BIN)/python benchmarks/gradient_balancers.py
 	$(BIN)/python benchmarks/studies.py
 
 clean:

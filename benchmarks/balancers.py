@@ -1,4 +1,4 @@
-"""What a balancer costs: `python benchmarks/balancers.py [NAME …]`. All ratios of a row come from one interleaved run.
+"""What a loss balancer costs: `python benchmarks/balancers.py [NAME …]`. All ratios of a row come from one interleaved run.
 
 - "bare T=…": KPIs in, total out, and backward, over bare losses of T tasks, relative to a Python sum and its backward;
 - "CNN step": a whole training step of a small CNN with three heads, relative to the same step with a Python sum;
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchjd import scalarization
 
-from hardfirst.balancers import BALANCERS, LossBalancer, Spec
+from hardfirst.balancers import BALANCERS, GradientBalancer, LossBalancer, Spec
 
 COUNTS = (3, 11, 40)
 Losses = dict[str, Tensor]
@@ -184,7 +184,8 @@ def main() -> None:
     torch.set_num_threads(1)
     print("ratios to a Python sum (1.00 = as fast); operations per step")
     print("balancer           bare T=3   T=11   T=40  CNN step  ops T=3  T=11  T=40  TorchJD T=3")
-    for name in sys.argv[1:] or sorted(set(BALANCERS) - {"frozen"}):
+    gradient = {name for name, made in BALANCERS.items() if isinstance(made, type) and issubclass(made, GradientBalancer)}
+    for name in sys.argv[1:] or sorted(set(BALANCERS) - gradient - {"frozen"}):
         print(row(name), flush=True)
 
 

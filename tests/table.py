@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from hardfirst.balancers import BALANCERS, LossBalancer, Spec
+from hardfirst.balancers import BALANCERS, GradientBalancer, LossBalancer, Spec
 
 TASKS = ("easy", "hard one", "c.d")
 SHARED = torch.nn.Parameter(torch.ones(2))  # what the losses of the table depend on
@@ -22,9 +22,13 @@ OPTIONS = {
     "self_paced": ["self_paced", "self_paced:kind=linear"],
     "achievement": ["achievement", "achievement:potential.easy=0.6,gamma=0.5"],
     "stch": ["stch", "stch:mu=0.1,warmup_epochs=1"],
+    "nash_mtl": ["nash_mtl", "nash_mtl:max_norm=0"],
 }
 BESIDES = {"frozen"}  # not a method of its own: `fixed` with weights out of a record, tested in test_fixed.py
-SPECS = [Spec.parse(text) for name in BALANCERS if name not in BESIDES for text in OPTIONS.get(name, [name])]
+EVERY = [Spec.parse(text) for name in BALANCERS if name not in BESIDES for text in OPTIONS.get(name, [name])]
+SPECS = [spec for spec in EVERY if isinstance(spec.build(TASKS), LossBalancer)]
+GRADIENT = [spec for spec in EVERY if isinstance(spec.build(TASKS), GradientBalancer)]
+assert len(SPECS) + len(GRADIENT) == len(EVERY)
 
 
 def make(spec: Spec) -> LossBalancer:

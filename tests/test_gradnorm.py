@@ -226,4 +226,4 @@ def test_two_ranks_have_the_norm_of_the_whole_batch_and_refuse_fsdp(tmp_path: Pa
     for state in states:
         torch.testing.assert_close(torch.tensor(state["weight"]), balancer.weight)
         torch.testing.assert_close(torch.tensor(state["second"]), balancer.adam.second)  # the squares of the norms
-        assert "cannot take the norm of a gradient that is sharded" in state["refusal"]
+        assert "cannot work with gradients that are sharded" in state["refusal"]

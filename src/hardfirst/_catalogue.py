@@ -31,7 +31,7 @@ def balancer(name: str) -> str:
         "When to use": found.when,
         "Cost": found.cost,
         "Needs": ", ".join(found.needs) or "nothing but losses",
-        "State": ", ".join(found.state) or "none",
+        "State": "install TorchJD to see it" if found.state is None else ", ".join(found.state) or "none",
         "Micro-batches": "add up to one batch" if found.linear else "do not add up to one batch",
         "torch.compile": "one graph" if found.compiles else "refused: eager mode only",
         "Departures": found.departures or "none",

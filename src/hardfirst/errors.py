@@ -12,6 +12,10 @@ class InputError(ValueError):
     """
 
 
+class MissingPackage(InputError):  # noqa: N818  # what is wrong, not that it is an error
+    """Something that hardfirst can do without is not installed; the text has the command that installs it."""
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
     """The error for a name that is not among the known ones, with the nearest one that is.
 

@@ -72,6 +72,28 @@ class Balancer(TaskState, ABC):
             using: how the host runs backward on a scalar, e.g. `fabric.backward` or `accelerator.backward`.
         """
 
+    @property
+    @abstractmethod
+    def weights(self) -> Mapping[str, Tensor]:
+        """Each task's weight by the current state: 0-d tensors without a graph, for logging.
+
+        For what a task really counted in a step of a `LossBalancer`, see `task_weights`.
+        """
+
+    def _loss_vector(self, losses: Losses) -> Tensor:
+        if not losses:
+            return torch.zeros(len(self.tasks), requires_grad=True)  # nothing labelled at all: a 0 that has a graph
+        vector = self._vector(losses, "loss", absent=0.0, check=_not_a_tensor)
+        state = next(iter(self._buffers.values()), None)
+        if state is not None and state.device != vector.device:
+            self.to(vector.device)  # a balancer made in passing follows the losses
+        return vector
+
+    def _measured(self, losses: Tensor) -> Tensor:
+        """What may enter state: detached float32 losses [T], NaN for absent tasks, averaged over ranks."""
+        detached = losses.detach().float()
+        return self._mean_over_ranks(torch.where((detached != 0) & detached.isfinite(), detached, torch.nan))
+
 
 class LossBalancer(Balancer):
     """A method that makes one scalar of the losses.
@@ -121,10 +143,6 @@ class LossBalancer(Balancer):
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
-        """Each task's weight by the current state: 0-d tensors without a graph, for logging.
-
-        For what a task really counted in a step, whatever the method, see `task_weights`.
-        """
         with torch.no_grad():
             return dict(zip(self.tasks, self._weights().detach().unbind(), strict=True))
 
@@ -141,20 +159,6 @@ class LossBalancer(Balancer):
 
     def _learn_from_gradients(self, losses: Losses, shared: Iterable[nn.Parameter] | None) -> None:
         """The same for a method that differentiates each loss by itself, which the vector of all does not allow."""
-
-    def _loss_vector(self, losses: Losses) -> Tensor:
-        if not losses:
-            return torch.zeros(len(self.tasks), requires_grad=True)  # nothing labelled at all: a 0 that has a graph
-        vector = self._vector(losses, "loss", absent=0.0, check=_not_a_tensor)
-        state = next(iter(self._buffers.values()), None)
-        if state is not None and state.device != vector.device:
-            self.to(vector.device)  # a balancer made in passing follows the losses
-        return vector
-
-    def _measured(self, losses: Tensor) -> Tensor:
-        """What may enter state: detached float32 losses [T], NaN for absent tasks, averaged over ranks."""
-        detached = losses.detach().float()
-        return self._mean_over_ranks(torch.where((detached != 0) & detached.isfinite(), detached, torch.nan))
 
 
 # a constant is found by running the function while tracing, so that its sentence is not lost in a graph break

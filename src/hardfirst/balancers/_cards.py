@@ -7,7 +7,7 @@ from typing import cast
 
 from hardfirst.balancers._base import Balancer
 from hardfirst.balancers._registry import BALANCERS, Spec
-from hardfirst.errors import unknown
+from hardfirst.errors import MissingPackage, unknown
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Card:
         when: when to use it.
         cost: backwards per step and state.
         needs: any of "kpis", "epochs", "shared".
-        state: the names of the persistent buffers.
+        state: the names of the persistent buffers; None where the method cannot be made because a package is missing.
         linear: whether micro-batches add up.
         compiles: whether it runs under `torch.compile`.
         departures: where it departs from the paper.
@@ -31,7 +31,7 @@ class Card:
     when: str
     cost: str
     needs: tuple[str, ...]
-    state: tuple[str, ...]
+    state: tuple[str, ...] | None
     linear: bool
     compiles: bool
     departures: str
@@ -72,10 +72,13 @@ def card(name: str) -> Card:
     )
 
 
-def _state(name: str) -> tuple[str, ...]:
+def _state(name: str) -> tuple[str, ...] | None:
     """What a `state_dict` of the method holds."""
     examples = {"fixed": "fixed:a=1,b=1", "frozen": "fixed:a=1,b=1", "curriculum": "curriculum:order=a+b,epochs=1"}
-    return tuple(Spec.parse(examples.get(name, name)).build(["a", "b"]).state_dict())
+    try:
+        return tuple(Spec.parse(examples.get(name, name)).build(["a", "b"]).state_dict())
+    except MissingPackage:
+        return None
 
 
 def _paragraph(text: str, name: str) -> str:

@@ -1,4 +1,3 @@
-import sys
 from collections.abc import Iterable, Sequence
 from math import nan
 from types import MappingProxyType
@@ -11,7 +10,8 @@ from hardfirst._state import Group
 from hardfirst.balancers._adam import Adam
 from hardfirst.balancers._base import KPIs, LossBalancer, Losses, weighted_sum
 from hardfirst.balancers._ranges import Range
-from hardfirst.errors import InputError, number
+from hardfirst.balancers._shared import flat, gradients, independent, trained
+from hardfirst.errors import number
 
 _FLOOR = 1e-3
 
@@ -85,7 +85,7 @@ class GradNorm(LossBalancer):
         return weighted_sum(losses, self._weights())
 
     def _learn_from_gradients(self, losses: Losses, shared: Iterable[nn.Parameter] | None) -> None:
-        norms = self._norms(losses, _trained(shared))
+        norms = self._norms(losses, trained(shared, "GradNorm"))
         with torch.no_grad():
             measured = self._measured(self._loss_vector(losses))
             self.first.copy_(torch.where(self.first.isnan(), measured, self.first))
@@ -112,38 +112,16 @@ class GradNorm(LossBalancer):
                 gradient = torch.full((size,), nan, device=shared[0].device)
             norms.append(self._mean_over_ranks(gradient).norm())
         if not reached and any(bool(loss != 0) for loss in losses.values()):
-            raise InputError(
-                "Expected the losses to depend on `shared`, with a graph; none of them does. Give parameters that the "
-                "network used for these losses, and put the balancer in eval mode where gradients are off."
-            )
+            raise independent()
         stacked = torch.stack(norms)
         return torch.where(stacked.isfinite(), stacked, nan)
-
-
-def _trained(shared: Iterable[nn.Parameter] | None) -> list[nn.Parameter]:
-    """The shared parameters, or an `InputError` if they are not what gradients can be taken of."""
-    parameters = [shared] if isinstance(shared, nn.Parameter) else list(shared or ())
-    if not parameters or not all(isinstance(one, Tensor) and one.requires_grad for one in parameters):
-        raise InputError(
-            "GradNorm needs the parameters that the tasks share, all of them trained, in every training step: for instance "
-            "`balancer(losses, shared=layer.parameters())` with the last layer that all tasks use."
-        )
-    sharded = sys.modules.get("torch.distributed.tensor")  # it takes seconds to import, and a DTensor has imported it
-    if sharded is not None and any(isinstance(one, sharded.DTensor) for one in parameters):
-        raise InputError(
-            "GradNorm cannot take the norm of a gradient that is sharded over ranks; got a DTensor in `shared`. "
-            "Keep the shared layer out of FSDP, or choose a method that needs no gradients."
-        )
-    return parameters
 
 
 def _gradient(loss: Tensor, shared: list[nn.Parameter]) -> Tensor | None:
     """The gradient of one loss as a float32 vector; NaN where the loss may not enter state, None if it is independent."""
     if not loss.requires_grad:
         return None
-    found = torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True)
-    if all(gradient is None for gradient in found):
+    found = gradients(loss, shared)
+    if all(part is None for part in found):
         return None
-    parts = [torch.zeros_like(one) if part is None else part for one, part in zip(shared, found, strict=True)]
-    flat = torch.cat([part.flatten().float() for part in parts])
-    return torch.where((loss.detach() != 0) & loss.detach().isfinite(), flat, nan)
+    return torch.where((loss.detach() != 0) & loss.detach().isfinite(), flat(found, shared), nan)

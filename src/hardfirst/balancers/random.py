@@ -1,16 +1,12 @@
 from collections.abc import Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from hardfirst._state import Group
 from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
+from hardfirst.balancers._draws import WORD, key, mix
 from hardfirst.errors import whole
-
-_WORD = 0xFFFFFFFF
-_STRIDE = 0x9E3779B9  # 2³² over the golden ratio: keeps a hash of zeros from being zero
-Word = TypeVar("Word", int, Tensor)
 
 
 class RLW(LossBalancer):
@@ -55,7 +51,7 @@ class RLW(LossBalancer):
     def __init__(self, tasks: Sequence[str], *, seed: int = 0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         seed = whole("seed", seed, least=0)
-        self._hold("key", [_key(seed, position) for position in range(len(self.tasks))], dtype=torch.int64)
+        self._hold("key", [key(seed, position) for position in range(len(self.tasks))], dtype=torch.int64)
         self._hold("step", [0], dtype=torch.int64)
 
     def _weights(self) -> Tensor:
@@ -72,26 +68,6 @@ class RLW(LossBalancer):
 
 def _normal(key: Tensor, step: Tensor) -> Tensor:
     """Standard normal numbers, float32, one for each pair of a key and a step."""
-    bits = _mix((_mix((step + key) & _WORD) + key) & _WORD) >> 9
+    bits = mix((mix((step + key) & WORD) + key) & WORD) >> 9
     # an odd multiple of 2⁻²³ in (−1, 1) is exact in float32, and never an end, where erfinv is infinite
     return torch.erfinv((2 * bits + 1 - 2**23).float() * 2.0**-23) * 2**0.5
-
-
-def _key(seed: int, position: int) -> int:
-    """The key of a task: 32 bits of the seed, however long, and of the task's position."""
-    key = _mix((position + _STRIDE) & _WORD)
-    while True:
-        key = _mix((key + (seed & _WORD) + _STRIDE) & _WORD)
-        seed >>= 32
-        if not seed:
-            return key
-
-
-def _mix(word: Word) -> Word:
-    """A permutation of the 32-bit numbers in which each bit of the result depends on each bit of `word`.
-
-    The constants are from github.com/skeeto/hash-prospector, a pair below 2³¹, so that no product exceeds int64.
-    """
-    word = (word ^ (word >> 16)) * 0x604BAA5D & _WORD
-    word = (word ^ (word >> 15)) * 0x43D6CE97 & _WORD
-    return word ^ (word >> 15)

@@ -258,3 +258,61 @@ def present_logs(losses: Tensor) -> Tensor:
 def _precise(losses: Tensor) -> Tensor:
     """The losses in float32 or better."""
     return losses.to(torch.promote_types(losses.dtype, torch.float32))
+
+
+def nash(gramian: Tensor) -> Tensor:
+    r"""The Nash bargain of the tasks: the weights α above 0 with :math:`G \alpha = 1 / \alpha`.
+
+    They are the least point of the strictly convex :math:`\tfrac12 \alpha^\top G \alpha - \sum_t \log \alpha_t`, found
+    by Newton's method, with damped steps while it is far off.
+
+    Args:
+        gramian: [T, T], the inner products of the tasks' gradients. Cosines are taken for 10⁻⁶ less than they are, so that
+            gradients that cancel have weights too; a gradient of 0 for one that is orthogonal to all others.
+
+    Returns:
+        [T], all above 0.
+
+    Example:
+        >>> nash(torch.tensor([[4.0, 0.0], [0.0, 0.25]], dtype=torch.float64))
+        tensor([0.5000, 2.0000], dtype=torch.float64)
+
+    References:
+        Navon et al., Multi-Task Learning as a Bargaining Game, ICML 2022, Claim 3.1; the damping is that of
+        Nesterov and Nemirovskii for self-concordant functions.
+    """
+    lengths = gramian.diagonal().sqrt()
+    lengths = torch.where(lengths > 0, lengths, 1)
+    cosines = (gramian / lengths.outer(lengths)).fill_diagonal_(1 + 1e-6)
+    weights = torch.ones_like(lengths)
+    for _ in range(200):
+        gradient = cosines @ weights - 1 / weights
+        step = torch.linalg.solve(cosines + weights.square().reciprocal().diag(), gradient)
+        decrement = float((gradient @ step).clamp(min=0).sqrt())
+        weights = weights - step / (1 + decrement if decrement > 0.25 else 1)
+        if decrement < 1e-9:
+            break
+    return weights / lengths
+
+
+def graddrop(rows: Tensor, draws: Tensor) -> Tensor:
+    r"""Gradient sign dropout: of each coordinate only the positive entries are kept, or only the negative ones.
+
+    The positive ones with the probability :math:`\tfrac12 (1 + \sum_t J_t / \sum_t |J_t|)`.
+
+    Args:
+        rows: [T, n], each task's gradient.
+        draws: [n], uniform in [0, 1).
+
+    Returns:
+        [n], the sum of what is kept.
+
+    Example:
+        >>> graddrop(torch.tensor([[1.0, 1.0], [3.0, -3.0]]), torch.tensor([0.5, 0.5]))
+        tensor([ 4., -3.])
+
+    References:
+        Chen et al., Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout, NeurIPS 2020, Eq. (1).
+    """
+    purity = 0.5 * (1 + rows.sum(0) / rows.abs().sum(0))
+    return torch.where(purity > draws, rows.clamp(min=0).sum(0), rows.clamp(max=0).sum(0))

@@ -1,0 +1,59 @@
+from collections.abc import Sequence
+from types import MappingProxyType
+
+from torch import Tensor
+
+from hardfirst._state import Group
+from hardfirst.balancers._gradient import GramianBalancer
+from hardfirst.balancers._ranges import Range
+from hardfirst.balancers._torchjd import solve, weighting
+from hardfirst.errors import number
+
+
+class CAGrad(GramianBalancer):
+    r"""CAGrad: T times the direction near the mean gradient that most improves the task it improves least.
+
+    :math:`\max_d \min_t g_t \cdot d` with :math:`\lVert d - g_0 \rVert \le c \, \lVert g_0 \rVert` for the mean gradient
+    :math:`g_0`.
+
+    When to use: between equal weights (c = 0) and MGDA (c large): the mean loss still falls to its minimum for c below 1,
+    and on the way the worst task is looked after.
+
+    Cost: one backward for each task and step, and a cone problem of T variables, some milliseconds; T·n numbers of memory
+    for n shared parameters, T of state.
+
+    Args:
+        tasks: distinct non-empty strings.
+        c: how far the direction may be from the mean gradient, relative to its length, at least 0. The paper uses 0.4 on
+            NYUv2 and Cityscapes.
+        process_group: see `Balancer`.
+
+    Raises:
+        InputError: TorchJD or its solver is not installed, or c is out of range. In a training step: `shared` is missing,
+            sharded, or has no part in the losses; or the balancer is compiled.
+
+    Example:
+        >>> import torch
+        >>> shared = torch.nn.Parameter(torch.ones(2))
+        >>> balancer = CAGrad(["a", "b"], c=0.5)
+        >>> balancer.backward({"a": shared[0], "b": 3 * shared[1]}, shared=[shared])
+        >>> shared.grad
+        tensor([2.5811, 3.0000])
+
+    Note:
+        Solved by TorchJD with Clarabel, where the authors' code uses scipy. The paper's direction is near the mean gradient,
+        this near the sum, T times as long, so that a learning rate found for equal weights still fits.
+
+    References:
+        Liu, Liu, Jin, Stone and Liu, Conflict-Averse Gradient Descent for Multi-task Learning, NeurIPS 2021, Algorithm 1.
+    """
+
+    ranges = MappingProxyType({"c": Range(0.1, 0.9)})
+
+    def __init__(self, tasks: Sequence[str], *, c: float = 0.4, process_group: Group = None) -> None:
+        super().__init__(tasks, process_group=process_group)
+        self.c = number("c", c, least=0)
+        weighting("CAGradWeighting", c=self.c)
+
+    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+        return len(present) * solve(weighting("CAGradWeighting", c=self.c), gramian)

@@ -1,0 +1,85 @@
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hardfirst._state import Group
+from hardfirst.balancers._gradient import GradientBalancer
+from hardfirst.balancers._ranges import Range
+from hardfirst.errors import InputError, number
+
+
+class DBMTL(GradientBalancer):
+    r"""DB-MTL: the sum of the averaged gradients of the tasks' log losses, each scaled to the length of the longest.
+
+    :math:`\hat g_t \leftarrow \beta \hat g_t + (1 - \beta) \nabla \log L_t`, and the update is
+    :math:`\sum_t (\max_s \lVert \hat g_s \rVert / \lVert \hat g_t \rVert) \, \hat g_t`.
+
+    When to use: losses of different units and speeds, with memory to spare: the logarithm makes losses comparable, the
+    scaling makes gradients so. Losses have to stay above 0; one that comes near it is pushed ever harder.
+
+    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, and T·n + T of state.
+
+    Args:
+        tasks: distinct non-empty strings. Their losses are above 0; one below gives gradients that are NaN.
+        beta: β, the share of the old average, in [0, 1). The paper uses 0.9.
+        process_group: see `Balancer`.
+
+    Raises:
+        InputError: β is out of range. In a training step: `shared` is missing, sharded, of another size than before, or has
+            no part in the losses; or the balancer is compiled.
+
+    Example:
+        >>> import torch
+        >>> shared = torch.nn.Parameter(torch.ones(2))
+        >>> balancer = DBMTL(["a", "b"], beta=0)
+        >>> balancer.backward({"a": shared[0], "b": 3 * shared[1]}, shared=[shared])
+        >>> shared.grad, balancer.weights
+        (tensor([1., 1.]), {'a': tensor(1.), 'b': tensor(0.3333)})
+
+    Note:
+        As in the paper the averages begin at 0, and heads get the gradient of log losses too. Updates are of the size of a
+        log loss's gradient, not of a loss's: tune the learning rate. The averages' buffer has no columns until the first
+        step, when the number of shared parameters is known. An absent task's average stays as it is, and is no part of the
+        sum. `weights` are what the tasks' own gradients were multiplied by.
+
+    References:
+        Lin, Jiang, Ye, Zhang, Chen, Chen, Liu and Kwok, Dual-Balancing for Multi-Task Learning, arXiv:2308.12029, 2023.
+    """
+
+    ranges = MappingProxyType({"beta": Range(0.5, 0.99)})
+    average: Tensor
+
+    def __init__(self, tasks: Sequence[str], *, beta: float = 0.9, process_group: Group = None) -> None:
+        super().__init__(tasks, process_group=process_group)
+        self.beta = number("beta", beta, least=0, below=1)
+        self.register_buffer("average", torch.zeros(len(self.tasks), 0, dtype=torch.float32))
+
+    def reset(self) -> None:
+        super().reset()
+        self.average = self.average.new_zeros(len(self.tasks), 0)
+
+    def _factors(self, losses: Tensor) -> Tensor:
+        logs: Tensor = torch.where(losses < 0, torch.nan, 1 / self._measured(losses))
+        return torch.where(losses == 0, 0, logs)
+
+    def _combine(self, rows: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        if self.average.shape[1] not in (0, rows.shape[1]):
+            raise InputError(
+                f"Expected `shared` to have {self.average.shape[1]} numbers, as in the steps that DBMTL averages over; got "
+                f"{rows.shape[1]}. Give the same parameters in each step, or call reset()."
+            )
+        before = self.average if self.average.shape[1] else rows.new_zeros(len(self.tasks), rows.shape[1])
+        average = torch.lerp(rows, before[present], self.beta)
+        if self.training:
+            self.average = before.index_copy(0, present.to(before.device), average)
+        lengths = average.norm(dim=1)
+        weights = lengths.max() / lengths.clamp(min=1e-30)
+        return weights @ average, weights
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        if (saved := state_dict.get(f"{prefix}average")) is not None:
+            self.average = self.average.new_zeros(saved.shape)
+        super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -1,0 +1,50 @@
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from hardfirst._state import Group
+from hardfirst.balancers._gradient import GramianBalancer
+from hardfirst.balancers._torchjd import solve, weighting
+
+
+class IMTLG(GramianBalancer):
+    r"""IMTL-G: the weighted sum of gradients whose projections on every task's gradient are equally long.
+
+    :math:`g \cdot g_t / \lVert g_t \rVert` is the same for all tasks, with weights that sum to T; a weight may be negative.
+
+    When to use: impartiality: no task's gradient is to count more for its size. Weights grow large where gradients are
+    nearly parallel or opposite.
+
+    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T of state.
+
+    Args:
+        tasks: distinct non-empty strings.
+        process_group: see `Balancer`.
+
+    Raises:
+        InputError: TorchJD is not installed. In a training step: `shared` is missing, sharded, or has no part in the
+            losses; or the balancer is compiled.
+
+    Example:
+        >>> import torch
+        >>> shared = torch.nn.Parameter(torch.ones(2))
+        >>> balancer = IMTLG(["a", "b"])
+        >>> balancer.backward({"a": shared[0], "b": 3 * shared[1]}, shared=[shared])
+        >>> shared.grad, balancer.weights
+        (tensor([1.5000, 1.5000]), {'a': tensor(1.5000), 'b': tensor(0.5000)})
+
+    Note:
+        Solved by TorchJD, which uses a pseudo-inverse, so that linearly dependent gradients have weights too. The paper's
+        weights sum to 1, these to the number of tasks present, so that a learning rate found for equal weights still fits.
+        It is the gradient half of IMTL alone; the other half is `imtl_l`.
+
+    References:
+        Liu et al., Towards Impartial Multi-task Learning, ICLR 2021, Eq. (5).
+    """
+
+    def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
+        super().__init__(tasks, process_group=process_group)
+        weighting("IMTLGWeighting")
+
+    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+        return len(present) * solve(weighting("IMTLGWeighting"), gramian)

@@ -1,0 +1,52 @@
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from hardfirst._state import Group
+from hardfirst.balancers._gradient import GramianBalancer
+from hardfirst.balancers._torchjd import solve, weighting
+
+
+class MGDA(GramianBalancer):
+    r"""MGDA: T times the shortest convex combination of the tasks' gradients.
+
+    :math:`\min_w \lVert \sum_t w_t g_t \rVert^2` with :math:`w \ge 0, \sum_t w_t = 1`. A step along it improves all tasks,
+    and it is 0 where none can improve without another getting worse.
+
+    When to use: no task may get worse. Small gradients weigh most, so tasks that are done, or whose losses are small, can
+    bring the others to a halt: scale the losses, or prefer `upgrad`.
+
+    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T of state.
+
+    Args:
+        tasks: distinct non-empty strings.
+        process_group: see `Balancer`.
+
+    Raises:
+        InputError: TorchJD is not installed. In a training step: `shared` is missing, sharded, or has no part in the
+            losses; or the balancer is compiled.
+
+    Example:
+        >>> import torch
+        >>> shared = torch.nn.Parameter(torch.ones(2))
+        >>> balancer = MGDA(["a", "b"])
+        >>> balancer.backward({"a": shared[0], "b": 2 * shared[1]}, shared=[shared])
+        >>> shared.grad, balancer.weights
+        (tensor([1.6000, 0.8000]), {'a': tensor(1.6000), 'b': tensor(0.4000)})
+
+    Note:
+        Solved by TorchJD, with the Frank-Wolfe method of Sener and Koltun in at most 100 rounds. The paper's weights sum to
+        1, these to the number of tasks present, so that a learning rate found for equal weights still fits. Their upper
+        bound (MGDA-UB), by the gradient of the features, is not used.
+
+    References:
+        Désidéri, Multiple-Gradient Descent Algorithm, Comptes Rendus Mathematique 350, 2012; Sener and Koltun, Multi-Task
+        Learning as Multi-Objective Optimization, NeurIPS 2018, Algorithm 2.
+    """
+
+    def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
+        super().__init__(tasks, process_group=process_group)
+        weighting("MGDAWeighting")
+
+    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+        return len(present) * solve(weighting("MGDAWeighting"), gramian)

@@ -1,0 +1,53 @@
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from hardfirst._state import Group
+from hardfirst.balancers._draws import Draws
+from hardfirst.balancers._gradient import GramianBalancer
+from hardfirst.balancers._torchjd import solve, weighting
+
+
+class PCGrad(GramianBalancer):
+    r"""PCGrad: the sum of the tasks' gradients, each projected off those that it conflicts with.
+
+    :math:`g_i \leftarrow g_i - (g_i \cdot g_j) / \lVert g_j \rVert^2 \, g_j` for each other task j with
+    :math:`g_i \cdot g_j < 0`, in random order; :math:`g_j` is as it was.
+
+    When to use: gradients conflict, that is, point apart, and the easy tasks' steps undo those of the hard ones. It leaves
+    sizes alone: a task with a large gradient still drowns the others where they agree.
+
+    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T + 2 of state.
+
+    Args:
+        tasks: distinct non-empty strings.
+        seed: of the random order; see `RLW`.
+        process_group: see `Balancer`.
+
+    Raises:
+        InputError: TorchJD is not installed, or the seed is not a whole number. In a training step: `shared` is missing,
+            sharded, or has no part in the losses; or the balancer is compiled.
+
+    Example:
+        >>> import torch
+        >>> shared = torch.nn.Parameter(torch.ones(2))
+        >>> balancer = PCGrad(["a", "b"])
+        >>> balancer.backward({"a": shared[0], "b": 2 * shared[1] - shared[0]}, shared=[shared])
+        >>> shared.grad
+        tensor([0.8000, 2.4000])
+
+    Note:
+        Solved by TorchJD. The random order is the same on every rank, and after a resume.
+
+    References:
+        Yu, Kumar, Gupta, Levine, Hausman and Finn, Gradient Surgery for Multi-Task Learning, NeurIPS 2020, Algorithm 1.
+    """
+
+    def __init__(self, tasks: Sequence[str], *, seed: int = 0, process_group: Group = None) -> None:
+        super().__init__(tasks, process_group=process_group)
+        self.draws = Draws(self.tasks, seed)
+        weighting("PCGradWeighting")
+
+    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+        with self.draws.seeded():
+            return solve(weighting("PCGradWeighting"), gramian)

@@ -1,0 +1,409 @@
+"""What every gradient balancer promises, for every one in the registry: a new method is tested without asking for it."""
+
+import copy
+import io
+import math
+import pickle
+import sys
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hardfirst.balancers import GradientBalancer, Spec, card
+from hardfirst.errors import InputError, MissingPackage
+from table import GRADIENT, TASKS
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*weights_only:FutureWarning")
+
+
+@pytest.fixture(params=GRADIENT, ids=str)
+def spec(request: pytest.FixtureRequest) -> Spec:
+    return request.param
+
+
+@pytest.fixture
+def balancer(spec: Spec) -> GradientBalancer:
+    return make(spec)
+
+
+def make(spec: Spec, tasks: tuple[str, ...] = TASKS) -> GradientBalancer:
+    balancer = spec.build(tasks)
+    assert isinstance(balancer, GradientBalancer)
+    return balancer
+
+
+class Bowls:
+    """For each task a loss that is quadratic in two shared parameters and in a head of its own."""
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.shared = [
+            nn.Parameter(torch.randn(2, 3, generator=generator)),
+            nn.Parameter(torch.randn(4, generator=generator)),
+        ]
+        self.heads = {task: nn.Parameter(torch.randn(3, generator=generator)) for task in TASKS}
+
+    def losses(self, seed: int) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        found = {}
+        for size, (task, head) in zip((0.1, 2.0, 30.0), self.heads.items(), strict=True):
+            features = self.shared[0].sum(0) + self.shared[1].mean() - 5 * torch.randn(3, generator=generator)
+            found[task] = size * ((features * head).square().mean() + 0.1)
+        return found
+
+    def gradients(self) -> dict[str, list[Tensor]]:
+        """The gradients gathered so far, which are then forgotten."""
+        return {"shared": list(map(self._taken, self.shared)), "heads": list(map(self._taken, self.heads.values()))}
+
+    @staticmethod
+    def _taken(parameter: nn.Parameter) -> Tensor:
+        gradient = torch.full_like(parameter, 12345.0) if parameter.grad is None else parameter.grad
+        parameter.grad = None
+        return gradient
+
+    def jacobian(self, losses: dict[str, Tensor]) -> Tensor:
+        rows = [torch.autograd.grad(loss, self.shared, retain_graph=True) for loss in losses.values()]
+        return torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
+
+
+def kpis(seed: int) -> dict[str, Tensor]:
+    return dict(zip(TASKS, torch.rand(3, generator=torch.Generator().manual_seed(seed)), strict=True))
+
+
+def step(balancer: GradientBalancer, seed: int, bowls: Bowls | None = None) -> dict[str, list[Tensor]]:
+    bowls = bowls or Bowls()
+    balancer.backward(bowls.losses(seed), kpis(seed), shared=bowls.shared)
+    return bowls.gradients()
+
+
+def train(balancer: GradientBalancer, count: int = 4, start: int = 0) -> list[dict[str, list[Tensor]]]:
+    return [step(balancer, start + number) for number in range(count)]
+
+
+def flat(found: dict[str, list[Tensor]]) -> Tensor:
+    return torch.cat([part.flatten() for part in found["shared"]])
+
+
+def assert_equal(one: object, other: object) -> None:
+    torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+
+
+def state(balancer: GradientBalancer) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in balancer.state_dict().items()}
+
+
+def test_state_is_buffers_of_fixed_dtype(spec: Spec) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        balancer = make(spec)
+        before = {name: (b.shape, b.dtype) for name, b in balancer.named_buffers()}
+    finally:
+        torch.set_default_dtype(torch.float32)
+    train(balancer)
+    after = {name: (b.shape, b.dtype) for name, b in balancer.named_buffers()}
+    if spec.name == "db_mtl":  # the one method whose state depends on how many parameters are shared
+        assert before.pop("average") == ((3, 0), torch.float32)
+        assert after.pop("average") == ((3, 10), torch.float32)
+    assert after == before
+    assert {dtype for _, dtype in before.values()} <= {torch.float32, torch.int64}
+    assert list(balancer.parameters()) == []
+
+
+def test_resume_is_bit_equal(spec: Spec) -> None:
+    whole = make(spec)
+    train(whole)
+    file = io.BytesIO()
+    torch.save(whole.state_dict(), file)
+    file.seek(0)
+    resumed = make(spec)
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    assert_equal(train(resumed, 4, start=10), train(whole, 4, start=10))
+    assert_equal(state(resumed), state(whole))
+
+
+def test_a_seed_decides_the_draws_and_nothing_else_does(spec: Spec) -> None:
+    before = torch.get_rng_state()
+    one, other = make(spec), make(spec)
+    found = train(one)
+    torch.rand(5)
+    assert_equal(train(other), found)
+    torch.set_rng_state(before)
+    train(one)
+    assert_equal(torch.get_rng_state(), before)
+    if "draws.key" in one.state_dict():
+        seeded = make(spec.replace({"seed": 7}))
+        assert any(not torch.equal(flat(a), flat(b)) for a, b in zip(train(seeded, 20), train(make(spec), 20), strict=True))
+
+
+def test_eval_changes_nothing(balancer: GradientBalancer) -> None:
+    train(balancer)
+    before = state(balancer)
+    balancer.eval()
+    first, second = train(balancer, 2), train(balancer, 2)
+    assert_equal(state(balancer), before)
+    assert_equal(first, second)
+    assert all(flat(found).abs().sum() > 0 for found in first)
+
+
+def test_a_task_left_out_is_a_zero_loss_and_shrinks_the_jacobian(spec: Spec) -> None:
+    absent, rest = TASKS[1], (TASKS[0], TASKS[2])
+    left_out, zero, without = make(spec), make(spec), make(spec, rest)
+    one, other, third = Bowls(), Bowls(), Bowls()
+    left_out.backward({task: one.losses(1)[task] for task in rest}, shared=one.shared)
+    losses = other.losses(1)
+    zero.backward({**losses, absent: losses[absent] * 0}, shared=other.shared)
+    without.backward({task: third.losses(1)[task] for task in rest}, shared=third.shared)
+    found, expected = one.gradients(), other.gradients()
+    assert_equal(found["shared"], expected["shared"])
+    assert_equal(expected["heads"][1], torch.zeros(3))  # a zero loss has a graph, so that DDP sees its head
+    assert_equal(found["heads"][1], torch.full((3,), 12345.0))
+    assert_equal(state(left_out), state(zero))
+    torch.testing.assert_close(third.gradients()["shared"], found["shared"])
+    assert left_out.weights[absent] == 1  # as it was
+
+
+def test_nothing_labelled(balancer: GradientBalancer) -> None:
+    train(balancer)
+    before = state(balancer)
+    given: list[Tensor] = []
+    balancer.backward({}, shared=Bowls().shared, using=given.append)
+    assert given[0] == 0
+    given[0].backward()
+    assert_equal(state(balancer), before)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_broken_loss_reaches_the_gradients_and_never_the_state(spec: Spec, value: float) -> None:
+    broken, without = make(spec), make(spec)
+    one, other = Bowls(), Bowls()
+    losses = one.losses(1)
+    given: list[Tensor] = []
+    broken.backward({**losses, "easy": losses["easy"] * value}, shared=one.shared, using=given.append)
+    assert not given[0].isfinite()
+    given[0].backward()
+    assert not flat(one.gradients()).isfinite().all()
+    rest = {task: loss for task, loss in other.losses(1).items() if task != "easy"}
+    without.backward(rest, shared=other.shared)
+    assert_equal(state(broken), state(without))
+
+
+def test_a_gradient_that_is_not_finite_is_set_aside(spec: Spec) -> None:
+    broken, without = make(spec), make(spec)
+    one, other = Bowls(), Bowls()
+    endless = (one.shared[0][0, 0] - one.shared[0][0, 0].detach()).abs().sqrt() + 1  # its slope is infinite here
+    broken.backward({**one.losses(1), "easy": endless}, shared=one.shared)
+    without.backward({task: loss for task, loss in other.losses(1).items() if task != "easy"}, shared=other.shared)
+    assert_equal(state(broken), state(without))
+    assert not one.gradients()["shared"][0].isfinite().all()
+    assert_equal(one.gradients()["shared"][1], torch.full((4,), 12345.0))
+
+
+def test_the_order_of_the_mapping_does_not_matter(spec: Spec) -> None:
+    one, other = make(spec), make(spec)
+    for seed in range(3):
+        first, second = Bowls(), Bowls()
+        one.backward(first.losses(seed), shared=first.shared)
+        other.backward(dict(reversed(second.losses(seed).items())), shared=second.shared)
+        assert_equal(first.gradients(), second.gradients())
+
+
+def test_copies_and_pickles_go_on_alike(balancer: GradientBalancer) -> None:
+    train(balancer)
+    copies = [copy.deepcopy(balancer), pickle.loads(pickle.dumps(balancer))]
+    expected = train(balancer, start=10)
+    for twin in copies:
+        assert_equal(train(twin, start=10), expected)
+
+
+def test_reset_makes_it_new(spec: Spec, balancer: GradientBalancer) -> None:
+    train(balancer)
+    balancer.reset()
+    assert_equal(state(balancer), state(make(spec)))
+    assert_equal(train(balancer), train(make(spec)))
+
+
+def test_reset_after_to_empty(spec: Spec) -> None:
+    with torch.device("meta"):
+        balancer = make(spec)
+    balancer.to_empty(device="cpu").reset()
+    assert_equal(train(balancer), train(make(spec)))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_a_cast_leaves_state_in_float32(balancer: GradientBalancer, dtype: torch.dtype) -> None:
+    train(balancer)
+    before = state(balancer)
+    nn.Sequential(balancer).to(dtype)
+    assert_equal(state(balancer), before)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_losses_and_parameters_of_any_float_dtype(balancer: GradientBalancer, dtype: torch.dtype) -> None:
+    for seed in range(2):
+        bowls = Bowls()
+        for parameter in (*bowls.shared, *bowls.heads.values()):
+            parameter.data = parameter.data.to(dtype)
+        losses = {task: loss.to(dtype) for task, loss in bowls.losses(seed).items()}
+        balancer.backward(losses, shared=bowls.shared)
+        found = bowls.gradients()
+        assert all(part.isfinite().all() and part.dtype == dtype for parts in found.values() for part in parts)
+    assert all(buffer.dtype in (torch.float32, torch.int64) for buffer in balancer.buffers())
+
+
+def test_heads_get_the_gradient_of_their_own_loss(spec: Spec, balancer: GradientBalancer) -> None:
+    bowls, ordinary = Bowls(), Bowls()
+    balancer.backward(bowls.losses(1), shared=bowls.shared)
+    losses = ordinary.losses(1)
+    objectives = [loss.log() if spec.name == "db_mtl" else loss for loss in losses.values()]
+    torch.stack(objectives).sum().backward()
+    torch.testing.assert_close(bowls.gradients()["heads"], ordinary.gradients()["heads"])
+
+
+def test_gradients_add_up_in_grad(spec: Spec) -> None:
+    one, other = make(spec), make(spec)
+    together, alone = Bowls(), Bowls()
+    for seed in (1, 2):
+        one.backward(together.losses(seed), shared=together.shared)
+    parts = [step(other, seed, alone) for seed in (1, 2)]
+    torch.testing.assert_close(flat(together.gradients()), flat(parts[0]) + flat(parts[1]))
+
+
+def test_the_hosts_own_backward_is_called_once_and_scales(spec: Spec) -> None:
+    plain, scaled = make(spec), make(spec)
+    expected = step(plain, 1)
+    bowls = Bowls()
+    given: list[Tensor] = []
+    scaled.backward(bowls.losses(1), shared=bowls.shared, using=given.append)
+    torch.testing.assert_close(given, [torch.stack(list(bowls.losses(1).values())).sum()])
+    (1024 * given[0]).backward()
+    found = bowls.gradients()
+    for what in ("shared", "heads"):
+        assert_equal(found[what], [1024 * part for part in expected[what]])
+
+
+def test_weights_are_those_of_the_rows(spec: Spec, balancer: GradientBalancer) -> None:
+    assert [float(weight) for weight in balancer.weights.values()] == [1, 1, 1]
+    bowls = Bowls()
+    losses = bowls.losses(1)
+    jacobian = bowls.jacobian(losses)
+    balancer.backward(losses, shared=bowls.shared)
+    weights = torch.stack(list(balancer.weights.values()))
+    update, combined = flat(bowls.gradients()), weights @ jacobian
+    if spec.name == "graddrop":  # no sum of rows, but the nearest one: what it leaves is square to every row
+        torch.testing.assert_close(jacobian @ (update - combined) / jacobian.norm(dim=1), torch.zeros(3), rtol=0, atol=1e-2)
+    elif spec.name == "db_mtl":  # its first average has a tenth of the gradient
+        torch.testing.assert_close(update, 0.1 * combined, rtol=1e-4, atol=1e-5)
+    else:
+        torch.testing.assert_close(update, combined, rtol=1e-4, atol=1e-4)
+
+
+def test_parameters_that_only_some_tasks_reach_and_those_that_none_does(balancer: GradientBalancer) -> None:
+    """As in a task hierarchy: the first task reads a block, the others the block after it."""
+    early, late, unused = (nn.Parameter(torch.ones(3)) for _ in range(3))
+    losses = {
+        "easy": (early**2).sum(),
+        "hard one": ((early * late).sum() - 1) ** 2,
+        "c.d": ((early * late - torch.arange(3.0)) ** 2).sum(),
+    }
+    balancer.backward(losses, shared=[early, late, unused])
+    assert early.grad is not None
+    assert late.grad is not None
+    assert unused.grad is None
+    assert early.grad.abs().sum() > 0
+    assert late.grad.abs().sum() > 0
+
+
+def test_a_task_apart_from_the_shared_parameters_has_no_row(spec: Spec) -> None:
+    with_it, without = make(spec), make(spec)
+    one, other = Bowls(), Bowls()
+    apart = nn.Parameter(torch.tensor(2.0))
+    with_it.backward({**one.losses(1), "easy": apart**2}, shared=one.shared)
+    without.backward({task: loss for task, loss in other.losses(1).items() if task != "easy"}, shared=other.shared)
+    assert_equal(one.gradients()["shared"], other.gradients()["shared"])
+    assert apart.grad == (1.0 if spec.name == "db_mtl" else 4.0)
+
+
+def test_losses_must_depend_on_shared(balancer: GradientBalancer) -> None:
+    bowls = Bowls()
+    with pytest.raises(InputError, match="Expected the losses to depend on `shared`"):
+        balancer.backward(bowls.losses(1), shared=[nn.Parameter(torch.ones(2))])
+    with torch.no_grad(), pytest.raises(InputError, match="Expected the losses to depend on `shared`"):
+        balancer.backward(bowls.losses(1), shared=bowls.shared)
+
+
+def test_shared_is_needed(balancer: GradientBalancer) -> None:
+    frozen = nn.Parameter(torch.ones(2), requires_grad=False)
+    for shared in (None, [], [frozen]):
+        with pytest.raises(InputError, match=r"\w+ needs the parameters that the tasks share, all of them trained"):
+            balancer.backward(Bowls().losses(1), shared=shared)
+
+
+def test_there_is_no_total(balancer: GradientBalancer) -> None:
+    with pytest.raises(InputError, match="has no total; in place of"):
+        balancer(Bowls().losses(1))
+
+
+def test_names_and_shapes_are_checked(balancer: GradientBalancer) -> None:
+    bowls = Bowls()
+    losses = bowls.losses(1)
+    with pytest.raises(InputError, match=r"Unknown task 'hard on'; did you mean 'hard one'\?"):
+        balancer.backward({**losses, "hard on": losses["easy"]}, shared=bowls.shared)
+    with pytest.raises(InputError, match=r"Unknown task 'hard on'; did you mean 'hard one'\?"):
+        balancer.backward(losses, {"hard on": 0.5}, shared=bowls.shared)
+    with pytest.raises(InputError, match=r"loss of task 'easy' to be a 0-d tensor; got shape \[4\]"):
+        balancer.backward({"easy": torch.ones(4)}, shared=bowls.shared)
+
+
+def test_it_cannot_be_compiled(balancer: GradientBalancer) -> None:
+    torch._dynamo.reset()
+    bowls = Bowls()
+
+    @torch.compile(backend="eager")
+    def compiled() -> None:
+        balancer.backward(bowls.losses(1), shared=bowls.shared)
+
+    with pytest.raises(RuntimeError, match=r"InputError: \w+ .* runs in eager mode only\. Leave the balancer out"):
+        compiled()
+
+
+def test_a_card_says_what_it_costs(spec: Spec) -> None:
+    found = card(spec.name)
+    assert "backward for each task" in found.cost
+    assert "memory" in found.cost
+    assert found.needs == ("shared",)
+    assert found.state is not None
+    assert not found.linear
+    assert not found.compiles
+
+
+def test_a_missing_package_is_said_at_construction(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchjd", None)
+    if spec.name in ("nash_mtl", "graddrop", "db_mtl"):
+        make(spec)
+        return
+    with pytest.raises(MissingPackage, match=r"takes TorchJD and its solvers .*pip install 'hardfirst\[gradient\]'"):
+        make(spec)
+    assert card(spec.name).state is None
+
+
+@pytest.mark.parametrize(("name", "solver"), [("upgrad", "quadprog"), ("cagrad", "cvxpy")])
+def test_a_missing_solver_is_said_at_construction(name: str, solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchjd._mixins as mixins
+
+    find = mixins.find_spec
+    monkeypatch.setattr(mixins, "find_spec", lambda module: None if module == solver else find(module))
+    with pytest.raises(MissingPackage, match=rf"{solver}.*pip install 'hardfirst\[gradient\]'"):
+        make(Spec.parse(name))
+
+
+def test_compiled_networks(balancer: GradientBalancer) -> None:
+    from torch._functorch import config
+
+    torch._dynamo.reset()
+    bowls, eager = Bowls(), Bowls()
+    with config.patch(donated_buffer=False):
+        compiled = torch.compile(bowls.losses, backend="aot_eager")
+        balancer.backward(compiled(1), shared=bowls.shared)
+    expected = step(make(Spec.parse("pcgrad")), 1, eager)
+    assert [part.shape for part in bowls.gradients()["shared"]] == [part.shape for part in expected["shared"]]

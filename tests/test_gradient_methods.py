@@ -1,0 +1,245 @@
+"""Each gradient method against TorchJD on whole Jacobians, against its equation, or by hand."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hardfirst import functional
+from hardfirst.balancers import DBMTL, GradDrop, GradientBalancer, GradVac, NashMTL, PCGrad, Spec
+
+oracle = pytest.importorskip("torchjd.aggregation", reason="needs `pip install torchjd`", exc_type=ImportError)
+QuadprogProjector = pytest.importorskip("torchjd.linalg").QuadprogProjector
+TASKS = ["a", "b", "c"]
+
+
+def jacobians(count: int = 5, rows: int = 3, size: int = 7) -> list[Tensor]:
+    """Gradients of different size, some of which conflict."""
+    generator = torch.Generator().manual_seed(1)
+    sizes = torch.tensor([0.1, 1.0, 10.0, 3.0])[:rows].unsqueeze(1)
+    return [sizes * torch.randn(rows, size, generator=generator) for _ in range(count)]
+
+
+def update(balancer: GradientBalancer, jacobian: Tensor) -> Tensor:
+    """What the balancer makes of losses that are linear in the shared parameters, with these rows as gradients."""
+    shared = nn.Parameter(torch.zeros(jacobian.shape[1]))
+    losses = {task: 1 + row @ shared for task, row in zip(balancer.tasks, jacobian, strict=True)}
+    balancer.backward(losses, shared=[shared])
+    assert shared.grad is not None
+    return shared.grad
+
+
+@pytest.mark.parametrize(
+    ("spec", "other", "times"),
+    [
+        ("mgda", oracle.MGDA(), 3),
+        ("cagrad", oracle.CAGrad(c=0.4), 3),
+        ("cagrad:c=0.8", oracle.CAGrad(c=0.8), 3),
+        ("imtl_g", oracle.IMTLG(), 3),
+        ("aligned_mtl", oracle.AlignedMTL(), 3),
+        ("upgrad", oracle.UPGrad(projector=QuadprogProjector(reg_eps=1e-9)), 3),
+        ("config", oracle.ConFIG(), 1),
+    ],
+)
+@pytest.mark.parametrize("scale", [1.0, 1e-4])
+def test_torchjds_update(spec: str, other: nn.Module, times: float, scale: float) -> None:
+    """TorchJD's own leaves CAGrad and UPGrad without an answer for small gradients, by absolute constants; not so here."""
+    for jacobian in jacobians():
+        found = update(Spec.parse(spec).build(TASKS), scale * jacobian) / scale
+        torch.testing.assert_close(found, times * other(jacobian), rtol=1e-3, atol=1e-3)
+
+
+def pcgrad(jacobian: Tensor, orders: list[tuple[int, ...]]) -> Tensor:
+    """Algorithm 1 of Yu et al., with the order in which each task goes through the others."""
+    total = torch.zeros(jacobian.shape[1])
+    for task, order in enumerate(orders):
+        gradient = jacobian[task].clone()
+        for other in order:
+            inner = gradient @ jacobian[other]
+            if other != task and inner < 0:
+                gradient -= inner / jacobian[other].square().sum() * jacobian[other]
+        total += gradient
+    return total
+
+
+def test_pcgrad_is_algorithm_1_in_some_order_and_comes_upon_all() -> None:
+    jacobian = torch.tensor([[1.0, 0, 0, 0], [-0.7, 1, 0, 0], [-0.5, -0.6, 1, 2]])
+    orders = itertools.product(*[list(itertools.permutations(set(range(3)) - {task})) for task in range(3)])
+    possible = [pcgrad(jacobian, list(order)) for order in orders]
+    distinct = torch.unique(torch.stack(possible).round(decimals=3), dim=0)
+    assert len(distinct) > 1
+    balancer, seen = PCGrad(TASKS), set()
+    for _ in range(100):
+        found = update(balancer, jacobian)
+        near = [place for place, one in enumerate(distinct) if torch.allclose(one, found, atol=2e-3)]
+        assert near
+        seen.update(near)
+    assert seen == set(range(len(distinct)))
+
+
+def gradvac(jacobian: Tensor, targets: Tensor, beta: float) -> Tensor:
+    """Algorithm 1 of Wang et al. for two tasks, where there is but one order; changes the targets."""
+    total = torch.zeros(jacobian.shape[1])
+    for task, other in ((0, 1), (1, 0)):
+        gradient, beside = jacobian[task], jacobian[other]
+        cosine = float(gradient @ beside / gradient.norm() / beside.norm())
+        target = float(targets[task, other])
+        if cosine < target:
+            numerator = gradient.norm() * (target * math.sqrt(1 - cosine**2) - cosine * math.sqrt(1 - target**2))
+            gradient = gradient + numerator / (beside.norm() * math.sqrt(1 - target**2)) * beside
+        targets[task, other] = (1 - beta) * target + beta * cosine
+        total += gradient
+    return total
+
+
+def test_gradvac_is_algorithm_1() -> None:
+    balancer, targets = GradVac(["a", "b"], beta=0.3), torch.zeros(2, 2)
+    similar = [jacobian + torch.tensor([3.0, 1, 1, -2, 0, 0, 1]) for jacobian in jacobians(8, rows=2)]
+    for jacobian in similar:
+        torch.testing.assert_close(update(balancer, jacobian), gradvac(jacobian, targets, 0.3), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(balancer.cosine.view(2, 2), targets, rtol=1e-5, atol=1e-5)
+    assert targets[0, 1].abs() > 0.1
+
+
+def test_gradvac_keeps_the_cosines_of_an_absent_task() -> None:
+    balancer = GradVac(TASKS, beta=0.3)
+    update(balancer, jacobians()[0])
+    before = balancer.cosine.view(3, 3).clone()
+    shared = nn.Parameter(torch.ones(2))
+    balancer.backward({"a": shared.sum(), "c": shared[0] - 3 * shared[1]}, shared=[shared])
+    after = balancer.cosine.view(3, 3)
+    changed = (after != before).nonzero().tolist()
+    assert changed == [[0, 2], [2, 0]]
+
+
+def test_nash_solves_its_equation() -> None:
+    for jacobian in jacobians(rows=4):
+        gramian = (jacobian @ jacobian.T).double()
+        weights = functional.nash(gramian)
+        assert (weights > 0).all()
+        torch.testing.assert_close(gramian @ weights, 1 / weights, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("rows", [[[0.3, 0.7], [-0.3, -0.7]], [[1.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]]])
+def test_nash_of_dependent_gradients_is_finite(rows: list[list[float]]) -> None:
+    found = update(NashMTL(["a", "b"]), torch.tensor(rows))
+    assert found.isfinite().all()
+    assert found.norm() <= 1 + 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:You are solving a parameterized problem:UserWarning")
+def test_nash_is_where_the_authors_code_arrives() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        jacobian = torch.randn(3, 50, generator=generator)
+        theirs = oracle.NashMTL(3, optim_niter=200)
+        for _ in range(20):  # it starts from the weights of the step before
+            expected = theirs(jacobian)
+        torch.testing.assert_close(update(NashMTL(TASKS), jacobian), expected, rtol=2e-2, atol=2e-3)
+
+
+def test_nash_cuts_the_length() -> None:
+    jacobian = jacobians()[0]
+    whole, cut = update(NashMTL(TASKS, max_norm=0), jacobian), update(NashMTL(TASKS, max_norm=0.5), jacobian)
+    gramian = jacobian @ jacobian.T
+    assert whole.norm() == pytest.approx(float(3 * gramian.norm()) ** 0.5, rel=1e-4)  # α'Gα = T, times the norm taken out
+    torch.testing.assert_close(cut, 0.5 * whole / whole.norm())
+
+
+def test_nash_leaves_the_direction_to_no_unit() -> None:
+    jacobian = jacobians()[0]
+    one, other = (
+        update(NashMTL(TASKS), torch.tensor(scale).unsqueeze(1) * jacobian) for scale in ([1.0, 1, 1], [9.0, 0.1, 2])
+    )
+    torch.testing.assert_close(one / one.norm(), other / other.norm(), rtol=1e-3, atol=1e-4)
+
+
+def test_graddrop_is_torchjds_with_the_same_draws() -> None:
+    for seed, jacobian in enumerate(jacobians()):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            expected = oracle.GradDrop()(jacobian)
+            torch.manual_seed(seed)
+            draws = torch.rand(jacobian.shape[1])
+        torch.testing.assert_close(functional.graddrop(jacobian, draws), expected)
+
+
+def test_graddrop_is_right_on_average() -> None:
+    """Positive with probability P: the mean is P·Σ⁺ + (1−P)·Σ⁻."""
+    jacobian = jacobians()[0]
+    balancer = GradDrop(TASKS)
+    mean = torch.stack([update(balancer, jacobian) for _ in range(2000)]).mean(0)
+    purity = 0.5 * (1 + jacobian.sum(0) / jacobian.abs().sum(0))
+    expected = purity * jacobian.clamp(min=0).sum(0) + (1 - purity) * jacobian.clamp(max=0).sum(0)
+    torch.testing.assert_close(mean, expected, rtol=0, atol=float(jacobian.abs().sum(0).max()) * 0.05)
+
+
+def test_db_mtl_by_hand() -> None:
+    """Losses that are 1 at the parameters, so that the gradient of the logarithm is the row itself."""
+    balancer, average = DBMTL(["a", "b"], beta=0.6), torch.zeros(2, 7)
+    for jacobian in jacobians(4, rows=2):
+        average = 0.6 * average + 0.4 * jacobian
+        norms = average.norm(dim=1)
+        expected = sum(norms.max() / norm * row for norm, row in zip(norms, average, strict=True))
+        torch.testing.assert_close(update(balancer, jacobian), expected)
+
+
+def test_db_mtl_differentiates_logarithms() -> None:
+    shared = nn.Parameter(torch.ones(2))
+    balancer = DBMTL(["a", "b"], beta=0)
+    balancer.backward({"a": 4 + shared[0], "b": 2 * shared[1]}, shared=[shared])
+    torch.testing.assert_close(shared.grad, torch.tensor([1.0, 1.0]))  # 1/5 and 1, each as long as the longest
+    assert float(balancer.weights["a"]) == pytest.approx(1.0)  # of its own gradient, 1
+    assert float(balancer.weights["b"]) == pytest.approx(0.5)
+
+
+def test_db_mtl_says_when_shared_changes() -> None:
+    balancer = DBMTL(["a", "b"])
+    update(balancer, jacobians(rows=2)[0])
+    with pytest.raises(ValueError, match="to have 7 numbers, as in the steps that DBMTL averages over; got 4"):
+        update(balancer, jacobians(rows=2, size=4)[0])
+
+
+def test_db_mtl_shows_a_negative_loss() -> None:
+    shared = nn.Parameter(torch.ones(2))
+    DBMTL(["a", "b"]).backward({"a": -shared[0], "b": shared.sum()}, shared=[shared])
+    assert shared.grad is not None
+    assert shared.grad.isnan().any()
+
+
+@pytest.mark.parametrize("name", ["mgda", "cagrad", "imtl_g", "aligned_mtl", "upgrad", "config", "nash_mtl"])
+def test_no_task_gets_worse(name: str) -> None:
+    """The directions of all but CAGrad with a small c have no negative product with any gradient."""
+    spec = Spec.parse("cagrad:c=1" if name == "cagrad" else name)
+    for jacobian in jacobians():
+        products = jacobian @ update(spec.build(TASKS), jacobian)
+        assert (products / jacobian.norm(dim=1) > -1e-3 * jacobian.norm()).all()
+
+
+@pytest.mark.parametrize("name", ["mgda", "cagrad", "imtl_g", "aligned_mtl", "upgrad", "config", "pcgrad", "gradvac"])
+def test_gradients_that_are_all_zero_give_a_zero(name: str) -> None:
+    assert update(Spec.parse(name).build(TASKS), torch.zeros(3, 7)).tolist() == [0] * 7
+
+
+@pytest.mark.parametrize("name", ["mgda", "cagrad", "imtl_g", "aligned_mtl", "upgrad", "pcgrad", "gradvac", "config"])
+def test_orthogonal_gradients_of_one_size_are_summed(name: str) -> None:
+    """Where nothing is in conflict and nothing differs, every method is equal weights."""
+    found = update(Spec.parse(f"{name}:c=0" if name == "cagrad" else name).build(TASKS), torch.eye(3, 7))
+    torch.testing.assert_close(found, torch.eye(3, 7).sum(0), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("cagrad:c=-1", "`c` to be at least 0"),
+        ("gradvac:beta=0", "`beta` to be above 0"),
+        ("pcgrad:seed=-1", "`seed`"),
+        ("db_mtl:beta=1", "`beta` to be below 1"),
+        ("nash_mtl:max_norm=-1", "`max_norm` to be at least 0"),
+    ],
+)
+def test_options_are_checked(spec: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Spec.parse(spec).build(TASKS)
