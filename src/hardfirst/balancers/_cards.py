@@ -3,9 +3,7 @@
 import inspect
 import re
 from dataclasses import dataclass
-from typing import cast
 
-from hardfirst.balancers._base import Balancer
 from hardfirst.balancers._registry import BALANCERS, Spec
 from hardfirst.errors import MissingPackage, unknown
 
@@ -56,9 +54,8 @@ def card(name: str) -> Card:
     """
     if name not in BALANCERS:
         raise unknown("balancer", name, BALANCERS)
-    made = BALANCERS[name]
-    method = cast(type[Balancer], getattr(made, "__self__", made))  # dtp_paper is a classmethod of DTP
-    own, text = inspect.getdoc(made) or "", inspect.getdoc(method) or ""
+    method = Spec(name).method
+    own, text = inspect.getdoc(BALANCERS[name]) or "", inspect.getdoc(method) or ""
     return Card(
         name=name,
         sentence=own.split("\n\n")[0].replace("\n", " "),

@@ -190,6 +190,13 @@ class Spec:
         return self.replace({option: None, **{f"{option}.{task}": value for task, value in values.items()}})
 
     @property
+    def method(self) -> type[Balancer]:
+        """The class that makes it."""
+        made: Any = BALANCERS[self.name]
+        found: type[Balancer] = getattr(made, "__self__", made)  # dtp_paper is a classmethod of DTP
+        return found
+
+    @property
     def free(self) -> Mapping[str, Range]:
         """The ranges of the options that a study may tune: those that the method declares and the spec leaves open.
 

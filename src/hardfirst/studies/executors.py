@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hardfirst import record
+from hardfirst.balancers import GradientBalancer
 from hardfirst.errors import InputError
 from hardfirst.problems import explained
 from hardfirst.studies.store import Store
@@ -21,6 +22,7 @@ from hardfirst.training import Trial, fit
 # What a forkserver loads once and its children then have: without it each trial waits seconds for its imports.
 # A module that is not installed is passed over.
 PRELOAD = ["torch", "lightning.fabric", "sklearn.datasets", "hardfirst.studies.executors", "hardfirst.cli"]
+SOLVERS = ["torchjd.aggregation"]  # of gradient balancers; two seconds more, so only where a trial has one
 ATTEMPTS = 2
 BUSY = 75  # a worker's exit code where another process has the trial; the "temporary failure" of sysexits.h
 
@@ -70,11 +72,13 @@ def run_locally(
         accelerator: as in Lightning Fabric.
         tell: called with each event.
     """
-    context = _context()
     queue = _Queue(wanted, store)
+    queue.ask()
     waiting, running = queue.waiting, list[_Attempt]()
+    context = _context(
+        SOLVERS if any(issubclass(trial.balancer.method, GradientBalancer) for _, trial, _ in waiting) else []
+    )
     try:
-        queue.ask()
         while waiting or running:
             while len(running) < (workers or cores()) and (place := _next(waiting, store)) is not None:
                 key, trial, number = waiting.pop(place)
@@ -124,7 +128,7 @@ class _Queue:
 
 def run_alone(work: Callable[[], None]) -> None:
     """Run a function in a process of its own with one torch thread, and wait for it; what it raises is printed there."""
-    process = _context().Process(target=_alone, args=(work,), name="alone")
+    process = _context([]).Process(target=_alone, args=(work,), name="alone")
     process.start()
     try:
         process.join()
@@ -141,11 +145,11 @@ def _alone(work: Callable[[], None]) -> None:
     work()
 
 
-def _context() -> Any:  # typeshed gives the contexts' common base no Process
+def _context(besides: Sequence[str]) -> Any:  # typeshed gives the contexts' common base no Process
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     if method == "forkserver":
-        context.set_forkserver_preload(PRELOAD)
+        context.set_forkserver_preload([*PRELOAD, *besides])
     return context
 
 
