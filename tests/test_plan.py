@@ -56,7 +56,7 @@ def test_a_case_for_each_problem_and_network() -> None:
         ({"engine": "rai"}, "engine: Input should be 'local'; got 'rai'."),
         ({"baselines": "maybe"}, "baselines: Input should be a valid boolean, unable to interpret input; got 'maybe'."),
         ({"seed": 3}, "seed: there is no such setting; did you mean 'seeds'?"),
-        ({"xyz": 3}, "xyz: there is no such setting; there are problems, networks, balancers, seeds"),
+        ({"xyz": 3}, "xyz: there is no such setting; there are problems, networks, losses, balancers, seeds"),
     ],
 )
 def test_an_error_says_where_and_what_is_right(settings: dict, sentence: str) -> None:

@@ -20,7 +20,7 @@ from hardfirst.kpi import accuracy, r2, within
 from hardfirst.networks import HardSharing
 from hardfirst.problems import PROBLEMS, Problem, Splits, Task, TensorTable
 from hardfirst.training import Interrupted, Trial, fit, step_seconds, trial_seconds
-from hardfirst.training._batch import Measured, measure
+from hardfirst.training._batch import Measured, labelled, measure
 from hardfirst.training._position import Sums
 
 
@@ -96,9 +96,8 @@ def test_an_epochs_figures_are_means_over_labelled_examples() -> None:
     """Losses in their own units, whatever the scale; a batch whose KPI is NaN counts for the loss alone."""
     problem, sums = small(), Sums()
     for examples, loss, kpi, weight in ((3, 1.0, 0.5, 1.0), (1, 5.0, 0.9, 2.0), (4, 2.0, math.nan, 3.0)):
-        pair = (torch.zeros(examples), torch.zeros(examples))
         # `value` has the scale 0.5, and what the balancer gets is the scaled loss
-        measured = Measured({"value": pair}, {"value": torch.tensor(0.5 * loss)}, {"value": torch.tensor(kpi)})
+        measured = Measured({"value": examples}, {"value": torch.tensor(0.5 * loss)}, {"value": torch.tensor(kpi)})
         sums.add(problem, measured, {"value": torch.tensor(weight)})
     found = sums.means("value")
     assert found["loss"] == pytest.approx((3 * 1 + 1 * 5 + 4 * 2) / 8)
@@ -143,7 +142,7 @@ def test_the_test_figures_are_those_of_the_selected_epoch(tmp_path: Path, monkey
 
 def test_the_balancer_gets_scaled_losses_of_labelled_examples() -> None:
     data, network = table(32, 1), Net().eval()
-    found = measure(small(), network, data.inputs, data.targets)
+    found = measure(small(), labelled(small(), network(data.inputs), data.targets))
     there = ~data.targets["value"].isnan()
     expected = F.mse_loss(network(data.inputs)["value"][there], data.targets["value"][there])
     torch.testing.assert_close(found.losses["value"], 0.5 * expected)

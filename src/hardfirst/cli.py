@@ -22,6 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train multi-task models without starving the hard tasks, and find out which balancing method helps on a problem.",
 )
+studies = typer.Typer(no_args_is_help=True, help="Studies of other questions than which balancer to take.")
+app.add_typer(studies, name="study")
 console = Console()
 
 ProblemName = Annotated[
@@ -32,6 +34,10 @@ Targets = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training split; the problem's own unless given.")]
 LearningRate = Annotated[float | None, typer.Option(help="Adam's learning rate; the problem's own unless given.")]
+Seeds = Annotated[int | None, typer.Option(help="Runs of each method; they share seeds: differences are paired.")]
+LearningRates = Annotated[str | None, typer.Option(help="The range that is tuned over, e.g. 1e-4,1e-2.")]
+Workers = Annotated[int | None, typer.Option(help="Processes at a time; one per core unless given.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be run and how long it would take.")]
 Accelerator = Annotated[str, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")]
 
 
@@ -69,11 +75,11 @@ def compare(
         str | None, typer.Option(help="Specs joined by commas, e.g. equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`).")
     ] = None,
     networks: Annotated[str | None, typer.Option(help="Which of the problem's networks, joined by commas.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Runs of each method; they share seeds: differences are paired.")] = None,
+    seeds: Seeds = None,
     tune: Annotated[
         int | None, typer.Option(help="Trials for each method to choose its learning rate and options, on validation.")
     ] = None,
-    learning_rates: Annotated[str | None, typer.Option(help="The range that is tuned over, e.g. 1e-4,1e-2.")] = None,
+    learning_rates: LearningRates = None,
     learning_rate: LearningRate = None,
     epochs: Epochs = None,
     criterion: Annotated[
@@ -85,18 +91,13 @@ def compare(
     controls: Annotated[
         bool | None, typer.Option(help="Add the variants of DTP that tell why it does what it does.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes at a time; one per core unless given.")] = None,
+    workers: Workers = None,
     accelerator: Annotated[str | None, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")] = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder; runs/PROBLEM unless given.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and how long it would take.")] = False,
+    dry_run: DryRun = False,
     form: FormatOption = None,
 ) -> None:
     """Train methods × seeds on a problem and report with intervals; the same command goes on where it was stopped."""
-    from hardfirst._display import StudyProgress
-    from hardfirst.studies import Session, counts
-    from hardfirst.training import check_problem
-
-    console.stderr = form is not None  # what is asked for alone goes to standard output
     settings = {
         "balancers": balancers,
         "networks": networks,
@@ -112,14 +113,58 @@ def compare(
         "accelerator": accelerator,
     }
     plan = _plan(_with_targets(problems, targets), {name: value for name, value in settings.items() if value is not None})
+    if balancers is not None and "all" in balancers.split(","):
+        _say(f"Not among all, since they need options: {', '.join(_need_options())}.")
+    _study(plan, out, form, dry_run=dry_run)
+
+
+@studies.command("losses")
+def losses_(
+    problem: ProblemName,
+    losses: Annotated[
+        str | None, typer.Option(help="Which of the task's losses, joined by commas, the baseline first; all unless given.")
+    ] = None,
+    seeds: Seeds = None,
+    tune: Annotated[int | None, typer.Option(help="Learning rates for each loss to choose from, on validation.")] = None,
+    learning_rates: LearningRates = None,
+    learning_rate: LearningRate = None,
+    epochs: Epochs = None,
+    workers: Workers = None,
+    accelerator: Annotated[str | None, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The study's folder; runs/PROBLEM-losses unless given.")] = None,
+    dry_run: DryRun = False,
+    form: FormatOption = None,
+) -> None:
+    """Compare the losses that a problem's task offers, with that task alone: focal losses and their rivals on a detector."""
+    from hardfirst.problems import load_problem
+
+    settings = {
+        "losses": losses or ",".join(load_problem(problem).choosing.losses),
+        "seeds": seeds,
+        "tune": tune,
+        "learning_rates": learning_rates,
+        "learning_rate": learning_rate,
+        "epochs": epochs,
+        "workers": workers,
+        "accelerator": accelerator,
+    }
+    plan = _plan([problem], {name: value for name, value in settings.items() if value is not None})
+    _study(plan, out, form, dry_run=dry_run)
+
+
+def _study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool) -> None:
+    """Run what the plan wants and the folder lacks, and report."""
+    from hardfirst._display import StudyProgress
+    from hardfirst.studies import Session, counts
+    from hardfirst.training import check_problem
+
+    console.stderr = form is not None  # what is asked for alone goes to standard output
     if dry_run:
         _dry_run(plan)
         return
     for trial, problem in plan.cases:
         check_problem(trial.of(problem), trial.problem)
     session = Session(plan, out, _command())
-    if balancers is not None and "all" in balancers.split(","):
-        _say(f"Not among all, since they need options: {', '.join(_need_options())}.")
     jobs = session.jobs()
     ended = sum(session.store.ended(key) for key in jobs)
     _say(f"{sum(sum(both) for both in counts(plan).values())} runs in {session.store.folder}, {ended} of them done.")
@@ -186,6 +231,8 @@ def train(
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
     accelerator: Accelerator = "auto",
+    devices: Annotated[int, typer.Option(help="How many devices share each batch; on the CPU, how many processes.")] = 1,
+    strategy: Annotated[str, typer.Option(help="How several devices train together: auto or ddp.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/train-PROBLEM-KEY unless given.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of a run that was stopped.")] = False,
 ) -> None:
@@ -194,8 +241,11 @@ def train(
     from hardfirst.balancers import Spec
     from hardfirst.problems import explained, load_problem
     from hardfirst.studies import CaseTrials, Description, Entry, Store
-    from hardfirst.training import Interrupted, Trial, fit
+    from hardfirst.training import Interrupted, Trial, check_devices, fit, leads
 
+    check_devices(devices, strategy, accelerator)
+    first = leads(devices)  # of the processes that torchrun started, which all run this function
+    console.quiet = not first
     (problem,) = _with_targets([problem], targets)
     loaded = load_problem(problem)
     trial = Trial.plan(
@@ -215,9 +265,10 @@ def train(
         return
     if not resume and checkpoint.exists() and not store.ended(key):
         raise InputError(f"{store.folder} holds a run that was stopped: add --resume to go on, or choose another --out.")
-    store.begin()
-    trials = CaseTrials(problem=loaded.name, network=network, trials=[Entry(key=key, method=str(trial.balancer))])
-    store.describe(Description(title=f"{trial.balancer} on {loaded.name}", command=_command(), cases=[trials]))
+    if first:
+        store.begin()
+        trials = CaseTrials(problem=loaded.name, network=network, trials=[Entry(key=key, method=str(trial.balancer))])
+        store.describe(Description(title=f"{trial.balancer} on {loaded.name}", command=_command(), cases=[trials]))
     try:
         with RunProgress(console, trial.epochs) as progress:
             run = partial(
@@ -229,13 +280,16 @@ def train(
                 watcher=progress,
                 command=_command(),
                 accelerator=accelerator,
+                devices=devices,
+                strategy=strategy,
             )
             found = explained(problem, run)
     except Interrupted as stopped:
         again = _command() if resume else f"{_command()} --resume"
         _say(f"{stopped} The state is in {checkpoint}. To go on: {again}")
         raise typer.Exit(130) from None
-    store.part_file(key).replace(store.record_file(key))
+    if first:
+        store.part_file(key).replace(store.record_file(key))
     if found.outcome == "diverged":
         _say(f"The run diverged: {found.reason}.")
         raise typer.Exit(1)

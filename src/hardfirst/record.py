@@ -2,15 +2,16 @@
 
 The first line says what was run, then comes a line per epoch, one for the test split, and one that says how the run ended:
 
-    {"kind": "trial", "schema": 1, "trial": {...}, "tasks": [...], "made_with": {"command": ..., "versions": {...}}}
+    {"kind": "trial", "schema": 1, "trial": {...}, "tasks": [...], "made_with": {"command": ..., "devices": 1,
+     "versions": {...}}}
     {"kind": "epoch", "epoch": 1, "seconds": 0.4, "learning_rate": 0.001, "tasks": {"depth": {"loss": 0.7, "kpi": 0.4,
      "weight": 1.2, "validation_loss": 0.6, "validation_kpi": 0.5, "validation_metrics": {...}}, ...}}
     {"kind": "test", "epoch": 1, "tasks": {"depth": {"loss": 0.6, "kpi": 0.5, "metrics": {...}}, ...}}
     {"kind": "end", "outcome": "finished", "reason": null, "seconds": 0.5, "memory": 3e8}
 
 Numbers that are NaN or infinite are written as null and read back as NaN. `weight` is the mean over the epoch's steps of
-∂total/∂loss, whatever the method; `memory` is the peak in bytes, of the process or, on a GPU, of its tensors. A run that
-served only to choose settings has no line for the test split.
+∂total/∂loss, whatever the method; `memory` is the peak in bytes, of the process or, on a GPU, of its tensors, added over
+the devices. A run that served only to choose settings has no line for the test split.
 """
 
 import json
@@ -118,9 +119,9 @@ class Writer:
         """Whether the first line has still to be written."""
         return self.path.stat().st_size == 0
 
-    def trial(self, trial: Mapping[str, Any], tasks: Iterable[str], command: str | None = None) -> None:
+    def trial(self, trial: Mapping[str, Any], tasks: Iterable[str], command: str | None = None, *, devices: int = 1) -> None:
         """Write the first line."""
-        made_with = {"command": command, "versions": versions()}
+        made_with = {"command": command, "devices": devices, "versions": versions()}
         self._write({"kind": "trial", "schema": SCHEMA, "trial": trial, "tasks": list(tasks), "made_with": made_with})
 
     def epoch(self, epoch: int, *, seconds: float, learning_rate: float, tasks: Mapping[str, Mapping[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from hardfirst.problems import _load, brown, census, digits, mnist_fashion, optical, qm9
-from hardfirst.problems._base import OWN, Measure, Metric, Problem, Splits, Task
+from hardfirst.problems._base import OWN, Choice, Measure, Metric, Problem, Splits, Task
 from hardfirst.problems._csv import name as table_name
 from hardfirst.problems._data import IGNORE, Batch, Split, TensorTable, Together, collate
 from hardfirst.problems._load import digest, explained
@@ -43,6 +43,7 @@ __all__ = [
     "OWN",
     "PROBLEMS",
     "Batch",
+    "Choice",
     "Measure",
     "Metric",
     "Problem",

@@ -25,10 +25,25 @@ class Metric:
     Args:
         measure: (output, target) of all labelled examples → a 0-d tensor.
         higher_is_better: False for errors.
+        test_only: whether it is left out on the validation split, which is gone through after every epoch.
     """
 
     measure: Measure
     higher_is_better: bool = True
+    test_only: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Another loss that a task may be trained with, and figures about it.
+
+    Args:
+        loss: as a `Task` has it.
+        metrics: further figures for the record, beside the task's own.
+    """
+
+    loss: Measure
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,7 @@ class Task:
         scale: a hand-set factor on the loss.
         kpi_from: where the balancer's KPI comes from: the training "batch", or, for measures that mean nothing on a
             batch (AUC, R², AP), the last "validation".
+        losses: losses to choose from instead, by name, for `hardfirst study losses`; the first is the baseline there.
     """
 
     name: str
@@ -51,6 +67,7 @@ class Task:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     scale: float = 1.0
     kpi_from: Literal["batch", "validation"] = "batch"
+    losses: Mapping[str, Choice] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -61,6 +78,17 @@ class Task:
         number(f"scale of task {self.name}", self.scale, above=0)
         if self.kpi_from not in ("batch", "validation"):
             raise InputError(f"Expected `kpi_from` to be 'batch' or 'validation'; got {self.kpi_from!r}.")
+
+    def choosing(self, loss: str) -> "Task":
+        """The task with another of its losses.
+
+        Raises:
+            InputError: it has no such loss.
+        """
+        if loss not in self.losses:
+            raise unknown(f"loss of task {self.name!r}:", loss, self.losses)
+        choice = self.losses[loss]
+        return replace(self, loss=choice.loss, metrics={**self.metrics, **choice.metrics})
 
 
 @dataclass(frozen=True)
@@ -133,18 +161,37 @@ class Problem:
         """The tasks' names, in order."""
         return tuple(task.name for task in self.tasks)
 
-    def variant(self, *, network: str = OWN, only: str | None = None) -> "Problem":
-        """The problem with another of its networks, or reduced to one of its tasks; the network keeps its shape.
+    @property
+    def choosing(self) -> Task:
+        """The task that has losses to choose from.
 
         Raises:
-            InputError: there is no such network or task.
+            InputError: there is none, or more than one.
+        """
+        found = [task for task in self.tasks if task.losses]
+        if len(found) != 1:
+            several = f"{', '.join(task.name for task in found)} all have" if found else "no task has"
+            raise InputError(f"Expected one task of problem {self.name!r} with losses to choose from; {several}.")
+        return found[0]
+
+    def variant(self, *, network: str = OWN, only: str | None = None, loss: str | None = None) -> "Problem":
+        """The problem with another of its networks, or reduced to one of its tasks; the network keeps its shape.
+
+        Args:
+            network: its name.
+            only: the one task; None for all.
+            loss: another loss of that one task.
+
+        Raises:
+            InputError: there is no such network, task or loss.
         """
         if network != OWN and network not in self.networks:
             raise unknown(f"network of problem {self.name!r}:", network, [OWN, *self.networks])
         if only is not None:
             check_names("task", [only], self.task_names)
+        tasks = tuple(task for task in self.tasks if only in (None, task.name))
         return replace(
             self,
             network=self.network if network == OWN else self.networks[network],
-            tasks=tuple(task for task in self.tasks if only in (None, task.name)),
+            tasks=tasks if loss is None else tuple(task.choosing(loss) for task in tasks),
         )

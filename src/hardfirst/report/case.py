@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 class Case:
     """The runs of one problem and network.
 
-    Methods stand in alphabetical order, equal weights first and static weights from a grid last, seeds in ascending order:
+    Methods stand in alphabetical order, the baseline first and static weights from a grid last, seeds in ascending order:
     nothing depends on the order in which the records were found.
 
     Args:
@@ -38,6 +38,7 @@ class Case:
         tuning: by method, the runs that its settings were chosen from, in the order in which they were tried.
         single_tuning: the same of the single-task networks, by task.
         costs: what a step of each method costs, where that was measured.
+        baseline: the method that the others are held against.
     """
 
     problem: str
@@ -53,6 +54,12 @@ class Case:
     tuning: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
     single_tuning: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
     costs: Mapping[str, StepCost] = field(default_factory=dict)
+    baseline: str = EQUAL
+
+    @property
+    def against(self) -> str:
+        """The baseline in words."""
+        return "equal weights" if self.baseline == EQUAL else self.baseline
 
     @property
     def name(self) -> str:
@@ -61,13 +68,13 @@ class Case:
 
     @property
     def others(self) -> tuple[str, ...]:
-        """The methods that are not equal weights."""
-        return tuple(method for method in self.methods if method != EQUAL)
+        """The methods that are not the baseline."""
+        return tuple(method for method in self.methods if method != self.baseline)
 
     @property
     def compares(self) -> bool:
-        """Whether there are equal weights and something to hold against them."""
-        return EQUAL in self.methods and len(self.methods) > 1
+        """Whether there are the baseline and something to hold against it."""
+        return self.baseline in self.methods and len(self.methods) > 1
 
     def of(self, method: str) -> list[Record]:
         """The runs of a method, control or grid point by seed, however they ended."""
@@ -120,7 +127,7 @@ class Case:
         return found
 
 
-def arrange(runs: Iterable[Run], costs: Mapping[str, StepCost] | None = None) -> Case:
+def arrange(runs: Iterable[Run], costs: Mapping[str, StepCost] | None = None, baseline: str = EQUAL) -> Case:
     """Arrange the runs of one problem and network.
 
     Raises:
@@ -138,7 +145,7 @@ def arrange(runs: Iterable[Run], costs: Mapping[str, StepCost] | None = None) ->
         problem=first.trial["problem"],
         network=first.trial.get("network", OWN),
         tasks=first.tasks,
-        methods=tuple(sorted(compared, key=lambda method: (method != EQUAL, method in static, method))),
+        methods=tuple(sorted(compared, key=lambda method: (method != baseline, method in static, method))),
         seeds=tuple(sorted({run.record.trial["seed"] for run in reported})),
         runs=_once((run.method, run) for run in reported),
         controls=tuple(dict.fromkeys(run.method for run in reported if run.role == "control")),
@@ -148,6 +155,7 @@ def arrange(runs: Iterable[Run], costs: Mapping[str, StepCost] | None = None) ->
         tuning=_grouped((run.method, run) for run in runs if run.role != "single" and run.tuning),
         single_tuning=_grouped((run.record.tasks[0], run) for run in runs if run.role == "single" and run.tuning),
         costs=costs or {},
+        baseline=baseline,
     )
 
 

@@ -42,6 +42,8 @@ def _charts(case: Case, looks: Mapping[str, Style]) -> dict[str, Figure]:
         "validation": figures.curves(case, figures.validation_points, looks=looks),
         "weights": figures.curves(case, figures.weight_share, shared_axis=True, looks=looks),
     }
+    if len(case.tasks) == 1:
+        del charts["weights"]  # all of it, always
     return {name: chart for name, chart in charts.items() if chart}
 
 
@@ -60,7 +62,7 @@ def _places(case: Case, charts: Mapping[str, Figure]) -> Iterable[str]:
 
 def _intervals_caption(case: Case) -> str:
     mean = "Mean over seeds with its 95% interval" if len(case.seeds) > 1 else "One seed, so there are no intervals"
-    rule = " The dotted rule stands at the mean of equal weights." if case.compares else ""
+    rule = f" The dotted rule stands at the mean of {case.against}." if case.compares else ""
     single = " The dashed rule stands at the mean of single-task networks." if summary(case).single else ""
     return f"{mean}; methods from top to bottom as in the key.{rule}{single} Each panel has its own scale."
 

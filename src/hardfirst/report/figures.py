@@ -15,7 +15,6 @@ import numpy as np
 from hardfirst.record import Record
 from hardfirst.report.case import EQUAL, Array, Case
 from hardfirst.report.summary import Row, Summary
-from hardfirst.studies.statistics import Interval
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -45,17 +44,17 @@ class Style(NamedTuple):
         return {"solid": "circle", "dash": "square", "dashdot": "diamond", "longdash": "x", "dot": "circle-open"}[self.dash]
 
 
-def styles(methods: Iterable[str]) -> dict[str, Style]:
-    """A fixed look for each method: equal weights dotted and grey, since all others are read against them."""
+def styles(methods: Iterable[str], baseline: str = EQUAL) -> dict[str, Style]:
+    """A fixed look for each method: the baseline dotted and grey, since all others are read against it."""
     looks = [Style(colour, dash) for dash in _DASHES for colour in _PALETTE]
     others = itertools.cycle(looks)
-    return {method: Style(GREY, "dot") if method == EQUAL else next(others) for method in methods}
+    return {method: Style(GREY, "dot") if method == baseline else next(others) for method in methods}
 
 
 def intervals(summary: Summary, looks: Mapping[str, Style] | None = None) -> Figure | None:
     """The table as dots with intervals: a panel for each row of KPIs that has a value, in it a line for each method.
 
-    A dotted rule stands at the mean of equal weights, a dashed one at that of single-task networks.
+    A dotted rule stands at the mean of the baseline, a dashed one at that of single-task networks.
 
     Args:
         summary: the table.
@@ -64,7 +63,7 @@ def intervals(summary: Summary, looks: Mapping[str, Style] | None = None) -> Fig
     Returns:
         The figure; None where no run has a test KPI.
     """
-    looks = looks or styles(summary.methods)
+    looks = looks or styles(summary.methods, summary.baseline)
     rows = [row for row in summary.rows if row.kind in _IN_POINTS and any(cell.kpi.n for cell in row.cells.values())]
     if not rows:
         return None
@@ -72,7 +71,7 @@ def intervals(summary: Summary, looks: Mapping[str, Style] | None = None) -> Fig
     layout["hovermode"] = "closest"
     layout["shapes"] = []
     for panel, row in enumerate(rows):
-        rules = _references(row, summary.single)
+        rules = _references(row, summary)
         layout["shapes"] += [_rule(panel, at, dash) for dash, at in rules.items()]
         data += [_dot(panel, row, method, -line, looks[method]) for line, method in enumerate(summary.methods)]
         layout[_axis("xaxis", panel)] = {"nticks": 6, "range": _reach(row, rules.values())}
@@ -85,11 +84,11 @@ def intervals(summary: Summary, looks: Mapping[str, Style] | None = None) -> Fig
     return {"panels": len(rows), "height": 24 + 20 * len(summary.methods), "data": data, "layout": layout}
 
 
-def _references(row: Row, single: Mapping[str, Interval]) -> dict[str, float]:
+def _references(row: Row, summary: Summary) -> dict[str, float]:
     """Where rules stand, by how they are dashed."""
-    equal = row.cells[EQUAL].kpi.mean if EQUAL in row.cells else np.nan
-    alone = single[row.name].mean if row.name in single else np.nan
-    return {dash: at for dash, at in {"dot": equal, "dash": alone}.items() if not np.isnan(at)}
+    base = row.cells[summary.baseline].kpi.mean if summary.baseline in row.cells else np.nan
+    alone = summary.single[row.name].mean if row.name in summary.single else np.nan
+    return {dash: at for dash, at in {"dot": base, "dash": alone}.items() if not np.isnan(at)}
 
 
 def validation_points(record: Record, task: str) -> Array:
@@ -125,7 +124,7 @@ def curves(
     Returns:
         The figure; None where no run has a value.
     """
-    looks = looks or styles(case.methods)
+    looks = looks or styles(case.methods, case.baseline)
     data, layout = [], _layout(case.tasks)
     longest = max(len(record.epochs) for record in case.runs.values())
     for panel, task in enumerate(case.tasks):

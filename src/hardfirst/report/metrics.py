@@ -7,6 +7,7 @@ import numpy as np
 
 from hardfirst.report.case import Array, Case
 from hardfirst.report.figures import Style
+from hardfirst.report.losses import SHARE
 from hardfirst.report.section import Section
 from hardfirst.report.tables import cells, named, swatch, table, with_n
 from hardfirst.studies.statistics import mean_interval
@@ -30,7 +31,8 @@ def _metrics(case: Case) -> list[tuple[str, str]]:
         for method in case.methods:
             for record in case.finished(method):
                 figures = record.test["tasks"][task] if record.test else {}
-                found |= dict.fromkeys((task, metric) for metric in figures.get("metrics", {}))
+                names = (metric for metric in figures.get("metrics", {}) if not SHARE.fullmatch(metric))
+                found |= dict.fromkeys((task, metric) for metric in names)
     return list(found)
 
 

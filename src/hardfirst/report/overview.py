@@ -63,29 +63,29 @@ def _all_equal(case: Case, method: str) -> bool:
 
 
 def _decisions(case: Case, rivals: Sequence[str]) -> list[str]:
-    worst, mean = _against_equal(case, rivals, _WORST), _against_equal(case, rivals, _MEAN)
+    worst, mean = _against_baseline(case, rivals, _WORST), _against_baseline(case, rivals, _MEAN)
     if all(difference.decision == "too few seeds" for difference in worst.values()):
         seeds = count(max(difference.interval.n for difference in worst.values()), "seed")
         return [
-            f"With {seeds} and {count(len(rivals), 'method')} no difference to equal weights can be called significant; it "
+            f"With {seeds} and {count(len(rivals), 'method')} no difference to {case.against} can be called significant; it "
             f"takes at least {fewest_seeds(len(rivals))}."
         ]
     found = [*worst.values(), *mean.values()]
     counts = {difference.interval.n for difference in found}
-    sentences = [_decision(scope, by, len(counts) > 1) for scope, by in ((_WORST, worst), (_MEAN, mean))]
+    sentences = [_decision(case, scope, by, len(counts) > 1) for scope, by in ((_WORST, worst), (_MEAN, mean))]
     return [*sentences, _units(counts)] if any(_told(difference) for difference in found) else sentences
 
 
-def _against_equal(case: Case, rivals: Sequence[str], scope: _Scope) -> dict[str, Difference]:
+def _against_baseline(case: Case, rivals: Sequence[str], scope: _Scope) -> dict[str, Difference]:
     values = {method: scope.over_tasks(case.points(method)) for method in rivals}
-    return compare_to(scope.over_tasks(case.points(EQUAL)), values)
+    return compare_to(scope.over_tasks(case.points(case.baseline)), values)
 
 
 def _told(difference: Difference) -> bool:
     return difference.decision in ("better", "worse")
 
 
-def _decision(scope: _Scope, differences: Mapping[str, Difference], with_n: bool) -> str:
+def _decision(case: Case, scope: _Scope, differences: Mapping[str, Difference], with_n: bool) -> str:
     by: dict[str, list[str]] = {}
     for method, difference in differences.items():
         n = f", n = {difference.interval.n}" if with_n else ""
@@ -94,7 +94,7 @@ def _decision(scope: _Scope, differences: Mapping[str, Difference], with_n: bool
     better = f"beaten by {', '.join(by['better'])}" if "better" in by else "not beaten"
     rest = {"worse": "below it", "not told apart": "not told apart from it", "too few seeds": "with too few seeds"}
     clauses = [f"{words}: {', '.join(by[decision])}" for decision, words in rest.items() if decision in by]
-    return "; ".join([f"{scope.where[0].upper()}{scope.where[1:]} equal weights was {better}", *clauses]) + "."
+    return "; ".join([f"{scope.where[0].upper()}{scope.where[1:]} {case.against} was {better}", *clauses]) + "."
 
 
 def _units(counts: set[int]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from plotly.offline import get_plotlyjs
 
-from hardfirst.report import charts, controls, figures, metrics, notes, overview, pareto, starvation, tables, tuning
+from hardfirst.report import charts, controls, figures, losses, metrics, notes, overview, pareto, starvation, tables, tuning
 from hardfirst.report.case import Case
 from hardfirst.report.figures import Style
 from hardfirst.report.section import Section, count, items, paragraphs
@@ -56,7 +56,7 @@ def _asset(name: str) -> str:
 
 def sections(cases: Sequence[Case]) -> list[Section]:
     """What the page shows of one case, or of several their overview and a section for each."""
-    looks = figures.styles(_methods(cases))
+    looks = figures.styles(_methods(cases), cases[0].baseline)
     if len(cases) == 1:
         return _of(cases[0], looks)
     parts = [
@@ -87,6 +87,7 @@ def _of(case: Case, looks: Mapping[str, Style]) -> list[Section]:
     found = [
         Section("Test KPI", (tables.kpis(summary(case), looks),)),
         charts.section(case, looks),
+        *losses.sections(case, looks),
         starvation.section(case, looks),
         controls.section(case, looks),
         pareto.section(case, looks),

@@ -16,9 +16,9 @@ WORST, MEAN = "worst task", "mean over tasks"
 class Cell(NamedTuple):
     """A method's figure in one row, in points (KPI × 100), with 95% intervals over seeds.
 
-    `difference` is to equal weights, paired by seed; None for equal weights themselves, where they are absent, for Δm and
-    for ranks. In the row of kind "delta_m", `kpi` holds the mean relative gain over the single-task networks in per cent,
-    positive is better; in that of kind "rank" the mean rank, 1 is best.
+    `difference` is to the baseline, paired by seed; None for the baseline itself, where it is absent, for Δm and for ranks.
+    In the row of kind "delta_m", `kpi` holds the mean relative gain over the single-task networks in per cent, positive is
+    better; in that of kind "rank" the mean rank, 1 is best.
     """
 
     kpi: Interval
@@ -36,8 +36,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """Tasks × methods, then the worst task, the mean over tasks, Δm where there are single-task networks and, of several
-    methods, their mean rank over tasks.
+    """Tasks × methods, then of several tasks the worst and the mean over them, Δm where there are single-task networks and,
+    of several methods, their mean rank over tasks.
 
     `finished` and `started` count each method's runs. `single` holds the KPIs of the single-task networks by the names of
     the rows that have one; it is empty where there are none.
@@ -48,6 +48,8 @@ class Summary:
     finished: Mapping[str, int]
     started: Mapping[str, int]
     single: Mapping[str, Interval] = field(default_factory=dict)
+    baseline: str = EQUAL
+    against: str = "equal weights"
 
     @property
     def single_n(self) -> int:
@@ -64,11 +66,12 @@ def summary(case: Case) -> Summary:
     """The table of test KPIs that the terminal and the page show."""
     points = {method: case.points(method) for method in case.methods}
     rows = [
-        _row(task, "task", {method: found[:, column] for method, found in points.items()})
+        _row(case, task, "task", {method: found[:, column] for method, found in points.items()})
         for column, task in enumerate(case.tasks)
     ]
-    rows.append(_row(WORST, "worst", {method: worst_task(found) for method, found in points.items()}))
-    rows.append(_row(MEAN, "mean", {method: mean_task(found) for method, found in points.items()}))
+    if len(case.tasks) > 1:
+        rows.append(_row(case, WORST, "worst", {method: worst_task(found) for method, found in points.items()}))
+        rows.append(_row(case, MEAN, "mean", {method: mean_task(found) for method, found in points.items()}))
     rows += _delta_row(case, points)
     rows += _rank_row(points)
     return Summary(
@@ -77,6 +80,8 @@ def summary(case: Case) -> Summary:
         finished={method: len(case.finished(method)) for method in case.methods},
         started={method: len(case.of(method)) for method in case.methods},
         single=_single(case),
+        baseline=case.baseline,
+        against=case.against,
     )
 
 
@@ -88,13 +93,13 @@ def _single(case: Case) -> dict[str, Interval]:
     return {**by_task, WORST: mean_interval(worst_task(points)), MEAN: mean_interval(mean_task(points))}
 
 
-def _row(name: str, kind: Kind, values: Mapping[str, Array]) -> Row:
-    return Row(name, kind, {method: _cell(method, values) for method in values})
+def _row(case: Case, name: str, kind: Kind, values: Mapping[str, Array]) -> Row:
+    return Row(name, kind, {method: _cell(method, values, case.baseline) for method in values})
 
 
-def _cell(method: str, values: Mapping[str, Array]) -> Cell:
-    compared = EQUAL in values and method != EQUAL
-    return Cell(mean_interval(values[method]), paired_interval(values[method], values[EQUAL]) if compared else None)
+def _cell(method: str, values: Mapping[str, Array], baseline: str) -> Cell:
+    compared = baseline in values and method != baseline
+    return Cell(mean_interval(values[method]), paired_interval(values[method], values[baseline]) if compared else None)
 
 
 def _delta_row(case: Case, points: Mapping[str, Array]) -> list[Row]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hardfirst.record import Record
-from hardfirst.report.case import EQUAL, Case, setting, settings
+from hardfirst.report.case import Case, setting, settings
 from hardfirst.report.figures import Style
 from hardfirst.report.summary import Cell, Row, Summary
 from hardfirst.studies.schedule import SINGLE
@@ -67,8 +67,8 @@ def kpis(found: Summary, looks: Mapping[str, Style]) -> str:
 def _kpi_caption(found: Summary) -> str:
     several = max(found.finished.values()) > 1
     caption = "Test KPI in points (KPI × 100)" + (": mean over seeds with its 95% interval." if several else ".")
-    if EQUAL in found.methods and len(found.methods) > 1:
-        caption += " Below it the difference to equal weights, paired by seed."
+    if found.baseline in found.methods and len(found.methods) > 1:
+        caption += f" Below it the difference to {found.against}, paired by seed."
         if several:
             caption += " Each interval stands alone: among many, some leave out zero by chance; the verdict allows for it."
     if found.single:
@@ -149,13 +149,13 @@ def _relative_column(case: Case) -> list[_Column]:
     if case.costs:
         rounds = max(cost.rounds for cost in case.costs.values())
         note = (
-            "What a training step costs relative to equal weights was measured in one process where the methods took turns: "
-            f"median and quartiles over {rounds} rounds."
+            f"What a training step costs relative to {case.against} was measured in one process where the methods took "
+            f"turns: median and quartiles over {rounds} rounds."
         )
-        return [_Column("Step, relative to equal weights", lambda method: _step_cost(case, method), note)]
+        return [_Column(f"Step, relative to {case.against}", lambda method: _step_cost(case, method), note)]
     if case.compares:
-        note = "The cost of an epoch relative to equal weights is paired by seed."
-        return [_Column("Epoch, relative to equal weights", lambda method: _epoch_cost(case, method), note)]
+        note = f"The cost of an epoch relative to {case.against} is paired by seed."
+        return [_Column(f"Epoch, relative to {case.against}", lambda method: _epoch_cost(case, method), note)]
     return []
 
 
@@ -163,13 +163,13 @@ def _step_cost(case: Case, method: str) -> str:
     if method not in case.costs:
         return "–"
     cost = case.costs[method]
-    return "1" if method == EQUAL else f"{cost.relative:.2f} [{cost.low:.2f} to {cost.high:.2f}]"
+    return "1" if method == case.baseline else f"{cost.relative:.2f} [{cost.low:.2f} to {cost.high:.2f}]"
 
 
 def _epoch_cost(case: Case, method: str) -> str:
-    if method == EQUAL:
+    if method == case.baseline:
         return "1"
-    seconds, equal = case.epoch_seconds(method), case.epoch_seconds(EQUAL)
+    seconds, equal = case.epoch_seconds(method), case.epoch_seconds(case.baseline)
     ratios = np.divide(seconds, equal, out=np.full_like(seconds, np.nan), where=equal > 0)
     return f"{mean_interval(ratios):.2f}"
 

@@ -23,38 +23,43 @@ _OUTCOMES = {"diverged": "diverged", "failed": "failed", None: "did not come to 
 
 
 def verdict(case: Case) -> list[str]:
-    """Whether any method beats equal weights, on the worst task and on the mean over tasks.
+    """Whether any method beats the baseline, on the worst task and on the mean over tasks, or on the one task there is.
 
-    Every method is held against equal weights, seed by seed, and `compare_to` decides: a sign-flip permutation test with
-    Holm's correction over the methods. Where seeds are too few for any result to be significant, the sentences give
-    differences with their intervals and say how many seeds it takes. A method that beats equal weights on the worst task is
-    then held against the static weights chosen from a grid. Where there are single-task networks, a sentence names the
-    tasks that are starved under equal weights.
+    Every method is held against the baseline, equal weights for instance, seed by seed, and `compare_to` decides: a
+    sign-flip permutation test with Holm's correction over the methods. Where seeds are too few for any result to be
+    significant, the sentences give differences with their intervals and say how many seeds it takes. A method that beats it
+    on the worst task is then held against the static weights chosen from a grid. Where there are single-task networks, a
+    sentence names the tasks that are starved under equal weights.
     """
-    sentences = _against_equal(case) if case.compares else [_no_comparison(case)]
+    sentences = _against_baseline(case) if case.compares else [_no_comparison(case)]
     return [*sentences, *_worst_under_equal(case), *_starved(case), *_left_out(case)]
 
 
 def _no_comparison(case: Case) -> str:
     runs = "This is a single run, no comparison. " if len(case.runs) == 1 else ""
-    if EQUAL in case.methods:
-        return f"{runs}There is nothing to compare equal weights with: add another method."
-    return f"{runs}There is nothing to compare {', '.join(case.methods)} with: add `equal` to the methods."
+    if case.baseline in case.methods:
+        return f"{runs}There is nothing to compare {case.against} with: add another method."
+    return f"{runs}There is nothing to compare {', '.join(case.methods)} with: add `{case.baseline}` to the methods."
 
 
-def _against_equal(case: Case) -> list[str]:
+def _scopes(case: Case) -> tuple[str, ...]:
+    """What is decided: on the worst task and on the mean over tasks, which are one thing where there is one task."""
+    return (_WORST, _MEAN) if len(case.tasks) > 1 else (f"on {case.tasks[0]}",)
+
+
+def _against_baseline(case: Case) -> list[str]:
     static_is_equal = _static_is_equal(case)
     methods = _contenders(case) if static_is_equal else list(case.others)
-    worst, mean = _differences(case, EQUAL, methods)
+    worst, mean = _differences(case, case.baseline, methods)
     few = [method for method in methods if worst[method].decision == "too few seeds"]
     judged = [method for method in methods if method not in few]
     winners = [method for method in judged if worst[method].decision == "better"]
     static = [] if static_is_equal else _against_static(case, winners)
-    sentences = [*_decided(worst, mean, judged), *_undecided(worst, mean, few), *static]
+    sentences = [*_decided(case, worst, mean, judged), *_undecided(case, worst, mean, few), *static]
     if static_is_equal:
         sentences.append(STATIC_IS_EQUAL)
     if any(found.interval.n > 1 for found in worst.values()):
-        sentences.append(_how(len(methods), decided=bool(judged), static=len(_contenders(case)) if static else 0))
+        sentences.append(_how(case, len(methods), decided=bool(judged), static=len(_contenders(case)) if static else 0))
     return sentences
 
 
@@ -91,14 +96,17 @@ def _contenders(case: Case) -> list[str]:
     return [method for method in case.others if method != case.static]
 
 
-def _decided(worst: Mapping[str, Difference], mean: Mapping[str, Difference], methods: list[str]) -> list[str]:
-    sentences = [_decision(method, "beats", _WORST, worst[method]) for method in methods]
+def _decided(case: Case, worst: Mapping[str, Difference], mean: Mapping[str, Difference], methods: list[str]) -> list[str]:
+    first, *second = _scopes(case)
+    sentences = [_decision(method, "beats", first, worst[method], case.against) for method in methods]
     if methods and not any(worst[method].decision == "better" for method in methods):
-        sentences.insert(0, "Equal weights was not beaten on the worst task.")
-    return sentences + [_decision(method, "is above", _MEAN, mean[method]) for method in methods]
+        sentences.insert(0, f"{case.against[0].upper()}{case.against[1:]} was not beaten {first}.")
+    return sentences + [
+        _decision(method, "is above", scope, mean[method], case.against) for scope in second for method in methods
+    ]
 
 
-def _decision(method: str, better: str, where: str, difference: Difference, base: str = "equal weights") -> str:
+def _decision(method: str, better: str, where: str, difference: Difference, base: str) -> str:
     interval = difference.interval
     if difference.decision == "better":
         return f"{method} {better} {base} {where} by {points_of(interval)}."
@@ -110,13 +118,14 @@ def _decision(method: str, better: str, where: str, difference: Difference, base
     return f"{method} cannot be told apart from {base} {where}: {points_of(interval, '+')}{few}."
 
 
-def _undecided(worst: Mapping[str, Difference], mean: Mapping[str, Difference], methods: list[str]) -> list[str]:
+def _undecided(case: Case, worst: Mapping[str, Difference], mean: Mapping[str, Difference], methods: list[str]) -> list[str]:
+    first, *second = _scopes(case)
     counts = {method: worst[method].interval.n for method in methods}
     some = [method for method, n in counts.items() if n]
-    sentences = [_distance(method, _WORST, worst[method].interval) for method in some]
-    sentences += [_distance(method, _MEAN, mean[method].interval) for method in some]
+    sentences = [_distance(method, first, worst[method].interval, case.against) for method in some]
+    sentences += [_distance(method, scope, mean[method].interval, case.against) for scope in second for method in some]
     sentences += [
-        f"No seed has a worst-task KPI of both {method} and equal weights." for method, n in counts.items() if not n
+        f"No seed has a worst-task KPI of both {method} and {case.against}." for method, n in counts.items() if not n
     ]
     if some:
         most, same = max(counts.values()), len({counts[method] for method in some}) == 1
@@ -130,11 +139,11 @@ def _undecided(worst: Mapping[str, Difference], mean: Mapping[str, Difference], 
     return sentences
 
 
-def _distance(method: str, where: str, difference: Interval) -> str:
+def _distance(method: str, where: str, difference: Interval, base: str) -> str:
     if round(difference.mean, 1) == 0:
-        return f"{method} is level with equal weights {where}: {points_of(difference, '+')}."
+        return f"{method} is level with {base} {where}: {points_of(difference, '+')}."
     side, distance = ("above", difference) if difference.mean > 0 else ("below", negative(difference))
-    return f"{method} is {distance.mean:.1f} points {side} equal weights {where}{bounds(distance)}, n = {distance.n}."
+    return f"{method} is {distance.mean:.1f} points {side} {base} {where}{bounds(distance)}, n = {distance.n}."
 
 
 def negative(interval: Interval) -> Interval:
@@ -153,20 +162,21 @@ def bounds(interval: Interval, sign: str = "") -> str:
     return "" if np.isnan(interval.low) else f" [{interval.low:{spec}}, {interval.high:{spec}}]"
 
 
-def _how(methods: int, *, decided: bool, static: int) -> str:
+def _how(case: Case, methods: int, *, decided: bool, static: int) -> str:
     """What differences and their tests are; `static` is how many methods were tested against static weights."""
-    bases = "equal weights and to the static weights" if static else "equal weights"
+    bases = f"{case.against} and to the static weights" if static else case.against
     paired = f"Differences to {bases} are paired by seed, and each interval is at 95% by itself"
     if not decided:
         return f"{paired}."
-    holm = f", Holm-corrected over {methods} methods for the worst task and again for the mean" if methods > 1 else ""
+    twice = " for the worst task and again for the mean" if len(_scopes(case)) > 1 else ""
+    holm = f", Holm-corrected over {methods} methods{twice}" if methods > 1 else ""
     if static > 1:
         holm += f", and over {static} methods against the static weights"
     return f"{paired}; what counts as a difference is decided by a sign-flip permutation test at p ≤ 0.05{holm}."
 
 
 def _worst_under_equal(case: Case) -> list[str]:
-    points = case.points(EQUAL)
+    points = case.points(case.baseline)
     points = points[~np.isnan(points).any(axis=1)]
     if not len(points) or len(case.tasks) == 1:
         return []
@@ -174,7 +184,7 @@ def _worst_under_equal(case: Case) -> list[str]:
     times = int((points.argmin(axis=1) == worst).sum())
     often = "" if times == len(points) else f"; it is the worst in {times} of {len(points)} seeds"
     kpi = points_of(mean_interval(points[:, worst]))
-    return [f"Under equal weights the worst task is {case.tasks[worst]} with {kpi}{often}."]
+    return [f"Under {case.against} the worst task is {case.tasks[worst]} with {kpi}{often}."]
 
 
 def _starved(case: Case) -> list[str]:

@@ -1,6 +1,5 @@
 """Running trials in parallel local processes, so that what befalls one leaves the others alone."""
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -10,17 +9,16 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from hardfirst import record
 from hardfirst.balancers import GradientBalancer
 from hardfirst.errors import InputError
 from hardfirst.problems import explained
 from hardfirst.studies.store import Store
-from hardfirst.training import Trial, fit
+from hardfirst.training import Trial, context, end_with_parent, fit
 
 # What a forkserver loads once and its children then have: without it each trial waits seconds for its imports.
-# A module that is not installed is passed over.
 PRELOAD = ["torch", "lightning.fabric", "sklearn.datasets", "hardfirst.studies.executors", "hardfirst.cli"]
 SOLVERS = ["torchjd.aggregation"]  # of gradient balancers; two seconds more, so only where a trial has one
 ATTEMPTS = 2
@@ -75,9 +73,8 @@ def run_locally(
     queue = _Queue(wanted, store)
     queue.ask()
     waiting, running = queue.waiting, list[_Attempt]()
-    context = _context(
-        SOLVERS if any(issubclass(trial.balancer.method, GradientBalancer) for _, trial, _ in waiting) else []
-    )
+    gradient = any(issubclass(trial.balancer.method, GradientBalancer) for _, trial, _ in waiting)
+    processes = context([*PRELOAD, *SOLVERS] if gradient else PRELOAD)
     try:
         while waiting or running:
             while len(running) < (workers or cores()) and (place := _next(waiting, store)) is not None:
@@ -86,7 +83,7 @@ def run_locally(
                     tell(Event(trial, "finished"))
                     queue.ask()
                     continue
-                process = context.Process(target=_work, args=(trial, key, store.folder, command, accelerator))
+                process = processes.Process(target=_work, args=(trial, key, store.folder, command, accelerator))
                 process.start()
                 running.append(_Attempt(key, trial, number, process))
                 tell(Event(trial, "started"))
@@ -128,7 +125,7 @@ class _Queue:
 
 def run_alone(work: Callable[[], None]) -> None:
     """Run a function in a process of its own with one torch thread, and wait for it; what it raises is printed there."""
-    process = _context([]).Process(target=_alone, args=(work,), name="alone")
+    process = context(PRELOAD).Process(target=_alone, args=(work,), name="alone")
     process.start()
     try:
         process.join()
@@ -140,17 +137,9 @@ def _alone(work: Callable[[], None]) -> None:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     work()
-
-
-def _context(besides: Sequence[str]) -> Any:  # typeshed gives the contexts' common base no Process
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload([*PRELOAD, *besides])
-    return context
 
 
 def _next(waiting: Sequence[tuple[str, Trial, int]], store: Store) -> int | None:
@@ -196,7 +185,7 @@ def _work(trial: Trial, key: str, folder: Path, command: str | None, accelerator
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     store = Store(folder)
     with store.claim(key) as mine:
@@ -215,14 +204,6 @@ def _run(trial: Trial, key: str, store: Store, command: str | None, accelerator:
         _record_failure(trial, key, store, reason, command)
         return
     store.part_file(key).replace(store.record_file(key))
-
-
-def _end_with_parent() -> None:
-    """Do not outlive the study: its next start would train the same trial a second time."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _record_failure(trial: Trial, key: str, store: Store, reason: str, command: str | None = None) -> None:

@@ -36,6 +36,8 @@ class Plan(BaseModel):
     Args:
         problems: names of built-in problems or paths of Python files.
         networks: which of each problem's networks; "own" is the first.
+        losses: of the one task that offers several (`Task.losses`), which to compare instead of balancers; the task is
+            trained alone, and the first loss is the baseline.
         balancers: specs, a list or one text with commas. Equal weights are added unless `baselines` is false.
             `potential=stl` takes a task's potential from the study's own single-task runs.
         seeds: runs of each method that are reported on.
@@ -72,6 +74,7 @@ class Plan(BaseModel):
 
     problems: Names
     networks: Names = (OWN,)
+    losses: Names = ()
     balancers: tuple[str, ...] = ("equal", "uncertainty", "dtp", "dtp:uniform=0.8")
     seeds: Annotated[int, BeforeValidator(lambda value: whole("seeds", value, least=1))] = 5
     tune: int = 0
@@ -114,7 +117,9 @@ class Plan(BaseModel):
 
     @cached_property
     def specs(self) -> tuple[Spec, ...]:
-        """The methods to compare, equal weights among them if there are baselines."""
+        """The balancers to compare, equal weights among them if there are baselines; none where losses are compared."""
+        if self.losses:
+            return ()
         asked = tuple(Spec.parse(text) for text in self.balancers)
         return (EQUAL, *asked) if self.baselines and EQUAL not in asked else asked
 
@@ -148,6 +153,13 @@ class Plan(BaseModel):
         problems = [load_problem(problem) for problem in info.data.get("problems", ())]
         _check_each([partial(problem.variant, network=name) for problem in problems for name in names])
         return _once("network", names)
+
+    @field_validator("losses")
+    @classmethod
+    def _known_losses(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        problems = [load_problem(problem) for problem in info.data.get("problems", ())]
+        _check_each([partial(problem.choosing.choosing, name) for problem in problems for name in names])
+        return _once("loss", names) if names else names
 
     @field_validator("balancers", mode="before")
     @classmethod

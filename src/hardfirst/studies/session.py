@@ -7,7 +7,8 @@ from pathlib import Path
 from hardfirst.studies import cost
 from hardfirst.studies.executors import Event, run_alone, run_locally
 from hardfirst.studies.plan import EQUAL, Plan
-from hardfirst.studies.schedule import Job, Schedule
+from hardfirst.studies.schedule import Job
+from hardfirst.studies.schedules import schedules
 from hardfirst.studies.store import CaseTrials, Description, Store
 from hardfirst.training import Trial
 
@@ -27,10 +28,10 @@ class Session:
     def __init__(self, plan: Plan, folder: Path | None = None, command: str | None = None) -> None:
         self.plan, self.command = plan, command
         names = list(dict.fromkeys(problem.name for _, problem in plan.cases))
-        self.title = f"Balancing methods on {', '.join(names)}"
-        self.store = Store(folder or Path("runs") / "-".join(names))
+        self.title = f"{'Losses' if plan.losses else 'Balancing methods'} on {', '.join(names)}"
+        self.store = Store(folder or Path("runs") / "-".join([*names, *["losses"] * bool(plan.losses)]))
         self.store.begin()
-        self.schedules = [Schedule(plan, case, self.store.find) for case in plan.cases]
+        self.schedules = schedules(plan, self.store.find)
         self.wanted: dict[str, list[Job]] = {}
         self._by_trial: dict[Trial, list[Job]] = {}
         self._described: list[CaseTrials] = []
@@ -62,14 +63,15 @@ class Session:
 
     def measure_cost(self) -> None:
         """Measure what a step of each method costs, in a process with nothing beside it, unless that has been done."""
-        if str(EQUAL) not in map(str, self.plan.specs):
+        base = self.plan.losses[0] if self.plan.losses else str(EQUAL)
+        if base not in (*self.plan.losses, *map(str, self.plan.specs)):
             return
         known, wanted = cost.read(self.store.cost_file), {s.name: s.first_trials() for s in self.schedules}
         if all(set(known.get(name, {})) == set(trials) for name, trials in wanted.items()):
             return
         with self.store.claim("cost") as mine:  # another process with the same folder may be at it
             if mine:
-                run_alone(partial(cost.measure_all, wanted, str(EQUAL), self.store.cost_file, self.plan.accelerator))
+                run_alone(partial(cost.measure_all, wanted, base, self.store.cost_file, self.plan.accelerator))
 
     def _wanted(self) -> dict[str, Trial]:
         self._describe()

@@ -40,11 +40,12 @@ class Entry(BaseModel):
 
 
 class CaseTrials(BaseModel):
-    """The trials of one problem and network."""
+    """The trials of one problem and network, and the method that the others are held against."""
 
     problem: str
     network: str
     trials: list[Entry]
+    baseline: str = "equal"
 
 
 class Description(BaseModel):

@@ -5,38 +5,44 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hardfirst.errors import InputError
 from hardfirst.problems import IGNORE, Measure, Problem, Task
 
+Labelled = Mapping[str, tuple[Tensor, Tensor]]
+"""By task, output and target of the labelled examples; tasks without any are left out."""
+
 
 @dataclass(frozen=True)
 class Measured:
-    """What a batch gave: the tasks that have a label in it, with output and target of the labelled examples."""
+    """What a batch gave, by task, for the tasks that have a label in it; `examples` counts those that are labelled."""
 
-    labelled: Mapping[str, tuple[Tensor, Tensor]]
+    examples: Mapping[str, int]
     losses: Mapping[str, Tensor]
     kpis: Mapping[str, Tensor]
 
 
-def measure(problem: Problem, network: nn.Module, inputs: Any, targets: Mapping[str, Tensor]) -> Measured:
-    """Run a batch through the network; losses are scaled, KPIs are those that mean something on a batch.
+def measure(problem: Problem, found: Labelled) -> Measured:
+    """The tasks' losses, scaled, and their KPIs where these mean something on a batch.
 
     Raises:
-        InputError: the network's output or the targets are not what the problem's tasks say.
+        InputError: a loss or KPI fails, or is not a 0-d tensor.
     """
-    found = labelled(problem, network(inputs), targets)
     tasks = [task for task in problem.tasks if task.name in found]
     return Measured(
-        labelled=found,
+        examples={task.name: len(found[task.name][1]) for task in tasks},
         losses={task.name: task.scale * _call(task, "loss", task.loss, *found[task.name]) for task in tasks},
         kpis={task.name: _call(task, "kpi", task.kpi, *found[task.name]) for task in tasks if task.kpi_from == "batch"},
     )
 
 
 def labelled(problem: Problem, outputs: Any, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Output and target of each task's labelled examples; tasks without any are left out."""
+    """Output and target of each task's labelled examples; tasks without any are left out.
+
+    Raises:
+        InputError: the network's output or the targets are not what the problem's tasks say.
+    """
     if not isinstance(outputs, Mapping):
         raise InputError(
             f"Expected the network of {problem.name!r} to return a dict with an output for each task; "
@@ -61,12 +67,13 @@ def kpi(task: Task, output: Tensor, target: Tensor) -> Tensor:
     return value
 
 
-def metrics(task: Task, output: Tensor, target: Tensor) -> dict[str, float]:
-    """The task's further figures by name."""
-    return {name: float(_call(task, name, metric.measure, output, target)) for name, metric in task.metrics.items()}
+def metrics(task: Task, output: Tensor, target: Tensor, *, test: bool) -> dict[str, float]:
+    """The task's further figures by name; those that are of the test split alone if it is that."""
+    wanted = {name: metric for name, metric in task.metrics.items() if test or not metric.test_only}
+    return {name: float(_call(task, name, metric.measure, output, target)) for name, metric in wanted.items()}
 
 
-def gather(batches: Iterable[Mapping[str, tuple[Tensor, Tensor]]]) -> dict[str, tuple[Tensor, Tensor]]:
+def gather(batches: Iterable[Labelled]) -> dict[str, tuple[Tensor, Tensor]]:
     """The labelled outputs and targets of many batches, as one tensor each."""
     collected: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for batch in batches:
@@ -78,14 +85,19 @@ def gather(batches: Iterable[Mapping[str, tuple[Tensor, Tensor]]]) -> dict[str, 
     }
 
 
+def there(target: Tensor) -> Tensor:
+    """Which entries of a target are labels."""
+    return ~target.isnan() if target.is_floating_point() else target != IGNORE
+
+
 def _labelled_examples(task: Task, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Leave out the examples that have no label at all; what is missing inside one (a pixel) is the loss's to skip."""
     if len(output) != len(target):
         raise InputError(
             f"Expected as many outputs as targets for task {task.name!r}; got {list(output.shape)} and {list(target.shape)}."
         )
-    there = ~target.isnan() if target.is_floating_point() else target != IGNORE
-    rows = there.flatten(1).any(1) if target.dim() > 1 else there
+    labels = there(target)
+    rows = labels.flatten(1).any(1) if target.dim() > 1 else labels
     return (output, target) if bool(rows.all()) else (output[rows], target[rows])
 
 

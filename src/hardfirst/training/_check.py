@@ -23,12 +23,13 @@ def check(problem: Problem, network: nn.Module, inputs: Any, targets: Mapping[st
     training = network.training
     network.eval()
     with torch.random.fork_rng():
-        for name, (output, target) in labelled(problem, _outputs(problem, network, inputs), targets).items():
+        found = labelled(problem, _outputs(problem, network, inputs), targets)
+        for name, (output, target) in found.items():
             _check_classes(name, output, target)
             _check_shape(name, output, target)
             for task in (task for task in problem.tasks if task.name == name):
                 kpi(task, output, target)
-        measure(problem, network, inputs, targets)
+        measure(problem, found)
     network.train(training)
 
 

@@ -28,11 +28,11 @@ def save(path: Path, state: dict[str, Any]) -> None:
         raise InputError(f"The checkpoint {path} cannot be written: {error}") from error
 
 
-def load(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Read the checkpoint of a run with these settings. Nothing in the file is executed.
+def load(path: Path, settings: dict[str, Any], devices: int) -> dict[str, Any]:
+    """Read the checkpoint of a run with these settings on so many devices. Nothing in the file is executed.
 
     Raises:
-        InputError: there is none, it is damaged, or it is of another run.
+        InputError: there is none, it is damaged, it is of another run, or of another number of devices.
     """
     if not path.exists():
         raise InputError(f"There is no checkpoint {path} to resume from; leave out --resume to begin.")
@@ -42,4 +42,7 @@ def load(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"The checkpoint {path} is damaged ({type(error).__name__}); delete it to begin again.") from error
     if state.get("settings") != settings:
         raise InputError(f"The checkpoint {path} is of a run with other settings; choose another --out.")
+    before = state.get("devices", 1)
+    if before != devices:
+        raise InputError(f"The checkpoint {path} is of a run with --devices {before}; go on with as many, not {devices}.")
     return state

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from hardfirst.training._fit import Diverged, Training
+from hardfirst.training._training import Diverged, Training
 from hardfirst.training._trial import Trial
 
 _BATCHES = 16

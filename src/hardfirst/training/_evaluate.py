@@ -1,13 +1,13 @@
 """What a network reaches on a split."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from hardfirst.problems import Problem
-from hardfirst.training._batch import gather, kpi, labelled, metrics
+from hardfirst.training._batch import Labelled, gather, kpi, labelled, metrics
 
 
 class Figures(TypedDict):
@@ -19,18 +19,22 @@ class Figures(TypedDict):
 
 
 @torch.no_grad()
-def evaluate(
-    problem: Problem, network: nn.Module, batches: Iterable[tuple[Any, Mapping[str, Tensor]]]
-) -> dict[str, Figures]:
-    """Each task's figures; NaN for a task that has no label in the split. The network is left in evaluation mode."""
+def predict(problem: Problem, network: nn.Module, batches: Iterable[tuple[Any, Mapping[str, Tensor]]]) -> list[Labelled]:
+    """The network's outputs beside their targets, batch by batch. The network is left in evaluation mode."""
     network.eval()
-    found = gather(labelled(problem, network(inputs), targets) for inputs, targets in batches)
+    return [labelled(problem, network(inputs), targets) for inputs, targets in batches]
+
+
+@torch.no_grad()
+def figures(problem: Problem, batches: Sequence[Labelled], *, test: bool) -> dict[str, Figures]:
+    """Each task's figures; NaN for a task that has no label in the split."""
+    found = gather(batches)
     nothing = Figures(loss=float("nan"), kpi=float("nan"), metrics={})
     return {
         task.name: Figures(
             loss=float(task.loss(*found[task.name])),
             kpi=float(kpi(task, *found[task.name])),
-            metrics=metrics(task, *found[task.name]),
+            metrics=metrics(task, *found[task.name], test=test),
         )
         if task.name in found
         else nothing

@@ -2,18 +2,33 @@
 
 import signal
 import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
 from types import FrameType
 from typing import Any, Self
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was stopped by the user; its checkpoint is at `checkpoint`, if it has one."""
+
+    def __init__(self, epoch: int, step: int, checkpoint: Path | None) -> None:
+        super().__init__(f"Stopped in epoch {epoch} after step {step}.")
+        self.epoch, self.step, self.checkpoint = epoch, step, checkpoint
 
 
 class Interrupt:
     """While it is entered, the first Ctrl-C sets `wanted` instead of raising in the middle of a step; a second one raises.
 
     Outside the main thread, where signals cannot be caught, it does nothing.
+
+    Args:
+        insisting: whether a second one raises. Under torchrun it must not: torchrun passes on what has reached its processes
+            already, and sees to it itself that they end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, insisting: bool = True) -> None:
         self.wanted = False
+        self.insisting = insisting
         self._before: Any = None
 
     def __enter__(self) -> Self:
@@ -26,6 +41,23 @@ class Interrupt:
             signal.signal(signal.SIGINT, self._before)
 
     def _note(self, _signal: int, _frame: FrameType | None) -> None:
-        if self.wanted:
+        if self.wanted and self.insisting:
             raise KeyboardInterrupt
         self.wanted = True
+
+
+class Told:
+    """The same wish in a process that was started for a run: its parent takes Ctrl-C and passes it on."""
+
+    def __init__(self, parent: "Connection[Any, Any]") -> None:
+        self._parent, self._wanted = parent, False
+
+    @property
+    def wanted(self) -> bool:
+        self._wanted = self._wanted or self._parent.poll()
+        return self._wanted
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...

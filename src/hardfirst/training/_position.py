@@ -26,7 +26,7 @@ class Sums:
         for task in problem.tasks:
             if task.name not in measured.losses:
                 continue
-            name, examples = task.name, len(measured.labelled[task.name][1])
+            name, examples = task.name, measured.examples[task.name]
             loss = float(measured.losses[name].detach()) / task.scale
             kpi = float(measured.kpis[name].detach()) if name in measured.kpis else math.nan
             if not math.isnan(kpi):

@@ -10,7 +10,7 @@ from hardfirst.errors import number, whole
 from hardfirst.problems import OWN, Problem, digest, load_problem
 
 # Part of every key: raise it when the same settings no longer give the same run.
-REVISION = 2
+REVISION = 3
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Trial:
         learning_rate: Adam's.
         network: which of the problem's networks.
         only: the one task to train, for a single-task network; None for all.
+        loss: another loss of that task, by its name in `Task.losses`.
         criterion: what the best epoch is chosen by on the validation split: the "mean" over tasks of their KPIs, or the
             KPI of the "worst" task.
         test: whether the test split is read at the end. A run that only serves to choose settings never sees it.
@@ -37,6 +38,7 @@ class Trial:
     learning_rate: float
     network: str = OWN
     only: str | None = None
+    loss: str | None = None
     criterion: Literal["mean", "worst"] = "mean"
     test: bool = True
 
@@ -73,7 +75,7 @@ class Trial:
 
     def of(self, problem: Problem) -> Problem:
         """The loaded problem as this trial trains it."""
-        return problem.variant(network=self.network, only=self.only)
+        return problem.variant(network=self.network, only=self.only, loss=self.loss)
 
     def describe(self, problem: Problem) -> dict[str, Any]:
         """The settings for the record; the user's file enters by its bytes, not by its path."""
@@ -82,6 +84,7 @@ class Trial:
             "problem_sha256": digest(self.problem),
             "network": self.network,
             "only": self.only,
+            "loss": self.loss,
             "balancer": str(self.balancer),
             "seed": self.seed,
             "epochs": self.epochs,

@@ -1,0 +1,236 @@
+"""A trial on its way."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from hardfirst import record
+from hardfirst.balancers import Balancer, LossBalancer, task_weights
+from hardfirst.errors import InputError
+from hardfirst.problems import Problem, Split, Splits
+from hardfirst.training import _checkpoint
+from hardfirst.training._batch import Measured
+from hardfirst.training._check import check
+from hardfirst.training._evaluate import Figures, figures, predict
+from hardfirst.training._interrupt import Interrupt, Interrupted, Told
+from hardfirst.training._memory import peak_memory
+from hardfirst.training._position import Position, Sums
+from hardfirst.training._ranks import Alone, Ranks
+from hardfirst.training._sampling import epoch_order, load, whole
+from hardfirst.training._trial import Trial
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric  # loaded by `fit`: it takes seconds, which a study's parent need not wait for
+
+Line = dict[str, dict[str, Any]]
+
+
+class Watcher(Protocol):
+    """Who wants to see a run go on."""
+
+    def step(self, epoch: int, step: int, steps: int) -> None:
+        """A training step is done; all three count from 1."""
+
+    def epoch(self, epoch: int, tasks: Line) -> None:
+        """An epoch is done; its line is as in the record."""
+
+
+class Diverged(Exception):  # noqa: N818  # an outcome, not an error
+    """A total was not finite; the text says of which tasks the loss was not."""
+
+
+class Training:
+    """A trial on its way: network, optimizer, balancer, data, and how far it has come."""
+
+    def __init__(self, trial: Trial, problem: Problem, fabric: "Fabric", interrupt: Interrupt | Told | None = None) -> None:
+        self.trial, self.problem, self.fabric = trial, problem, fabric
+        self.interrupt = interrupt or Interrupt()
+        self.position = Position()
+
+    def begin(self) -> None:
+        """Make everything from the seed."""
+        torch.manual_seed(self.trial.seed)
+        module = self.problem.network()
+        if not isinstance(module, nn.Module):
+            raise InputError(f"`network` of problem {self.problem.name!r} should return a torch.nn.Module.")
+        self.balancer: Balancer = self.fabric.to_device(
+            self.trial.balancer.build(self.problem.task_names, seed=self.trial.seed)
+        )
+        self.shared = self._shared(module)
+        optimizer = torch.optim.Adam(module.parameters(), lr=self.trial.learning_rate, fused=True)
+        self.network, self.optimizer = self.fabric.setup(module, optimizer)
+        together = Alone if self.fabric.world_size == 1 else Ranks
+        self.ranks: Alone | Ranks = together(self.fabric, self.network, self.interrupt)
+        self.splits: Splits = self.problem.data()
+        self.best = self._copy()
+        if self.trial.only is None and (order := self._order()):
+            check(self.problem, self.ranks.bare, *self.fabric.to_device(next(load(self.splits.train, order[:1]))))
+        self.ranks.begin(self.network, self.batches(), self.trial.seed)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a checkpoint's state."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.balancer.load_state_dict(state["balancer"])
+        self.best = state["best"]
+        self.ranks.restore_random_state(state["rng"])
+        position = dict(state["position"])
+        self.position = Position(**{**position, "sums": Sums(**position["sums"])})
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs; of several ranks all have to ask, and the first has it."""
+        return {
+            "settings": self.trial.describe(self.problem),
+            "devices": self.ranks.count,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "balancer": self.balancer.state_dict(),
+            "best": self.best,
+            "rng": self.ranks.random_states(),
+            "position": asdict(self.position),
+        }
+
+    def train(self, writer: record.Writer | None, checkpoint: Path | None, watcher: Watcher | None) -> None:
+        """Train to the end, from wherever the run stands; ranks other than the first have no writer."""
+        try:
+            with self.interrupt:
+                while self.position.epoch < self.trial.epochs:
+                    self._epoch(checkpoint, watcher)
+                    lines = self._end_epoch(writer)
+                    self._save(checkpoint)
+                    if watcher is not None:
+                        watcher.epoch(self.position.epoch, lines)
+        except Diverged as reason:
+            self._end(writer, "diverged", str(reason))
+            return
+        self.network.load_state_dict(self.best)
+        if self.trial.test:
+            found = self._evaluate(self.splits.test, test=True)
+            if writer is not None:
+                writer.test(self.position.best_epoch, found)
+        self._end(writer, "finished")
+
+    def _end(self, writer: record.Writer | None, outcome: str, reason: str | None = None) -> None:
+        memory = self.ranks.added(peak_memory(self.fabric.device))
+        if writer is not None:
+            writer.end(outcome, reason=reason, seconds=self.position.seconds, memory=memory)
+
+    def _save(self, checkpoint: Path | None) -> None:
+        if checkpoint is not None:
+            state = self.state()
+            if self.ranks.first:
+                _checkpoint.save(checkpoint, state)
+
+    @property
+    def steps(self) -> int:
+        """Training steps in an epoch."""
+        return len(self._order())
+
+    def validate(self) -> dict[str, Figures]:
+        """Each task's figures on the validation split."""
+        return self._evaluate(self.splits.validation)
+
+    def batches(self) -> Iterator[Any]:
+        """What is left of the epoch's training batches."""
+        return map(self.fabric.to_device, self.ranks.load(self.splits.train, self._order()[self.position.step :]))
+
+    def _order(self) -> list[list[int]]:
+        return epoch_order(self.problem, self.splits.train, self.trial.seed, self.position.epoch)
+
+    def _evaluate(self, split: Split, *, test: bool = False) -> dict[str, Figures]:
+        batches = map(self.fabric.to_device, load(split, self.ranks.dealt(whole(split))))
+        return self.ranks.conclude(
+            predict(self.problem, self.ranks.bare, batches), partial(figures, self.problem, test=test)
+        )
+
+    def _epoch(self, checkpoint: Path | None, watcher: Watcher | None) -> None:
+        position, steps = self.position, self.steps
+        self.network.train()
+        self.balancer.train()
+        start = time.perf_counter()
+        for inputs, targets in self.batches():
+            self.step(inputs, targets)
+            position.step += 1
+            if watcher is not None:
+                watcher.step(position.epoch + 1, position.step, steps)
+            if self.ranks.stopped:
+                position.epoch_seconds += time.perf_counter() - start
+                self._save(checkpoint)
+                raise Interrupted(position.epoch + 1, position.step, checkpoint)
+        position.epoch_seconds += time.perf_counter() - start
+
+    def step(self, inputs: Any, targets: Mapping[str, Tensor]) -> None:
+        """One training step."""
+        measured = self.ranks.measure(self.problem, self.network(inputs), targets)
+        weights: dict[str, Tensor] = {}
+
+        def backward(total: Tensor) -> None:
+            if not total.isfinite():
+                raise Diverged(self._broken(measured))
+            if isinstance(self.balancer, LossBalancer):
+                weights.update(task_weights(total, measured.losses))
+            self.ranks.backward(total, measured.losses)
+
+        self.optimizer.zero_grad()
+        self.balancer.backward(measured.losses, measured.kpis, shared=self.shared, using=backward)
+        self.optimizer.step()
+        self.position.sums.add(self.problem, measured, weights or self.balancer.weights)
+
+    def _end_epoch(self, writer: record.Writer | None) -> Line:
+        self.balancer.end_epoch()
+        position = self.position
+        start = time.perf_counter()
+        found = self.validate()
+        position.seconds += position.epoch_seconds + time.perf_counter() - start
+        self.balancer.update({t.name: found[t.name]["kpi"] for t in self.problem.tasks if t.kpi_from == "validation"})
+        lines = {name: {**position.sums.means(name), **_validation(figures)} for name, figures in found.items()}
+        for task in self.problem.tasks:
+            if task.kpi_from == "validation":
+                lines[task.name]["kpi"] = found[task.name]["kpi"]
+        position.epoch, position.step, position.sums = position.epoch + 1, 0, Sums()
+        self._select(found)
+        if writer is not None:
+            writer.epoch(
+                position.epoch,
+                seconds=position.epoch_seconds,
+                learning_rate=float(self.optimizer.param_groups[0]["lr"]),
+                tasks=lines,
+            )
+        position.epoch_seconds = 0.0
+        return lines
+
+    def _select(self, found: Mapping[str, Figures]) -> None:
+        """Keep the weights of the best epoch so far by the validation split."""
+        reached = record.score([figures["kpi"] for figures in found.values()], self.trial.criterion)
+        if reached > self.position.best_kpi:
+            self.position.best_kpi, self.position.best_epoch = reached, self.position.epoch
+            self.best = self._copy()
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+
+    def _shared(self, module: nn.Module) -> list[nn.Parameter] | None:
+        if "shared" not in self.balancer.needs:
+            return None
+        shared = getattr(module, "shared_parameters", None)
+        if shared is None:
+            raise InputError(
+                f"Balancer {str(self.trial.balancer)!r} needs the shared parameters; give the network of problem "
+                f"{self.problem.name!r} a method `shared_parameters()`, as hardfirst.networks have."
+            )
+        return list(shared())
+
+    def _broken(self, measured: Measured) -> str:
+        broken = [task for task, loss in measured.losses.items() if not loss.isfinite()]
+        where = f"in epoch {self.position.epoch + 1}, step {self.position.step + 1}"
+        return f"the loss of {', '.join(broken)} was not finite {where}" if broken else f"the total was not finite {where}"
+
+
+def _validation(figures: Figures) -> dict[str, Any]:
+    return {f"validation_{name}": value for name, value in figures.items()}
