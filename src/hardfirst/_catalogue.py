@@ -2,10 +2,11 @@
 
 import inspect
 import re
+from pathlib import Path
 
 from hardfirst import networks as _networks
 from hardfirst.balancers import BALANCERS, card
-from hardfirst.errors import unknown
+from hardfirst.errors import InputError, unknown
 from hardfirst.problems import PROBLEMS, Source
 
 Rows = tuple[list[str], list[list[str]]]
@@ -74,6 +75,21 @@ def check_data(name: str) -> str:
         return f"{name} needs no data beside the packages of hardfirst[cli]."
     lines = [f"{path}: as published" for path in source.check()]
     return "\n".join([*lines, f"Licence: {source.licence}", f"Source: {source.credit}"])
+
+
+def write_samples(name: str, page: Path) -> None:
+    """Write a page of the problem's samples.
+
+    Raises:
+        InputError: the problem has no such page, or it cannot be written.
+    """
+    sheet = PROBLEMS[name]().sheet
+    if sheet is None:
+        raise InputError(f"There is no page of samples for {name}; there is for scenes and scenes:small.")
+    try:
+        sheet(page)
+    except OSError as error:
+        raise InputError(f"{page} cannot be written: {error.strerror}.") from error
 
 
 def _state(source: Source) -> str:

@@ -327,6 +327,7 @@ def list_(
 @app.command()
 def data(
     name: Annotated[str | None, typer.Argument(help="A problem, to check its files against their checksums.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Where to write a page of samples, for problems that have one.")] = None,
 ) -> None:
     """List the built-in problems' data: whether it is there, how to install it, its size, licence and source."""
     from hardfirst import _catalogue
@@ -334,7 +335,12 @@ def data(
 
     if name is not None:
         _say(_catalogue.check_data(name))
+        if page is not None:
+            _catalogue.write_samples(name, page)
+            _say(f"Samples with their targets: {page}")
         return
+    if page is not None:
+        raise InputError("--page wants a problem: hardfirst data scenes:small --page samples.html")
     console.print(listing(*_catalogue.data()))
     for sentence in _catalogue.to_install():
         _say(sentence)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from hardfirst.problems import _load, brown, census, digits, mnist_fashion, optical, qm9
+from hardfirst.problems import _load, brown, census, digits, mnist_fashion, optical, qm9, scenes
 from hardfirst.problems._base import OWN, Choice, Measure, Metric, Problem, Splits, Task
 from hardfirst.problems._csv import name as table_name
 from hardfirst.problems._data import IGNORE, Batch, Split, TensorTable, Together, collate
@@ -18,6 +18,8 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "qm9": qm9.problem,
     "brown": brown.problem,
     "optical": optical.problem,
+    "scenes": scenes.problem,
+    "scenes:small": scenes.small,
 }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from torch import Tensor, nn
@@ -122,6 +123,8 @@ class Problem:
             `hardfirst.training.epoch_order`.
         temperature: of that sampling, at least 1: 1 is proportional to size, infinity even.
         source: where the data comes from, for `hardfirst data`; None where it needs no installing.
+        sheet: writes a page of samples with their targets to a path, for `hardfirst data NAME --page`; None where there is
+            no such page.
     """
 
     name: str
@@ -136,6 +139,7 @@ class Problem:
     sampling: Literal["proportional", "round_robin", "temperature"] = "proportional"
     temperature: float = 2.0
     source: Source | None = None
+    sheet: Callable[[Path], object] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tasks", tuple(self.tasks))

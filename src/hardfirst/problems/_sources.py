@@ -38,7 +38,7 @@ class Package(Protocol):
 
 @dataclass(frozen=True)
 class PyPI:
-    """A Python package, installed without what it depends on; its code is never imported."""
+    """A Python package, installed without what it depends on. Its code is not imported, but for the engine of `scenes`."""
 
     name: str
     version: str

@@ -1,0 +1,145 @@
+"""Losses and figures of the dense tasks of `scenes`: surfaces, depth and normals.
+
+The network has a prediction for each 2×2 pixels, and is asked about the first of them, on which its convolutions centre.
+That takes a quarter of the memory and time, which matters since a figure is measured on a whole split at once, and leaves
+three pixels of four unasked, as NYUv2's frames are made smaller for the same tasks. Targets may have the frame's resolution
+or the output's, and be of the narrow types that they are kept in (int8, float16).
+
+Pixels without a label have no part: a class below 0, a depth that is not above 0, a normal without a length, or NaN. A loss
+is the mean over the others, 0 with a graph where there are none; a figure is NaN there.
+
+References:
+    Liu, Johns and Davison, End-to-End Multi-Task Learning with Attention, CVPR 2019 (the three tasks together, on smaller
+    frames, and their losses but for depth);
+    Eigen, Puhrsch and Fergus, Depth map prediction from a single image using a multi-scale deep network, NIPS 2014 (depth
+    in logarithms; δ and the relative error);
+    Fouhey, Gupta and Hebert, Data-driven 3D primitives for single image understanding, ICCV 2013 (the figures of normals).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hardfirst import kpi
+from hardfirst.problems._data import IGNORE
+
+
+def segment_loss(output: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy.
+
+    Args:
+        output: logits [frames, classes, rows, columns].
+        target: classes [frames, height, width], of any signed type; -100, or another below 0, where there is no label.
+    """
+    classes = _classes(output, target)
+    losses = F.cross_entropy(output, classes, ignore_index=IGNORE, reduction="sum")
+    return losses / (classes != IGNORE).sum().clamp(min=1)
+
+
+def mean_iou(output: Tensor, target: Tensor) -> Tensor:
+    """Intersection over union, averaged over the classes predicted or present: `hardfirst.kpi.mean_iou`.
+
+    Args:
+        output: as for `segment_loss`.
+        target: as for `segment_loss`.
+    """
+    return kpi.mean_iou(output, _classes(output, target))
+
+
+def depth_loss(output: Tensor, target: Tensor) -> Tensor:
+    """|output − log depth|: in logarithms an error counts by its ratio, as it does in both figures.
+
+    Args:
+        output: logarithms of depths [frames, 1, rows, columns].
+        target: depths [frames, height, width]; NaN, or not above 0, where there is no label.
+    """
+    ratio, labelled = _log_ratio(output, target)
+    return _mean(ratio.abs(), labelled, empty=0.0)
+
+
+def delta(output: Tensor, target: Tensor) -> Tensor:
+    """Share of pixels with max(depth / target, target / depth) < 1.25: `hardfirst.kpi.delta`.
+
+    Args:
+        output: as for `depth_loss`.
+        target: as for `depth_loss`.
+    """
+    return kpi.delta(output.squeeze(1).float().exp(), _asked(output, target))
+
+
+def relative_error(output: Tensor, target: Tensor) -> Tensor:
+    """The mean of |depth − target| / target, "abs-rel"; lower is better.
+
+    Args:
+        output: as for `depth_loss`.
+        target: as for `depth_loss`.
+    """
+    ratio, labelled = _log_ratio(output.detach(), target)
+    return _mean(ratio.expm1().abs(), labelled)
+
+
+def normals_loss(output: Tensor, target: Tensor) -> Tensor:
+    """1 − the cosine of the angle between output and normal.
+
+    Args:
+        output: vectors of any length [frames, 3, rows, columns].
+        target: normals [frames, 3, height, width]; NaN or 0 where there is no label.
+    """
+    cosine, labelled = _cosine(output, target)
+    return _mean(1 - cosine, labelled, empty=0.0)
+
+
+def angle_within(output: Tensor, target: Tensor) -> Tensor:
+    """Share of pixels whose normal the output points at, within 30°, as `hardfirst.kpi.angle_within` but for rounding.
+
+    Args:
+        output: as for `normals_loss`. A zero vector is wrong.
+        target: as for `normals_loss`.
+    """
+    cosine, labelled = _cosine(output.detach(), target)
+    return _mean((cosine >= math.cos(math.radians(30))).float(), labelled)
+
+
+def mean_angle(output: Tensor, target: Tensor) -> Tensor:
+    """The mean angle between output and normal, in degrees, to some hundredths; lower is better.
+
+    Args:
+        output: as for `normals_loss`.
+        target: as for `normals_loss`.
+    """
+    cosine, labelled = _cosine(output.detach(), target)
+    return _mean(cosine.clamp(-1, 1).acos().rad2deg(), labelled)
+
+
+def _asked(output: Tensor, target: Tensor) -> Tensor:
+    """The target's pixels that the output is about: the first of each 2×2 if it has half the rows and columns."""
+    step = round(target.shape[-1] / output.shape[-1])
+    return target[..., ::step, ::step]
+
+
+def _classes(output: Tensor, target: Tensor) -> Tensor:
+    target = _asked(output, target).long()
+    return torch.where(target < 0, IGNORE, target)
+
+
+def _log_ratio(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Log (depth / target), and where there is a label."""
+    target = _asked(output, target).float()
+    labelled = target > 0
+    return output.squeeze(1).float() - torch.where(labelled, target, 1).log(), labelled
+
+
+def _cosine(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The cosine of each pixel's angle, and where there is a label."""
+    target, output = _asked(output, target).float(), output.float()
+    squared = target.square().sum(1)  # not F.cosine_similarity or norm, which take tens of times longer on dim 1
+    labelled = squared > 0
+    lengths = (output.square().sum(1) * torch.where(labelled, squared, 1)).clamp(min=1e-8).sqrt()
+    return (output * torch.where(labelled.unsqueeze(1), target, 0)).sum(1) / lengths, labelled
+
+
+def _mean(values: Tensor, labelled: Tensor, empty: float = float("nan")) -> Tensor:
+    mean = torch.where(labelled, values, 0).sum() / labelled.sum().clamp(min=1)
+    return mean + torch.where(labelled.any(), 0.0, empty)
