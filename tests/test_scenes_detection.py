@@ -417,6 +417,11 @@ def test_precision_of_nothing_found_is_0() -> None:
     assert detection.precision_of(torch.full((2, 3, 6), -1.0), apart(2)) == 0
 
 
+def test_an_output_that_is_nan_finds_nothing() -> None:
+    target = apart(2)
+    assert detection.average_precision(torch.full_like(saying(target), torch.nan), target) == 0
+
+
 def test_precision_without_objects_is_nan() -> None:
     assert detection.average_precision(torch.randn(2, 1500, 6), torch.full((2, 3, 5), -1.0)).isnan()
 

@@ -4,7 +4,7 @@ The network says for each cell of a few maps which classes of objects are there,
 [frames, cells, C + 4], classes first. A cell is what an anchor is to other detectors. Which cells are to find which object
 is a matter of geometry (`Grid.assign`), so that loss and figures are functions of this output and the boxes alone.
 
-The loss of the classes is where focal loss comes from: some ten cells of 1,500 have an object. It is a parameter, `example`,
+The loss of the classes is where focal loss comes from: some six cells of 1,500 have an object. It is a parameter, `example`,
 a function (logits, target) → losses, all [frames, cells, C]; `EXAMPLE_LOSSES` has those that Lin et al. compare.
 
 Boxes are [..., 4], x1, y1, x2, y2 in pixels, the second pair outside. Targets are [frames, objects, 5], with the class last,
