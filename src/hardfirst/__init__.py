@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hardfirst.losses import SoftmaxFocalLoss as SoftmaxFocalLoss
     from hardfirst.moving_kpi import MovingKPI as MovingKPI
     from hardfirst.networks import HardSharing as HardSharing
+    from hardfirst.networks import TaskHierarchy as TaskHierarchy
+    from hardfirst.networks import UberNet as UberNet
 
 # Names are looked up on first use (PEP 562), so that `hardfirst --help` does not wait for torch.
 _HOME = {
@@ -36,6 +38,8 @@ _HOME = {
     "SigmoidFocalLoss": "losses",
     "SoftmaxFocalLoss": "losses",
     "Spec": "balancers",
+    "TaskHierarchy": "networks",
+    "UberNet": "networks",
     "task_weights": "balancers",
 }
 _MODULES = ("balancers", "errors", "functional", "kpi", "losses", "networks", "record")

@@ -3,10 +3,11 @@
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
-from hardfirst import networks as _networks
 from hardfirst.balancers import BALANCERS, card
 from hardfirst.errors import InputError, unknown
+from hardfirst.networks import NETWORKS
 from hardfirst.problems import PROBLEMS, Source
 
 Rows = tuple[list[str], list[list[str]]]
@@ -97,12 +98,13 @@ def _state(source: Source) -> str:
 
 
 def networks() -> Rows:
-    """The networks that Python code can build on."""
-    names = _networks.__all__
-    texts = [inspect.getdoc(getattr(_networks, name)) or "" for name in names]
-    return ["network", "what it is"], [
-        [name, text.split("\n\n")[0].replace("\n", " ")] for name, text in zip(names, texts, strict=True)
-    ]
+    """The networks that Python code can build on: from a problem's `Parts` by name, or from modules by class."""
+    rows = []
+    for name, made in NETWORKS.items():
+        network: Any = made.__self__  # type: ignore[attr-defined]  # each is a class's from_parts
+        text = inspect.getdoc(network) or ""
+        rows.append([name, network.__name__, _plain(text.split("\n\n")[0].replace("\n", " "))])
+    return ["network", "class", "what it is"], rows
 
 
 def _first(text: str) -> str:

@@ -5,20 +5,25 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hardfirst.errors import InputError
+from hardfirst.networks._base import Network, by_task, call, named
+from hardfirst.networks._parts import Parts, fitted
 
 
-class HardSharing(nn.Module):
+class HardSharing(Network):
     """A trunk that all tasks share and a head for each: output_t = head_t(trunk(inputs)).
 
     All tasks read the same features, so the narrower the trunk, the more they compete for it.
 
+    When to use: first. It is the cheapest, the easiest to deploy, and the network that all others have to beat.
+
+    Cost: the trunk once, and a head for each task.
+
     Args:
-        trunk: makes the features from the inputs.
+        trunk: makes the features, of any kind, from the inputs.
         heads: by task, makes its output from the features; at least one. Any non-empty string is a task's name.
 
     Raises:
-        InputError: no heads, or an empty name.
+        InputError: no heads, or an empty name; in use, if a head does not fit the features.
 
     Example:
         >>> import torch
@@ -29,6 +34,10 @@ class HardSharing(nn.Module):
         >>> sum(parameter.numel() for parameter in network.shared_parameters())
         1040
 
+    Note:
+        Shared parameters are the trunk's. In the paper's figure each task has a module of its own between trunk and output;
+        here that is the head.
+
     References:
         Guo et al., Dynamic Task Prioritization for Multitask Learning, ECCV 2018, Fig. 2a;
         Caruana, Multitask Learning, Machine Learning 28, 1997.
@@ -36,37 +45,35 @@ class HardSharing(nn.Module):
 
     def __init__(self, trunk: nn.Module, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
-        if not heads:
-            raise InputError("Expected `heads` to have a head for each task; got none.")
+        self.tasks = named(heads)
         self.trunk = trunk
-        self.tasks = tuple(heads)
         self.heads = by_task(heads)
+
+    @classmethod
+    def from_parts(cls, parts: Parts, *, width: int | None = None) -> "HardSharing":
+        """The stem, `depth` layers and the heads.
+
+        Args:
+            parts: the problem's.
+            width: channels of each layer; that of the parts unless given.
+
+        Raises:
+            InputError: the width is not a whole number, or below 1.
+        """
+
+        def make(parts: Parts, width: int) -> "HardSharing":
+            trunk = nn.Sequential(parts.stem(), *parts.layers(parts.channels, width, parts.depth))
+            return cls(trunk, parts.made_heads(width))
+
+        return fitted(parts, parts.width if width is None else width, make)
 
     def forward(self, inputs: Any) -> dict[str, Tensor]:
         """Every task's output, in the order of `heads`."""
-        features = self.trunk(inputs)
-        return {task: head(features) for task, head in zip(self.tasks, self.heads.values(), strict=True)}
+        features = call(self.trunk, inputs, "The trunk")
+        return {
+            task: call(head, features, f"The head of task {task!r}")
+            for task, head in zip(self.tasks, self.heads.values(), strict=True)
+        }
 
-    def shared_parameters(self) -> list[nn.Parameter]:
-        """The trunk's parameters that are trained: what balancers that look at shared gradients need."""
-        return [parameter for parameter in self.trunk.parameters() if parameter.requires_grad]
-
-
-def by_task(modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
-    """A ModuleDict of modules by task, in order, for names of any sort.
-
-    A checkpoint holds heads by name ("heads.digit.weight"), so that the order of tasks may change between runs.
-
-    Raises:
-        InputError: a name is empty or not a string.
-    """
-    for task in modules:
-        if not isinstance(task, str) or not task:
-            raise InputError(f"Expected a task's name to be a non-empty string; got {task!r}.")
-    return nn.ModuleDict({_key(task): module for task, module in modules.items()})
-
-
-def _key(task: str) -> str:
-    """The task's name, percent-encoded where ModuleDict forbids it: a dot, or an attribute that ModuleDict has."""
-    key = task.replace("%", "%25").replace(".", "%2E")
-    return f"%{ord(key[0]):02X}{key[1:]}" if key in dir(nn.ModuleDict()) else key
+    def _paths(self) -> dict[str, list[nn.Module]]:
+        return {task: [self.trunk, head] for task, head in zip(self.tasks, self.heads.values(), strict=True)}

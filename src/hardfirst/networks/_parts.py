@@ -1,0 +1,146 @@
+"""What a problem gives for any network to be made for it, and the width at which two networks are of one size."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from hardfirst.errors import InputError, whole
+from hardfirst.networks._base import named
+
+_N = TypeVar("_N", bound=nn.Module)
+_WIDEST = 2**16
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A problem's stem, layers and heads, from which every network in `NETWORKS` can be made.
+
+    All networks begin with the stem and end with the heads; what is between is made of layers. Its width is chosen so that
+    it and the heads have about as many parameters as those of hard sharing with `width` and `depth`.
+
+    Args:
+        stem: makes what turns inputs of any kind into features [batch, channels, ...].
+        channels: of the stem's features.
+        layer: makes a layer with given channels in and out that keeps all other dimensions: `vector_layer`,
+            `sequence_layer`, `image_layer`, or the problem's own.
+        width: channels of each layer in hard sharing.
+        depth: layers between stem and head, one after another; at least 1. `TaskHierarchy` has at least one for each task.
+        heads: by task, makes its output from features of given channels.
+
+    Raises:
+        InputError: a number is not whole, or below 1; or there are no heads.
+
+    Example:
+        >>> import torch
+        >>> from hardfirst.networks import NETWORKS, parameters, vector_layer
+        >>> parts = Parts(
+        ...     stem=nn.Flatten,
+        ...     channels=64,
+        ...     layer=vector_layer,
+        ...     width=48,
+        ...     depth=2,
+        ...     heads={"digit": lambda channels: nn.Linear(channels, 10), "bright": lambda channels: nn.Linear(channels, 1)},
+        ... )
+        >>> network = NETWORKS["mmoe"](parts)
+        >>> {task: tuple(output.shape) for task, output in network(torch.zeros(5, 8, 8)).items()}
+        {'digit': (5, 10), 'bright': (5, 1)}
+        >>> parameters(NETWORKS["hard_sharing"](parts)), parameters(network)
+        (6011, 5947)
+    """
+
+    stem: Callable[[], nn.Module]
+    channels: int
+    layer: Callable[[int, int], nn.Module]
+    width: int
+    depth: int
+    heads: Mapping[str, Callable[[int], nn.Module]]
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "width", "depth"):
+            whole(name, getattr(self, name), least=1)
+        named(self.heads)
+        object.__setattr__(self, "heads", dict(self.heads))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The heads' names."""
+        return tuple(self.heads)
+
+    def layers(self, before: int, width: int, depth: int) -> list[nn.Module]:
+        """Layers one after another, the first of which has `before` channels to read."""
+        return [self.layer(before if number == 0 else width, width) for number in range(depth)]
+
+    def made_heads(self, width: int) -> dict[str, nn.Module]:
+        """A head for each task, on features of so many channels."""
+        return {task: head(width) for task, head in self.heads.items()}
+
+
+def parameters(network: nn.Module) -> int:
+    """How many numbers there are in the network's parameters, each counted once, trained or not.
+
+    >>> parameters(nn.Linear(3, 2))
+    8
+    """
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def matched(build: Callable[[int], nn.Module], target: int) -> int:
+    """The width at which a network's number of parameters comes nearest to a target; of two that are as near, the smaller.
+
+    The width is found by bisection, on networks that are really built; this leaves torch's random state on the CPU as it
+    was.
+
+    Args:
+        build: makes the network of a given width; a wider one must not have fewer parameters.
+        target: how many parameters it is to have.
+
+    Returns:
+        The width, at least 1.
+
+    Raises:
+        InputError: the network has more parameters even at width 1, where it would be of no use; or fewer at any width.
+
+    Example:
+        >>> width = matched(lambda width: nn.Linear(10, width), target=300)
+        >>> width, parameters(nn.Linear(10, width))
+        (27, 297)
+    """
+
+    @cache
+    def count(width: int) -> int:
+        return parameters(build(width))
+
+    with torch.random.fork_rng(devices=[]):
+        if count(1) > target:
+            raise InputError(
+                f"{type(build(1)).__name__} has {count(1):,} parameters even at width 1, more than the {target:,} to match. "
+                "Match a wider network, choose fewer experts or layers, or give the `width` that it is to have."
+            )
+        above = 1
+        while count(above) < target:
+            if above == _WIDEST:
+                raise InputError(
+                    f"{type(build(1)).__name__} has {count(above):,} parameters even at width {above:,}, fewer than the "
+                    f"{target:,} to match: its layers do not grow with their width."
+                )
+            above *= 2
+        below = max(above // 2, 1)  # fewer parameters than the target, unless it is 1
+        while above - below > 1:
+            middle = (above + below) // 2
+            above, below = (middle, below) if count(middle) >= target else (above, middle)
+        return min((below, above), key=lambda width: abs(count(width) - target))
+
+
+def fitted(parts: Parts, width: int | None, make: Callable[[Parts, int], _N]) -> _N:
+    """The network of the given width; without one, of the width that matches hard sharing, their stems not counted."""
+    if width is None:
+        bare = replace(parts, stem=nn.Identity)
+        with torch.random.fork_rng(devices=[]):
+            trunk = parts.layers(parts.channels, parts.width, parts.depth)
+            target = parameters(nn.ModuleList([*trunk, *parts.made_heads(parts.width).values()]))
+        width = matched(lambda width: make(bare, width), target)
+    return make(parts, whole("width", width, least=1))

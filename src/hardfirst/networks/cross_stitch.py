@@ -1,0 +1,155 @@
+"""Cross-stitch networks: a network for each task, and linear maps between them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hardfirst.errors import InputError, number, whole
+from hardfirst.networks._base import Network, by_task, call, check_count, check_tasks, features, named, same_shapes
+from hardfirst.networks._parts import Parts, fitted
+
+
+class CrossStitch(Network):
+    r"""A column of layers for each task; after each layer every column goes on with a mixture of all: x̃_t = Σ_s α_{ts} x_s.
+
+    α is learned, one for each layer: how much the tasks share is found for each depth.
+
+    When to use: few tasks of which nobody knows how much they have in common, and which have something to lose by sharing.
+
+    Cost: as many columns as tasks; all of them run for any task's output.
+
+    Args:
+        stem: makes the features [batch, channels, ...] that all columns read, from the inputs; `nn.Identity()` if columns
+            read the inputs.
+        columns: by task, its layers; as many for each, and those of one depth give features of one shape.
+        heads: by task, makes its output from its column's last mixture. Any non-empty string is a task's name.
+        same: what α begins with between a column and itself, from 0 to 1; the others begin with equal shares of the rest.
+        channels: of each layer's features, for an α for each channel; one for all unless given.
+
+    Raises:
+        InputError: no heads, not a column for each, columns of different lengths, or a number out of its range; in use, if a
+            layer or head does not fit what comes before it, or columns differ in shape.
+
+    Example:
+        >>> import torch
+        >>> columns = {task: [nn.Linear(64, 16), nn.Linear(16, 16)] for task in ("digit", "bright")}
+        >>> network = CrossStitch(nn.Flatten(), columns, {"digit": nn.Linear(16, 10), "bright": nn.Linear(16, 1)})
+        >>> {task: tuple(output.shape) for task, output in network(torch.zeros(5, 8, 8)).items()}
+        {'digit': (5, 10), 'bright': (5, 1)}
+        >>> network.stitches[0].alpha.tolist()
+        [[0.8999..., 0.1000...], [0.1000..., 0.8999...]]
+
+    Note:
+        Shared parameters are all but the heads': the stem's, every α, and every column's, since each reaches all tasks.
+
+        The paper has two tasks; with more, a row of α still begins with a sum of 1. It begins from columns trained on their
+        own tasks, and gives α a learning rate 100 to 1000 times higher; here all begins at random, and α's are for the user
+        to put in a group of the optimizer of their own: `network.stitches.parameters()`. The shared stem is ours; with
+        `nn.Identity()` there is none. α is held in the alphabetical order of the tasks, so that a checkpoint does not depend
+        on the order in which they are given.
+
+    References:
+        Misra, Shrivastava, Gupta and Hebert, Cross-stitch Networks for Multi-task Learning, CVPR 2016, Eq. (1).
+    """
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        columns: Mapping[str, Sequence[nn.Module]],
+        heads: Mapping[str, nn.Module],
+        *,
+        same: float = 0.9,
+        channels: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.tasks = named(heads)
+        check_tasks("columns", columns, heads)
+        depths = {task: len(columns[task]) for task in heads}
+        if len(set(depths.values())) > 1 or 0 in depths.values():
+            counts = ", ".join(f"{task} {depth}" for task, depth in depths.items())
+            raise InputError(f"Expected `columns` to have as many layers for each task, at least 1; got {counts}.")
+        depth = depths[self.tasks[0]]
+        if channels is not None:
+            check_count("numbers of `channels`", channels, depth, "one for each layer")
+        self.stem = stem
+        self.columns = by_task({task: nn.ModuleList(columns[task]) for task in heads})
+        self.stitches = nn.ModuleList(
+            Stitch(len(heads), same=same, channels=None if channels is None else channels[place]) for place in range(depth)
+        )
+        self.heads = by_task(heads)
+
+    @classmethod
+    def from_parts(
+        cls, parts: Parts, *, same: float = 0.9, per_channel: bool = False, width: int | None = None
+    ) -> "CrossStitch":
+        """The stem, and a column of `depth` layers for each task.
+
+        Args:
+            parts: the problem's.
+            same: see the class.
+            per_channel: whether each channel has an α of its own.
+            width: channels of each layer; unless given, such that the network is of hard sharing's size.
+
+        Raises:
+            InputError: a number is out of its range; or even at width 1 the network is larger than hard sharing.
+        """
+
+        def make(parts: Parts, width: int) -> "CrossStitch":
+            columns = {task: parts.layers(parts.channels, width, parts.depth) for task in parts.tasks}
+            channels = [width] * parts.depth if per_channel else None
+            return cls(parts.stem(), columns, parts.made_heads(width), same=same, channels=channels)
+
+        return fitted(parts, width, make)
+
+    def forward(self, inputs: Any) -> dict[str, Tensor]:
+        """Every task's output, in the order of `heads`."""
+        stem = call(self.stem, inputs, "The stem")
+        columns: dict[str, Any] = dict(zip(self.tasks, self.columns.values(), strict=True))
+        running = dict.fromkeys(sorted(self.tasks), stem)
+        for place, stitch in enumerate(self.stitches):
+            for task, before in running.items():
+                name = f"Layer {place + 1} of task {task!r}"
+                running[task] = features(call(columns[task][place], before, name), name)
+            stacked = torch.stack(same_shapes(running, f"layer {place + 1} of all tasks"))
+            mixed = call(stitch, stacked, f"The cross-stitch unit after layer {place + 1}")
+            running = dict(zip(running, mixed.unbind(), strict=True))
+        return {
+            task: call(head, running[task], f"The head of task {task!r}")
+            for task, head in zip(self.tasks, self.heads.values(), strict=True)
+        }
+
+    def _paths(self) -> dict[str, list[nn.Module]]:
+        return {
+            task: [self.stem, self.columns, self.stitches, head]
+            for task, head in zip(self.tasks, self.heads.values(), strict=True)
+        }
+
+
+class Stitch(nn.Module):
+    """A cross-stitch unit: x̃_t = Σ_s α_{ts} x_s.
+
+    Args:
+        tasks: how many.
+        same: what α begins with between a task and itself, from 0 to 1; the others have equal shares of the rest.
+        channels: of the features, for an α for each; one for all unless given.
+
+    Shape:
+        [tasks, batch, channels, ...] → the same.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+
+    def __init__(self, tasks: int, *, same: float = 0.9, channels: int | None = None) -> None:
+        super().__init__()
+        same = number("same", same, least=0, most=1) if tasks > 1 else 1.0
+        alpha = torch.full((tasks, tasks), (1 - same) / max(tasks - 1, 1)).fill_diagonal_(same)
+        if channels is not None:
+            alpha = alpha.unsqueeze(2).repeat(1, 1, whole("channels", channels, least=1))
+        self.alpha = nn.Parameter(alpha)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Each task's mixture of all tasks' features."""
+        return torch.einsum("ts,sbc...->tbc..." if self.alpha.dim() == 2 else "tsc,sbc...->tbc...", self.alpha, features)

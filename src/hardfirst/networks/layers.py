@@ -1,0 +1,106 @@
+"""Layers that networks are made of: each takes channels in and out, and keeps all other dimensions."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def vector_layer(before: int, channels: int) -> nn.Module:
+    """A linear map and what is above 0: [batch, before] → [batch, channels].
+
+    >>> import torch
+    >>> vector_layer(8, 3)(torch.zeros(5, 8)).shape
+    torch.Size([5, 3])
+    """
+    return nn.Sequential(nn.Linear(before, channels), nn.ReLU())
+
+
+def sequence_layer(before: int, channels: int) -> nn.Module:
+    """A convolution over three places and a SiLU: [batch, before, length] → [batch, channels, length].
+
+    A place where all channels are 0 is padding, and stays 0: how much padding a batch has changes nothing else. (A ReLU
+    might make a narrow layer's features all 0 where there is no padding; a SiLU does not.)
+
+    >>> import torch
+    >>> sequence_layer(8, 3)(torch.zeros(5, 8, 20)).shape
+    torch.Size([5, 3, 20])
+    """
+    return _SequenceLayer(before, channels)
+
+
+def image_layer(before: int, channels: int) -> nn.Module:
+    """A convolution of 3×3, a norm over groups of some 8 channels, and what is above 0.
+
+    [batch, before, height, width] → [batch, channels, height, width]. The norm is never of the batch, which may be small or
+    spread over ranks.
+
+    >>> import torch
+    >>> image_layer(8, 3)(torch.zeros(5, 8, 6, 4)).shape
+    torch.Size([5, 3, 6, 4])
+    """
+    return nn.Sequential(nn.Conv2d(before, channels, 3, padding=1, bias=False), group_norm(channels), nn.ReLU())
+
+
+class Pointwise(nn.Module):
+    """The same linear map of the channels at every place: a convolution of kernel 1, for features of any kind.
+
+    Without a bias, so that padding that is 0 stays 0.
+
+    Args:
+        before: channels in.
+        channels: channels out.
+
+    Shape:
+        [batch, before, ...] → [batch, channels, ...].
+
+    Example:
+        >>> import torch
+        >>> Pointwise(8, 3)(torch.zeros(5, 8, 6, 4)).shape
+        torch.Size([5, 3, 6, 4])
+    """
+
+    def __init__(self, before: int, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(before, channels, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features of other channels."""
+        return self.linear(features.movedim(1, -1)).movedim(-1, 1)  # type: ignore[no-any-return]  # a module's call
+
+
+class Gate(nn.Module):
+    """How much of each expert to take: softmax(W x), at every place.
+
+    Args:
+        channels: of the features x that the gate looks at.
+        experts: to choose from.
+
+    Shape:
+        [batch, channels, ...] → weights [batch, experts, ...], at least 0, that sum to 1 over the experts.
+    """
+
+    def __init__(self, channels: int, experts: int) -> None:
+        super().__init__()
+        self.scores = Pointwise(channels, experts)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The experts' weights."""
+        return self.scores(features).softmax(1)  # type: ignore[no-any-return]  # a module's call
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """A norm over groups of 8 channels, or the next larger size that divides them.
+
+    >>> [group_norm(channels).num_groups for channels in (3, 16, 20, 37, 64)]
+    [1, 2, 2, 1, 8]
+    """
+    return nn.GroupNorm(max(groups for groups in range(1, max(channels // 8, 1) + 1) if channels % groups == 0), channels)
+
+
+class _SequenceLayer(nn.Module):
+    def __init__(self, before: int, channels: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(before, channels, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        there = (features != 0).any(1, keepdim=True)
+        return F.silu(self.convolution(features)) * there

@@ -1,0 +1,192 @@
+"""The multi-task attention network: a shared trunk, and for each task masks of its features."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hardfirst.errors import InputError
+from hardfirst.networks._base import Network, by_task, call, check_count, check_tasks, describe, features, named, resized
+from hardfirst.networks._parts import Parts, fitted
+from hardfirst.networks.layers import Pointwise, group_norm, vector_layer
+
+Block = nn.Module | tuple[nn.Module, nn.Module]
+
+
+class MTAN(Network):
+    r"""A trunk that all tasks share, and for each task attention that masks its features, block by block.
+
+    With u_b what the attention to block b sees, p_b the block's output, and a_b the task's mask,
+    â_b = a_b ∘ p_b,  a_1 = h_1(u_1),  a_b = h_b([u_b, f_b(â_{b−1})]); the head reads the last â. Masks are from 0 to 1, for
+    each channel and place.
+
+    When to use: dense predictions on images, such as segmentation beside depth, where each task wants other channels at
+    other places. Vectors have no places to attend to, and are refused.
+
+    Cost: the trunk once, and for each task the masks and f of all blocks: in time, close to a trunk for each task.
+
+    Args:
+        stem: makes the features that the first block reads, from the inputs; `nn.Identity()` if it reads the inputs.
+        blocks: of the trunk, at least one; each gives features [batch, channels, height, width], or [batch, channels,
+            length]. A pair of modules is a block whose first output the attention sees (u) and whose second it masks (p); a
+            single module's output is both.
+        attentions: by task, a module for each block, which makes the mask, of p's shape, from u and, after the first block,
+            the channels of f beside it: `Attention(channels of u and f, channels of p)`.
+        transitions: f for each block but the first, shared by the tasks; makes from what a task attends to in one block what
+            its attention to the next sees. Of another size than that block's u, it is brought to it by adaptive max pooling.
+        heads: by task, makes its output from what it attends to in the last block. Any non-empty string is a task's name.
+
+    Raises:
+        InputError: no heads or blocks, not an attention for each task and block, or not a transition for each block but the
+            first; in use, if features are vectors, or anything does not fit what comes before it.
+
+    Example:
+        >>> import torch
+        >>> network = MTAN(
+        ...     stem=nn.Conv2d(3, 8, 3, padding=1),
+        ...     blocks=[(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()), nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(8, 16, 1))],
+        ...     attentions={task: [Attention(8, 8), Attention(16 + 16, 16)] for task in ("segment", "depth")},
+        ...     transitions=[nn.Conv2d(8, 16, 3, padding=1)],
+        ...     heads={"segment": nn.Conv2d(16, 5, 1), "depth": nn.Conv2d(16, 1, 1)},
+        ... )
+        >>> {task: tuple(output.shape) for task, output in network(torch.zeros(2, 3, 12, 16)).items()}
+        {'segment': (2, 5, 6, 8), 'depth': (2, 1, 6, 8)}
+
+    Note:
+        Shared parameters are those of the stem, the blocks and the transitions, which the paper shares, too. This is the
+        paper's encoder; its decoder, which enlarges features again, has no counterpart here but blocks that enlarge. Norms
+        in `Attention` are of groups of channels, where the paper's are of batches; they are over all places, so
+        that padding is not without effect. `from_parts` makes each layer a block whose output is seen
+        and masked, as the authors' own code does with a Wide ResNet, where their SegNet has pairs.
+
+    References:
+        Liu, Johns and Davison, End-to-End Multi-Task Learning with Attention, CVPR 2019, Eq. (1) and (2).
+    """
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        blocks: Sequence[Block],
+        attentions: Mapping[str, Sequence[nn.Module]],
+        transitions: Sequence[nn.Module],
+        heads: Mapping[str, nn.Module],
+    ) -> None:
+        super().__init__()
+        self.tasks = named(heads)
+        if not blocks:
+            raise InputError("Expected `blocks` to have at least one block; got none.")
+        check_tasks("attentions", attentions, heads)
+        for task in heads:
+            check_count(f"attentions for task {task!r}", attentions[task], len(blocks), "one for each block")
+        check_count("transitions", transitions, len(blocks) - 1, f"one for each of the {len(blocks)} blocks but the first")
+        self.stem = stem
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(block if isinstance(block, tuple) else (block, nn.Identity())) for block in blocks
+        )
+        self.transitions = nn.ModuleList(transitions)
+        self.attentions = by_task({task: nn.ModuleList(attentions[task]) for task in heads})
+        self.heads = by_task(heads)
+
+    @classmethod
+    def from_parts(cls, parts: Parts, *, width: int | None = None) -> "MTAN":
+        """The stem, `depth` blocks of one layer each, and transitions of one layer each.
+
+        Args:
+            parts: the problem's; its features have to be sequences or images.
+            width: channels of each layer; unless given, such that the network is of hard sharing's size.
+
+        Raises:
+            InputError: the layers are for vectors; the width is not a whole number, or below 1; or even at width 1 the
+                network is larger than hard sharing.
+        """
+        if parts.layer is vector_layer:
+            raise vectors("the layers are for vectors")
+
+        def make(parts: Parts, width: int) -> "MTAN":
+            blocks = parts.layers(parts.channels, width, parts.depth)
+            attentions = {
+                task: [Attention(width if place == 0 else 2 * width, width) for place in range(parts.depth)]
+                for task in parts.tasks
+            }
+            transitions = parts.layers(width, width, parts.depth - 1)
+            return cls(parts.stem(), blocks, attentions, transitions, parts.made_heads(width))
+
+        return fitted(parts, width, make)
+
+    def forward(self, inputs: Any) -> dict[str, Tensor]:
+        """Every task's output, in the order of `heads`."""
+        trunk = call(self.stem, inputs, "The stem")
+        blocks = []
+        for number, pair in enumerate(self.blocks, 1):
+            assert isinstance(pair, nn.ModuleList)
+            first, second = pair
+            name = f"Block {number}"
+            seen = features(call(first, trunk, name), name)
+            trunk = features(call(second, seen, name), name)
+            if trunk.dim() == 2:
+                raise vectors(f"block {number} gives {describe(trunk)}")
+            blocks.append((seen, trunk))
+        parts = zip(self.tasks, self.attentions.values(), self.heads.values(), strict=True)
+        return {
+            task: call(head, self._attended(task, attentions, blocks), f"The head of task {task!r}")
+            for task, attentions, head in parts
+        }
+
+    def _attended(self, task: str, attentions: nn.Module, blocks: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """What the task attends to in the last block."""
+        assert isinstance(attentions, nn.ModuleList)
+        attended, _ = blocks[0]  # in place of nothing: the first block has no attention before it
+        for number, (attention, (seen, masked)) in enumerate(zip(attentions, blocks, strict=True), 1):
+            shown = seen
+            if number > 1:
+                name = f"The transition from block {number - 1} to {number}"
+                carried = features(call(self.transitions[number - 2], attended, name), name)
+                shown = torch.cat([seen, resized(carried, seen, "max")], dim=1)
+            name = f"The attention of task {task!r} to block {number}"
+            mask = call(attention, shown, name)
+            if mask.shape != masked.shape:
+                raise InputError(
+                    f"{name} has to give a mask of the features' shape, {describe(masked)}; got {describe(mask)}."
+                )
+            attended = mask * masked
+        return attended
+
+    def _paths(self) -> dict[str, list[nn.Module]]:
+        return {
+            task: [self.stem, self.blocks, self.transitions, attentions, head]
+            for task, attentions, head in zip(self.tasks, self.attentions.values(), self.heads.values(), strict=True)
+        }
+
+
+class Attention(nn.Module):
+    """A mask for features: two pointwise maps, each with a norm, a ReLU between and a sigmoid after.
+
+    Args:
+        before: channels of what it sees.
+        channels: of the mask, and between the two maps.
+
+    Shape:
+        [batch, before, ...] → [batch, channels, ...], from 0 to 1.
+
+    Example:
+        >>> Attention(8, 3)(torch.zeros(5, 8, 6, 4)).shape
+        torch.Size([5, 3, 6, 4])
+    """
+
+    def __init__(self, before: int, channels: int) -> None:
+        super().__init__()
+        first = [Pointwise(before, channels), group_norm(channels), nn.ReLU()]
+        self.layers = nn.Sequential(*first, Pointwise(channels, channels), group_norm(channels), nn.Sigmoid())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The mask."""
+        return self.layers(features)  # type: ignore[no-any-return]  # a module's call
+
+
+def vectors(found: str) -> InputError:
+    """The error for features that have no places to attend to."""
+    return InputError(
+        "MTAN attends to places and needs features [batch, channels, length] or [batch, channels, height, width], but "
+        f"{found}. For vectors choose mmoe or ple."
+    )
