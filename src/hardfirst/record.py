@@ -2,8 +2,8 @@
 
 The first line says what was run, then comes a line per epoch, one for the test split, and one that says how the run ended:
 
-    {"kind": "trial", "schema": 1, "trial": {...}, "tasks": [...], "made_with": {"command": ..., "devices": 1,
-     "versions": {...}}}
+    {"kind": "trial", "schema": 1, "trial": {...}, "tasks": [...], "parameters": 9549, "made_with": {"command": ...,
+     "devices": 1, "versions": {...}}}
     {"kind": "epoch", "epoch": 1, "seconds": 0.4, "learning_rate": 0.001, "tasks": {"depth": {"loss": 0.7, "kpi": 0.4,
      "weight": 1.2, "validation_loss": 0.6, "validation_kpi": 0.5, "validation_metrics": {...}}, ...}}
     {"kind": "test", "epoch": 1, "tasks": {"depth": {"loss": 0.6, "kpi": 0.5, "metrics": {...}}, ...}}
@@ -46,6 +46,7 @@ class Record:
     reason: str | None = None
     seconds: float = math.nan
     memory: float = math.nan
+    parameters: int | None = None
 
     def test_kpi(self, task: str) -> float:
         """The task's KPI on the test split at the selected epoch; NaN if the run did not get there."""
@@ -119,10 +120,19 @@ class Writer:
         """Whether the first line has still to be written."""
         return self.path.stat().st_size == 0
 
-    def trial(self, trial: Mapping[str, Any], tasks: Iterable[str], command: str | None = None, *, devices: int = 1) -> None:
-        """Write the first line."""
+    def trial(
+        self,
+        trial: Mapping[str, Any],
+        tasks: Iterable[str],
+        command: str | None = None,
+        *,
+        devices: int = 1,
+        parameters: int | None = None,
+    ) -> None:
+        """Write the first line; `parameters` is how many numbers the network has in them."""
         made_with = {"command": command, "devices": devices, "versions": versions()}
-        self._write({"kind": "trial", "schema": SCHEMA, "trial": trial, "tasks": list(tasks), "made_with": made_with})
+        line = {"kind": "trial", "schema": SCHEMA, "trial": trial, "tasks": list(tasks), "parameters": parameters}
+        self._write({**line, "made_with": made_with})
 
     def epoch(self, epoch: int, *, seconds: float, learning_rate: float, tasks: Mapping[str, Mapping[str, Any]]) -> None:
         """Write an epoch's line; epochs count from 1."""
@@ -172,7 +182,7 @@ def _assemble(lines: list[dict[str, Any]]) -> Record:
     first = lines[0]
     if first["schema"] > SCHEMA:
         raise InputError(f"written by a newer hardfirst (schema {first['schema']}, this one reads {SCHEMA}); upgrade.")
-    record = Record(first["trial"], tuple(first["tasks"]), first["made_with"])
+    record = Record(first["trial"], tuple(first["tasks"]), first["made_with"], parameters=first.get("parameters"))
     for line in lines[1:]:
         if line["kind"] == "epoch":
             record.epochs.append(line)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hardfirst._line import Line
 from hardfirst.balancers._base import Balancer
 from hardfirst.balancers._ranges import Range
 from hardfirst.balancers.achievement import Achievement
@@ -34,7 +35,7 @@ from hardfirst.balancers.stch import STCH
 from hardfirst.balancers.uncertainty import Uncertainty
 from hardfirst.balancers.upgrad import UPGrad
 from hardfirst.balancers.uw_so import UWSO
-from hardfirst.errors import InputError, unknown
+from hardfirst.errors import InputError
 
 BALANCERS: dict[str, Callable[..., Balancer]] = {
     "dtp": DTP,
@@ -68,11 +69,9 @@ BALANCERS: dict[str, Callable[..., Balancer]] = {
     "db_mtl": DBMTL,
 }
 
-Value = bool | int | float | str | None | tuple["Value", ...]
-
 
 @dataclass(frozen=True)
-class Spec:
+class Spec(Line):
     """A balancer as a line of text: a name, and options sorted by their keys.
 
     `name:key=value,key=value`. A value is a number, true, false, none, a word, or a list joined by "+". An option that takes
@@ -88,32 +87,12 @@ class Spec:
           depth, segment
           (kpi): MovingKPI(depth, segment)
         )
+        >>> str(spec.replace({"alpha": 0.5, "gamma": None}))
+        'dtp:alpha=0.5'
     """
 
-    name: str
-    options: tuple[tuple[str, Value], ...] = ()
-
-    @classmethod
-    def parse(cls, text: str) -> "Spec":
-        """Read one spec.
-
-        Raises:
-            InputError: the name or an option is unknown, or a piece is not `key=value`.
-        """
-        name, _, rest = text.strip().partition(":")
-        if name not in BALANCERS:
-            raise unknown("balancer", name, BALANCERS)
-        options: dict[str, Value] = {}
-        for piece in filter(None, (piece.strip() for piece in rest.split(","))):
-            key, equals, value = piece.partition("=")
-            if not equals or not key or not value:
-                raise InputError(f"Expected options of {name!r} as key=value; got {piece!r}.")
-            if key in options:
-                raise InputError(f"Option {key!r} of {name!r} is given twice.")
-            options[key] = _value(value)
-        spec = cls(name, tuple(sorted(options.items())))
-        spec._arguments()
-        return spec
+    kind = "balancer"
+    makers = BALANCERS
 
     @classmethod
     def parse_list(cls, text: str) -> list["Spec"]:
@@ -130,24 +109,15 @@ class Spec:
                 raise InputError(f"Balancer {str(spec)!r} is given twice.")
         return specs
 
-    @staticmethod
-    def split(text: str) -> list[str]:
+    @classmethod
+    def split(cls, text: str) -> list[str]:
         """The texts of the single specs in a list as `parse_list` reads it.
 
         Raises:
             InputError: there is none.
         """
-        texts: list[str] = []
-        for piece in filter(None, (piece.strip() for piece in text.split(","))):
-            if piece == "all":
-                texts += [name for name in sorted(BALANCERS) if not needed_options(name)]
-            elif texts and "=" in piece and ":" not in piece.partition("=")[0]:
-                texts[-1] += ("," if ":" in texts[-1] else ":") + piece
-            else:
-                texts.append(piece)
-        if not texts:
-            raise InputError("Expected at least one balancer; got none.")
-        return texts
+        simple = ",".join(name for name in sorted(BALANCERS) if not needed_options(name))
+        return super().split(",".join(simple if piece.strip() == "all" else piece for piece in text.split(",")))
 
     def build(self, tasks: Sequence[str], *, seed: int = 0) -> Balancer:
         """Make the balancer for these tasks; `seed` is for methods that draw random numbers, unless the spec has one.
@@ -164,22 +134,9 @@ class Spec:
         if missing := [option for option in needed_options(self.name) if option not in arguments]:
             example = ",".join(f"{option}=…" for option in missing)
             raise InputError(f"Balancer {self.name!r} needs the options {', '.join(missing)}; write {self.name}:{example}.")
-        if "seed" in _options(self.name)[0]:
+        if "seed" in inspect.signature(BALANCERS[self.name]).parameters:
             arguments.setdefault("seed", seed)
         return BALANCERS[self.name](tasks, **arguments)
-
-    def option(self, key: str) -> Value:
-        """The option's value; None where it is not given."""
-        return dict(self.options).get(key)
-
-    def replace(self, options: Mapping[str, Value]) -> "Spec":
-        """The spec with these options in place of its own; the value None takes one away.
-
-        >>> str(Spec.parse("dtp:gamma=2").replace({"alpha": 0.5, "gamma": None}))
-        'dtp:alpha=0.5'
-        """
-        changed = {**dict(self.options), **options}
-        return Spec(self.name, tuple(sorted((key, value) for key, value in changed.items() if value is not None)))
 
     def per_task(self, option: str, values: Mapping[str, float]) -> "Spec":
         """The spec with the option's value for each task, in place of one for all.
@@ -208,28 +165,6 @@ class Spec:
         given = {key.partition(".")[0] for key, _ in self.options}
         return {option: found for option, found in declared.items() if option not in given}
 
-    def __str__(self) -> str:
-        text = ",".join(f"{key}={_text(value)}" for key, value in self.options)
-        return f"{self.name}:{text}" if text else self.name
-
-    def _arguments(self) -> dict[str, Any]:
-        """The options as keyword arguments, `a.b=c` gathered to `a={b: c}`."""
-        known, direct = _options(self.name)
-        arguments: dict[str, Any] = {direct: {}} if direct else {}
-        for key, value in self.options:
-            option, _, task = key.partition(".")
-            if direct and option not in known:
-                option, task = direct, key  # fixed:a=1 for fixed:weights.a=1
-            if option not in known:
-                raise unknown(f"option of balancer {self.name!r}:", option, known)
-            if not task:
-                arguments[option] = value
-            elif isinstance(nested := arguments.setdefault(option, {}), dict):
-                nested[task] = value
-            else:
-                raise InputError(f"Option {option!r} of {self.name!r} is given both for all tasks and by task.")
-        return arguments
-
 
 def needed_options(name: str) -> list[str]:
     """The options without which the method cannot be made.
@@ -239,40 +174,3 @@ def needed_options(name: str) -> list[str]:
     """
     parameters = inspect.signature(BALANCERS[name]).parameters.values()
     return [parameter.name for parameter in parameters if parameter.default is parameter.empty and parameter.name != "tasks"]
-
-
-def _options(name: str) -> tuple[list[str], str | None]:
-    """The method's options, and the one, if any, that is a mapping and need not be named."""
-    parameters = [
-        parameter
-        for parameter in inspect.signature(BALANCERS[name]).parameters.values()
-        if parameter.name not in ("tasks", "process_group")
-    ]
-    direct = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and "Mapping" in str(p.annotation)]
-    return [parameter.name for parameter in parameters], direct[0] if direct else None
-
-
-def _value(text: str) -> Value:
-    if "+" in text.strip("+") and not _is_number(text):
-        return tuple(_value(item) for item in text.split("+"))
-    words: dict[str, Value] = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    if not _is_number(text):
-        return text
-    value = float(text)
-    return int(value) if value.is_integer() and abs(value) < 2**53 else value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _text(value: Value) -> str:
-    if isinstance(value, tuple):
-        return "+".join(_text(item) for item in value)
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

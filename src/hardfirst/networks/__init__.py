@@ -2,10 +2,10 @@
 
 from hardfirst.networks._base import Network
 from hardfirst.networks._parts import Parts, matched, parameters
-from hardfirst.networks._registry import NETWORKS
+from hardfirst.networks._registry import NETWORKS, NetworkSpec
 from hardfirst.networks.cross_stitch import CrossStitch
 from hardfirst.networks.hard_sharing import HardSharing
-from hardfirst.networks.layers import image_layer, sequence_layer, vector_layer
+from hardfirst.networks.layers import class_head, image_layer, number_head, sequence_layer, vector_layer
 from hardfirst.networks.mmoe import MMoE
 from hardfirst.networks.mtan import MTAN, Attention
 from hardfirst.networks.ple import CGC, PLE
@@ -22,11 +22,14 @@ __all__ = [
     "HardSharing",
     "MMoE",
     "Network",
+    "NetworkSpec",
     "Parts",
     "TaskHierarchy",
     "UberNet",
+    "class_head",
     "image_layer",
     "matched",
+    "number_head",
     "order_by_difficulty",
     "parameters",
     "sequence_layer",

@@ -1,4 +1,7 @@
-"""Layers that networks are made of: each takes channels in and out, and keeps all other dimensions."""
+"""Layers that networks are made of: each takes channels in and out, and keeps all other dimensions; and simple heads."""
+
+from collections.abc import Callable
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,6 +41,26 @@ def image_layer(before: int, channels: int) -> nn.Module:
     torch.Size([5, 3, 6, 4])
     """
     return nn.Sequential(nn.Conv2d(before, channels, 3, padding=1, bias=False), group_norm(channels), nn.ReLU())
+
+
+def class_head(classes: int) -> Callable[[int], nn.Module]:
+    """What makes a linear head from its channels: [batch, channels] → logits [batch, classes].
+
+    >>> import torch
+    >>> class_head(10)(8)(torch.zeros(5, 8)).shape
+    torch.Size([5, 10])
+    """
+    return partial(nn.Linear, out_features=classes)
+
+
+def number_head(channels: int) -> nn.Module:
+    """A linear head for one number: [batch, channels] → [batch], the shape of its target.
+
+    >>> import torch
+    >>> number_head(8)(torch.zeros(5, 8)).shape
+    torch.Size([5])
+    """
+    return nn.Sequential(nn.Linear(channels, 1), nn.Flatten(0))
 
 
 class Pointwise(nn.Module):

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from hardfirst.errors import InputError, check_names, number, unknown
+from hardfirst.networks import NETWORKS, NetworkSpec, Parts
 from hardfirst.problems._data import Split
 from hardfirst.problems._sources import Source
 
@@ -119,6 +120,8 @@ class Problem:
         learning_rate: Adam's, unless the user says otherwise.
         description: one sentence for `hardfirst list problems` and the page.
         networks: further networks to choose from, by name; the one above is called "own".
+        parts: makes what every network in `hardfirst.networks.NETWORKS` can be made of; None where there are none but the
+            networks above. Called once a network.
         sampling: how batches are taken in turn where the training split is several data sets: see
             `hardfirst.training.epoch_order`.
         temperature: of that sampling, at least 1: 1 is proportional to size, infinity even.
@@ -136,6 +139,7 @@ class Problem:
     learning_rate: float = 1e-3
     description: str = ""
     networks: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
+    parts: Callable[[], Parts] | None = None
     sampling: Literal["proportional", "round_robin", "temperature"] = "proportional"
     temperature: float = 2.0
     source: Source | None = None
@@ -148,7 +152,7 @@ class Problem:
             raise InputError(f"Expected `tasks` of problem {self.name!r} to be one or more Task objects.")
         if len(set(names)) != len(names):
             raise InputError(f"Expected the task names of problem {self.name!r} to be distinct; got {', '.join(names)}.")
-        for what in ("network", "data"):
+        for what in ("network", "data", *["parts"] * (self.parts is not None)):
             if not callable(getattr(self, what)):
                 raise InputError(f"Expected `{what}` of problem {self.name!r} to be a function without arguments.")
         if OWN in self.networks:
@@ -182,20 +186,38 @@ class Problem:
         """The problem with another of its networks, or reduced to one of its tasks; the network keeps its shape.
 
         Args:
-            network: its name.
+            network: its name, or a spec such as "task_hierarchy:order=a+b" where the problem has parts.
             only: the one task; None for all.
             loss: another loss of that one task.
 
         Raises:
             InputError: there is no such network, task or loss.
         """
-        if network != OWN and network not in self.networks:
-            raise unknown(f"network of problem {self.name!r}:", network, [OWN, *self.networks])
         if only is not None:
             check_names("task", [only], self.task_names)
         tasks = tuple(task for task in self.tasks if only in (None, task.name))
         return replace(
             self,
-            network=self.network if network == OWN else self.networks[network],
+            network=self._network(network),
             tasks=tasks if loss is None else tuple(task.choosing(loss) for task in tasks),
         )
+
+    def network_spec(self, name: str) -> NetworkSpec | None:
+        """The network as a spec; None for those that the problem itself has.
+
+        Raises:
+            InputError: there is no such network, or it has no such option.
+        """
+        if name == OWN or name in self.networks:
+            return None
+        known = [OWN, *self.networks, *(NETWORKS if self.parts is not None else ())]
+        if name.partition(":")[0] not in known:
+            raise unknown(f"network of problem {self.name!r}:", name, known)
+        return NetworkSpec.parse(name)
+
+    def _network(self, name: str) -> Callable[[], nn.Module]:
+        if (spec := self.network_spec(name)) is None:
+            return self.network if name == OWN else self.networks[name]
+        parts = self.parts
+        assert parts is not None
+        return lambda: spec.build(parts())

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from hardfirst import kpi
 from hardfirst.errors import InputError, check_names
-from hardfirst.networks import HardSharing
+from hardfirst.networks import HardSharing, Parts, class_head, number_head, vector_layer
 from hardfirst.problems._base import Metric, Problem, Splits, Task
 from hardfirst.problems._data import IGNORE, TensorTable
 
@@ -85,6 +85,7 @@ def load(problem: str) -> Problem:
         name=path.stem,
         tasks=tuple(_task(column, kind, prepare) for column, kind in kinds.items()),
         network=lambda: _network(prepare()),
+        parts=lambda: _parts(prepare()),
         data=lambda: prepare().splits,
         batch_size=64,
         epochs=min(100, max(5, _STEPS * 64 // (6 * len(table) // 10 + 1))),
@@ -145,11 +146,16 @@ def _task(column: str, kind: str, prepare: Callable[[], Prepared]) -> Task:
 
 def _network(prepared: Prepared) -> HardSharing:
     trunk = nn.Sequential(nn.Linear(prepared.inputs, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU())
-    heads: dict[str, nn.Module] = {
-        column: nn.Linear(64, classes) if classes else nn.Sequential(nn.Linear(64, 1), nn.Flatten(0))
-        for column, classes in prepared.outputs.items()
-    }
-    return HardSharing(trunk, heads)
+    return HardSharing(trunk, {column: head(64) for column, head in _heads(prepared).items()})
+
+
+def _heads(prepared: Prepared) -> dict[str, Callable[[int], nn.Module]]:
+    return {column: class_head(classes) if classes else number_head for column, classes in prepared.outputs.items()}
+
+
+def _parts(prepared: Prepared) -> Parts:
+    """What networks are made of: the columns, and two layers of 64 features."""
+    return Parts(nn.Identity, prepared.inputs, vector_layer, width=64, depth=2, heads=_heads(prepared))
 
 
 def _prepare(path: Path, table: "pd.DataFrame", kinds: Mapping[str, str]) -> Prepared:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hardfirst.kpi import accuracy, within
-from hardfirst.networks import HardSharing
+from hardfirst.networks import HardSharing, Parts, class_head, number_head, vector_layer
 from hardfirst.problems import Metric, Problem, Splits, Task, TensorTable
 
 
@@ -40,18 +40,19 @@ def data() -> Splits:
     return Splits(train=split(slice(0, 360)), validation=split(slice(360, 480)), test=split(slice(480, 600)))
 
 
-class OneNumber(nn.Linear):
-    """A head whose output is [batch], the shape of its target; [batch, 1] would be refused."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        """[batch, features] to [batch]."""
-        return super().forward(features).squeeze(1)
-
-
 def network() -> nn.Module:
-    """A fresh network; its output is a dict with an entry for each task. HardSharing is a trunk with a head for each."""
+    """A fresh network; its output is a dict with an entry for each task. HardSharing is a trunk with a head for each.
+
+    A number's output is [batch], the shape of its target; [batch, 1] would be refused.
+    """
     trunk = nn.Sequential(nn.Linear(8, 32), nn.ReLU())
-    return HardSharing(trunk, {"colour": nn.Linear(32, 3), "size": OneNumber(32, 1), "ripe": OneNumber(32, 1)})
+    return HardSharing(trunk, {"colour": nn.Linear(32, 3), "size": number_head(32), "ripe": number_head(32)})
+
+
+def parts() -> Parts:
+    """What other networks can be made of, for `--network mmoe` and such; leave it out if they are not wanted."""
+    heads = {"colour": class_head(3), "size": number_head, "ripe": number_head}
+    return Parts(stem=nn.Identity, channels=8, layer=vector_layer, width=32, depth=2, heads=heads)
 
 
 def close(output: Tensor, target: Tensor) -> Tensor:
@@ -70,6 +71,7 @@ def problem() -> Problem:
             Task("ripe", loss=F.binary_cross_entropy_with_logits, kpi=accuracy),
         ),
         network=network,
+        parts=parts,
         data=data,
         batch_size=32,
         epochs=20,

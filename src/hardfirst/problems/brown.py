@@ -33,6 +33,7 @@ References:
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from importlib import resources
 
@@ -42,7 +43,7 @@ from torch import Tensor, nn
 
 from hardfirst.errors import InputError
 from hardfirst.kpi import accuracy, balanced_accuracy
-from hardfirst.networks import HardSharing
+from hardfirst.networks import HardSharing, Parts, sequence_layer
 from hardfirst.problems._base import Metric, Problem, Splits, Task
 from hardfirst.problems._cache import cached
 from hardfirst.problems._data import IGNORE, TensorTable
@@ -119,6 +120,7 @@ def problem() -> Problem:
             Task("genre", loss=F.cross_entropy, kpi=accuracy, metrics=balanced),
         ),
         network=network,
+        parts=parts,
         data=data,
         batch_size=128,
         epochs=6,
@@ -129,6 +131,10 @@ def problem() -> Problem:
 
 
 # The network
+
+
+EMBEDDED = {"words": 32, "suffixes": 16, "shapes": 4}
+"""How many numbers there are for each."""
 
 
 class Sentences(nn.Module):
@@ -142,13 +148,12 @@ class Sentences(nn.Module):
 
     def __init__(self, features: int, convolutions: int, dropout: float) -> None:
         super().__init__()
-        sizes = {"words": 32, "suffixes": 16, "shapes": 4}
         counts = {name: 2 + size for name, size in VOCABULARY.items()} | {"shapes": 1 + len(SHAPES)}
         self.embeddings = nn.ModuleDict(
-            {name: nn.Embedding(count, sizes[name], padding_idx=0) for name, count in counts.items()}
+            {name: nn.Embedding(count, EMBEDDED[name], padding_idx=0) for name, count in counts.items()}
         )
         self.dropout = nn.Dropout(dropout)
-        widths = [sum(sizes.values()), *[features] * convolutions]
+        widths = [sum(EMBEDDED.values()), *[features] * convolutions]
         self.convolutions = nn.ModuleList(
             nn.Conv1d(width, features, kernel_size=3, padding=1) for width in widths[:convolutions]
         )
@@ -181,9 +186,30 @@ def network(features: int = 48, convolutions: int = 2, dropout: float = 0.2) -> 
         convolutions: one after another.
         dropout: of the embeddings, and of the pooled sentence.
     """
-    genre = nn.Sequential(Pool(), nn.Dropout(dropout), nn.Linear(2 * features, len(GENRES)))
-    heads = {"part_of_speech": nn.Conv1d(features, len(CLASSES), kernel_size=1), "genre": genre}
-    return HardSharing(Sentences(features, convolutions, dropout), heads)
+    genre, part_of_speech = genre_head(features, dropout), word_head(features)
+    return HardSharing(Sentences(features, convolutions, dropout), {"part_of_speech": part_of_speech, "genre": genre})
+
+
+def word_head(features: int) -> nn.Module:
+    """A linear head on each word: [sentences, features, words] → logits [sentences, classes, words]."""
+    return nn.Conv1d(features, len(CLASSES), kernel_size=1)
+
+
+def genre_head(features: int, dropout: float = 0.2) -> nn.Module:
+    """A linear head on the pooled sentence: [sentences, features, words] → logits [sentences, genres]."""
+    return nn.Sequential(Pool(), nn.Dropout(dropout), nn.Linear(2 * features, len(GENRES)))
+
+
+def parts() -> Parts:
+    """What networks are made of: the embeddings, and two convolutions of 48 features."""
+    return Parts(
+        stem=partial(Sentences, features=0, convolutions=0, dropout=0.2),
+        channels=sum(EMBEDDED.values()),
+        layer=sequence_layer,
+        width=48,
+        depth=2,
+        heads={"part_of_speech": word_head, "genre": genre_head},
+    )
 
 
 # The data

@@ -46,7 +46,7 @@ References:
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from sys import intern
@@ -57,7 +57,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hardfirst.kpi import accuracy, auc, gini, r2
-from hardfirst.networks import HardSharing
+from hardfirst.networks import HardSharing, Parts, class_head, number_head, vector_layer
 from hardfirst.problems._base import Metric, Problem, Splits, Task
 from hardfirst.problems._cache import cached
 from hardfirst.problems._data import IGNORE, TensorTable
@@ -168,6 +168,7 @@ def problem() -> Problem:
         learning_rate=2e-3,
         description="Income, marriage, union, citizenship, capital gain, schooling and weeks of work of 300,000 people.",
         networks={"wide": partial(network, features=256)},
+        parts=parts,
         source=SOURCE,
     )
 
@@ -177,6 +178,10 @@ def error_in_weeks(output: Tensor, target: Tensor) -> Tensor:
     return WEEKS_DEVIATION * F.l1_loss(output, target)
 
 
+EMBEDDED = 8
+VECTOR = EMBEDDED * len(CATEGORIES) + len(NUMBERS)
+
+
 class Answers(nn.Module):
     """Someone's answers as one vector: an embedding of each category, and the numbers as they are.
 
@@ -184,13 +189,12 @@ class Answers(nn.Module):
         width: of an embedding.
     """
 
-    def __init__(self, width: int = 8) -> None:
+    def __init__(self, width: int = EMBEDDED) -> None:
         super().__init__()
         sizes = torch.tensor([answers + 1 for answers in CATEGORIES.values()])  # and UNSEEN
         self.starts: Tensor
         self.register_buffer("starts", sizes.cumsum(0) - sizes, persistent=False)
         self.embedding = nn.Embedding(int(sizes.sum()), width)
-        self.width = width * len(CATEGORIES) + len(NUMBERS)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Vectors [people, width] of `categories` [people, columns] and `numbers` [people, columns]."""
@@ -204,14 +208,19 @@ def network(features: int = 64) -> HardSharing:
     The network called "wide" has 256 features instead of 64.
     """
     answers = Answers()
-    layers = [nn.Linear(answers.width, 2 * features), nn.ReLU(), nn.Linear(2 * features, features), nn.ReLU()]
-    heads: dict[str, nn.Module] = {question: _one(features) for question in QUESTIONS}
-    heads |= {"education": nn.Linear(features, len(SCHOOLING)), "weeks": _one(features)}
-    return HardSharing(nn.Sequential(answers, *layers), heads)
+    layers = [nn.Linear(VECTOR, 2 * features), nn.ReLU(), nn.Linear(2 * features, features), nn.ReLU()]
+    made = {task: head(features) for task, head in heads().items()}
+    return HardSharing(nn.Sequential(answers, *layers), made)
 
 
-def _one(features: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(features, 1), nn.Flatten(0))
+def heads() -> dict[str, Callable[[int], nn.Module]]:
+    """A linear head for each task."""
+    return {**dict.fromkeys(QUESTIONS, number_head), "education": class_head(len(SCHOOLING)), "weeks": number_head}
+
+
+def parts() -> Parts:
+    """What networks are made of: the embeddings, and two layers of 96 features."""
+    return Parts(stem=Answers, channels=VECTOR, layer=vector_layer, width=96, depth=2, heads=heads())
 
 
 def data() -> Splits:

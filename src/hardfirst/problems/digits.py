@@ -12,6 +12,7 @@ Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Mach
 part), as `sklearn.datasets.load_digits` gives it: 8×8 pixels of 0 to 16.
 """
 
+from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from hardfirst.errors import InputError
 from hardfirst.kpi import accuracy, within
-from hardfirst.networks import HardSharing
+from hardfirst.networks import HardSharing, Parts, class_head, number_head, vector_layer
 from hardfirst.problems._base import Metric, Problem, Splits, Task
 from hardfirst.problems._data import TensorTable
 
@@ -54,6 +55,7 @@ def problem() -> Problem:
         learning_rate=3e-3,
         description="Two overlapping handwritten digits and their sum, beside six easy questions about the pixels.",
         networks={"wide": partial(network, features=64)},
+        parts=parts,
     )
 
 
@@ -68,10 +70,17 @@ def network(features: int = 16) -> HardSharing:
     The network called "wide" has 64 of them.
     """
     trunk = nn.Sequential(nn.Flatten(), nn.Linear(HEIGHT * WIDTH, 64), nn.ReLU(), nn.Linear(64, features), nn.ReLU())
-    heads: dict[str, nn.Module] = {task: nn.Linear(features, classes) for task, classes in CLASSES.items()}
-    for question in _regions():
-        heads[question] = nn.Sequential(nn.Linear(features, 1), nn.Flatten(0))
-    return HardSharing(trunk, heads)
+    return HardSharing(trunk, {task: head(features) for task, head in heads().items()})
+
+
+def heads() -> dict[str, Callable[[int], nn.Module]]:
+    """A linear head for each task."""
+    return {task: class_head(classes) for task, classes in CLASSES.items()} | dict.fromkeys(_regions(), number_head)
+
+
+def parts() -> Parts:
+    """What networks are made of: the pixels, and two layers of 40 features."""
+    return Parts(stem=nn.Flatten, channels=HEIGHT * WIDTH, layer=vector_layer, width=40, depth=2, heads=heads())
 
 
 def data() -> Splits:

@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hardfirst.kpi import accuracy
-from hardfirst.networks import HardSharing
+from hardfirst.networks import HardSharing, Parts, class_head, number_head, vector_layer
 from hardfirst.problems._base import Problem, Splits, Task
 from hardfirst.problems._data import TensorTable
 from hardfirst.problems._sources import Debian, Npm, Source
@@ -90,6 +90,7 @@ def _problem(name: str, text: str, load: Callable[[], Splits], *, crowded: bool)
             *(Task(question, F.binary_cross_entropy_with_logits, accuracy) for question in questions),
         ),
         network=partial(network, questions),
+        parts=partial(parts, questions),
         data=load,
         batch_size=256,
         epochs=3,
@@ -100,8 +101,10 @@ def _problem(name: str, text: str, load: Callable[[], Splits], *, crowded: bool)
     )
 
 
-class LeNet(nn.Module):
-    """Two convolutions and a layer of 50 features, as in the benchmark: bytes [batch, 1, 36, 36] to [batch, 50]."""
+class Convolutions(nn.Module):
+    """Two convolutions, as in the benchmark's LeNet: bytes [batch, 1, 36, 36] to [batch, 720]."""
+
+    width = 20 * 6 * 6
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,8 +116,6 @@ class LeNet(nn.Module):
             nn.MaxPool2d(2),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(20 * 6 * 6, 50),
-            nn.ReLU(),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -124,11 +125,19 @@ class LeNet(nn.Module):
 
 
 def network(questions: tuple[str, ...] = ()) -> HardSharing:
-    """A LeNet with a linear head for each task."""
-    heads: dict[str, nn.Module] = {"digit": nn.Linear(50, 10), "garment": nn.Linear(50, 10)}
-    for question in questions:
-        heads[question] = nn.Sequential(nn.Linear(50, 1), nn.Flatten(0))
-    return HardSharing(LeNet(), heads)
+    """A LeNet, with a layer of 50 features after the convolutions, and a linear head for each task."""
+    made = {task: head(50) for task, head in heads(questions).items()}
+    return HardSharing(nn.Sequential(Convolutions(), vector_layer(Convolutions.width, 50)), made)
+
+
+def heads(questions: tuple[str, ...]) -> dict[str, Callable[[int], nn.Module]]:
+    """A linear head for each task."""
+    return {"digit": class_head(10), "garment": class_head(10)} | dict.fromkeys(questions, number_head)
+
+
+def parts(questions: tuple[str, ...] = ()) -> Parts:
+    """What networks are made of: the convolutions, and a layer of 50 features."""
+    return Parts(Convolutions, Convolutions.width, vector_layer, width=50, depth=1, heads=heads(questions))
 
 
 def data(*, crowded: bool = False) -> Splits:

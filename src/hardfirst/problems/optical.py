@@ -43,7 +43,7 @@ from torch import Tensor, nn
 
 from hardfirst.errors import InputError
 from hardfirst.kpi import r2
-from hardfirst.networks import HardSharing
+from hardfirst.networks import HardSharing, Parts, number_head, vector_layer
 from hardfirst.problems._base import Metric, Problem, Splits, Task
 from hardfirst.problems._cache import cached
 from hardfirst.problems._data import TensorTable
@@ -99,6 +99,7 @@ def problem() -> Problem:
         name="optical",
         tasks=tuple(_task(name, about) for name, about in PROPERTIES.items()),
         network=network,
+        parts=parts,
         data=data,
         batch_size=128,
         epochs=15,
@@ -128,10 +129,17 @@ class Counts(nn.Module):
 
 def network(features: int = 256, dropout: float = 0.2) -> HardSharing:
     """A trunk of two layers on the counts, and a linear head for each property."""
-    layers: list[nn.Module] = [nn.Linear(sum(SIZES.values()), features), nn.ReLU(), nn.Dropout(dropout)]
-    layers += [nn.Linear(features, features), nn.ReLU(), nn.Dropout(dropout)]
-    heads = {name: nn.Sequential(nn.Linear(features, 1), nn.Flatten(0)) for name in PROPERTIES}
-    return HardSharing(nn.Sequential(Counts(), *layers), heads)
+    return HardSharing.from_parts(parts(features, dropout))
+
+
+def parts(features: int = 256, dropout: float = 0.2) -> Parts:
+    """What networks are made of: the counts, and two layers with dropout."""
+
+    def layer(before: int, channels: int) -> nn.Module:
+        return nn.Sequential(vector_layer(before, channels), nn.Dropout(dropout))
+
+    heads = dict.fromkeys(PROPERTIES, number_head)
+    return Parts(stem=Counts, channels=sum(SIZES.values()), layer=layer, width=features, depth=2, heads=heads)
 
 
 def data() -> Splits:

@@ -49,7 +49,7 @@ from torch import Tensor, nn
 
 from hardfirst.errors import InputError, whole
 from hardfirst.kpi import r2
-from hardfirst.networks import HardSharing
+from hardfirst.networks import HardSharing, Parts, number_head
 from hardfirst.problems._base import Metric, Problem, Splits, Task
 from hardfirst.problems._cache import cached
 from hardfirst.problems._data import TensorTable
@@ -127,6 +127,7 @@ def problem(train: int = TRAIN) -> Problem:
         name="qm9",
         tasks=tuple(_task(name, about) for name, about in PROPERTIES.items()),
         network=network,
+        parts=parts,
         data=partial(data, whole("train", train, least=1000)),
         batch_size=64,
         epochs=8,
@@ -236,8 +237,20 @@ def network(features: int = 48, radii: int = 16, convolutions: int = 3) -> HardS
         radii: radial functions.
         convolutions: one after another.
     """
-    heads = {name: nn.Sequential(nn.Linear(features, 1), nn.Flatten(0)) for name in PROPERTIES}
+    heads = {name: number_head(features) for name in PROPERTIES}
     return HardSharing(Molecules(features, radii, convolutions), heads)
+
+
+def parts() -> Parts:
+    """What networks are made of: SchNet in small, and two layers of 96 features on a molecule's."""
+    return Parts(
+        stem=partial(Molecules, features=48, radii=16, convolutions=3),
+        channels=48,
+        layer=lambda before, channels: nn.Sequential(nn.Linear(before, channels), nn.SiLU()),
+        width=96,
+        depth=2,
+        heads=dict.fromkeys(PROPERTIES, number_head),
+    )
 
 
 # The data

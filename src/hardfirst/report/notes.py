@@ -31,7 +31,21 @@ def how_measured(case: Case) -> list[str]:
         notes.append(f"There are {seeds} seeds; intervals are t-intervals of the mean over them.")
     if case.compares:
         notes.append("Methods share seeds (initial weights, order of the data), so differences are taken seed by seed.")
-    return [*notes, *_baselines(case), *_how_tuned(case), *_without_kpi(case)]
+    return [*notes, *_size(case), *_baselines(case), *_how_tuned(case), *_without_kpi(case)]
+
+
+def _size(case: Case) -> list[str]:
+    """How many parameters the networks have."""
+    sizes: dict[int, list[str]] = {}
+    for method in case.methods:
+        for size in {record.parameters for record in case.of(method) if record.parameters}:
+            sizes.setdefault(size, []).append(method)
+    if not sizes:
+        return []
+    if len(sizes) == 1:
+        return [f"The network has {next(iter(sizes)):,} parameters."]
+    each = "; ".join(f"{', '.join(methods)}: {size:,}" for size, methods in sizes.items())
+    return [f"Parameters of the network: {each}."]
 
 
 def _baselines(case: Case) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from hardfirst import record
+from hardfirst.networks import parameters
 from hardfirst.problems import explained
 from hardfirst.training import _checkpoint
 from hardfirst.training._devices import check_devices, connect, leads, processes
@@ -106,6 +107,7 @@ def _train(
         if run.ranks.first:
             writer = record.Writer(record_file, keep_epochs=run.position.epoch if resume else None)
             if writer.empty:
-                writer.trial(trial.describe(problem), problem.task_names, command, devices=devices)
+                size = parameters(run.ranks.bare)
+                writer.trial(trial.describe(problem), problem.task_names, command, devices=devices, parameters=size)
         run.train(writer, checkpoint, watcher)
         return run.ranks.shared(record.read(record_file) if run.ranks.first else None)  # type: ignore[return-value]

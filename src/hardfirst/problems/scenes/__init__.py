@@ -44,10 +44,10 @@ from hardfirst.problems.scenes._measures import (
     relative_error,
     segment_loss,
 )
-from hardfirst.problems.scenes._network import network
+from hardfirst.problems.scenes._network import network, parts
 from hardfirst.problems.scenes._sheet import sheet
 
-__all__ = ["SOURCE", "Frames", "data", "loss_share", "network", "problem", "sheet", "small"]
+__all__ = ["SOURCE", "Frames", "data", "loss_share", "network", "parts", "problem", "sheet", "small"]
 
 _error = partial(Metric, higher_is_better=False)
 
@@ -85,6 +85,7 @@ def _problem(name: str, size: Size, *, epochs: int) -> Problem:
             Task("boxes", loss=detection_loss, kpi=average_precision, kpi_from="validation", losses=_losses()),
         ),
         network=network,
+        parts=parts,
         data=partial(data, size),
         batch_size=8,
         epochs=epochs,

@@ -5,13 +5,15 @@ Sizes are chosen for two cores: some 150,000 weights, and maps of 60×80 and les
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hardfirst.networks import HardSharing
+from hardfirst.networks import HardSharing, Parts
+from hardfirst.networks.layers import group_norm
 
 WIDTHS = (16, 32, 48, 64)
 PRIOR = 0.01
@@ -54,8 +56,7 @@ class UNet(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Bytes to features, the finest first."""
-        # all maps after it have a pixel's channels side by side, too: on a CPU a step takes three quarters of the time
-        features = ((images.float() - 128) / 64).contiguous(memory_format=torch.channels_last)
+        features = _centred(images)
         seen = []
         for down in self.down:
             features = down(features)
@@ -149,10 +150,108 @@ def network(widths: Sequence[int] = WIDTHS, *, segments: int = 6, objects: int =
     return HardSharing(UNet(widths), heads)
 
 
+# What other networks are made of
+
+
+class Stem(nn.Module):
+    """Features at a quarter of the frame's resolution: bytes [batch, 3, height, width] to [batch, 32, height/4, width/4]."""
+
+    channels = WIDTHS[1]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*_layer(3, WIDTHS[0], stride=2), *_layer(WIDTHS[0], self.channels, stride=2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Bytes to features."""
+        features: Tensor = self.layers(_centred(images))
+        return features
+
+
+class Hourglass(nn.Module):
+    """A layer that sees far: a convolution, and on it another at half the resolution: [batch, channels, height, width].
+
+    Args:
+        before: channels in.
+        channels: channels out.
+    """
+
+    def __init__(self, before: int, channels: int) -> None:
+        super().__init__()
+        self.fine = nn.Sequential(*_layer(before, channels))
+        self.coarse = nn.Sequential(*_layer(channels, channels, stride=2))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features of other channels."""
+        fine: Tensor = self.fine(features)
+        return fine + F.interpolate(self.coarse(fine), size=fine.shape[-2:])
+
+
+class Enlarged(nn.Module):
+    """A head for a map at half the frame's resolution, from features at a quarter of it.
+
+    Args:
+        width: channels of the features.
+        channels: of the map.
+        start: what it predicts before anything is learned, about.
+    """
+
+    def __init__(self, width: int, channels: int, start: float = 0.0) -> None:
+        super().__init__()
+        self.before = nn.Sequential(*_layer(width, WIDTHS[0]))
+        self.head = Dense(WIDTHS[0], channels, start)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [batch, width, height / 4, width / 4] to [batch, channels, height / 2, width / 2]."""
+        output: Tensor = self.head([F.interpolate(self.before(features), scale_factor=2)])
+        return output
+
+
+class Boxes(nn.Module):
+    """The detector's head from features at a quarter of the frame's resolution, and from these at half of that.
+
+    Args:
+        width: channels of the features.
+        classes: of objects.
+    """
+
+    def __init__(self, width: int, classes: int = 2) -> None:
+        super().__init__()
+        self.coarser = nn.Sequential(*_layer(width, width, stride=2))
+        self.detector = Detector((width, width), classes, levels=(0, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [batch, width, height / 4, width / 4] to [batch, cells, classes + 4]."""
+        output: Tensor = self.detector([features, self.coarser(features)])
+        return output
+
+
+def parts(*, segments: int = 6, objects: int = 2) -> Parts:
+    """What networks are made of: features at a quarter of the resolution, and three hourglasses of 40 channels on them."""
+    return Parts(
+        stem=Stem,
+        channels=Stem.channels,
+        layer=Hourglass,
+        width=40,
+        depth=3,
+        heads={
+            "segment": partial(Enlarged, channels=segments),
+            "depth": partial(Enlarged, channels=1, start=LOG_DEPTH),
+            "normals": partial(Enlarged, channels=3),
+            "boxes": partial(Boxes, classes=objects),
+        },
+    )
+
+
+def _centred(images: Tensor) -> Tensor:
+    """Bytes about zero. A pixel's channels lie side by side: on a CPU a step takes three quarters of the time."""
+    return ((images.float() - 128) / 64).contiguous(memory_format=torch.channels_last)
+
+
 def _layer(before: int, width: int, stride: int = 1) -> list[nn.Module]:
     """A convolution of 3×3, a norm over groups of 8 channels, and what is above 0."""
     convolution = nn.Conv2d(before, width, 3, stride, padding=1, bias=False)
-    return [convolution, nn.GroupNorm(width // 8, width), nn.ReLU(inplace=True)]
+    return [convolution, group_norm(width), nn.ReLU(inplace=True)]
 
 
 def _tower(width: int, channels: int) -> nn.Sequential:
