@@ -37,7 +37,7 @@ def test_a_case_for_each_problem_and_network() -> None:
         ({"problems": []}, "problems: Expected at least one problem; got none."),
         (
             {"networks": "wid"},
-            "networks: Unknown network of problem 'digits': 'wid'; did you mean 'wide'? Known: own, wide.",
+            "networks: Unknown network of problem 'digits': 'wid'; did you mean 'wide'? Known: own, wide, hard_sharing",
         ),
         ({"balancers": "dtp:gama=2"}, "balancers: Unknown option of balancer 'dtp': 'gama'; did you mean 'gamma'?"),
         ({"balancers": "dtp,dtp"}, "balancers: The balancer 'dtp' is given twice."),
@@ -56,7 +56,7 @@ def test_a_case_for_each_problem_and_network() -> None:
         ({"engine": "rai"}, "engine: Input should be 'local'; got 'rai'."),
         ({"baselines": "maybe"}, "baselines: Input should be a valid boolean, unable to interpret input; got 'maybe'."),
         ({"seed": 3}, "seed: there is no such setting; did you mean 'seeds'?"),
-        ({"xyz": 3}, "xyz: there is no such setting; there are problems, networks, losses, balancers, seeds"),
+        ({"xyz": 3}, "xyz: there is no such setting; there are problems, networks, losses, orders, balancers, seeds"),
     ],
 )
 def test_an_error_says_where_and_what_is_right(settings: dict, sentence: str) -> None:

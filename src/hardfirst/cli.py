@@ -14,7 +14,10 @@ from hardfirst import __version__
 from hardfirst.errors import InputError
 
 if TYPE_CHECKING:
-    from hardfirst.studies import Plan
+    from hardfirst.problems import Problem
+    from hardfirst.record import Record
+    from hardfirst.studies import Plan, Store
+    from hardfirst.training import Trial
 
 app = typer.Typer(
     name="hardfirst",
@@ -37,6 +40,13 @@ LearningRate = Annotated[float | None, typer.Option(help="Adam's learning rate; 
 Seeds = Annotated[int | None, typer.Option(help="Runs of each method; they share seeds: differences are paired.")]
 LearningRates = Annotated[str | None, typer.Option(help="The range that is tuned over, e.g. 1e-4,1e-2.")]
 Workers = Annotated[int | None, typer.Option(help="Processes at a time; one per core unless given.")]
+Order = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the task hierarchy: the tasks from its first block to its last, joined by commas; or hard_first or "
+        "easy_first, by the validation KPIs of a run made for that."
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be run and how long it would take.")]
 Accelerator = Annotated[str, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")]
 
@@ -74,7 +84,11 @@ def compare(
     balancers: Annotated[
         str | None, typer.Option(help="Specs joined by commas, e.g. equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`).")
     ] = None,
-    networks: Annotated[str | None, typer.Option(help="Which of the problem's networks, joined by commas.")] = None,
+    networks: Annotated[
+        str | None,
+        typer.Option(help="Networks to cross the balancers with, joined by commas (see `list networks`)."),
+    ] = None,
+    order: Order = None,
     seeds: Seeds = None,
     tune: Annotated[
         int | None, typer.Option(help="Trials for each method to choose its learning rate and options, on validation.")
@@ -100,7 +114,7 @@ def compare(
     """Train methods × seeds on a problem and report with intervals; the same command goes on where it was stopped."""
     settings = {
         "balancers": balancers,
-        "networks": networks,
+        "networks": networks if order is None else _with_order(networks or "", order),
         "seeds": seeds,
         "tune": tune,
         "learning_rates": learning_rates,
@@ -115,6 +129,32 @@ def compare(
     plan = _plan(_with_targets(problems, targets), {name: value for name, value in settings.items() if value is not None})
     if balancers is not None and "all" in balancers.split(","):
         _say(f"Not among all, since they need options: {', '.join(_need_options())}.")
+    _study(plan, out, form, dry_run=dry_run)
+
+
+@studies.command("order")
+def order_(
+    problem: ProblemName,
+    targets: Targets = None,
+    seeds: Seeds = None,
+    learning_rate: LearningRate = None,
+    epochs: Epochs = None,
+    workers: Workers = None,
+    accelerator: Annotated[str | None, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The study's folder; runs/PROBLEM-order unless given.")] = None,
+    dry_run: DryRun = False,
+    form: FormatOption = None,
+) -> None:
+    """Compare orders of tasks in a task hierarchy: what a task's place does to it, and hard tasks first or easy ones."""
+    settings = {
+        "orders": True,
+        "seeds": seeds,
+        "learning_rate": learning_rate,
+        "epochs": epochs,
+        "workers": workers,
+        "accelerator": accelerator,
+    }
+    plan = _plan(_with_targets([problem], targets), {name: value for name, value in settings.items() if value is not None})
     _study(plan, out, form, dry_run=dry_run)
 
 
@@ -155,7 +195,7 @@ def losses_(
 def _study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool) -> None:
     """Run what the plan wants and the folder lacks, and report."""
     from hardfirst._display import StudyProgress
-    from hardfirst.studies import Session, counts
+    from hardfirst.studies import Session, counts, stand_in
     from hardfirst.training import check_problem
 
     console.stderr = form is not None  # what is asked for alone goes to standard output
@@ -163,7 +203,7 @@ def _study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool
         _dry_run(plan)
         return
     for trial, problem in plan.cases:
-        check_problem(trial.of(problem), trial.problem)
+        check_problem(stand_in(trial, problem).of(problem), trial.problem)
     session = Session(plan, out, _command())
     jobs = session.jobs()
     ended = sum(session.store.ended(key) for key in jobs)
@@ -188,6 +228,20 @@ def _with_targets(problems: list[str], targets: str | None) -> list[str]:
     if not any(problem.endswith(".csv") for problem in problems):
         raise InputError("--targets says which columns of a CSV table to predict; there is no table.")
     return [table_name(problem, targets) if problem.endswith(".csv") else problem for problem in problems]
+
+
+def _with_order(networks: str, order: str) -> str:
+    """The networks with this order of tasks for every task hierarchy."""
+    from hardfirst.networks import MEASURED, NetworkSpec
+
+    texts = NetworkSpec.split(networks) if networks else []
+    if not any(text.partition(":")[0] == "task_hierarchy" for text in texts):
+        raise InputError("--order is for the task hierarchy: add task_hierarchy to the networks.")
+    tasks = order if order in MEASURED else tuple(task.strip() for task in order.split(","))
+    return ",".join(
+        str(NetworkSpec.parse(text).replace({"order": tasks})) if text.partition(":")[0] == "task_hierarchy" else text
+        for text in texts
+    )
 
 
 def _plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
@@ -227,7 +281,10 @@ def train(
     targets: Targets = None,
     balancer: Annotated[str, typer.Option(help="One spec, e.g. dtp:gamma=2 (see `hardfirst list balancers`).")] = "dtp",
     seed: Annotated[int, typer.Option(help="Decides initial weights and the order of the data.")] = 0,
-    network: Annotated[str, typer.Option(help="Which of the problem's networks; its first is called own.")] = "own",
+    network: Annotated[
+        str, typer.Option(help="Which network (see `hardfirst list networks`); the problem's first is called own.")
+    ] = "own",
+    order: Order = None,
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
     accelerator: Accelerator = "auto",
@@ -237,15 +294,14 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of a run that was stopped.")] = False,
 ) -> None:
     """Train one network; Ctrl-C saves, and --resume goes on to the same weights as if nothing had happened."""
-    from hardfirst._display import RunProgress, run_table
+    from hardfirst._display import run_table
     from hardfirst.balancers import Spec
-    from hardfirst.problems import explained, load_problem
-    from hardfirst.studies import CaseTrials, Description, Entry, Store
-    from hardfirst.training import Interrupted, Trial, check_devices, fit, leads
+    from hardfirst.problems import load_problem
+    from hardfirst.studies import Store, measuring, ordered
+    from hardfirst.training import Trial, check_devices, leads
 
     check_devices(devices, strategy, accelerator)
-    first = leads(devices)  # of the processes that torchrun started, which all run this function
-    console.quiet = not first
+    console.quiet = not leads(devices)  # of the processes that torchrun started, which all run this function
     (problem,) = _with_targets([problem], targets)
     loaded = load_problem(problem)
     trial = Trial.plan(
@@ -254,47 +310,81 @@ def train(
         seed=seed,
         epochs=epochs,
         learning_rate=learning_rate,
-        network=network,
+        network=network if order is None else _with_order(network, order),
         loaded=loaded,
     )
-    key = trial.key(trial.of(loaded))
-    store = Store(out or Path("runs") / f"train-{loaded.name}-{key}")
-    checkpoint = store.folder / "checkpoint.pt"
-    if resume and store.ended(key):
+    where: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "strategy": strategy}
+
+    def store_of(trial: Trial) -> Store:
+        return Store(out or Path("runs") / f"train-{loaded.name}-{trial.key(trial.of(loaded))}")
+
+    if (first := measuring(trial, loaded)) is not None:
+        _say("First a run of the problem's own network with equal weights, which tells how hard each task is.")
+        trial = ordered(trial, loaded, _run(first, loaded, store_of(first), "measuring.pt", resume=None, **where))
+        _say(f"The network: {trial.network}")
+    store = store_of(trial)
+    if resume and store.ended(trial.key(trial.of(loaded))):
         _say(f"The run in {store.folder} has ended already.")
         return
-    if not resume and checkpoint.exists() and not store.ended(key):
-        raise InputError(f"{store.folder} holds a run that was stopped: add --resume to go on, or choose another --out.")
-    if first:
-        store.begin()
-        trials = CaseTrials(problem=loaded.name, network=network, trials=[Entry(key=key, method=str(trial.balancer))])
-        store.describe(Description(title=f"{trial.balancer} on {loaded.name}", command=_command(), cases=[trials]))
-    try:
-        with RunProgress(console, trial.epochs) as progress:
-            run = partial(
-                fit,
-                trial,
-                record_file=store.part_file(key),
-                checkpoint=checkpoint,
-                resume=resume,
-                watcher=progress,
-                command=_command(),
-                accelerator=accelerator,
-                devices=devices,
-                strategy=strategy,
-            )
-            found = explained(problem, run)
-    except Interrupted as stopped:
-        again = _command() if resume else f"{_command()} --resume"
-        _say(f"{stopped} The state is in {checkpoint}. To go on: {again}")
-        raise typer.Exit(130) from None
-    if first:
-        store.part_file(key).replace(store.record_file(key))
+    checkpoint = store.folder / "checkpoint.pt"
+    goes_on = resume and (first is None or checkpoint.exists())
+    found = _run(trial, loaded, store, checkpoint.name, resume=goes_on, **where)
     if found.outcome == "diverged":
         _say(f"The run diverged: {found.reason}.")
         raise typer.Exit(1)
     console.print(run_table(found))
     _say(f"The weights of the selected epoch are in {checkpoint} under 'best'. A page: hardfirst report {store.folder}")
+
+
+def _run(
+    trial: "Trial", loaded: "Problem", store: "Store", file: str, *, resume: bool | None, devices: int, **where: Any
+) -> "Record":
+    """Train one network to its end, and give its record.
+
+    Args:
+        trial: what to train.
+        loaded: its problem.
+        store: where the record goes.
+        file: what the checkpoint beside it is called.
+        resume: whether to go on from the checkpoint; None to do so if there is one, and nothing if the run has ended.
+        devices: as in `fit`.
+        where: as in `fit`.
+    """
+    from hardfirst._display import RunProgress
+    from hardfirst.problems import explained
+    from hardfirst.studies import CaseTrials, Description, Entry
+    from hardfirst.training import Interrupted, fit, leads
+
+    key, checkpoint = trial.key(trial.of(loaded)), store.folder / file
+    if resume is None and (ended := store.find(key)) is not None and store.ended(key):
+        return ended
+    if resume is False and checkpoint.exists() and not store.ended(key):
+        raise InputError(f"{store.folder} holds a run that was stopped: add --resume to go on, or choose another --out.")
+    if leads(devices):
+        store.begin()
+        trials = CaseTrials(problem=loaded.name, network=trial.network, trials=[Entry(key=key, method=str(trial.balancer))])
+        store.describe(Description(title=f"{trial.balancer} on {loaded.name}", command=_command(), cases=[trials]))
+    try:
+        with RunProgress(console, trial.epochs) as progress:
+            job = partial(
+                fit,
+                trial,
+                record_file=store.part_file(key),
+                checkpoint=checkpoint,
+                resume=checkpoint.exists() if resume is None else resume,
+                watcher=progress,
+                command=_command(),
+                devices=devices,
+                **where,
+            )
+            found = explained(trial.problem, job)
+    except Interrupted as stopped:
+        again = _command() if "--resume" in sys.argv else f"{_command()} --resume"
+        _say(f"{stopped} The state is in {checkpoint}. To go on: {again}")
+        raise typer.Exit(130) from None
+    if leads(devices):
+        store.part_file(key).replace(store.record_file(key))
+    return found
 
 
 @app.command()

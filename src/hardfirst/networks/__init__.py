@@ -2,7 +2,7 @@
 
 from hardfirst.networks._base import Network
 from hardfirst.networks._parts import Parts, matched, parameters
-from hardfirst.networks._registry import NETWORKS, NetworkSpec
+from hardfirst.networks._registry import MEASURED, NETWORKS, NetworkSpec
 from hardfirst.networks.cross_stitch import CrossStitch
 from hardfirst.networks.hard_sharing import HardSharing
 from hardfirst.networks.layers import class_head, image_layer, number_head, sequence_layer, vector_layer
@@ -14,6 +14,7 @@ from hardfirst.networks.ubernet import UberNet
 
 __all__ = [
     "CGC",
+    "MEASURED",
     "MTAN",
     "NETWORKS",
     "PLE",

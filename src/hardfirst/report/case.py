@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardfirst.errors import InputError
+from hardfirst.networks import NetworkSpec
 from hardfirst.problems import OWN
 from hardfirst.record import Record
 from hardfirst.studies import Run, StepCost
@@ -39,6 +40,7 @@ class Case:
         single_tuning: the same of the single-task networks, by task.
         costs: what a step of each method costs, where that was measured.
         baseline: the method that the others are held against.
+        orders: in a study of them, the orders of tasks that were run, by what `runs` calls them.
     """
 
     problem: str
@@ -55,6 +57,7 @@ class Case:
     single_tuning: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
     costs: Mapping[str, StepCost] = field(default_factory=dict)
     baseline: str = EQUAL
+    orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def against(self) -> str:
@@ -127,8 +130,19 @@ class Case:
         return found
 
 
-def arrange(runs: Iterable[Run], costs: Mapping[str, StepCost] | None = None, baseline: str = EQUAL) -> Case:
+def arrange(
+    runs: Iterable[Run],
+    costs: Mapping[str, StepCost] | None = None,
+    baseline: str = EQUAL,
+    network: str | None = None,
+) -> Case:
     """Arrange the runs of one problem and network.
+
+    Args:
+        runs: in any order.
+        costs: what a step of each method costs.
+        baseline: the method that the others are held against.
+        network: what the study calls the network; unless given, what the first record does.
 
     Raises:
         InputError: none is to be reported on; they are of different problems or tasks; or two are of one method and seed.
@@ -143,7 +157,7 @@ def arrange(runs: Iterable[Run], costs: Mapping[str, StepCost] | None = None, ba
     first = reported[0].record
     return Case(
         problem=first.trial["problem"],
-        network=first.trial.get("network", OWN),
+        network=network or first.trial.get("network", OWN),
         tasks=first.tasks,
         methods=tuple(sorted(compared, key=lambda method: (method != baseline, method in static, method))),
         seeds=tuple(sorted({run.record.trial["seed"] for run in reported})),
@@ -152,11 +166,18 @@ def arrange(runs: Iterable[Run], costs: Mapping[str, StepCost] | None = None, ba
         grid=tuple(dict.fromkeys(run.method for run in reported if run.role == "grid")),
         static=next(iter(static), None),
         single=_once((run.record.tasks[0], run) for run in runs if run.role == "single" and not run.tuning),
-        tuning=_grouped((run.method, run) for run in runs if run.role != "single" and run.tuning),
+        tuning=_grouped((run.method, run) for run in runs if run.role not in ("single", "order") and run.tuning),
         single_tuning=_grouped((run.record.tasks[0], run) for run in runs if run.role == "single" and run.tuning),
         costs=costs or {},
         baseline=baseline,
+        orders={run.method: order_of(run.record) for run in reported if run.role == "order"},
     )
+
+
+def order_of(record: Record) -> tuple[str, ...]:
+    """The order of tasks in the run's task hierarchy."""
+    order = NetworkSpec.parse(record.trial["network"]).option("order")
+    return tuple(map(str, order)) if isinstance(order, tuple) else ()
 
 
 def as_runs(records: Iterable[Record]) -> list[Run]:

@@ -42,8 +42,8 @@ def _charts(case: Case, looks: Mapping[str, Style]) -> dict[str, Figure]:
         "validation": figures.curves(case, figures.validation_points, looks=looks),
         "weights": figures.curves(case, figures.weight_share, shared_axis=True, looks=looks),
     }
-    if len(case.tasks) == 1:
-        del charts["weights"]  # all of it, always
+    if len(case.tasks) == 1 or case.orders:
+        del charts["weights"]  # all of it, or equal weights, always
     return {name: chart for name, chart in charts.items() if chart}
 
 

@@ -59,8 +59,9 @@ class Comparison:
         for trials in about.cases:
             runs = store.runs(trials)
             missing += len({entry.key for entry in trials.trials if store.find(entry.key) is None})
-            if any(not run.tuning and run.role != "single" for run in runs):
-                cases.append(arrange(runs, costs.get(f"{trials.problem}/{trials.network}"), trials.baseline))
+            if any(not run.tuning and run.role not in ("single", "order") for run in runs):
+                known = costs.get(f"{trials.problem}/{trials.network}")
+                cases.append(arrange(runs, known, trials.baseline, trials.network))
         if not cases:
             raise InputError(f"No trial of the study in {folder} has ended yet; there is nothing to report.")
         return cls(cases, title=about.title, command=about.command, plan=about.plan, missing=missing)

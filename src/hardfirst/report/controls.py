@@ -10,7 +10,7 @@ from hardfirst.report.figures import Style
 from hardfirst.report.section import Section, items, paragraphs
 from hardfirst.report.summary import mean_task
 from hardfirst.report.tables import cells, named, swatch, table, with_n
-from hardfirst.report.verdict import bounds, negative, points_of
+from hardfirst.report.words import bounds, negative, points_of
 from hardfirst.studies.schedule import EASY, FROZEN, RAW
 from hardfirst.studies.statistics import (
     Decision,

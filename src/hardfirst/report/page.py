@@ -11,7 +11,20 @@ from typing import Any
 import yaml
 from plotly.offline import get_plotlyjs
 
-from hardfirst.report import charts, controls, figures, losses, metrics, notes, overview, pareto, starvation, tables, tuning
+from hardfirst.report import (
+    charts,
+    controls,
+    figures,
+    losses,
+    metrics,
+    notes,
+    orders,
+    overview,
+    pareto,
+    starvation,
+    tables,
+    tuning,
+)
 from hardfirst.report.case import Case
 from hardfirst.report.figures import Style
 from hardfirst.report.section import Section, count, items, paragraphs
@@ -86,6 +99,7 @@ def _anchors(cases: Sequence[Case]) -> list[str]:
 def _of(case: Case, looks: Mapping[str, Style]) -> list[Section]:
     found = [
         Section("Test KPI", (tables.kpis(summary(case), looks),)),
+        *orders.sections(case),
         charts.section(case, looks),
         *losses.sections(case, looks),
         starvation.section(case, looks),

@@ -26,8 +26,8 @@ def swatch(style: Style) -> str:
 
 
 def named(method: str) -> str:
-    """A method's name, which may break after a comma."""
-    return escape(method).replace(",", ",<wbr>")
+    """A method's name, which may break after a comma or a plus."""
+    return escape(method).replace(",", ",<wbr>").replace("+", "+<wbr>")
 
 
 def table(label: str, caption: str, head: Sequence[str], rows: Iterable[tuple[str, str]]) -> str:
@@ -237,8 +237,8 @@ def _settings_of(record: Record) -> set[str]:
 def _setting(case: Case, key: str) -> str:
     values = settings(case, key)
     if len(values) == 1:
-        return escape(next(iter(values)))
-    return "<br>".join(escape(f"{value} ({', '.join(methods)})") for value, methods in values.items())
+        return named(next(iter(values)))
+    return "<br>".join(named(f"{value} ({', '.join(methods)})") for value, methods in values.items())
 
 
 def _single_rates(case: Case) -> list[tuple[str, str]]:

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from hardfirst.report import orders
 from hardfirst.report.case import EQUAL, Case
 from hardfirst.report.summary import mean_task
+from hardfirst.report.words import bounds, negative, points_of
 from hardfirst.studies.statistics import (
     Difference,
     Interval,
@@ -32,7 +34,7 @@ def verdict(case: Case) -> list[str]:
     sentence names the tasks that are starved under equal weights.
     """
     sentences = _against_baseline(case) if case.compares else [_no_comparison(case)]
-    return [*sentences, *_worst_under_equal(case), *_starved(case), *_left_out(case)]
+    return [*sentences, *orders.sentences(case), *_worst_under_equal(case), *_starved(case), *_left_out(case)]
 
 
 def _no_comparison(case: Case) -> str:
@@ -144,22 +146,6 @@ def _distance(method: str, where: str, difference: Interval, base: str) -> str:
         return f"{method} is level with {base} {where}: {points_of(difference, '+')}."
     side, distance = ("above", difference) if difference.mean > 0 else ("below", negative(difference))
     return f"{method} is {distance.mean:.1f} points {side} {base} {where}{bounds(distance)}, n = {distance.n}."
-
-
-def negative(interval: Interval) -> Interval:
-    """The interval of the difference taken the other way round."""
-    return Interval(-interval.mean, -interval.high, -interval.low, interval.n)
-
-
-def points_of(interval: Interval, sign: str = "") -> str:
-    """The mean in points with its interval and n; `sign` "+" shows the sign of all."""
-    return f"{interval.mean:{sign}z.1f} points{bounds(interval, sign)}, n = {interval.n}"
-
-
-def bounds(interval: Interval, sign: str = "") -> str:
-    """A space and the interval in brackets; nothing where one seed shows none."""
-    spec = f"{sign}z.1f"
-    return "" if np.isnan(interval.low) else f" [{interval.low:{spec}}, {interval.high:{spec}}]"
 
 
 def _how(case: Case, methods: int, *, decided: bool, static: int) -> str:

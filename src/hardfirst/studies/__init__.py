@@ -1,6 +1,7 @@
 """Studies: many trials of one question, run in parallel, kept by content, and summed up with intervals."""
 
 from hardfirst.studies.cost import StepCost
+from hardfirst.studies.difficulty import measuring, ordered, stand_in
 from hardfirst.studies.executors import Event, cores, run_locally
 from hardfirst.studies.forecast import counts, estimate
 from hardfirst.studies.plan import Plan
@@ -26,5 +27,8 @@ __all__ = [
     "cores",
     "counts",
     "estimate",
+    "measuring",
+    "ordered",
     "run_locally",
+    "stand_in",
 ]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from hardfirst.studies.difficulty import stand_in
 from hardfirst.studies.executors import cores
 from hardfirst.studies.plan import Plan
 from hardfirst.studies.schedule import SINGLE
@@ -27,8 +28,9 @@ def estimate(plan: Plan) -> float:
     for schedule in schedules(plan, lambda key: None):
         runs = {method: sum(numbers) for method, numbers in schedule.count().items()}
         single = runs.pop(SINGLE, 0)
-        total += sum(runs.values()) * trial_seconds(schedule.base, accelerator=plan.accelerator)
+        base = stand_in(schedule.base, schedule.problem)
+        total += sum(runs.values()) * trial_seconds(base, accelerator=plan.accelerator)
         if single:
-            alone = replace(schedule.base, only=schedule.base.load().task_names[0])
+            alone = replace(base, only=schedule.problem.task_names[0])
             total += single * trial_seconds(alone, accelerator=plan.accelerator)
     return total / (plan.workers or cores())

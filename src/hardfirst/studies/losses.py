@@ -27,6 +27,7 @@ class LossSchedule:
         self.plan, self.find = plan, find
         base, self.problem = case
         self.base = replace(base, only=self.problem.choosing.name)
+        self.baseline = plan.losses[0]
         self._keys: dict[Trial, str] = {}
 
     @property
@@ -53,7 +54,7 @@ class LossSchedule:
     def entries(self) -> CaseTrials:
         """What study.json says of the trials that are known so far."""
         entries = [Entry(key=self.key(job.trial), method=job.method, tuning=job.tuning) for job in self.jobs()]
-        return CaseTrials(problem=self.problem.name, network=self.base.network, baseline=self.plan.losses[0], trials=entries)
+        return CaseTrials(problem=self.problem.name, network=self.base.network, baseline=self.baseline, trials=entries)
 
     def first_trials(self) -> dict[str, Trial]:
         """For each loss whose settings are known, its trial with seed 0."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, Va
 
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError, number, whole
+from hardfirst.networks import NetworkSpec
 from hardfirst.problems import OWN, Problem, load_problem
 from hardfirst.training import Trial
 
@@ -25,7 +26,16 @@ def _listed(value: Any) -> Any:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
 
+def _networks(value: Any) -> Any:
+    """The same of networks, whose options are joined by commas as well."""
+    if not isinstance(value, str | list | tuple):
+        raise InputError(f"Expected networks, as a list or joined by commas; got {value!r}.")
+    return NetworkSpec.split(value if isinstance(value, str) else ",".join(map(str, _listed(value))))
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+Networks = Annotated[tuple[str, ...], BeforeValidator(_networks)]
 
 
 class Plan(BaseModel):
@@ -35,9 +45,11 @@ class Plan(BaseModel):
 
     Args:
         problems: names of built-in problems or paths of Python files.
-        networks: which of each problem's networks; "own" is the first.
+        networks: which of each problem's networks; "own" is the first. Where a problem has parts, also specs such as
+            "mmoe" or "task_hierarchy:order=hard_first"; see `hardfirst.networks.NETWORKS`.
         losses: of the one task that offers several (`Task.losses`), which to compare instead of balancers; the task is
             trained alone, and the first loss is the baseline.
+        orders: compare the orders of tasks in a `TaskHierarchy` instead of balancers, all with equal weights.
         balancers: specs, a list or one text with commas. Equal weights are added unless `baselines` is false.
             `potential=stl` takes a task's potential from the study's own single-task runs.
         seeds: runs of each method that are reported on.
@@ -73,8 +85,9 @@ class Plan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
 
     problems: Names
-    networks: Names = (OWN,)
+    networks: Networks = (OWN,)
     losses: Names = ()
+    orders: bool = False
     balancers: tuple[str, ...] = ("equal", "uncertainty", "dtp", "dtp:uniform=0.8")
     seeds: Annotated[int, BeforeValidator(lambda value: whole("seeds", value, least=1))] = 5
     tune: int = 0
@@ -117,8 +130,8 @@ class Plan(BaseModel):
 
     @cached_property
     def specs(self) -> tuple[Spec, ...]:
-        """The balancers to compare, equal weights among them if there are baselines; none where losses are compared."""
-        if self.losses:
+        """The balancers to compare, equal weights among them if there are baselines; none where it is losses or orders."""
+        if self.losses or self.orders:
             return ()
         asked = tuple(Spec.parse(text) for text in self.balancers)
         return (EQUAL, *asked) if self.baselines and EQUAL not in asked else asked
@@ -129,7 +142,7 @@ class Plan(BaseModel):
         return tuple(
             (self._base(name, problem, network), problem)
             for name, problem in self._loaded().items()
-            for network in self.networks
+            for network in (["task_hierarchy"] if self.orders else self.networks)
         )
 
     def _base(self, name: str, problem: Problem, network: str) -> Trial:
@@ -151,8 +164,9 @@ class Plan(BaseModel):
     @classmethod
     def _known_networks(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         problems = [load_problem(problem) for problem in info.data.get("problems", ())]
-        _check_each([partial(problem.variant, network=name) for problem in problems for name in names])
-        return _once("network", names)
+        _check_each([partial(problem.network_spec, name) for problem in problems for name in names])
+        specs = {name: next((spec for problem in problems if (spec := problem.network_spec(name))), None) for name in names}
+        return _once("network", tuple(str(spec or name) for name, spec in specs.items()))
 
     @field_validator("losses")
     @classmethod
@@ -160,6 +174,18 @@ class Plan(BaseModel):
         problems = [load_problem(problem) for problem in info.data.get("problems", ())]
         _check_each([partial(problem.choosing.choosing, name) for problem in problems for name in names])
         return _once("loss", names) if names else names
+
+    @field_validator("orders")
+    @classmethod
+    def _known_orders(cls, value: bool, info: ValidationInfo) -> bool:  # pydantic calls it
+        if value and info.data.get("losses"):
+            raise InputError("A study compares losses or orders of tasks, not both.")
+        for problem in (load_problem(name) for name in info.data.get("problems", ()) if value):
+            if len(problem.tasks) < 2:
+                raise InputError(f"{problem.name} has one task, and so no order of tasks.")
+            if problem.parts is None:
+                raise InputError(f"{problem.name} has no parts, of which a task hierarchy could be made: see Problem.parts.")
+        return value
 
     @field_validator("balancers", mode="before")
     @classmethod

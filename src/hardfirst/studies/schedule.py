@@ -10,6 +10,7 @@ from hardfirst.balancers import Spec
 from hardfirst.problems import Problem
 from hardfirst.record import Record
 from hardfirst.studies import tuning as settings
+from hardfirst.studies.difficulty import measuring, ordered
 from hardfirst.studies.plan import EQUAL, STL, Plan
 from hardfirst.studies.store import CaseTrials, Entry, Role
 from hardfirst.studies.tuning import Candidate
@@ -18,6 +19,7 @@ from hardfirst.training import Trial
 STATIC = "static weights"
 SINGLE = "single-task"
 GRID = "grid of static weights"
+ORDER = "order of tasks"
 EASY, RAW, FROZEN = "easy first", "raw weights", "frozen average"
 _LEAST_POTENTIAL = 0.01
 
@@ -32,7 +34,9 @@ class Job(NamedTuple):
 
 
 class Schedule:
-    """The trials of one problem and network; what depends on the outcome of others appears once these have ended.
+    """The trials of one problem and network, with equal weights as the baseline.
+
+    What depends on the outcome of others appears once these have ended.
 
     Args:
         plan: the study.
@@ -40,9 +44,13 @@ class Schedule:
         find: the record of a trial that has ended, or None. Called with its key.
     """
 
+    baseline = str(EQUAL)
+
     def __init__(self, plan: Plan, case: tuple[Trial, Problem], find: Callable[[str], Record | None]) -> None:
         self.plan, self.find = plan, find
         self.base, self.problem = case
+        self.network = self.base.network
+        self.measuring = measuring(self.base, self.problem)
         self.tasks = self.problem.task_names
         self._keys: dict[Trial, str] = {}
         self._candidates_of: dict[Spec, list[Candidate]] = {}
@@ -52,6 +60,11 @@ class Schedule:
         """All that is known to be needed; what others wait for comes first, then seed by seed, so that a study that is
         stopped has complete pairs.
         """
+        if self.measuring is not None:
+            yield Job(ORDER, "order", True, self.measuring)
+            if (found := self._record(self.measuring)) is None:
+                return
+            self.base = ordered(replace(self.base, network=self.network), self.problem, found)
         yield from self._single_tuning()
         for method in self.plan.specs:
             yield from self._tuning(method)
@@ -70,12 +83,12 @@ class Schedule:
         entries = [
             Entry(key=self.key(job.trial), method=job.method, role=job.role, tuning=job.tuning) for job in self.jobs()
         ]
-        return CaseTrials(problem=self.problem.name, network=self.base.network, trials=entries)
+        return CaseTrials(problem=self.problem.name, network=self.network, trials=entries)
 
     @property
     def name(self) -> str:
         """What the case is called in cost.json."""
-        return f"{self.problem.name}/{self.base.network}"
+        return f"{self.problem.name}/{self.network}"
 
     def first_trials(self) -> dict[str, Trial]:
         """For each method whose settings are known, its trial with seed 0."""
@@ -92,6 +105,8 @@ class Schedule:
         if self._grid:
             counts[GRID] = (0, seeds * len(self._grid))
         counts |= dict.fromkeys(self._controls, (0, seeds))
+        if self.measuring is not None:
+            counts[ORDER] = (1, 0)
         if self._single:
             counts[SINGLE] = (each[0] * len(self.tasks), seeds * len(self.tasks))
         return counts

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from hardfirst.problems import Problem
 from hardfirst.record import Record
 from hardfirst.studies.losses import LossSchedule
+from hardfirst.studies.orders import OrderSchedule
 from hardfirst.studies.plan import Plan
 from hardfirst.studies.schedule import Job, Schedule
 from hardfirst.studies.store import CaseTrials
@@ -15,6 +17,9 @@ class Scheduled(Protocol):
     """The trials of one problem and network."""
 
     base: Trial
+    problem: Problem
+    baseline: str
+    """The method that the others are held against."""
 
     @property
     def name(self) -> str:
@@ -38,5 +43,5 @@ class Scheduled(Protocol):
 
 def schedules(plan: Plan, find: Callable[[str], Record | None]) -> list[Scheduled]:
     """One for each case of the plan."""
-    kind = LossSchedule if plan.losses else Schedule
+    kind: Callable[..., Scheduled] = OrderSchedule if plan.orders else LossSchedule if plan.losses else Schedule
     return [kind(plan, case, find) for case in plan.cases]

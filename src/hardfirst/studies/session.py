@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hardfirst.studies import cost
 from hardfirst.studies.executors import Event, run_alone, run_locally
-from hardfirst.studies.plan import EQUAL, Plan
+from hardfirst.studies.plan import Plan
 from hardfirst.studies.schedule import Job
 from hardfirst.studies.schedules import schedules
 from hardfirst.studies.store import CaseTrials, Description, Store
@@ -28,8 +28,10 @@ class Session:
     def __init__(self, plan: Plan, folder: Path | None = None, command: str | None = None) -> None:
         self.plan, self.command = plan, command
         names = list(dict.fromkeys(problem.name for _, problem in plan.cases))
-        self.title = f"{'Losses' if plan.losses else 'Balancing methods'} on {', '.join(names)}"
-        self.store = Store(folder or Path("runs") / "-".join([*names, *["losses"] * bool(plan.losses)]))
+        what = "Orders of tasks" if plan.orders else "Losses" if plan.losses else "Balancing methods"
+        self.title = f"{what} on {', '.join(names)}"
+        suffix = ["order"] * plan.orders + ["losses"] * bool(plan.losses)
+        self.store = Store(folder or Path("runs") / "-".join([*names, *suffix]))
         self.store.begin()
         self.schedules = schedules(plan, self.store.find)
         self.wanted: dict[str, list[Job]] = {}
@@ -63,10 +65,10 @@ class Session:
 
     def measure_cost(self) -> None:
         """Measure what a step of each method costs, in a process with nothing beside it, unless that has been done."""
-        base = self.plan.losses[0] if self.plan.losses else str(EQUAL)
-        if base not in (*self.plan.losses, *map(str, self.plan.specs)):
-            return
+        base = self.schedules[0].baseline
         known, wanted = cost.read(self.store.cost_file), {s.name: s.first_trials() for s in self.schedules}
+        if any(base not in trials for trials in wanted.values()):
+            return
         if all(set(known.get(name, {})) == set(trials) for name, trials in wanted.items()):
             return
         with self.store.claim("cost") as mine:  # another process with the same folder may be at it

@@ -19,7 +19,7 @@ from hardfirst import record
 from hardfirst.errors import InputError
 from hardfirst.record import Record
 
-Role = Literal["method", "static", "grid", "single", "control"]
+Role = Literal["method", "static", "grid", "single", "control", "order"]
 
 
 class Entry(BaseModel):
@@ -29,7 +29,8 @@ class Entry(BaseModel):
         key: the name of its record.
         method: what it counts for: a spec as the user wrote it, "single-task", "static weights", …
         role: "method" for what is compared, "static" for the static weights chosen from a grid, "grid" for one of those that
-            are shown whole, "single" for a single-task network, "control" for a variant of DTP.
+            are shown whole, "single" for a single-task network, "control" for a variant of DTP, "order" for one of many
+            orders of tasks, or with `tuning` for the run that decides an order.
         tuning: whether it only served to choose settings, and never saw the test split.
     """
 

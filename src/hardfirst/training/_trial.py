@@ -59,7 +59,8 @@ class Trial:
         Raises:
             InputError: there is no such problem, or an option is out of range.
         """
-        found = (loaded or load_problem(problem)).variant(network=network)
+        found = loaded or load_problem(problem)
+        network = str(found.network_spec(network) or network)
         balancer.build(found.task_names)
         epochs = found.epochs if epochs is None else whole("epochs", epochs, least=1)
         learning_rate = found.learning_rate if learning_rate is None else number("learning_rate", learning_rate, above=0)

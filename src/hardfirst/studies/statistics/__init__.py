@@ -6,6 +6,7 @@ that whoever prints an interval can say how many runs stand behind it.
 
 from hardfirst.studies.statistics.decisions import Decision, Difference, compare_to, fewest_seeds, holm, sign_flip
 from hardfirst.studies.statistics.intervals import Interval, mean_interval, paired_interval
+from hardfirst.studies.statistics.positions import position_effects, position_test
 from hardfirst.studies.statistics.problems import CriticalDifference, Friedman, critical_difference, friedman
 from hardfirst.studies.statistics.scores import (
     delta_m,
@@ -33,6 +34,8 @@ __all__ = [
     "mean_rank",
     "paired_interval",
     "pareto_front",
+    "position_effects",
+    "position_test",
     "sign_flip",
     "starvation_gap",
     "worst_task",
