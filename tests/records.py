@@ -97,4 +97,4 @@ def case_of(*found) -> Case:
 def text_of(document):
     """What a reader sees of the page, without its scripts, as one line."""
     body = document.partition("<main>")[2].partition("</main>")[0]
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body.replace("<wbr>", ""))).split())

@@ -7,10 +7,10 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from hardfirst.report import Comparison, overview, verdict
+from hardfirst.report import Comparison, networks, overview, verdict
 from hardfirst.report.figures import as_plotly, styles
 from hardfirst.report.ranks import Ranks, diagram
-from records import case_of, diverged, run, static
+from records import case_of, diverged, run, static, text_of
 
 LOOKS = styles(["equal", "dtp", "dwa", "stch"])
 LOW = [0.40, 0.42, 0.44, 0.42, 0.40, 0.42, 0.44]
@@ -219,3 +219,63 @@ def test_every_ranking_has_its_diagram():
     section = overview.section(cases, LOOKS)
     assert list(section.charts) == ["ranks-worst", "ranks-mean"]
     assert all(f'id="{name}"' in section.html() for name in section.charts)
+
+
+# Several networks
+
+
+def test_networks_are_compared_under_the_same_balancer():
+    wide = case("one", "wide", equal=above(5), dtp=LOW)
+    cases = [case("one", equal=LOW, dtp=LOW), wide, case("two", equal=LOW, dtp=LOW)]
+    worst, mean = networks.sentences(cases)
+    assert worst == (
+        "On the worst task, against the problem's own network under the same balancer, Holm-corrected over 2: above it: "
+        "wide under equal (+5.0 points [+5.0, +5.0], n = 7); not told apart from it: wide under dtp."
+    )
+    assert "wide under equal (+1.7 points" in mean
+    assert Comparison(cases).verdict[-2:] == [worst, mean]
+    page = text_of(Comparison(cases).html())
+    assert re.search(r"wide 47\.0 \[\S+ \S+\] \+5\.0 \[\+5\.0, \+5\.0\] 42\.0 \[\S+ \S+\] \+0\.0 \[\+0\.0, \+0\.0\]", page)
+
+
+def test_networks_of_several_problems_are_told_by_problem():
+    cases = [case(problem, network, equal=LOW) for problem in ("one", "two") for network in ("mmoe", "ple:width=3")]
+    found = networks.sentences(cases)
+    assert [sentence.partition(":")[0] for sentence in found] == ["one", "one", "two", "two"]
+    assert "against the mmoe network under the same balancer: not told apart from it: ple:width=3 under equal" in found[0]
+    assert [part.heading for part in networks.section(cases, LOOKS).parts] == ["one", "two"]
+
+
+def test_networks_with_few_seeds_say_how_many_it_takes():
+    cases = [case("one", network, equal=LOW[:2]) for network in ("own", "wide")]
+    assert networks.sentences(cases)[0] == (
+        "On the worst task, with 2 seeds and 1 pair of network and balancer, no difference to the problem's own network can "
+        "be called significant; it takes at least 6."
+    )
+
+
+def test_networks_are_paired_by_seed():
+    """A seed that one of them lacks is left out of the difference."""
+    short = case_of(
+        [run("equal", seed, (0.9, 0.7, LOW[seed] + 0.05), problem="one", network="wide") for seed in range(1, 7)]
+    )
+    worst, _ = networks.sentences([case("one", equal=LOW), short])
+    assert "wide under equal (+5.0 points [+5.0, +5.0], n = 6)" in worst
+
+
+def test_one_network_has_no_section():
+    assert networks.section([case("one", equal=LOW), case("two", equal=LOW)], LOOKS) is None
+    assert networks.sentences([case("one", equal=LOW), case("one", "wide", dtp=LOW)]) == []
+
+
+def test_the_size_of_a_network_is_said():
+    cases = []
+    for network, size in (("own", 1000), ("wide", 4000)):
+        records = [run("equal", seed, (0.9, 0.7, 0.4), problem="one", network=network) for seed in range(2)]
+        for record in records:
+            record.parameters = size
+        cases.append(case_of(records))
+    page = text_of(Comparison(cases).html())
+    assert "the problem's own 1,000 parameters" in page
+    assert "wide 4,000 parameters" in page
+    assert "The network has 4,000 parameters." in page

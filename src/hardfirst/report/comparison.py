@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hardfirst.errors import InputError
 from hardfirst.record import write_atomically
-from hardfirst.report import figures, frames, overview
+from hardfirst.report import figures, frames, networks, overview
 from hardfirst.report.case import Case, arrange
 from hardfirst.report.page import page, sections
 from hardfirst.report.verdict import verdict
@@ -69,7 +69,9 @@ class Comparison:
     @cached_property
     def verdict(self) -> list[str]:
         """What the runs say, in sentences; of several cases one for each, and what they say together."""
-        return verdict(self.cases[0]) if len(self.cases) == 1 else overview.sentences(self.cases)
+        if len(self.cases) == 1:
+            return verdict(self.cases[0])
+        return [*overview.sentences(self.cases), *networks.sentences(self.cases)]
 
     @cached_property
     def summary(self) -> "pd.DataFrame":

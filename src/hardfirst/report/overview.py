@@ -16,7 +16,7 @@ from hardfirst.report.verdict import verdict
 from hardfirst.studies.statistics import Difference, Interval, compare_to, fewest_seeds, mean_interval, worst_task
 
 
-class _Scope(NamedTuple):
+class Scope(NamedTuple):
     """What is taken over the tasks of a run."""
 
     name: str
@@ -24,13 +24,13 @@ class _Scope(NamedTuple):
     over_tasks: Callable[[Array], Array]
 
 
-_WORST = _Scope("worst", "on the worst task", worst_task)
-_MEAN = _Scope("mean", "on the mean over tasks", mean_task)
+WORST = Scope("worst", "on the worst task", worst_task)
+MEAN = Scope("mean", "on the mean over tasks", mean_task)
 
 
 def sentences(cases: Sequence[Case]) -> list[str]:
     """One for each case on how its methods stand to equal weights, then what their ranks over the cases say."""
-    found = _ranks(cases, _WORST)
+    found = _ranks(cases, WORST)
     together = [found.sentence() + _dependent(cases)] if found else []
     return [*(f"{case.name}: {headline(case)}" for case in cases), *together]
 
@@ -63,7 +63,7 @@ def _all_equal(case: Case, method: str) -> bool:
 
 
 def _decisions(case: Case, rivals: Sequence[str]) -> list[str]:
-    worst, mean = _against_baseline(case, rivals, _WORST), _against_baseline(case, rivals, _MEAN)
+    worst, mean = _against_baseline(case, rivals, WORST), _against_baseline(case, rivals, MEAN)
     if all(difference.decision == "too few seeds" for difference in worst.values()):
         seeds = count(max(difference.interval.n for difference in worst.values()), "seed")
         return [
@@ -72,11 +72,11 @@ def _decisions(case: Case, rivals: Sequence[str]) -> list[str]:
         ]
     found = [*worst.values(), *mean.values()]
     counts = {difference.interval.n for difference in found}
-    sentences = [_decision(case, scope, by, len(counts) > 1) for scope, by in ((_WORST, worst), (_MEAN, mean))]
+    sentences = [_decision(case, scope, by, len(counts) > 1) for scope, by in ((WORST, worst), (MEAN, mean))]
     return [*sentences, _units(counts)] if any(_told(difference) for difference in found) else sentences
 
 
-def _against_baseline(case: Case, rivals: Sequence[str], scope: _Scope) -> dict[str, Difference]:
+def _against_baseline(case: Case, rivals: Sequence[str], scope: Scope) -> dict[str, Difference]:
     values = {method: scope.over_tasks(case.points(method)) for method in rivals}
     return compare_to(scope.over_tasks(case.points(case.baseline)), values)
 
@@ -85,7 +85,7 @@ def _told(difference: Difference) -> bool:
     return difference.decision in ("better", "worse")
 
 
-def _decision(case: Case, scope: _Scope, differences: Mapping[str, Difference], with_n: bool) -> str:
+def _decision(case: Case, scope: Scope, differences: Mapping[str, Difference], with_n: bool) -> str:
     by: dict[str, list[str]] = {}
     for method, difference in differences.items():
         n = f", n = {difference.interval.n}" if with_n else ""
@@ -116,7 +116,7 @@ def section(cases: Sequence[Case], looks: Mapping[str, Style]) -> Section:
     if not common(cases):
         return Section("Overview", ("<p>No method is common to all cases.</p>",))
     blocks, charts = [paragraphs(_partial(cases))], {}
-    for scope in (_WORST, _MEAN):
+    for scope in (WORST, MEAN):
         found = _ranks(cases, scope)
         blocks += [_table(cases, scope, found, looks), paragraphs(_said(cases, found))]
         if found and found.known:
@@ -138,7 +138,7 @@ def _said(cases: Sequence[Case], found: Ranks | None) -> list[str]:
     return [found.sentence() + _dependent(cases)]
 
 
-def _ranks(cases: Sequence[Case], scope: _Scope) -> Ranks | None:
+def _ranks(cases: Sequence[Case], scope: Scope) -> Ranks | None:
     methods = common(cases)
     if len(methods) < 3:
         return None
@@ -146,11 +146,11 @@ def _ranks(cases: Sequence[Case], scope: _Scope) -> Ranks | None:
     return Ranks(methods, np.array(values), scope.where)
 
 
-def _interval(case: Case, method: str, scope: _Scope) -> Interval:
+def _interval(case: Case, method: str, scope: Scope) -> Interval:
     return mean_interval(scope.over_tasks(case.points(method)))
 
 
-def _table(cases: Sequence[Case], scope: _Scope, found: Ranks | None, looks: Mapping[str, Style]) -> str:
+def _table(cases: Sequence[Case], scope: Scope, found: Ranks | None, looks: Mapping[str, Style]) -> str:
     methods = common(cases)
     caption = f"Test KPI {scope.where}, in points (KPI × 100): mean over seeds with its 95% interval."
     rows = [("", _row(case, methods, scope)) for case in cases]
@@ -162,7 +162,7 @@ def _table(cases: Sequence[Case], scope: _Scope, found: Ranks | None, looks: Map
     return tables.table(f"Test KPI {scope.where} by case and method", caption, head, rows)
 
 
-def _row(case: Case, methods: Sequence[str], scope: _Scope) -> str:
+def _row(case: Case, methods: Sequence[str], scope: Scope) -> str:
     found = [_interval(case, method, scope) for method in methods]
     most = max(interval.n for interval in found)
     values = [f"{interval:z.1f}" + ("" if interval.n == most else f", n = {interval.n}") for interval in found]

@@ -17,6 +17,7 @@ from hardfirst.report import (
     figures,
     losses,
     metrics,
+    networks,
     notes,
     orders,
     overview,
@@ -76,7 +77,8 @@ def sections(cases: Sequence[Case]) -> list[Section]:
         Section(case.name, (_box(verdict(case)),), parts=tuple(_of(case, looks))).within(anchor)
         for case, anchor in zip(cases, _anchors(cases), strict=True)
     ]
-    return [overview.section(cases, looks), *parts]
+    across = [overview.section(cases, looks), networks.section(cases, looks)]
+    return [*(section for section in across if section), *parts]
 
 
 def _methods(cases: Sequence[Case]) -> list[str]:
@@ -125,7 +127,7 @@ def _rendered(found: Sequence[Section], *, contents: bool) -> Iterable[str]:
 
 def _header(cases: Sequence[Case], title: str, missing: int) -> str:
     several = len(cases) > 1
-    sentences = overview.sentences(cases) if several else verdict(cases[0])
+    sentences = [*overview.sentences(cases), *networks.sentences(cases)] if several else verdict(cases[0])
     left = [f"{missing} of the trials planned so far have not ended; the page is of the others."] if missing else []
     return (
         f'<header>\n<h1>{escape(title)}</h1>\n<p class="quiet">{escape(" · ".join(_counts(cases)))}</p>\n'

@@ -1,6 +1,7 @@
 """The page's tables, as HTML."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
@@ -26,8 +27,8 @@ def swatch(style: Style) -> str:
 
 
 def named(method: str) -> str:
-    """A method's name, which may break after a comma or a plus."""
-    return escape(method).replace(",", ",<wbr>").replace("+", "+<wbr>")
+    """A method's name, which may break between its options."""
+    return re.sub(r"[,+:=]", r"\g<0><wbr>", escape(method))
 
 
 def table(label: str, caption: str, head: Sequence[str], rows: Iterable[tuple[str, str]]) -> str:
