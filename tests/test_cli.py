@@ -20,6 +20,7 @@ from rich.console import Console
 
 from hardfirst import __version__, cli
 from hardfirst.balancers import BALANCERS
+from hardfirst.networks import NETWORKS
 from hardfirst.problems import PROBLEMS, Source
 from hardfirst.problems._sources import PyPI
 from hardfirst.report import Comparison
@@ -254,7 +255,15 @@ def test_list(hardfirst: Callable[..., str]) -> None:
     assert "Needs: kpis" in hardfirst("list", "balancers", "dtp")
     assert "Unknown balancer 'dpt'; did you mean 'dtp'?" in hardfirst("list", "balancers", "dpt", code=2)
     assert "digits" in hardfirst("list", "problems")
-    assert "HardSharing" in hardfirst("list", "networks")
+    networks = hardfirst("list", "networks")
+    assert all(name in networks for name in NETWORKS)
+    assert "head_t(module_t([f_1, …, f_B]))" in networks, "brackets are no markup"
+    assert "digits has wide; census has wide" in networks
+    card = hardfirst("list", "networks", "cross_stitch")
+    assert "same: what α begins with between a column and itself" in card
+    assert "Default: 0.9." in card
+    assert "Unknown network 'mmo'; did you mean 'mmoe'?" in hardfirst("list", "networks", "mmo", code=2)
+    assert "Problems have no cards" in hardfirst("list", "problems", "digits", code=2)
 
 
 def test_new_writes_a_problem_that_runs(hardfirst: Callable[..., str], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from hardfirst._docstring import arguments, paragraph, section, sentence
 from hardfirst.balancers import BALANCERS, card
 from hardfirst.errors import InputError, unknown
 from hardfirst.networks import NETWORKS
@@ -98,13 +99,58 @@ def _state(source: Source) -> str:
 
 
 def networks() -> Rows:
-    """The networks that Python code can build on: from a problem's `Parts` by name, or from modules by class."""
+    """The networks that can be made of a problem's `Parts`, beside those that a problem has of its own."""
     rows = []
-    for name, made in NETWORKS.items():
-        network: Any = made.__self__  # type: ignore[attr-defined]  # each is a class's from_parts
-        text = inspect.getdoc(network) or ""
-        rows.append([name, network.__name__, _plain(text.split("\n\n")[0].replace("\n", " "))])
-    return ["network", "class", "what it is"], rows
+    for name in NETWORKS:
+        text = _network_text(name)
+        rows.append([name, _plain(sentence(text)), _plain(_first(paragraph(text, "When to use")))])
+    return ["network", "what it is", "when to use"], rows
+
+
+def own_networks() -> str:
+    """What to write for a network, and which problems have more than one of their own, as a sentence."""
+    more = [f"{name} has {', '.join(found)}" for name, make in PROBLEMS.items() if (found := make().networks)]
+    return (
+        "Each can be made for every built-in problem, at about the size of hard_sharing: --network mmoe:experts=8, for "
+        f"instance. A problem's first network of its own is called own; {'; '.join(more)} besides."
+    )
+
+
+def network(name: str) -> str:
+    """A network's whole card, as text.
+
+    Raises:
+        InputError: there is no such network.
+    """
+    if name not in NETWORKS:
+        raise unknown("network", name, NETWORKS)
+    text = _network_text(name)
+    lines = {
+        "When to use": paragraph(text, "When to use"),
+        "Cost": paragraph(text, "Cost"),
+        "Options": "".join(f"\n  {option}: {said}" for option, said in _network_options(name).items()),
+        "Departures": section(text, "Note"),
+        "Paper": section(text, "References"),
+    }
+    return _plain("\n".join([f"{name}: {sentence(text)}", "", *(f"{what}: {said}" for what, said in lines.items())]))
+
+
+def _network_text(name: str) -> str:
+    made: Any = NETWORKS[name]  # each is a class's from_parts
+    return inspect.getdoc(made.__self__) or ""
+
+
+def _network_options(name: str) -> dict[str, str]:
+    """Each option with its default and what is said of it."""
+    options = inspect.signature(NETWORKS[name]).parameters
+    said = arguments(inspect.getdoc(NETWORKS[name]) or "")
+    classes = arguments(_network_text(name))
+    texts = {option: classes.get(option, "") if said[option] == "see the class." else said[option] for option in options}
+    return {
+        option: f"{texts[option]} Default: {parameter.default}." if parameter.default is not None else texts[option]
+        for option, parameter in options.items()
+        if option != "parts"
+    }
 
 
 def _first(text: str) -> str:

@@ -400,7 +400,7 @@ def report(
 @app.command("list")
 def list_(
     what: Annotated[Listed, typer.Argument(help="What to list.")] = Listed.balancers,
-    name: Annotated[str | None, typer.Argument(help="A balancer, to see the whole of its card.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A balancer or a network, to see the whole of its card.")] = None,
 ) -> None:
     """List the balancers with what they need and cost, the built-in problems, or the networks."""
     from hardfirst import _catalogue
@@ -408,10 +408,12 @@ def list_(
 
     if name is None:
         console.print(listing(*getattr(_catalogue, what.value)()))
-    elif what is Listed.balancers:
-        _say(_catalogue.balancer(name))
+        if what is Listed.networks:
+            _say(_catalogue.own_networks())
+    elif what is Listed.problems:
+        raise InputError("Problems have no cards; `hardfirst list problems` shows all there is.")
     else:
-        raise InputError(f"Only balancers have cards; `hardfirst list {what.value}` shows all there is.")
+        _say(_catalogue.balancer(name) if what is Listed.balancers else _catalogue.network(name))
 
 
 @app.command()

@@ -4,6 +4,7 @@ import inspect
 import re
 from dataclasses import dataclass
 
+from hardfirst._docstring import paragraph, section, sentence
 from hardfirst.balancers._registry import BALANCERS, Spec
 from hardfirst.errors import MissingPackage, unknown
 
@@ -58,14 +59,14 @@ def card(name: str) -> Card:
     own, text = inspect.getdoc(BALANCERS[name]) or "", inspect.getdoc(method) or ""
     return Card(
         name=name,
-        sentence=own.split("\n\n")[0].replace("\n", " "),
-        when=_paragraph(own, "When to use") or _paragraph(text, "When to use"),
-        cost=_paragraph(text, "Cost"),
+        sentence=sentence(own),
+        when=paragraph(own, "When to use") or paragraph(text, "When to use"),
+        cost=paragraph(text, "Cost"),
         needs=tuple(sorted(method.needs)),
         state=_state(name),
         linear=method.linear,
         compiles=method.compiles,
-        departures=_section(text, "Note"),
+        departures=section(text, "Note"),
     )
 
 
@@ -76,13 +77,3 @@ def _state(name: str) -> tuple[str, ...] | None:
         return tuple(Spec.parse(examples.get(name, name)).build(["a", "b"]).state_dict())
     except MissingPackage:
         return None
-
-
-def _paragraph(text: str, name: str) -> str:
-    found = re.search(rf"^{name}: (.*?)(?=\n\n|\Z)", text, re.DOTALL | re.MULTILINE)
-    return " ".join(found.group(1).split()) if found else ""
-
-
-def _section(text: str, name: str) -> str:
-    found = re.search(rf"^{name}:\n(.*?)(?=\n\n\S|\Z)", text, re.DOTALL | re.MULTILINE)
-    return inspect.cleandoc(found.group(1)) if found else ""
