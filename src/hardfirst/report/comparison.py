@@ -6,16 +6,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardfirst.errors import InputError
+from hardfirst.problems import OWN
 from hardfirst.record import write_atomically
 from hardfirst.report import figures, frames, networks, overview
 from hardfirst.report.case import Case, arrange
 from hardfirst.report.page import page, sections
 from hardfirst.report.verdict import verdict
-from hardfirst.studies import Store, cost
+from hardfirst.studies import Run, Store, cost
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
+
+
+def _cases(runs: Sequence[Run]) -> list[Case]:
+    """The cases of records that no study has described, such as those of other libraries' loops."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        trial = run.record.trial
+        groups.setdefault((str(trial.get("problem")), trial.get("network", OWN)), []).append(run)
+    return [arrange(group) for group in groups.values()]
 
 
 class Comparison:
@@ -48,12 +58,14 @@ class Comparison:
 
     @classmethod
     def read(cls, folder: str | Path) -> "Comparison":
-        """The outcome of the study in this folder, as far as it has come.
+        """The outcome of the study in this folder, as far as it has come; or of the records in it, without a study.
 
         Raises:
-            InputError: there is no study, no run to report on has ended, or a record is damaged.
+            InputError: there is neither, no run to report on has ended, or a record is damaged.
         """
         store = Store(Path(folder))
+        if not store.described and (found := store.all_runs()):
+            return cls(_cases(found), title=f"Runs in {Path(folder).name}")
         about, costs = store.about(), cost.read(store.cost_file)
         cases, missing = [], 0
         for trials in about.cases:

@@ -164,12 +164,29 @@ class Store:
             InputError: the folder holds no study, or its description is damaged.
         """
         path = self.folder / "study.json"
-        if not path.exists():
+        if not self.described:
             raise InputError(f"There is no study in {self.folder}: it has no study.json.")
         try:
             return Description.model_validate_json(path.read_text())
         except ValueError:
             raise InputError(f"{path} is damaged; run the same command again to mend it.") from None
+
+    @property
+    def described(self) -> bool:
+        """Whether there is a study.json."""
+        return (self.folder / "study.json").exists()
+
+    def all_runs(self) -> list[Run]:
+        """All runs in the folder that have ended, each as a run of the method that its record names.
+
+        Raises:
+            InputError: a record is damaged; the sentence names the file.
+        """
+        found = [self.find(path.stem) for path in sorted((self.folder / "trials").glob("*.jsonl"))]
+        records = [record for record in found if record is not None]
+        return [
+            Run(record, str(record.trial["balancer"])) for record in records if record.test or record.outcome != "finished"
+        ]
 
     def runs(self, case: CaseTrials) -> list[Run]:
         """The runs of a case that have ended.
