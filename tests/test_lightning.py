@@ -366,8 +366,9 @@ from test_lightning import *
 import lightning.pytorch as host
 mine = module(host, sys.argv[1])
 rank = int(__import__("os").environ["LOCAL_RANK"])
-fit = trainer(host, {out!r}, devices=2, strategy="ddp", max_epochs=1, use_distributed_sampler=True)
-fit.fit(mine, loader(batch=8), loader(1))
+fit = trainer(host, {out!r}, devices=2, strategy="ddp", max_epochs=1, use_distributed_sampler=False)
+share = torch.utils.data.DistributedSampler(table(), 2, rank, shuffle=False)
+fit.fit(mine, DataLoader(table(), batch_size=8, sampler=share), loader(1))
 state = {{"network": mine.network.state_dict(), "balancer": mine.balancer.state_dict()}}
 torch.save(state, f"{out}/{{sys.argv[1]}}{{rank}}.pt")
 """

@@ -34,7 +34,8 @@ def comparison_table(summary: Summary, name: str) -> Table:
 
 
 def _methods_by_rows(table: Table, summary: Summary) -> None:
-    last = [row for row in summary.rows if row.kind != "task"]
+    tasks = [row for row in summary.rows if row.kind == "task"]
+    last = [row for row in summary.rows if row.kind != "task" or len(tasks) == 1]
     for column in ("method", "n", *(row.name for row in last)):
         table.add_column(column, justify="left" if column == "method" else "right", overflow="fold")
     if summary.single:

@@ -34,7 +34,7 @@ def sections(case: Case, looks: Mapping[str, Style]) -> list[Section]:
     """What is there to show of losses; nothing where balancers are compared."""
     if case.baseline == EQUAL or len(case.tasks) > 1:
         return []
-    found = [Section("Stability", (_stability(case, looks),)), _own(case, looks), _on_one_network(case)]
+    found = [Section("Stability", (_stability(case, looks),)), _own(case, looks), _on_one_network(case, looks)]
     return [section for section in found if section]
 
 
@@ -95,15 +95,15 @@ def _own(case: Case, looks: Mapping[str, Style]) -> Section | None:
     )
 
 
-def _on_one_network(case: Case) -> Section | None:
+def _on_one_network(case: Case, known: Mapping[str, Style]) -> Section | None:
     """All losses on the same trained networks, so that nothing but the loss differs."""
     for method in case.methods:
         runs, task = case.finished(method), case.tasks[0]
         losses = dict.fromkeys(share.under for record in runs for share in _shares(record, task) if share.under)
         if not losses:
             continue
-        names = [name for name in losses if name]
-        looks = styles(names, case.baseline)
+        names = sorted((name for name in losses if name), key=lambda name: list(known).index(name) if name in known else -1)
+        looks = known if set(names) <= set(known) else styles(names, case.baseline)
         found = _chart({name: _curves(runs, task, under=name) for name in names}, looks)
         if found:
             caption = (
