@@ -1,1 +1,9 @@
-"""hardfirst in other libraries' training loops; each module needs its library, and none is imported here."""
+"""hardfirst in other libraries' training loops.
+
+`hardfirst.integrations.lightning` and `hardfirst.integrations.transformers` need their library. Accelerate needs nothing:
+`balancer.backward(losses, kpis, using=accelerator.backward)`, and `accelerator.register_for_checkpointing(balancer)`.
+"""
+
+from hardfirst.integrations._recorder import RunRecorder
+
+__all__ = ["RunRecorder"]

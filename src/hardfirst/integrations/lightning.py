@@ -13,13 +13,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from hardfirst.balancers import Balancer, LossBalancer, task_weights
+from hardfirst.balancers import Balancer
 from hardfirst.errors import InputError
-from hardfirst.integrations._means import Means
 from hardfirst.integrations._recorder import RunRecorder
+from hardfirst.integrations._steps import Steps, over_tasks
 from hardfirst.stopping import TaskEarlyStopping
 
 _NAMESPACES = ("lightning.pytorch", "pytorch_lightning")
@@ -71,10 +70,8 @@ class Balanced:
     kpis_from: str = "batch"
     single_task: Mapping[str, float] | None = None
 
-    _step: "tuple[Tensor, Mapping[str, Tensor], Mapping[str, Any] | None] | None" = None
-    _means: Means | None = None
-    _micro: Means | None = None
-    _evaluated: dict[str, dict[str, float]] | None = None
+    _steps: Steps | None = None
+    _tested: Mapping[str, Mapping[str, float]] | None = None
 
     def shared_parameters(self) -> Iterable[nn.Parameter]:
         """The parameters that several tasks use: those of `self.network`, if it says so.
@@ -102,21 +99,11 @@ class Balanced:
             InputError: a name is unknown, or a value will not do.
         """
         losses = dict(losses) if self._stopping is None else self._stopping(losses)
-        observed = kpis if self.kpis_from == "batch" else None
-        last, several = self._place_in_step()
-        self.balancer.train(self._host.training and last)
-        before = None if several else observed
-        shared = list(self.shared_parameters()) if "shared" in self.balancer.needs else None
-        if isinstance(self.balancer, LossBalancer):
-            total: Tensor = self.balancer(losses, before, shared=shared)
-            weights = task_weights(total, losses)
-        else:
-            total = torch.stack([loss.float() for loss in losses.values()]).sum()
-            self._step, weights = (total, losses, before), dict(self.balancer.weights)
+        steps, trainer, each = self._balancing, self._host.trainer, self._host.trainer.accumulate_grad_batches
+        last = (trainer.fit_loop.batch_idx + 1) % each == 0 or trainer.is_last_batch
+        total = steps.total(losses, kpis, training=self._host.training, last=last, several=each > 1)
         if self._host.training:
-            if several and observed is not None:
-                self._observe(observed, last=last)
-            self._log(losses, kpis or {}, weights)
+            self._host.log_dict(steps.latest, on_step=False, on_epoch=True, batch_size=1)
         return total
 
     def evaluated(self, kpis: Mapping[str, Tensor | float], losses: Mapping[str, Tensor | float] | None = None) -> None:
@@ -129,18 +116,18 @@ class Balanced:
         trainer = self._host.trainer
         if trainer.sanity_checking:
             return
-        found = {task: {"kpi": float(kpi)} for task, kpi in kpis.items()}
+        figures = {task: {"kpi": float(kpi)} for task, kpi in kpis.items()}
         for task, loss in (losses or {}).items():
-            found.setdefault(task, {})["loss"] = float(loss)
-        self._evaluated = found
+            figures.setdefault(task, {})["loss"] = float(loss)
+        values = {task: found["kpi"] for task, found in figures.items() if "kpi" in found}
         stage = "test" if trainer.testing else "validation"
-        values = {task: figures["kpi"] for task, figures in found.items()}
         logged = {f"{stage}_kpi/{task}": kpi for task, kpi in values.items()}
-        self._host.log_dict(logged | self._over_tasks(values))
+        self._host.log_dict(logged | over_tasks(values, self.single_task))
+        if trainer.testing:
+            self._tested = figures
         if trainer.state.fn != "fit":  # `trainer.validate` and `trainer.test` change nothing
             return
-        if self.kpis_from == "validation":
-            self.balancer.update(values)
+        self._balancing.validated(figures)
         if (stopping := self._stopping) is not None:
             stopping.update(values)
             trainer.should_stop = trainer.should_stop or len(stopping.stopped) == len(stopping.tasks)
@@ -148,15 +135,7 @@ class Balanced:
     def backward(self, loss: Tensor, *arguments: Any, **named: Any) -> None:
         """Lightning's hook: gradient balancers go back through the network once for each task."""
         host: Callable[..., None] = super().backward  # type: ignore[misc]  # of the LightningModule beside it
-        if self._step is None:
-            host(loss, *arguments, **named)
-            return
-        (total, losses, kpis), self._step = self._step, None
-        # what Lightning has done to the loss on its way here: divided for accumulation, scaled for float16
-        (factor,) = torch.autograd.grad(loss, total, retain_graph=True)
-        self.balancer.backward(
-            losses, kpis, shared=self.shared_parameters(), using=lambda one: host(one * factor, *arguments, **named)
-        )
+        self._balancing.backward(loss, lambda one: host(one, *arguments, **named))
 
     def on_train_epoch_end(self) -> None:
         """Lightning's hook: methods with epochs are told; call `super().on_train_epoch_end()` from one of your own."""
@@ -175,48 +154,11 @@ class Balanced:
         # no attribute of the class could stand for "none": it would hide the submodule
         return getattr(self, "stopping", None)
 
-    def _place_in_step(self) -> tuple[bool, bool]:
-        """Whether this is the last micro-batch of its step, and whether a step has several."""
-        trainer = self._host.trainer
-        each = trainer.accumulate_grad_batches
-        return (trainer.fit_loop.batch_idx + 1) % each == 0 or trainer.is_last_batch, each > 1
-
-    def _observe(self, kpis: Mapping[str, Any], *, last: bool) -> None:
-        """Average a step's KPIs; the last micro-batch's call hands them on."""
-        self._micro = self._micro or Means()
-        self._micro.add({task: kpi for task, kpi in kpis.items() if kpi is not None})
-        if last:
-            self.balancer.update(self._micro.read())
-
-    def _log(self, losses: Mapping[str, Tensor], kpis: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-        self._means = self._means or Means()
-        named = {f"loss/{task}": loss for task, loss in losses.items()}
-        named |= {f"kpi/{task}": kpi for task, kpi in kpis.items() if kpi is not None}
-        named |= {f"weight/{task}": weight for task, weight in weights.items()}
-        self._means.add(named)
-        values = {name: torch.as_tensor(value).detach().float() for name, value in named.items()}
-        known = {name: value for name, value in values.items() if not name.startswith("loss/")}
-        self._host.log_dict(known, on_step=False, on_epoch=True, batch_size=1)
-
-    def _over_tasks(self, kpis: Mapping[str, float]) -> dict[str, float]:
-        values = list(kpis.values())
-        found = {"worst_task": min(values), "mean_over_tasks": sum(values) / len(values)}
-        if self.single_task is not None:
-            gains = [(kpi - self.single_task[task]) / self.single_task[task] for task, kpi in kpis.items()]
-            found["delta_m"] = 100 * sum(gains) / len(gains)
-        return found
-
-    def _epoch_figures(self) -> dict[str, dict[str, float]]:
-        """What a record says of the epoch, by task."""
-        means = self._means.read() if self._means is not None else {}
-        found: dict[str, dict[str, float]] = {task: {} for task in self.balancer.tasks}
-        for name, value in means.items():
-            what, _, task = name.partition("/")
-            found[task][what] = value
-        for task, figures in (self._evaluated or {}).items():
-            found[task] |= {f"validation_{what}": value for what, value in figures.items()}
-        self._evaluated = None
-        return found
+    @property
+    def _balancing(self) -> Steps:
+        if self._steps is None:
+            self._steps = Steps(self.balancer, self.shared_parameters, kpis_from=self.kpis_from)
+        return self._steps
 
 
 class RecordRuns:
@@ -267,7 +209,7 @@ class RecordRuns:
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Write the epoch's line."""
-        figures = pl_module._epoch_figures()
+        figures = pl_module._balancing.figures()
         if trainer.is_global_zero:
             rate = float(trainer.optimizers[0].param_groups[0]["lr"]) if trainer.optimizers else 0.0
             self.recorder.epoch(seconds=time.monotonic() - self._start, learning_rate=rate, tasks=figures)
@@ -279,8 +221,8 @@ class RecordRuns:
 
     def on_test_end(self, trainer: Any, pl_module: Any) -> None:
         """Write the test split's line."""
-        if trainer.is_global_zero and pl_module._evaluated is not None:
-            self.recorder.test(pl_module._evaluated, best=trainer.ckpt_path is not None)
+        if trainer.is_global_zero and pl_module._tested is not None:
+            self.recorder.test(pl_module._tested, best=trainer.ckpt_path is not None)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """A run that fails is an outcome; one that is interrupted goes on later."""

@@ -1,0 +1,210 @@
+"""Hugging Face Transformers: a mixin for Trainer."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import TrainerCallback
+
+from hardfirst.balancers import Balancer
+from hardfirst.errors import InputError
+from hardfirst.integrations._means import Means
+from hardfirst.integrations._recorder import RunRecorder
+from hardfirst.integrations._steps import Steps, over_tasks
+
+STATE = "balancer.pt"
+"""What the balancer's state is called in a checkpoint's folder."""
+
+
+class Balanced:
+    """Mixin for a `transformers.Trainer` with a balancer; it stands before Trainer.
+
+    A subclass implements `task_losses`. The rest is done as the Trainer does it:
+
+    - accumulation divides each loss by the number of micro-batches, whatever the model's signature says; of a step's
+      micro-batches only the last one teaches a method that learns from losses, and KPIs are averaged over them; with more
+      than one they count from the next step on;
+    - gradient balancers go back through the network once for each task;
+    - the state is in each checkpoint, as balancer.pt beside the optimizer's, and `resume_from_checkpoint` reads it;
+    - weights and KPIs are in the log, as `weight_TASK` and `kpi_TASK`, means since the last entry.
+
+    If `compute_metrics` gives `kpi_TASK`, evaluation adds `eval_worst_task` and `eval_mean_over_tasks`, for
+    `metric_for_best_model`.
+
+    Args:
+        arguments: the Trainer's.
+        balancer: of any kind.
+        shared: the parameters that several tasks use, or what gives them, for the methods that need them; unless given,
+            those of the model's `shared_parameters()`.
+        kpis_from: "batch", the KPIs of `task_losses`, or "validation", the `eval_kpi_TASK` of evaluations during training.
+        record: writes a run record that `hardfirst report` draws. Evaluate once an epoch, and call `predict` on the test
+            split in the end.
+        named: the Trainer's.
+
+    Example:
+        Lines with + are what balancing takes::
+
+            + class MultiTask(Balanced, Trainer):
+            +     def task_losses(self, model, inputs):
+            +         outputs = model(**inputs)
+            +         return outputs.losses, {"tag": outputs.tag_accuracy, "genre": outputs.genre_accuracy}, outputs
+
+            - trainer = Trainer(model, arguments, train_dataset=train)
+            + trainer = MultiTask(model, arguments, train_dataset=train, balancer=hardfirst.DTP(["tag", "genre"]))
+    """
+
+    loss_is_scaled_for_ga = False  # the Trainer divides by the number of micro-batches
+
+    def __init__(
+        self,
+        *arguments: Any,
+        balancer: Balancer,
+        shared: Iterable[nn.Parameter] | Callable[[], Iterable[nn.Parameter]] | None = None,
+        kpis_from: str = "batch",
+        record: RunRecorder | None = None,
+        **named: Any,
+    ) -> None:
+        self.balancer, self.record, self._shared = balancer, record, shared
+        self._steps = Steps(balancer, self._shared_parameters, kpis_from=kpis_from)
+        self._logged = Means()
+        super().__init__(*arguments, **named)
+        self.model_accepts_loss_kwargs = False  # older versions ask this instead
+        accelerator = self._host.accelerator
+        accelerator.backward = _Through(self._steps, accelerator.backward)
+        self._host.add_callback(_Epochs(self))
+
+    def task_losses(
+        self, model: nn.Module, inputs: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, Any] | None, Any]:
+        """Each task's loss, each task's KPI on this batch (or None), and the outputs that evaluation gathers.
+
+        Args:
+            model: as the Trainer has wrapped it.
+            inputs: a batch, on the device.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has to implement `task_losses(self, model, inputs)`.")
+
+    def compute_loss(
+        self, model: nn.Module, inputs: Mapping[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The Trainer's hook: the balanced total."""
+        losses, kpis, outputs = self.task_losses(model, inputs)
+        last, several = bool(self._host.accelerator.sync_gradients), self._host.args.gradient_accumulation_steps > 1
+        total = self._steps.total(losses, kpis, training=model.training, last=last, several=several)
+        if model.training:
+            self._logged.add({name.replace("/", "_", 1): value for name, value in self._steps.latest.items()})
+        return (total, outputs) if return_outputs else total
+
+    def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
+        """The Trainer's evaluation; what it says of KPIs may drive the balancer, during training only."""
+        found: dict[str, float] = super().evaluate(*arguments, **named)  # type: ignore[misc]  # of the Trainer beside it
+        prefix = named.get("metric_key_prefix", "eval")
+        kpis = _kpis(found, prefix, self.balancer.tasks)
+        if kpis:
+            more = {f"{prefix}_{name}": value for name, value in over_tasks(kpis).items()}
+            found |= more
+            self._host.log(more)
+        if self._host.is_in_train:
+            self._steps.validated({task: {"kpi": kpi} for task, kpi in kpis.items()})
+        return found
+
+    def predict(self, *arguments: Any, **named: Any) -> Any:
+        """The Trainer's prediction; its KPIs are the test split's in the record."""
+        found = super().predict(*arguments, **named)  # type: ignore[misc]  # of the Trainer beside it
+        kpis = _kpis(found.metrics, named.get("metric_key_prefix", "test"), self.balancer.tasks)
+        if self.record is not None and kpis and self._host.is_world_process_zero():
+            best = bool(self._host.args.load_best_model_at_end)
+            self.record.test({task: {"kpi": kpi} for task, kpi in kpis.items()}, best=best)
+        return found
+
+    def log(self, logs: dict[str, float], *arguments: Any, **named: Any) -> None:
+        """The Trainer's log, with weights and KPIs beside the training loss."""
+        more = self._logged.read() if "loss" in logs else {}
+        super().log({**logs, **more}, *arguments, **named)  # type: ignore[misc]  # of the Trainer beside it
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)  # type: ignore[misc]  # of the Trainer beside it
+        if self._host.args.should_save:
+            torch.save(self.balancer.state_dict(), Path(output_dir) / STATE)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]  # of the Trainer beside it
+        path = None if checkpoint is None else Path(checkpoint) / STATE
+        if path is not None and path.exists():
+            self.balancer.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+
+    @property
+    def _host(self) -> Any:
+        """This object as the Trainer that it is."""
+        return self
+
+    def _shared_parameters(self) -> list[nn.Parameter]:
+        shared = self._shared
+        if shared is None:
+            model = self._host.accelerator.unwrap_model(self._host.model)
+            shared = getattr(model, "shared_parameters", None)
+        if shared is None:
+            raise InputError(
+                f"{type(self.balancer).__name__} needs the parameters that several tasks use: give `shared=...`, or the "
+                "model a method `shared_parameters()`."
+            )
+        return list(shared() if callable(shared) else shared)
+
+
+def _kpis(metrics: Mapping[str, float], prefix: str, tasks: Iterable[str]) -> dict[str, float]:
+    return {task: float(metrics[name]) for task in tasks if (name := f"{prefix}_kpi_{task}") in metrics}
+
+
+class _Through:
+    """`accelerator.backward`, by way of the balancer."""
+
+    def __init__(self, steps: Steps, host: Callable[..., None]) -> None:
+        self.steps, self.host = steps, host
+
+    def __call__(self, loss: Tensor, **named: Any) -> None:
+        self.steps.backward(loss, lambda one: self.host(one, **named))
+
+
+class _Epochs(TrainerCallback):
+    """Tells methods with epochs of them, and writes the record."""
+
+    def __init__(self, trainer: Balanced) -> None:
+        self.trainer = trainer
+        self.start = time.monotonic()
+        self.epoch: float | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Write the first line, or go on."""
+        if (record := self._record(state)) is not None:
+            record.begin(self.trainer.balancer.tasks, self.trainer._host.model, epochs=int(state.epoch or 0))
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Write the line of the epoch before, whose evaluation has ended by now."""
+        self._write(state)
+        self.start = time.monotonic()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Tell the balancer."""
+        self.trainer.balancer.end_epoch()
+        self.epoch = time.monotonic() - self.start
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Write the last lines."""
+        self._write(state)
+        if (record := self._record(state)) is not None:
+            record.end()
+
+    def _record(self, state: Any) -> RunRecorder | None:
+        return self.trainer.record if state.is_world_process_zero else None
+
+    def _write(self, state: Any) -> None:
+        if self.epoch is None:
+            return
+        figures = self.trainer._steps.figures()
+        if (record := self._record(state)) is not None:
+            rate = float(self.trainer._host.optimizer.param_groups[0]["lr"])
+            record.epoch(seconds=self.epoch, learning_rate=rate, tasks=figures)
+        self.epoch = None

@@ -1,0 +1,93 @@
+"""Accelerate needs no adapter: `using=accelerator.backward`, and `register_for_checkpointing`."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from hardfirst.balancers import Balancer, Spec
+from hardfirst.networks import HardSharing
+
+TASKS = ("a", "b")
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    for state in (AcceleratorState, GradientState, PartialState):
+        state._reset_state()
+
+
+def network() -> HardSharing:
+    torch.manual_seed(0)
+    return HardSharing(nn.Sequential(nn.Linear(4, 8), nn.Tanh()), {task: nn.Linear(8, 1) for task in TASKS})
+
+
+def loader(batch: int) -> DataLoader[tuple[torch.Tensor, ...]]:
+    inputs = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
+    return DataLoader(TensorDataset(inputs, inputs[:, :1], inputs[:, 1:2] * inputs[:, 2:3]), batch_size=batch)
+
+
+def losses(net: nn.Module, batch: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+    outputs = net(batch[0])
+    return {task: F.mse_loss(outputs[task], target) for task, target in zip(TASKS, batch[1:], strict=True)}
+
+
+def train(
+    spec: str, *, k: int = 1, epochs: int = 2, folder: Path | None = None, resume: bool = False
+) -> tuple[nn.Module, Balancer]:
+    """A loop as Accelerate's users have it; saves after the first epoch."""
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=k)
+    bare, balancer = network(), Spec.parse(spec).build(TASKS)
+    net, optimizer, batches = accelerator.prepare(bare, torch.optim.Adam(bare.parameters(), lr=0.05), loader(8 // k))
+    accelerator.register_for_checkpointing(balancer)
+    if resume:
+        accelerator.load_state(str(folder))
+    for epoch in range(int(resume), epochs):
+        for batch in batches:
+            with accelerator.accumulate(net):
+                balancer.train(accelerator.sync_gradients)
+                balancer.backward(losses(net, batch), shared=bare.shared_parameters(), using=accelerator.backward)
+                optimizer.step()
+                optimizer.zero_grad()
+        if folder is not None and not resume and epoch == 0:
+            accelerator.save_state(str(folder))
+    return bare, balancer
+
+
+def by_hand(spec: str, epochs: int = 2) -> nn.Module:
+    net, balancer = network(), Spec.parse(spec).build(TASKS)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.05)
+    for _ in range(epochs):
+        for batch in loader(8):
+            optimizer.zero_grad()
+            balancer.backward(losses(net, batch), shared=net.shared_parameters())
+            optimizer.step()
+    return net
+
+
+@pytest.mark.parametrize("spec", ["uncertainty", "gradnorm", "pcgrad"])
+def test_training_is_that_of_a_plain_loop(spec: str) -> None:
+    for mine, theirs in zip(train(spec)[0].parameters(), by_hand(spec).parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_micro_batches_add_up() -> None:
+    for mine, theirs in zip(train("equal", k=4)[0].parameters(), by_hand("equal").parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", ["uncertainty", "pcgrad"])
+def test_a_resumed_run_goes_on_bit_for_bit(spec: str, tmp_path: Path) -> None:
+    whole, balancer = train(spec, folder=tmp_path)
+    for state in (AcceleratorState, GradientState, PartialState):
+        state._reset_state()
+    rest, again = train(spec, folder=tmp_path, resume=True)
+    for mine, theirs in zip(rest.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    for name, value in balancer.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name

@@ -1,0 +1,308 @@
+"""The mixin for the Hugging Face Trainer: what training gives, not merely that it runs. No hub is asked."""
+
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from transformers import BertConfig, BertModel, Trainer, TrainerCallback, TrainingArguments
+
+from hardfirst.balancers import Spec
+from hardfirst.errors import InputError
+from hardfirst.integrations import RunRecorder
+from hardfirst.integrations.transformers import STATE, Balanced
+from hardfirst.report import Comparison
+
+TASKS = ("first", "pair")
+WORDS, LENGTH = 20, 6
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+class Sentences(Dataset[dict[str, Tensor]]):
+    """Random words; whether the first is a late one, and whether the first two are alike in that."""
+
+    def __init__(self, seed: int = 0, count: int = 32) -> None:
+        self.words = torch.randint(0, WORDS, (count, LENGTH), generator=torch.Generator().manual_seed(seed))
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        words = self.words[index]
+        late = words >= WORDS // 2
+        return {"input_ids": words, "first_labels": late[0].float(), "pair_labels": (late[0] == late[1]).float()}
+
+
+class TinyBert(nn.Module):
+    """A BERT of random weights with two heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+        dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+        self.bert = BertModel(BertConfig(vocab_size=WORDS, max_position_embeddings=LENGTH, **sizes, **dropout))
+        self.heads = nn.ModuleDict({task: nn.Linear(16, 1) for task in TASKS})
+
+    def forward(self, input_ids: Tensor, **labels: Tensor) -> dict[str, Tensor]:  # **labels: the Trainer's trap
+        features = self.bert(input_ids).pooler_output
+        return {task: head(features).squeeze(1) for task, head in self.heads.items()}
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        return list(self.bert.parameters())
+
+
+def measured(model: nn.Module, inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor], Any]:
+    outputs = model(inputs["input_ids"])
+    targets = {task: inputs[f"{task}_labels"] for task in TASKS}
+    losses = {task: F.binary_cross_entropy_with_logits(outputs[task], targets[task]) for task in TASKS}
+    kpis = {task: ((outputs[task] > 0) == (targets[task] > 0.5)).float().mean() for task in TASKS}
+    return losses, kpis, outputs
+
+
+class MultiTask(Balanced, Trainer):  # type: ignore[misc]
+    def task_losses(self, model: Any, inputs: Any) -> Any:
+        losses, kpis, outputs = measured(model, inputs)
+        return losses, kpis, {"logits": torch.stack([outputs[task] for task in TASKS], dim=1)}
+
+    def get_train_dataloader(self) -> Any:  # in order, so that a plain loop sees the same batches
+        batches = DataLoader(self.train_dataset, batch_size=self._train_batch_size)
+        return self.accelerator.prepare(batches)
+
+
+def accuracies(found: Any) -> dict[str, float]:
+    labels = dict(zip(TASKS, found.label_ids, strict=True))
+    logits = found.predictions if isinstance(found.predictions, np.ndarray) else found.predictions[0]
+    return {f"kpi_{task}": float(((logits[:, at] > 0) == (labels[task] > 0.5)).mean()) for at, task in enumerate(TASKS)}
+
+
+def trainer(tmp_path: Path, spec: str = "dtp", *, rate: float = 0.5, kpis_from: str = "batch", **settings: Any) -> Any:
+    model, record = TinyBert(), settings.pop("record", None)
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    arguments = TrainingArguments(
+        **{
+            "output_dir": str(tmp_path / "out"),
+            "num_train_epochs": 2,
+            "per_device_train_batch_size": 8,
+            "max_grad_norm": 0.0,
+            "use_cpu": True,
+            "report_to": [],
+            "disable_tqdm": True,
+            "save_strategy": "no",
+            "logging_steps": 2,
+            "remove_unused_columns": False,
+            "label_names": [f"{task}_labels" for task in TASKS],
+        }
+        | settings
+    )
+    return MultiTask(
+        model,
+        arguments,
+        train_dataset=Sentences(),
+        eval_dataset=Sentences(1),
+        compute_metrics=accuracies,
+        optimizers=(optimizer, constant),
+        balancer=Spec.parse(spec).build(TASKS),
+        kpis_from=kpis_from,
+        record=record,
+    )
+
+
+def by_hand(spec: str, *, epochs: int = 2, batch: int = 8, micro: int = 1) -> nn.Module:
+    """The same training in a plain loop, each micro-batch balanced by itself."""
+    model, balancer = TinyBert(), Spec.parse(spec).build(TASKS)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    for _ in range(epochs):
+        for number, inputs in enumerate(DataLoader(Sentences(), batch_size=batch)):
+            losses, kpis, _ = measured(model, inputs)
+            scaled = {task: loss / micro for task, loss in losses.items()}
+            balancer.backward(scaled, kpis, shared=model.shared_parameters())
+            if number % micro == micro - 1:
+                optimizer.step()
+                optimizer.zero_grad()
+        balancer.end_epoch()
+    return model
+
+
+def same(one: nn.Module, other: nn.Module, **tolerance: float) -> None:
+    for (name, mine), theirs in zip(one.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, msg=name, **(tolerance or {"rtol": 1e-4, "atol": 1e-5}))
+
+
+@pytest.mark.parametrize("spec", ["dtp", "uncertainty", "dwa", "gradnorm", "pcgrad"])
+def test_training_is_that_of_a_plain_loop(spec: str, tmp_path: Path) -> None:
+    mine = trainer(tmp_path, spec)
+    mine.train()
+    same(mine.model, by_hand(spec))
+
+
+@pytest.mark.parametrize("spec", ["equal", "mgda"])
+def test_accumulation_divides_the_losses(spec: str, tmp_path: Path) -> None:
+    """The model's forward takes any keywords, which makes the Trainer believe that it has scaled its loss."""
+    mine = trainer(tmp_path, spec, gradient_accumulation_steps=2, per_device_train_batch_size=4)
+    mine.train()
+    same(mine.model, by_hand(spec, batch=4, micro=2))
+    if spec == "equal":
+        same(mine.model, by_hand(spec, batch=8))
+
+
+def test_a_step_of_micro_batches_is_one_observation(tmp_path: Path) -> None:
+    mine = trainer(tmp_path, "dtp", gradient_accumulation_steps=4, per_device_train_batch_size=4, num_train_epochs=1)
+    seen: list[dict[str, Any]] = []
+    mine.balancer.update = seen.append
+    mine.train()
+    assert len(seen) == 2
+    batches = list(DataLoader(Sentences(), batch_size=4))[:4]
+    expected = sum(float(measured(TinyBert(), batch)[1]["first"]) for batch in batches) / 4
+    assert seen[0]["first"] == pytest.approx(expected)
+
+
+def test_what_learns_learns_on_the_last_micro_batch(tmp_path: Path) -> None:
+    mine = trainer(tmp_path, "uncertainty", gradient_accumulation_steps=2, per_device_train_batch_size=4, num_train_epochs=1)
+    learned: list[Tensor] = []
+    mine.balancer._learn = learned.append
+    mine.train()
+    assert len(learned) == 4
+
+
+def test_the_state_is_in_the_checkpoint(tmp_path: Path) -> None:
+    whole = trainer(tmp_path / "whole", "gradnorm", num_train_epochs=4)
+    whole.train()
+    half = trainer(tmp_path, "gradnorm", num_train_epochs=4, save_strategy="steps", save_steps=8)
+
+    class Stop(TrainerCallback):
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+            control.should_training_stop = True
+            return control
+
+    half.add_callback(Stop())
+    half.train()
+    checkpoint = tmp_path / "out" / "checkpoint-8"
+    assert torch.load(checkpoint / STATE, weights_only=True).keys() == whole.balancer.state_dict().keys()
+    rest = trainer(tmp_path / "rest", "gradnorm", num_train_epochs=4)
+    rest.train(resume_from_checkpoint=str(checkpoint))
+    same(rest.model, whole.model, rtol=0.0, atol=0.0)
+    for name, value in whole.balancer.state_dict().items():
+        assert torch.equal(rest.balancer.state_dict()[name], value), name
+
+
+def test_weights_and_kpis_are_in_the_log(tmp_path: Path) -> None:
+    mine = trainer(tmp_path, "fixed:first=1,pair=3")
+    mine.train()
+    logs = [entry for entry in mine.state.log_history if "loss" in entry]
+    assert len(logs) == 4
+    for entry in logs:
+        assert (entry["weight_first"], entry["weight_pair"]) == pytest.approx((1, 3))
+        assert 0 <= entry["kpi_pair"] <= 1
+    assert set(by_name(mine)) >= {"weight_first", "kpi_first", "kpi_pair"}
+
+
+def by_name(mine: Any) -> dict[str, float]:
+    return {name: value for entry in mine.state.log_history for name, value in entry.items()}
+
+
+def test_evaluations_during_training_drive_the_balancer_and_no_others(tmp_path: Path) -> None:
+    mine = trainer(tmp_path, "dtp:alpha=1", kpis_from="validation", eval_strategy="epoch")
+    before = mine.evaluate()
+    assert mine.balancer.kpi.average.isnan().all()
+    mine.train()
+    last = [entry for entry in mine.state.log_history if "eval_kpi_pair" in entry][-1]
+    assert mine.balancer.kpi.average.tolist() == pytest.approx([last[f"eval_kpi_{task}"] for task in TASKS])
+    assert before["eval_worst_task"] == min(before[f"eval_kpi_{task}"] for task in TASKS)
+
+
+def test_the_worst_task_chooses_the_best_model(tmp_path: Path) -> None:
+    mine = trainer(
+        tmp_path,
+        "equal",
+        num_train_epochs=3,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        load_best_model_at_end=True,
+        metric_for_best_model="worst_task",
+        greater_is_better=True,
+    )
+    mine.train()
+    reached = [entry["eval_worst_task"] for entry in mine.state.log_history if "eval_worst_task" in entry]
+    assert mine.state.best_metric == max(reached)
+
+
+def test_a_record_is_what_report_draws(tmp_path: Path) -> None:
+    for spec in ("equal", "dtp"):
+        record = RunRecorder(tmp_path / "runs", {"problem": "toy", "balancer": spec, "seed": 0})
+        mine = trainer(tmp_path, spec, eval_strategy="epoch", record=record)
+        mine.train()
+        tested = mine.predict(Sentences(2)).metrics
+    (case,) = Comparison.read(tmp_path / "runs").cases
+    assert (case.methods, case.tasks) == (("equal", "dtp"), TASKS)
+    record = case.runs["dtp", 0]
+    assert [line["epoch"] for line in record.epochs] == [1, 2]
+    assert record.test_kpi("pair") == pytest.approx(tested["test_kpi_pair"])
+    assert record.validation_kpi("first") == pytest.approx(max_of(mine, "eval_kpi_first", record))
+    assert set(record.epochs[0]["tasks"]["first"]) == {"loss", "kpi", "weight", "validation_kpi"}
+    assert record.outcome == "finished"
+
+
+def max_of(mine: Any, name: str, record: Any) -> float:
+    """The metric at the epoch that the record selects."""
+    entries = [entry[name] for entry in mine.state.log_history if name in entry]
+    return float(entries[record.selected()[0] - 1])
+
+
+def test_wrong_use_gets_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Expected `kpis_from` to be 'batch' or 'validation'; got 'test'"):
+        trainer(tmp_path, kpis_from="test")
+    with pytest.raises(InputError, match="Expected settings with problem, balancer and seed; 'seed' is missing"):
+        RunRecorder(tmp_path, {"problem": "toy", "balancer": "dtp"})
+    mine = trainer(tmp_path, "pcgrad")
+    mine.model.shared_parameters = None
+    with pytest.raises(InputError, match=r"PCGrad needs the parameters that several tasks use: give `shared=\.\.\.`"):
+        mine.train()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written to"):
+        trainer(tmp_path, record=RunRecorder(tmp_path / "file", {"problem": "t", "balancer": "b", "seed": 0})).train()
+
+
+RANKS = """
+import sys, warnings
+sys.path.insert(0, {tests!r})
+warnings.simplefilter("ignore")
+from test_transformers import *
+mine = trainer(Path({out!r}), sys.argv[1], per_device_train_batch_size=4)
+mine.train()
+state = {{"model": mine.model.state_dict(), "balancer": mine.balancer.state_dict()}}
+torch.save(state, f"{out}/{{sys.argv[1]}}{{os.environ['LOCAL_RANK']}}.pt")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", ["dtp", "pcgrad"])
+def test_two_ranks_are_one_process(spec: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(RANKS.format(tests=str(Path(__file__).parent), out=str(tmp_path)))
+    port = str(29_900 + os.getpid() % 400)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
+    done = subprocess.run([*torchrun, str(script), spec], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (torch.load(tmp_path / f"{spec}{rank}.pt", weights_only=True) for rank in (0, 1))
+    for part in ("model", "balancer"):
+        for name, value in one[part].items():
+            assert torch.equal(value, two[part][name]), (part, name)
+    for name, value in by_hand(spec).state_dict().items():
+        torch.testing.assert_close(one["model"][name], value, rtol=1e-3, atol=1e-5)
