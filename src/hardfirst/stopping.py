@@ -69,7 +69,7 @@ class TaskEarlyStopping(TaskState):
     def forward(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The losses, those of stopped tasks times 0: they keep their graph, which DDP wants."""
         going = dict(zip(self.tasks, (self.waited < self.patience).unbind(), strict=True))
-        return {task: torch.where(going[task], loss, loss.nan_to_num(0.0, 0.0, 0.0) * 0) for task, loss in losses.items()}
+        return {task: torch.where(going[task], loss, loss * 0) for task, loss in losses.items()}
 
 
 def _nothing(task: str, value: object) -> None:
