@@ -397,6 +397,22 @@ def report(
     _report(folder, form)
 
 
+@app.command()
+def watch(
+    folder: Annotated[Path, typer.Argument(help="The folder of a study or of runs, which may still be going on.")],
+    port: Annotated[int, typer.Option(help="Where to serve the page on 127.0.0.1; 0 for any port that is free.")] = 8400,
+) -> None:
+    """Serve a study's page to a browser on this machine; it reloads itself as runs end. Ctrl-C ends it."""
+    from hardfirst.watch import serve
+
+    with serve(folder, port=port) as (server, address):
+        _say(f"{folder} is shown at {address}; Ctrl-C ends it.")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            _say("Ended.")
+
+
 @app.command("list")
 def list_(
     what: Annotated[Listed, typer.Argument(help="What to list.")] = Listed.balancers,
