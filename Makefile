@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/ci.txt -e
 WORKERS ?= auto
 
-.PHONY: demo test check bench data clean
+.PHONY: demo test check bench examples data clean
 
 demo: $(VENV)/demo ## train four methods on real digits with five seeds each, and write a page
 	$(BIN)/hardfirst compare digits
@@ -24,6 +24,13 @@ bench: $(VENV)/test
 	$(BIN)/python benchmarks/balancers.py
 	$(BIN)/python benchmarks/gradient_balancers.py
 	$(BIN)/python benchmarks/studies.py
+
+examples: $(VENV)/test ## run the numbered examples, the one for several ranks under torchrun
+	@for example in $(filter-out %/04_ranks.py,$(sort $(wildcard examples/[0-9]*.py))); do \
+		echo "$$example" && $(BIN)/python "$$example" || exit 1; \
+	done
+	$(BIN)/torchrun --standalone --nproc-per-node 2 examples/04_ranks.py ddp
+	$(BIN)/torchrun --standalone --nproc-per-node 2 examples/04_ranks.py fsdp
 
 clean:
 	rm -rf $(VENV) runs dist build

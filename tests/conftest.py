@@ -5,7 +5,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-LIBRARIES = ("PYTEST", "PYTORCH", "TORCH", "TRITON", "KMP", "RDBASE")  # these set variables of their own when first used
+# these set variables of their own when first used
+LIBRARIES = ("PYTEST", "PYTORCH", "TORCH", "TRITON", "KMP", "RDBASE", "RAY", "PYTHONBREAKPOINT")
 
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core: more threads would only stand in each other's way

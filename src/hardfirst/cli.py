@@ -107,6 +107,14 @@ def compare(
     ] = None,
     workers: Workers = None,
     accelerator: Annotated[str | None, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="What runs the trials: local (processes of this machine) or ray (a cluster).")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Of a running Ray cluster, e.g. auto; unless given, one is started here.")
+    ] = None,
+    trial_cpus: Annotated[float | None, typer.Option(help="CPUs that a trial asks Ray for.")] = None,
+    trial_gpus: Annotated[float | None, typer.Option(help="GPUs that a trial asks Ray for; may be a part of one.")] = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder; runs/PROBLEM unless given.")] = None,
     dry_run: DryRun = False,
     form: FormatOption = None,
@@ -125,6 +133,10 @@ def compare(
         "controls": controls,
         "workers": workers,
         "accelerator": accelerator,
+        "engine": engine,
+        "address": address,
+        "trial_cpus": trial_cpus,
+        "trial_gpus": trial_gpus,
     }
     plan = _plan(_with_targets(problems, targets), {name: value for name, value in settings.items() if value is not None})
     if balancers is not None and "all" in balancers.split(","):

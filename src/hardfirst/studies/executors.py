@@ -70,7 +70,7 @@ def run_locally(
         accelerator: as in Lightning Fabric.
         tell: called with each event.
     """
-    queue = _Queue(wanted, store)
+    queue = Queue(wanted, store)
     queue.ask()
     waiting, running = queue.waiting, list[_Attempt]()
     gradient = any(issubclass(trial.balancer.method, GradientBalancer) for _, trial, _ in waiting)
@@ -106,7 +106,7 @@ def run_locally(
             store.part_file(attempt.key).unlink(missing_ok=True)
 
 
-class _Queue:
+class Queue:
     """The trials that wait for their turn, each with the number of the attempt that is due."""
 
     def __init__(self, wanted: Callable[[], Mapping[str, Trial]], store: Store) -> None:
@@ -169,14 +169,13 @@ def _outcome(attempt: _Attempt, store: Store) -> Event:
     if code == BUSY:
         return Event(attempt.trial, "busy")
     if code == 0 and path.exists():
-        found = record.read(path)
-        what: What = "diverged" if found.outcome == "diverged" else "failed" if found.outcome == "failed" else "finished"
-        return Event(attempt.trial, what, found.reason)
+        return happened(attempt.trial, path)
     reason = f"its process was killed by {signal.Signals(-code).name}" if code and code < 0 else f"it ended with code {code}"
     if attempt.number < ATTEMPTS:
         return Event(attempt.trial, "retried", reason)
     reason = f"{reason}, {ATTEMPTS} times"
-    _record_failure(attempt.trial, attempt.key, store, reason)
+    record_failure(attempt.trial, store.part_file(attempt.key), reason)
+    store.part_file(attempt.key).replace(path)
     return Event(attempt.trial, "failed", reason)
 
 
@@ -192,23 +191,29 @@ def _work(trial: Trial, key: str, folder: Path, command: str | None, accelerator
         if not mine:
             sys.exit(BUSY)
         if not store.ended(key):
-            _run(trial, key, store, command, accelerator)
+            run_trial(trial, store.part_file(key), command, accelerator)
+            store.part_file(key).replace(store.record_file(key))
 
 
-def _run(trial: Trial, key: str, store: Store, command: str | None, accelerator: str) -> None:
+def happened(trial: Trial, path: Path) -> Event:
+    """How a trial with this record has ended."""
+    found = record.read(path)
+    what: What = "diverged" if found.outcome == "diverged" else "failed" if found.outcome == "failed" else "finished"
+    return Event(trial, what, found.reason)
+
+
+def run_trial(trial: Trial, part: Path, command: str | None, accelerator: str) -> None:
+    """Run a trial in this process; its record says how it ended."""
     try:
-        part = store.part_file(key)
         explained(trial.problem, lambda: fit(trial, record_file=part, command=command, accelerator=accelerator))
     except Exception as error:  # whatever a problem's own code may raise is that trial's outcome, not the study's end
         reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        _record_failure(trial, key, store, reason, command)
-        return
-    store.part_file(key).replace(store.record_file(key))
+        record_failure(trial, part, reason, command)
 
 
-def _record_failure(trial: Trial, key: str, store: Store, reason: str, command: str | None = None) -> None:
+def record_failure(trial: Trial, part: Path, reason: str, command: str | None = None) -> None:
+    """Write the record of a trial that has failed."""
     problem = trial.load()
-    writer = record.Writer(store.part_file(key))
+    writer = record.Writer(part)
     writer.trial(trial.describe(problem), problem.task_names, command)
     writer.end("failed", reason=reason, seconds=0.0)
-    store.part_file(key).replace(store.record_file(key))

@@ -64,8 +64,11 @@ class Plan(BaseModel):
         baselines: add single-task networks, equal weights, and static weights chosen from a grid on the simplex.
         controls: with a DTP among the methods, add the runs that tell why it does what it does: easy tasks first, raw
             weights, and its average weights frozen.
-        engine: what runs the trials.
-        workers: trials at a time; one per core unless given.
+        engine: what runs the trials: "local", processes of this machine, or "ray", tasks of a Ray cluster.
+        address: of a running Ray cluster, "auto" for instance; unless given, one is started on this machine.
+        trial_cpus: that a trial asks Ray for.
+        trial_gpus: that a trial asks Ray for; may be a part of one.
+        workers: trials at a time; one per core, or as many as the cluster has room for, unless given.
         accelerator: as in Lightning Fabric.
 
     Raises:
@@ -97,7 +100,10 @@ class Plan(BaseModel):
     criterion: Literal["mean", "worst"] = "mean"
     baselines: bool = True
     controls: bool = True
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
+    trial_cpus: Annotated[float, BeforeValidator(lambda value: number("trial_cpus", value, above=0))] = 1
+    trial_gpus: Annotated[float, BeforeValidator(lambda value: number("trial_gpus", value, least=0))] = 0
     workers: int | None = None
     accelerator: str = "cpu"
 

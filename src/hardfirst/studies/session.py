@@ -7,6 +7,7 @@ from pathlib import Path
 from hardfirst.studies import cost
 from hardfirst.studies.executors import Event, run_alone, run_locally
 from hardfirst.studies.plan import Plan
+from hardfirst.studies.ray_engine import run_on_ray
 from hardfirst.studies.schedule import Job
 from hardfirst.studies.schedules import schedules
 from hardfirst.studies.store import CaseTrials, Description, Store
@@ -49,14 +50,11 @@ class Session:
 
     def run(self, tell: Callable[[Event], None] = lambda event: None) -> None:
         """Run to the end; on Ctrl-C what has ended stays, and the same call goes on from there."""
-        run_locally(
-            self._wanted,
-            self.store,
-            workers=self.plan.workers,
-            command=self.command,
-            accelerator=self.plan.accelerator,
-            tell=tell,
-        )
+        plan = self.plan
+        run: Callable[..., None] = run_locally
+        if plan.engine == "ray":
+            run = partial(run_on_ray, address=plan.address, cpus=plan.trial_cpus, gpus=plan.trial_gpus)
+        run(self._wanted, self.store, workers=plan.workers, command=self.command, accelerator=plan.accelerator, tell=tell)
         self._describe()
 
     def serves(self, trial: Trial) -> list[Job]:
