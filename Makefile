@@ -11,7 +11,7 @@ demo: $(VENV)/demo ## train four methods on real digits with five seeds each, an
 	$(BIN)/hardfirst compare digits
 
 test: $(VENV)/test chromium data
-	$(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST)
 
 check: $(VENV)/check $(VENV)/test
 	$(BIN)/ruff check .
