@@ -1,5 +1,7 @@
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -36,3 +38,24 @@ def _settings() -> dict[str, object]:
         "grad mode": torch.is_grad_enabled(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
+
+
+@pytest.fixture
+def hardfirst(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command in this process, in a folder of its own, and return what it printed."""
+    from hardfirst import cli
+    from hardfirst.cli import _common
+
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("_width", 200), ("stderr", False), ("quiet", False)):
+        monkeypatch.setattr(_common.console, name, value)
+
+    def run(*arguments: str, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["hardfirst", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        printed = "".join(capsys.readouterr())
+        assert (stop.value.code or 0) == code, printed
+        return printed
+
+    return run

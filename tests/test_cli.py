@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
-from hardfirst import __version__, cli
+from hardfirst import __version__
 from hardfirst.balancers import BALANCERS
 from hardfirst.networks import NETWORKS
 from hardfirst.problems import PROBLEMS, Source
@@ -28,23 +27,6 @@ from hardfirst.studies import Store
 from hardfirst.study import Study
 
 EXAMPLE = Path(__file__).parent.parent / "examples/own_problem.py"
-
-
-@pytest.fixture
-def hardfirst(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run a command in this process, in a folder of its own, and return what it printed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "console", Console(width=200))
-
-    def run(*arguments: str, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["hardfirst", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        printed = "".join(capsys.readouterr())
-        assert (stop.value.code or 0) == code, printed
-        return printed
-
-    return run
 
 
 ENVIRONMENT = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}

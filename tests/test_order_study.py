@@ -3,15 +3,12 @@
 import itertools
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
-from hardfirst import cli
 from hardfirst.errors import InputError
 from hardfirst.problems import load_problem
 from hardfirst.report import Comparison
@@ -239,22 +236,6 @@ def test_runs_that_are_missing_stay_missing() -> None:
 
 
 # An order that measured KPIs decide
-
-
-@pytest.fixture
-def hardfirst(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "console", Console(width=200))
-
-    def run(*arguments: str, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["hardfirst", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        printed = "".join(capsys.readouterr())
-        assert (stop.value.code or 0) == code, printed
-        return printed
-
-    return run
 
 
 def test_a_comparison_measures_the_order_first(problem: str, tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""The command line: it parses, calls and prints. Nothing heavy is imported before a command needs it."""
+
+from typing import Annotated
+
+import typer
+
+from hardfirst import __version__
+from hardfirst.cli._common import console
+from hardfirst.cli._show import data, list_, new, report, watch
+from hardfirst.cli._studies import compare, losses, order
+from hardfirst.cli._train import train
+from hardfirst.errors import InputError
+
+app = typer.Typer(
+    name="hardfirst",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Train multi-task models without starving the hard tasks, and find out which balancing method helps on a problem.",
+)
+studies = typer.Typer(no_args_is_help=True, help="Studies of other questions than which balancer to take.")
+
+app.command()(compare)
+app.add_typer(studies, name="study")
+studies.command()(order)
+studies.command()(losses)
+app.command()(train)
+app.command()(report)
+app.command()(watch)
+app.command("list")(list_)
+app.command()(data)
+app.command()(new)
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Answer the options that need no command."""
+    if version:
+        console.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; bad input gets one sentence and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        typer.echo(f"hardfirst: {error}", err=True)
+        raise SystemExit(2) from None

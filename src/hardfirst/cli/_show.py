@@ -1,0 +1,104 @@
+"""Commands that show what there is, and what came out."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hardfirst.cli._common import (
+    FormatOption,
+    console,
+    say,
+    write_report,
+)
+from hardfirst.errors import InputError
+
+
+class Listed(StrEnum):
+    """What `hardfirst list` can list."""
+
+    balancers = "balancers"
+    problems = "problems"
+    networks = "networks"
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="The folder of a study or a run.")],
+    form: FormatOption = None,
+) -> None:
+    """Write the page of a study anew, from its records alone."""
+    console.stderr = form is not None
+    write_report(folder, form)
+
+
+def watch(
+    folder: Annotated[Path, typer.Argument(help="The folder of a study or of runs, which may still be going on.")],
+    port: Annotated[int, typer.Option(help="Where to serve the page on 127.0.0.1; 0 for any port that is free.")] = 8400,
+) -> None:
+    """Serve a study's page to a browser on this machine; it reloads itself as runs end. Ctrl-C ends it."""
+    from hardfirst.watch import serve
+
+    with serve(folder, port=port) as (server, address):
+        say(f"{folder} is shown at {address}; Ctrl-C ends it.")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            say("Ended.")
+
+
+def list_(
+    what: Annotated[Listed, typer.Argument(help="What to list.")] = Listed.balancers,
+    name: Annotated[str | None, typer.Argument(help="A balancer or a network, to see the whole of its card.")] = None,
+) -> None:
+    """List the balancers with what they need and cost, the built-in problems, or the networks."""
+    from hardfirst import _catalogue
+    from hardfirst._display import listing
+
+    if name is None:
+        console.print(listing(*getattr(_catalogue, what.value)()))
+        if what is Listed.networks:
+            say(_catalogue.own_networks())
+    elif what is Listed.problems:
+        raise InputError("Problems have no cards; `hardfirst list problems` shows all there is.")
+    else:
+        say(_catalogue.balancer(name) if what is Listed.balancers else _catalogue.network(name))
+
+
+def data(
+    name: Annotated[str | None, typer.Argument(help="A problem, to check its files against their checksums.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Where to write a page of samples, for problems that have one.")] = None,
+) -> None:
+    """List the built-in problems' data: whether it is there, how to install it, its size, licence and source."""
+    from hardfirst import _catalogue
+    from hardfirst._display import listing
+
+    if name is not None:
+        say(_catalogue.check_data(name))
+        if page is not None:
+            _catalogue.write_samples(name, page)
+            say(f"Samples with their targets: {page}")
+        return
+    if page is not None:
+        raise InputError("--page wants a problem: hardfirst data scenes:small --page samples.html")
+    console.print(listing(*_catalogue.data()))
+    for sentence in _catalogue.to_install():
+        say(sentence)
+
+
+def new(
+    file: Annotated[Path, typer.Argument(help="The file to write, e.g. my_problem.py.")],
+) -> None:
+    """Write a commented problem file of your own, which runs as it is."""
+    from importlib import resources
+
+    if file.suffix != ".py":
+        raise InputError(f"A problem is a Python file: call it {file.name}.py, for instance.")
+    if file.exists():
+        raise InputError(f"{file} is there already, and stays as it is; choose another name.")
+    text = resources.files("hardfirst.problems").joinpath("_template.py").read_text(encoding="utf-8")
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror}.") from error
+    say(f"Wrote {file}. It runs as it is: hardfirst compare {file} --seeds 3 --epochs 5")

@@ -1,0 +1,140 @@
+"""The command that trains one network."""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hardfirst.cli._common import (
+    Accelerator,
+    Epochs,
+    LearningRate,
+    Order,
+    ProblemName,
+    Targets,
+    console,
+    say,
+    typed,
+    with_order,
+    with_targets,
+)
+from hardfirst.errors import InputError
+
+if TYPE_CHECKING:
+    from hardfirst.problems import Problem
+    from hardfirst.record import Record
+    from hardfirst.studies import Store
+    from hardfirst.training import Trial
+
+
+def train(
+    problem: ProblemName,
+    targets: Targets = None,
+    balancer: Annotated[str, typer.Option(help="One spec, e.g. dtp:gamma=2 (see `hardfirst list balancers`).")] = "dtp",
+    seed: Annotated[int, typer.Option(help="Decides initial weights and the order of the data.")] = 0,
+    network: Annotated[
+        str, typer.Option(help="Which network (see `hardfirst list networks`); the problem's first is called own.")
+    ] = "own",
+    order: Order = None,
+    epochs: Epochs = None,
+    learning_rate: LearningRate = None,
+    accelerator: Accelerator = "auto",
+    devices: Annotated[int, typer.Option(help="How many devices share each batch; on the CPU, how many processes.")] = 1,
+    strategy: Annotated[str, typer.Option(help="How several devices train together: auto or ddp.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/train-PROBLEM-KEY unless given.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of a run that was stopped.")] = False,
+) -> None:
+    """Train one network; Ctrl-C saves, and --resume goes on to the same weights as if nothing had happened."""
+    from hardfirst._display import run_table
+    from hardfirst.balancers import Spec
+    from hardfirst.problems import load_problem
+    from hardfirst.studies import Store, measuring, ordered
+    from hardfirst.training import Trial, check_devices, leads
+
+    check_devices(devices, strategy, accelerator)
+    console.quiet = not leads(devices)  # of the processes that torchrun started, which all run this function
+    (problem,) = with_targets([problem], targets)
+    loaded = load_problem(problem)
+    trial = Trial.plan(
+        problem,
+        Spec.parse(balancer),
+        seed=seed,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        network=network if order is None else with_order(network, order),
+        loaded=loaded,
+    )
+    where: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "strategy": strategy}
+
+    def store_of(trial: Trial) -> Store:
+        return Store(out or Path("runs") / f"train-{loaded.name}-{trial.key(trial.of(loaded))}")
+
+    if (first := measuring(trial, loaded)) is not None:
+        say("First a run of the problem's own network with equal weights, which tells how hard each task is.")
+        trial = ordered(trial, loaded, _run(first, loaded, store_of(first), "measuring.pt", resume=None, **where))
+        say(f"The network: {trial.network}")
+    store = store_of(trial)
+    if resume and store.ended(trial.key(trial.of(loaded))):
+        say(f"The run in {store.folder} has ended already.")
+        return
+    checkpoint = store.folder / "checkpoint.pt"
+    goes_on = resume and (first is None or checkpoint.exists())
+    found = _run(trial, loaded, store, checkpoint.name, resume=goes_on, **where)
+    if found.outcome == "diverged":
+        say(f"The run diverged: {found.reason}.")
+        raise typer.Exit(1)
+    console.print(run_table(found))
+    say(f"The weights of the selected epoch are in {checkpoint} under 'best'. A page: hardfirst report {store.folder}")
+
+
+def _run(
+    trial: "Trial", loaded: "Problem", store: "Store", file: str, *, resume: bool | None, devices: int, **where: Any
+) -> "Record":
+    """Train one network to its end, and give its record.
+
+    Args:
+        trial: what to train.
+        loaded: its problem.
+        store: where the record goes.
+        file: what the checkpoint beside it is called.
+        resume: whether to go on from the checkpoint; None to do so if there is one, and nothing if the run has ended.
+        devices: as in `fit`.
+        where: as in `fit`.
+    """
+    from hardfirst._display import RunProgress
+    from hardfirst.problems import explained
+    from hardfirst.studies import CaseTrials, Description, Entry
+    from hardfirst.training import Interrupted, fit, leads
+
+    key, checkpoint = trial.key(trial.of(loaded)), store.folder / file
+    if resume is None and (ended := store.find(key)) is not None and store.ended(key):
+        return ended
+    if resume is False and checkpoint.exists() and not store.ended(key):
+        raise InputError(f"{store.folder} holds a run that was stopped: add --resume to go on, or choose another --out.")
+    if leads(devices):
+        store.begin()
+        trials = CaseTrials(problem=loaded.name, network=trial.network, trials=[Entry(key=key, method=str(trial.balancer))])
+        store.describe(Description(title=f"{trial.balancer} on {loaded.name}", command=typed(), cases=[trials]))
+    try:
+        with RunProgress(console, trial.epochs) as progress:
+            job = partial(
+                fit,
+                trial,
+                record_file=store.part_file(key),
+                checkpoint=checkpoint,
+                resume=checkpoint.exists() if resume is None else resume,
+                watcher=progress,
+                command=typed(),
+                devices=devices,
+                **where,
+            )
+            found = explained(trial.problem, job)
+    except Interrupted as stopped:
+        again = typed() if "--resume" in sys.argv else f"{typed()} --resume"
+        say(f"{stopped} The state is in {checkpoint}. To go on: {again}")
+        raise typer.Exit(130) from None
+    if leads(devices):
+        store.part_file(key).replace(store.record_file(key))
+    return found
