@@ -25,7 +25,7 @@ bench: $(VENV)/test
 	$(BIN)/python benchmarks/gradient_balancers.py
 	$(BIN)/python benchmarks/studies.py
 
-examples: $(VENV)/test ## run the numbered examples, the one for several ranks under torchrun
+examples: $(VENV)/data ## run the numbered examples, the one for several ranks under torchrun
 	@for example in $(filter-out %/04_ranks.py,$(sort $(wildcard examples/[0-9]*.py))); do \
 		echo "$$example" && $(BIN)/python "$$example" || exit 1; \
 	done

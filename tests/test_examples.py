@@ -2,9 +2,12 @@
 
 import ast
 import importlib.util
+import json
 import math
+import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +18,7 @@ from torch import Tensor
 
 from hardfirst import DTP
 from hardfirst.balancers import Equal
+from installed import needs
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NUMBERED = sorted(EXAMPLES.glob("[0-9]*.py"))
@@ -298,3 +302,49 @@ def test_10_losses_fall_and_begin_small() -> None:
     assert 2.3 < losses[0]["detect"] < 4  # the sum over cells by positives: of that, an object at 1% costs 1.1
     assert losses[-1]["detect"] < 0.1 * losses[0]["detect"]
     assert losses[-1]["count"] < 0.6 * losses[0]["count"]
+
+
+def test_11_lightning_keeps_the_epoch_whose_worst_task_is_best(tmp_path: Path) -> None:
+    before = dict(os.environ)
+    try:
+        found = load("11").main(tmp_path)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    lines = [json.loads(line) for line in found["record"].splitlines()]
+    validated = [min(task["validation_kpi"] for task in line["tasks"].values()) for line in lines if line["kind"] == "epoch"]
+    assert len(validated) == 3
+    assert float(found["best"]) == pytest.approx(max(validated))
+    [test] = [line for line in lines if line["kind"] == "test"]
+    assert test["tasks"]["sum"]["kpi"] == pytest.approx(found["tested"]["test_kpi/sum"])
+    assert sum(found["logged"][f"weight/{task}"] for task in ("left", "right", "sum")) == pytest.approx(3, rel=1e-3)
+    assert max(found["logged"], key=lambda name: found["logged"][name] if name.startswith("weight/") else 0) == "weight/sum"
+
+
+@needs("brown")
+def test_12_transformers_learns_both_tasks_and_saves_the_state(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = load("12").main(tmp_path)
+    first, last = found["logs"][0], found["logs"][-1]
+    assert last["kpi_part_of_speech"] > first["kpi_part_of_speech"] + 0.2
+    assert last["weight_genre"] > last["weight_part_of_speech"], "the genre is the harder one"
+    averages = dict(zip(("part_of_speech", "genre"), found["saved"]["kpi.average"].tolist(), strict=True))
+    assert found["weights"] == pytest.approx(weights_by_hand(averages), rel=1e-4)
+
+
+def test_13_accelerate_observes_once_a_step(tmp_path: Path) -> None:
+    found = load("13").main(tmp_path)
+    averages = dict.fromkeys(("digit", "zero"), math.nan)
+    steps = [kpis for number, kpis in enumerate(found["kpis"]) if last_of_step(number)]
+    for kpis in steps:
+        averages = moved(averages, kpis, alpha=0.1)
+    assert found["weights"] == pytest.approx(weights_by_hand(averages), rel=1e-3)
+    assert averages["digit"] > 0.8
+    saved = torch.load(tmp_path / "custom_checkpoint_0.pkl", weights_only=True)
+    assert torch.equal(saved["kpi.average"], found["balancer"]["kpi.average"])
+
+
+def last_of_step(number: int) -> bool:
+    """Two micro-batches to a step; the last of an epoch's 113 stands alone."""
+    return number % 113 % 2 == 1 or number % 113 == 112
