@@ -259,6 +259,16 @@ def test_weights_and_monitors_are_logged(lightning: ModuleType, tmp_path: Path) 
     assert any(name.startswith("network.") for name in state)
 
 
+def test_weights_and_kpis_reach_tensorboard(lightning: ModuleType, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logger = lightning.loggers.TensorBoardLogger(tmp_path, name="", version="run")
+    trainer(lightning, tmp_path, logger=logger).fit(module(lightning, "fixed:plain=1,product=3"), loader(), loader(1))
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    assert [event.value for event in events.Scalars("weight/product")] == pytest.approx([3, 3])
+    assert len(events.Scalars("kpi/plain")) == len(events.Scalars("worst_task")) == 2
+
+
 def test_a_task_that_no_longer_rises_is_stopped(lightning: ModuleType, tmp_path: Path) -> None:
     mine = module(lightning, "equal", stopping=TaskEarlyStopping(TASKS, patience=2, min_delta=2.0))
     fit = trainer(lightning, tmp_path, max_epochs=10)

@@ -213,6 +213,16 @@ def test_weights_and_kpis_are_in_the_log(tmp_path: Path) -> None:
     assert set(by_name(mine)) >= {"weight_first", "kpi_first", "kpi_pair"}
 
 
+def test_weights_and_kpis_reach_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
+    trainer(tmp_path, "fixed:first=1,pair=3", report_to=["tensorboard"]).train()
+    events = EventAccumulator(str(tmp_path / "board")).Reload()
+    assert [event.value for event in events.Scalars("train/weight_pair")] == pytest.approx([3] * 4)
+    assert len(events.Scalars("train/kpi_first")) == 4
+
+
 def by_name(mine: Any) -> dict[str, float]:
     return {name: value for entry in mine.state.log_history for name, value in entry.items()}
 
