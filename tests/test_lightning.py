@@ -407,3 +407,43 @@ def test_two_ranks_have_the_same_weights(spec: str, tmp_path: Path) -> None:
             assert torch.equal(value, two[part][name]), (part, name)
     for name, value in by_hand(spec, epochs=1).state_dict().items():
         torch.testing.assert_close(one["network"][name], value, rtol=1e-4, atol=1e-5)
+
+
+RAY = """
+import os, warnings
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+warnings.simplefilter("ignore")
+import ray
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+def loop(config):
+    from test_lightning import DataLoader, loader, module, table, torch, trainer
+    import lightning.pytorch as host
+    from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
+    rank = ray.train.get_context().get_world_rank()
+    mine = module(host, "dtp")
+    settings = {{"strategy": RayDDPStrategy(), "plugins": [RayLightningEnvironment()], "use_distributed_sampler": False}}
+    fit = trainer(host, {out!r}, max_epochs=1, devices="auto", **settings)
+    share = torch.utils.data.DistributedSampler(table(), 2, rank, shuffle=False)
+    fit.fit(mine, DataLoader(table(), batch_size=8, sampler=share), loader(1))
+    torch.save({{"network": mine.network.state_dict(), "balancer": mine.balancer.state_dict()}}, f"{out}/{{rank}}.pt")
+
+there = {{"env_vars": {{"PYTHONPATH": {tests!r}, "OMP_NUM_THREADS": "1"}}}}
+ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, object_store_memory=80 * 2**20, runtime_env=there)
+TorchTrainer(loop, scaling_config=ScalingConfig(num_workers=2), run_config=RunConfig(storage_path={out!r})).fit()
+"""
+
+
+@pytest.mark.slow
+def test_ray_train_has_the_weights_of_one_process(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(RAY.format(tests=str(Path(__file__).parent), out=str(tmp_path)))
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    for part in ("network", "balancer"):
+        for name, value in one[part].items():
+            assert torch.equal(value, two[part][name]), (part, name)
+    for name, value in by_hand("dtp", epochs=1).state_dict().items():
+        torch.testing.assert_close(one["network"][name], value, rtol=1e-4, atol=1e-5)
