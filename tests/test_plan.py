@@ -53,7 +53,7 @@ def test_a_case_for_each_problem_and_network() -> None:
         ({"learning_rates": (0.1, 0.01)}, "learning_rates: Expected `learning_rates` to be above 0.1; got 0.01."),
         ({"learning_rates": (0.1,)}, "learning_rates[1]: Field required; got (0.1,)."),
         ({"criterion": "best"}, "criterion: Input should be 'mean' or 'worst'; got 'best'."),
-        ({"engine": "rai"}, "engine: Input should be 'local'; got 'rai'."),
+        ({"engine": "rai"}, "engine: Input should be 'local' or 'ray'; got 'rai'."),
         ({"baselines": "maybe"}, "baselines: Input should be a valid boolean, unable to interpret input; got 'maybe'."),
         ({"seed": 3}, "seed: there is no such setting; did you mean 'seeds'?"),
         ({"xyz": 3}, "xyz: there is no such setting; there are problems, networks, losses, orders, balancers, seeds"),
