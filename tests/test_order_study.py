@@ -304,3 +304,5 @@ def test_the_order_study_is_planned_by_its_command(problem: str, hardfirst: Call
     printed = hardfirst("study", "order", problem, "--seeds", "1", "--epochs", "1", "--workers", "2")
     assert "hard_first cannot be told apart from easy_first on the mean over tasks" in printed
     assert Path("runs/tiny-order/report.html").exists()
+    assert re.search(r"orders of tasks\W+6/6", printed)
+    assert "7/7 runs" in printed

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from hardfirst.record import Record
 from hardfirst.report import Row, Summary
-from hardfirst.studies import GRID, Event, Job, Session, counts
+from hardfirst.studies import GRID, ORDERS, Event, Job, Session, counts
 from hardfirst.studies.schedule import SINGLE
 from hardfirst.studies.statistics import Interval
 from hardfirst.training import Trial
@@ -138,7 +138,8 @@ class StudyProgress:
     def _count(self, wanted: Mapping[str, Sequence[Job]]) -> None:
         """What has ended; one trial may serve several methods, some of which come to want it only later."""
         ended = (jobs for key, jobs in wanted.items() if self.session.store.find(key))
-        self.done = Counter((_row(job), job.tuning) for jobs in ended for job in jobs)
+        found = ((_row(job), job.tuning) for jobs in ended for job in jobs)
+        self.done = Counter(each for each in found if each[0] in self.counts)  # others count as one of these already
 
     def _table(self) -> Group:
         table = Table()
@@ -165,6 +166,8 @@ class StudyProgress:
 
 def _row(job: Job) -> str:
     """The row of the table that counts the job."""
+    if job.role == "order" and not job.tuning:
+        return ORDERS
     return GRID if job.role == "grid" else job.method
 
 

@@ -4,6 +4,7 @@ from hardfirst.studies.cost import StepCost
 from hardfirst.studies.difficulty import measuring, ordered, stand_in
 from hardfirst.studies.executors import Event, cores, run_locally
 from hardfirst.studies.forecast import counts, estimate
+from hardfirst.studies.orders import ORDERS
 from hardfirst.studies.plan import Plan
 from hardfirst.studies.schedule import GRID, Job, Schedule
 from hardfirst.studies.session import Session
@@ -12,6 +13,7 @@ from hardfirst.studies.tuning import chosen
 
 __all__ = [
     "GRID",
+    "ORDERS",
     "CaseTrials",
     "Description",
     "Entry",
