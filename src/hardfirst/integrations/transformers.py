@@ -85,7 +85,7 @@ class Balanced:
             model: as the Trainer has wrapped it.
             inputs: a batch, on the device.
         """
-        raise NotImplementedError(f"{type(self).__name__} has to implement `task_losses(self, model, inputs)`.")
+        raise InputError(f"{type(self).__name__} has to implement `task_losses(self, model, inputs)`.")
 
     def compute_loss(
         self, model: nn.Module, inputs: Mapping[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
