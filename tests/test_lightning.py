@@ -430,7 +430,8 @@ def loop(config):
     torch.save({{"network": mine.network.state_dict(), "balancer": mine.balancer.state_dict()}}, f"{out}/{{rank}}.pt")
 
 there = {{"env_vars": {{"PYTHONPATH": {tests!r}, "OMP_NUM_THREADS": "1"}}}}
-ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, object_store_memory=80 * 2**20, runtime_env=there)
+settings = {{"address": "local", "include_dashboard": False, "log_to_driver": False, "object_store_memory": 80 * 2**20}}
+ray.init(num_cpus=3, runtime_env=there, **settings)
 TorchTrainer(loop, scaling_config=ScalingConfig(num_workers=2), run_config=RunConfig(storage_path={out!r})).fit()
 """
 

@@ -102,7 +102,8 @@ def _connected(address: str | None) -> tuple[Any, bool]:
         raise MissingPackage('The engine "ray" needs Ray: pip install "hardfirst[ray]".') from None
     if ray.is_initialized():  # by the notebook or script that this runs in
         return ray, False
-    here = {"include_dashboard": False} if address is None else {"address": address}
+    # "local" is a new one: without an address Ray would join whichever cluster of this machine it finds
+    here = {"address": "local", "include_dashboard": False} if address is None else {"address": address}
     try:
         _knock(address)
         ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **here)
