@@ -69,6 +69,7 @@ def run(rank: int, port: int, folder: Path) -> None:
         "refused": {str(spec): refusal(spec) for spec in EVERY if spec not in SHARDABLE},
         "kpis": averages(rank, None),
         "alone": averages(rank, False),
+        "torchjd": with_torchjd(rank),
     }
     (folder / f"{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()
@@ -117,6 +118,30 @@ def averages(rank: int, group: Group) -> list[float]:
     balancer = DTP(TASKS, process_group=group)
     balancer.update({TASKS[0]: 0.6, TASKS[1]: 0.8} if rank else {TASKS[0]: 0.2, TASKS[2]: torch.nan})
     return balancer.kpi.average.tolist()
+
+
+def with_torchjd(rank: int) -> dict[str, list]:
+    """A step of TorchJD's own backward under DDP, which the README says takes the ranks apart."""
+    from torchjd.aggregation import UPGrad
+    from torchjd.autojac import jac_to_grad, mtl_backward
+
+    class Seen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network()
+
+        def forward(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            features = self.network.trunk(inputs)
+            return features, dict(zip(TASKS, (head(features) for head in self.network.heads.values()), strict=True))
+
+    model = DistributedDataParallel(Seen())
+    inputs, targets = next(batches(rank))
+    features, outputs = model(inputs)
+    mtl_backward(list(measured(outputs, targets)[0].values()), features=features)
+    shared = list(model.module.network.trunk.parameters())
+    jac_to_grad(shared, UPGrad())
+    torch.optim.SGD(model.parameters(), lr=0.02).step()
+    return as_lists(model.module.state_dict())
 
 
 def as_lists(*states: dict[str, Tensor]) -> dict[str, list]:
@@ -183,3 +208,8 @@ def test_a_kpi_is_averaged_over_the_ranks_that_measured_it(ranks: tuple[dict, di
 
 def test_no_group_no_averaging(ranks: tuple[dict, dict]) -> None:
     assert [states["alone"][0] for states in ranks] == pytest.approx([0.2, 0.6])
+
+
+def test_torchjds_own_backward_takes_the_ranks_apart(ranks: tuple[dict, dict]) -> None:
+    first, second = (found["torchjd"] for found in ranks)
+    assert any(not torch.allclose(torch.tensor(first[name]), torch.tensor(second[name]), atol=1e-4) for name in first)

@@ -57,3 +57,14 @@ def test_smooth_tchebycheff(mu: float) -> None:
     for losses, nadir in zip(losses_of_steps(5), losses_of_steps(5), strict=True):
         expected = 3 * other((losses / nadir).log())
         torch.testing.assert_close(functional.stch(losses, nadir, mu), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_theirs_are_not_resumed_by_their_state() -> None:
+    """What the README says of TorchJD; ours are in tests/test_contract.py."""
+    other, fresh = oracle.DWA(), oracle.DWA()
+    for losses in losses_of_steps(3):
+        other(losses)
+        other.step()
+    fresh.load_state_dict(other.state_dict())
+    losses = losses_of_steps(1)[0]
+    assert not torch.allclose(other(losses), fresh(losses))

@@ -1,6 +1,6 @@
 """The run record: one JSON object a line, the same for every host, read and written without torch.
 
-The first line says what was run, then comes a line per epoch, one for the test split, and one that says how the run ended:
+The first line says what was run, then comes a line per epoch, one for the test split, and one that says how the run ended::
 
     {"kind": "trial", "schema": 1, "trial": {...}, "tasks": [...], "parameters": 9549, "made_with": {"command": ...,
      "devices": 1, "versions": {...}}}
@@ -98,17 +98,25 @@ class Writer:
         path: the file; its folder is made.
         keep_epochs: when a run is resumed, the number of epoch lines that stand; later lines are dropped.
             None begins the file anew.
+
+    Raises:
+        InputError: the file cannot be written, then or later; the lines that it has stay.
     """
 
     def __init__(self, path: Path, *, keep_epochs: int | None = None) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = self._kept(keep_epochs) if keep_epochs is not None and path.exists() else []
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            kept = self._kept(keep_epochs) if keep_epochs is not None and path.exists() else []
         write_atomically(path, "".join(kept))
 
     def _kept(self, epochs: int) -> list[str]:
-        lines = [line for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        kinds = [json.loads(line)["kind"] for line in lines]
+        lines, kinds = [], []
+        for number, line, found in _lines(self.path):
+            if not isinstance(found, dict) or "kind" not in found:
+                raise InputError(f"{self.path} is not a run record: line {number} has no kind. {REMEDY}")
+            lines.append(line)
+            kinds.append(found["kind"])
         return [
             line
             for position, (kind, line) in enumerate(zip(kinds, lines, strict=True))
@@ -147,8 +155,9 @@ class Writer:
         self._write({"kind": "end", "outcome": outcome, "reason": reason, "seconds": seconds, "memory": memory})
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(_without_nan(line), allow_nan=False) + "\n")
+        text = json.dumps(_without_nan(line), allow_nan=False) + "\n"
+        with writing(self.path), self.path.open("a") as file:
+            file.write(text)
 
 
 def read(path: Path) -> Record:
@@ -157,42 +166,70 @@ def read(path: Path) -> Record:
     A last line that was cut short (the run is being written, or its machine died) is left out.
 
     Raises:
-        InputError: the file is not a record, or is of a newer schema.
+        InputError: the file is not a record, is damaged, or is of a newer schema.
+        FileNotFoundError: there is none.
     """
-    lines = []
-    text = path.read_text(errors="replace")
-    for number, line in enumerate(text.splitlines(keepends=True), start=1):
-        if not line.endswith("\n"):
-            break
-        try:
-            lines.append(_with_nan(json.loads(line)))
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path} is not a run record: line {number} is not JSON ({error.msg}).") from None
     try:
-        return _assemble(lines)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except (KeyError, TypeError, AttributeError, IndexError):
-        raise InputError(f"{path} is not a run record: a line lacks what its kind should have.") from None
+        return _assemble([(number, found) for number, _, found in _lines(path)])
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    except _Damaged as error:
+        raise InputError(f"{path} is not a run record: {error}. {REMEDY}") from None
+    except _Newer as error:
+        raise InputError(f"{path} {error}") from None
 
 
-def _assemble(lines: list[dict[str, Any]]) -> Record:
-    if not lines or lines[0]["kind"] != "trial":
-        raise InputError("not a run record: the first line should say which trial it is.")
-    first = lines[0]
-    if first["schema"] > SCHEMA:
-        raise InputError(f"written by a newer hardfirst (schema {first['schema']}, this one reads {SCHEMA}); upgrade.")
+class _Damaged(Exception):  # noqa: N818  # the reason
+    """What a file has that no record has."""
+
+
+class _Newer(Exception):  # noqa: N818
+    """The record of a later version."""
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str, Any]]:
+    """The whole lines of a record: each with its number, and what it says."""
+    for number, line in enumerate(path.read_bytes().decode("utf-8", "replace").split("\n")[:-1], start=1):
+        try:
+            yield number, f"{line}\n", json.loads(line, parse_constant=_not_json)
+        except (ValueError, RecursionError) as error:  # a ValueError: a whole number of thousands of digits
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error) or "too deep"
+            raise _Damaged(f"line {number} is not JSON ({reason})") from None
+
+
+def _not_json(word: str) -> float:
+    raise ValueError(f"{word} is written as null")
+
+
+def _assemble(lines: Sequence[tuple[int, Any]]) -> Record:
+    if not lines or not isinstance(lines[0][1], dict) or lines[0][1].get("kind") != "trial":
+        raise _Damaged("the first line should say which trial it is")
+    first = lines[0][1]
+    schema = first.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise _Newer(f"was written by a newer hardfirst (schema {schema}, this one reads {SCHEMA}); upgrade.")
+    _check(1, first, _TRIAL)
     record = Record(first["trial"], tuple(first["tasks"]), first["made_with"], parameters=first.get("parameters"))
-    for line in lines[1:]:
-        if line["kind"] == "epoch":
+    for number, found in lines[1:]:
+        kind = found.get("kind") if isinstance(found, dict) else None
+        if kind not in _KINDS:
+            raise _Damaged(f"line {number} is of no kind that there is")
+        line = _with_nan(found)
+        _check(number, line, _KINDS[kind])
+        for task in line.get("tasks", ()):
+            if task not in record.tasks:
+                raise _Damaged(f"line {number} is about a task {task!r} that line 1 has not")
+        if kind == "epoch":
             record.epochs.append(line)
-        elif line["kind"] == "test":
+        elif kind == "test":
             record.test = line
-        elif line["kind"] == "end":
-            record.outcome, record.reason, record.seconds = line["outcome"], line["reason"], line["seconds"]
+        else:
+            record.outcome, record.reason = line["outcome"], line["reason"]
+            record.seconds = math.nan if line["seconds"] is None else float(line["seconds"])
             record.memory = math.nan if line.get("memory") is None else float(line["memory"])
     return record
-
 
 def versions() -> dict[str, str]:
     """The versions a run's figures depend on."""

@@ -1,0 +1,97 @@
+"""Pages made from docstrings before each build: a card for each balancer, and tables of networks and departures."""
+
+import inspect
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+from hardfirst import losses
+from hardfirst._docstring import paragraph, section, sentence
+from hardfirst.balancers import BALANCERS, Card, Spec, card
+from hardfirst.networks import NETWORKS
+
+ROW = "* - {}\n"
+CELL = "  - {}\n"
+
+
+def markdown(text: str) -> str:
+    """A docstring's text in the pages' own markup, as one paragraph."""
+    return re.sub(r":math:`(.*?)`", r"$\1$", " ".join(text.split()))
+
+
+def table(columns: Sequence[str], rows: Iterable[Iterable[str]], widths: str) -> str:
+    """A table whose cells may hold formulas and links."""
+    lines = [f"```{{list-table}}\n:header-rows: {len(columns) and 1}\n:widths: {widths}\n\n"]
+    for first, *others in [*([list(columns)] if columns else []), *map(list, rows)]:
+        lines += [ROW.format(first), *(CELL.format(cell or "–") for cell in others)]
+    return "".join([*lines, "```\n"])
+
+
+def balancer_page(found: Card) -> str:
+    """A method's card: what its docstring says, and what is read off its class."""
+    method = Spec(found.name).method
+    facts = [
+        ["By name", f"`{found.name}`, in `--balancers`, plans and `Spec.parse`"],
+        ["Needs", ", ".join(f"`{need}`" for need in found.needs) or "nothing but losses"],
+        ["State", ", ".join(f"`{name}`" for name in found.state or ()) or "none"],
+        ["Micro-batches", "add up to one batch" if found.linear else "do not add up to one batch"],
+        ["torch.compile", "one graph" if found.compiles else "eager mode only"],
+    ]
+    members = "   :members: paper\n" if found.name == "dtp" else ""
+    documented = f"```{{eval-rst}}\n.. autoclass:: hardfirst.balancers.{method.__name__}\n{members}```\n"
+    return f"# {found.name}\n\n{table([], facts, '20 80')}\n{documented}"
+
+
+def balancer_table(cards: list[Card]) -> str:
+    """All methods with what they need, and when to use them."""
+    rows = [[f"[{c.name}](cards/{c.name}.md)", c.title, ", ".join(c.needs), markdown(c.when)] for c in cards]
+    return table(["name", "method", "needs", "when to use"], rows, "16 22 10 52")
+
+
+def departures(cards: list[Card]) -> str:
+    """What differs from the papers, method by method."""
+    texts = {f"[{c.name}](cards/{c.name}.md)": inspect.getdoc(Spec(c.name).method) or "" for c in cards}
+    texts |= {f"`{name}`": inspect.getdoc(made.__self__) or "" for name, made in NETWORKS.items()}  # type: ignore[attr-defined]
+    texts |= {f"`{made.__name__}`": inspect.getdoc(made) or "" for made in losses_of_papers()}
+    rows = [[name, markdown(section(text, "References")), markdown(section(text, "Note"))] for name, text in texts.items()]
+    return table(["what", "paper", "departures"], [row for row in rows if row[1]], "14 30 56")
+
+
+def losses_of_papers() -> list[type]:
+    """The example-level losses."""
+    return [losses.SoftmaxFocalLoss, losses.SigmoidFocalLoss, losses.RegressionFocalLoss]
+
+
+def network_table() -> str:
+    """All networks."""
+    rows = []
+    for name, made in NETWORKS.items():
+        text = inspect.getdoc(made.__self__) or ""  # type: ignore[attr-defined]
+        rows.append([f"`{name}`", markdown(sentence(text)), markdown(paragraph(text, "When to use"))])
+    return table(["name", "what it is", "when to use"], rows, "16 34 50")
+
+
+def write(app: Sphinx) -> None:
+    """Write the pages; an unchanged one keeps its date, so that it is not built anew."""
+    source = Path(app.srcdir)
+    cards = [card(name) for name in sorted(BALANCERS)]
+    pages = {f"cards/{found.name}.md": balancer_page(found) for found in cards if found.name not in ("dtp_paper", "frozen")}
+    named = [found for found in cards if f"cards/{found.name}.md" in pages]
+    pages |= {
+        "_made/balancers.md": balancer_table(named),
+        "_made/departures.md": departures(named),
+        "_made/networks.md": network_table(),
+    }
+    for name, text in pages.items():
+        path = source / name
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Write the pages before Sphinx looks for them."""
+    app.connect("builder-inited", write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

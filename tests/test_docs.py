@@ -1,0 +1,79 @@
+"""What the documents say can be done: their Python runs, their commands exist, their figure is right."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import torch
+import typer
+
+from hardfirst import DTP, functional
+from hardfirst.cli import app
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *ROOT.glob("docs/*.md")])
+
+
+def _commands() -> Iterator[str]:
+    """Every `hardfirst …` that a reader may copy; … and [options] in brackets stand for what is up to them."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for found in re.findall(r"^\$ (hardfirst .*)$", text, re.MULTILINE) + re.findall(r"`(hardfirst [a-z][^`…]*)`", text):
+            yield re.sub(r"\s+#.*", "", found.replace("\\|", "|"))
+
+
+def _without_choices(command: str) -> str:
+    """The command with its optional parts, the first of several alternatives."""
+    return re.sub(r"(\w+)(\|\w+)+", r"\1", re.sub(r"[\[\]]", "", command))
+
+
+@pytest.mark.parametrize("command", sorted(set(_commands())))
+def test_a_command_in_the_documents_is_one(command: str) -> None:
+    name, *words = shlex.split(_without_choices(command))
+    found: click.Command = typer.main.get_command(app)
+    context = click.Context(found, info_name=name)
+    while isinstance(found, click.Group) and words:
+        name, found, words = found.resolve_command(context, words)  # type: ignore[assignment]
+    try:
+        found.make_context(name, list(words), parent=context)
+    except click.MissingParameter:  # a sentence about an option may leave the problem out
+        assert "PROBLEM" not in command
+    except click.exceptions.NoArgsIsHelpError:
+        assert not words
+
+
+def test_every_page_is_in_a_table_of_contents() -> None:
+    listed = {name for page in ROOT.glob("docs/**/*.md") for name in re.findall(r"^[\w/]+$", page.read_text("utf-8"), re.M)}
+    pages = {page.stem for page in ROOT.glob("docs/*.md")} - {"index"}
+    assert pages <= listed
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if ">>>" in page.read_text("utf-8")], ids=lambda page: page.name)
+def test_python_in_the_documents_gives_what_it_says(page: Path) -> None:
+    import doctest
+
+    failed, tried = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert tried
+    assert not failed
+
+
+@pytest.mark.browser
+def test_the_figure_of_the_idea_has_the_weights_of_the_library(browser: Any) -> None:
+    page = browser.new_page()
+    page.set_content((ROOT / "docs/_static/dtp.html").read_text("utf-8").replace('src="_static/dtp.js"', ""))
+    page.add_script_tag(path=str(ROOT / "docs/_static/dtp.js"))
+    page.get_by_label("γ", exact=True).fill("2")
+    page.get_by_label("κ̄ of task A").fill("0.05")
+    balancer = DTP(["A", "B", "C"], gamma=2.0)
+    balancer.update({"A": 0.05, "B": 0.6, "C": 0.9})
+    weights = ", ".join(f"{task} {weight:.2f}" for task, weight in balancer.weights.items())
+    assert page.locator("#dtp-tasks .result").inner_text() == f"Weights: {weights}. They sum to 3, the number of tasks."
+
+    page.get_by_label("p of the example").fill("0.5")
+    loss = functional.focal(-torch.tensor(0.5).log(), gamma=2.0)
+    assert f"focal loss {loss:.3f}: 25.0 % of it is left" in page.locator("#dtp-example .result").inner_text()
+    page.close()
