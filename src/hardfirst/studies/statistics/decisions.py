@@ -95,16 +95,19 @@ def holm(pvalues: ArrayLike) -> Array:
 
     >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
     [0.03, 0.06, 0.06]
-    """
-    from statsmodels.stats.multitest import multipletests
 
+    References:
+        Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics, 1979.
+    """
     raw = np.asarray(pvalues, dtype=float)
     for value in raw[~np.isnan(raw)]:
         number("pvalues", float(value), least=0, most=1)
-    if not raw.size:
-        return raw
     missing = np.isnan(raw)
-    corrected = multipletests(np.where(missing, 1.0, raw), method="holm")[1]
+    planned = np.where(missing, 1.0, raw)
+    order = planned.argsort()
+    corrected = np.empty_like(raw)
+    # the smallest of m counts m times, the next m − 1 times, and none less than one before it
+    corrected[order] = np.maximum.accumulate(planned[order] * np.arange(raw.size, 0, -1)).clip(max=1)
     return np.where(missing, np.nan, corrected)
 
 
