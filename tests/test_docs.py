@@ -1,9 +1,12 @@
 """What the documents say can be done: their Python runs, their commands exist, their figure is right."""
 
+import inspect
+import pkgutil
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
@@ -59,6 +62,40 @@ def test_python_in_the_documents_gives_what_it_says(page: Path) -> None:
     failed, tried = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
     assert tried
     assert not failed
+
+
+def _documented() -> Iterator[tuple[str, str]]:
+    """What the API reference documents: each name with all that is said of it."""
+    for page in sorted(ROOT.glob("docs/api/*.md")):
+        module = ""
+        directives = r"\.\. (currentmodule|auto\w+):: ([\w.]+)(\n   :members:)?"
+        for directive, name, members in re.findall(directives, page.read_text("utf-8")):
+            if directive == "currentmodule":
+                module = f"{name}."
+                continue
+            found = pkgutil.resolve_name(name if name.startswith("hardfirst") else module + name)
+            if directive == "automodule" and not members:
+                continue
+            names = _public(found) if directive == "automodule" else [""]
+            for part in names:
+                one = getattr(found, part) if part else found
+                texts = [one, *vars(one).values()] if inspect.isclass(one) else [one]
+                yield f"{name}.{part}".strip("."), "".join(inspect.getdoc(text) or "" for text in texts)
+
+
+def _public(module: ModuleType) -> list[str]:
+    own = [name for name, one in vars(module).items() if getattr(one, "__module__", None) == module.__name__]
+    return getattr(module, "__all__", [name for name in own if not name.startswith("_")])
+
+
+# constants, errors, and small records whose fields say all
+WITHOUT_EXAMPLE = {"MEASURED", "NETWORKS", "InputError", "MissingPackage"}
+
+
+@pytest.mark.parametrize(("name", "text"), [pytest.param(*found, id=found[0]) for found in _documented()])
+def test_the_reference_has_an_example_of_everything(name: str, text: str) -> None:
+    if name.rpartition(".")[2] not in WITHOUT_EXAMPLE:
+        assert ">>>" in text or "Example:" in text, f"{name} has no example"
 
 
 @pytest.mark.browser
