@@ -4,7 +4,7 @@ import inspect
 import pkgutil
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 import torch
 import typer
 
-from hardfirst import DTP, functional
+from hardfirst import DTP, balancers, functional
 from hardfirst.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -62,6 +62,23 @@ def test_python_in_the_documents_gives_what_it_says(page: Path) -> None:
     failed, tried = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
     assert tried
     assert not failed
+
+
+@pytest.mark.slow
+def test_a_method_of_ones_own_is_compared_by_its_name(
+    hardfirst: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs/extending.md").read_text("utf-8")
+    method = "\n".join(re.findall(r"^(?:>>>|\.\.\.) ?(.*)", page, re.MULTILINE)).partition("Highest([")[0]
+    named = re.search(r"^hardfirst.balancers.BALANCERS.*", page, re.MULTILINE)
+    assert named
+    hardfirst("new", "my_problem.py")
+    with (tmp_path / "my_problem.py").open("a", encoding="utf-8") as file:
+        file.write(f"{method}\n{named[0]}\n")
+    monkeypatch.setitem(balancers.BALANCERS, "highest", DTP)  # is taken away again after the test
+    few = ["--seeds", "1", "--epochs", "1", "--no-baselines", "--no-controls"]
+    printed = hardfirst("compare", "my_problem.py", "--balancers", "equal,highest", *few)
+    assert re.search(r"highest is .* equal weights on the worst task", printed)
 
 
 def _documented() -> Iterator[tuple[str, str]]:
