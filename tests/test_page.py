@@ -1,10 +1,12 @@
 """The page as a whole: its parts, its charts, and what can be done with them in a browser."""
 
 import html
+import itertools
 import json
 import os
 import re
 import shutil
+from importlib import resources
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,7 +17,7 @@ from hardfirst.report import Comparison, page, pareto, summary
 from hardfirst.report.figures import as_plotly, curves, intervals, keyed, styles, validation_points
 from hardfirst.report.section import Section
 from hardfirst.studies import Plan, Run
-from records import alone, case_of, diverged, run, study, text_of
+from records import alone, case_of, diverged, run, study, text_of, tried
 
 LOW, HIGH = [0.40, 0.42, 0.44], [0.45, 0.48, 0.51]
 METHODS = ("equal", "dtp", "stch")
@@ -52,7 +54,6 @@ def charts_in(document):
 def test_one_case_alone_is_the_same_page_as_a_list_of_it():
     (case,) = several(["one"])
     assert page(case, title="toy") == page([case], title="toy")
-    assert "<nav" not in page(case, title="toy")
     assert "Overview" not in text_of(page(case, title="toy"))
 
 
@@ -85,7 +86,7 @@ def test_several_cases_have_a_verdict_an_overview_and_a_section_each():
     assert re.findall("<h2>(.*?)</h2>", document) == ["Overview", "one", "two", "three", "Reproduction"]
     assert document.count("<h3>Test KPI</h3>") == 3
     assert document.count("<h4>Test KPI in points</h4>") == 3
-    assert re.findall('<a href="#(.*?)">', document) == re.findall('<section id="(.*?)">', document)
+    assert re.findall('<a href="#(.*?)">', document) == re.findall('<section id="(.*?)"', document)
     assert len(document) < len(page(cases[:1], title="toy")) + 500_000  # plotly.js stands there once
 
 
@@ -117,12 +118,62 @@ def test_charts_are_renamed_in_their_parts_and_nowhere_else():
     assert list(moved.all_charts()) == ["one-weights"]
 
 
+def large_study(epochs=50):
+    """10 methods × 10 seeds × 7 tasks with all that a tuned study has beside them; the numbers are noise."""
+    rng, tasks = np.random.default_rng(0), tuple(f"task {number}" for number in range(7))
+
+    def noisy(found):
+        for line in found.epochs:
+            for figures in line["tasks"].values():
+                figures |= {"weight": rng.uniform(0.5, 2), "validation_kpi": rng.random()}
+        for figures in found.test["tasks"].values() if found.test else ():
+            figures["metrics"] = {"MAE": rng.random(), "RMSE": rng.random()}
+        return found
+
+    def ran(spec, seed, **settings):
+        return noisy(run(spec, seed, rng.random(7).tolist(), tasks=tasks, epochs=epochs, memory=1e8, **settings))
+
+    def searched(name, spec, role="method", only=tasks):
+        kpis = zip((0.0001, 0.0003, 0.001, 0.003, 0.01), rng.random(5).tolist(), strict=True)
+        return [tried(name, spec, rate, kpi, role=role, tasks=only, epochs=epochs) for rate, kpi in kpis]
+
+    methods = ["equal", *(f"dtp:gamma={number}" for number in range(1, 9))]
+    others = {"static weights": ("fixed:task=2", "static"), "easy first": ("dtp:gamma=1,priority=easy", "control")}
+    found = [ran(method, seed) for method in methods for seed in range(10)]
+    found += [Run(ran(spec, seed), name, role) for name, (spec, role) in others.items() for seed in range(10)]
+    found += [one for seed in range(10) for one in alone(seed, rng.random(7).tolist(), tasks=tasks, epochs=epochs)]
+    found += [one for method in methods for one in searched(method, method)]
+    found += [one for task in tasks for one in searched("single-task", "equal", "single", (task,))]
+    return case_of(found)
+
+
 def test_a_large_study_stays_below_8_mb():
-    tasks = tuple(f"task {number}" for number in range(7))
-    rng = np.random.default_rng(0)
-    methods = ["equal", *(f"dtp:gamma={number}" for number in range(1, 10))]
-    runs = [run(method, seed, rng.random(7).tolist(), tasks=tasks, epochs=100) for method in methods for seed in range(10)]
-    assert len(page(case_of(runs), title="toy").encode()) < 8e6
+    case = large_study()
+    document = page(case, title="toy")
+    assert (len(case.methods), len(case.seeds), len(case.tasks)) == (10, 10, 7)
+    assert {"intervals", "validation", "weights", "starvation", "learning-rates"} == set(charts_in(document))
+    assert 5e6 < len(document.encode()) < 8e6
+
+
+def test_charts_have_no_more_digits_than_they_show():
+    figures = charts_in(page(case_of(study(equal=[1 / 3, 2 / 3], dtp=HIGH[:2])), title="toy"))
+    values = [value for trace in figures["validation"]["data"] for value in trace["y"]]
+    assert 33.3333 in values
+
+
+def test_many_methods_are_judged_together_first_and_each_by_itself_below():
+    methods = {f"dtp:gamma={number}": [kpi + number / 100 for kpi in LOW * 3] for number in range(1, 6)}
+    case = case_of(study(equal=LOW * 3, **methods))
+    document = page(case, title="toy")
+    header = document.partition("</header>")[0]
+    first, folded = header.partition("<details>")[::2]
+    assert "On the worst task equal weights was beaten by dtp:gamma=1" in first
+    assert "Under equal weights the worst task is hard" in first
+    assert "dtp:gamma=5 beats equal weights on the worst task" in folded
+    for sentence in Comparison([case]).verdict:
+        assert re.sub(r"\s", "", sentence) in re.sub(r"\s", "", text_of(document))
+    for few in (case_of(study(equal=LOW, dtp=HIGH)), case_of(study(equal=LOW, **dict.fromkeys(methods, HIGH)))):
+        assert "<details" not in page(few, title="toy").partition("</header>")[0]  # few methods, or too few seeds
 
 
 # Charts
@@ -171,6 +222,19 @@ def test_figures_for_notebooks_are_those_of_the_page():
     assert sorted(figures) == sorted(charts_in(comparison.html()))
     assert {"ranks-worst", "one-weights", "two-weights"} <= set(figures)
     assert all(isinstance(figure, go.Figure) for figure in figures.values())
+
+
+def test_axes_are_named_at_the_edges():
+    figure = Comparison(several(["one"])).figures["intervals"]  # three panels above two
+    assert [figure.layout[axis].title.text for axis in ("xaxis", "xaxis2", "xaxis3", "xaxis4", "xaxis5")] == [
+        None,
+        None,
+        "points",
+        "points",
+        "points",
+    ]
+    assert figure.layout.yaxis.ticktext == figure.layout.yaxis4.ticktext == ("equal", "dtp", "stch")
+    assert figure.layout.yaxis2.ticktext is None
 
 
 def test_figures_for_notebooks_lay_out_their_panels():
@@ -246,6 +310,33 @@ def test_a_method_that_never_finished_has_no_place_on_the_front():
     assert "On the Pareto front of all means: equal, dtp." in pareto.section(case, looks(case)).html()
 
 
+# Colours
+
+
+def luminance(colour):
+    channels = (int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    """WCAG's, from 1 to 21."""
+    lower, higher = sorted((luminance(one), luminance(other)))
+    return (higher + 0.05) / (lower + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_and_lines_stand_out_from_the_page(scheme):
+    css = resources.files("hardfirst.report").joinpath("page.css").read_text(encoding="utf-8")
+    light, dark = (dict(re.findall(r"--(\w+): (#\w{6});", block)) for block in re.findall(r"{([^{}]*--page:[^{}]*)}", css))
+    colours = {"light": light, "dark": dark}[scheme]
+    for text in ("ink", "quiet", "accent"):  # of words and numbers, in charts too
+        for ground in ("page", "tint"):
+            assert contrast(colours[text], colours[ground]) >= 4.5
+    for look in styles(["equal", *"abcd"]).values():
+        assert contrast(look.colour, colours["page"]) >= 3
+
+
 # In a browser
 
 
@@ -303,6 +394,140 @@ def unsorted():
             for seed in (0, 1)
         ]
     )
+
+
+@pytest.fixture(scope="module")
+def shared(browser, tmp_path_factory):
+    """One tab with the page of several cases with many methods, for tests that only look at it."""
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    methods = ("equal", *(f"dtp:gamma={number}" for number in range(1, 6)))
+    cases = [
+        case_of(
+            [run(m, seed, (0.9, 0.7, 0.3 + seed / 100 + len(m) / 99), problem=name) for m in methods for seed in range(9)]
+        )
+        for name in ("one", "two")
+    ]
+    path.write_text(page(cases, title="A toy, twice"), encoding="utf-8")
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    tab = context.new_page()
+    tab.goto(path.as_uri())
+    tab.wait_for_selector(".plotly-graph-div:not(:has(.main-svg .trace))", state="detached")
+    yield tab
+    context.close()
+
+
+@pytest.mark.browser
+def test_headings_go_down_one_level_at_a_time(shared):
+    levels = shared.evaluate("[...document.querySelectorAll('h1, h2, h3, h4, h5, h6')].map(one => Number(one.tagName[1]))")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert max(levels) == 4
+    assert all(below - above <= 1 for above, below in itertools.pairwise(levels))
+
+
+@pytest.mark.browser
+def test_a_screen_reader_finds_its_way(shared):
+    assert shared.evaluate("[document.documentElement.lang, document.title]") == ["en", "A toy, twice"]
+    assert shared.get_by_role("main").count() == shared.get_by_role("navigation", name="Contents").count() == 1
+    for name in ("Verdict", "Verdict on one", "Overview", "one", "Reproduction"):
+        assert shared.get_by_role("region", name=name, exact=True).count() == 1
+    tables = shared.locator("table").count()
+    assert shared.get_by_role("table", name=re.compile(r"\w")).count() == tables > 4
+    assert shared.locator("thead th:not([scope=col]), tbody th:not([scope=row])").count() == 0
+
+
+@pytest.mark.browser
+def test_every_chart_has_a_name_a_description_and_buttons_that_say_whose_they_are(shared):
+    charts = shared.locator(".plotly-graph-div")
+    assert charts.count() == 2 + 2 * 3
+    for chart in charts.all():
+        assert chart.get_attribute("role") == "img"
+        name = chart.get_attribute("aria-label")
+        figure = shared.locator("figure", has=shared.locator(f"#{chart.get_attribute('id')}"))
+        assert figure.get_by_role("heading", name=name, exact=True).count() == 1
+        about = shared.locator(f"#{chart.get_attribute('aria-describedby')}")
+        assert about.inner_text()
+        assert figure.locator("figcaption").inner_text().endswith(about.inner_text())
+        for label in ("Save as PNG", "Save as SVG"):
+            assert figure.get_by_role("button", name=f"{label}: {name}", exact=True).count() == 1
+        assert chart.locator("a, button, [tabindex]").count() == 0  # an image holds nothing that can be pressed
+
+
+@pytest.mark.browser
+def test_the_keyboard_reaches_all_that_can_be_pressed_or_scrolled_and_shows_where_it_is(shared):
+    shared.set_viewport_size({"width": 390, "height": 800})
+    shared.wait_for_selector("#two-weights .main-svg[width='350']")
+    pressed = shared.locator("a[href]:visible, button:visible, summary:visible").count()
+    scrolls = "(all) => all.filter((one) => one.checkVisibility() && one.scrollWidth > one.clientWidth).length"
+    wanted = pressed + shared.locator(".scroll, .key").evaluate_all(scrolls)
+    shared.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    seen, ringed = set(), 0
+    for _ in range(wanted):
+        shared.keyboard.press("Tab")
+        where, outline = shared.evaluate("""() => [
+            [...document.querySelectorAll('*')].indexOf(document.activeElement),
+            getComputedStyle(document.activeElement).outlineStyle]""")
+        seen.add(where)
+        ringed += outline == "solid"
+    assert len(seen) == ringed == wanted > 40
+    shared.keyboard.press("Tab")
+    assert shared.evaluate("document.activeElement === document.body")  # out again
+    shared.set_viewport_size({"width": 1280, "height": 800})
+
+
+@pytest.mark.browser
+def test_what_does_not_scroll_is_no_stop_on_the_way(shared):
+    shared.wait_for_selector("#two-weights .main-svg[width='1060']")
+    shared.wait_for_selector(".key[tabindex]", state="detached")
+    assert shared.evaluate("document.querySelector('.key').scrollWidth <= document.querySelector('.key').clientWidth")
+
+
+@pytest.mark.browser
+def test_lines_are_a_table_as_well(shared):
+    label = "Validation KPI in points, over epochs"
+    summary = shared.get_by_text(f"Numbers: {label}").first
+    summary.press("Enter")
+    table = shared.locator("#part-2").get_by_role("table", name=label, exact=True)
+    table.wait_for()
+    assert table.locator("thead th").all_inner_texts()[:3] == ["task", "epoch", "equal"]
+    rows = table.locator("tbody tr").all_inner_texts()
+    assert len(rows) == 3 * 3  # tasks and epochs
+    assert rows[2].split("\t")[:3] == ["easy", "3", "90.00"]
+    summary.press("Enter")
+    table.wait_for(state="hidden")
+
+
+@pytest.mark.browser
+def test_print_opens_what_is_folded_and_folds_it_again(shared):
+    folded = shared.get_by_text("dtp:gamma=5 beats equal weights on the worst task").first
+    assert not folded.is_visible()
+    shared.evaluate("dispatchEvent(new Event('beforeprint'))")
+    shared.emulate_media(media="print")
+    assert folded.is_visible()
+    assert not shared.get_by_text("Numbers: ").first.is_visible()
+    assert shared.locator("#one-intervals").bounding_box()["height"] < 900  # on one sheet of A4 or Letter
+    shared.emulate_media(media="screen")
+    shared.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert not folded.is_visible()
+
+
+@pytest.mark.browser
+def test_a_zoomed_chart_can_be_reset(shared):
+    chart = shared.locator("#one-validation")
+    reset = shared.get_by_role("button", name="Reset zoom: Validation KPI in points, over epochs")
+    assert reset.count() == 0
+    before = chart.locator(".xtick").all_inner_texts()
+    chart.evaluate("chart => chart.scrollIntoView({ block: 'center' })")
+    box = chart.locator(".nsewdrag").first.bounding_box()
+    shared.mouse.move(box["x"] + 20, box["y"] + 20)
+    shared.mouse.down()
+    shared.mouse.move(box["x"] + 90, box["y"] + 90, steps=3)
+    shared.mouse.up()
+    reset.wait_for()
+    assert chart.locator(".xtick").all_inner_texts() != before
+    reset.click()
+    assert chart.locator(".xtick").all_inner_texts() == before
+    assert reset.count() == 0
 
 
 @pytest.mark.browser

@@ -22,7 +22,7 @@ def key(methods: Iterable[str], looks: Mapping[str, Style], *, points: bool = Fa
     """What the methods look like, as lines or as points."""
     swatch = _symbol if points else tables.swatch
     entries = "".join(f"<li>{swatch(looks[method])}{escape(method)}</li>" for method in methods)
-    return f'<ul class="key" aria-label="Methods">{entries}</ul>'
+    return f'<ul class="key" tabindex="0" aria-label="Methods">{entries}</ul>'
 
 
 def _symbol(look: Style) -> str:
@@ -64,7 +64,7 @@ def _intervals_caption(case: Case) -> str:
     mean = "Mean over seeds with its 95% interval" if len(case.seeds) > 1 else "One seed, so there are no intervals"
     rule = f" The dotted rule stands at the mean of {case.against}." if case.compares else ""
     single = " The dashed rule stands at the mean of single-task networks." if summary(case).single else ""
-    return f"{mean}; methods from top to bottom as in the key.{rule}{single} Each panel has its own scale."
+    return f"{mean}; the numbers are those of the table of test KPIs.{rule}{single} Each panel has its own scale."
 
 
 def _drawn(case: Case) -> str:

@@ -1,8 +1,10 @@
 """The charts, as plotly.js reads them: small multiples, one panel for each task.
 
 A figure is a plain dict: `panels` (their number), `height` (of one, in pixels), `data`, `layout` and, where one panel is not
-to be as wide as the page, `width`. How many panels stand side by side and in which colours text and grid lines are drawn
-depends on the reader's screen, so page.js decides it.
+to be as wide as the page, `width`. `x` and `y` are the names of the axes, `labels` those of the lines 0, -1, … of a panel,
+and with `table`, what the panels are of, the page offers the lines as a table as well. How many panels stand side by side,
+which of them have the names, and in which colours text and grid lines are drawn depends on the reader's screen, so page.js
+decides it.
 """
 
 import html
@@ -22,13 +24,15 @@ if TYPE_CHECKING:
 Figure = dict[str, Any]
 
 # Told apart by eyes that lack one kind of cone, and at least 3:1 against both a white and a near-black page.
-_PALETTE = ("#2f7fd6", "#d55e00", "#00a078", "#cc79a7")
+BLUE = "#2f7fd6"
+_PALETTE = (BLUE, "#d55e00", "#00a078", "#cc79a7")
 GREY = "#7d8590"
 _DASHES = ("solid", "dash", "dashdot", "longdash")
-_LONGEST_TITLE = 38
+_LONGEST_TITLE, _LONGEST_LABEL = 38, 20
+_SHADED = 4  # bands that may lie over each other before they have to be fainter
 _COLUMNS, _PANEL_WIDTH, _ROW_GAP, _COLUMN_GAP = 3, 330, 62, 0.16  # of a figure outside the page
 _IN_POINTS = ("task", "worst", "mean")
-_MARGIN = {"l": 50, "r": 20, "t": 40, "b": 40}
+_MARGIN = {"l": 50, "r": 20, "t": 40, "b": 55}
 _CHARACTER, _SWATCH, _LINE = 7, 60, 22  # what an entry of the legend takes, in pixels
 
 
@@ -81,7 +85,8 @@ def intervals(summary: Summary, looks: Mapping[str, Style] | None = None) -> Fig
             "showgrid": False,
             "fixedrange": True,
         }
-    return {"panels": len(rows), "height": 24 + 20 * len(summary.methods), "data": data, "layout": layout}
+    names = {"x": "points", "labels": [short(method, _LONGEST_LABEL) for method in summary.methods]}
+    return {"panels": len(rows), "height": 24 + 20 * len(summary.methods), "data": data, "layout": layout} | names
 
 
 def _references(row: Row, summary: Summary) -> dict[str, float]:
@@ -126,16 +131,18 @@ def curves(
     """
     looks = looks or styles(case.methods, case.baseline)
     data, layout = [], _layout(case.tasks)
+    opacity = 0.16 * min(1, _SHADED / len(case.methods))
     longest = max(len(record.epochs) for record in case.runs.values())
     for panel, task in enumerate(case.tasks):
         for method in case.methods:
             drawn = case.finished(method) or case.of(method)
-            data += _line(panel, method, _over_seeds([value(record, task) for record in drawn]), looks[method])
+            data += _line(panel, method, _over_seeds([value(record, task) for record in drawn]), looks[method], opacity)
         layout[_axis("xaxis", panel)] = {"dtick": max(1, round(longest / 5)), "range": [0.5, longest + 0.5]}
         layout[_axis("yaxis", panel)] = {"nticks": 5} | _scale(panel, shared_axis)
     if not any(trace["x"] for trace in data):
         return None
-    return {"panels": len(case.tasks), "height": 170, "data": data, "layout": layout}
+    names = {"x": "epoch", "y": "per cent" if shared_axis else "points", "table": "task"}
+    return {"panels": len(case.tasks), "height": 170, "data": data, "layout": layout} | names
 
 
 def _scale(panel: int, shared: bool) -> dict[str, Any]:
@@ -154,7 +161,9 @@ def _over_seeds(runs: list[Array]) -> list[tuple[int, float, float, float]]:
     return points
 
 
-def _line(panel: int, method: str, points: list[tuple[int, float, float, float]], style: Style) -> list[dict[str, Any]]:
+def _line(
+    panel: int, method: str, points: list[tuple[int, float, float, float]], style: Style, opacity: float
+) -> list[dict[str, Any]]:
     epochs = [epoch for epoch, *_ in points]
     lowest, highest = [low for *_, low, _ in points], [high for *_, high in points]
     band = {
@@ -162,7 +171,7 @@ def _line(panel: int, method: str, points: list[tuple[int, float, float, float]]
         "x": epochs + epochs[::-1],
         "y": highest + lowest[::-1],
         "fill": "toself",
-        "fillcolor": _transparent(style.colour, 0.16),
+        "fillcolor": _transparent(style.colour, opacity),
         "mode": "lines",
         "line": {"width": 0},
         "hoverinfo": "skip",
@@ -232,7 +241,7 @@ def _layout(titles: Iterable[str]) -> dict[str, Any]:
 
 def _title(panel: int, text: str) -> dict[str, Any]:
     return {
-        "text": html.escape(text if len(text) <= _LONGEST_TITLE else text[: _LONGEST_TITLE - 1] + "…"),
+        "text": short(text, _LONGEST_TITLE),
         "xref": f"{_axis('x', panel)} domain",
         "yref": f"{_axis('y', panel)} domain",
         "x": 0,
@@ -243,6 +252,11 @@ def _title(panel: int, text: str) -> dict[str, Any]:
         "showarrow": False,
         "font": {"size": 13},
     }
+
+
+def short(text: str, longest: int) -> str:
+    """The text as plotly.js wants it, its end left out where it is too long."""
+    return html.escape(text if len(text) <= longest else text[: longest - 1] + "…")
 
 
 def _place(panel: int) -> dict[str, Any]:
@@ -269,6 +283,20 @@ def keyed(figure: Figure) -> Figure:
         data.append(trace | group | {"showlegend": bool(name) and name not in seen})
         seen.add(name)
     return figure | {"data": data}
+
+
+def _axis_names(figure: Figure, columns: int) -> Figure:
+    """The axes' names where page.js has them too: below the last panel of each column, and left of the first column."""
+    layout: Figure = {}
+    for panel in range(figure["panels"]):
+        if "x" in figure and panel + columns >= figure["panels"]:
+            layout[_axis("xaxis", panel)] = {"title": {"text": figure["x"]}}
+        if "y" in figure and panel % columns == 0:
+            layout[_axis("yaxis", panel)] = {"title": {"text": figure["y"]}}
+        if "labels" in figure and panel % columns == 0:
+            lines = {"tickvals": [-line for line in range(len(figure["labels"]))], "ticktext": figure["labels"]}
+            layout[_axis("yaxis", panel)] = {"showticklabels": True} | lines
+    return layout
 
 
 def as_plotly(figure: Figure) -> "go.Figure":
@@ -299,4 +327,5 @@ def as_plotly(figure: Figure) -> "go.Figure":
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"},
     }
     drawn = go.Figure({"data": figure["data"], "layout": figure["layout"] | layout})
+    drawn.update_layout(_axis_names(figure, columns))
     return drawn.update_xaxes(zeroline=False).update_yaxes(zeroline=False)

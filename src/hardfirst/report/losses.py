@@ -152,8 +152,9 @@ def _chart(curves: Mapping[str, Mapping[str, Mapping[float, float]]], looks: Map
         for panel, kind in enumerate(kinds)
         for name, by_kind in curves.items()
     ]
-    layout = _layout(f"{kind}, hardest first, %" for kind in kinds)
+    layout = _layout(kinds)
     for panel in range(len(kinds)):
         layout[_axis("xaxis", panel)] = {"type": "log", "tickvals": [0.1, 1, 10, 100], "range": [-1.1, 2]}
         layout[_axis("yaxis", panel)] = {"range": [0, 102], "nticks": 6}
-    return {"panels": len(kinds), "height": 260, "data": lines, "layout": layout}
+    names = {"x": "hardest examples, per cent", "y": "share of the loss, per cent", "table": "examples"}
+    return {"panels": len(kinds), "height": 260, "data": lines, "layout": layout} | names

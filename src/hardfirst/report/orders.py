@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from hardfirst.report.case import Array, Case, order_of
-from hardfirst.report.figures import GREY, Figure, _axis, _layout, _place, reach
+from hardfirst.report.figures import BLUE, GREY, Figure, _axis, _layout, _place, reach
 from hardfirst.report.section import Section, count, paragraphs, place
 from hardfirst.report.summary import mean_task
 from hardfirst.report.tables import cells, table
@@ -131,8 +131,8 @@ def _figure(case: Case) -> Figure:
                 "width": 4,
             },
             "mode": "lines+markers",
-            "line": {"color": "#1f6feb", "width": 1, "dash": "dot"},
-            "marker": {"color": "#1f6feb", "size": 7},
+            "line": {"color": BLUE, "width": 1.5, "dash": "dot"},
+            "marker": {"color": BLUE, "size": 7},
             "hovertemplate": "place %{x}: %{y:+.1f}",
         }
         for panel, found in enumerate(effects)
@@ -142,7 +142,7 @@ def _figure(case: Case) -> Figure:
     for panel, found in enumerate(effects):
         layout[_axis("xaxis", panel)] = {"tickvals": list(range(1, len(found) + 1)), "range": [0.7, len(found) + 0.3]}
         layout[_axis("yaxis", panel)] = {"range": reach(ends), "nticks": 6}
-    return {"panels": len(effects), "height": 220, "data": data, "layout": layout}
+    return {"panels": len(effects), "height": 220, "data": data, "layout": layout, "x": "place", "y": "points"}
 
 
 def _half(effect: Interval) -> float:

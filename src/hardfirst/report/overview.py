@@ -1,7 +1,6 @@
 """What a comparison on several problems and networks says as a whole."""
 
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from typing import NamedTuple
 
 import numpy as np
@@ -52,10 +51,13 @@ def _dependent(cases: Sequence[Case]) -> str:
 
 def headline(case: Case) -> str:
     """The verdict on a case in short; it decides over the same methods as the verdict itself."""
+    return " ".join([*found, *_left_out(case)]) if (found := in_short(case)) else verdict(case)[0]
+
+
+def in_short(case: Case) -> list[str]:
+    """What is decided of all methods together; nothing where there is nothing to decide."""
     rivals = [method for method in case.others if not (method == case.static and _all_equal(case, method))]
-    if not case.compares or not rivals:
-        return verdict(case)[0]
-    return " ".join([*_decisions(case, rivals), *_left_out(case)])
+    return _decisions(case, rivals) if case.compares and rivals else []
 
 
 def _all_equal(case: Case, method: str) -> bool:
@@ -166,7 +168,7 @@ def _row(case: Case, methods: Sequence[str], scope: Scope) -> str:
     found = [_interval(case, method, scope) for method in methods]
     most = max(interval.n for interval in found)
     values = [f"{interval:z.1f}" + ("" if interval.n == most else f", n = {interval.n}") for interval in found]
-    return tables.cells(f"{escape(case.name)}<small>n = {most}</small>", values)
+    return tables.cells(f"{tables.named(case.name)}<small>n = {most}</small>", values)
 
 
 def _caption(found: Ranks) -> str:

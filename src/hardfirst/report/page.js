@@ -1,12 +1,13 @@
 "use strict";
 
-// Draws the charts, with buttons to save them, and makes tables sortable; without it the page still has all its figures.
+// Draws the charts, with buttons to save them, and makes tables sortable; without it the page has all its words and tables.
 
 const PANEL_WIDTH = 300;
 const COLUMN_GAP = 0.16; // of a panel's width
 const ROW_GAP = 62; // pixels, for the upper panel's tick labels and the lower one's title
 const MARGIN = { l: 40, r: 12, t: 30, b: 30 };
-const PAPER_WIDTH = 680; // what A4 and Letter have between their margins
+const AXIS_NAME = 20; // the height of what stands below the last panels' tick labels
+const PAPER = { width: 680, panel: 220, height: 700, font: 10 }; // what A4 and Letter have between their margins, and room
 const SAVED_WIDTH = 1060; // of an image, whatever the screen
 
 const figures = JSON.parse(document.getElementById("figures").textContent);
@@ -49,30 +50,74 @@ function template(scheme) {
   };
 }
 
-function layoutOf(figure, room, scheme) {
-  const columns = Math.max(1, Math.min(figure.panels, Math.floor(room / PANEL_WIDTH)));
+function layoutOf(figure, room, scheme, panel = PANEL_WIDTH, tallest = Infinity) {
+  const columns = Math.max(1, Math.min(figure.panels, Math.floor(room / panel)));
   const rows = Math.ceil(figure.panels / columns);
-  return {
+  const height = Math.min(figure.height, Math.max(0.6 * figure.height, tallest / rows - ROW_GAP));
+  const below = MARGIN.b + (figure.x ? AXIS_NAME : 0);
+  const layout = {
     ...structuredClone(figure.layout),
     template: template(scheme),
     width: Math.min(room, figure.width ?? room),
-    height: rows * (figure.height + ROW_GAP) - ROW_GAP + MARGIN.t + MARGIN.b,
-    margin: { ...MARGIN },
-    grid: { rows, columns, pattern: "independent", xgap: COLUMN_GAP, ygap: ROW_GAP / (figure.height + ROW_GAP) },
+    height: rows * (height + ROW_GAP) - ROW_GAP + MARGIN.t + below,
+    margin: { ...MARGIN, b: below },
+    grid: { rows, columns, pattern: "independent", xgap: COLUMN_GAP, ygap: ROW_GAP / (height + ROW_GAP) },
     dragmode: touch ? false : "zoom", // a finger that drags scrolls the page
   };
+  nameAxes(layout, figure, columns);
+  return layout;
 }
 
-function draw(id, figure, width, scheme) {
+// Where there is room: below the last panel of each column, and left of the first column.
+function nameAxes(layout, figure, columns) {
+  const lines = { showticklabels: true, tickvals: figure.labels?.map((_, line) => -line), ticktext: figure.labels };
+  for (let panel = 0; panel < figure.panels; panel++) {
+    const number = panel ? panel + 1 : "";
+    const [x, y] = [`xaxis${number}`, `yaxis${number}`];
+    if (figure.x && panel + columns >= figure.panels) layout[x] = { ...layout[x], title: { text: figure.x, standoff: 6 } };
+    if (panel % columns) continue;
+    if (figure.y) layout[y] = { ...layout[y], title: { text: figure.y, standoff: 6 } };
+    if (figure.labels) layout[y] = { ...layout[y], ...lines };
+  }
+}
+
+// Small enough for a sheet: a chart that is cut in two cannot be read.
+function onPaper(figure) {
+  const layout = layoutOf(figure, PAPER.width, paper, PAPER.panel, PAPER.height);
+  layout.template.layout.font.size = PAPER.font;
+  for (const title of layout.annotations ?? []) title.font.size = PAPER.font;
+  return layout;
+}
+
+function onScreen(id, figure) {
+  return layoutOf(figure, document.getElementById(id).clientWidth, document.documentElement);
+}
+
+// Without plotly.js's own buttons: one uploads the chart, and none belongs into an element that is an image to a reader.
+function draw(id, figure, layout) {
   const chart = document.getElementById(id);
-  // naming the buttons keeps out plotly.js's own, of which one uploads the chart
-  const config = { displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]] };
-  config.toImageButtonOptions = { filename: fileName(chart) };
-  Plotly.react(chart, structuredClone(figure.data), layoutOf(figure, width ?? chart.clientWidth, scheme), config);
+  const reset = chart.nextElementSibling.querySelector(".reset");
+  const first = !chart.data;
+  Plotly.react(chart, structuredClone(figure.data), layout, { displayModeBar: false });
+  reset.hidden = true;
+  if (first) chart.on("plotly_relayout", () => (reset.hidden = false));
 }
 
-function drawAll(width, scheme = document.documentElement) {
-  for (const [id, figure] of Object.entries(figures)) draw(id, figure, width, scheme);
+function drawAll(layoutFor = onScreen) {
+  for (const [id, figure] of Object.entries(figures)) draw(id, figure, layoutFor(id, figure));
+}
+
+// One at a time, so that the page can be read meanwhile, and in their final place, so that links lead where they should.
+async function drawFirst() {
+  for (const [id, figure] of Object.entries(figures)) {
+    document.getElementById(id).style.minHeight = `${onScreen(id, figure).height}px`;
+  }
+  for (const [id, figure] of Object.entries(figures)) {
+    await new Promise((done) => setTimeout(done));
+    const chart = document.getElementById(id);
+    if (!chart.data) draw(id, figure, onScreen(id, figure));
+    chart.style.minHeight = "";
+  }
 }
 
 // Images
@@ -124,6 +169,53 @@ function offerImages(id, figure) {
     });
   }
   chart.after(bar);
+  offerReset(id, figure, bar);
+}
+
+function offerReset(id, figure, bar) {
+  const button = bar.appendChild(document.createElement("button"));
+  button.type = "button";
+  button.className = "reset";
+  button.textContent = "Reset zoom";
+  button.setAttribute("aria-label", `Reset zoom: ${headingOf(document.getElementById(id))}`);
+  button.hidden = true; // until there is one
+  button.addEventListener("click", () => draw(id, figure, onScreen(id, figure)));
+}
+
+// The lines of a chart as a table, made when it is first wanted: it may have thousands of rows.
+function offerTable(id, figure) {
+  const chart = document.getElementById(id);
+  const details = document.createElement("details");
+  details.className = "numbers";
+  const summary = details.appendChild(document.createElement("summary"));
+  summary.textContent = `Numbers: ${headingOf(chart)}`;
+  details.addEventListener("toggle", () => {
+    if (details.childElementCount > 1) return;
+    details.insertAdjacentHTML("beforeend", tableOf(figure));
+    for (const part of details.querySelectorAll(".scroll, table")) part.setAttribute("aria-label", headingOf(chart));
+    watchWidth(details);
+  });
+  chart.nextElementSibling.after(details);
+}
+
+// Names and titles in a figure are HTML already.
+function tableOf(figure) {
+  const lines = figure.data.filter((trace) => trace.name);
+  const names = [...new Set(lines.map((trace) => trace.name))];
+  const rows = figure.layout.annotations.flatMap((title, panel) => {
+    const here = lines.filter((trace) => trace.xaxis === (panel ? `x${panel + 1}` : "x"));
+    const across = [...new Set(here.flatMap((trace) => trace.x))].sort((one, other) => one - other);
+    return across.map((at) => {
+      const values = names.map((name) => {
+        const trace = here.find((one) => one.name === name);
+        return trace?.y[trace.x.indexOf(at)]?.toFixed(2) ?? "–";
+      });
+      return `<tr><th scope="row">${title.text}</th>${[at, ...values].map((value) => `<td>${value}</td>`).join("")}</tr>`;
+    });
+  });
+  const head = [figure.table, figure.x, ...names].map((name) => `<th scope="col">${name}</th>`).join("");
+  const table = `<table><thead><tr>${head}</tr></thead><tbody>${rows.join("")}</tbody></table>`;
+  return `<div class="scroll" role="group">${table}</div>`;
 }
 
 // Tables
@@ -194,8 +286,38 @@ function sortable(table) {
 
 // The page
 
+// What scrolls is to be reached with the keyboard, and nothing else.
+const widths = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    if (target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight + 1) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
+  }
+});
+
+function watchWidth(part) {
+  for (const element of part.querySelectorAll(".scroll, .key")) widths.observe(element);
+}
+
+function openAll() {
+  for (const details of document.querySelectorAll("details:not(.numbers, [open])")) {
+    details.open = true;
+    details.dataset.opened = "";
+  }
+}
+
+function closeAgain() {
+  for (const details of document.querySelectorAll("details[data-opened]")) {
+    details.open = false;
+    delete details.dataset.opened;
+  }
+}
+
 for (const table of document.querySelectorAll("table")) if (sortable(table)) makeSortable(table);
-for (const [id, figure] of Object.entries(figures)) offerImages(id, figure);
+for (const [id, figure] of Object.entries(figures)) {
+  offerImages(id, figure);
+  if (figure.table) offerTable(id, figure);
+}
+watchWidth(document);
 
 let drawnWidth = innerWidth;
 addEventListener("resize", () => {
@@ -204,6 +326,12 @@ addEventListener("resize", () => {
   drawAll();
 });
 darkScheme.addEventListener("change", () => drawAll());
-addEventListener("beforeprint", () => drawAll(PAPER_WIDTH, paper));
-addEventListener("afterprint", () => drawAll());
-drawAll();
+addEventListener("beforeprint", () => {
+  openAll();
+  drawAll((_, figure) => onPaper(figure));
+});
+addEventListener("afterprint", () => {
+  closeAgain();
+  drawAll();
+});
+drawFirst();

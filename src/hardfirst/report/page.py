@@ -30,7 +30,10 @@ from hardfirst.report.case import Case
 from hardfirst.report.figures import Style
 from hardfirst.report.section import Section, count, items, paragraphs
 from hardfirst.report.summary import summary
-from hardfirst.report.verdict import verdict
+from hardfirst.report.verdict import circumstances, decisions
+
+_MOST_SENTENCES = 8  # on methods, one by one; more are folded away below what they say together
+_DIGITS = 6  # that a chart's numbers have; there are many of them
 
 
 def page(
@@ -56,12 +59,21 @@ def page(
     return Template(_asset("page.html")).substitute(
         title=escape(title),
         style=_asset("page.css"),
-        body="\n".join([_header(cases, title, missing), *_rendered(found, contents=len(cases) > 1)]),
+        body="\n".join([_header(cases, title, missing), *_rendered(found)]),
         # "<" is left out of the data, so that no name in it can close the script element
-        figures=json.dumps(charts, allow_nan=False).replace("<", "\\u003c"),
+        figures=json.dumps(_rounded(charts), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
         plotly=get_plotlyjs(),
         script=_asset("page.js"),
     )
+
+
+def _rounded(value: Any) -> Any:
+    """Figures as they are, but with no more digits than a chart can show."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
 
 
 def _asset(name: str) -> str:
@@ -74,7 +86,7 @@ def sections(cases: Sequence[Case]) -> list[Section]:
     if len(cases) == 1:
         return _of(cases[0], looks)
     parts = [
-        Section(case.name, (_box(verdict(case)),), parts=tuple(_of(case, looks))).within(anchor)
+        Section(case.name, (_verdict(case, f"Verdict on {case.name}"),), parts=tuple(_of(case, looks))).within(anchor)
         for case, anchor in zip(cases, _anchors(cases), strict=True)
     ]
     across = [overview.section(cases, looks), networks.section(cases, looks)]
@@ -116,22 +128,22 @@ def _of(case: Case, looks: Mapping[str, Style]) -> list[Section]:
     return [section for section in found if section]
 
 
-def _rendered(found: Sequence[Section], *, contents: bool) -> Iterable[str]:
+def _rendered(found: Sequence[Section]) -> Iterable[str]:
     anchors = [f"part-{number}" for number in range(1, len(found) + 1)]
-    if contents:
-        links = zip(anchors, found, strict=True)
-        entries = "".join(f'<li><a href="#{anchor}">{escape(section.heading)}</a></li>' for anchor, section in links)
-        yield f'<nav class="contents" aria-label="Contents"><ul>{entries}</ul></nav>'
+    links = zip(anchors, found, strict=True)
+    entries = "".join(f'<li><a href="#{anchor}">{escape(section.heading)}</a></li>' for anchor, section in links)
+    yield f'<nav class="contents" aria-label="Contents"><ul>{entries}</ul></nav>'
     yield from (section.html(anchor=anchor) for section, anchor in zip(found, anchors, strict=True))
 
 
 def _header(cases: Sequence[Case], title: str, missing: int) -> str:
     several = len(cases) > 1
-    sentences = [*overview.sentences(cases), *networks.sentences(cases)] if several else verdict(cases[0])
+    together = paragraphs([*overview.sentences(cases), *networks.sentences(cases)]) if several else ""
+    box = _box(together, "Verdict") if several else _verdict(cases[0], "Verdict")
     left = [f"{missing} of the trials planned so far have not ended; the page is of the others."] if missing else []
     return (
         f'<header>\n<h1>{escape(title)}</h1>\n<p class="quiet">{escape(" · ".join(_counts(cases)))}</p>\n'
-        f"{paragraphs(left)}{_box(sentences)}\n</header>"
+        f"{paragraphs(left)}{box}\n</header>"
     )
 
 
@@ -148,8 +160,17 @@ def _seeds(cases: Sequence[Case]) -> str:
     return count(len({seed for case in cases for seed in case.seeds}), "seed")
 
 
-def _box(sentences: Iterable[str]) -> str:
-    return f'<div class="verdict">\n{paragraphs(sentences)}\n</div>'
+def _verdict(case: Case, label: str) -> str:
+    """The sentences on a case; where many methods have one each, first what they say together."""
+    each, short = decisions(case), overview.in_short(case)
+    if len(each) <= _MOST_SENTENCES or len(short) < 2:  # one sentence says only that there are too few seeds
+        return _box(paragraphs([*each, *circumstances(case)]), label)
+    folded = f"<details>\n<summary>Each method by itself</summary>\n{paragraphs(each)}\n</details>"
+    return _box(f"{paragraphs([*short, *circumstances(case)])}\n{folded}", label)
+
+
+def _box(content: str, label: str) -> str:
+    return f'<div class="verdict" role="region" aria-label="{escape(label)}">\n{content}\n</div>'
 
 
 def _reproduction(cases: Sequence[Case], command: str | None, plan: Mapping[str, Any]) -> Section:

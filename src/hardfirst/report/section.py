@@ -28,7 +28,8 @@ class Section:
         """The section with `prefix-` before the id of each chart, so that a page can have several of its kind."""
         blocks = self.blocks
         for name in self.charts:
-            blocks = tuple(block.replace(f'id="{name}"', f'id="{prefix}-{name}"') for block in blocks)
+            ids = re.compile(rf'((?:\bid|aria-describedby)=")(?={re.escape(name)}(?:-about)?")')
+            blocks = tuple(ids.sub(rf"\g<1>{prefix}-", block) for block in blocks)
         return replace(
             self,
             blocks=blocks,
@@ -44,18 +45,20 @@ class Section:
         return found
 
     def html(self, level: int = 2, anchor: str | None = None) -> str:
-        """The section, its heading on this level, with an id where links are to lead to it."""
+        """The section, its heading on this level; with an id, and as a landmark, where links are to lead to it."""
         own = "\n".join(block for block in self.blocks if block)
         content = re.sub(r"<(/?)h3>", rf"<\1h{level + 1}>", own)
         parts = "\n".join(part.html(level + 1) for part in self.parts)
-        opening = f'<section id="{anchor}">' if anchor else "<section>"
+        opening = f'<section id="{anchor}" aria-label="{escape(self.heading)}">' if anchor else "<section>"
         return f"{opening}\n<h{level}>{escape(self.heading)}</h{level}>\n{content}\n{parts}\n</section>"
 
 
 def place(name: str, heading: str, caption: str) -> str:
     """A chart's heading and caption, both HTML, above the element that page.js draws it in."""
-    chart = f'<div class="plotly-graph-div" id="{name}" role="img" aria-label="{heading}"></div>'
-    return f"<figure>\n<figcaption><h3>{heading}</h3>{caption}</figcaption>\n{chart}\n</figure>"
+    named = f'role="img" aria-label="{heading}" aria-describedby="{name}-about"'
+    chart = f'<div class="plotly-graph-div" id="{name}" {named}></div>'
+    about = f'<span id="{name}-about">{caption}</span>'
+    return f"<figure>\n<figcaption><h3>{heading}</h3>{about}</figcaption>\n{chart}\n</figure>"
 
 
 def paragraphs(sentences: Iterable[str]) -> str:

@@ -122,7 +122,8 @@ def _figure(gaps: Gaps, weights: Weights, looks: Mapping[str, Style]) -> Figure:
         data.append(_points(panel, gaps, found, looks[method]))
         layout[_axis("xaxis", panel)] = {"nticks": 6, "range": across}
         layout[_axis("yaxis", panel)] = {"nticks": 5, "range": upwards}
-    return {"panels": len(weights), "height": 200, "data": data, "layout": layout}
+    names = {"x": "gap, points", "y": "weight"}
+    return {"panels": len(weights), "height": 200, "data": data, "layout": layout} | names
 
 
 def _points(panel: int, gaps: Gaps, weights: Array, look: Style) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from hardfirst.report.summary import Cell, Row, Summary
 from hardfirst.studies.schedule import SINGLE
 from hardfirst.studies.statistics import Interval, mean_interval
 
+_FIT_UPRIGHT = 8  # columns on a sheet of paper; more are printed on one that lies on its side
+
 
 def swatch(style: Style) -> str:
     """A short piece of the line that stands for a method."""
@@ -40,11 +42,12 @@ def table(label: str, caption: str, head: Sequence[str], rows: Iterable[tuple[st
         head: the columns' headings, HTML.
         rows: the row's class and its cells, HTML.
     """
+    wide = ' class="wide"' if len(head) > _FIT_UPRIGHT else ""
     headings = "".join(f'<th scope="col">{heading}</th>' for heading in head)
     body = "\n".join(f'<tr class="{kind}">{cells}</tr>' if kind else f"<tr>{cells}</tr>" for kind, cells in rows)
     return (
-        f"<figure>\n<figcaption>{escape(caption)}</figcaption>\n"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}"><table>\n'
+        f"<figure{wide}>\n<figcaption>{escape(caption)}</figcaption>\n"
+        f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(label)}"><table aria-label="{escape(label)}">\n'
         f"<thead><tr>{headings}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>\n</figure>"
     )
 

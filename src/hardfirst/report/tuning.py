@@ -191,7 +191,8 @@ def _figure(tuned: Sequence[_Tuned], looks: Mapping[str, Style]) -> Figure:
         data += [_ring(panel, each), _curve(panel, each, looks[each.name])]
         layout[_axis("xaxis", panel)] = {"type": "log", "range": across, "dtick": 1, "tickformat": "~g"}
         layout[_axis("yaxis", panel)] = {"nticks": 5, "range": upwards}
-    return {"panels": len(tuned), "height": 170, "data": data, "layout": layout}
+    names = {"x": "learning rate", "y": "points"}
+    return {"panels": len(tuned), "height": 170, "data": data, "layout": layout} | names
 
 
 def _curve(panel: int, tuned: _Tuned, look: Style) -> dict[str, Any]:

@@ -33,8 +33,17 @@ def verdict(case: Case) -> list[str]:
     on the worst task is then held against the static weights chosen from a grid. Where there are single-task networks, a
     sentence names the tasks that are starved under equal weights.
     """
-    sentences = _against_baseline(case) if case.compares else [_no_comparison(case)]
-    return [*sentences, *orders.sentences(case), *_worst_under_equal(case), *_starved(case), *_left_out(case)]
+    return [*decisions(case), *circumstances(case)]
+
+
+def decisions(case: Case) -> list[str]:
+    """How each method stands to the baseline, and how that was decided."""
+    return _against_baseline(case) if case.compares else [_no_comparison(case)]
+
+
+def circumstances(case: Case) -> list[str]:
+    """What orders of tasks do, which task is the worst, which are starved, and what did not finish."""
+    return [*orders.sentences(case), *_worst_under_equal(case), *_starved(case), *_left_out(case)]
 
 
 def _no_comparison(case: Case) -> str:
