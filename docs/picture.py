@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-WIDTH, HEIGHT = 1000, 760
+WIDTH, HEIGHT = 1000, 1120
 
 
 def take(page: Path, picture: Path) -> None:

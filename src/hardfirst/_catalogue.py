@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from hardfirst._docstring import arguments, paragraph, section, sentence
-from hardfirst.balancers import BALANCERS, card
-from hardfirst.errors import InputError, unknown
+from hardfirst.balancers import BALANCERS, Spec, card
+from hardfirst.errors import InputError, unknown, writing
 from hardfirst.networks import NETWORKS
 from hardfirst.problems import PROBLEMS, Source
 
@@ -30,9 +30,12 @@ def balancer(name: str) -> str:
         InputError: there is no such method.
     """
     found = card(name)
+    said = arguments(inspect.getdoc(Spec(name).method) or "")
+    options = {option: text for option, text in said.items() if option not in ("tasks", "process_group")}
     lines = {
         "When to use": found.when,
         "Cost": found.cost,
+        "Options": "".join(f"\n  {option}: {text}" for option, text in options.items()) or "none",
         "Needs": ", ".join(found.needs) or "nothing but losses",
         "State": "install TorchJD to see it" if found.state is None else ", ".join(found.state) or "none",
         "Micro-batches": "add up to one batch" if found.linear else "do not add up to one batch",
@@ -88,10 +91,8 @@ def write_samples(name: str, page: Path) -> None:
     sheet = PROBLEMS[name]().sheet
     if sheet is None:
         raise InputError(f"There is no page of samples for {name}; there is for scenes and scenes:small.")
-    try:
+    with writing(page):
         sheet(page)
-    except OSError as error:
-        raise InputError(f"{page} cannot be written: {error.strerror}.") from error
 
 
 def _state(source: Source) -> str:

@@ -1,5 +1,6 @@
 """What the command line shows: tables and progress."""
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -94,6 +95,9 @@ def listing(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     return table
 
 
+LOG_EVERY = 60  # seconds between lines where the table cannot be drawn anew, in a log file for instance
+
+
 class StudyProgress:
     """A table of how far each method is, a bar with the time left, and a line for whatever did not go well."""
 
@@ -108,6 +112,7 @@ class StudyProgress:
         total = sum(map(sum, self.counts.values()))
         self.task = self.bar.add_task("", total=total, completed=self.done.total())
         self.live = Live(get_renderable=self._table, console=console, refresh_per_second=2)
+        self.said = time.monotonic()
 
     def __enter__(self) -> Self:
         self.live.start()
@@ -134,6 +139,9 @@ class StudyProgress:
         if event.reason:
             self.console.print(f"{_what(jobs, trial)}: {event.what}: {event.reason}", markup=False)
         self.bar.update(self.task, completed=self.done.total())
+        if not self.console.is_terminal and time.monotonic() - self.said > LOG_EVERY:
+            self.said = time.monotonic()
+            self.console.print(f"{self.done.total()}/{self.bar.tasks[0].total:.0f} runs")
 
     def _count(self, wanted: Mapping[str, Sequence[Job]]) -> None:
         """What has ended; one trial may serve several methods, some of which come to want it only later."""
@@ -146,14 +154,14 @@ class StudyProgress:
         for column in ("method", "tuning", "runs", "now", "did not finish"):
             table.add_column(column, justify="right" if column in ("tuning", "runs") else "left")
         for method, (tuning, reported) in self.counts.items():
-            ends = ", ".join(f"{count} {what}" for what, count in self.ends[method].items())
+            ends = ", ".join(f"{count} {what}" for what, count in list(self.ends[method].items()))
             counts = (_of(self.done[method, True], tuning), _of(self.done[method, False], reported))
             table.add_row(method, *counts, self._now(method), ends)
         return Group(table, self.bar)
 
     def _now(self, method: str) -> str:
         found = []
-        for trial, epoch in self.running.items():
+        for trial, epoch in list(self.running.items()):  # a thread that redraws reads what events change
             if method in map(_row, self.session.serves(trial)):
                 what = [
                     trial.only or "",

@@ -1,6 +1,6 @@
 """Balancing methods: one file each, one contract for all, by name in `BALANCERS`."""
 
-from hardfirst.balancers._base import Balancer, LossBalancer, task_weights
+from hardfirst.balancers._base import Balancer, LossBalancer, kept, task_weights, weighted_sum
 from hardfirst.balancers._cards import Card, card
 from hardfirst.balancers._gradient import GradientBalancer
 from hardfirst.balancers._ranges import Range
@@ -69,6 +69,8 @@ __all__ = [
     "UPGrad",
     "Uncertainty",
     "card",
+    "kept",
     "needed_options",
     "task_weights",
+    "weighted_sum",
 ]

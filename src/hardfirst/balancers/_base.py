@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hardfirst._state import TaskState
 from hardfirst.balancers._ranges import Range
-from hardfirst.errors import InputError, check_names
+from hardfirst.errors import InputError, check_names, mapping
 
 Losses = Mapping[str, Tensor]
 KPIs = Mapping[str, Tensor | float]
@@ -26,6 +26,16 @@ class Balancer(TaskState, ABC):
         tasks: distinct non-empty strings.
         process_group: the ranks that measurements are averaged over, one collective of [2, T] in a training step; None
             for the default group, False for none. It is left out of copies and pickles, which use the default group.
+
+    Example:
+        >>> import torch, hardfirst
+        >>> balancer = hardfirst.Spec.parse("dtp").build(["depth", "segment"])
+        >>> loss = torch.tensor(0.5, requires_grad=True)
+        >>> balancer.backward({"depth": loss, "segment": 2 * loss}, kpis={"depth": 0.9, "segment": 0.6})
+        >>> loss.grad
+        tensor(3.9019)
+        >>> dict(balancer.state_dict())
+        {'kpi.average': tensor([0.9000, 0.6000])}
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -81,13 +91,29 @@ class Balancer(TaskState, ABC):
         """
 
     def _loss_vector(self, losses: Losses) -> Tensor:
+        if type(losses) is not dict:
+            mapping("losses", losses, f"{{{self.tasks[0]!r}: loss}}")
         if not losses:
             return torch.zeros(len(self.tasks), requires_grad=True)  # nothing labelled at all: a 0 that has a graph
         vector = self._vector(losses, "loss", absent=0.0, check=_not_a_tensor)
+        if not vector.is_floating_point():
+            kinds = ", ".join(f"{task!r} {loss.dtype}" for task, loss in losses.items())
+            raise InputError(f"Expected losses to be floating-point tensors, which have gradients; got {kinds}.")
         state = next(iter(self._buffers.values()), None)
         if state is not None and state.device != vector.device:
-            self.to(vector.device)  # a balancer made in passing follows the losses
+            self._follow(state, vector)
         return vector
+
+    def _follow(self, state: Tensor, losses: Tensor) -> None:
+        """Go to the device of the losses, as a balancer has to that was made in passing."""
+        if losses.is_meta:
+            raise InputError("The losses are on the device meta, where they have no values; compute them on another one.")
+        if state.is_meta:
+            raise InputError(
+                f"{type(self).__name__} is on the device meta, where it has no state: call "
+                f"`to_empty(device={str(losses.device)!r})` and then `reset()`, or make it on a real device."
+            )
+        self.to(losses.device)
 
     def _measured(self, losses: Tensor) -> Tensor:
         """What may enter state: detached float32 losses [T], NaN for absent tasks, averaged over ranks."""
@@ -100,6 +126,18 @@ class LossBalancer(Balancer):
 
     A method implements `_weights` (from its state) and `_total` (its equation), and `_learn` or `_learn_from_gradients` if
     it learns from losses.
+
+    Example:
+        A method of one's own, which counts only the highest loss:
+
+        >>> import torch, hardfirst
+        >>> class Highest(hardfirst.LossBalancer):
+        ...     def _weights(self):
+        ...         return torch.ones(len(self.tasks))
+        ...     def _total(self, losses, kpis):
+        ...         return losses.max()
+        >>> Highest(["a", "b"])({"a": torch.tensor(1.0), "b": torch.tensor(2.0)})
+        tensor(2.)
     """
 
     @final  # type: ignore[misc]  # torch declares forward as an attribute
@@ -185,6 +223,10 @@ def kept(state: Tensor) -> Tensor:
     A compiler may compute a weight again in backward to save memory, from a buffer that has changed by then, and the
     gradient is silently that of the next step's weights (pytorch/pytorch#197039). It does not recompute an operator that
     it does not know.
+
+    Example:
+        >>> kept(torch.tensor([1.0, 2.0]))
+        tensor([1., 2.])
     """
     return _kept(state) if torch.compiler.is_compiling() else state
 
@@ -194,7 +236,12 @@ def _not_a_tensor(task: str, loss: object) -> None:
 
 
 def weighted_sum(losses: Tensor, weights: Tensor) -> Tensor:
-    """Σ w·L over the tasks, [T] and [T] → 0-d, in float32 or better; the weights have no graph."""
+    """Σ w·L over the tasks, [T] and [T] → 0-d, in float32 or better; the weights have no graph.
+
+    Example:
+        >>> weighted_sum(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 1.5]))
+        tensor(3.5000)
+    """
     weights = kept(weights)
     if losses.dtype != weights.dtype:
         losses = losses.to(torch.promote_types(losses.dtype, weights.dtype))

@@ -23,6 +23,10 @@ class Card:
         linear: whether micro-batches add up.
         compiles: whether it runs under `torch.compile`.
         departures: where it departs from the paper.
+
+    Example:
+        >>> card("gradnorm").needs, card("gradnorm").compiles
+        (('shared',), False)
     """
 
     name: str

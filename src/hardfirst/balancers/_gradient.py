@@ -34,6 +34,15 @@ class GradientBalancer(Balancer):
     `weights` are what the rows were combined with, in the latest training step that had the task; 1 before the first.
 
     A method implements `_combine`, and `_factors` if it differentiates another function of the losses.
+
+    Example:
+        >>> import torch
+        >>> from hardfirst.balancers import UPGrad
+        >>> shared = torch.nn.Parameter(torch.tensor([1.0, 3.0]))
+        >>> balancer = UPGrad(["a", "b"])
+        >>> balancer.backward({"a": shared[0], "b": shared[1] - shared[0]}, shared=[shared])
+        >>> print((shared.grad / shared.grad.norm()).numpy().round(2))  # of use to both, though they conflict
+        [0.32 0.95]
     """
 
     needs = frozenset({"shared"})

@@ -11,7 +11,7 @@ from hardfirst._numbers import on_host
 from hardfirst._state import Group
 from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
 from hardfirst.balancers._ranges import Range
-from hardfirst.errors import InputError, number, per_task
+from hardfirst.errors import InputError, flag, number, per_task
 from hardfirst.functional import log_focal_weight
 from hardfirst.moving_kpi import MovingKPI
 
@@ -58,8 +58,8 @@ class DTP(LossBalancer):
         {'depth': tensor(0.0981), 'segment': tensor(1.9019)}
 
     Note:
-        Departures from the paper: `alpha`, `normalize` and `floor` as above; the first observation is the first average
-        (the paper does not say). `DTP.paper` has none of them but the last.
+        The paper has no normalisation (`normalize`), no `floor`, and `alpha` = 0.75. The first observation is the first
+        average; the paper does not say. `DTP.paper` has none of these departures but the last.
 
     References:
         Guo, Haque, Huang, Yeung and Fei-Fei, Dynamic Task Prioritization for Multitask Learning, ECCV 2018.
@@ -94,7 +94,8 @@ class DTP(LossBalancer):
         self.uniform = number("uniform", uniform, least=0, most=1)
         if self.uniform and not normalize:
             raise InputError("`uniform` mixes normalised weights with 1; it needs `normalize=True`.")
-        self.normalize, self.easy, self.differentiable = bool(normalize), priority == "easy", bool(differentiable)
+        self.normalize, self.differentiable = flag("normalize", normalize), flag("differentiable", differentiable)
+        self.easy = priority == "easy"
         self.gammas = per_task("gamma", gamma, self.tasks, default=1.0, least=0)
         self._hold("gamma", self.gammas, persistent=False)
         self._hold("one", 1.0, persistent=False)

@@ -8,7 +8,7 @@ from typing import Self
 from torch import Tensor
 
 from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
-from hardfirst.errors import InputError, check_names, number
+from hardfirst.errors import InputError, check_names, flag, mapping, number
 from hardfirst.record import read
 
 
@@ -38,6 +38,7 @@ class Fixed(LossBalancer):
 
     def __init__(self, tasks: Sequence[str], weights: Mapping[str, float], *, normalize: bool = False) -> None:
         super().__init__(tasks, process_group=False)
+        mapping("weights", weights, "{'depth': 1.0, 'segment': 2.0}")
         check_names("task", weights, self.tasks)
         for task in self.tasks:
             if task not in weights:
@@ -45,7 +46,7 @@ class Fixed(LossBalancer):
         values = [number(f"weights.{task}", weights[task], least=0) for task in self.tasks]
         if not sum(values):
             raise InputError("Expected at least one weight above 0; got none.")
-        scale = len(values) / sum(values) if normalize else 1.0
+        scale = len(values) / sum(values) if flag("normalize", normalize) else 1.0
         self._hold("weight", [scale * value for value in values], persistent=False)
 
     @classmethod
@@ -64,6 +65,8 @@ class Fixed(LossBalancer):
         Example:
             A study keeps its records in its folder: `frozen:record=runs/digits/trials/0123456789abcdef.jsonl`.
         """
+        if not isinstance(record, str | PathLike):
+            raise InputError(f"Expected `record` to be the path of a run's record, a .jsonl file; got {record!r}.")
         path = Path(record)
         if not path.is_file():
             raise InputError(f"There is no record {path} to take weights from.")

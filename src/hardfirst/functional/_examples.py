@@ -30,6 +30,7 @@ def focal(loss: Tensor, gamma: float) -> Tensor:
         Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, Eq. (4).
     """
     number("gamma", gamma, least=0)
+    _check_floating("loss", loss)
     if gamma == 0:
         return loss
     # the clamp keeps d(x^γ)/dx finite at a loss of exactly 0 when γ < 1, where the product's true gradient is 0
@@ -58,12 +59,31 @@ def softmax_focal_loss(
     References:
         Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.
     """
-    loss = focal(F.cross_entropy(logits, target, reduction="none", ignore_index=ignore_index), gamma)
+    _check_classes(logits, target, weight)
+    loss = focal(_cross_entropy(logits, target, ignore_index), gamma)
     return loss if weight is None else loss * class_weight(target, weight, ignore_index).to(loss.dtype)
 
 
+def _cross_entropy(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+    if torch.compiler.is_compiling():  # no handlers in graphs, which not every torch can trace
+        return F.cross_entropy(logits, target, reduction="none", ignore_index=ignore_index)
+    try:
+        return F.cross_entropy(logits, target, reduction="none", ignore_index=ignore_index)
+    except IndexError:  # the CPU's; to look on another device would wait for it in every step
+        wrong = target[(target != ignore_index) & ((target < 0) | (target >= logits.shape[1]))]
+        raise InputError(
+            f"Expected the classes of the target to be 0 to {logits.shape[1] - 1}, as there are {logits.shape[1]} logits, "
+            f"or {ignore_index} where there is no label; got {int(wrong[0])}."
+        ) from None
+
+
 def class_weight(target: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-    """Each element's weight: that of its class (1 without `weight`), 0 where there is no label. Shape of `target`."""
+    """Each element's weight: that of its class (1 without `weight`), 0 where there is no label. Shape of `target`.
+
+    Example:
+        >>> class_weight(torch.tensor([1, 0, -100]), torch.tensor([1.0, 3.0]), -100)
+        tensor([3., 1., 0.])
+    """
     labelled = target != ignore_index
     if weight is None:
         return labelled.float()
@@ -91,6 +111,7 @@ def sigmoid_focal_loss(logits: Tensor, target: Tensor, *, gamma: float = 2.0, al
         Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, Eq. (5).
     """
     _check_same_shape(logits, target)
+    _check_floating("logits", logits)
     if alpha is not None:
         number("alpha", alpha, least=0, most=1)
     labelled = ~target.isnan()
@@ -155,4 +176,24 @@ def _check_same_shape(output: Tensor, target: Tensor) -> None:
     if output.shape != target.shape:
         raise InputError(
             f"Expected output and target to have the same shape; got {list(output.shape)} and {list(target.shape)}."
+        )
+
+
+def _check_floating(name: str, values: Tensor) -> None:
+    if not values.is_floating_point():
+        raise InputError(f"Expected `{name}` to be floating-point; got {values.dtype}. Convert it with .float().")
+
+
+def _check_classes(logits: Tensor, target: Tensor, weight: Tensor | None) -> None:
+    _check_floating("logits", logits)
+    if logits.dim() < 2 or logits.shape[:1] + logits.shape[2:] != target.shape:
+        raise InputError(
+            "Expected logits [batch, classes, ...] and a target [batch, ...] of classes; got "
+            f"{list(logits.shape)} and {list(target.shape)}."
+        )
+    if target.dtype not in (torch.int64, torch.uint8):
+        raise InputError(f"Expected the target to be classes, torch.int64; got {target.dtype}. Convert it with .long().")
+    if weight is not None and weight.shape != logits.shape[1:2]:
+        raise InputError(
+            f"Expected `weight` to have a factor for each of the {logits.shape[1]} classes; got shape {list(weight.shape)}."
         )

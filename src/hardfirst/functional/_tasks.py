@@ -30,7 +30,12 @@ def focal_weight(kpi: Tensor, gamma: Tensor | float, *, floor: float = 1e-6) -> 
 
 
 def log_focal_weight(kpi: Tensor, gamma: Tensor | float, *, floor: float) -> Tensor:
-    """The logarithm of `focal_weight`, which does not underflow at a large gamma."""
+    """The logarithm of `focal_weight`, which does not underflow at a large gamma.
+
+    Example:
+        >>> log_focal_weight(torch.tensor([0.5, 0.999]), gamma=8.0, floor=1e-3)
+        tensor([ -5.9117, -62.1694])
+    """
     kpi = kpi.clamp(floor, 1 - floor)
     logs: Tensor = torch.special.xlog1py(gamma, -kpi)
     return logs + kpi.log().neg_().log()
@@ -142,7 +147,12 @@ def stch(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
 
 
 def stch_logits(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
-    """log(L / nadir) / mu, [T], whose softmax is the tasks' shares in `stch`; so low that it counts nothing where L is 0."""
+    """log(L / nadir) / mu, [T], whose softmax is the tasks' shares in `stch`; so low that it counts nothing where L is 0.
+
+    Example:
+        >>> stch_logits(torch.tensor([0.5, 2.0]), nadir=torch.tensor([1.0, 1.0]), mu=1.0).softmax(0)
+        tensor([0.2000, 0.8000])
+    """
     present = losses != 0
     logs = present_logs(losses) - torch.where(present, nadir, 1).log()
     return torch.where(present, logs / mu, -1e30)
@@ -250,7 +260,12 @@ def self_paced_weight(loss: Tensor, threshold: Tensor | float, kind: Literal["ha
 
 
 def present_logs(losses: Tensor) -> Tensor:
-    """Log L, elementwise, in float32 or better; 0, with a gradient of 0, where L is 0."""
+    """Log L, elementwise, in float32 or better; 0, with a gradient of 0, where L is 0.
+
+    Example:
+        >>> present_logs(torch.tensor([1.0, 0.5, 0.0]))
+        tensor([ 0.0000, -0.6931,  0.0000])
+    """
     losses = _precise(losses)
     return torch.where(losses != 0, losses, 1).log()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from hardfirst.errors import InputError
+from hardfirst.errors import InputError, writing
 from hardfirst.record import Writer, score
 
 Figures = Mapping[str, float]
@@ -28,6 +28,11 @@ class RunRecorder:
 
     Raises:
         InputError: a setting is missing, or the folder cannot be written to.
+
+    Example:
+        >>> recorder = RunRecorder("runs/mine", {"problem": "digits", "balancer": "dtp", "seed": 0})
+        >>> recorder.path.parent.as_posix()
+        'runs/mine/trials'
     """
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
@@ -45,10 +50,7 @@ class RunRecorder:
 
     def begin(self, tasks: tuple[str, ...], network: nn.Module, *, epochs: int = 0) -> None:
         """Write the first line, or go on after so many epochs."""
-        try:
-            self.writer = Writer(self._part, keep_epochs=epochs or None)
-        except OSError as error:
-            raise InputError(f"{self._part.parent} cannot be written to: {error.strerror}.") from error
+        self.writer = Writer(self._part, keep_epochs=epochs or None)
         self.epochs = epochs
         if self.writer.empty:
             size = sum(parameter.numel() for parameter in network.parameters())
@@ -75,5 +77,6 @@ class RunRecorder:
         if self.writer is None or self.writer.path == self.path:
             return
         self.writer.end(outcome, seconds=time.monotonic() - self._began, reason=reason)
-        self._part.replace(self.path)
+        with writing(self.path):
+            self._part.replace(self.path)
         self.writer.path = self.path

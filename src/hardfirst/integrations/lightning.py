@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hardfirst.balancers import Balancer
-from hardfirst.errors import InputError
+from hardfirst.errors import InputError, MissingPackage
 from hardfirst.integrations._recorder import RunRecorder
 from hardfirst.integrations._steps import Steps, over_tasks
 from hardfirst.stopping import TaskEarlyStopping
@@ -183,9 +183,12 @@ class RecordRuns:
     """
 
     def __new__(cls, *_: Any, **__: Any) -> "RecordRuns":
-        bases = tuple(import_module(name).Callback for name in _NAMESPACES if name in sys.modules)
+        bases = tuple(import_module(name).Callback for name in _NAMESPACES if sys.modules.get(name))
         if not bases:
-            bases = (import_module(_NAMESPACES[0]).Callback,)
+            try:
+                bases = (import_module(_NAMESPACES[0]).Callback,)
+            except ModuleNotFoundError:
+                raise MissingPackage('RecordRuns needs Lightning: pip install "hardfirst[lightning]".') from None
         made: RecordRuns = object.__new__(type(cls.__name__, (cls, *bases), {}))
         return made
 

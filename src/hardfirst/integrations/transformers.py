@@ -7,7 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import TrainerCallback
+
+try:
+    from transformers import TrainerCallback
+except ModuleNotFoundError as error:
+    text = f'This needs {error.name}, which is not installed: pip install "hardfirst[transformers]"'
+    raise ImportError(text) from None
 
 from hardfirst.balancers import Balancer
 from hardfirst.errors import InputError

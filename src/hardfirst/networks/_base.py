@@ -25,6 +25,20 @@ class Network(nn.Module, ABC):
     error is torch's own: run one batch before compiling.
 
     A subclass implements `forward` and `_paths`.
+
+    Example:
+        >>> class Pair(Network):
+        ...     tasks = ("a", "b")
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.trunk, self.a, self.b = nn.Linear(4, 8), nn.Linear(8, 1), nn.Linear(8, 3)
+        ...     def forward(self, inputs):
+        ...         features = self.trunk(inputs).relu()
+        ...         return {"a": self.a(features), "b": self.b(features)}
+        ...     def _paths(self):
+        ...         return {"a": [self.trunk, self.a], "b": [self.trunk, self.b]}
+        >>> [tuple(parameter.shape) for parameter in Pair().shared_parameters()]
+        [(8, 4), (8,)]
     """
 
     tasks: tuple[str, ...]

@@ -140,6 +140,11 @@ class CGC(nn.Module):
 
     Raises:
         InputError: there are no tasks, a task has no expert, or none is shared; or `channels` is not a whole number above 0.
+
+    Example:
+        >>> level = CGC({"a": [nn.Linear(4, 8)], "b": [nn.Linear(4, 8)]}, [nn.Linear(4, 8)], channels=4, last=True)
+        >>> sorted(level.tasks)
+        ['a', 'b']
     """
 
     common: Gate | None
