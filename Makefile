@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/ci.txt -e
 WORKERS ?= auto
 
-.PHONY: demo test check bench examples data clean
+.PHONY: demo test check docs package bare lower picture bench examples data clean
 
 demo: $(VENV)/demo ## train four methods on real digits with five seeds each, and write a page
 	$(BIN)/hardfirst compare digits
@@ -32,8 +32,52 @@ examples: $(VENV)/data ## run the numbered examples, the one for several ranks u
 	$(BIN)/torchrun --standalone --nproc-per-node 2 examples/04_ranks.py ddp
 	$(BIN)/torchrun --standalone --nproc-per-node 2 examples/04_ranks.py fsdp
 
+docs: $(VENV)/docs ## the site, in docs/_build/html
+	$(BIN)/python -m sphinx -W -n --keep-going -q -b html docs docs/_build/html
+
+package: dist/built ## the wheel and the sdist; the demo with the wheel
+	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/python tests/distributions.py dist
+	$(call fresh,package,"$(WHEEL)[cli]")
+	test -f dist/hardfirst-$$(cd build/package && bin/hardfirst --version)-py3-none-any.whl
+	cd build/package && bin/hardfirst compare digits --seeds 2 && test -s runs/digits/report.html
+
+bare: dist/built ## the wheel without extras: what needs torch alone, and sentences about the rest
+	$(call fresh,bare,$(WHEEL) pytest pytest-timeout pytest-xdist hypothesis)
+	build/bare/bin/python -m pytest -q -n $(WORKERS) tests --ignore tests/test_errors.py \
+		-m "not slow" -k "not compiled and not graph and not ranks"
+
+lower: dist/built ## each dependency at its lowest version, but torch
+	$(PYTHON) constraints/lowest.py >dist/lowest.txt
+	$(call fresh,lower,"$(WHEEL)[all]" pytest pytest-timeout pytest-xdist hypothesis statsmodels -c dist/lowest.txt)
+	COLUMNS=200 build/lower/bin/python -m pytest -q -n $(WORKERS) -m "not slow and not browser" -k "not ray" \
+		$(LOWER:%=tests/test_%.py)
+
+# what touches each dependency, and is quick
+LOWER := accelerate completion csv gradient_methods kpi_libraries lightning overview plan report scenes_detection statistics
+
+# a fresh environment below build/ with the wheel, not the checkout
+define fresh
+$(PYTHON) -m venv --clear build/$(1)
+build/$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints/ci.txt $(2)
+endef
+
+WHEEL = $$(echo dist/*.whl)
+
+dist/built: $(VENV)/package pyproject.toml README.md LICENSE $(shell find src -type f -not -name '*.pyc')
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m build --quiet --wheel --outdir dist/direct
+	@touch $@
+
+picture: $(VENV)/test chromium ## the README's picture, of a study of 290 runs
+	$(BIN)/hardfirst compare digits --balancers equal,uncertainty,dwa,gradnorm,achievement,dtp,dtp:potential=stl \
+		--tune 5 --seeds 10 --out runs/picture
+	$(BIN)/python docs/picture.py runs/picture/report.html docs/_static/report.png
+
 clean:
-	rm -rf $(VENV) runs dist build
+	rm -rf $(VENV) runs dist build docs/_build docs/_made docs/cards
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +87,12 @@ $(VENV)/demo: pyproject.toml constraints/ci.txt | $(BIN)/python
 
 $(VENV)/test: pyproject.toml constraints/ci.txt | $(BIN)/python
 	$(INSTALL) ".[test]" && touch $@
+
+$(VENV)/docs: pyproject.toml constraints/ci.txt | $(BIN)/python
+	$(INSTALL) ".[all,docs]" && touch $@
+
+$(VENV)/package: pyproject.toml constraints/ci.txt | $(BIN)/python
+	$(INSTALL) ".[package]" && touch $@
 
 $(VENV)/check: pyproject.toml constraints/ci.txt | $(BIN)/python
 	$(INSTALL) ".[check]" && touch $@

@@ -1,7 +1,11 @@
+import ast
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +16,38 @@ import torch.distributed as dist
 # these set variables of their own when first used
 LIBRARIES = ("PYTEST", "PYTORCH", "TORCH", "TRITON", "KMP", "RDBASE", "RAY", "PYTHONBREAKPOINT")
 
+# What of hardfirst needs an extra; what imports none of it has to pass its tests with torch alone: `make bare`.
+ABOVE_THE_CORE = re.compile(r"hardfirst\.(problems|training|stud|report|cli|watch|integrations|_display|_catalogue)")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core: more threads would only stand in each other's way
     torch.set_num_threads(1)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Without the extras, leave out what imports one; with them nothing is left out."""
+    if find_spec("typer"):
+        return None
+    return True if collection_path.suffix == ".py" and not _importable(collection_path) else None
+
+
+@cache
+def _importable(file: Path) -> bool:
+    """Whether what the file imports at its top is installed, and what this folder's files that it imports do."""
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{name}" for name in names]
+        for name in names:
+            package = name.partition(".")[0]
+            if package == "hardfirst":
+                found = not ABOVE_THE_CORE.match(name)
+            elif (beside := file.parent / f"{package}.py").exists():
+                found = _importable(beside)
+            else:
+                found = find_spec(package) is not None
+            if not found:
+                return False
+    return True
 
 
 @pytest.fixture(autouse=True)
@@ -63,9 +96,9 @@ def hardfirst(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Ca
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright's event loop would be in the way of others'
 def browser() -> Iterator[Any]:
-    """A chromium for all tests of a worker; they open contexts of their own in it."""
+    """A chromium for a module's tests; they open pages of their own in it."""
     chromium = shutil.which("chromium")
     if chromium is None and "CI" not in os.environ:
         pytest.skip("chromium is not installed: apt-get install chromium")

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from hardfirst.balancers import BALANCERS, GradientBalancer, LossBalancer, Spec
+from hardfirst.errors import MissingPackage
 
 TASKS = ("easy", "hard one", "c.d")
 SHARED = torch.nn.Parameter(torch.ones(2))  # what the losses of the table depend on
@@ -25,9 +26,20 @@ OPTIONS = {
     "nash_mtl": ["nash_mtl", "nash_mtl:max_norm=0"],
 }
 BESIDES = {"frozen"}  # not a method of its own: `fixed` with weights out of a record, tested in test_fixed.py
-EVERY = [Spec.parse(text) for name in BALANCERS if name not in BESIDES for text in OPTIONS.get(name, [name])]
-SPECS = [spec for spec in EVERY if isinstance(spec.build(TASKS), LossBalancer)]
-GRADIENT = [spec for spec in EVERY if isinstance(spec.build(TASKS), GradientBalancer)]
+
+
+def _can_be_made(spec: Spec) -> bool:
+    """Whether what it needs is installed; without the extra `gradient`, all but TorchJD's methods remain."""
+    try:
+        return isinstance(spec.build(TASKS), LossBalancer | GradientBalancer)
+    except MissingPackage:
+        return not issubclass(spec.method, GradientBalancer)
+
+
+NAMED = [Spec.parse(text) for name in BALANCERS if name not in BESIDES for text in OPTIONS.get(name, [name])]
+EVERY = [spec for spec in NAMED if _can_be_made(spec)]
+SPECS = [spec for spec in EVERY if issubclass(spec.method, LossBalancer)]
+GRADIENT = [spec for spec in EVERY if issubclass(spec.method, GradientBalancer)]
 assert len(SPECS) + len(GRADIENT) == len(EVERY)
 
 

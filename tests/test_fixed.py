@@ -15,7 +15,7 @@ LOSSES = {"a": torch.tensor(1.0), "b": torch.tensor(2.0)}
 
 def test_weights_by_hand() -> None:
     assert Fixed(["a", "b"], {"a": 0.5, "b": 3.0})(LOSSES) == 0.5 + 6.0
-    assert Fixed(["a", "b"], {"a": 1.0, "b": 4.0}, normalize=True)(LOSSES) == pytest.approx(0.4 + 3.2)
+    assert Fixed(["a", "b"], {"a": 1.0, "b": 4.0}, normalize=True)(LOSSES).item() == pytest.approx(0.4 + 3.2)
 
 
 @pytest.fixture

@@ -389,7 +389,7 @@ def test_a_missing_package_is_said_at_construction(spec: Spec, monkeypatch: pyte
 
 @pytest.mark.parametrize(("name", "solver"), [("upgrad", "quadprog"), ("cagrad", "cvxpy")])
 def test_a_missing_solver_is_said_at_construction(name: str, solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torchjd._mixins as mixins
+    mixins = pytest.importorskip("torchjd._mixins")
 
     find = mixins.find_spec
     monkeypatch.setattr(mixins, "find_spec", lambda module: None if module == solver else find(module))
@@ -398,6 +398,7 @@ def test_a_missing_solver_is_said_at_construction(name: str, solver: str, monkey
 
 
 def test_compiled_networks(balancer: GradientBalancer) -> None:
+    pytest.importorskip("torchjd")
     from torch._functorch import config
 
     torch._dynamo.reset()

@@ -131,6 +131,7 @@ def test_nash_of_dependent_gradients_is_finite(rows: list[list[float]]) -> None:
 
 @pytest.mark.filterwarnings("ignore:You are solving a parameterized problem:UserWarning")
 def test_nash_is_where_the_authors_code_arrives() -> None:
+    pytest.importorskip("ecos")
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
         jacobian = torch.randn(3, 50, generator=generator)

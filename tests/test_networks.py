@@ -220,6 +220,7 @@ def test_a_step_with_dtp_trains_everything(network: Network, kind: str) -> None:
 @pytest.mark.parametrize("method", ["pcgrad", "upgrad"])
 @pytest.mark.parametrize(("name", "kind"), [*((name, "vector") for name in VECTORS), ("mtan", "image")])
 def test_a_step_with_a_gradient_balancer(name: str, kind: str, method: str) -> None:
+    pytest.importorskip("torchjd")
     network = copy.deepcopy(made(name, kind))
     shared = network.shared_parameters()
     own = [parameter for parameter in network.parameters() if all(parameter is not one for one in shared)]

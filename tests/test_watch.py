@@ -1,12 +1,11 @@
 """A page that is served while a study goes on."""
 
-import os
-import shutil
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch import nn
@@ -77,25 +76,17 @@ def test_wrong_use_gets_a_sentence(served: tuple[Path, str], tmp_path: Path) -> 
 
 
 @pytest.mark.browser
-def test_a_browser_sees_what_comes(served: tuple[Path, str]) -> None:
-    chromium = shutil.which("chromium")
-    if chromium is None and "CI" not in os.environ:
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
+def test_a_browser_sees_what_comes(served: tuple[Path, str], browser: Any) -> None:
     folder, address = served
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-        page = browser.new_page()
-        errors: list[str] = []
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(address)
-        assert "This page will show the study" in page.inner_text("main")
-        ended(folder, "equal", 0.5)
-        page.wait_for_selector("table", timeout=20_000)
-        ended(folder, "dtp", 0.6)
-        page.wait_for_selector("text=dtp is 10.0 points above equal weights", timeout=20_000)  # its policy forbids eval
-        browser.close()
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    assert "This page will show the study" in page.inner_text("main")
+    ended(folder, "equal", 0.5)
+    page.wait_for_selector("table", timeout=20_000)
+    ended(folder, "dtp", 0.6)
+    page.wait_for_selector("text=dtp is 10.0 points above equal weights", timeout=20_000)  # its policy forbids eval
+    page.close()
     assert errors == []

@@ -14,15 +14,21 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from hardfirst.balancers import DTP as DTP
     from hardfirst.balancers import Balancer as Balancer
+    from hardfirst.balancers import GradientBalancer as GradientBalancer
     from hardfirst.balancers import LossBalancer as LossBalancer
     from hardfirst.balancers import Spec as Spec
     from hardfirst.balancers import task_weights as task_weights
     from hardfirst.errors import InputError as InputError
+    from hardfirst.errors import MissingPackage as MissingPackage
     from hardfirst.losses import RegressionFocalLoss as RegressionFocalLoss
     from hardfirst.losses import SigmoidFocalLoss as SigmoidFocalLoss
     from hardfirst.losses import SoftmaxFocalLoss as SoftmaxFocalLoss
     from hardfirst.moving_kpi import MovingKPI as MovingKPI
+    from hardfirst.networks import MTAN as MTAN
+    from hardfirst.networks import PLE as PLE
+    from hardfirst.networks import CrossStitch as CrossStitch
     from hardfirst.networks import HardSharing as HardSharing
+    from hardfirst.networks import MMoE as MMoE
     from hardfirst.networks import TaskHierarchy as TaskHierarchy
     from hardfirst.networks import UberNet as UberNet
 
@@ -30,10 +36,16 @@ if TYPE_CHECKING:
 _HOME = {
     "DTP": "balancers",
     "Balancer": "balancers",
+    "CrossStitch": "networks",
+    "GradientBalancer": "balancers",
     "HardSharing": "networks",
     "InputError": "errors",
     "LossBalancer": "balancers",
+    "MMoE": "networks",
+    "MTAN": "networks",
+    "MissingPackage": "errors",
     "MovingKPI": "moving_kpi",
+    "PLE": "networks",
     "RegressionFocalLoss": "losses",
     "SigmoidFocalLoss": "losses",
     "SoftmaxFocalLoss": "losses",

@@ -48,3 +48,13 @@ def main() -> None:
     except InputError as error:
         typer.echo(f"hardfirst: {error}", err=True)
         raise SystemExit(2) from None
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "hardfirst"):
+            raise
+        typer.echo(f'hardfirst: this needs {package}, which is not installed: pip install "hardfirst[cli]"', err=True)
+        raise SystemExit(2) from None
+    except OSError as error:  # of a file or folder that no command has a sentence of its own for
+        where = f", {error.filename!s:.200}" if error.filename else ""
+        typer.echo(f"hardfirst: {error.strerror or error}{where}. What was written before is kept.", err=True)
+        raise SystemExit(2) from None

@@ -9,12 +9,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from hardfirst.cli._completion import one
+from hardfirst.cli._completion import problems as problem_names
 from hardfirst.errors import InputError
 
 console = Console()
 
 ProblemName = Annotated[
-    str, typer.Argument(help="A built-in problem (see `hardfirst list problems`), a Python file, or a CSV table.")
+    str,
+    typer.Argument(
+        help="A built-in problem (see `hardfirst list problems`), a Python file, or a CSV table.",
+        autocompletion=one(problem_names),
+    ),
 ]
 Targets = Annotated[
     str | None, typer.Option(help="Of a CSV table: the columns to predict, e.g. price:regression,sold:classification.")
@@ -73,6 +79,8 @@ def write_report(folder: Path, form: Format | None) -> None:
         say(sentence)
     if found.missing:
         say(f"{found.missing} of the trials planned so far have not ended; the page is of the others.")
+    for sentence in found.damaged:
+        say(f"Left out: {sentence}")
     say(f"The page: {page}")
 
 

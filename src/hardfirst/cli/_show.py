@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
+from hardfirst.cli import _completion
 from hardfirst.cli._common import (
     FormatOption,
     console,
     say,
     write_report,
 )
-from hardfirst.errors import InputError
+from hardfirst.errors import InputError, writing
 
 
 class Listed(StrEnum):
@@ -21,6 +22,12 @@ class Listed(StrEnum):
     balancers = "balancers"
     problems = "problems"
     networks = "networks"
+
+
+def _of_what(context: typer.Context, incomplete: str) -> list[str]:
+    names = {"balancers": _completion.balancers, "networks": _completion.networks}
+    found = names.get(str(context.params.get("what")))
+    return [] if found is None else _completion.one(found)(incomplete)
 
 
 def report(
@@ -49,7 +56,10 @@ def watch(
 
 def list_(
     what: Annotated[Listed, typer.Argument(help="What to list.")] = Listed.balancers,
-    name: Annotated[str | None, typer.Argument(help="A balancer or a network, to see the whole of its card.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A balancer or a network, to see the whole of its card.", autocompletion=_of_what),
+    ] = None,
 ) -> None:
     """List the balancers with what they need and cost, the built-in problems, or the networks."""
     from hardfirst import _catalogue
@@ -66,7 +76,13 @@ def list_(
 
 
 def data(
-    name: Annotated[str | None, typer.Argument(help="A problem, to check its files against their checksums.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A problem, to check its files against their checksums.",
+            autocompletion=_completion.one(_completion.problems),
+        ),
+    ] = None,
     page: Annotated[Path | None, typer.Option(help="Where to write a page of samples, for problems that have one.")] = None,
 ) -> None:
     """List the built-in problems' data: whether it is there, how to install it, its size, licence and source."""
@@ -93,12 +109,10 @@ def new(
     from importlib import resources
 
     if file.suffix != ".py":
-        raise InputError(f"A problem is a Python file: call it {file.name}.py, for instance.")
+        raise InputError(f"A problem is a Python file: call it {file.with_suffix('.py').name}, for instance.")
     if file.exists():
         raise InputError(f"{file} is there already, and stays as it is; choose another name.")
     text = resources.files("hardfirst.problems").joinpath("_template.py").read_text(encoding="utf-8")
-    try:
+    with writing(file):
         file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{file} cannot be written: {error.strerror}.") from error
     say(f"Wrote {file}. It runs as it is: hardfirst compare {file} --seeds 3 --epochs 5")

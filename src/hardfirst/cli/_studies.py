@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hardfirst.cli import _completion
 from hardfirst.cli._common import (
     DryRun,
     Epochs,
@@ -34,16 +35,24 @@ def compare(
     problems: Annotated[
         list[str],
         typer.Argument(
-            help="Built-in problems (see `hardfirst list problems`), Python files, CSV tables, or one YAML file of a study."
+            help="Built-in problems (see `hardfirst list problems`), Python files, CSV tables, or one YAML file of a study.",
+            autocompletion=_completion.one(_completion.problems),
         ),
     ],
     targets: Targets = None,
     balancers: Annotated[
-        str | None, typer.Option(help="Specs joined by commas, e.g. equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`).")
+        str | None,
+        typer.Option(
+            help="Specs joined by commas, e.g. equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`).",
+            autocompletion=_completion.several(_completion.balancers, "all"),
+        ),
     ] = None,
     networks: Annotated[
         str | None,
-        typer.Option(help="Networks to cross the balancers with, joined by commas (see `list networks`)."),
+        typer.Option(
+            help="Networks to cross the balancers with, joined by commas (see `list networks`).",
+            autocompletion=_completion.several(_completion.networks, "own"),
+        ),
     ] = None,
     order: Order = None,
     seeds: Seeds = None,

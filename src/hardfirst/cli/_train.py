@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hardfirst.cli import _completion
 from hardfirst.cli._common import (
     Accelerator,
     Epochs,
@@ -32,10 +33,20 @@ if TYPE_CHECKING:
 def train(
     problem: ProblemName,
     targets: Targets = None,
-    balancer: Annotated[str, typer.Option(help="One spec, e.g. dtp:gamma=2 (see `hardfirst list balancers`).")] = "dtp",
+    balancer: Annotated[
+        str,
+        typer.Option(
+            help="One spec, e.g. dtp:gamma=2 (see `hardfirst list balancers`).",
+            autocompletion=_completion.one(_completion.balancers),
+        ),
+    ] = "dtp",
     seed: Annotated[int, typer.Option(help="Decides initial weights and the order of the data.")] = 0,
     network: Annotated[
-        str, typer.Option(help="Which network (see `hardfirst list networks`); the problem's first is called own.")
+        str,
+        typer.Option(
+            help="Which network (see `hardfirst list networks`); the problem's first is called own.",
+            autocompletion=_completion.one(_completion.networks, "own"),
+        ),
     ] = "own",
     order: Order = None,
     epochs: Epochs = None,
