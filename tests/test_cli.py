@@ -87,7 +87,7 @@ assert not heavy, heavy
         (["train", "digits", "--epochs", "0"], "Expected `epochs` to be a whole number, at least 1; got 0."),
         (["train", "digits", "--learning-rate", "0"], "Expected `learning_rate` to be above 0; got 0.0."),
         (["compare", "digits", "--networks", "wid"], "Unknown network of problem 'digits': 'wid'; did you mean 'wide'?"),
-        (["compare", "digits", "--learning-rates", "1"], "learning_rates[1]: Field required"),
+        (["compare", "digits", "--learning-rates", "1"], "learning_rates: Expected two learning rates"),
         (["compare", "digits", "--balancers", "dpt", "--tune", "1"], "The study has 2 errors:"),
         (["compare", "digits", "study.yaml"], "A study is one YAML file, or problems: give study.yaml alone."),
         (["compare", "study.yaml"], "The plan study.yaml cannot be read: No such file or directory."),
@@ -113,7 +113,7 @@ def test_bad_input_gets_one_sentence_and_code_2(hardfirst: Callable[..., str], a
         ("def problem():\n    table = {}\n    return table['x']\n", "own.py, line 3: KeyError: 'x'"),
         (
             "from hardfirst.problems import Problem\ndef problem():\n    return Problem('p', (), None, None)\n",
-            "own.py, line 3: Expected `tasks` of problem 'p' to be one or more Task objects.",
+            "own.py, line 3: Expected `tasks` of problem 'p' to be one or more Task objects; got ().",
         ),
     ],
 )

@@ -3,9 +3,7 @@
 import html
 import itertools
 import json
-import os
 import re
-import shutil
 from importlib import resources
 
 import numpy as np
@@ -74,6 +72,12 @@ def test_without_a_plan_there_is_no_file():
 def test_trials_that_have_not_ended_are_counted():
     assert "3 of the trials planned so far have not ended" in text_of(page(several(["one"]), title="toy", missing=3))
     assert "have not ended" not in page(several(["one"]), title="toy")
+
+
+def test_records_that_were_left_out_are_named():
+    assert "Left out: a.jsonl is not a run record: line 3" in text_of(
+        page(several(["one"]), title="toy", damaged=["a.jsonl is not a run record: line 3"])
+    )
 
 
 def test_several_cases_have_a_verdict_an_overview_and_a_section_each():
@@ -338,19 +342,6 @@ def test_text_and_lines_stand_out_from_the_page(scheme):
 
 
 # In a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    chromium = shutil.which("chromium")
-    if chromium is None and "CI" not in os.environ:
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -346,7 +346,7 @@ def test_a_tuning_run_never_reads_the_test_split(tmp_path: Path, monkeypatch: py
     assert found.outcome == "finished"
     assert found.test is None
     assert found.selected()[1] > 0
-    with pytest.raises(TypeError):
+    with pytest.raises(InputError, match="Expected `test` of the data of 'small' to be a data set"):
         fitted(tmp_path)
 
 

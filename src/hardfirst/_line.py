@@ -1,6 +1,7 @@
 """What is made from a line of text, `name:key=value,key=value`: how the line is read and written."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -35,6 +36,8 @@ class Line:
         Raises:
             InputError: the name or an option is unknown, or a piece is not `key=value`.
         """
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"Expected a {cls.kind} as text, {next(iter(cls.makers))} or NAME:OPTION=VALUE; got {text!r}.")
         name, _, rest = text.strip().partition(":")
         if name not in cls.makers:
             raise unknown(cls.kind, name, cls.makers)
@@ -120,13 +123,14 @@ def _value(text: str) -> Value:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return not math.isnan(float(text))  # which is a word: no option takes it, and it is not equal to itself
     except ValueError:
         return False
-    return True
 
 
 def _text(value: Value) -> str:
     if isinstance(value, tuple):
         return "+".join(_text(item) for item in value)
+    if isinstance(value, float):
+        return str(value).replace("e+", "e")  # a plus would make it a list
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)

@@ -1,14 +1,15 @@
 """State with one entry per task: what balancers and moving averages are made of."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any, Literal, Self
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from hardfirst.errors import InputError, check_names
+from hardfirst.errors import InputError, check_names, mapping
 
 # The group whose ranks are averaged over: None is the default group, False none at all.
 Group = dist.ProcessGroup | Literal[False] | None
@@ -46,6 +47,21 @@ class TaskState(nn.Module):
                     buffer = module.get_buffer(name)
                     buffer.copy_(torch.tensor(constant, dtype=buffer.dtype))
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Take up what `state_dict` gave.
+
+        Raises:
+            InputError: it is of other tasks, another method or other options.
+        """
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except RuntimeError as error:
+            raise InputError(
+                f"The state is not that of {type(self).__name__} for the tasks {', '.join(self.tasks)}: "
+                f"{_difference(state_dict, self.state_dict()) or error}. Load it into what it came from, with the same "
+                "tasks and options."
+            ) from error
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         before = dict(self._buffers)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -69,6 +85,8 @@ class TaskState(nn.Module):
 
         `check` is called with each task and value that is not a tensor, and raises if it will not do.
         """
+        if type(values) is not dict:  # the quick look first, in every training step
+            mapping("losses" if what == "loss" else "kpis", values, f"{{{self.tasks[0]!r}: {what}}}")
         columns = [values.get(task) for task in self.tasks]
         if not self._complete(values, columns):
             for task, value in values.items():
@@ -125,6 +143,8 @@ class TaskState(nn.Module):
 def _check_tasks(tasks: Sequence[str]) -> tuple[str, ...]:
     if isinstance(tasks, str):
         raise InputError(f"Expected `tasks` to be a list of names; got the string {tasks!r}. Write [{tasks!r}].")
+    if not isinstance(tasks, Iterable):
+        raise InputError(f"Expected `tasks` to be a list of names; got {tasks!r}.")
     names = tuple(tasks)
     for name in names:
         if not isinstance(name, str) or not name:
@@ -132,3 +152,19 @@ def _check_tasks(tasks: Sequence[str]) -> tuple[str, ...]:
     if not names or len(set(names)) != len(names):
         raise InputError(f"Expected `tasks` to be one or more distinct names; got {list(names)}.")
     return names
+
+
+def _difference(state: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """In what the one differs from the other."""
+    found = {
+        "it lacks": [key for key in own if key not in state],
+        "it has, besides,": [key for key in state if key not in own],
+        "of another shape is": [key for key in own if key in state and state[key].shape != own[key].shape],
+    }
+    return "; ".join(f"{what} {', '.join(keys)}" for what, keys in found.items() if keys)
+
+
+def check_number(task: str, value: object) -> None:
+    """Raise `InputError` unless a KPI is a number, or None for no measurement."""
+    if value is not None and not isinstance(value, Real):
+        raise InputError(f"Expected the KPI of task {task!r} to be a number or a 0-d tensor; got {value!r}.")

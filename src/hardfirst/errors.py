@@ -1,8 +1,11 @@
 """Errors that say what was wrong with an input, and what to do about it."""
 
+import errno
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -16,14 +19,33 @@ class MissingPackage(InputError):  # noqa: N818  # what is wrong, not that it is
     """Something that hardfirst can do without is not installed; the text has the command that installs it."""
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the `with` block cannot write is an `InputError` that says why, and what to do.
+
+    >>> with writing(Path("study.json")):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    hardfirst.errors.InputError: study.json cannot be written: No space left on device. Make room, and go on ...
+    """
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = (
+            "Make room, and go on from there: what was written before is kept." if full else "Choose another place for it."
+        )
+        raise InputError(f"{path} cannot be written: {error.strerror or error}. {remedy}") from error
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
     """The error for a name that is not among the known ones, with the nearest one that is.
 
     >>> str(unknown("task", "dept", ["depth", "segment"]))
     "Unknown task 'dept'; did you mean 'depth'? Known: depth, segment."
     """
-    names = list(known)
-    near = get_close_matches(str(name), names, n=1)
+    names = [str(each) for each in known]
+    near = get_close_matches(str(name), names, n=1) or [each for each in names if each.lower() == str(name).lower()]
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return InputError(f"Unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}.")
 
@@ -44,6 +66,7 @@ def number(
     above: float | None = None,
     most: float | None = None,
     below: float | None = None,
+    finite: bool = True,
 ) -> float:
     """The value as a float, or an `InputError` that names the bound it breaks.
 
@@ -62,7 +85,13 @@ def number(
     for text, broken in bounds.items():
         if broken:
             raise InputError(f"Expected `{name}` to be {text}; got {value!r}.")
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        found = math.inf
+    if finite and math.isinf(found):
+        raise InputError(f"Expected `{name}` to be a finite number; got {value!r:.40}.")
+    return found
 
 
 def whole(name: str, value: object, *, least: int) -> int:
@@ -75,6 +104,29 @@ def whole(name: str, value: object, *, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InputError(f"Expected `{name}` to be a whole number, at least {least}; got {value!r}.")
     return value
+
+
+def flag(name: str, value: object) -> bool:
+    """The value as a bool, or an `InputError`: any word would count as true.
+
+    >>> flag("normalize", "no")
+    Traceback (most recent call last):
+    hardfirst.errors.InputError: Expected `normalize` to be true or false; got 'no'.
+    """
+    if not isinstance(value, int) or value not in (0, 1):
+        raise InputError(f"Expected `{name}` to be true or false; got {value!r}.")
+    return bool(value)
+
+
+def mapping(name: str, value: object, example: str) -> None:
+    """Raise `InputError` unless the value is a mapping.
+
+    >>> mapping("losses", [1.0], "{'depth': loss}")
+    Traceback (most recent call last):
+    hardfirst.errors.InputError: Expected `losses` to be a mapping by task, such as {'depth': loss}; got list.
+    """
+    if not isinstance(value, Mapping):
+        raise InputError(f"Expected `{name}` to be a mapping by task, such as {example}; got {type(value).__name__}.")
 
 
 def per_task(

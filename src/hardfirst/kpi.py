@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hardfirst._numbers import on_host
 from hardfirst.errors import InputError, number
 
 Measure = Callable[[Tensor, Tensor], Tensor]
@@ -68,7 +69,7 @@ def balanced_accuracy(output: Tensor, target: Tensor, *, ignore_index: int = -10
 
 
 def mean_iou(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
-    """Intersection over union, averaged over the C classes predicted or present: Σ_c |P_c ∩ T_c| / |P_c ∪ T_c| / C.
+    """Intersection over union, averaged over the C classes predicted or present: `Σ_c |P_c ∩ T_c| / |P_c ∪ T_c| / C`.
 
     A class neither predicted nor present is left out of the mean; one predicted in vain is a 0 in it. With binary
     logits, class 0 is a class like the other.
@@ -150,7 +151,7 @@ def gini(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
 
 
 def within(output: Tensor, target: Tensor, *, threshold: float) -> Tensor:
-    """Share of labelled values with |output − target| ≤ threshold.
+    """Share of labelled values with `|output − target| ≤ threshold`.
 
     Args:
         output: [batch, ...].
@@ -170,7 +171,7 @@ def within(output: Tensor, target: Tensor, *, threshold: float) -> Tensor:
 
 
 def within_relative(output: Tensor, target: Tensor, *, fraction: float = 0.25) -> Tensor:
-    """Share of labelled values with |output − target| ≤ fraction · |target|.
+    """Share of labelled values with `|output − target| ≤ fraction · |target|`.
 
     Args:
         output: [batch, ...].
@@ -376,4 +377,14 @@ def _class_counts(output: Tensor, target: Tensor, ignore_index: int) -> tuple[Te
         zeros = kind.new_zeros(classes)
         return zeros.scatter_add(0, kind.flatten(), counted.flatten().long()).float()
 
+    if on_host(actual):  # elsewhere to look would wait for the device
+        _check_classes(actual, classes)
     return count(actual, labelled & (predicted == actual)), count(predicted, labelled), count(actual, labelled)
+
+
+def _check_classes(actual: Tensor, classes: int) -> None:
+    wrong = actual[(actual < 0) | (actual >= classes)]
+    if wrong.numel():
+        raise InputError(
+            f"Expected the classes of the target to be 0 to {classes - 1}, as the output has {classes}; got {int(wrong[0])}."
+        )

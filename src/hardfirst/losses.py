@@ -72,6 +72,8 @@ class SoftmaxFocalLoss(_FocalLoss):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(gamma, reduction)
+        if weight is not None and not isinstance(weight, Tensor):
+            raise InputError(f"Expected `weight` to be a tensor [classes]; got {type(weight).__name__}.")
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
 

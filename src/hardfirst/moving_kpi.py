@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hardfirst import _numbers, functional
 from hardfirst._numbers import on_host
-from hardfirst._state import Group, TaskState
+from hardfirst._state import Group, TaskState, check_number
 from hardfirst.errors import InputError, number, per_task
 
 
@@ -102,11 +102,8 @@ class MovingKPI(TaskState):
 
 
 def _check_number(task: str, value: object) -> None:
-    if value is None:  # no measurement, like NaN
-        return
-    if not isinstance(value, Real):
-        raise InputError(f"Expected the KPI of task {task!r} to be a number or a 0-d tensor; got {value!r}.")
-    if not _in_range(float(value)):
+    check_number(task, value)
+    if isinstance(value, Real) and not _in_range(float(value)):
         raise _out_of_range(task, value)
 
 

@@ -19,12 +19,14 @@ import math
 import os
 import platform
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hardfirst.errors import InputError
+from hardfirst._sound import FIELDS, loads, unsound
+from hardfirst.errors import InputError, writing
 
 SCHEMA = 1
 
@@ -35,6 +37,12 @@ class Record:
 
     `epochs` and `test` hold the lines as written (see the module's text); `outcome` is "finished", "diverged" or "failed",
     None while the run goes on.
+
+    Example:
+        >>> kpis = {1: 0.3, 2: 0.5, 3: 0.4}
+        >>> lines = [{"epoch": epoch, "tasks": {"depth": {"validation_kpi": kpi}}} for epoch, kpi in kpis.items()]
+        >>> Record({"balancer": "dtp"}, ("depth",), epochs=lines).selected()
+        (2, 0.5)
     """
 
     trial: dict[str, Any]
@@ -69,7 +77,8 @@ class Record:
         """The task's KPI on the validation split at the selected epoch; NaN if there is none."""
         epoch, _ = self.selected()
         return next(
-            (float(line["tasks"][task]["validation_kpi"]) for line in self.epochs if line["epoch"] == epoch), math.nan
+            (float(line["tasks"][task].get("validation_kpi", math.nan)) for line in self.epochs if line["epoch"] == epoch),
+            math.nan,
         )
 
     def curve(self, task: str, what: str) -> list[float]:
@@ -101,6 +110,17 @@ class Writer:
 
     Raises:
         InputError: the file cannot be written, then or later; the lines that it has stay.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "run.jsonl"
+        ...     writer = Writer(path)
+        ...     writer.trial({"problem": "mine", "balancer": "dtp", "seed": 0}, ["depth"])
+        ...     writer.epoch(1, seconds=0.5, learning_rate=0.01, tasks={"depth": {"kpi": 0.4, "validation_kpi": 0.3}})
+        ...     found = read(path)
+        >>> found.tasks, len(found.epochs), found.outcome
+        (('depth',), 1, None)
     """
 
     def __init__(self, path: Path, *, keep_epochs: int | None = None) -> None:
@@ -111,12 +131,8 @@ class Writer:
         write_atomically(path, "".join(kept))
 
     def _kept(self, epochs: int) -> list[str]:
-        lines, kinds = [], []
-        for number, line, found in _lines(self.path):
-            if not isinstance(found, dict) or "kind" not in found:
-                raise InputError(f"{self.path} is not a run record: line {number} has no kind. {REMEDY}")
-            lines.append(line)
-            kinds.append(found["kind"])
+        lines = [f"{line}\n" for line in _whole_lines(self.path)]
+        kinds = [line["kind"] for line in _parsed(self.path)]
         return [
             line
             for position, (kind, line) in enumerate(zip(kinds, lines, strict=True))
@@ -168,68 +184,82 @@ def read(path: Path) -> Record:
     Raises:
         InputError: the file is not a record, is damaged, or is of a newer schema.
         FileNotFoundError: there is none.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "run.jsonl"
+        ...     Writer(path).trial({"problem": "mine", "balancer": "equal", "seed": 0}, ["depth"])
+        ...     found = read(path)
+        >>> found.trial["balancer"], math.isnan(found.test_kpi("depth"))
+        ('equal', True)
     """
+    lines = _parsed(path)
+    if not lines or lines[0]["kind"] != "trial":
+        raise _no_record(path, "the first line should say which trial it is")
+    first = lines[0]
+    record = Record(first["trial"], tuple(first["tasks"]), first["made_with"], parameters=first.get("parameters"))
+    for number, line in enumerate(lines[1:], start=2):
+        if not set(line.get("tasks", ())) <= set(record.tasks):
+            raise _no_record(path, f"line {number} is about other tasks than line 1")
+        if line["kind"] == "epoch":
+            seconds = math.nan if line["seconds"] is None else line["seconds"]
+            record.epochs.append({**line, "seconds": seconds, "tasks": _by_task(record.tasks, line)})
+        elif line["kind"] == "test":
+            tasks = {task: {"kpi": math.nan, **figures} for task, figures in _by_task(record.tasks, line).items()}
+            record.test = {**line, "tasks": tasks}
+        elif line["kind"] == "end":
+            record.outcome, record.reason = line["outcome"], line["reason"]
+            record.seconds, record.memory = (
+                math.nan if line.get(name) is None else float(line[name]) for name in ("seconds", "memory")
+            )
+        else:
+            raise _no_record(path, f"line {number} is a first line once more")
+    return record
+
+
+def _by_task(tasks: Iterable[str], line: Mapping[str, Any]) -> dict[str, Any]:
+    """A line's figures for each task; none for one that the line leaves out."""
+    return {task: line["tasks"].get(task, {}) for task in tasks}
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """A file's lines, without a last one that was cut short."""
     try:
-        return _assemble([(number, found) for number, _, found in _lines(path)])
+        return path.read_bytes().decode("utf-8", "replace").split("\n")[:-1]
     except FileNotFoundError:
         raise
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-    except _Damaged as error:
-        raise InputError(f"{path} is not a run record: {error}. {REMEDY}") from None
-    except _Newer as error:
-        raise InputError(f"{path} {error}") from None
 
 
-class _Damaged(Exception):  # noqa: N818  # the reason
-    """What a file has that no record has."""
-
-
-class _Newer(Exception):  # noqa: N818
-    """The record of a later version."""
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str, Any]]:
-    """The whole lines of a record: each with its number, and what it says."""
-    for number, line in enumerate(path.read_bytes().decode("utf-8", "replace").split("\n")[:-1], start=1):
+def _parsed(path: Path) -> list[dict[str, Any]]:
+    """The lines of a record, each of a kind that there is and with what that kind has."""
+    found = []
+    for number, text in enumerate(_whole_lines(path), start=1):
         try:
-            yield number, f"{line}\n", json.loads(line, parse_constant=_not_json)
-        except (ValueError, RecursionError) as error:  # a ValueError: a whole number of thousands of digits
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error) or "too deep"
-            raise _Damaged(f"line {number} is not JSON ({reason})") from None
+            line = _with_nan(loads(text))
+        except ValueError as error:
+            raise _no_record(path, f"line {number} is not JSON ({error})") from None
+        if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
+            raise _no_record(path, f"line {number} does not say of what kind it is")
+        if isinstance(schema := line.get("schema"), int) and schema > SCHEMA:
+            raise InputError(
+                f"{path} was written by a newer hardfirst (schema {schema}, this one reads {SCHEMA}); upgrade hardfirst."
+            )
+        if line["kind"] not in FIELDS:
+            raise _no_record(path, f"line {number} is of a kind that no record has, {line['kind']!r:.40}")
+        if name := unsound(line):
+            raise _no_record(path, f"`{name}` in line {number} is missing, or not what it should be")
+        found.append(line)
+    return found
 
 
-def _not_json(word: str) -> float:
-    raise ValueError(f"{word} is written as null")
+def _no_record(path: Path, reason: str) -> InputError:
+    return InputError(
+        f"{path} is not a run record: {reason}. Restore it, or remove it: a study's own command then runs its trial again."
+    )
 
-
-def _assemble(lines: Sequence[tuple[int, Any]]) -> Record:
-    if not lines or not isinstance(lines[0][1], dict) or lines[0][1].get("kind") != "trial":
-        raise _Damaged("the first line should say which trial it is")
-    first = lines[0][1]
-    schema = first.get("schema")
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise _Newer(f"was written by a newer hardfirst (schema {schema}, this one reads {SCHEMA}); upgrade.")
-    _check(1, first, _TRIAL)
-    record = Record(first["trial"], tuple(first["tasks"]), first["made_with"], parameters=first.get("parameters"))
-    for number, found in lines[1:]:
-        kind = found.get("kind") if isinstance(found, dict) else None
-        if kind not in _KINDS:
-            raise _Damaged(f"line {number} is of no kind that there is")
-        line = _with_nan(found)
-        _check(number, line, _KINDS[kind])
-        for task in line.get("tasks", ()):
-            if task not in record.tasks:
-                raise _Damaged(f"line {number} is about a task {task!r} that line 1 has not")
-        if kind == "epoch":
-            record.epochs.append(line)
-        elif kind == "test":
-            record.test = line
-        else:
-            record.outcome, record.reason = line["outcome"], line["reason"]
-            record.seconds = math.nan if line["seconds"] is None else float(line["seconds"])
-            record.memory = math.nan if line.get("memory") is None else float(line["memory"])
-    return record
 
 def versions() -> dict[str, str]:
     """The versions a run's figures depend on."""
@@ -243,10 +273,19 @@ def versions() -> dict[str, str]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Raises:
+        InputError: it cannot be written; the old content stays.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text)
-    part.replace(path)
+    try:
+        with writing(path):
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _without_nan(value: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from hardfirst._state import Group, TaskState
+from hardfirst._state import Group, TaskState, check_number
 from hardfirst.errors import number, whole
 
 
@@ -55,7 +55,7 @@ class TaskEarlyStopping(TaskState):
     @torch.no_grad()
     def update(self, kpis: Mapping[str, Tensor | float]) -> None:
         """Take in one validation; a KPI that is left out or NaN leaves its task as it was."""
-        new = self._mean_over_ranks(self._vector(kpis, "KPI", absent=math.nan, check=_nothing).to(self.best))
+        new = self._mean_over_ranks(self._vector(kpis, "KPI", absent=math.nan, check=check_number).to(self.best))
         rises = ~(new <= self.best + self.min_delta) & ~new.isnan()
         going = self.waited < self.patience
         self.waited.copy_(torch.where(new.isnan() | ~going, self.waited, torch.where(rises, 0.0, self.waited + 1)))
@@ -70,7 +70,3 @@ class TaskEarlyStopping(TaskState):
         """The losses, those of stopped tasks times 0: they keep their graph, which DDP wants."""
         going = dict(zip(self.tasks, (self.waited < self.patience).unbind(), strict=True))
         return {task: torch.where(going[task], loss, loss * 0) for task, loss in losses.items()}
-
-
-def _nothing(task: str, value: object) -> None:
-    """KPIs of any range may rise."""

@@ -1,12 +1,13 @@
 """The task hierarchy: each task has a block of its own, and its place in a chain of them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from hardfirst.errors import InputError
+from hardfirst.errors import InputError, mapping
 from hardfirst.networks._base import Network, by_task, call, check_count, check_tasks, concatenated, features, named
 from hardfirst.networks._parts import Parts, fitted
 from hardfirst.networks.layers import Pointwise
@@ -74,7 +75,8 @@ class TaskHierarchy(Network):
     ) -> None:
         super().__init__()
         self.tasks = named(modules, "modules", "a module")
-        check_tasks("order", [order] if isinstance(order, str) else order, self.tasks)
+        several = isinstance(order, Iterable) and not isinstance(order, str)
+        check_tasks("order", order if several else [str(order)], self.tasks)
         self.order = tuple(order)
         tasks = f"the tasks {', '.join(self.order)}"
         check_count("blocks", blocks, len(self.order), f"one for each of {tasks}")
@@ -155,7 +157,10 @@ def order_by_difficulty(kpis: Mapping[str, float], *, first: Literal["hard", "ea
     """
     if first not in ("hard", "easy"):
         raise InputError(f'Expected `first` to be "hard" or "easy"; got {first!r}.')
+    mapping("kpis", kpis, "{'depth': 0.4, 'segment': 0.7}")
     for task, kpi in kpis.items():
+        if not isinstance(kpi, Real | Tensor):
+            raise InputError(f"Expected the KPI of task {task!r} to be a number; got {kpi!r}.")
         if math.isnan(kpi):
             raise InputError(f"The KPI of task {task!r} is NaN, so that it has no place in an order. Measure it first.")
     sign = 1 if first == "hard" else -1

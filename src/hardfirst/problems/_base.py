@@ -1,13 +1,14 @@
 """What a problem is: data, a network and tasks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from inspect import signature
 from pathlib import Path
 from typing import Literal
 
 from torch import Tensor, nn
 
-from hardfirst.errors import InputError, check_names, number, unknown
+from hardfirst.errors import InputError, check_names, number, unknown, whole
 from hardfirst.networks import NETWORKS, NetworkSpec, Parts
 from hardfirst.problems._data import Split
 from hardfirst.problems._sources import Source
@@ -28,6 +29,10 @@ class Metric:
         measure: (output, target) of all labelled examples → a 0-d tensor.
         higher_is_better: False for errors.
         test_only: whether it is left out on the validation split, which is gone through after every epoch.
+
+    Example:
+        >>> from torch.nn import functional as F
+        >>> in_metres = Metric(F.l1_loss, higher_is_better=False)
     """
 
     measure: Measure
@@ -42,6 +47,10 @@ class Choice:
     Args:
         loss: as a `Task` has it.
         metrics: further figures for the record, beside the task's own.
+
+    Example:
+        >>> from hardfirst.losses import SoftmaxFocalLoss
+        >>> focal = Choice(SoftmaxFocalLoss(gamma=2.0))
     """
 
     loss: Measure
@@ -61,6 +70,15 @@ class Task:
         kpi_from: where the balancer's KPI comes from: the training "batch", or, for measures that mean nothing on a
             batch (AUC, R², AP), the last "validation".
         losses: losses to choose from instead, by name, for `hardfirst study losses`; the first is the baseline there.
+
+    Raises:
+        InputError: one of these is not what it has to be.
+
+    Example:
+        >>> from functools import partial
+        >>> from torch.nn import functional as F
+        >>> from hardfirst.kpi import within
+        >>> depth = Task("depth", loss=F.l1_loss, kpi=partial(within, threshold=0.25), scale=10.0)
     """
 
     name: str
@@ -76,8 +94,20 @@ class Task:
             raise InputError(f"Expected a task's name to be a non-empty string; got {self.name!r}.")
         for what in ("loss", "kpi"):
             if not callable(getattr(self, what)):
-                raise InputError(f"Expected the {what} of task {self.name!r} to be a function of (output, target).")
+                raise InputError(
+                    f"Expected the {what} of task {self.name!r} to be a function of (output, target); got "
+                    f"{getattr(self, what)!r:.80}."
+                )
         number(f"scale of task {self.name}", self.scale, above=0)
+        for what, known, kind in (("metrics", self.metrics, Metric), ("losses", self.losses, Choice)):
+            if not isinstance(known, Mapping):
+                raise InputError(f"Expected the {what} of task {self.name!r} by name, in a dict; got {known!r:.80}.")
+            for name, one in known.items():
+                if not isinstance(one, kind):
+                    raise InputError(
+                        f"Expected {name!r} among the {what} of task {self.name!r} to be a {kind.__name__}; got "
+                        f"{type(one).__name__}. Write {kind.__name__}(function)."
+                    )
         if self.kpi_from not in ("batch", "validation"):
             raise InputError(f"Expected `kpi_from` to be 'batch' or 'validation'; got {self.kpi_from!r}.")
 
@@ -99,6 +129,14 @@ class Splits:
 
     A label that is missing is a NaN target, the class -100, or an absent key. A split may also be several data sets by name,
     one per task for instance, with inputs of different shapes if the network takes them; each batch is of one of them.
+
+    Example:
+        >>> import torch
+        >>> from hardfirst.problems import TensorTable
+        >>> tables = [TensorTable(torch.rand(n, 8), {"depth": torch.rand(n)}) for n in (60, 20, 20)]
+        >>> splits = Splits(*tables)
+        >>> len(splits.train)
+        60
     """
 
     train: Split
@@ -146,23 +184,43 @@ class Problem:
     sheet: Callable[[Path], object] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tasks", tuple(self.tasks))
+        if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
+            raise InputError(
+                f"Expected a problem's name to be a non-empty string without control characters; got {self.name!r}."
+            )
+        object.__setattr__(self, "tasks", tuple(self.tasks) if isinstance(self.tasks, Iterable) else ())
         names = [task.name for task in self.tasks if isinstance(task, Task)]
         if not names or len(names) != len(self.tasks):
-            raise InputError(f"Expected `tasks` of problem {self.name!r} to be one or more Task objects.")
+            raise InputError(
+                f"Expected `tasks` of problem {self.name!r} to be one or more Task objects; got {self.tasks!r:.80}."
+            )
         if len(set(names)) != len(names):
             raise InputError(f"Expected the task names of problem {self.name!r} to be distinct; got {', '.join(names)}.")
         for what in ("network", "data", *["parts"] * (self.parts is not None)):
-            if not callable(getattr(self, what)):
-                raise InputError(f"Expected `{what}` of problem {self.name!r} to be a function without arguments.")
+            self._check_maker(f"`{what}`", getattr(self, what))
+        if not isinstance(self.networks, Mapping):
+            raise InputError(f"Expected `networks` of problem {self.name!r} by name, in a dict; got {self.networks!r:.80}.")
+        for name, make in self.networks.items():
+            self._check_maker(f"network {name!r}", make)
         if OWN in self.networks:
             raise InputError(f"{OWN!r} is what `network` of problem {self.name!r} is called; give the other another name.")
         if self.sampling not in SAMPLING:
             raise unknown("sampling", self.sampling, SAMPLING)
-        number("temperature", self.temperature, least=1)
-        number("batch_size", self.batch_size, least=1)
-        number("epochs", self.epochs, least=1)
+        number("temperature", self.temperature, least=1, finite=False)
+        whole("batch_size", self.batch_size, least=1)
+        whole("epochs", self.epochs, least=1)
         number("learning_rate", self.learning_rate, above=0)
+
+    def _check_maker(self, what: str, make: object) -> None:
+        try:
+            signature(make).bind()  # type: ignore[arg-type]  # which is what is looked at
+        except TypeError as error:
+            found = f"one with a {str(error).partition('a ')[2]}" if callable(make) else type(make).__name__
+            raise InputError(
+                f"Expected {what} of problem {self.name!r} to be a function without arguments; got {found}."
+            ) from None
+        except ValueError:  # a function of C, which does not say
+            return
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -218,6 +276,13 @@ class Problem:
     def _network(self, name: str) -> Callable[[], nn.Module]:
         if (spec := self.network_spec(name)) is None:
             return self.network if name == OWN else self.networks[name]
-        parts = self.parts
-        assert parts is not None
-        return lambda: spec.build(parts())
+        return lambda: spec.build(self._parts())
+
+    def _parts(self) -> Parts:
+        assert self.parts is not None
+        found = self.parts()
+        if not isinstance(found, Parts):
+            raise InputError(
+                f"Expected `parts` of problem {self.name!r} to return Parts; it returned {type(found).__name__}."
+            )
+        return found

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hardfirst import kpi
-from hardfirst.errors import InputError, check_names
+from hardfirst.errors import InputError, MissingPackage, check_names
 from hardfirst.networks import HardSharing, Parts, class_head, number_head, vector_layer
 from hardfirst.problems._base import Metric, Problem, Splits, Task
 from hardfirst.problems._data import IGNORE, TensorTable
@@ -67,6 +67,8 @@ def load(problem: str) -> Problem:
         stamp = path.stat()
     except OSError:
         raise InputError(f"There is no file {path}.") from None
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; a table is a file.")
     table = _read(path, stamp.st_mtime_ns)
     targets = dict(parse_qsl(query, keep_blank_values=True))
     if not targets:
@@ -114,11 +116,19 @@ def _read(path: Path, stamp: int) -> "pd.DataFrame":
     try:
         import pandas as pd
     except ImportError:
-        raise InputError('Tables are read by pandas: pip install "hardfirst[cli]".') from None
+        raise MissingPackage('Tables are read by pandas: pip install "hardfirst[cli]".') from None
     try:
         table = pd.read_csv(path, encoding="utf-8-sig")
-    except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{path} cannot be read as a table: {error}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} cannot be read as a table: it is not text in UTF-8, by its byte {error.start}. Save it as UTF-8."
+        ) from None
+    except (ValueError, OSError, pd.errors.ParserError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise InputError(
+            f"{path} cannot be read as a table: {reason}. It should have a line of column names, and rows of as many cells, "
+            "with commas between them."
+        ) from None
     if len(table) < FEWEST_ROWS:
         raise InputError(f"Expected at least {FEWEST_ROWS} rows in {path}; got {len(table)}.")
     return table
@@ -165,6 +175,11 @@ def _prepare(path: Path, table: "pd.DataFrame", kinds: Mapping[str, str]) -> Pre
     columns = [column for name in features for column in _inputs(features[name], train)]
     if not columns:
         raise InputError(f"No column of {path} is left to predict from: all others are targets, constant, or all different.")
+    if not all(map(len, places.values())):
+        raise InputError(
+            f"Expected rows of {path} for training, for validation and for test; too few of its {len(table)} have inputs of "
+            "their own, and those with the same inputs stay in one split."
+        )
     inputs = torch.stack(columns, dim=1)
     found = {column: _target(path, table[column], kind, train) for column, kind in kinds.items()}
     splits = Splits(

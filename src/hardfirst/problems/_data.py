@@ -27,9 +27,26 @@ class TensorTable(Dataset[Batch]):
 
     Raises:
         InputError: there are not as many of one as of the other.
+
+    Example:
+        >>> import torch
+        >>> table = TensorTable(torch.rand(5, 8), {"depth": torch.rand(5), "kind": torch.tensor([0, 1, -100, 2, 0])})
+        >>> len(table), table[2][1]["kind"]
+        (5, tensor(-100))
     """
 
     def __init__(self, inputs: Tensor | Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> None:
+        given = {"inputs": inputs} if isinstance(inputs, Tensor) else inputs
+        for what, tensors in (("inputs", given), ("targets", targets)):
+            if not isinstance(tensors, Mapping) or not all(
+                isinstance(one, Tensor) and one.dim() for one in tensors.values()
+            ):
+                raise InputError(
+                    f"Expected the {what} of a TensorTable to be tensors [examples, ...], by name; got "
+                    f"{_kinds(tensors)}. A NumPy array becomes one by torch.as_tensor."
+                )
+        if not given:
+            raise InputError("Expected a TensorTable to have inputs; got none.")
         self.inputs = inputs if isinstance(inputs, Tensor) else dict(inputs)
         self.targets = dict(targets)
         columns = {**self.targets, **({} if isinstance(inputs, Tensor) else inputs)}
@@ -55,6 +72,12 @@ class Together(Dataset[Batch]):
 
     Args:
         split: a data set, or several by name.
+
+    Example:
+        >>> import torch
+        >>> small, large = (TensorTable(torch.rand(n, 2), {"a": torch.rand(n)}) for n in (3, 7))
+        >>> len(Together({"small": small, "large": large}))
+        10
     """
 
     def __init__(self, split: Split) -> None:
@@ -80,13 +103,43 @@ def collate(items: Batch | Sequence[Batch]) -> Batch:
     """Make a batch of items; a task that some items have no label for is filled with NaN or -100."""
     if isinstance(items, tuple):  # a TensorTable gives whole batches
         return items
-    inputs = default_collate([inputs for inputs, _ in items])
+    for item in items:
+        if not isinstance(item, tuple | list) or len(item) != 2 or not isinstance(item[1], Mapping):
+            raise InputError(f"Expected items `(inputs, {{task: target}})` in a data set; got {_kinds(item)}.")
+    try:
+        inputs = default_collate([inputs for inputs, _ in items])
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+        found = " and ".join(dict.fromkeys(_kinds(inputs) for inputs, _ in items))
+        raise InputError(f"The inputs of the items do not make a batch, {found:.300}: {_first_line(error)}") from error
     tasks = dict.fromkeys(task for _, targets in items for task in targets)
-    return inputs, {task: _collate_targets([targets.get(task) for _, targets in items]) for task in tasks}
+    return inputs, {task: _collate_targets(task, [targets.get(task) for _, targets in items]) for task in tasks}
 
 
-def _collate_targets(values: Sequence[Any]) -> Tensor:
-    tensors = [None if value is None else torch.as_tensor(value) for value in values]
-    like = next(tensor for tensor in tensors if tensor is not None)
-    missing = torch.full_like(like, math.nan if like.is_floating_point() else IGNORE)
-    return torch.stack([missing if tensor is None else tensor for tensor in tensors])
+def _collate_targets(task: str, values: Sequence[Any]) -> Tensor:
+    known = [value for value in values if value is not None]
+    if not known:
+        raise InputError(
+            f"Expected a target of task {task!r}, NaN or {IGNORE} where there is none, or no such key; got None."
+        )
+    try:
+        like = torch.as_tensor(known[0])
+        missing = torch.full_like(like, math.nan if like.is_floating_point() else IGNORE)
+        return torch.stack([missing if value is None else torch.as_tensor(value) for value in values])
+    except (RuntimeError, TypeError, ValueError) as error:
+        found = " and ".join(dict.fromkeys(map(_kinds, known)))
+        raise InputError(f"The targets of task {task!r} do not make a batch, {found:.300}: {_first_line(error)}") from error
+
+
+def _kinds(value: Any) -> str:
+    """What a data set gave, in words."""
+    if isinstance(value, Tensor):
+        return f"a tensor {list(value.shape)}"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {_kinds(each)}' for key, each in value.items())}}}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"{type(value).__name__} {value!r:.40}" if isinstance(value, str | int | float) else type(value).__name__
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

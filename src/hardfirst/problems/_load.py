@@ -31,6 +31,8 @@ def load(name: str, builtin: Mapping[str, Callable[[], Problem]]) -> Problem:
     path = Path(name)
     if path.suffix != ".py":
         raise unknown("problem", name, builtin)
+    if path.is_dir():
+        raise InputError(f"{name} is a folder; give a Python file in it.")
     if not path.is_file():
         raise InputError(
             f"There is no file {name}. A problem is a built-in one ({', '.join(builtin)}), a Python file, or a CSV table."
@@ -73,9 +75,14 @@ def explained(name: str, function: Callable[[], T]) -> T:
     path = Path(name)
     try:
         return function()
+    except SystemExit as error:  # of a script, say, that reads arguments of its own
+        if path.suffix != ".py" or not (line := _line(path, error)):
+            raise
+        raise InputError(f"{path}{line}: it ends the program, by SystemExit {error.code!r}. {_CONTRACT}") from error
     except Exception as error:
         line = _line(path, error)
-        if path.suffix != ".py" or (isinstance(error, InputError) and not line):
+        # without a line the error is not the file's: a package that is missing, say, or a full disk
+        if path.suffix != ".py" or (isinstance(error, InputError | ImportError | OSError) and not line):
             raise
         raise InputError(f"{path}{line}: {_said(error)} {_CONTRACT}") from error
 
@@ -84,7 +91,7 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
 
 
-def _line(path: Path, error: Exception) -> str:
+def _line(path: Path, error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.lineno:
         return f", line {error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)

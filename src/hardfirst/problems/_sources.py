@@ -14,7 +14,12 @@ from hardfirst.errors import InputError
 
 
 def data_folder() -> Path:
-    """The folder for data that no Python package holds: `HARDFIRST_DATA`, or `hardfirst` in the user's data folder."""
+    """The folder for data that no Python package holds: `HARDFIRST_DATA`, or `hardfirst` in the user's data folder.
+
+    Example:
+        >>> data_folder().is_absolute()
+        True
+    """
     if folder := os.environ.get("HARDFIRST_DATA"):
         return Path(folder)
     home = Path.home()
@@ -96,6 +101,11 @@ class Source:
         licence: of the data.
         credit: who made it, and where it is described.
         needs: Python packages that reading the data takes besides, by what is imported, with what pip installs.
+
+    Example:
+        >>> from hardfirst.problems import PROBLEMS
+        >>> PROBLEMS["census"]().source.licence[:5]
+        'CC BY'
     """
 
     packages: Mapping[Package, Mapping[str, str]]

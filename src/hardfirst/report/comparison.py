@@ -29,7 +29,7 @@ def _cases(runs: Sequence[Run]) -> list[Case]:
 
 
 class Comparison:
-    """What a study found, one `Case` for each problem and network.
+    r"""What a study found, one `Case` for each problem and network.
 
     Args:
         cases: at least one.
@@ -37,9 +37,17 @@ class Comparison:
         command: what made the runs; None takes it from the records.
         plan: the study's settings, as a YAML file of it would hold them.
         missing: how many trials have not ended yet.
+        damaged: what is wrong with each record that was left out.
 
     Raises:
         InputError: there is no case.
+
+    Example:
+        What a study in a folder came to::
+
+            found = Comparison.read("runs/digits")
+            print("\n".join(found.verdict))
+            found.summary.to_csv("summary.csv")
     """
 
     def __init__(
@@ -50,11 +58,12 @@ class Comparison:
         command: str | None = None,
         plan: Mapping[str, Any] | None = None,
         missing: int = 0,
+        damaged: Sequence[str] = (),
     ) -> None:
         if not cases:
             raise InputError("Expected at least one case to report on; got none.")
         self.cases, self.title, self.command = tuple(cases), title, command
-        self.plan, self.missing = dict(plan or {}), missing
+        self.plan, self.missing, self.damaged = dict(plan or {}), missing, tuple(damaged)
 
     @classmethod
     def read(cls, folder: str | Path) -> "Comparison":
@@ -65,18 +74,27 @@ class Comparison:
         """
         store = Store(Path(folder))
         if not store.described and (found := store.all_runs()):
-            return cls(_cases(found), title=f"Runs in {Path(folder).name}")
+            return cls(_cases(found), title=f"Runs in {Path(folder).name}", damaged=list(store.damaged.values()))
+        if not store.described and store.damaged:
+            raise InputError(next(iter(store.damaged.values())))
         about, costs = store.about(), cost.read(store.cost_file)
         cases, missing = [], 0
         for trials in about.cases:
             runs = store.runs(trials)
-            missing += len({entry.key for entry in trials.trials if store.find(entry.key) is None})
+            keys = {entry.key for entry in trials.trials} - store.damaged.keys()
+            missing += sum(store.find(key) is None for key in keys)
             if any(not run.tuning and run.role not in ("single", "order") for run in runs):
                 known = costs.get(f"{trials.problem}/{trials.network}")
                 cases.append(arrange(runs, known, trials.baseline, trials.network))
+        damaged = list(store.damaged.values())
         if not cases:
-            raise InputError(f"No trial of the study in {folder} has ended yet; there is nothing to report.")
-        return cls(cases, title=about.title, command=about.command, plan=about.plan, missing=missing)
+            why = (
+                f"Of the records that there are, none can be read. {damaged[0]}"
+                if damaged
+                else "There is nothing to report."
+            )
+            raise InputError(f"No trial of the study in {folder} has ended yet. {why}")
+        return cls(cases, title=about.title, command=about.command, plan=about.plan, missing=missing, damaged=damaged)
 
     @cached_property
     def verdict(self) -> list[str]:
@@ -119,7 +137,14 @@ class Comparison:
 
     def html(self) -> str:
         """The page."""
-        return page(self.cases, title=self.title, command=self.command, plan=self.plan, missing=self.missing)
+        return page(
+            self.cases,
+            title=self.title,
+            command=self.command,
+            plan=self.plan,
+            missing=self.missing,
+            damaged=self.damaged,
+        )
 
     def save(self, path: str | Path) -> Path:
         """Write the page."""

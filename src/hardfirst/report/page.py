@@ -43,6 +43,7 @@ def page(
     command: str | None = None,
     plan: Mapping[str, Any] | None = None,
     missing: int = 0,
+    damaged: Sequence[str] = (),
 ) -> str:
     """The report on a comparison, or on a single run, as one HTML document.
 
@@ -52,6 +53,7 @@ def page(
         command: what made the runs, for the reader who wants to repeat them; None takes it from the records.
         plan: the study's settings, as a YAML file of it would hold them.
         missing: how many trials have not ended yet.
+        damaged: what is wrong with each record that was left out.
     """
     cases = (cases,) if isinstance(cases, Case) else tuple(cases)
     found = [*sections(cases), _reproduction(cases, command, plan or {})]
@@ -59,7 +61,7 @@ def page(
     return Template(_asset("page.html")).substitute(
         title=escape(title),
         style=_asset("page.css"),
-        body="\n".join([_header(cases, title, missing), *_rendered(found)]),
+        body="\n".join([_header(cases, title, missing, damaged), *_rendered(found)]),
         # "<" is left out of the data, so that no name in it can close the script element
         figures=json.dumps(_rounded(charts), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
         plotly=get_plotlyjs(),
@@ -136,11 +138,12 @@ def _rendered(found: Sequence[Section]) -> Iterable[str]:
     yield from (section.html(anchor=anchor) for section, anchor in zip(found, anchors, strict=True))
 
 
-def _header(cases: Sequence[Case], title: str, missing: int) -> str:
+def _header(cases: Sequence[Case], title: str, missing: int, damaged: Sequence[str]) -> str:
     several = len(cases) > 1
     together = paragraphs([*overview.sentences(cases), *networks.sentences(cases)]) if several else ""
     box = _box(together, "Verdict") if several else _verdict(cases[0], "Verdict")
     left = [f"{missing} of the trials planned so far have not ended; the page is of the others."] if missing else []
+    left += [f"Left out: {sentence}" for sentence in damaged]
     return (
         f'<header>\n<h1>{escape(title)}</h1>\n<p class="quiet">{escape(" · ".join(_counts(cases)))}</p>\n'
         f"{paragraphs(left)}{box}\n</header>"

@@ -45,10 +45,14 @@ def _write(path: Path, cases: Mapping[str, Mapping[str, StepCost]]) -> None:
     write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
+def _read(seconds: float, relative: float, low: float, high: float, rounds: int) -> StepCost:
+    return StepCost(float(seconds), float(relative), float(low), float(high), int(rounds))
+
+
 def read(path: Path) -> dict[str, dict[str, StepCost]]:
     """The costs of each case; nothing where there is no such file or it is damaged, since it can be measured again."""
     try:
         content = json.loads(path.read_text())
-        return {case: {name: StepCost(**cost) for name, cost in costs.items()} for case, costs in content.items()}
+        return {case: {name: _read(**cost) for name, cost in costs.items()} for case, costs in content.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -22,7 +23,9 @@ from hardfirst.training import Trial, context, end_with_parent, fit
 PRELOAD = ["torch", "lightning.fabric", "sklearn.datasets", "hardfirst.studies.executors", "hardfirst.cli"]
 SOLVERS = ["torchjd.aggregation"]  # of gradient balancers; two seconds more, so only where a trial has one
 ATTEMPTS = 2
-BUSY = 75  # a worker's exit code where another process has the trial; the "temporary failure" of sysexits.h
+# a worker's exit codes, those of sysexits.h: an "input/output error", its record cannot be written; a "temporary failure",
+# another process has the trial
+UNWRITABLE, BUSY = 74, 75
 
 PULSE = 0.5  # seconds between looks at how far the running trials are
 
@@ -103,7 +106,8 @@ def run_locally(
         for attempt in running:
             attempt.process.kill()
             attempt.process.join()
-            store.part_file(attempt.key).unlink(missing_ok=True)
+            with suppress(OSError):
+                store.part_file(attempt.key).unlink(missing_ok=True)
 
 
 class Queue:
@@ -139,7 +143,11 @@ def _alone(work: Callable[[], None]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    work()
+    try:
+        work()
+    except Exception as error:  # nothing that a study needs, and so no end of it
+        said = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        print(f"hardfirst: what a step costs could not be measured: {said}", file=sys.stderr)
 
 
 def _next(waiting: Sequence[tuple[str, Trial, int]], store: Store) -> int | None:
@@ -159,7 +167,7 @@ def cores() -> int:
 def _epochs_done(part: Path) -> int:
     try:
         return part.read_bytes().count(b'"kind": "epoch"')
-    except FileNotFoundError:  # not begun, or ended just now
+    except OSError:  # not begun, or ended just now, or on a disk that has gone
         return 0
 
 
@@ -170,6 +178,11 @@ def _outcome(attempt: _Attempt, store: Store) -> Event:
         return Event(attempt.trial, "busy")
     if code == 0 and path.exists():
         return happened(attempt.trial, path)
+    if code == UNWRITABLE:
+        raise InputError(
+            f"The study in {store.folder} has stopped, since a record could not be written, as said above. The records of "
+            "runs that have ended are kept; the same command goes on from there."
+        )
     reason = f"its process was killed by {signal.Signals(-code).name}" if code and code < 0 else f"it ended with code {code}"
     if attempt.number < ATTEMPTS:
         return Event(attempt.trial, "retried", reason)
@@ -191,8 +204,12 @@ def _work(trial: Trial, key: str, folder: Path, command: str | None, accelerator
         if not mine:
             sys.exit(BUSY)
         if not store.ended(key):
-            run_trial(trial, store.part_file(key), command, accelerator)
-            store.part_file(key).replace(store.record_file(key))
+            try:
+                run_trial(trial, store.part_file(key), command, accelerator)
+                store.part_file(key).replace(store.record_file(key))
+            except (OSError, InputError) as error:
+                print(f"hardfirst: {error}", file=sys.stderr)
+                sys.exit(UNWRITABLE)
 
 
 def happened(trial: Trial, path: Path) -> Event:

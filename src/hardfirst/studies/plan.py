@@ -1,20 +1,22 @@
 """What a study is to find out: one model for YAML files, flags and Python."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import cached_property, partial
 from pathlib import Path
+from reprlib import Repr
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from hardfirst.balancers import Spec
-from hardfirst.errors import InputError, number, whole
+from hardfirst.errors import InputError, check_names, number, whole
 from hardfirst.networks import NetworkSpec
 from hardfirst.problems import OWN, Problem, load_problem
-from hardfirst.training import Trial
+from hardfirst.training import ACCELERATORS, Trial
 
 EQUAL = Spec("equal")
 STL = "stl"
@@ -31,6 +33,22 @@ def _networks(value: Any) -> Any:
     if not isinstance(value, str | list | tuple):
         raise InputError(f"Expected networks, as a list or joined by commas; got {value!r}.")
     return NetworkSpec.split(value if isinstance(value, str) else ",".join(map(str, _listed(value))))
+
+
+def _two_rates(value: Any) -> tuple[float, float] | None:
+    """The least and the greatest learning rate."""
+    given = _listed(value)
+    if given is None:
+        return None
+    try:
+        low, high = (float(rate) for rate in given)
+    except (TypeError, ValueError, OverflowError):
+        low, high = math.nan, math.nan
+    if not 0 < low < high < math.inf:
+        raise InputError(
+            f"Expected two learning rates, the least and the greatest, both above 0, such as 1e-4,1e-2; got {_short(given)}."
+        )
+    return low, high
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
@@ -94,7 +112,7 @@ class Plan(BaseModel):
     balancers: tuple[str, ...] = ("equal", "uncertainty", "dtp", "dtp:uniform=0.8")
     seeds: Annotated[int, BeforeValidator(lambda value: whole("seeds", value, least=1))] = 5
     tune: int = 0
-    learning_rates: tuple[float, float] | None = None
+    learning_rates: Annotated[tuple[float, float] | None, BeforeValidator(_two_rates)] = None
     learning_rate: float | None = None
     epochs: int | None = None
     criterion: Literal["mean", "worst"] = "mean"
@@ -107,7 +125,7 @@ class Plan(BaseModel):
     workers: int | None = None
     accelerator: str = "cpu"
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, /, **settings: Any) -> None:
         try:
             super().__init__(**settings)
         except ValidationError as error:
@@ -121,13 +139,15 @@ class Plan(BaseModel):
             InputError: there is no such file, it is not YAML, or the plan has errors.
         """
         try:
-            settings = yaml.safe_load(path.read_text())
+            with path.open("rb") as file:
+                settings = yaml.safe_load(file)
         except OSError as error:
             raise InputError(f"The plan {path} cannot be read: {error.strerror}.") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        except Exception as error:  # beside its own errors, whatever Python has against a date or a number
+            raise InputError(f"{path} is not YAML: {' '.join(str(error).split()) or type(error).__name__:.300}") from None
         if not isinstance(settings, Mapping):
-            raise InputError(f"Expected {path} to hold settings such as `problems: [digits]`; got {settings!r:.80}.")
+            got = "an empty file" if settings is None else _short(settings)
+            raise InputError(f"Expected {path} to hold settings such as `problems: [digits]`; got {got}.")
         return cls(**{str(key): value for key, value in settings.items()} | changes)
 
     def yaml(self) -> str:
@@ -218,12 +238,10 @@ class Plan(BaseModel):
     def _above_zero(cls, value: float | None) -> float | None:
         return None if value is None else number("learning_rate", value, above=0)
 
-    @field_validator("learning_rates")
+    @field_validator("accelerator")
     @classmethod
-    def _rising(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None:
-            number("learning_rates", value[0], above=0)
-            number("learning_rates", value[1], above=value[0])
+    def _known_accelerator(cls, value: str) -> str:
+        check_names("accelerator", [value], ACCELERATORS)
         return value
 
 
@@ -274,4 +292,15 @@ def _texts(found: Any, known: list[str]) -> list[str]:
         near = get_close_matches(_place(found), known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
         return [f"there is no such setting; {hint}"]
-    return [f"{found['msg']}; got {found['input']!r:.80}."]
+    if found["type"] == "missing":
+        return [f"it has to be given, for example `{found['loc'][0]}: [digits]`."]
+    return [f"{found['msg']}; got {_short(found['input'])}."]
+
+
+def _short(value: Any) -> str:
+    """What was given; without following YAML's references in depth, of which few may stand for very many."""
+    return _REPR.repr(value)
+
+
+_REPR = Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 1, 80, 80

@@ -11,7 +11,7 @@ from hardfirst.studies.ray_engine import run_on_ray
 from hardfirst.studies.schedule import Job
 from hardfirst.studies.schedules import schedules
 from hardfirst.studies.store import CaseTrials, Description, Store
-from hardfirst.training import Trial
+from hardfirst.training import Trial, check_devices
 
 
 class Session:
@@ -23,10 +23,12 @@ class Session:
         command: what the user typed, for the records.
 
     Raises:
-        InputError: the folder cannot be written to.
+        InputError: the folder cannot be written to, or this machine has not the devices.
     """
 
     def __init__(self, plan: Plan, folder: Path | None = None, command: str | None = None) -> None:
+        if plan.engine == "local":
+            check_devices(1, "auto", plan.accelerator)
         self.plan, self.command = plan, command
         names = list(dict.fromkeys(problem.name for _, problem in plan.cases))
         what = "Orders of tasks" if plan.orders else "Losses" if plan.losses else "Balancing methods"

@@ -8,7 +8,7 @@ report.html           the page
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, TextIO
 from pydantic import BaseModel
 
 from hardfirst import record
-from hardfirst.errors import InputError
+from hardfirst.errors import InputError, writing
 from hardfirst.record import Record
 
 Role = Literal["method", "static", "grid", "single", "control", "order"]
@@ -77,6 +77,8 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._found: dict[str, Record] = {}
+        self.damaged: dict[str, str] = {}
+        """By key, what is wrong with the records that `runs` and `all_runs` have left out."""
 
     @property
     def page(self) -> Path:
@@ -102,11 +104,12 @@ class Store:
         Raises:
             InputError: the folder cannot be written to.
         """
-        self._writing(lambda: (self.folder / "trials").mkdir(parents=True, exist_ok=True))
-        for path in (self.folder / "trials").glob("*.jsonl"):
-            if not self.ended(path.stem):
-                self._writing(path.unlink)
-                self._found.pop(path.stem)
+        with writing(self.folder):
+            (self.folder / "trials").mkdir(parents=True, exist_ok=True)
+            for path in (self.folder / "trials").glob("*.jsonl"):
+                if not self.ended(path.stem):
+                    path.unlink()
+                    self._found.pop(path.stem)
 
     def describe(self, description: Description) -> None:
         """Say what the study is.
@@ -114,14 +117,7 @@ class Store:
         Raises:
             InputError: the folder cannot be written to.
         """
-        text = description.model_dump_json(indent=1) + "\n"
-        self._writing(lambda: record.write_atomically(self.folder / "study.json", text))
-
-    def _writing(self, write: Callable[[], object]) -> None:
-        try:
-            write()
-        except OSError as error:
-            raise InputError(f"The folder {self.folder} cannot be written to: {error.strerror}.") from error
+        record.write_atomically(self.folder / "study.json", description.model_dump_json(indent=1) + "\n")
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
@@ -131,7 +127,9 @@ class Store:
         shared folder's file system has locks. On Windows every claim is granted.
         """
         path = self.folder / "trials" / f".{key}.lock"
-        with path.open("w") as file:
+        with writing(path):
+            file = path.open("w")
+        with file:
             mine = _lock(file) and _same(path, file)  # or its holder has just removed it
             try:
                 yield mine
@@ -152,9 +150,12 @@ class Store:
         """
         if key not in self._found:
             try:
-                self._found[key] = record.read(self.record_file(key))
+                found = record.read(self.record_file(key))
             except FileNotFoundError:
                 return None
+            if not {"problem", "balancer", "seed"} <= {name for name, value in found.trial.items() if value is not None}:
+                raise InputError(f"{self.record_file(key)} does not say of which problem, balancer and seed it is.")
+            self._found[key] = found
         return self._found[key]
 
     def about(self) -> Description:
@@ -164,10 +165,16 @@ class Store:
             InputError: the folder holds no study, or its description is damaged.
         """
         path = self.folder / "study.json"
+        if self.folder.exists() and not self.folder.is_dir():
+            raise InputError(f"{self.folder} is a file; a study is a folder, such as runs/digits.")
         if not self.described:
-            raise InputError(f"There is no study in {self.folder}: it has no study.json.")
+            raise InputError(
+                f"There is no study in {self.folder}: it has no study.json. Give the folder of a study or a run."
+            )
         try:
-            return Description.model_validate_json(path.read_text())
+            return Description.model_validate_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}.") from None
         except ValueError:
             raise InputError(f"{path} is damaged; run the same command again to mend it.") from None
 
@@ -179,22 +186,24 @@ class Store:
     def all_runs(self) -> list[Run]:
         """All runs in the folder that have ended, each as a run of the method that its record names.
 
-        Raises:
-            InputError: a record is damaged; the sentence names the file.
+        A damaged record is left out, and `damaged` says so.
         """
-        found = [self.find(path.stem) for path in sorted((self.folder / "trials").glob("*.jsonl"))]
+        found = [self._sound(path.stem) for path in sorted((self.folder / "trials").glob("*.jsonl"))]
         records = [record for record in found if record is not None]
         return [
             Run(record, str(record.trial["balancer"])) for record in records if record.test or record.outcome != "finished"
         ]
 
-    def runs(self, case: CaseTrials) -> list[Run]:
-        """The runs of a case that have ended.
+    def _sound(self, key: str) -> Record | None:
+        try:
+            return self.find(key)
+        except InputError as error:
+            self.damaged[key] = str(error)
+            return None
 
-        Raises:
-            InputError: a record is damaged; the sentence names the file.
-        """
-        found = [(self.find(entry.key), entry) for entry in case.trials]
+    def runs(self, case: CaseTrials) -> list[Run]:
+        """The runs of a case that have ended; a damaged record is left out, and `damaged` says so."""
+        found = [(self._sound(entry.key), entry) for entry in case.trials]
         return [Run(record, entry.method, entry.role, entry.tuning) for record, entry in found if record is not None]
 
 

@@ -2,7 +2,7 @@
 
 from hardfirst.training._check import check_problem
 from hardfirst.training._cost import step_seconds, trial_seconds
-from hardfirst.training._devices import check_devices, leads
+from hardfirst.training._devices import ACCELERATORS, check_devices, leads
 from hardfirst.training._fit import fit
 from hardfirst.training._interrupt import Interrupted
 from hardfirst.training._processes import context, end_with_parent
@@ -11,6 +11,7 @@ from hardfirst.training._training import Watcher
 from hardfirst.training._trial import Trial
 
 __all__ = [
+    "ACCELERATORS",
     "Interrupted",
     "Trial",
     "Watcher",

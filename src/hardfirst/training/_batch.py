@@ -1,5 +1,6 @@
 """From a network's outputs to each task's loss and KPI, with missing labels as an ordinary thing."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,8 +33,8 @@ def measure(problem: Problem, found: Labelled) -> Measured:
     tasks = [task for task in problem.tasks if task.name in found]
     return Measured(
         examples={task.name: len(found[task.name][1]) for task in tasks},
-        losses={task.name: task.scale * _call(task, "loss", task.loss, *found[task.name]) for task in tasks},
-        kpis={task.name: _call(task, "kpi", task.kpi, *found[task.name]) for task in tasks if task.kpi_from == "batch"},
+        losses={task.name: task.scale * loss(task, *found[task.name]) for task in tasks},
+        kpis={task.name: _call(task, "KPI", task.kpi, *found[task.name]) for task in tasks if task.kpi_from == "batch"},
     )
 
 
@@ -51,7 +52,8 @@ def labelled(problem: Problem, outputs: Any, targets: Mapping[str, Tensor]) -> d
     found = {}
     for task in problem.tasks:
         if task.name not in outputs:
-            raise InputError(f"Expected an output for task {task.name!r}; the network gives {', '.join(outputs)}.")
+            given = ", ".join(map(str, outputs)) or "none"
+            raise InputError(f"Expected an output for task {task.name!r}; the network gives {given}.")
         if task.name in targets:
             output, target = _labelled_examples(task, outputs[task.name], targets[task.name])
             if len(target):
@@ -59,11 +61,19 @@ def labelled(problem: Problem, outputs: Any, targets: Mapping[str, Tensor]) -> d
     return found
 
 
+def loss(task: Task, output: Tensor, target: Tensor) -> Tensor:
+    """The task's loss, unscaled, checked to be a floating-point number."""
+    value = _call(task, "loss", task.loss, output, target)
+    if not value.is_floating_point():
+        raise InputError(f"Expected the loss of task {task.name!r} to be a floating-point tensor; got {value!r}.")
+    return value
+
+
 def kpi(task: Task, output: Tensor, target: Tensor) -> Tensor:
     """The task's KPI, checked to be a number in [0, 1] or NaN."""
-    value = _call(task, "kpi", task.kpi, output, target)
-    if not -1e-6 <= float(value.nan_to_num(0.0)) <= 1 + 1e-6:
-        raise InputError(f"Expected the KPI of task {task.name!r} to be in [0, 1]; got {float(value):g}.")
+    value = _call(task, "KPI", task.kpi, output, target)
+    if not (math.isnan(number := float(value.real)) or -1e-6 <= number <= 1 + 1e-6):
+        raise InputError(f"Expected the KPI of task {task.name!r} to be in [0, 1]; got {number:g}.")
     return value
 
 
@@ -92,6 +102,10 @@ def there(target: Tensor) -> Tensor:
 
 def _labelled_examples(task: Task, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Leave out the examples that have no label at all; what is missing inside one (a pixel) is the loss's to skip."""
+    for what, found in (("output", output), ("target", target)):
+        if not isinstance(found, Tensor) or not found.dim():
+            kind = "a number" if isinstance(found, Tensor) else type(found).__name__
+            raise InputError(f"Expected the {what} of task {task.name!r} to be a tensor [batch, ...]; got {kind}.")
     if len(output) != len(target):
         raise InputError(
             f"Expected as many outputs as targets for task {task.name!r}; got {list(output.shape)} and {list(target.shape)}."
@@ -106,7 +120,12 @@ def _call(task: Task, what: str, function: Measure, output: Tensor, target: Tens
         value = function(output, target)
     except Exception as error:
         shapes = f"output {list(output.shape)} {output.dtype} and target {list(target.shape)} {target.dtype}"
-        raise InputError(f"The {what} of task {task.name!r} failed on {shapes}: {error}") from error
-    if not isinstance(value, Tensor) or value.dim():
-        raise InputError(f"Expected the {what} of task {task.name!r} to be a 0-d tensor; got {value!r}.")
+        raise InputError(f"The {what} of task {task.name!r} failed on {shapes}: {type(error).__name__}: {error}") from error
+    if not isinstance(value, Tensor):
+        raise InputError(f"Expected the {what} of task {task.name!r} to be a 0-d tensor; got {value!r:.80}.")
+    if value.dim():
+        raise InputError(
+            f"Expected the {what} of task {task.name!r} to be a 0-d tensor; got shape {list(value.shape)}. Reduce it first, "
+            "for instance with .mean()."
+        )
     return value

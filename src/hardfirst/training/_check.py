@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hardfirst.errors import InputError, unknown
-from hardfirst.problems import IGNORE, Problem, explained
+from hardfirst.problems import IGNORE, Problem, Splits, explained
 from hardfirst.training._batch import kpi, labelled, measure
 from hardfirst.training._sampling import epoch_order, load
 
@@ -19,6 +19,11 @@ def check(problem: Problem, network: nn.Module, inputs: Any, targets: Mapping[st
     Raises:
         InputError: something does not fit.
     """
+    if not isinstance(targets, Mapping):
+        raise InputError(
+            f"Expected batches `(inputs, {{task: target}})` in the data of {problem.name!r}; got "
+            f"{type(targets).__name__} for the targets."
+        )
     _check_names(problem, targets)
     training = network.training
     network.eval()
@@ -62,7 +67,7 @@ def _check_names(problem: Problem, targets: Mapping[str, Tensor]) -> None:
 
 def _check_classes(name: str, output: Tensor, target: Tensor) -> None:
     """Classes [batch, ...] beside logits [batch, classes, ...] have to be below their number."""
-    if target.is_floating_point() or target.dtype == torch.bool or output.dim() != target.dim() + 1:
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool or output.dim() != target.dim() + 1:
         return
     known = target[target != IGNORE]
     low, high, classes = int(known.min()), int(known.max()), output.shape[1]
@@ -96,8 +101,51 @@ def check_problem(problem: Problem, name: str) -> None:
 
     def look() -> None:
         with torch.random.fork_rng():
-            network, split = problem.network(), problem.data().train
+            network = made(problem)
+            split = splits(problem).train
             first = next(load(split, epoch_order(problem, split, seed=0, epoch=0)))
             check(problem, network, *first)
 
     explained(name, look)
+
+
+def made(problem: Problem) -> nn.Module:
+    """The problem's network.
+
+    Raises:
+        InputError: it is none, or has nothing to train.
+    """
+    network = problem.network()
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"`network` of problem {problem.name!r} should return a torch.nn.Module; it returned {type(network).__name__}."
+        )
+    if not any(True for _ in network.parameters()):
+        raise InputError(f"The network of problem {problem.name!r} has no parameters to train.")
+    return network
+
+
+def splits(problem: Problem, *, test: bool = True) -> Splits:
+    """The problem's data; a run that never reads the test split may go without.
+
+    Raises:
+        InputError: it is no three splits, or one is empty.
+    """
+    found = problem.data()
+    if not isinstance(found, Splits):
+        raise InputError(
+            f"`data` of problem {problem.name!r} should return Splits(train, validation, test); it returned "
+            f"{type(found).__name__}."
+        )
+    for what in ("train", "validation", "test") if test else ("train", "validation"):
+        split = getattr(found, what)
+        parts = list(split.values()) if isinstance(split, Mapping) else [split]
+        for part in parts:
+            if isinstance(part, Tensor | str | type) or not all(hasattr(part, name) for name in ("__len__", "__getitem__")):
+                raise InputError(
+                    f"Expected `{what}` of the data of {problem.name!r} to be a data set with a length, or several by name; "
+                    f"got {type(part).__name__}."
+                )
+        if not parts or not all(map(len, parts)):
+            raise InputError(f"Expected `{what}` of the data of {problem.name!r} to have examples; got none.")
+    return found

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,17 @@ def save(path: Path, state: dict[str, Any]) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(state, part)
+        with part.open("wb") as file:  # torch's own would not say why it cannot be written
+            torch.save(state, file)
         part.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         with suppress(OSError):
             part.unlink()
-        raise InputError(f"The checkpoint {path} cannot be written: {error}") from error
+        reason = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
+        raise InputError(
+            f"The checkpoint {path} cannot be written: {reason}. Make room, or choose another --out; what was "
+            "written before stays."
+        ) from error
 
 
 def load(path: Path, settings: dict[str, Any], devices: int) -> dict[str, Any]:
@@ -37,10 +43,19 @@ def load(path: Path, settings: dict[str, Any], devices: int) -> dict[str, Any]:
     if not path.exists():
         raise InputError(f"There is no checkpoint {path} to resume from; leave out --resume to begin.")
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        with warnings.catch_warnings():  # about bytes that are no checkpoint
+            warnings.simplefilter("ignore")
+            state: Any = torch.load(path, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"The checkpoint {path} is damaged, or holds more than tensors and numbers; that is not loaded, since it "
+            "could run code. Delete it to begin again."
+        ) from error
+    except Exception as error:  # torch and pickle raise all sorts of things at bytes that are no checkpoint
         raise InputError(f"The checkpoint {path} is damaged ({type(error).__name__}); delete it to begin again.") from error
-    if state.get("settings") != settings:
+    if not isinstance(state, dict) or "settings" not in state:
+        raise InputError(f"{path} is no checkpoint of `hardfirst train`; choose another --out, or delete it to begin again.")
+    if state["settings"] != settings:
         raise InputError(f"The checkpoint {path} is of a run with other settings; choose another --out.")
     before = state.get("devices", 1)
     if before != devices:

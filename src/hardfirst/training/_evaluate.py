@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hardfirst.problems import Problem
-from hardfirst.training._batch import Labelled, gather, kpi, labelled, metrics
+from hardfirst.training._batch import Labelled, gather, kpi, labelled, loss, metrics
 
 
 class Figures(TypedDict):
@@ -32,7 +32,7 @@ def figures(problem: Problem, batches: Sequence[Labelled], *, test: bool) -> dic
     nothing = Figures(loss=float("nan"), kpi=float("nan"), metrics={})
     return {
         task.name: Figures(
-            loss=float(task.loss(*found[task.name])),
+            loss=float(loss(task, *found[task.name])),
             kpi=float(kpi(task, *found[task.name])),
             metrics=metrics(task, *found[task.name], test=test),
         )

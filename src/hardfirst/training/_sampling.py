@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from hardfirst.errors import InputError
 from hardfirst.problems import Batch, Problem, Split, Together, collate
 
 Order = list[list[int]]
@@ -83,4 +84,10 @@ def load(split: Split, order: Order) -> Iterator[tuple[Any, Mapping[str, Tensor]
     loader: DataLoader[Batch] = DataLoader(
         Together(split), batch_sampler=order, collate_fn=collate, generator=torch.Generator()
     )
-    return iter(loader)
+    return map(_pair, loader)
+
+
+def _pair(batch: Any) -> tuple[Any, Mapping[str, Tensor]]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise InputError(f"Expected a data set's `__getitems__` to return a list of items; got {type(batch).__name__}.")
+    return batch[0], batch[1]

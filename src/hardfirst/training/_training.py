@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from hardfirst import record
 from hardfirst.balancers import Balancer, LossBalancer, task_weights
 from hardfirst.errors import InputError
-from hardfirst.problems import Problem, Split, Splits
+from hardfirst.problems import Problem, Split
 from hardfirst.training import _checkpoint
 from hardfirst.training._batch import Measured
-from hardfirst.training._check import check
+from hardfirst.training._check import check, made, splits
 from hardfirst.training._evaluate import Figures, figures, predict
 from hardfirst.training._interrupt import Interrupt, Interrupted, Told
 from hardfirst.training._memory import peak_memory
@@ -56,9 +56,7 @@ class Training:
     def begin(self) -> None:
         """Make everything from the seed."""
         torch.manual_seed(self.trial.seed)
-        module = self.problem.network()
-        if not isinstance(module, nn.Module):
-            raise InputError(f"`network` of problem {self.problem.name!r} should return a torch.nn.Module.")
+        module = made(self.problem)
         self.balancer: Balancer = self.fabric.to_device(
             self.trial.balancer.build(self.problem.task_names, seed=self.trial.seed)
         )
@@ -67,7 +65,7 @@ class Training:
         self.network, self.optimizer = self.fabric.setup(module, optimizer)
         together = Alone if self.fabric.world_size == 1 else Ranks
         self.ranks: Alone | Ranks = together(self.fabric, self.network, self.interrupt)
-        self.splits: Splits = self.problem.data()
+        self.splits = splits(self.problem, test=self.trial.test)
         self.best = self._copy()
         if self.trial.only is None and (order := self._order()):
             check(self.problem, self.ranks.bare, *self.fabric.to_device(next(load(self.splits.train, order[:1]))))
@@ -75,13 +73,19 @@ class Training:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a checkpoint's state."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.balancer.load_state_dict(state["balancer"])
-        self.best = state["best"]
-        self.ranks.restore_random_state(state["rng"])
-        position = dict(state["position"])
-        self.position = Position(**{**position, "sums": Sums(**position["sums"])})
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.balancer.load_state_dict(state["balancer"])
+            self.best = state["best"]
+            self.ranks.restore_random_state(state["rng"])
+            position = dict(state["position"])
+            self.position = Position(**{**position, "sums": Sums(**position["sums"])})
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise InputError(
+                f"The checkpoint does not fit this run: {_first_lines(error)}. It may be of another version of hardfirst or "
+                "of the problem's code. Choose another --out, and leave out --resume to begin."
+            ) from error
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs; of several ranks all have to ask, and the first has it."""
@@ -230,6 +234,10 @@ class Training:
         broken = [task for task, loss in measured.losses.items() if not loss.isfinite()]
         where = f"in epoch {self.position.epoch + 1}, step {self.position.step + 1}"
         return f"the loss of {', '.join(broken)} was not finite {where}" if broken else f"the total was not finite {where}"
+
+
+def _first_lines(error: Exception) -> str:
+    return f"{type(error).__name__}, {' '.join(str(error).split()):.200}".rstrip(". ")
 
 
 def _validation(figures: Figures) -> dict[str, Any]:

@@ -1,0 +1,122 @@
+"""What wrong inputs get said: one sentence each, in tests/errors.txt, without a traceback and, from a command, with code 2.
+
+`python tests/test_errors.py` writes the file anew; read what has changed in it as a user would.
+"""
+
+import io
+import os
+import re
+from collections.abc import Callable
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import indent
+from unittest.mock import patch
+
+import pytest
+import torch
+
+from hardfirst import record
+from hardfirst.errors import InputError
+from hardfirst.studies import Plan, Session, Store
+from wrong_inputs.commands import TINY, TRAIN
+from wrong_inputs.machine import full_from_epoch
+
+SNAPSHOT = Path(__file__).with_name("errors.txt")
+AREAS = ("balancers", "measures", "problems", "commands", "machine")
+Case = Callable[[], object]
+
+
+def cases() -> dict[str, Case]:
+    """All wrong inputs by name, "area, what: how"."""
+    return {f"{area}, {name}": case for area in AREAS for name, case in import_module(f"wrong_inputs.{area}").CASES.items()}
+
+
+def said(case: Case) -> str:
+    """The sentence that a case gets, in a folder of its own."""
+    printed, errors = io.StringIO(), io.StringIO()
+    wide = patch.dict(os.environ, {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    with TemporaryDirectory() as folder, chdir(folder), wide, redirect_stdout(printed), redirect_stderr(errors):
+        try:
+            with torch.random.fork_rng():
+                case()
+        except InputError as error:
+            found = f"{'' if type(error) is InputError else type(error).__name__ + ': '}{error}"
+        except SystemExit as stop:
+            if stop.code != 2:
+                raise AssertionError(f"code {stop.code}: {printed.getvalue()}{errors.getvalue()}") from None
+            found = plain(errors.getvalue())
+        else:
+            raise AssertionError(f"nothing was wrong: {printed.getvalue()}{errors.getvalue()}")
+        assert not Path("executed").exists(), "code in a file was executed"
+    assert "Traceback" not in printed.getvalue() + errors.getvalue() + found
+    found = found.replace(str(Path(folder).resolve()), "FOLDER").replace(folder, "FOLDER")
+    return re.sub(r"\b[0-9a-f]{16}\b", "KEY", found)
+
+
+def plain(text: str) -> str:
+    """What a command has said to standard error, without the box that wrong usage gets."""
+    if text.startswith("hardfirst: "):
+        return text.rstrip()
+    lines = [re.sub(r"^[│╭╰].*?[─ ]|[│╮╯]\s*$", "", line).strip(" ─│") for line in text.splitlines()]
+    return "\n".join(line for line in lines if line and not line.startswith(("Usage:", "Try '", "Error")))
+
+
+def snapshot(found: dict[str, str]) -> str:
+    return "\n".join(f"{name}\n{indent(text, '    ')}\n" for name, text in found.items())
+
+
+def known() -> dict[str, str]:
+    blocks = re.split(r"\n\n(?=\S)", SNAPSHOT.read_text(encoding="utf-8").rstrip("\n"))
+    pairs = (block.partition("\n") for block in blocks)
+    return {name: re.sub(r"^    ", "", text, flags=re.MULTILINE) for name, _, text in pairs}
+
+
+@pytest.mark.parametrize("name", cases())
+def test_every_wrong_input_gets_its_sentence(name: str) -> None:
+    assert said(cases()[name]) == known()[name]
+
+
+def test_the_snapshot_has_these_cases_and_no_others() -> None:
+    assert list(known()) == list(cases())
+    assert len(cases()) >= 60
+    assert all(text.strip() for text in known().values())
+
+
+def run_of(store: Store) -> dict:
+    """What a run's record says that is not of the moment."""
+    (found,) = store.runs(store.about().cases[0])
+    epochs = [{name: value for name, value in line.items() if name != "seconds"} for line in found.record.epochs]
+    return {"trial": found.record.trial, "epochs": epochs, "test": found.record.test, "outcome": found.record.outcome}
+
+
+def test_a_full_disk_loses_no_epoch(hardfirst: Callable[..., str], tmp_path: Path) -> None:
+    Path("tiny.py").write_text(TINY)
+    with full_from_epoch(2):
+        assert "No space left on device" in hardfirst(*TRAIN, code=2)
+    (part,) = (tmp_path / "run/trials").glob(".*.part")
+    assert len(record.read(part).epochs) == 1
+    hardfirst(*TRAIN, "--resume")
+    hardfirst(*TRAIN[:-1], "another")
+    assert run_of(Store(tmp_path / "run")) == run_of(Store(tmp_path / "another"))
+
+
+@pytest.mark.slow
+def test_a_study_that_cannot_write_stops_and_keeps_what_it_has(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.py"
+    file.write_text(TINY)
+    plan = Plan(problems=str(file), balancers="equal,dtp", seeds=1, baselines=False, controls=False, workers=1)
+    session = Session(plan, tmp_path / "study")
+    first, second = session.jobs()
+    session.store.part_file(second).mkdir()  # no record can be written there
+    with pytest.raises(InputError, match="has stopped, since a record could not be written, as said above"):
+        session.run()
+    assert [path.stem for path in (tmp_path / "study/trials").glob("*.jsonl")] == [first]
+    session.store.part_file(second).rmdir()
+    Session(plan, tmp_path / "study").run()
+    assert {Store(tmp_path / "study").ended(key) for key in (first, second)} == {True}
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(snapshot({name: said(case) for name, case in cases().items()}), encoding="utf-8")

@@ -1,0 +1,378 @@
+"""Whatever a user writes, and whatever becomes of a file: a sentence, or what was meant; never another error.
+
+The same examples are drawn in every run.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from hardfirst import Spec, kpi, record
+from hardfirst.balancers import BALANCERS
+from hardfirst.errors import InputError
+from hardfirst.networks import NETWORKS, NetworkSpec
+from hardfirst.problems import Problem, Splits, TensorTable
+from hardfirst.report import Comparison
+from hardfirst.studies import Plan
+from hardfirst.training import check_problem
+from wrong_inputs.commands import write
+from wrong_inputs.measures import parts
+from wrong_inputs.problems import INPUTS, Net, problem, table, task
+
+
+def fuzz(examples: int) -> settings:
+    shared = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]  # files that each example writes anew
+    return settings(derandomize=True, deadline=None, max_examples=examples, suppress_health_check=shared, database=None)
+
+
+# Lines
+
+WORDS = st.sampled_from(
+    ["nan", "inf", "-inf", "1e400", "1e20", "-1", "0", "0.5", "2", "true", "None", "a", "a+b", "1e20+b", "+", ""]
+)
+VALUES = WORDS | st.floats().map(str) | st.integers(-3, 20).map(str) | st.text(max_size=5)
+
+
+def options(names: list[str]) -> st.SearchStrategy[str]:
+    keys = st.sampled_from(names) | st.sampled_from(names).map("{}.a".format) | st.text(max_size=5)
+    return st.lists(st.tuples(keys, VALUES).map("=".join), max_size=3).map(",".join)
+
+
+BALANCER_OPTIONS = [
+    "alpha",
+    "gamma",
+    "potential",
+    "normalize",
+    "weights",
+    "kind",
+    "seed",
+    "order",
+    "epochs",
+    "record",
+    "a",
+    "lr",
+]
+BALANCER_LINES = st.tuples(st.sampled_from(sorted(BALANCERS)), options(BALANCER_OPTIONS)).map(":".join)
+NETWORK_LINES = st.tuples(st.sampled_from(sorted(NETWORKS)), options(["order", "width", "experts", "same", "levels"])).map(
+    ":".join
+)
+
+
+def parsed(kind: type[Spec] | type[NetworkSpec], text: str) -> Spec | NetworkSpec | None:
+    """The spec, which its own text makes again; None if the text gets a sentence."""
+    try:
+        spec = kind.parse(text)
+    except InputError:
+        return None
+    assert kind.parse(str(spec)) == spec
+    assert str(kind.parse(str(spec))) == str(spec)
+    return spec
+
+
+@fuzz(300)
+@given(BALANCER_LINES | st.text(max_size=30))
+def test_any_line_makes_a_balancer_or_gets_a_sentence(text: str) -> None:
+    spec = parsed(Spec, text)
+    try:
+        if spec is not None:
+            spec.build(["a", "b"])  # type: ignore[arg-type]
+    except InputError:
+        return
+
+
+@fuzz(200)
+@given(NETWORK_LINES | st.text(max_size=30))
+def test_any_line_makes_a_network_or_gets_a_sentence(text: str) -> None:
+    spec = parsed(NetworkSpec, text)
+    numbers = [value for _, value in spec.options if isinstance(value, int | float)] if spec else []
+    try:
+        if isinstance(spec, NetworkSpec) and all(value <= 20 for value in numbers):  # no time for wide ones
+            spec.build(parts())
+    except InputError:
+        return
+
+
+@fuzz(100)
+@given(st.text(alphabet="dtpequal,:=.0 ", max_size=30))
+def test_any_list_of_lines(text: str) -> None:
+    try:
+        specs = Spec.parse_list(text)
+    except InputError:
+        return
+    assert Spec.parse_list(",".join(map(str, specs))) == specs
+
+
+# Plans
+
+SETTINGS = st.sampled_from([*Plan.model_fields, "self", "seed", ""])
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.dates()
+    | st.sampled_from(["digits", "dtp", "equal,dtp", "own", "mmoe", "worst", "cpu", "1e-4,1e-2"])
+)
+PLAN_VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2), max_leaves=5
+)
+MAPPINGS = st.dictionaries(SETTINGS, PLAN_VALUES, max_size=4).map(lambda some: {"problems": ["digits"], **some})
+
+
+def read_plan(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    try:
+        plan = Plan.read(path)
+    except InputError:
+        return
+    path.write_text(plan.yaml())
+    assert Plan.read(path) == plan
+
+
+@fuzz(150)
+@given(MAPPINGS)
+def test_any_settings_make_a_plan_or_get_a_sentence(tmp_path: Path, found: dict) -> None:
+    read_plan(tmp_path / "study.yaml", yaml.safe_dump(found).encode())
+
+
+@fuzz(200)
+@given(st.binary(max_size=40) | st.text(alphabet="problems: [digits]\n!&*{}-?|>'\"#%@`,", max_size=40).map(str.encode))
+def test_any_text_is_a_plan_or_gets_a_sentence(tmp_path: Path, content: bytes) -> None:
+    read_plan(tmp_path / "study.yaml", content)
+
+
+# Records
+
+CUTS = st.tuples(st.integers(0, 2000), st.just(None), st.just(b""))
+FLIPS = st.tuples(st.integers(0, 2000), st.integers(1, 3), st.binary(min_size=1, max_size=3))
+JUNK = st.binary(max_size=20) | st.sampled_from(
+    [b"{}\n", b"[]\n", b"null\n", b'{"kind": []}\n', b"[" * 3000 + b"\n", b"1" * 5000 + b"\n"]
+)
+
+
+def changed(content: bytes, change: tuple[int, int | None, bytes]) -> bytes:
+    """A part of the content replaced; all after it where there is no number of bytes."""
+    at, length, bytes_ = change
+    at %= len(content)
+    return content[:at] + bytes_ + (b"" if length is None else content[at + length :])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Records of two methods, and one more."""
+    monkeypatch.chdir(tmp_path)
+    for balancer in ("equal", "dtp"):
+        for seed in (0, 1):
+            write(f"{balancer}{seed}", balancer, seed)
+    write("last", "dtp", 2)
+    return tmp_path / "study"
+
+
+def sound(found: record.Record) -> None:
+    """All that a record has can be had."""
+    for name in found.tasks:
+        found.test_kpi(name)
+        found.validation_kpi(name)
+        found.curve(name, "weight")
+    found.selected()
+
+
+@fuzz(300)
+@given(st.data())
+def test_a_record_of_which_something_has_happened(folder: Path, data: st.DataObject) -> None:
+    path = folder / "trials/last.jsonl"
+    whole = (folder / "trials/equal0.jsonl").read_bytes()
+    junk = JUNK.map(lambda end: whole + end)
+    path.write_bytes(data.draw(junk | (CUTS | FLIPS).map(lambda change: changed(whole, change))))
+    try:
+        sound(record.read(path))
+    except InputError as error:
+        if "last.jsonl" not in str(error):
+            raise
+
+
+@fuzz(100)
+@given(st.integers(0, 2000))
+def test_what_is_there_of_a_record_that_was_cut_short(folder: Path, end: int) -> None:
+    path = folder / "trials/last.jsonl"
+    whole, content = record.read(folder / "trials/dtp0.jsonl"), (folder / "trials/dtp0.jsonl").read_bytes()
+    path.write_bytes(content[: end % len(content)])
+    lines = content[: end % len(content)].count(b"\n")
+    if lines == 0:
+        with pytest.raises(InputError, match="the first line should say which trial it is"):
+            record.read(path)
+        return
+    found = record.read(path)
+    assert found.trial == whole.trial
+    assert found.epochs == whole.epochs[: lines - 1]
+    assert (found.test is not None, found.outcome) == (lines > 4, None)
+
+
+@fuzz(40)
+@given(st.data())
+def test_the_others_are_reported_and_what_is_left_out_is_said(folder: Path, data: st.DataObject) -> None:
+    path = folder / "trials/last.jsonl"
+    write("last", "dtp", 2)
+    path.write_bytes(changed(path.read_bytes(), data.draw(CUTS | FLIPS)))
+    try:
+        record.read(path)
+        damaged = False
+    except InputError:
+        damaged = True
+    try:
+        found = Comparison.read(folder)
+    except InputError:  # its settings are those of another study now
+        if damaged:
+            raise
+        return
+    runs = {(name, seed) for case in found.cases for name, seed in case.runs}
+    assert runs >= {(balancer, seed) for balancer in ("equal", "dtp") for seed in (0, 1)}
+    assert bool(found.damaged) == damaged
+    assert found.verdict
+    assert not found.summary.empty
+    if not damaged:
+        assert "</html>" in found.html()
+
+
+def test_the_report_says_what_it_leaves_out(hardfirst: Callable[..., str], folder: Path) -> None:
+    path = folder / "trials/last.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"kpi"', b'"kpi', 1))
+    for arguments in (["report", str(folder)], ["report", str(folder), "--format", "md"]):
+        printed = hardfirst(*arguments)
+        assert f"Left out: {path} is not a run record: line 5 is not JSON" in printed
+        assert "dtp, n = 2" in printed
+    assert path.exists()
+
+
+# Problems
+
+JUNK_VALUES = st.sampled_from(
+    [
+        None,
+        True,
+        0,
+        -1,
+        2.5,
+        math.nan,
+        math.inf,
+        "",
+        "x",
+        "own",
+        (),
+        [],
+        {},
+        {"kind": 1},
+        object(),
+        len,
+        dict,
+        Net,
+        table,
+        Tensor,
+    ]
+)
+TENSORS = st.sampled_from(
+    [
+        torch.tensor(1.0),
+        torch.tensor(3),
+        torch.tensor(True),
+        torch.zeros(0),
+        torch.zeros(12),
+        torch.zeros(12, 3),
+        torch.full((12,), math.nan),
+        torch.zeros(12, dtype=torch.long),
+        torch.full((12,), 7),
+        torch.ones(12, dtype=torch.bool),
+        torch.zeros(2, 2, 2, dtype=torch.float64),
+        torch.zeros(12, dtype=torch.complex64),
+    ]
+)
+ANYTHING = JUNK_VALUES | TENSORS
+
+
+def checked(make: Callable[[], Problem]) -> None:
+    """A look at one batch, as before training."""
+    try:
+        check_problem(make(), "own")
+    except InputError as error:
+        if not str(error).strip():
+            raise
+
+
+@fuzz(250)
+@given(
+    st.dictionaries(st.sampled_from(["name", "loss", "kpi", "metrics", "losses", "scale", "kpi_from"]), ANYTHING, max_size=2)
+)
+def test_any_task(fields: dict) -> None:
+    checked(lambda: problem(tasks=(task(**{"name": "kind"} | fields),)))
+
+
+PROBLEM_FIELDS = [
+    "name",
+    "tasks",
+    "network",
+    "batch_size",
+    "epochs",
+    "learning_rate",
+    "networks",
+    "sampling",
+    "temperature",
+    "parts",
+]
+
+
+@fuzz(250)
+@given(st.dictionaries(st.sampled_from(PROBLEM_FIELDS), JUNK_VALUES, max_size=2))
+def test_any_problem(fields: dict) -> None:
+    checked(lambda: problem(**fields))
+
+
+@fuzz(300)
+@given(st.lists(ANYTHING | st.tuples(ANYTHING, ANYTHING | st.fixed_dictionaries({"kind": ANYTHING})), max_size=3))
+def test_any_items(items: list) -> None:
+    checked(lambda: problem(data=lambda: table(items)))
+
+
+@fuzz(200)
+@given(ANYTHING, ANYTHING)
+def test_any_table_and_splits(inputs: object, target: object) -> None:
+    checked(lambda: problem(data=lambda: inputs))
+    checked(lambda: problem(data=lambda: Splits(inputs, target, inputs)))  # type: ignore[arg-type]
+
+    def made() -> Splits:
+        return table(TensorTable(inputs, {"kind": target}))  # type: ignore[arg-type, dict-item]
+
+    checked(lambda: problem(data=made, network=lambda: Fixed(INPUTS)))
+
+
+class Fixed(nn.Module):
+    """A network that gives the same whatever it is given."""
+
+    def __init__(self, outputs: object) -> None:
+        super().__init__()
+        self.layer, self.outputs = nn.Linear(1, 1), outputs
+
+    def forward(self, _: object) -> object:
+        return self.outputs
+
+
+@fuzz(300)
+@given(ANYTHING | st.fixed_dictionaries({"kind": ANYTHING}), TENSORS, st.sampled_from(["loss", "kpi"]), ANYTHING)
+def test_any_outputs_losses_and_kpis(outputs: object, target: Tensor, what: str, value: object) -> None:
+    measured = {"loss": F.cross_entropy, "kpi": kpi.accuracy} | {what: lambda output, target: value}
+    for measures in ({}, measured):
+        checked(
+            lambda measures=measures: problem(  # type: ignore[misc]
+                tasks=(task(**measures),),
+                network=lambda: Fixed(outputs),
+                data=lambda: table(TensorTable(torch.zeros(len(target)), {"kind": target})) if target.dim() else table(),
+            )
+        )

@@ -1,0 +1,125 @@
+"""What can be wrong with balancers, their losses and KPIs, and the lines that make them."""
+
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+
+from hardfirst import DTP, MovingKPI, Spec
+from hardfirst.balancers import DWA, MGDA, Equal, Fixed, GradNorm, PCGrad
+from hardfirst.stopping import TaskEarlyStopping
+
+TASKS = ("depth", "segment")
+
+
+def losses(**others: object) -> dict:
+    return {"depth": torch.tensor(0.5, requires_grad=True), "segment": torch.tensor(0.7, requires_grad=True)} | others
+
+
+def balance(kpis: object = None, **others: object) -> None:
+    DTP(TASKS)(losses(**others), kpis)
+
+
+def build(text: str) -> None:
+    Spec.parse(text).build(TASKS)
+
+
+def backward(balancer: type, shared: object) -> None:
+    layer = nn.Linear(2, 1)
+    loss = layer(torch.ones(3, 2)).square().mean()
+    given = {"none": None, "frozen": nn.Parameter(torch.ones(2), requires_grad=False), "another": nn.Linear(2, 2).weight}
+    balancer(TASKS).backward({"depth": loss, "segment": 2 * loss}, shared=given[str(shared)])
+
+
+def compiled() -> None:
+    with patch.object(torch.compiler, "is_compiling", lambda: True):
+        MGDA(TASKS).backward(losses(), shared=[nn.Parameter(torch.ones(2))])
+
+
+def differentiable_without_a_graph() -> None:
+    DTP(TASKS, differentiable=True)(losses(), {"depth": 0.5})
+
+
+def load(balancer: nn.Module, state: dict) -> None:
+    balancer.load_state_dict(state)
+
+
+def meta(value: float) -> Tensor:
+    return torch.tensor(value, device="meta")
+
+
+CASES = {
+    "tasks: a string": lambda: DTP("depth"),
+    "tasks: none": lambda: Equal([]),
+    "tasks: one twice": lambda: DTP(["depth", "depth"]),
+    "tasks: an empty name": lambda: DTP(["depth", ""]),
+    "tasks: a number": lambda: Equal(3),
+    "losses: an unknown task": lambda: DTP(TASKS)({"dept": torch.tensor(1.0), "segment": torch.tensor(1.0)}),
+    "losses: one task too many": lambda: balance(normals=torch.tensor(1.0)),
+    "losses: one per example": lambda: balance(depth=torch.ones(4)),
+    "losses: all one per example": lambda: balance(depth=torch.ones(4), segment=torch.ones(4)),
+    "losses: whole numbers": lambda: balance(depth=torch.tensor(1), segment=torch.tensor(2)),
+    "losses: a Python number": lambda: balance(depth=0.5),
+    "losses: None": lambda: balance(depth=None),
+    "losses: a list": lambda: Equal(TASKS)([torch.tensor(1.0), torch.tensor(2.0)]),
+    "losses: their sum": lambda: Equal(TASKS)(torch.tensor(1.0, requires_grad=True)),
+    "losses: on two devices": lambda: balance(depth=meta(1.0)),
+    "losses: without values": lambda: DTP(TASKS)({task: meta(1.0) for task in TASKS}, {"depth": 0.5}),
+    "KPIs: a percentage": lambda: balance({"depth": 93.0}),
+    "KPIs: a percentage in a tensor": lambda: balance({"depth": torch.tensor(93.0), "segment": torch.tensor(0.5)}),
+    "KPIs: a word": lambda: balance({"depth": "good"}),
+    "KPIs: an unknown task": lambda: balance({"dept": 0.5}),
+    "KPIs: one per example": lambda: balance({"depth": torch.ones(4)}),
+    "KPIs: a number for all tasks": lambda: balance(0.5),
+    "KPIs: a percentage to update": lambda: MovingKPI(TASKS).update({"segment": 50}),
+    "KPIs: a word to early stopping": lambda: TaskEarlyStopping(TASKS).update({"depth": "good"}),
+    "KPIs: without a graph where one is needed": differentiable_without_a_graph,
+    "option: negative gamma": lambda: DTP(TASKS, gamma=-1.0),
+    "option: infinite gamma": lambda: DTP(TASKS, gamma=float("inf")),
+    "option: NaN gamma": lambda: DTP(TASKS, gamma=float("nan")),
+    "option: true for gamma": lambda: DTP(TASKS, gamma=True),
+    "option: text for gamma": lambda: DTP(TASKS, gamma="2"),
+    "option: gamma of an unknown task": lambda: DTP(TASKS, gamma={"dept": 2.0}),
+    "option: negative gamma of one task": lambda: DTP(TASKS, gamma={"depth": -2.0}),
+    "option: alpha of 0": lambda: DTP(TASKS, alpha=0.0),
+    "option: alpha above 1": lambda: MovingKPI(TASKS, alpha=1.5),
+    "option: potential of 0": lambda: DTP(TASKS, potential={"depth": 0.0}),
+    "option: unknown priority": lambda: DTP(TASKS, priority="hardest"),
+    "option: uniform without normalising": lambda: DTP(TASKS, uniform=0.5, normalize=False),
+    "option: temperature of 0": lambda: DWA(TASKS, temperature=0.0),
+    "option: a weight is missing": lambda: Fixed(TASKS, {"depth": 1.0}),
+    "option: a weight is negative": lambda: Fixed(TASKS, {"depth": 1.0, "segment": -1.0}),
+    "option: all weights are 0": lambda: Fixed(TASKS, {"depth": 0.0, "segment": 0.0}),
+    "option: weights without names": lambda: Fixed(TASKS, [1.0, 2.0]),
+    "option: one weight for all": lambda: Fixed(TASKS, 2.0),
+    "option: no patience": lambda: TaskEarlyStopping(TASKS, patience=0),
+    "gradients: no shared parameters": lambda: backward(PCGrad, "none"),
+    "gradients: shared parameters that are not trained": lambda: backward(MGDA, "frozen"),
+    "gradients: shared parameters of another network": lambda: backward(MGDA, "another"),
+    "gradients: GradNorm without shared parameters": lambda: backward(GradNorm, "none"),
+    "gradients: called for a total": lambda: PCGrad(TASKS)(losses()),
+    "gradients: compiled": compiled,
+    "state: of more tasks": lambda: load(DTP(TASKS), DTP([*TASKS, "normals"]).state_dict()),
+    "state: of another method": lambda: load(DTP(TASKS), DWA(TASKS).state_dict()),
+    "state: no state at all": lambda: load(DTP(TASKS), {}),
+    "line: empty": lambda: build(""),
+    "line: an unknown name": lambda: build("dpt"),
+    "line: a name in capitals": lambda: build("DTP"),
+    "line: an unknown option": lambda: build("dtp:gama=2"),
+    "line: a word for a number": lambda: build("dtp:gamma=x"),
+    "line: an option without a value": lambda: build("dtp:gamma"),
+    "line: an option twice": lambda: build("dtp:gamma=1,gamma=2"),
+    "line: an option for all tasks and by task": lambda: build("dtp:gamma=1,gamma.depth=2"),
+    "line: an option of an unknown task": lambda: build("dtp:gamma.dept=2"),
+    "line: an option by task that is for all": lambda: build("dtp:alpha.depth=0.5"),
+    "line: a word for true or false": lambda: build("dtp:normalize=no"),
+    "line: fixed without weights": lambda: build("fixed:"),
+    "line: one weight for all": lambda: build("fixed:weights=2"),
+    "line: needed options are missing": lambda: build("curriculum"),
+    "line: the record of frozen weights is missing": lambda: build("frozen:record=nowhere.jsonl"),
+    "line: the record of frozen weights is a number": lambda: build("frozen:record=3"),
+    "line: potentials outside a study": lambda: build("dtp:potential=stl"),
+    "line: none in a list": lambda: Spec.parse_list(" , "),
+    "line: twice in a list": lambda: Spec.parse_list("equal,dtp,equal"),
+    "line: not a text": lambda: Spec.parse(3),
+}

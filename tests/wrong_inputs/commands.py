@@ -1,0 +1,240 @@
+"""What can be wrong with a command: its options, plans in YAML, the folder of a study, checkpoints."""
+
+import json
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+
+from hardfirst import cli
+from hardfirst.cli import _common
+from hardfirst.record import Writer
+from records import run as record
+
+TINY = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+from hardfirst.kpi import accuracy
+from hardfirst.networks import HardSharing
+from hardfirst.problems import Problem, Splits, Task, TensorTable
+
+def data():
+    inputs = torch.linspace(-1, 1, 64).reshape(16, 4)
+    table = TensorTable(inputs, {"a": (inputs[:, 0] > 0).long(), "b": (inputs[:, 1] > 0).long()})
+    return Splits(table, table, table)
+
+def network():
+    return HardSharing(nn.Linear(4, 8), {"a": nn.Linear(8, 2), "b": nn.Linear(8, 2)})
+
+def problem():
+    tasks = (Task("a", F.cross_entropy, accuracy), Task("b", F.cross_entropy, accuracy))
+    return Problem("tiny", tasks, network, data, batch_size=16, epochs=2)
+"""
+TRAIN = ("train", "tiny.py", "--balancer", "equal", "--out", "run")
+
+
+def run(*arguments: str) -> None:
+    """Run a command in this process; it raises `SystemExit`, as ever."""
+    with patch.object(sys, "argv", ["hardfirst", *arguments]), patch.multiple(_common.console, stderr=False, quiet=False):
+        cli.main()
+
+
+def tiny(*arguments: str) -> None:
+    Path("tiny.py").write_text(TINY)
+    run(*(arguments or TRAIN))
+
+
+def plan(text: str | bytes) -> None:
+    Path("study.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    run("compare", "study.yaml")
+
+
+def write(name: str, balancer: str = "equal", seed: int = 0, **others: object) -> Path:
+    """A record of a run that has ended, in the folder `study`."""
+    made = record(balancer, seed, (0.9, 0.7, 0.5 + seed / 10))
+    path = Path(f"study/trials/{name}.jsonl")
+    writer = Writer(path)
+    writer.trial({**made.trial, **others}, made.tasks)
+    for line in made.epochs:
+        writer.epoch(line["epoch"], seconds=1.0, learning_rate=0.01, tasks=line["tasks"])
+    writer.test(3, made.test["tasks"])
+    writer.end("finished", seconds=3.0)
+    return path
+
+
+def damaged(change: Callable[[list[str]], list[str]]) -> None:
+    """The report on a folder whose only record is damaged."""
+    path = write("first")
+    path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
+    run("report", "study")
+
+
+def schema(lines: list[str]) -> list[str]:
+    return [json.dumps({**json.loads(lines[0]), "schema": 99}) + "\n", *lines[1:]]
+
+
+def described(text: str) -> None:
+    write("first")
+    Path("study/study.json").write_text(text)
+    run("report", "study")
+
+
+def report_on_a_file() -> None:
+    Path("study").write_text("")
+    run("report", "study")
+
+
+def empty_folder() -> None:
+    Path("study").mkdir()
+    run("report", "study")
+
+
+def two_records_of_one_run() -> None:
+    write("first")
+    write("second", learning_rate=0.1)
+    run("report", "study")
+
+
+def below_a_file(*arguments: str) -> None:
+    Path("file").write_text("")
+    tiny(*arguments)
+
+
+class Stopped(BaseException):
+    """What no command waits for."""
+
+
+class Malicious:
+    def __reduce__(self) -> tuple:
+        return Path.touch, (Path("executed"),)
+
+
+def resume(change: Callable[[dict, Path], object], *, begun: tuple[str, ...] = TRAIN) -> None:
+    """Go on from a checkpoint to which something has happened."""
+    Path("tiny.py").write_text(TINY)
+    try:
+        with patch.object(Writer, "end", side_effect=Stopped):  # before it has ended
+            run(*begun)
+    except Stopped:
+        checkpoint = Path("run/checkpoint.pt")
+        change(torch.load(checkpoint, weights_only=True), checkpoint)
+    run(*TRAIN, "--resume")
+
+
+def never_executed(_: dict, path: Path) -> None:
+    path.write_bytes(pickle.dumps(Malicious()))
+
+
+def other_problem(_: dict, path: Path) -> None:
+    Path("tiny.py").write_text(TINY + "\n# changed\n")
+
+
+def directory(_: dict, path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def narrower(state: dict, path: Path) -> None:
+    state["network"]["trunk.weight"] = torch.zeros(2, 4)
+    torch.save(state, path)
+
+
+CASES = {
+    "option: an unknown command": lambda: run("comprae"),
+    "option: an unknown option": lambda: run("compare", "digits", "--seed", "3"),
+    "option: an unknown problem": lambda: run("compare", "digit"),
+    "option: an unknown balancer": lambda: run("train", "digits", "--balancer", "dpt"),
+    "option: an unknown balancer in a list": lambda: run("compare", "digits", "--balancers", "equal,dpt"),
+    "option: a misspelt option of a balancer": lambda: run("compare", "digits", "--balancers", "dtp:gama=2"),
+    "option: no balancer": lambda: run("compare", "digits", "--balancers", ""),
+    "option: a balancer twice": lambda: run("compare", "digits", "--balancers", "dtp,dtp"),
+    "option: an unknown network": lambda: run("train", "digits", "--network", "wid"),
+    "option: an order without a hierarchy": lambda: run("train", "digits", "--order", "hard_first"),
+    "option: an order of other tasks": lambda: run(
+        "train", "digits", "--network", "task_hierarchy", "--order", "left,middle", "--out", "run"
+    ),
+    "option: no seeds": lambda: run("compare", "digits", "--seeds", "0"),
+    "option: half a seed": lambda: run("compare", "digits", "--seeds", "1.5"),
+    "option: a negative seed": lambda: run("train", "digits", "--seed", "-1"),
+    "option: no epochs": lambda: run("train", "digits", "--epochs", "0"),
+    "option: a learning rate of 0": lambda: run("train", "digits", "--learning-rate", "0"),
+    "option: an infinite learning rate": lambda: run("train", "digits", "--learning-rate", "inf"),
+    "option: one learning rate of two": lambda: run("compare", "digits", "--learning-rates", "0.1"),
+    "option: learning rates that fall": lambda: run("compare", "digits", "--learning-rates", "1e-2,1e-4"),
+    "option: learning rates in words": lambda: run("compare", "digits", "--learning-rates", "low,high"),
+    "option: one tuning trial": lambda: run("compare", "digits", "--tune", "1"),
+    "option: no workers": lambda: run("compare", "digits", "--workers", "0"),
+    "option: an unknown criterion": lambda: run("compare", "digits", "--criterion", "best"),
+    "option: an unknown engine": lambda: run("compare", "digits", "--engine", "rai"),
+    "option: an unknown format": lambda: run("report", "runs", "--format", "xls"),
+    "option: an unknown accelerator": lambda: run("train", "digits", "--accelerator", "gpus"),
+    "option: an unknown accelerator of a study": lambda: run("compare", "digits", "--accelerator", "gpus"),
+    "option: no devices": lambda: run("train", "digits", "--devices", "0"),
+    "option: an unknown strategy": lambda: run("train", "digits", "--strategy", "fsdp"),
+    "option: losses of a problem that has none": lambda: run("study", "losses", "digits"),
+    "option: an unknown loss": lambda: run("study", "losses", "scenes:small", "--losses", "focl"),
+    "option: a card of a problem": lambda: run("list", "problems", "digits"),
+    "option: an unknown card": lambda: run("list", "balancers", "dpt"),
+    "option: data of an unknown problem": lambda: run("data", "digit"),
+    "option: a page of no problem": lambda: run("data", "--page", "samples.html"),
+    "option: a port that there is not": lambda: run("watch", ".", "--port", "99999"),
+    "option: a new problem that is no Python file": lambda: run("new", "mine.txt"),
+    "option: a new problem where one is": lambda: below_a_file("new", "tiny.py"),
+    "option: two plans": lambda: run("compare", "digits", "study.yaml"),
+    "plan: missing": lambda: run("compare", "study.yaml"),
+    "plan: empty": lambda: plan(""),
+    "plan: a list": lambda: plan("- digits\n"),
+    "plan: an unknown key": lambda: plan("problems: [digits]\nsede: 3\n"),
+    "plan: a wrong type": lambda: plan("problems: [digits]\nseeds: many\nepochs: [1, 2]\ntune: yes\n"),
+    "plan: several errors": lambda: plan("problems: [digit]\nbalancers: dpt\nseeds: -1\n"),
+    "plan: no problem": lambda: plan("seeds: 3\n"),
+    "plan: not YAML": lambda: plan("problems: [digits\n"),
+    "plan: a tag of Python": lambda: plan("!!python/object/apply:os.getcwd []\n"),
+    "plan: a date that there is not": lambda: plan("problems: 2026-13-45\n"),
+    "plan: binary": lambda: plan(b"\x80\x04\x95\x00\xff"),
+    "plan: a setting that Python has a use for": lambda: plan("problems: [digits]\nself: 1\n"),
+    "plan: references that grow": lambda: plan(
+        "problems:\n- &a [x, x, x, x, x, x, x, x, x]\n"
+        + "".join(f"- &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+    ),
+    "folder: missing": lambda: run("report", "study"),
+    "folder: empty": empty_folder,
+    "folder: a file": report_on_a_file,
+    "folder: missing, to be watched": lambda: run("watch", "study"),
+    "folder: a name that is too long": lambda: run("report", "x" * 5000),
+    "folder: a broken description": lambda: described('{"title": "x", "cases": ['),
+    "folder: two records of one run": two_records_of_one_run,
+    "folder: a run's folder below a file": lambda: below_a_file("train", "tiny.py", "--out", "file/run"),
+    "folder: a study's folder below a file": lambda: below_a_file("compare", "tiny.py", "--out", "file/run"),
+    "folder: a new problem below a file": lambda: below_a_file("new", "file/mine.py"),
+    "record: of no problem": lambda: damaged(lambda lines: [lines[0].replace('"problem": "toy", ', ""), *lines[1:]]),
+    "record: empty": lambda: damaged(lambda lines: []),
+    "record: cut short in its first line": lambda: damaged(lambda lines: [lines[0][:40]]),
+    "record: its first lines are missing": lambda: damaged(lambda lines: lines[2:]),
+    "record: broken in the middle": lambda: damaged(lambda lines: [lines[0], lines[1][:30] + "\n", *lines[2:]]),
+    "record: a word for a number": lambda: damaged(lambda lines: [*lines[:-1], lines[-1].replace("3.0", '"long"')]),
+    "record: other tasks": lambda: damaged(lambda lines: [lines[0].replace("middle", "mittel"), *lines[1:]]),
+    "record: another kind of line": lambda: damaged(lambda lines: [*lines, '{"kind": "note", "text": "mine"}\n']),
+    "record: of a newer schema": lambda: damaged(schema),
+    "checkpoint: missing": lambda: tiny(*TRAIN, "--resume"),
+    "checkpoint: truncated": lambda: resume(lambda _, path: path.write_bytes(path.read_bytes()[:300])),
+    "checkpoint: empty": lambda: resume(lambda _, path: path.write_bytes(b"")),
+    "checkpoint: a folder": lambda: resume(directory),
+    "checkpoint: a text": lambda: resume(lambda _, path: path.write_text("weights")),
+    "checkpoint: code that would run": lambda: resume(never_executed),
+    "checkpoint: weights alone": lambda: resume(lambda state, path: torch.save(state["network"], path)),
+    "checkpoint: a list": lambda: resume(lambda state, path: torch.save([1, 2], path)),
+    "checkpoint: of an earlier layout": lambda: resume(
+        lambda state, path: torch.save({"settings": state["settings"]}, path)
+    ),
+    "checkpoint: of another network": lambda: resume(narrower),
+    "checkpoint: of another problem": lambda: resume(other_problem),
+    "checkpoint: of another balancer": lambda: resume(
+        lambda state, path: None, begun=("train", "tiny.py", "--balancer", "dtp", "--out", "run")
+    ),
+    "checkpoint: of two devices": lambda: resume(lambda state, path: torch.save(state | {"devices": 2}, path)),
+}
