@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -79,6 +79,8 @@ def parsed(kind: type[Spec] | type[NetworkSpec], text: str) -> Spec | NetworkSpe
 
 @fuzz(300)
 @given(BALANCER_LINES | st.text(max_size=30))
+@example("dtp:priority=1e20+b")
+@example("dtp:gamma=nan")
 def test_any_line_makes_a_balancer_or_gets_a_sentence(text: str) -> None:
     spec = parsed(Spec, text)
     try:
@@ -241,6 +243,23 @@ def test_the_others_are_reported_and_what_is_left_out_is_said(folder: Path, data
     assert not found.summary.empty
     if not damaged:
         assert "</html>" in found.html()
+
+
+@pytest.mark.parametrize(
+    "name", ["schema", "trial", "tasks", "epoch", "seconds", "learning_rate", "outcome", "reason", "kind"]
+)
+def test_a_record_without_what_a_line_has(folder: Path, name: str) -> None:
+    path = folder / "trials/last.jsonl"
+    path.write_text(path.read_text().replace(f'"{name}":', f'"no {name}":'))
+    with pytest.raises(InputError, match=r"last\.jsonl is not a run record: "):
+        record.read(path)
+
+
+def test_a_record_of_another_library_s_loop(hardfirst: Callable[..., str], folder: Path) -> None:
+    """It has no learning rate."""
+    for path in (folder / "trials").glob("*.jsonl"):
+        path.write_text(path.read_text().replace(', "learning_rate": 0.01}', "}", 1))
+    assert "toy,own,method,equal,0," in hardfirst("report", str(folder), "--format", "csv")
 
 
 def test_the_report_says_what_it_leaves_out(hardfirst: Callable[..., str], folder: Path) -> None:
