@@ -27,8 +27,15 @@ Targets = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training split; the problem's own unless given.")]
 LearningRate = Annotated[float | None, typer.Option(help="Adam's learning rate; the problem's own unless given.")]
-Seeds = Annotated[int | None, typer.Option(help="Runs of each method; they share seeds: differences are paired.")]
-LearningRates = Annotated[str | None, typer.Option(help="The range that is tuned over, e.g. 1e-4,1e-2.")]
+Seeds = Annotated[
+    int | None, typer.Option(help="Runs of each method, 5 unless given; they share seeds: differences are paired.")
+]
+LearningRates = Annotated[
+    str | None,
+    typer.Option(
+        help="The range that is tuned over, e.g. 1e-4,1e-2; from a tenth to ten times the problem's own unless given."
+    ),
+]
 Workers = Annotated[int | None, typer.Option(help="Processes at a time; one per core unless given.")]
 Order = Annotated[
     str | None,

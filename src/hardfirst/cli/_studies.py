@@ -43,7 +43,8 @@ def compare(
     balancers: Annotated[
         str | None,
         typer.Option(
-            help="Specs joined by commas, e.g. equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`).",
+            help="Specs joined by commas, e.g. equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`); unless given "
+            "equal,uncertainty,dtp,dtp:uniform=0.8.",
             autocompletion=_completion.several(_completion.balancers, "all"),
         ),
     ] = None,
@@ -57,13 +58,17 @@ def compare(
     order: Order = None,
     seeds: Seeds = None,
     tune: Annotated[
-        int | None, typer.Option(help="Trials for each method to choose its learning rate and options, on validation.")
+        int | None,
+        typer.Option(
+            help="Trials for each method to choose its learning rate and options on validation; none unless given."
+        ),
     ] = None,
     learning_rates: LearningRates = None,
     learning_rate: LearningRate = None,
     epochs: Epochs = None,
     criterion: Annotated[
-        str | None, typer.Option(help="What settings and epochs are chosen by on validation: mean or worst, over tasks.")
+        str | None,
+        typer.Option(help="What settings and epochs are chosen by on validation, over tasks: mean, unless given, or worst."),
     ] = None,
     baselines: Annotated[
         bool | None, typer.Option(help="Add single-task networks, equal weights and static weights from a grid.")
