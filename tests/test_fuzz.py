@@ -259,7 +259,7 @@ def test_a_record_of_another_library_s_loop(hardfirst: Callable[..., str], folde
     """It has no learning rate."""
     for path in (folder / "trials").glob("*.jsonl"):
         path.write_text(path.read_text().replace(', "learning_rate": 0.01}', "}", 1))
-    assert "toy,own,method,equal,0," in hardfirst("report", str(folder), "--format", "csv")
+    assert ",equal," in hardfirst("report", str(folder), "--format", "csv")
 
 
 def test_the_report_says_what_it_leaves_out(hardfirst: Callable[..., str], folder: Path) -> None:
