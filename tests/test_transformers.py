@@ -285,7 +285,7 @@ def test_wrong_use_gets_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"PCGrad needs the parameters that several tasks use: give `shared=\.\.\.`"):
         mine.train()
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written to"):
+    with pytest.raises(InputError, match="cannot be written"):
         trainer(tmp_path, record=RunRecorder(tmp_path / "file", {"problem": "t", "balancer": "b", "seed": 0})).train()
 
 
