@@ -70,7 +70,7 @@ def test_examples_in_docstrings(example: doctest.DocTest) -> None:
     try:
         doctest.DebugRunner(optionflags=doctest.ELLIPSIS).run(example)
     except doctest.UnexpectedException as unexpected:
-        error = unexpected.exc_info[1]
+        error = unexpected.exc_info[1]  # torch alone has neither TorchJD, nor torchmetrics, nor numpy
         if not isinstance(error, MissingPackage) and not re.search("torchmetrics|Numpy is not available", str(error)):
             raise
         pytest.skip(str(error))
