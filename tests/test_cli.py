@@ -234,7 +234,10 @@ def test_list(hardfirst: Callable[..., str]) -> None:
     printed = hardfirst("list")
     assert all(name in printed for name in BALANCERS)
     assert "kpis" in printed
-    assert "Needs: kpis" in hardfirst("list", "balancers", "dtp")
+    dtp = hardfirst("list", "balancers", "dtp")
+    assert "Needs: kpis" in dtp
+    assert "\n  gamma: the focusing parameter, at least 0" in dtp
+    assert "process_group" not in dtp
     assert "Unknown balancer 'dpt'; did you mean 'dtp'?" in hardfirst("list", "balancers", "dpt", code=2)
     assert "digits" in hardfirst("list", "problems")
     networks = hardfirst("list", "networks")
