@@ -52,10 +52,11 @@ lower: dist/built ## each dependency at its lowest version, but torch
 	$(PYTHON) constraints/lowest.py >dist/lowest.txt
 	$(call fresh,lower,"$(WHEEL)[all]" pytest pytest-timeout pytest-xdist hypothesis statsmodels -c dist/lowest.txt)
 	COLUMNS=200 build/lower/bin/python -m pytest -q -n $(WORKERS) -m "not slow and not browser" -k "not ray" \
-		$(LOWER:%=tests/test_%.py)
+		$(LOWER)
 
 # what touches each dependency, and is quick
-LOWER := accelerate completion csv gradient_methods kpi_libraries lightning overview plan report scenes_detection statistics
+LOWER := tests/statistics $(addprefix tests/,$(addsuffix .py,balancers/test_gradient_methods cli/test_completion integrations/test_accelerate \
+	integrations/test_lightning kpi/test_libraries problems/scenes/test_detection problems/test_table report/test_overview report/test_report studies/test_plan))
 
 # a fresh environment below build/ with the wheel, not the checkout
 define fresh

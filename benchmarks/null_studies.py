@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from hardfirst.studies.statistics import compare_to, holm, paired_interval, worst_task
+from hardfirst.statistics import compare_to, holm, paired_interval, worst_task
 
 Array = NDArray[np.float64]
 

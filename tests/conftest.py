@@ -21,7 +21,7 @@ settings.load_profile("shared machine")
 LIBRARIES = ("PYTEST", "PYTORCH", "TORCH", "TRITON", "KMP", "RDBASE", "RAY", "PYTHONBREAKPOINT")
 
 # What of hardfirst needs an extra; what imports none of it has to pass its tests with torch alone: `make bare`.
-ABOVE_THE_CORE = re.compile(r"hardfirst\.(problems|training|stud|report|cli|watch|integrations|_display|_catalogue)")
+ABOVE_THE_CORE = re.compile(r"hardfirst\.(problems|training|stud|report|cli|integrations|statistics|records\.study_folder)")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core: more threads would only stand in each other's way
     torch.set_num_threads(1)
@@ -45,8 +45,8 @@ def _importable(file: Path) -> bool:
             package = name.partition(".")[0]
             if package == "hardfirst":
                 found = not ABOVE_THE_CORE.match(name)
-            elif (beside := file.parent / f"{package}.py").exists():
-                found = _importable(beside)
+            elif (helper := Path(__file__).with_name(f"{package}.py")).exists():
+                found = _importable(helper)
             else:
                 found = find_spec(package) is not None
             if not found:

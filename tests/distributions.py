@@ -9,7 +9,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 SOURCE = Path(__file__).parent.parent / "src"
-BESIDE_MODULES = ("py.typed", "report/page.css", "report/page.html", "report/page.js", "problems/brown.sha256")
+BESIDE_MODULES = ("py.typed", "report/page.css", "report/page.html", "report/page.js", "problems/builtin/brown.sha256")
 SDIST = (
     "pyproject.toml",
     "LICENSE",

@@ -18,7 +18,7 @@ from hardfirst.errors import MissingPackage
 from table import EVERY, GRADIENT, NAMED
 
 TASKS = ["easy", "hard"]
-CORE = ["balancers", "errors", "functional", "kpi", "losses", "moving_kpi", "networks", "record", "stopping"]
+CORE = ["balancers", "errors", "functional", "kpi", "losses", "networks", "records", "stopping"]
 without = {name: pytest.mark.skipif(bool(find_spec(name)), reason=f"{name} is installed") for name in ("typer", "torchjd")}
 
 

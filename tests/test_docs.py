@@ -77,7 +77,7 @@ def test_a_method_of_ones_own_is_compared_by_its_name(
     with (tmp_path / "my_problem.py").open("a", encoding="utf-8") as file:
         file.write(f"{method}\n{named[0]}\n")
     monkeypatch.setitem(balancers.BALANCERS, "highest", DTP)  # is taken away again after the test
-    monkeypatch.setattr("hardfirst._display.LOG_EVERY", 0)
+    monkeypatch.setattr("hardfirst.cli._progress.LOG_EVERY", 0)
     few = ["--seeds", "1", "--epochs", "1", "--no-baselines", "--no-controls"]
     printed = hardfirst("compare", "my_problem.py", "--balancers", "equal,highest", *few)
     assert re.search(r"highest is .* equal weights on the worst task", printed)

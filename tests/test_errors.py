@@ -17,7 +17,7 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from hardfirst import record
+from hardfirst import records
 from hardfirst.errors import InputError
 from hardfirst.studies import Plan, Session, Store
 from wrong_inputs.commands import TINY, TRAIN
@@ -96,7 +96,7 @@ def test_a_full_disk_loses_no_epoch(hardfirst: Callable[..., str], tmp_path: Pat
     with full_from_epoch(2):
         assert "No space left on device" in hardfirst(*TRAIN, code=2)
     (part,) = (tmp_path / "run/trials").glob(".*.part")
-    assert len(record.read(part).epochs) == 1
+    assert len(records.read(part).epochs) == 1
     hardfirst(*TRAIN, "--resume")
     hardfirst(*TRAIN[:-1], "another")
     assert run_of(Store(tmp_path / "run")) == run_of(Store(tmp_path / "another"))

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from hardfirst import Spec, kpi, record
+from hardfirst import Spec, kpi, records
 from hardfirst.balancers import BALANCERS
 from hardfirst.errors import InputError
 from hardfirst.networks import NETWORKS, NetworkSpec
@@ -179,7 +179,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "study"
 
 
-def sound(found: record.Record) -> None:
+def sound(found: records.Record) -> None:
     """All that a record has can be had."""
     for name in found.tasks:
         found.test_kpi(name)
@@ -196,7 +196,7 @@ def test_a_record_of_which_something_has_happened(folder: Path, data: st.DataObj
     junk = JUNK.map(lambda end: whole + end)
     path.write_bytes(data.draw(junk | (CUTS | FLIPS).map(lambda change: changed(whole, change))))
     try:
-        sound(record.read(path))
+        sound(records.read(path))
     except InputError as error:
         if "last.jsonl" not in str(error):
             raise
@@ -206,14 +206,14 @@ def test_a_record_of_which_something_has_happened(folder: Path, data: st.DataObj
 @given(st.integers(0, 2000))
 def test_what_is_there_of_a_record_that_was_cut_short(folder: Path, end: int) -> None:
     path = folder / "trials/last.jsonl"
-    whole, content = record.read(folder / "trials/dtp0.jsonl"), (folder / "trials/dtp0.jsonl").read_bytes()
+    whole, content = records.read(folder / "trials/dtp0.jsonl"), (folder / "trials/dtp0.jsonl").read_bytes()
     path.write_bytes(content[: end % len(content)])
     lines = content[: end % len(content)].count(b"\n")
     if lines == 0:
         with pytest.raises(InputError, match="the first line should say which trial it is"):
-            record.read(path)
+            records.read(path)
         return
-    found = record.read(path)
+    found = records.read(path)
     assert found.trial == whole.trial
     assert found.epochs == whole.epochs[: lines - 1]
     assert (found.test is not None, found.outcome) == (lines > 4, None)
@@ -226,7 +226,7 @@ def test_the_others_are_reported_and_what_is_left_out_is_said(folder: Path, data
     write("last", "dtp", 2)
     path.write_bytes(changed(path.read_bytes(), data.draw(CUTS | FLIPS)))
     try:
-        record.read(path)
+        records.read(path)
         damaged = False
     except InputError:
         damaged = True
@@ -252,7 +252,7 @@ def test_a_record_without_what_a_line_has(folder: Path, name: str) -> None:
     path = folder / "trials/last.jsonl"
     path.write_text(path.read_text().replace(f'"{name}":', f'"no {name}":'))
     with pytest.raises(InputError, match=r"last\.jsonl is not a run record: "):
-        record.read(path)
+        records.read(path)
 
 
 def test_a_record_of_another_library_s_loop(hardfirst: Callable[..., str], folder: Path) -> None:

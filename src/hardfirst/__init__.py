@@ -6,8 +6,9 @@
 >>> loss = balancer(losses, kpis={"segment": 0.6, "depth": 0.9})
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hardfirst._registry import lazy_names
 
 __version__ = "0.1.0"
 
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from hardfirst.balancers import task_weights as task_weights
     from hardfirst.errors import InputError as InputError
     from hardfirst.errors import MissingPackage as MissingPackage
+    from hardfirst.kpi import MovingKPI as MovingKPI
     from hardfirst.losses import RegressionFocalLoss as RegressionFocalLoss
     from hardfirst.losses import SigmoidFocalLoss as SigmoidFocalLoss
     from hardfirst.losses import SoftmaxFocalLoss as SoftmaxFocalLoss
-    from hardfirst.moving_kpi import MovingKPI as MovingKPI
     from hardfirst.networks import MTAN as MTAN
     from hardfirst.networks import PLE as PLE
     from hardfirst.networks import CrossStitch as CrossStitch
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from hardfirst.networks import TaskHierarchy as TaskHierarchy
     from hardfirst.networks import UberNet as UberNet
 
-# Names are looked up on first use (PEP 562), so that `hardfirst --help` does not wait for torch.
-_HOME = {
+_HOMES = {
     "DTP": "balancers",
     "Balancer": "balancers",
     "CrossStitch": "networks",
@@ -44,7 +44,7 @@ _HOME = {
     "MMoE": "networks",
     "MTAN": "networks",
     "MissingPackage": "errors",
-    "MovingKPI": "moving_kpi",
+    "MovingKPI": "kpi",
     "PLE": "networks",
     "RegressionFocalLoss": "losses",
     "SigmoidFocalLoss": "losses",
@@ -54,18 +54,11 @@ _HOME = {
     "UberNet": "networks",
     "task_weights": "balancers",
 }
-_MODULES = ("balancers", "errors", "functional", "kpi", "losses", "networks", "record")
+_MODULES = ("balancers", "errors", "functional", "kpi", "losses", "networks", "records")
 
-__all__ = [*_HOME, *_MODULES]  # noqa: PLE0604  # the names of a table, all strings
+__all__ = [*_HOMES, *_MODULES]  # noqa: PLE0604  # the names of a table, all strings
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"hardfirst.{_HOME[name]}"), name)
-    if name in _MODULES:
-        return import_module(f"hardfirst.{name}")
-    raise AttributeError(f"module 'hardfirst' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {name: f"hardfirst.{module}:{name}" for name, module in _HOMES.items()} | {m: f"hardfirst.{m}" for m in _MODULES},
+)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from hardfirst._state import Group, TaskState, check_number
+from hardfirst._task_state import Group, TaskState, check_number
 from hardfirst.errors import number, whole
 
 

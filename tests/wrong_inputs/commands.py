@@ -11,8 +11,8 @@ import torch
 
 from hardfirst import cli
 from hardfirst.cli import _common
-from hardfirst.record import Writer
-from records import run as record
+from hardfirst.records import Writer
+from made_records import run as record
 
 TINY = """
 import torch

@@ -13,8 +13,8 @@ from unittest.mock import patch
 
 from hardfirst import Spec
 from hardfirst.integrations.lightning import RecordRuns
-from hardfirst.record import Writer
-from hardfirst.studies.ray_engine import run_on_ray
+from hardfirst.records import Writer
+from hardfirst.studies.executors.ray import run_on_ray
 from wrong_inputs.commands import TRAIN, run, tiny, write
 
 FULL = Path("/dev/full")  # Linux: what is written to it finds the disk full

@@ -3,8 +3,8 @@
 from hardfirst.balancers._base import Balancer, LossBalancer, kept, task_weights, weighted_sum
 from hardfirst.balancers._cards import Card, card
 from hardfirst.balancers._gradient import GradientBalancer
-from hardfirst.balancers._ranges import Range
 from hardfirst.balancers._registry import BALANCERS, Spec, needed_options
+from hardfirst.balancers._search_space import Range
 from hardfirst.balancers.achievement import Achievement
 from hardfirst.balancers.aligned_mtl import AlignedMTL
 from hardfirst.balancers.cagrad import CAGrad

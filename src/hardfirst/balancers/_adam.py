@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hardfirst._state import TaskState
+from hardfirst._task_state import TaskState
 from hardfirst.errors import number
 
 

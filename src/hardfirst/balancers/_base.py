@@ -8,8 +8,8 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from hardfirst._state import TaskState
-from hardfirst.balancers._ranges import Range
+from hardfirst._task_state import TaskState
+from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, check_names, mapping
 
 Losses = Mapping[str, Tensor]

@@ -9,9 +9,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from hardfirst._state import Group
+from hardfirst._task_state import Group
+from hardfirst.balancers._autograd import flat, gradients, independent, other_leaves, trained
 from hardfirst.balancers._base import Balancer, KPIs, Losses, refuse_to_compile
-from hardfirst.balancers._shared import flat, gradients, independent, other_leaves, trained
 from hardfirst.errors import InputError
 
 _MAGNIFIED = 2.0**12  # keeps float16 gradients from vanishing on their way; exact in float32 and bfloat16

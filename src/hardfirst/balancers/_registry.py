@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hardfirst._line import Line
+from hardfirst._spec import Line
 from hardfirst.balancers._base import Balancer
-from hardfirst.balancers._ranges import Range
+from hardfirst.balancers._search_space import Range
 from hardfirst.balancers.achievement import Achievement
 from hardfirst.balancers.aligned_mtl import AlignedMTL
 from hardfirst.balancers.cagrad import CAGrad

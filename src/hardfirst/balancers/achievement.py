@@ -5,12 +5,12 @@ import torch
 from torch import Tensor
 
 from hardfirst import functional
-from hardfirst._state import Group
+from hardfirst._task_state import Group
 from hardfirst.balancers._base import KPIs, kept
-from hardfirst.balancers._current import CurrentLossBalancer
-from hardfirst.balancers._ranges import Range
+from hardfirst.balancers._nonlinear import CurrentLossBalancer
+from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, per_task
-from hardfirst.moving_kpi import MovingKPI
+from hardfirst.kpi import MovingKPI
 
 
 class Achievement(CurrentLossBalancer):

@@ -3,9 +3,9 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from hardfirst._state import Group
+from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._ranges import Range
+from hardfirst.balancers._search_space import Range
 from hardfirst.balancers._torchjd import solve, weighting
 from hardfirst.errors import number
 

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hardfirst._state import Group
+from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
 from hardfirst.balancers._torchjd import rooted, solve, weighting
 

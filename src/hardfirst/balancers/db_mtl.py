@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hardfirst._state import Group
+from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GradientBalancer
-from hardfirst.balancers._ranges import Range
+from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, number
 
 

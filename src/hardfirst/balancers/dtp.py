@@ -6,14 +6,13 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
-from hardfirst import _numbers
-from hardfirst._numbers import on_host
-from hardfirst._state import Group
+from hardfirst._task_state import Group
 from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
-from hardfirst.balancers._ranges import Range
+from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, flag, number, per_task
-from hardfirst.functional import log_focal_weight
-from hardfirst.moving_kpi import MovingKPI
+from hardfirst.functional import _scalar, log_focal_weight
+from hardfirst.functional._scalar import on_host
+from hardfirst.kpi import MovingKPI
 
 
 class DTP(LossBalancer):
@@ -131,7 +130,7 @@ class DTP(LossBalancer):
     def _rule(self, averages: list[float]) -> list[float]:
         """`_weights` in Python numbers."""
         kpis = [1 - average for average in averages] if self.easy else averages
-        logs = [_numbers.log_focal_weight(kpi, gamma, self.floor) for kpi, gamma in zip(kpis, self.gammas, strict=True)]
+        logs = [_scalar.log_focal_weight(kpi, gamma, self.floor) for kpi, gamma in zip(kpis, self.gammas, strict=True)]
         if not isnan(sum(logs)):
             return self._scaled(logs)
         measured = iter(self._scaled([log for log in logs if not isnan(log)]))

@@ -5,10 +5,10 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from hardfirst._state import Group
+from hardfirst._task_state import Group
 from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
 from hardfirst.balancers._epoch_mean import EpochMean
-from hardfirst.balancers._ranges import Range
+from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 
 

@@ -5,11 +5,11 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from hardfirst._state import Group
+from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
 from hardfirst.balancers._base import kept
-from hardfirst.balancers._current import CurrentLossBalancer
-from hardfirst.balancers._ranges import Range
+from hardfirst.balancers._nonlinear import CurrentLossBalancer
+from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, per_task
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
 from hardfirst.errors import InputError, check_names, flag, mapping, number
-from hardfirst.record import read
+from hardfirst.records import read
 
 
 class Fixed(LossBalancer):

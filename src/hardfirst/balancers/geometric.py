@@ -3,8 +3,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from hardfirst import functional
-from hardfirst._state import Group
-from hardfirst.balancers._current import CurrentLossBalancer
+from hardfirst._task_state import Group
+from hardfirst.balancers._nonlinear import CurrentLossBalancer
 
 
 class Geometric(CurrentLossBalancer):

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from hardfirst import functional
-from hardfirst._state import Group
-from hardfirst.balancers._draws import Draws
+from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GradientBalancer, gramian
+from hardfirst.balancers._rng import Draws
 
 
 class GradDrop(GradientBalancer):

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from hardfirst import functional
-from hardfirst._state import Group
+from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
+from hardfirst.balancers._autograd import flat, gradients, independent, trained
 from hardfirst.balancers._base import KPIs, LossBalancer, Losses, weighted_sum
-from hardfirst.balancers._ranges import Range
-from hardfirst.balancers._shared import flat, gradients, independent, trained
+from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 
 _FLOOR = 1e-3

@@ -3,10 +3,10 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from hardfirst._state import Group
-from hardfirst.balancers._draws import Draws
+from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._ranges import Range
+from hardfirst.balancers._rng import Draws
+from hardfirst.balancers._search_space import Range
 from hardfirst.balancers._torchjd import solve, vaccine
 from hardfirst.errors import number
 

@@ -5,9 +5,9 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from hardfirst._state import Group
+from hardfirst._task_state import Group
 from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
-from hardfirst.balancers._ranges import Range
+from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 
 _WINDOW = 256

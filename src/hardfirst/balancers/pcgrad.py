@@ -2,9 +2,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from hardfirst._state import Group
-from hardfirst.balancers._draws import Draws
+from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
+from hardfirst.balancers._rng import Draws
 from hardfirst.balancers._torchjd import solve, weighting
 
 

@@ -3,9 +3,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hardfirst._state import Group
+from hardfirst._task_state import Group
 from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
-from hardfirst.balancers._draws import WORD, key, mix
+from hardfirst.balancers._rng import WORD, key, mix
 from hardfirst.errors import whole
 
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from hardfirst import functional
-from hardfirst._state import Group
-from hardfirst.balancers._current import CurrentLossBalancer
+from hardfirst._task_state import Group
 from hardfirst.balancers._epoch_mean import EpochMean
-from hardfirst.balancers._ranges import Range
+from hardfirst.balancers._nonlinear import CurrentLossBalancer
+from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, whole
 
 

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from hardfirst import functional
-from hardfirst._state import Group
+from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
 from hardfirst.balancers._base import KPIs, LossBalancer, kept
-from hardfirst.balancers._ranges import Range
+from hardfirst.balancers._search_space import Range
 
 
 class Uncertainty(LossBalancer):

@@ -73,7 +73,7 @@ def typed() -> str:
 
 def write_report(folder: Path, form: Format | None) -> None:
     """Write the page of a folder, and print its tables and sentences."""
-    from hardfirst._display import comparison_table
+    from hardfirst.cli._tables import comparison_table
     from hardfirst.report import Comparison, formats, summary
 
     found = Comparison.read(folder)

@@ -28,7 +28,9 @@ def networks() -> list[str]:
 
 def problems() -> list[str]:
     """The names in `PROBLEMS`."""
-    return keys("problems/__init__.py", "PROBLEMS")
+    from hardfirst.problems import PROBLEMS
+
+    return sorted(PROBLEMS)
 
 
 def one(names: Callable[[], list[str]], *besides: str) -> Callable[[str], list[str]]:

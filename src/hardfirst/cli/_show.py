@@ -44,7 +44,7 @@ def watch(
     port: Annotated[int, typer.Option(help="Where to serve the page on 127.0.0.1; 0 for any port that is free.")] = 8400,
 ) -> None:
     """Serve a study's page to a browser on this machine; it reloads itself as runs end. Ctrl-C ends it."""
-    from hardfirst.watch import serve
+    from hardfirst.report.server import serve
 
     with serve(folder, port=port) as (server, address):
         say(f"{folder} is shown at {address}; Ctrl-C ends it.")
@@ -62,8 +62,8 @@ def list_(
     ] = None,
 ) -> None:
     """List the balancers with what they need and cost, the built-in problems, or the networks."""
-    from hardfirst import _catalogue
-    from hardfirst._display import listing
+    from hardfirst.cli import _catalogue
+    from hardfirst.cli._tables import listing
 
     if name is None:
         console.print(listing(*getattr(_catalogue, what.value)()))
@@ -86,8 +86,8 @@ def data(
     page: Annotated[Path | None, typer.Option(help="Where to write a page of samples, for problems that have one.")] = None,
 ) -> None:
     """List the built-in problems' data: whether it is there, how to install it, its size, licence and source."""
-    from hardfirst import _catalogue
-    from hardfirst._display import listing
+    from hardfirst.cli import _catalogue
+    from hardfirst.cli._tables import listing
 
     if name is not None:
         say(_catalogue.check_data(name))

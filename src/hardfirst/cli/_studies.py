@@ -175,7 +175,7 @@ def losses(
 
 def _study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool) -> None:
     """Run what the plan wants and the folder lacks, and report."""
-    from hardfirst._display import StudyProgress
+    from hardfirst.cli._progress import StudyProgress
     from hardfirst.studies import Session, counts, stand_in
     from hardfirst.training import check_problem
 
@@ -214,7 +214,7 @@ def _plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
 
 
 def _dry_run(plan: "Plan") -> None:
-    from hardfirst._display import duration, plan_table
+    from hardfirst.cli._tables import duration, plan_table
     from hardfirst.studies import cores, counts, estimate
 
     console.print(plan_table(counts(plan)))

@@ -25,7 +25,7 @@ from hardfirst.errors import InputError
 
 if TYPE_CHECKING:
     from hardfirst.problems import Problem
-    from hardfirst.record import Record
+    from hardfirst.records import Record
     from hardfirst.studies import Store
     from hardfirst.training import Trial
 
@@ -58,8 +58,8 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of a run that was stopped.")] = False,
 ) -> None:
     """Train one network; Ctrl-C saves, and --resume goes on to the same weights as if nothing had happened."""
-    from hardfirst._display import run_table
     from hardfirst.balancers import Spec
+    from hardfirst.cli._tables import run_table
     from hardfirst.problems import load_problem
     from hardfirst.studies import Store, measuring, ordered
     from hardfirst.training import Trial, check_devices, leads
@@ -114,9 +114,9 @@ def _run(
         devices: as in `fit`.
         where: as in `fit`.
     """
-    from hardfirst._display import RunProgress
+    from hardfirst.cli._progress import RunProgress
     from hardfirst.problems import explained
-    from hardfirst.studies import CaseTrials, Description, Entry
+    from hardfirst.records.study_folder import CaseTrials, Description, Entry
     from hardfirst.training import Interrupted, fit, leads
 
     key, checkpoint = trial.key(trial.of(loaded)), store.folder / file

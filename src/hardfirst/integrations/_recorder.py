@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from hardfirst.errors import InputError, writing
-from hardfirst.record import Writer, score
+from hardfirst.records import Writer, score
 
 Figures = Mapping[str, float]
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from hardfirst.balancers import Balancer
 from hardfirst.errors import InputError, MissingPackage
+from hardfirst.integrations._adapter import Steps, over_tasks
 from hardfirst.integrations._recorder import RunRecorder
-from hardfirst.integrations._steps import Steps, over_tasks
 from hardfirst.stopping import TaskEarlyStopping
 
 _NAMESPACES = ("lightning.pytorch", "pytorch_lightning")

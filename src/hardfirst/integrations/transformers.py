@@ -16,9 +16,9 @@ except ModuleNotFoundError as error:
 
 from hardfirst.balancers import Balancer
 from hardfirst.errors import InputError
+from hardfirst.integrations._adapter import Steps, over_tasks
 from hardfirst.integrations._means import Means
 from hardfirst.integrations._recorder import RunRecorder
-from hardfirst.integrations._steps import Steps, over_tasks
 
 STATE = "balancer.pt"
 """What the balancer's state is called in a checkpoint's folder."""

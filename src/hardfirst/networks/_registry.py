@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hardfirst._line import Line
+from hardfirst._spec import Line
 from hardfirst.errors import InputError
 from hardfirst.networks._base import Network
 from hardfirst.networks._parts import Parts

@@ -1,64 +1,82 @@
-"""Problems to train on: data, a network and tasks. One built-in problem a file."""
+"""Problems to train on: data, a network and tasks. One built-in problem a file; plug-ins add more."""
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from hardfirst.problems import _load, brown, census, digits, mnist_fashion, optical, qm9, scenes
-from hardfirst.problems._base import OWN, Choice, Measure, Metric, Problem, Splits, Task
-from hardfirst.problems._csv import name as table_name
-from hardfirst.problems._data import IGNORE, Batch, Split, TensorTable, Together, collate
-from hardfirst.problems._load import digest, explained
-from hardfirst.problems._sources import Source, data_folder
+from hardfirst._registry import Registry, lazy_names
+from hardfirst.records.names import OWN
 
-PROBLEMS: dict[str, Callable[[], Problem]] = {
-    "digits": digits.problem,
-    "mnist_fashion": mnist_fashion.problem,
-    "mnist_fashion:crowded": mnist_fashion.crowded,
-    "mnist_fashion:apart": mnist_fashion.apart,
-    "census": census.problem,
-    "qm9": qm9.problem,
-    "brown": brown.problem,
-    "optical": optical.problem,
-    "scenes": scenes.problem,
-    "scenes:small": scenes.small,
+if TYPE_CHECKING:
+    from hardfirst.problems._base import Choice as Choice
+    from hardfirst.problems._base import Measure as Measure
+    from hardfirst.problems._base import Metric as Metric
+    from hardfirst.problems._base import Problem as Problem
+    from hardfirst.problems._base import Splits as Splits
+    from hardfirst.problems._base import Task as Task
+    from hardfirst.problems._data import IGNORE as IGNORE
+    from hardfirst.problems._data import Batch as Batch
+    from hardfirst.problems._data import Split as Split
+    from hardfirst.problems._data import TensorTable as TensorTable
+    from hardfirst.problems._data import Together as Together
+    from hardfirst.problems._data import collate as collate
+    from hardfirst.problems._load import digest as digest
+    from hardfirst.problems._load import explained as explained
+    from hardfirst.problems._load import load_problem as load_problem
+    from hardfirst.problems._sources import Source as Source
+    from hardfirst.problems._sources import data_folder as data_folder
+    from hardfirst.problems._table import table_name as table_name
+    from hardfirst.problems.builtin import brown as brown
+    from hardfirst.problems.builtin import census as census
+    from hardfirst.problems.builtin import digits as digits
+    from hardfirst.problems.builtin import mnist_fashion as mnist_fashion
+    from hardfirst.problems.builtin import optical as optical
+    from hardfirst.problems.builtin import qm9 as qm9
+
+_BUILTIN = "hardfirst.problems.builtin"
+
+PROBLEMS: Registry[Any] = Registry(
+    "problem",
+    {
+        "digits": f"{_BUILTIN}.digits:problem",
+        "mnist_fashion": f"{_BUILTIN}.mnist_fashion:problem",
+        "mnist_fashion:crowded": f"{_BUILTIN}.mnist_fashion:crowded",
+        "mnist_fashion:apart": f"{_BUILTIN}.mnist_fashion:apart",
+        "census": f"{_BUILTIN}.census:problem",
+        "qm9": f"{_BUILTIN}.qm9:problem",
+        "brown": f"{_BUILTIN}.brown:problem",
+        "optical": f"{_BUILTIN}.optical:problem",
+        "scenes": "hardfirst.problems.scenes:problem",
+        "scenes:small": "hardfirst.problems.scenes:small",
+    },
+    group="hardfirst.problems",
+)
+"""By name, the function that makes a problem."""
+
+_HOMES = {
+    "IGNORE": "_data",
+    "Batch": "_data",
+    "Choice": "_base",
+    "Measure": "_base",
+    "Metric": "_base",
+    "Problem": "_base",
+    "Source": "_sources",
+    "Split": "_data",
+    "Splits": "_base",
+    "Task": "_base",
+    "TensorTable": "_data",
+    "Together": "_data",
+    "collate": "_data",
+    "data_folder": "_sources",
+    "digest": "_load",
+    "explained": "_load",
+    "load_problem": "_load",
+    "table_name": "_table",
 }
 
+_MODULES = ("brown", "census", "digits", "mnist_fashion", "optical", "qm9")
 
-def load_problem(name: str) -> Problem:
-    """The built-in problem of this name, or the one that `problem()` in a user's Python file returns.
+__all__ = ["OWN", "PROBLEMS", *_HOMES]  # noqa: PLE0604  # the names of a table, all strings
 
-    Args:
-        name: a name in `PROBLEMS`, or the path of a `.py` file. Its code is run: load only files that you trust. Or a table
-            with its targets, `table.csv?price=regression&sold=classification`.
-
-    Raises:
-        InputError: there is no such name or file, or the file does not give a problem.
-
-    Example:
-        >>> load_problem("digits").name
-        'digits'
-    """
-    return _load.load(name, PROBLEMS)
-
-
-__all__ = [
-    "IGNORE",
-    "OWN",
-    "PROBLEMS",
-    "Batch",
-    "Choice",
-    "Measure",
-    "Metric",
-    "Problem",
-    "Source",
-    "Split",
-    "Splits",
-    "Task",
-    "TensorTable",
-    "Together",
-    "collate",
-    "data_folder",
-    "digest",
-    "explained",
-    "load_problem",
-    "table_name",
-]
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {name: f"{__name__}.{module}:{name}" for name, module in _HOMES.items()} | {m: f"{_BUILTIN}.{m}" for m in _MODULES},
+)

@@ -12,13 +12,11 @@ from hardfirst.errors import InputError, check_names, number, unknown, whole
 from hardfirst.networks import NETWORKS, NetworkSpec, Parts
 from hardfirst.problems._data import Split
 from hardfirst.problems._sources import Source
+from hardfirst.records.names import OWN
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 
 SAMPLING = ("proportional", "round_robin", "temperature")
-
-OWN = "own"
-"""What a problem's first network is called where it has others."""
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
 from hardfirst.errors import InputError, unknown
-from hardfirst.problems import _csv
+from hardfirst.problems import PROBLEMS, _table
 from hardfirst.problems._base import Problem
 
 T = TypeVar("T")
@@ -18,24 +18,33 @@ T = TypeVar("T")
 _CONTRACT = "(A problem file has a function `problem()` that returns a Problem: `hardfirst new` writes one to begin with.)"
 
 
-def load(name: str, builtin: Mapping[str, Callable[[], Problem]]) -> Problem:
-    """The built-in problem of this name, or what `problem()` in the file at this path returns.
+def load_problem(name: str) -> Problem:
+    """The built-in problem of this name, or the one that `problem()` in a user's Python file returns.
+
+    Args:
+        name: a name in `PROBLEMS`, or the path of a `.py` file. Its code is run: load only files that you trust. Or a table
+            with its targets, `table.csv?price=regression&sold=classification`.
 
     Raises:
         InputError: there is no such name or file, or the file does not give a problem.
+
+    Example:
+        >>> load_problem("digits").name
+        'digits'
     """
-    if name in builtin:
-        return builtin[name]()
-    if _csv.is_table(name):
-        return _csv.load(name)
+    if name in PROBLEMS:
+        problem: Problem = PROBLEMS[name]()
+        return problem
+    if _table.is_table(name):
+        return _table.load(name)
     path = Path(name)
     if path.suffix != ".py":
-        raise unknown("problem", name, builtin)
+        raise unknown("problem", name, PROBLEMS)
     if path.is_dir():
         raise InputError(f"{name} is a folder; give a Python file in it.")
     if not path.is_file():
         raise InputError(
-            f"There is no file {name}. A problem is a built-in one ({', '.join(builtin)}), a Python file, or a CSV table."
+            f"There is no file {name}. A problem is a built-in one ({', '.join(PROBLEMS)}), a Python file, or a CSV table."
         )
     function = getattr(_module(path), "problem", None)
     if not callable(function):
@@ -48,8 +57,8 @@ def load(name: str, builtin: Mapping[str, Callable[[], Problem]]) -> Problem:
 
 def digest(name: str) -> str | None:
     """The SHA-256 of a file's bytes, which stand for it wherever it lies; None for a built-in problem."""
-    if _csv.is_table(name):
-        return _csv.digest(name)
+    if _table.is_table(name):
+        return _table.digest(name)
     path = Path(name)
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from hardfirst.errors import InputError
 from hardfirst.networks import NetworkSpec
-from hardfirst.problems import OWN
-from hardfirst.record import Record
-from hardfirst.studies import Run, StepCost
+from hardfirst.records import Record
+from hardfirst.records.cost import StepCost
+from hardfirst.records.names import OWN
+from hardfirst.records.study_folder import Run
 
 EQUAL = "equal"
 Array = NDArray[np.float64]

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardfirst.errors import InputError
-from hardfirst.problems import OWN
-from hardfirst.record import write_atomically
+from hardfirst.records import write_atomically
+from hardfirst.records.cost import read_costs
+from hardfirst.records.names import OWN
+from hardfirst.records.study_folder import Run, StudyFolder
 from hardfirst.report import figures, frames, networks, overview
 from hardfirst.report.case import Case, arrange
 from hardfirst.report.page import page, sections
 from hardfirst.report.verdict import verdict
-from hardfirst.studies import Run, Store, cost
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,12 +73,12 @@ class Comparison:
         Raises:
             InputError: there is neither, no run to report on has ended, or a record is damaged.
         """
-        store = Store(Path(folder))
+        store = StudyFolder(Path(folder))
         if not store.described and (found := store.all_runs()):
             return cls(_cases(found), title=f"Runs in {Path(folder).name}", damaged=list(store.damaged.values()))
         if not store.described and store.damaged:
             raise InputError(next(iter(store.damaged.values())))
-        about, costs = store.about(), cost.read(store.cost_file)
+        about, costs = store.about(), read_costs(store.cost_file)
         cases, missing = [], 0
         for trials in about.cases:
             runs = store.runs(trials)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hardfirst.record import Record
+from hardfirst.records import Record
 from hardfirst.report.case import EQUAL, Array, Case
 from hardfirst.report.summary import Row, Summary
 

@@ -4,10 +4,10 @@ import json as json_
 import math
 from typing import Any
 
+from hardfirst.records.names import SINGLE
 from hardfirst.report.case import Case
 from hardfirst.report.comparison import Comparison
 from hardfirst.report.summary import Row, Summary, summary
-from hardfirst.studies.schedule import SINGLE
 
 
 def md(found: Comparison) -> str:

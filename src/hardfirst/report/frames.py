@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hardfirst.record import Record
+from hardfirst.records import Record
+from hardfirst.records.selection import chosen
 from hardfirst.report.case import Case
 from hardfirst.report.summary import summary
-from hardfirst.studies import chosen
 
 if TYPE_CHECKING:
     import pandas as pd

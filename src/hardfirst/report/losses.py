@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hardfirst.record import Record
+from hardfirst.records import Record
 from hardfirst.report import charts
 from hardfirst.report.case import EQUAL, Array, Case
 from hardfirst.report.figures import Figure, Style, _axis, _layout, _place, styles
 from hardfirst.report.section import Section, place
 from hardfirst.report.tables import cells, named, swatch, table
-from hardfirst.studies.statistics import mean_interval
+from hardfirst.statistics import mean_interval
 
 SHARE = re.compile(r"loss in the hardest ([\d.]+) % of (.+?)(?: under (.+))?")
 """What a metric is called that says which share of a loss the hardest examples of a kind have; under another loss than the

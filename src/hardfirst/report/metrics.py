@@ -10,7 +10,7 @@ from hardfirst.report.figures import Style
 from hardfirst.report.losses import SHARE
 from hardfirst.report.section import Section
 from hardfirst.report.tables import cells, named, swatch, table, with_n
-from hardfirst.studies.statistics import mean_interval
+from hardfirst.statistics import mean_interval
 
 
 def section(case: Case, looks: Mapping[str, Style]) -> Section | None:

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hardfirst.problems import OWN
+from hardfirst.records.names import OWN
 from hardfirst.report import overview, tables
 from hardfirst.report.case import Array, Case
 from hardfirst.report.figures import Style
 from hardfirst.report.overview import MEAN, WORST, Scope
 from hardfirst.report.section import Section, count, paragraphs
 from hardfirst.report.words import points_of
-from hardfirst.studies.statistics import compare_to, fewest_seeds, mean_interval
+from hardfirst.statistics import compare_to, fewest_seeds, mean_interval
 
 
 def section(cases: Sequence[Case], looks: Mapping[str, Style]) -> Section | None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from hardfirst.record import Record
+from hardfirst.records import Record
 from hardfirst.report.case import Case, settings
 
 SEEDS_FOR_A_FIRM_VERDICT = 10

@@ -12,7 +12,7 @@ from hardfirst.report.section import Section, count, paragraphs, place
 from hardfirst.report.summary import mean_task
 from hardfirst.report.tables import cells, table
 from hardfirst.report.words import points_of
-from hardfirst.studies.statistics import (
+from hardfirst.statistics import (
     Interval,
     holm,
     mean_interval,

@@ -12,7 +12,7 @@ from hardfirst.report.ranks import Ranks
 from hardfirst.report.section import Section, count, paragraphs, place
 from hardfirst.report.summary import mean_task
 from hardfirst.report.verdict import verdict
-from hardfirst.studies.statistics import Difference, Interval, compare_to, fewest_seeds, mean_interval, worst_task
+from hardfirst.statistics import Difference, Interval, compare_to, fewest_seeds, mean_interval, worst_task
 
 
 class Scope(NamedTuple):

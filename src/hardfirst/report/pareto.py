@@ -9,7 +9,7 @@ from hardfirst.report import charts
 from hardfirst.report.case import EQUAL, Case
 from hardfirst.report.figures import GREY, Figure, Style, reach
 from hardfirst.report.section import Section, paragraphs, place
-from hardfirst.studies.statistics import Interval, mean_interval, pareto_front
+from hardfirst.statistics import Interval, mean_interval, pareto_front
 
 Means = Mapping[str, tuple[Interval, Interval]]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hardfirst.report.case import EQUAL, Array
 from hardfirst.report.figures import GREY, Figure, Style
-from hardfirst.studies.statistics import CriticalDifference, Friedman, critical_difference, friedman
+from hardfirst.statistics import CriticalDifference, Friedman, critical_difference, friedman
 
 FEWEST_CASES = 5
 """Below this many problems, ranks over problems tell nothing."""

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from hardfirst.records.names import SINGLE
 from hardfirst.report.case import EQUAL, Array, Case
 from hardfirst.report.figures import Figure, Style, _axis, _layout, _place, reach
 from hardfirst.report.section import Section, paragraphs, place
 from hardfirst.report.tables import cells, named, swatch, table, with_n
-from hardfirst.studies.schedule import SINGLE
-from hardfirst.studies.statistics import Interval, gap_correlation, mean_interval, starvation_gap
+from hardfirst.statistics import Interval, gap_correlation, mean_interval, starvation_gap
 
 Gaps = Mapping[str, Interval]
 """By task."""

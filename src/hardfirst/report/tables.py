@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hardfirst.record import Record
+from hardfirst.records import Record
+from hardfirst.records.names import SINGLE
 from hardfirst.report.case import Case, setting, settings
 from hardfirst.report.figures import Style
 from hardfirst.report.summary import Cell, Row, Summary
-from hardfirst.studies.schedule import SINGLE
-from hardfirst.studies.statistics import Interval, mean_interval
+from hardfirst.statistics import Interval, mean_interval
 
 _FIT_UPRIGHT = 8  # columns on a sheet of paper; more are printed on one that lies on its side
 

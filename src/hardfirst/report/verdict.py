@@ -9,7 +9,7 @@ from hardfirst.report import orders
 from hardfirst.report.case import EQUAL, Case
 from hardfirst.report.summary import mean_task
 from hardfirst.report.words import bounds, negative, points_of
-from hardfirst.studies.statistics import (
+from hardfirst.statistics import (
     Difference,
     Interval,
     compare_to,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hardfirst.studies.statistics import Interval
+from hardfirst.statistics import Interval
 
 
 def negative(interval: Interval) -> Interval:

@@ -3,23 +3,13 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hardfirst.record import write_atomically
+from hardfirst.records import write_atomically
+from hardfirst.records.cost import StepCost
 from hardfirst.training import Trial, step_seconds
-
-
-class StepCost(NamedTuple):
-    """A method's seconds per training step, and their ratio to equal weights': median and quartiles over rounds."""
-
-    seconds: float
-    relative: float
-    low: float
-    high: float
-    rounds: int
 
 
 def measure(trials: Mapping[str, Trial], base: str, *, rounds: int = 21, accelerator: str = "cpu") -> dict[str, StepCost]:
@@ -43,16 +33,3 @@ def measure_all(cases: Mapping[str, Mapping[str, Trial]], base: str, path: Path,
 def _write(path: Path, cases: Mapping[str, Mapping[str, StepCost]]) -> None:
     content = {case: {name: cost._asdict() for name, cost in costs.items()} for case, costs in cases.items()}
     write_atomically(path, json.dumps(content, indent=1) + "\n")
-
-
-def _read(seconds: float, relative: float, low: float, high: float, rounds: int) -> StepCost:
-    return StepCost(float(seconds), float(relative), float(low), float(high), int(rounds))
-
-
-def read(path: Path) -> dict[str, dict[str, StepCost]]:
-    """The costs of each case; nothing where there is no such file or it is damaged, since it can be measured again."""
-    try:
-        content = json.loads(path.read_text())
-        return {case: {name: _read(**cost) for name, cost in costs.items()} for case, costs in content.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hardfirst.errors import InputError
 from hardfirst.problems import OWN, Problem
-from hardfirst.record import Record
+from hardfirst.records import Record
 from hardfirst.studies.plan import EQUAL
 from hardfirst.studies.tuning import SEED
 from hardfirst.training import Trial

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
+from hardfirst.records.names import SINGLE
 from hardfirst.studies.difficulty import stand_in
-from hardfirst.studies.executors import cores
+from hardfirst.studies.executors.local import cores
+from hardfirst.studies.kinds.base import schedules
 from hardfirst.studies.plan import Plan
-from hardfirst.studies.schedule import SINGLE
-from hardfirst.studies.schedules import schedules
 from hardfirst.training import trial_seconds
 
 Counts = dict[str, tuple[int, int]]

@@ -1,6 +1,5 @@
 """Which settings a study tries for a method, and which of them it takes: on the validation split, on a seed of their own."""
 
-import math
 from collections.abc import Sequence
 from hashlib import sha256
 from itertools import combinations
@@ -11,7 +10,6 @@ from scipy.stats import qmc
 
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError
-from hardfirst.record import Record
 
 SEED = 1_000_000
 """The seed of all tuning runs: far from those that are reported on."""
@@ -114,12 +112,3 @@ def fixed(weights: dict[str, float]) -> Spec:
     scale = len(weights) / sum(weights.values())
     digits = {f"weights.{task}": float(f"{scale * weight:.4g}") for task, weight in weights.items()}
     return Spec("fixed").replace({**digits, "normalize": True})
-
-
-def chosen(found: Sequence[Record]) -> int:
-    """The place of the record with the highest mean validation KPI; runs that diverged or failed come last.
-
-    Where none finished, the middle one, which has the defaults.
-    """
-    scores = [record.selected()[1] if record.outcome == "finished" else math.nan for record in found]
-    return len(found) // 2 if all(map(math.isnan, scores)) else int(np.nanargmax(scores))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from hardfirst import record
+from hardfirst import records
 from hardfirst.networks import parameters
 from hardfirst.problems import explained
 from hardfirst.training import _checkpoint
@@ -27,7 +27,7 @@ def fit(
     accelerator: str = "auto",
     devices: int = 1,
     strategy: str = "auto",
-) -> record.Record:
+) -> records.Record:
     """Train a network as the trial says, and write the record.
 
     Validation comes after each epoch; the epoch with the best validation KPI, by the trial's criterion, is selected, and the
@@ -78,7 +78,7 @@ def fit(
     return launch(partial(_explained, job, trial.problem), devices, watcher=watcher, checkpoint=checkpoint)
 
 
-def _explained(job: "partial[record.Record]", name: str, *, watcher: Watcher | None, interrupt: Told) -> record.Record:
+def _explained(job: "partial[records.Record]", name: str, *, watcher: Watcher | None, interrupt: Told) -> records.Record:
     """The job, where an error still knows which line of the user's file it came from."""
     return explained(name, lambda: job(watcher=watcher, interrupt=interrupt))
 
@@ -94,7 +94,7 @@ def _train(
     accelerator: str,
     devices: int,
     interrupt: Interrupt | Told,
-) -> record.Record:
+) -> records.Record:
     """What `fit` does, in one process or in each of several."""
     problem = trial.load()
     fabric = connect(devices, accelerator)
@@ -105,9 +105,9 @@ def _train(
             run.restore(_checkpoint.load(checkpoint, trial.describe(problem), devices))
         writer = None
         if run.ranks.first:
-            writer = record.Writer(record_file, keep_epochs=run.position.epoch if resume else None)
+            writer = records.Writer(record_file, keep_epochs=run.position.epoch if resume else None)
             if writer.empty:
                 size = parameters(run.ranks.bare)
                 writer.trial(trial.describe(problem), problem.task_names, command, devices=devices, parameters=size)
         run.train(writer, checkpoint, watcher)
-        return run.ranks.shared(record.read(record_file) if run.ranks.first else None)  # type: ignore[return-value]
+        return run.ranks.shared(records.read(record_file) if run.ranks.first else None)  # type: ignore[return-value]

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch.distributed as dist
 
-from hardfirst import record
+from hardfirst import records
 from hardfirst.errors import InputError
 from hardfirst.training._interrupt import Interrupt, Interrupted, Told
 from hardfirst.training._processes import context, end_with_parent
@@ -33,7 +33,7 @@ _PRELOAD = ["torch", "lightning.fabric", "hardfirst.training._launch"]
 class Job(Protocol):
     """What each of the processes does; it is pickled."""
 
-    def __call__(self, *, watcher: Watcher | None, interrupt: Told) -> record.Record:
+    def __call__(self, *, watcher: Watcher | None, interrupt: Told) -> records.Record:
         """Train."""
 
 
@@ -43,7 +43,7 @@ class _Worker(NamedTuple):
     connection: "Connection[Any, Any]"
 
 
-def launch(job: Job, devices: int, *, watcher: Watcher | None, checkpoint: Path | None) -> record.Record:
+def launch(job: Job, devices: int, *, watcher: Watcher | None, checkpoint: Path | None) -> records.Record:
     """Do the job in as many processes, and return what the first one does.
 
     Raises:
@@ -98,7 +98,7 @@ def _start(job: Job, rank: int, environment: dict[str, str], watched: bool) -> _
 
 def _follow(
     workers: Sequence[_Worker], interrupt: Interrupt, watcher: Watcher | None, checkpoint: Path | None
-) -> record.Record:
+) -> records.Record:
     """Pass on what the processes say, and Ctrl-C to them, until all have said their last word."""
     open_ = {worker.connection: worker for worker in workers}
     found: dict[int, Any] = {}
@@ -120,7 +120,7 @@ def _follow(
                 getattr(watcher, what)(*content)
     for worker in workers:
         worker.process.join(_PATIENCE)
-    if isinstance(found[0], record.Record):
+    if isinstance(found[0], records.Record):
         return found[0]
     epoch, step = found[0]
     raise Interrupted(epoch, step, checkpoint)

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from hardfirst.balancers._shared import other_leaves
+from hardfirst.balancers._autograd import other_leaves
 from hardfirst.problems import Problem, Split
 from hardfirst.training._batch import Labelled, Measured, labelled, measure, there
 from hardfirst.training._interrupt import Interrupt, Told

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from hardfirst import record
+from hardfirst import records
 from hardfirst.balancers import Balancer, LossBalancer, task_weights
 from hardfirst.errors import InputError
 from hardfirst.problems import Problem, Split
@@ -100,7 +100,7 @@ class Training:
             "position": asdict(self.position),
         }
 
-    def train(self, writer: record.Writer | None, checkpoint: Path | None, watcher: Watcher | None) -> None:
+    def train(self, writer: records.Writer | None, checkpoint: Path | None, watcher: Watcher | None) -> None:
         """Train to the end, from wherever the run stands; ranks other than the first have no writer."""
         try:
             with self.interrupt:
@@ -120,7 +120,7 @@ class Training:
                 writer.test(self.position.best_epoch, found)
         self._end(writer, "finished")
 
-    def _end(self, writer: record.Writer | None, outcome: str, reason: str | None = None) -> None:
+    def _end(self, writer: records.Writer | None, outcome: str, reason: str | None = None) -> None:
         memory = self.ranks.added(peak_memory(self.fabric.device))
         if writer is not None:
             writer.end(outcome, reason=reason, seconds=self.position.seconds, memory=memory)
@@ -186,7 +186,7 @@ class Training:
         self.optimizer.step()
         self.position.sums.add(self.problem, measured, weights or self.balancer.weights)
 
-    def _end_epoch(self, writer: record.Writer | None) -> Line:
+    def _end_epoch(self, writer: records.Writer | None) -> Line:
         self.balancer.end_epoch()
         position = self.position
         start = time.perf_counter()
@@ -211,7 +211,7 @@ class Training:
 
     def _select(self, found: Mapping[str, Figures]) -> None:
         """Keep the weights of the best epoch so far by the validation split."""
-        reached = record.score([figures["kpi"] for figures in found.values()], self.trial.criterion)
+        reached = records.score([figures["kpi"] for figures in found.values()], self.trial.criterion)
         if reached > self.position.best_kpi:
             self.position.best_kpi, self.position.best_epoch = reached, self.position.epoch
             self.best = self._copy()

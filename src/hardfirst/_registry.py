@@ -1,0 +1,109 @@
+"""Names whose modules are imported when they are first used: registries with plug-ins, and the names of a package."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from hardfirst.errors import InputError, unknown
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """A read-only mapping from names to objects, which imports an object's module only when it is looked up.
+
+    Listing the names imports nothing, so that shell completion and `hardfirst --help` stay fast. A package adds names by
+    entry points in `group`; a name of hardfirst's own cannot be replaced.
+
+    Args:
+        kind: what the objects are, for error messages.
+        targets: by name, where the object is, as "module:attribute".
+        group: the entry-point group of plug-ins.
+
+    Example:
+        >>> registry = Registry("function", {"sqrt": "math:sqrt"}, group="hardfirst.example")
+        >>> list(registry), registry["sqrt"](9.0)
+        (['sqrt'], 3.0)
+        >>> registry["root"]
+        Traceback (most recent call last):
+        hardfirst.errors.InputError: Unknown function 'root'. Known: sqrt.
+    """
+
+    def __init__(self, kind: str, targets: Mapping[str, str], *, group: str) -> None:
+        self.kind, self.group = kind, group
+        self._targets = dict(targets)
+        self.loaded: dict[str, T] = {}
+
+    @cached_property
+    def plugins(self) -> Mapping[str, EntryPoint]:
+        """The entry points of installed packages, by name."""
+        return {point.name: point for point in entry_points(group=self.group) if point.name not in self._targets}
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self.loaded:
+            self.loaded[name] = self._load(name)
+        return self.loaded[name]
+
+    def _load(self, name: str) -> Any:
+        if name in self._targets:
+            return resolve(self._targets[name])
+        if name not in self.plugins:
+            raise unknown(self.kind, name, self)
+        try:
+            return self.plugins[name].load()
+        except Exception as error:  # a plug-in's module may raise anything
+            point = self.plugins[name]
+            package = f" of {point.dist.name}" if point.dist else ""
+            raise InputError(
+                f"The {self.kind} {name!r} comes from the plug-in {point.value}{package}, which cannot be imported: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.loaded or name in self._targets or name in self.plugins
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._targets
+        yield from self.plugins
+
+    def __len__(self) -> int:
+        return len(self._targets) + len(self.plugins)
+
+
+def resolve(target: str) -> Any:
+    """The object that "module:attribute" or "module" names.
+
+    >>> resolve("math:pi.__class__")
+    <class 'float'>
+    """
+    module, _, attributes = target.partition(":")
+    found: Any = import_module(module)
+    for attribute in filter(None, attributes.split(".")):
+        found = getattr(found, attribute)
+    return found
+
+
+def lazy_names(package: str, targets: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """`__getattr__` and `__dir__` for a package whose names are imported on first use (PEP 562).
+
+    Importing the package then stays cheap: `hardfirst --help` and shell completion do not wait for torch.
+
+    Args:
+        package: the package's `__name__`.
+        targets: by name, where the object is, as "module:attribute" or "module".
+    """
+
+    def get_attribute(name: str) -> Any:
+        if name not in targets:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        found = resolve(targets[name])
+        setattr(sys.modules[package], name, found)  # the next look-up finds it at once
+        return found
+
+    def list_names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *targets})
+
+    return get_attribute, list_names

@@ -1,0 +1,135 @@
+"""KPIs of regression: shares within a tolerance, and R²."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from hardfirst.errors import InputError, number
+from hardfirst.kpi._common import label_mask, same_shape, share_of
+
+
+def within(output: Tensor, target: Tensor, *, threshold: float) -> Tensor:
+    """Share of labelled values with `|output − target| ≤ threshold`.
+
+    Args:
+        output: [batch, ...].
+        target: the output's shape; NaN where there is no label.
+        threshold: in the target's unit, at least 0.
+
+    Raises:
+        InputError: the shapes differ, or the threshold is negative.
+
+    Example:
+        >>> within(torch.tensor([1.0, 2.0]), torch.tensor([1.5, 4.0]), threshold=0.5)
+        tensor(0.5000)
+    """
+    threshold = number("threshold", threshold, least=0)
+    output, target = same_shape(output, target)
+    return share_of((output - target).abs() <= threshold, label_mask(target))
+
+
+def within_relative(output: Tensor, target: Tensor, *, fraction: float = 0.25) -> Tensor:
+    """Share of labelled values with `|output − target| ≤ fraction · |target|`.
+
+    Args:
+        output: [batch, ...].
+        target: the output's shape; NaN where there is no label. Where it is 0, only 0 is right.
+        fraction: above 0; .25 is "within 25 percent".
+
+    Raises:
+        InputError: the shapes differ, or the fraction is not above 0.
+
+    Example:
+        >>> within_relative(torch.tensor([12.0, 14.0]), torch.tensor([10.0, 10.0]))
+        tensor(0.5000)
+    """
+    fraction = number("fraction", fraction, above=0)
+    output, target = same_shape(output, target)
+    return share_of((output - target).abs() <= fraction * target.abs(), label_mask(target))
+
+
+def delta(output: Tensor, target: Tensor, *, ratio: float = 1.25) -> Tensor:
+    """Share of labelled depths with max(output / target, target / output) < ratio: δ₁ of depth estimation.
+
+    Args:
+        output: depths [batch, ...]. One that is not positive is wrong.
+        target: the output's shape and unit. One that is NaN or not positive is no label.
+        ratio: above 1; δ₂ and δ₃ are 1.25² and 1.25³.
+
+    Raises:
+        InputError: the shapes differ, or the ratio is not above 1.
+
+    Example:
+        >>> delta(torch.tensor([1.2, 2.0, 5.0]), torch.tensor([1.0, 1.0, 0.0]))
+        tensor(0.5000)
+
+    References:
+        Eigen, Puhrsch and Fergus, Depth map prediction from a single image using a multi-scale deep network, NIPS 2014.
+    """
+    ratio = number("ratio", ratio, above=1)
+    output, target = same_shape(output, target)
+    near = torch.maximum(output / target, target / output) < ratio
+    return share_of(near & (output > 0), target > 0)
+
+
+def angle_within(output: Tensor, target: Tensor, *, degrees: float = 30.0) -> Tensor:
+    """Share of labelled vectors that the output points at, within an angle. Lengths do not matter.
+
+    With u and v the unit vectors, the angle is 2·atan2(‖u − v‖, ‖u + v‖), which is exact for small angles where the arc
+    cosine is not.
+
+    Args:
+        output: vectors on dim 1, [batch, 3, ...]. A zero vector is wrong.
+        target: the output's shape. A zero vector, or one with a NaN, is no label.
+        degrees: above 0, at most 180.
+
+    Raises:
+        InputError: the shapes differ or have no dim 1, or the angle is out of range.
+
+    Example:
+        >>> normals = torch.tensor([[0.0, 0.0, 2.0], [1.0, 0.0, 0.0]])
+        >>> angle_within(normals, torch.tensor([[0.0, 0.1, 1.0], [0.0, 1.0, 0.0]]))
+        tensor(0.5000)
+
+    References:
+        Fouhey, Gupta and Hebert, Data-driven 3D primitives for single image understanding, ICCV 2013 (the measure);
+        Kahan, How futile are mindless assessments of roundoff, 2006, section 12 (the angle).
+    """
+    limit = math.radians(number("degrees", degrees, above=0, most=180))
+    output, target = same_shape(output, target)
+    if output.ndim < 2:
+        raise InputError(f"Expected vectors on dim 1, [batch, 3, ...]; got shape {tuple(output.shape)}.")
+    length = target.norm(dim=1)
+    u, v = output / output.norm(dim=1, keepdim=True), target / length.unsqueeze(1)
+    angle = 2 * torch.atan2((u - v).norm(dim=1), (u + v).norm(dim=1))
+    return share_of(angle <= limit, length > 0)
+
+
+def r2(output: Tensor, target: Tensor) -> Tensor:
+    """The coefficient of determination, clamped at 0: max(0, 1 − Σ(output − target)² / Σ(target − mean)²).
+
+    Labelled values are pooled over every dimension. NaN if they are all the same, as one value is: there is nothing to
+    explain. On a small batch it is noisy and biased: let it come from the validation split (`Task.kpi_from`).
+
+    Args:
+        output: [batch, ...].
+        target: the output's shape; NaN where there is no label.
+
+    Raises:
+        InputError: the shapes differ.
+
+    Example:
+        >>> r2(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 3.0]))
+        tensor(0.5000)
+    """
+    output, target = same_shape(output, target)
+    if not target.numel():  # amin has no value for an empty tensor
+        return target.new_full((), math.nan)
+    labelled = label_mask(target)
+    # Rounding leaves a constant some variance about its mean; about its own minimum it has none.
+    origin = torch.where(labelled, target, math.inf).amin()
+    shifted = torch.where(labelled, target - origin, 0)
+    total = torch.where(labelled, shifted - shifted.sum() / labelled.sum(), 0).square().sum()
+    residual = torch.where(labelled, output - target, 0).square().sum()
+    return torch.where(total > 0, 1 - residual / total, math.nan).clamp(min=0)

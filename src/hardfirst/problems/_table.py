@@ -1,0 +1,248 @@
+"""A table of one's own as a problem: `hardfirst compare table.csv --targets price:regression,sold:classification`.
+
+What is done to the table, so that a reader of the figures knows:
+
+- Columns that are not targets are inputs. Numbers are standardised; a missing one becomes the mean, and a column that lacks
+  some gets a second input that says so. Words become one input for each of the 50 most frequent; a column in which more
+  than half of the words are different (names, identifiers) and one in which nothing differs are left out.
+- Rows go 60 : 20 : 20 to training, validation and test by a hash of their inputs, so that rows that are alike are in one
+  split. Means, spreads and words are those of the training rows.
+- A regression target is standardised for the loss; its KPI is R² from the validation split, its errors are in the column's
+  own unit. A classification target has one class for each of its values; its KPI is accuracy. An empty cell is a missing
+  label.
+- The network is a multilayer perceptron of 128 and 64 units with a linear head for each target.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qsl, urlencode
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hardfirst import kpi
+from hardfirst.errors import InputError, MissingPackage, check_names
+from hardfirst.networks import HardSharing, Parts, class_head, number_head, vector_layer
+from hardfirst.problems._base import Metric, Problem, Splits, Task
+from hardfirst.problems._data import IGNORE, TensorTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KINDS = ("regression", "classification")
+WORDS = 50
+FEWEST_ROWS = 50
+_STEPS = 2000
+
+
+def table_name(path: str, targets: str) -> str:
+    """What `load_problem` takes for a table and targets as they are typed, "price:regression,sold".
+
+    >>> table_name("homes.csv", "price:regression,sold")
+    'homes.csv?price=regression&sold='
+    """
+    pairs = [target.strip().rpartition(":") if ":" in target else (target.strip(), "", "") for target in targets.split(",")]
+    return f"{path}?{urlencode([(column, kind) for column, _, kind in pairs if column])}"
+
+
+def is_table(problem: str) -> bool:
+    """Whether a problem's name is that of a table."""
+    return problem.partition("?")[0].lower().endswith(".csv")
+
+
+def load(problem: str) -> Problem:
+    """The problem of a table and its targets, from `name`.
+
+    Raises:
+        InputError: there is no such file, it is no table, or a target is not what it is said to be.
+    """
+    file, _, query = problem.partition("?")
+    path = Path(file)
+    try:
+        stamp = path.stat()
+    except OSError:
+        raise InputError(f"There is no file {path}.") from None
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; a table is a file.")
+    table = _read(path, stamp.st_mtime_ns)
+    targets = dict(parse_qsl(query, keep_blank_values=True))
+    if not targets:
+        columns = ", ".join(map(str, table.columns))
+        raise InputError(
+            f"Which columns of {path} are to be predicted? Add --targets COLUMN:regression or COLUMN:classification, "
+            f"joined by commas; there are {columns}."
+        )
+    check_names(f"column of {path}:", targets, map(str, table.columns))
+    for column, kind in targets.items():
+        if kind:
+            check_names(f"kind of target {column!r}:", [kind], KINDS)
+    kinds = {column: kind or _guess(table[column]) for column, kind in targets.items()}
+    prepare = cache(partial(_prepare, path, table, kinds))
+    return Problem(
+        name=path.stem,
+        tasks=tuple(_task(column, kind, prepare) for column, kind in kinds.items()),
+        network=lambda: _network(prepare()),
+        parts=lambda: _parts(prepare()),
+        data=lambda: prepare().splits,
+        batch_size=64,
+        epochs=min(100, max(5, _STEPS * 64 // (6 * len(table) // 10 + 1))),
+        learning_rate=1e-3,
+        description=f"The table {path.name}, {len(table)} rows.",
+    )
+
+
+def digest(problem: str) -> str:
+    """A checksum of the table's bytes and of the targets."""
+    file, _, query = problem.partition("?")
+    return hashlib.sha256(Path(file).read_bytes() + query.encode()).hexdigest()
+
+
+class Prepared(NamedTuple):
+    """What the network and the tasks have to know of the table."""
+
+    splits: Splits
+    inputs: int
+    outputs: Mapping[str, int]
+    spreads: Mapping[str, float]
+
+
+@cache
+def _read(path: Path, stamp: int) -> "pd.DataFrame":
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MissingPackage('Tables are read by pandas: pip install "hardfirst[cli]".') from None
+    try:
+        table = pd.read_csv(path, encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} cannot be read as a table: it is not text in UTF-8, by its byte {error.start}. Save it as UTF-8."
+        ) from None
+    except (ValueError, OSError, pd.errors.ParserError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise InputError(
+            f"{path} cannot be read as a table: {reason}. It should have a line of column names, and rows of as many cells, "
+            "with commas between them."
+        ) from None
+    if len(table) < FEWEST_ROWS:
+        raise InputError(f"Expected at least {FEWEST_ROWS} rows in {path}; got {len(table)}.")
+    return table
+
+
+def _guess(column: "pd.Series[object]") -> str:
+    """Numbers of more than 20 different values are for regression."""
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    numbers = is_numeric_dtype(column) and not is_bool_dtype(column)
+    return "regression" if numbers and column.nunique() > 20 else "classification"
+
+
+def _task(column: str, kind: str, prepare: Callable[[], Prepared]) -> Task:
+    if kind == "classification":
+        return Task(column, F.cross_entropy, kpi.accuracy, {"balanced accuracy": Metric(kpi.balanced_accuracy)})
+
+    def mean_absolute_error(output: Tensor, target: Tensor) -> Tensor:
+        return F.l1_loss(output, target) * prepare().spreads[column]
+
+    return Task(
+        column, F.mse_loss, kpi.r2, {"MAE": Metric(mean_absolute_error, higher_is_better=False)}, kpi_from="validation"
+    )
+
+
+def _network(prepared: Prepared) -> HardSharing:
+    trunk = nn.Sequential(nn.Linear(prepared.inputs, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU())
+    return HardSharing(trunk, {column: head(64) for column, head in _heads(prepared).items()})
+
+
+def _heads(prepared: Prepared) -> dict[str, Callable[[int], nn.Module]]:
+    return {column: class_head(classes) if classes else number_head for column, classes in prepared.outputs.items()}
+
+
+def _parts(prepared: Prepared) -> Parts:
+    """What networks are made of: the columns, and two layers of 64 features."""
+    return Parts(nn.Identity, prepared.inputs, vector_layer, width=64, depth=2, heads=_heads(prepared))
+
+
+def _prepare(path: Path, table: "pd.DataFrame", kinds: Mapping[str, str]) -> Prepared:
+    features = table.drop(columns=list(kinds))
+    places = _places(features)
+    train = places["train"]
+    columns = [column for name in features for column in _inputs(features[name], train)]
+    if not columns:
+        raise InputError(f"No column of {path} is left to predict from: all others are targets, constant, or all different.")
+    if not all(map(len, places.values())):
+        raise InputError(
+            f"Expected rows of {path} for training, for validation and for test; too few of its {len(table)} have inputs of "
+            "their own, and those with the same inputs stay in one split."
+        )
+    inputs = torch.stack(columns, dim=1)
+    found = {column: _target(path, table[column], kind, train) for column, kind in kinds.items()}
+    splits = Splits(
+        **{
+            split: TensorTable(inputs[rows], {column: target[rows] for column, (target, _, _) in found.items()})
+            for split, rows in places.items()
+        }
+    )
+    outputs = {column: classes for column, (_, classes, _) in found.items()}
+    return Prepared(splits, len(columns), outputs, {column: spread for column, (_, _, spread) in found.items()})
+
+
+def _places(features: "pd.DataFrame") -> dict[str, Tensor]:
+    """The rows of each split."""
+    rows = map(repr, features.itertuples(index=not len(features.columns), name=None))
+    shares = [int(hashlib.sha256(row.encode()).hexdigest()[:8], 16) / 16**8 for row in rows]
+    share = torch.tensor(shares, dtype=torch.float64)
+    held = {"train": share < 0.6, "validation": (share >= 0.6) & (share < 0.8), "test": share >= 0.8}
+    return {split: mask.nonzero().squeeze(1) for split, mask in held.items()}
+
+
+def _inputs(column: "pd.Series[object]", train: Tensor) -> list[Tensor]:
+    """A column's inputs, each [rows]."""
+    from pandas.api.types import is_numeric_dtype
+
+    if is_numeric_dtype(column):
+        return _numbers(torch.tensor(column.astype(float).to_numpy()), train)
+    words = column.astype("string").fillna("")
+    seen = words.iloc[train.numpy()].value_counts()
+    if len(seen) < 2 or len(seen) > len(train) / 2:
+        return []
+    return [torch.tensor((words == word).to_numpy(dtype=float)).float() for word in sorted(seen.index[:WORDS])]
+
+
+def _numbers(values: Tensor, train: Tensor) -> list[Tensor]:
+    values = torch.where(values.isfinite(), values, math.nan)
+    mean, spread = _scale(values[train])
+    if not spread > 0:
+        return []
+    missing = values.isnan()
+    scaled = ((values - mean) / spread).nan_to_num(0.0).float()
+    return [scaled, missing.float()] if missing.any() else [scaled]
+
+
+def _scale(values: Tensor) -> tuple[float, float]:
+    known = values[~values.isnan()]
+    return (float(known.mean()), float(known.std())) if len(known) > 1 else (0.0, math.nan)
+
+
+def _target(path: Path, column: "pd.Series[object]", kind: str, train: Tensor) -> tuple[Tensor, int, float]:
+    """The target [rows], how many classes it has (0 for a number), and what 1 of it is in the column's unit."""
+    import pandas as pd
+
+    if kind == "classification":
+        codes, classes = pd.factorize(column, sort=True)
+        if len(classes) < 2:
+            raise InputError(f"Expected at least two classes in column {column.name!r} of {path}; got {len(classes)}.")
+        return torch.where(torch.tensor(codes) < 0, IGNORE, torch.tensor(codes)).long(), len(classes), math.nan
+    values = pd.to_numeric(column, errors="coerce")
+    if len(wrong := column[values.isna() & column.notna()]):
+        raise InputError(f"Expected numbers in column {column.name!r} of {path}; got {wrong.iloc[0]!r}.")
+    numbers = torch.tensor(values.to_numpy(dtype=float))
+    mean, spread = _scale(numbers[train])
+    if not spread > 0:
+        raise InputError(f"Expected numbers that differ in column {column.name!r} of {path}; there is nothing to predict.")
+    return ((numbers - mean) / spread).float(), 0, spread

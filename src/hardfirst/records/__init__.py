@@ -1,0 +1,8 @@
+"""Run records and study folders, read without torch.
+
+A run record is one file of JSON lines; a study folder holds the records of its trials and says what each of them is in it.
+"""
+
+from hardfirst.records.run_record import Record, Writer, read, score, versions, write_atomically
+
+__all__ = ["Record", "Writer", "read", "score", "versions", "write_atomically"]

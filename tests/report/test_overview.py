@@ -1,0 +1,281 @@
+"""What is said of several problems and networks together."""
+
+import itertools
+import re
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from hardfirst.report import Comparison, networks, overview, verdict
+from hardfirst.report.figures import as_plotly, styles
+from hardfirst.report.ranks import Ranks, diagram
+from made_records import case_of, diverged, run, static, text_of
+
+LOOKS = styles(["equal", "dtp", "dwa", "stch"])
+LOW = [0.40, 0.42, 0.44, 0.42, 0.40, 0.42, 0.44]
+
+
+def case(problem="toy", network="own", **hard):
+    """A case, given the KPI of each method's hardest task for each seed; the other tasks stay the same."""
+    return case_of(
+        [
+            run(method, seed, (0.9, 0.7, kpi), problem=problem, network=network)
+            for method, kpis in hard.items()
+            for seed, kpi in enumerate(kpis)
+        ]
+    )
+
+
+def above(points):
+    return [kpi + points / 100 for kpi in LOW]
+
+
+def ranked(rows, methods=("equal", "dtp", "dwa", "stch")):
+    return Ranks(methods[: len(rows[0])], np.array(rows, dtype=float), "on the worst task")
+
+
+# One case in short
+
+
+def test_a_headline_says_who_beats_equal_weights_and_by_how_much():
+    # dtp gains 5, 6 and 7 points as in the tests of the verdict; a constant difference has an interval without width
+    dtp = [kpi + gain / 100 for kpi, gain in zip(LOW, (5, 6, 7, 6, 5, 6, 7), strict=True)]
+    assert overview.headline(case(equal=LOW, dtp=dtp, stch=above(-3), dwa=LOW)) == (
+        "On the worst task equal weights was beaten by dtp (+6.0 [+5.2, +6.8]); below it: stch (-3.0 [-3.0, -3.0]); "
+        "not told apart from it: dwa. "
+        "On the mean over tasks equal weights was beaten by dtp (+2.0 [+1.7, +2.3]); below it: stch (-1.0 [-1.0, -1.0]); "
+        "not told apart from it: dwa. Differences are in points with 95% intervals, n = 7."
+    )
+
+
+def test_a_headline_without_a_winner_says_so_first():
+    found = overview.headline(case(equal=LOW, dtp=LOW))
+    assert found == (
+        "On the worst task equal weights was not beaten; not told apart from it: dtp. "
+        "On the mean over tasks equal weights was not beaten; not told apart from it: dtp."
+    )
+
+
+def test_a_headline_of_few_seeds_says_how_many_it_takes():
+    assert overview.headline(case(equal=LOW[:3], dtp=above(6)[:3])) == (
+        "With 3 seeds and 1 method no difference to equal weights can be called significant; it takes at least 6."
+    )
+
+
+def test_each_difference_has_its_n_where_they_differ():
+    found = overview.headline(case_of(run_all(equal=LOW, dtp=above(6), dwa=above(6)[:6]), diverged("dwa", 6)))
+    assert "beaten by dtp (+6.0 [+6.0, +6.0], n = 7)" in found
+    assert found.endswith("with 95% intervals. 1 of 21 runs did not finish; test figures leave them out.")
+
+
+def run_all(**hard):
+    return [run(method, seed, (0.9, 0.7, kpi)) for method, kpis in hard.items() for seed, kpi in enumerate(kpis)]
+
+
+def test_a_headline_decides_over_the_same_methods_as_the_verdict():
+    # static weights that are equal ones are no method of their own: of one method 6 seeds are enough, of two they are not
+    found = case_of(run_all(equal=LOW[:6], dtp=above(6)[:6]), static("equal", LOW[:6]))
+    assert any(sentence.startswith("dtp beats equal weights") for sentence in verdict(found))
+    assert "On the worst task equal weights was beaten by dtp" in overview.headline(found)
+    assert "not told apart" not in overview.headline(found)
+    nothing_else = case_of(run_all(equal=LOW[:6]), static("equal", LOW[:6]))
+    assert overview.headline(nothing_else) == verdict(nothing_else)[0]
+
+
+def test_without_equal_weights_a_headline_is_the_verdicts():
+    assert overview.headline(case(dtp=LOW)) == verdict(case(dtp=LOW))[0]
+
+
+# Cases together
+
+
+def test_every_case_has_its_sentence_and_the_ranks_theirs():
+    cases = [
+        case("one", equal=LOW, dtp=above(2), stch=above(1)),
+        case("two", "wide", equal=LOW, dtp=above(2), stch=above(1)),
+    ]
+    found = Comparison(cases).verdict
+    assert [sentence.partition(":")[0] for sentence in found[:2]] == ["one", "two, wide network"]
+    # of two cases that agree on 3 methods Friedman's statistic is 12·2/(3·4)·(1 + 4 + 9 − 3·4²/4) = 4, and p = exp(−4/2)
+    assert found[2:] == [
+        "Over 2 cases nothing can be told from the methods' ranks on the worst task: that takes about 5 problems at the "
+        "least (Friedman's test gives p = 0.14, a rough approximation with so few)."
+    ]
+
+
+def test_cases_on_one_problem_are_said_not_to_be_independent():
+    cases = [case("one", network, equal=LOW, dtp=above(2), stch=above(1)) for network in ("own", "wide")]
+    assert overview.sentences(cases)[-1].endswith(
+        "They are of 1 problem, and cases on one problem are not independent, as the test supposes."
+    )
+
+
+def test_two_methods_have_no_ranks():
+    cases = [case(problem, equal=LOW, dtp=above(2)) for problem in ("one", "two")]
+    assert len(overview.sentences(cases)) == 2
+    section = overview.section(cases, LOOKS)
+    assert section.charts == {}
+    assert "Ranks over cases are compared from 3 methods on; 2 here." in section.html()
+
+
+def test_the_overview_is_of_the_methods_that_all_cases_have():
+    cases = [case("one", equal=LOW, dtp=above(2), stch=above(1), dwa=LOW), case("two", equal=LOW, dtp=above(2), stch=LOW)]
+    assert overview.common(cases) == ("equal", "dtp", "stch")
+    text = overview.section(cases, LOOKS).html()
+    assert "Not part of the overview, since not in every case: dwa." in text
+    assert "Not part" not in overview.section(cases[1:] * 2, LOOKS).html()
+
+
+def test_cases_without_a_common_method_have_no_table():
+    cases = [case("one", equal=LOW), case("two", dtp=LOW)]
+    assert "No method is common to all cases." in overview.section(cases, LOOKS).html()
+    assert overview.sentences(cases) == [f"{found.name}: {verdict(found)[0]}" for found in cases]
+
+
+def test_the_tables_hold_means_and_mean_ranks():
+    cases = [case("one", equal=LOW, dtp=above(2), stch=above(1)), case("two", equal=LOW, dtp=above(-2), stch=above(1)[:3])]
+    rows = re.findall(r"<tr.*?</tr>", overview.section(cases, LOOKS).html())
+    rows = [" ".join(re.sub(r"<[^>]*>", " ", row).split()) for row in rows]
+    assert rows[1] == "one n = 7 42.0 [40.5, 43.5] 44.0 [42.5, 45.5] 43.0 [41.5, 44.5]"
+    assert rows[2] == "two n = 7 42.0 [40.5, 43.5] 40.0 [38.5, 41.5] 43.0 [38.0, 48.0], n = 3"
+    assert rows[3] == "mean rank (1 is best) 2.50 2.00 1.50"
+
+
+# Ranks
+
+
+AGREED = [[0.1, 0.4, 0.3, 0.2]] * 8
+
+
+def test_ranks_that_agree_over_enough_cases_differ():
+    # mean ranks 4, 1, 3 and 2 of 8 cases: statistic 24, p far below .001; the critical difference is
+    # 2.569·√(4·5/(6·8)) = 1.66, so that each is told apart from all but its neighbours
+    found = ranked([[0.1, 0.4, 0.2, 0.3]] * 8)
+    assert found.sentence() == (
+        "The methods' ranks on the worst task differ (Friedman's test over 8 cases, p < 0.001); mean ranks 1.66 or more "
+        "apart count as different (Nemenyi's test at 0.05). Ahead of equal weights: dtp, stch."
+    )
+    assert found.groups() == [("dtp", "stch"), ("stch", "dwa"), ("dwa", "equal")]
+
+
+def test_what_lies_behind_equal_weights_is_said_too():
+    assert ranked([[0.4, 0.1, 0.3, 0.2]] * 8).sentence().endswith("Behind equal weights: dtp, stch.")
+    apart = ranked([[0.2, 0.1, 0.3, 0.4]] * 8)
+    assert not apart.critical.same[1, 3]
+    assert apart.sentence().endswith("Ahead of equal weights: stch.")
+
+
+def test_groups_hold_all_pairs_that_are_not_told_apart_and_no_other():
+    rng = np.random.default_rng(1)
+    found = ranked(np.array([0.0, 0.5, 0.9, 1.6]) + rng.normal(0, 0.4, (12, 4)))
+    assert found.differ
+    groups = found.groups()
+    assert 1 < len(groups) < 4
+    for one, other in itertools.combinations(range(4), 2):
+        together = any({found.methods[one], found.methods[other]} <= set(group) for group in groups)
+        assert together == found.critical.same[one, other]
+
+
+def test_a_group_within_another_is_left_out():
+    # three methods take turns, mean rank 2 each, and equal weights is always last: 2 apart, where 9 cases ask for 1.56
+    found = ranked([[0.1, *np.roll([0.2, 0.3, 0.4], shift)] for shift in range(9)])
+    assert found.groups() == [("dtp", "dwa", "stch")]
+
+
+def test_few_cases_are_never_told_apart_however_much_they_agree():
+    few, enough = ranked(AGREED[:4]), ranked(AGREED[:5])
+    assert few.test.p < 0.05
+    assert (few.differ, enough.differ) == (False, True)
+    assert len(few.groups()) == 1
+    assert len(few.groups()[0]) == 4
+
+
+def test_ranks_that_contradict_each_other_tell_nothing_apart():
+    found = ranked([np.roll([0.1, 0.2, 0.3, 0.4], shift) for shift in range(8)])
+    assert found.sentence() == (
+        "By their ranks on the worst task no methods can be told apart (Friedman's test over 8 cases, p = 1)."
+    )
+
+
+def test_cases_with_a_missing_figure_are_left_out():
+    assert ranked([*AGREED, [0.1, np.nan, 0.2, 0.3]]).test.n == 8
+    alone = ranked([[0.1, 0.2, 0.3], [0.1, np.nan, 0.3]])
+    assert not alone.known
+    assert alone.sentence().startswith("Fewer than 2 cases have a figure")
+
+
+def test_the_diagram_marks_mean_ranks_and_joins_groups():
+    figure = diagram(ranked([[0.1, 0.4, 0.2, 0.3]] * 8), LOOKS)
+    marks = {trace["name"]: trace["x"] for trace in figure["data"] if "name" in trace}
+    assert marks == {"dtp": [1.0], "stch": [2.0], "dwa": [3.0], "equal": [4.0]}
+    bars = [trace["x"] for trace in figure["data"] if trace["mode"] == "lines"]
+    assert bars == [pytest.approx([rank - 0.04, rank + 1.04]) for rank in (1, 2, 3)]
+    assert isinstance(as_plotly(figure), go.Figure)
+
+
+def test_every_ranking_has_its_diagram():
+    cases = [case(problem, equal=LOW, dtp=above(2), stch=above(1)) for problem in ("one", "two")]
+    section = overview.section(cases, LOOKS)
+    assert list(section.charts) == ["ranks-worst", "ranks-mean"]
+    assert all(f'id="{name}"' in section.html() for name in section.charts)
+
+
+# Several networks
+
+
+def test_networks_are_compared_under_the_same_balancer():
+    wide = case("one", "wide", equal=above(5), dtp=LOW)
+    cases = [case("one", equal=LOW, dtp=LOW), wide, case("two", equal=LOW, dtp=LOW)]
+    worst, mean = networks.sentences(cases)
+    assert worst == (
+        "On the worst task, against the problem's own network under the same balancer, Holm-corrected over 2: above it: "
+        "wide under equal (+5.0 points [+5.0, +5.0], n = 7); not told apart from it: wide under dtp."
+    )
+    assert "wide under equal (+1.7 points" in mean
+    assert Comparison(cases).verdict[-2:] == [worst, mean]
+    page = text_of(Comparison(cases).html())
+    assert re.search(r"wide 47\.0 \[\S+ \S+\] \+5\.0 \[\+5\.0, \+5\.0\] 42\.0 \[\S+ \S+\] \+0\.0 \[\+0\.0, \+0\.0\]", page)
+
+
+def test_networks_of_several_problems_are_told_by_problem():
+    cases = [case(problem, network, equal=LOW) for problem in ("one", "two") for network in ("mmoe", "ple:width=3")]
+    found = networks.sentences(cases)
+    assert [sentence.partition(":")[0] for sentence in found] == ["one", "one", "two", "two"]
+    assert "against the mmoe network under the same balancer: not told apart from it: ple:width=3 under equal" in found[0]
+    assert [part.heading for part in networks.section(cases, LOOKS).parts] == ["one", "two"]
+
+
+def test_networks_with_few_seeds_say_how_many_it_takes():
+    cases = [case("one", network, equal=LOW[:2]) for network in ("own", "wide")]
+    assert networks.sentences(cases)[0] == (
+        "On the worst task, with 2 seeds and 1 pair of network and balancer, no difference to the problem's own network can "
+        "be called significant; it takes at least 6."
+    )
+
+
+def test_networks_are_paired_by_seed():
+    """A seed that one of them lacks is left out of the difference."""
+    short = case_of(
+        [run("equal", seed, (0.9, 0.7, LOW[seed] + 0.05), problem="one", network="wide") for seed in range(1, 7)]
+    )
+    worst, _ = networks.sentences([case("one", equal=LOW), short])
+    assert "wide under equal (+5.0 points [+5.0, +5.0], n = 6)" in worst
+
+
+def test_one_network_has_no_section():
+    assert networks.section([case("one", equal=LOW), case("two", equal=LOW)], LOOKS) is None
+    assert networks.sentences([case("one", equal=LOW), case("one", "wide", dtp=LOW)]) == []
+
+
+def test_the_size_of_a_network_is_said():
+    cases = []
+    for network, size in (("own", 1000), ("wide", 4000)):
+        records = [run("equal", seed, (0.9, 0.7, 0.4), problem="one", network=network) for seed in range(2)]
+        for record in records:
+            record.parameters = size
+        cases.append(case_of(records))
+    page = text_of(Comparison(cases).html())
+    assert "the problem's own 1,000 parameters" in page
+    assert "wide 4,000 parameters" in page
+    assert "The network has 4,000 parameters." in page

@@ -1,0 +1,480 @@
+"""What the page says of starvation, controls, tuning, cost and of what a comparison lacks, by hand-made runs."""
+
+import io
+import math
+import re
+from dataclasses import replace
+
+import plotly.graph_objects as go
+import pytest
+from rich.console import Console
+
+from hardfirst.cli._tables import comparison_table
+from hardfirst.errors import InputError
+from hardfirst.records.cost import StepCost
+from hardfirst.records.study_folder import Run
+from hardfirst.report import Comparison, controls, formats, metrics, notes, starvation, summary, tables, tuning
+from hardfirst.report.figures import styles
+from made_records import alone, case_of, control, diverged, run, static, study, text_of, tried
+
+FIXED = "fixed:hard=2"
+# six or seven seeds are what it takes to tell a difference of one or two methods
+LOW = [0.40, 0.42, 0.44, 0.42, 0.40, 0.42, 0.44]
+HIGH = [0.45, 0.48, 0.51, 0.48, 0.45, 0.48, 0.51]
+BETWEEN = [kpi + 0.03 for kpi in LOW]
+
+
+def looks(case):
+    return styles(case.methods)
+
+
+def text(block):
+    """What a reader sees of one or several blocks, as one line."""
+    return text_of(f"<main>{block if isinstance(block, str) else ' '.join(block.blocks)}</main>")
+
+
+def check(figure):
+    """The figure, which plotly has to know every property of."""
+    go.Figure({"data": figure["data"], "layout": figure["layout"]})
+    return figure
+
+
+# Who is starved?
+
+
+def starved():
+    """Gaps of easy 0, 2 and 4, of middle 3, 4 and 5, and of hard 5, 6 and 7 points."""
+    singles = [alone(seed, kpis) for seed, kpis in enumerate([(0.90, 0.73, 0.45), (0.92, 0.74, 0.48), (0.94, 0.75, 0.51)])]
+    return [*study(equal=LOW[:3]), *singles]
+
+
+def weighing(balancer, *weights):
+    """A run of each seed with these weights."""
+    return [run(balancer, seed, (0.9, 0.7, 0.4), weights=each) for seed, each in enumerate(weights)]
+
+
+def test_gaps_stand_beside_the_kpis_that_they_are_made_of():
+    case = case_of(*starved())
+    found = text(starvation.section(case, looks(case)))
+    # easy: 2 ± 4.302653 · 2/√3 holds 0; hard: 6 ± 2.484138
+    assert "Task single-task equal weights Gap n = 3" in found
+    assert "easy 92.0 [87.0, 97.0] 90.0 [90.0, 90.0] +2.0 [-3.0, +7.0] middle" in found
+    assert "middle 74.0 [71.5, 76.5] 70.0 [70.0, 70.0] +4.0 [+1.5, +6.5] starved" in found
+    assert "hard 48.0 [40.5, 55.5] 42.0 [37.0, 47.0] +6.0 [+3.5, +8.5] starved" in found
+    assert found.count(" starved") == 1 + 2  # the sentence that explains it, and two tasks
+
+
+def test_weights_are_relative_and_averaged_over_seeds():
+    # 2, 4 and 6 are half, once and one and a half of their mean; 1, 1 and 1 are equal shares
+    case = case_of(*starved(), weighing("dtp", (2.0, 4.0, 6.0), (1.0, 1.0, 1.0)))
+    found = text(starvation.section(case, looks(case)))
+    assert re.search(r"easy .* 0\.75 middle .* 1\.00 hard .* 1\.25 correlation with the gap \+1\.00", found)
+
+
+def test_the_correlation_says_where_the_weight_goes():
+    # gaps 2, 4 and 6 against weights 3, 2 and 1, and against 1, 4 and 1: −1 and 0
+    case = case_of(*starved(), weighing("dtp", (3.0, 2.0, 1.0)), weighing("dwa", (1.0, 4.0, 1.0)), weighing("stch", None))
+    found = text(starvation.section(case, looks(case)))
+    assert "correlation with the gap -1.00 +0.00 – " in found
+
+
+def test_the_chart_sets_weights_against_gaps():
+    case = case_of(*starved(), weighing("dtp", (2.0, 4.0, 6.0)), weighing("stch", None))
+    section = starvation.section(case, looks(case))
+    figure = check(section.charts["starvation"])
+    assert figure["panels"] == 1  # the weights of stch are all the same
+    (points,) = figure["data"]
+    assert points["x"] == pytest.approx([2, 4, 6])
+    assert points["y"] == pytest.approx([0.5, 1, 1.5])
+    assert points["error_x"]["array"] == pytest.approx([2 * 2.484138, 2.484138, 2.484138])
+    assert points["text"][2] == "hard: gap +6.0 [+3.5, +8.5], weight 1.50"
+    assert 'id="starvation"' in section.blocks[-1]
+
+
+def test_two_tasks_have_no_correlation():
+    tasks = ("a", "b")
+    found = [run("equal", 0, (0.5, 0.6), tasks=tasks), run("dtp", 0, (0.5, 0.6), tasks=tasks, weights=(0.5, 1.5))]
+    case = case_of(found, alone(0, (0.6, 0.6), tasks=tasks))
+    shown = text(starvation.section(case, looks(case)))
+    assert "of one seed" in shown
+    assert "b 60.0 60.0 +0.0 1.50" in shown
+    assert "correlation" not in shown
+
+
+def test_a_gap_of_fewer_seeds_says_so():
+    case = case_of(study(equal=LOW[:3]), alone(0, (0.9, 0.7, 0.5)), alone(1, (0.9, 0.7, 0.5))[:2])
+    found = text(starvation.section(case, looks(case)))
+    assert "hard 50.0, n = 1 42.0 [37.0, 47.0], n = 3 +10.0, n = 1" in found
+
+
+def test_without_a_reference_nobody_can_be_starved():
+    without_single, without_equal = case_of(study(equal=[0.4], dtp=[0.5])), case_of(study(dtp=[0.4]), alone(0, (1, 1, 1)))
+    no_seed_in_common = case_of(study(equal=[0.4]), alone(1, (1, 1, 1)))
+    for case in (without_single, without_equal, no_seed_in_common):
+        assert starvation.section(case, looks(case)) is None
+
+
+# Is it the dynamics?
+
+
+def controlled(*found):
+    case = case_of(*found)
+    return controls.section(case, looks(case))
+
+
+def test_controls_are_set_against_their_dtp():
+    # dtp is 1 point above and below raw weights by turns, and at last 2 above: mean 2/7, s² = 11/7
+    raw = [kpi - ahead / 100 for kpi, ahead in zip(HIGH, (1, -1, 1, -1, 1, -1, 2), strict=True)]
+    found = text(
+        controlled(
+            study(equal=LOW, dtp=HIGH),
+            control("easy first", "dtp:priority=easy", LOW),
+            control("raw weights", "dtp:normalize=false", raw),
+            control("frozen average", "fixed:hard=2", [kpi + 0.06 for kpi in HIGH]),
+        )
+    )
+    # over the three controls the p-values 1/64, .77 and 1/64 become 3/64, .77 and 3/64; HIGH is 48 with s² = 6, which gives
+    # 2.446912 · √(6/7) = 2.265, and a third of it on the mean
+    assert "easy first 42.0 [40.5, 43.5] 67.3 [66.8, 67.8] +6.0 [+5.2, +6.8] +2.0 [+1.7, +2.3]" in found
+    assert "frozen average 54.0 [51.7, 56.3] 71.3 [70.6, 72.1] -6.0 [-6.0, -6.0] -2.0 [-2.0, -2.0]" in found
+    for sentence in (
+        "With priority to the easy tasks it does worse than dtp on the worst task by 6.0 points [5.2, 6.8], n = 7 , so it "
+        "matters to whom the weight goes.",
+        "With raw weights it cannot be told apart from dtp on the worst task: the difference is +0.3 points [-0.9, +1.4], "
+        "n = 7 , so normalising is not shown to matter to the worst task. Its mean over tasks differs by -0.1 points "
+        "[-0.5, +0.3], n = 7 .",
+        "With its average weights frozen it does better than dtp on the worst task by 6.0 points [6.0, 6.0], n = 7 , so "
+        "their change over time does harm here. Its mean over tasks differs by +2.0 points [+2.0, +2.0], n = 7 .",
+        "decided by a sign-flip permutation test at p ≤ 0.05, Holm-corrected over 3 controls.",
+    ):
+        assert sentence.replace(" ", "") in found.replace(" ", "")
+
+
+def test_with_few_seeds_controls_are_not_judged():
+    found = text(
+        controlled(
+            study(equal=LOW[:3], dtp=HIGH[:3]),
+            control("easy first", "dtp:priority=easy", LOW[:3]),
+            control("raw weights", "dtp:normalize=false", HIGH[:3]),
+        )
+    ).replace(" ", "")
+    easy = (
+        "With priority to the easy tasks it is 6.0 points worse than dtp on the worst task [3.5, 8.5], n = 3: too few seeds"
+    )
+    assert easy.replace(" ", "") in found
+    raw = "With raw weights it is level with dtp on the worst task [0.0, 0.0], n = 3: too few seeds to judge."
+    assert raw.replace(" ", "") in found
+    assert "sign-flip" not in found
+
+
+def test_a_control_that_never_finished_has_no_difference():
+    found = text(controlled(study(dtp=HIGH[:2]), Run(diverged("dtp:priority=easy", 0), "easy first", "control")))
+    assert "easy first –, n = 0 –, n = 0 –, n = 0 –, n = 0" in found
+    assert "No seed has a worst-task KPI of both dtp and easy first." in found
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_several_dtps_controls_belong_to_the_one_whose_settings_they_have(first):
+    ran = ("dtp:alpha=0.2", "dtp:alpha=0.2,uniform=0.8")  # each as it was tuned
+    easy = ("dtp:alpha=0.2,priority=easy", "dtp:alpha=0.2,priority=easy,uniform=0.8")[first]
+    methods = [Run(run(spec, 0, (1, 1, 1)), name) for spec, name in zip(ran, ("dtp", "dtp:uniform=0.8"), strict=True)]
+    raw = control("raw weights", "dtp:alpha=0.2,normalize=false", [0.5])
+    case = case_of(methods, control("easy first", easy, [0.5]), raw)
+    assert controls.controlled(case) == ("dtp", "dtp:uniform=0.8")[first]
+
+
+def test_without_controls_or_their_dtp_there_is_nothing_to_show():
+    assert controlled(study(equal=[0.4], dtp=[0.5])) is None
+    assert controlled(study(equal=[0.4], dwa=[0.5]), control("easy first", "dtp:priority=easy", [0.5])) is None
+
+
+# Tuning
+
+
+def tuned(*found):
+    case = case_of(study(equal=[0.4], dtp=[0.5]), *found)
+    return tuning.section(case, looks(case))
+
+
+def test_what_was_tried_and_what_was_taken():
+    found = text(
+        tuned(
+            tried("dtp", "dtp:gamma=2", 0.001, 0.5),
+            tried("dtp", "dtp", 0.01, 0.6),
+            tried("dtp", "dtp:alpha=0.2,gamma=3", 0.1, 0.65, seconds=2.0),
+            tried("dtp", "dtp", 1.0, 0.9, outcome="diverged"),
+        )
+    )
+    # four runs of 3 epochs at 1, 1, 2 and 1 seconds
+    assert "dtp 4 0.001 to 1 0.1 alpha=0.2, gamma=3 65.0 50.0 to 65.0 12 15 1" in found
+    assert "best may lie beyond" not in found
+
+
+def test_options_that_were_left_as_they_are():
+    assert " 0.01 its defaults 60.0 " in text(tuned(tried("dtp", "dtp:gamma=2", 0.1, 0.5), tried("dtp", "dtp", 0.01, 0.6)))
+    spec = "dtp:gamma=2,potential.easy=0.9,potential.hard=0.5"
+    found = text(tuned(tried("dtp", spec, 0.1, 0.6), tried("dtp", "dtp", 0.01, 0.5)))
+    assert " 0.1 gamma=2, potentials by task 60.0 " in found
+    assert " 0.01 – 60.0 " in text(tuned(tried("equal", "equal", 0.1, 0.5), tried("equal", "equal", 0.01, 0.6)))
+
+
+def test_a_choice_at_the_edge_of_the_grid_is_pointed_out():
+    lowest = [tried("equal", "equal", rate, kpi) for rate, kpi in ((0.001, 0.6), (0.01, 0.5))]
+    highest = [tried("dtp", "dtp", rate, kpi) for rate, kpi in ((0.001, 0.5), (0.01, 0.6))]
+    single = [
+        tried("single-task", "equal", rate, kpi, role="single", tasks=(task,))
+        for task in ("easy", "hard")
+        for rate, kpi in ((0.001, 0.5), (0.01, 0.6))
+    ]
+    found = text(tuned(lowest, highest, single))
+    assert "The learning rate chosen for equal is the lowest tried: the best may lie beyond." in found
+    assert (
+        "The learning rate chosen for dtp, the single-task networks of easy, hard is the highest tried: the best may lie "
+        "beyond." in found
+    )
+    assert "single-task, hard 2 0.001 to 0.01 0.01 – 60.0 50.0 to 60.0 6 6 0" in found
+
+
+def test_where_nothing_finished_there_is_no_choice():
+    found = text(tuned([tried("dtp", "dtp", rate, 0.5, outcome="diverged") for rate in (0.001, 0.01, 0.1)]))
+    assert "dtp 3 0.001 to 0.1 0.01 – – – 9 9 3" in found
+    assert "No tuning run of dtp finished: the middle of what was tried was taken." in found
+    assert "Learning-rate curves" not in found
+
+
+@pytest.mark.parametrize(
+    ("balancer", "weights"),
+    [
+        ("equal", "equal weights"),
+        ("fixed:normalize=true,weights.easy=0.5,weights.hard=2.0,weights.middle=0.5", "hard 2, others 0.5"),
+        ("fixed:normalize=true,weights.easy=0.5,weights.hard=1.5,weights.middle=1.0", "easy 0.5, hard 1.5, middle 1"),
+    ],
+)
+def test_static_weights_are_grid_points_and_have_no_curve(balancer, weights):
+    grid = [tried("static weights", spec, 0.01, kpi, role="static") for spec, kpi in (("dwa", 0.5), (balancer, 0.6))]
+    case = case_of(study(equal=[0.4]), static(balancer, [0.4]), grid)
+    section = tuning.section(case, looks(case))
+    assert f"static weights 2 grid points 0.01 0.01 {weights} 60.0 50.0 to 60.0 6 6 0" in text(section)
+    assert section.charts == {}
+
+
+def test_curves_go_over_the_learning_rate():
+    figure = check(
+        tuned(
+            [tried("dtp", spec, rate, kpi) for spec, rate, kpi in (("dtp:gamma=2", 0.1, 0.5), ("dtp", 0.001, 0.6))],
+            [tried("equal", "equal", rate, kpi) for rate, kpi in ((0.001, 0.5), (0.01, 0.7), (0.1, 0.6))],
+            tried("equal", "equal", 1.0, 0.9, outcome="diverged"),
+        ).charts["learning-rates"]
+    )
+    assert figure["panels"] == 2
+    ring, curve, dtp_ring, dtp = figure["data"]
+    assert (ring["x"], ring["y"]) == ([0.01], pytest.approx([70]))
+    assert (curve["x"], curve["y"], curve["mode"]) == ([0.001, 0.01, 0.1], pytest.approx([50, 70, 60]), "lines+markers")
+    assert (dtp_ring["x"], dtp["x"], dtp["mode"]) == ([0.001], [0.001, 0.1], "markers")
+    assert dtp["text"] == ["dtp", "dtp:gamma=2"]
+    low, high = figure["layout"]["xaxis"]["range"]
+    assert low < -3
+    assert high > 0  # the rate that diverged is within reach
+
+
+def test_without_tuning_there_is_nothing_to_show():
+    assert tuned() is None
+
+
+# The table of KPIs, here and in the terminal
+
+
+def with_singles(**settings):
+    singles = [alone(seed, (0.9, 0.7, kpi)) for seed, kpi in enumerate([0.50, 0.40, 0.55])]
+    return case_of(study(equal=[0.50, 0.40, 0.55], dtp=[0.45, 0.44, 0.55], **settings), *singles)
+
+
+def test_the_table_begins_with_the_single_task_networks():
+    # hard: mean 145/3, s = 7.637626, half width 4.302653 · s/√3; Δm as in the test of the summary
+    case = with_singles()
+    found = text(tables.kpis(summary(case), looks(case)))
+    assert "Task single-task n = 3 equal n = 3 dtp n = 3" in found
+    assert "hard 48.3 [29.4, 67.3] 48.3 [29.4, 67.3] 48.0 [32.9, 63.1] -0.3 [-11.5, +10.9]" in found
+    assert "Δm against single-task, % – +0.0 [+0.0, +0.0] +0.0 [-8.3, +8.3] mean rank" in found
+
+
+def test_markdown_has_the_single_task_networks_too():
+    found = formats.md(Comparison([with_singles()]))
+    assert "| task | single-task, n = 3 | equal, n = 3 | dtp, n = 3 |" in found
+    assert "| hard | 48.3 [29.4, 67.3] | 48.3 [29.4, 67.3] | 48.0 [32.9, 63.1] |" in found
+    assert "| mean rank (1 is best) | – |" in found
+
+
+def printed(case):
+    console = Console(file=io.StringIO(), width=80)
+    console.print(comparison_table(summary(case), case.name))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    return [" ".join(re.sub("[│┃]", " ", line).split()) for line in lines]
+
+
+def test_the_terminal_shows_tasks_by_methods_where_there_is_room():
+    found = printed(with_singles())
+    assert "task single-task, n = 3 equal, n = 3 dtp, n = 3" in found
+    assert "hard 48.3 ± 19.0 48.3 ± 19.0 48.0 ± 15.1" in found
+    assert any(line.startswith("mean rank") and " – " in line for line in found)
+
+
+def test_the_terminal_shows_methods_by_rows_where_there_is_not():
+    found = printed(with_singles(stch=[0.4] * 3, dwa=[0.4] * 3))
+    assert "single-task 3 48.3 ± 19.0 69.4 ± 6.3 – –" in found
+    # Δm of −20, 0 and −27.27 % on one task of three: mean −5.253, s = 4.707, half width 4.302653 · s/√3
+    assert any(line.startswith("dwa 3 40.0 ± 0.0 66.7 ± 0.0 -5.3 ± 11.7") for line in found)
+
+
+def test_the_terminal_has_a_dash_where_nothing_finished():
+    assert "hard 40.0 –" in printed(case_of(study(equal=[0.4]), diverged("dtp", 0)))
+
+
+# Runs, cost and settings
+
+
+def test_the_cost_of_a_step_is_shown_where_it_was_measured():
+    costs = {"equal": StepCost(0.008, 1.0, 1.0, 1.0, 21), "dtp": StepCost(0.01, 1.254, 1.2, 1.3, 21)}
+    case = replace(case_of(study(equal=[0.4], dtp=[0.5], dwa=[0.5])), costs=costs)
+    found = text(tables.runs(case, looks(case)))
+    assert "over 21 rounds" in found
+    assert "equal 1 of 1 3 3 1.00 1 dtp" in found
+    assert "dtp 1 of 1 3 3 1.00 1.25 [1.20 to 1.30] dwa" in found
+    assert "dwa 1 of 1 3 3 1.00 –" in found
+
+
+def test_peak_memory_is_a_mean_over_seeds():
+    megabytes = [run("equal", seed, (1, 1, 1), memory=size * 2**20) for seed, size in enumerate((1400, 1500))]
+    case = case_of(megabytes, study(dtp=[0.5]))
+    found = text(tables.runs(case, looks(case)))
+    assert "Peak memory, MiB" in found
+    assert "1 1,450 dtp" in found
+    assert "Peak memory" not in text(tables.runs(case_of(study(equal=[0.4])), looks(case)))
+
+
+def test_whatever_did_not_finish_is_listed_under_its_own_name():
+    case = case_of(
+        study(equal=[0.4], dtp=[0.5]),
+        Run(diverged("dtp:priority=easy", 0), "easy first", "control"),
+        Run(diverged(FIXED, 0), "static weights", "static"),
+        alone(0, (0.5, 0.6, 0.7), outcome="failed", reason="no room left"),
+    )
+    found = text(tables.unfinished(case))
+    assert "easy first 0 diverged 1 the loss of hard is NaN" in found
+    assert "static weights 0 diverged 1" in found
+    assert "single-task, middle 0 failed 3 no room left" in found
+
+
+def test_settings_say_what_ran_in_place_of_what_was_asked_for():
+    case = case_of(
+        [Run(run("dtp:alpha=0.2", 0, (1, 1, 1), learning_rate=0.1, only=None, test=True, problem_sha256=None), "dtp")],
+        study(equal=[0.4]),
+        [Run(run(f"dwa:temperature={seed}", seed, (1, 1, 1)), "dwa") for seed in (1, 2)],
+        alone(0, (1, 1, 1), learning_rate=0.5)[:2],
+        alone(0, (1, 1, 1), learning_rate=0.7)[2:],
+    )
+    found = text(tables.reproduction(case))
+    assert "learning_rate 0.01 (equal, dwa) 0.1 (dtp) problem" in found
+    assert "learning_rate of single-task networks 0.5 (easy, middle) 0.7 (hard) seed" in found
+    assert (
+        "balancer equal dtp ran as dtp:alpha=0.2 dwa ran with options of each seed's own, such as dwa:temperature=1" in found
+    )
+    assert not any(word in found for word in ("only", "problem_sha256", "null", "test"))
+
+
+def test_equal_weights_may_be_a_method_and_on_the_grid_in_one():
+    shared = run("equal", 0, (0.5, 0.6), tasks=("a", "b"))
+    roles = [Run(shared, "equal"), Run(shared, "equal", "grid"), Run(shared, "static weights", "static")]
+    assert case_of(roles).of("equal") == [shared]
+    again = Run(run("equal", 0, (0.5, 0.6), tasks=("a", "b")), "equal", "grid")
+    with pytest.raises(InputError, match="two of equal with seed 0"):
+        case_of(roles, again)
+
+
+# What the comparison lacks
+
+
+def lacking(*found):
+    return " ".join(notes.lacking(case_of(*found)))
+
+
+def enough(method, count=5):
+    return [tried(method, method, 10.0**-power, 0.5) for power in range(1, count + 1)]
+
+
+def complete(**methods):
+    """A comparison with everything but the tuning of its methods."""
+    singles = [item for seed in range(10) for item in alone(seed, (1, 1, 1))]
+    return [*study(**{method: [0.4] * 10 for method in ("equal", "dtp")}), *static(FIXED, [0.4] * 10), *singles]
+
+
+def test_a_comparison_with_everything_lacks_nothing():
+    assert lacking(complete(), enough("equal"), enough("dtp")) == ""
+
+
+def test_what_is_lacking_is_said_and_nothing_else():
+    assert lacking(complete()).startswith("All methods ran at learning rate 0.01, and no tuning of it is on record")
+    assert lacking(complete(), enough("dtp")) == "Nothing was tuned for equal, unlike the other methods."
+    assert lacking(complete(), enough("equal"), enough("dtp", 6)) == (
+        "The methods did not get the same number of tuning runs: equal 5, dtp 6."
+    )
+    assert lacking(complete(), enough("equal", 4), enough("dtp", 4)) == (
+        "Tuning tried no more than 4 learning rates; with fewer than 5 a method's best may lie between those tried."
+    )
+    assert lacking(complete()[:-3], enough("equal"), enough("dtp")) == ""
+
+
+def test_a_grid_of_static_weights_is_no_tuning_of_methods():
+    grid = [tried("static weights", FIXED, 0.01, 0.5, role="static")]
+    assert "equal tuning is not part of this comparison" in lacking(complete(), grid)
+
+
+def test_single_task_networks_and_static_weights_are_missed_only_where_they_are_missing():
+    bare = lacking(study(equal=[0.4] * 10, dtp=[0.4] * 10))
+    assert "Single-task networks are not part" in bare
+    assert "Tuned static weights are not part" in bare
+    one_task = [run(method, 0, (0.5,), tasks=("a",)) for method in ("equal", "dtp")]
+    assert "Single-task" not in lacking(one_task)
+    assert "static weights" not in lacking(one_task)
+
+
+def test_how_the_baselines_were_made_is_told_where_there_are_any():
+    found = " ".join(notes.how_measured(case_of(complete(), enough("dtp"))))
+    assert "Tuning used a seed of its own and the validation split only: tuning runs never read the test split." in found
+    assert "A single-task network has the same architecture" in found
+    assert "The static weights were chosen by the mean over tasks on the validation split, from a grid" in found
+    bare = " ".join(notes.how_measured(case_of(study(equal=[0.4]))))
+    assert not any(word in bare for word in ("Tuning", "single-task", "static"))
+
+
+@pytest.mark.parametrize(("criterion", "what"), [("mean", "the mean over tasks"), ("worst", "the KPI of the worst task")])
+def test_what_was_chosen_by_is_said(criterion, what):
+    case = case_of([run("equal", 0, (1, 1, 1), criterion=criterion)], enough("equal"))
+    assert f"the epoch that was best by {what} on the validation split" in " ".join(notes.how_measured(case))
+    assert text(tuning.section(case, looks(case))).count(what) == 2
+    old = case_of(study(equal=[0.4]))  # of before there was a choice
+    assert "best by the mean over tasks" in " ".join(notes.how_measured(old))
+
+
+def test_no_number_of_a_section_is_nan():
+    """Whatever did not finish is a dash."""
+    ended = [run("dwa", seed, (0.9, math.nan, 0.4)) for seed in range(2)]
+    case = case_of(*starved(), ended, diverged("dtp", 0), control("easy first", "dtp:priority=easy", [0.4, math.nan]))
+    for found in (starvation.section(case, looks(case)), controls.section(case, looks(case))):
+        assert "nan" not in text(found)
+
+
+# Metrics
+
+
+def test_metrics_stand_in_their_own_units():
+    records = [run(method, seed, (0.9, 0.7, 0.4)) for method in ("equal", "dtp") for seed in range(3)]
+    for record, mae in zip(records, (1.0, 2.0, 3.0, 0.25, 0.25, 0.25), strict=True):
+        record.test["tasks"]["hard"]["metrics"] = {"MAE": mae}
+    case = case_of(records)
+    # 1, 2, 3: mean 2, half width t(.975, 2) · 1/√3 = 4.3027 · .57735 = 2.484
+    assert "hard MAE 2 [-0.484, 4.48] 0.25 [0.25, 0.25]" in text(metrics.section(case, looks(case)))
+    del records[0].test["tasks"]["hard"]["metrics"]
+    assert "hard MAE 2.5 [-3.85, 8.85], n = 2 0.25" in text(metrics.section(case, looks(case)))
+    assert metrics.section(case_of(study(equal=LOW)), looks(case)) is None

@@ -1,0 +1,92 @@
+"""A page that is served while a study goes on."""
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from hardfirst.errors import InputError
+from hardfirst.integrations import RunRecorder
+from hardfirst.report.server import HOST, serve
+
+
+def ended(folder: Path, balancer: str, kpi: float) -> None:
+    """A run in the folder that has come to its end."""
+    recorder = RunRecorder(folder, {"problem": "toy", "balancer": balancer, "seed": 0, "epochs": 1})
+    recorder.begin(("a", "b"), nn.Linear(1, 1))
+    figures = {task: {"kpi": kpi, "weight": 1.0, "validation_kpi": kpi} for task in ("a", "b")}
+    recorder.epoch(seconds=1.0, learning_rate=0.1, tasks=figures)
+    recorder.test({task: {"kpi": kpi} for task in ("a", "b")}, best=True)
+    recorder.end()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    with serve(tmp_path, port=0, seconds=0.1) as (server, address):
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield tmp_path, address
+        server.shutdown()
+        thread.join()
+
+
+def get(address: str, **headers: str) -> str:
+    with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=30) as answer:
+        return str(answer.read().decode())
+
+
+def test_the_page_follows_the_folder(served: tuple[Path, str]) -> None:
+    folder, address = served
+    assert address.startswith(f"http://{HOST}:")
+    assert "There is no study in" in get(address)
+    before = get(f"{address}version")
+    assert get(f"{address}version") == before
+    ended(folder, "equal", 0.5)
+    assert get(f"{address}version") != before
+    page = get(address)
+    assert "Runs in " in page
+    assert get(address) is not page
+    assert get(address) == page
+    ended(folder, "dtp", 0.6)
+    assert "dtp is 10.0 points above equal weights" in get(address)
+
+
+def test_only_this_machine_and_this_page(served: tuple[Path, str]) -> None:
+    _, address = served
+    for path, headers, code in (("study.json", {}, 404), ("../x", {}, 404), ("", {"Host": "example.org"}, 403)):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(address + path, **headers)
+        assert refused.value.code == code
+        refused.value.close()
+
+
+def test_wrong_use_gets_a_sentence(served: tuple[Path, str], tmp_path: Path) -> None:
+    port = int(served[1].rstrip("/").rpartition(":")[2])
+    with pytest.raises(InputError, match=f"Port {port} of {HOST} cannot be had"), serve(tmp_path, port=port):
+        pass
+    with pytest.raises(InputError, match="choose another with --port"), serve(tmp_path, port=70_000):
+        pass
+    with pytest.raises(InputError, match="There is no folder"), serve(tmp_path / "none"):
+        pass
+
+
+@pytest.mark.browser
+def test_a_browser_sees_what_comes(served: tuple[Path, str], browser: Any) -> None:
+    folder, address = served
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    assert "This page will show the study" in page.inner_text("main")
+    ended(folder, "equal", 0.5)
+    page.wait_for_selector("table", timeout=20_000)
+    ended(folder, "dtp", 0.6)
+    page.wait_for_selector("text=dtp is 10.0 points above equal weights", timeout=20_000)  # its policy forbids eval
+    page.close()
+    assert errors == []

@@ -1,0 +1,259 @@
+"""Studies: what is planned, kept and skipped, and what survives a killed process."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hardfirst import records
+from hardfirst.errors import InputError
+from hardfirst.records.study_folder import Description
+from hardfirst.studies import Event, Plan, Session, Store, run_locally
+
+PROBLEM = """
+import multiprocessing, os, signal, time
+import torch
+import torch.nn.functional as F
+from pathlib import Path
+from torch import nn
+from hardfirst.kpi import accuracy
+from hardfirst.networks import HardSharing
+from hardfirst.problems import Problem, Splits, Task, TensorTable
+
+HERE = Path(__file__).parent
+
+def data():
+    {data}
+    inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    table = TensorTable(inputs, {{"a": (inputs[:, 0] > 0).long(), "b": (inputs[:, 1] > 0).long()}})
+    return Splits(table, table, table)
+
+def network():
+    return HardSharing(nn.Linear(4, 8), {{"a": nn.Linear(8, 2), "b": nn.Linear(8, 2)}})
+
+def problem():
+    tasks = (Task("a", F.cross_entropy, accuracy), Task("b", F.cross_entropy, accuracy))
+    return Problem("tiny", tasks, network, data, batch_size=16, epochs=2)
+"""
+RUN_AND_SAY_SO = """
+    # neither the process that looks at a batch before the study nor the one that measures what a step costs
+    if multiprocessing.current_process().name not in ("MainProcess", "alone"):
+        (HERE / f"{os.getpid()}.ran").touch()
+    time.sleep(0.5)
+"""
+WAIT_IN_THE_WORKER = """
+    if multiprocessing.current_process().name != "MainProcess":
+        (HERE / f"{os.getpid()}.pid").touch()
+        time.sleep(60)
+"""
+KILLED_ONCE = """
+    try:
+        (HERE / "killed").mkdir()
+        os.kill(os.getpid(), signal.SIGKILL)
+    except FileExistsError:
+        pass
+"""
+
+
+def study(folder: Path, data: str = "", balancers: str = "equal,dtp", seeds: int = 2) -> tuple[dict, Store]:
+    file = folder / "tiny.py"
+    file.write_text(PROBLEM.format(data=data))
+    session = Session(plan(file, balancers=balancers, seeds=seeds), folder / "study")
+    trials = {key: jobs[0].trial for key, jobs in session.jobs().items()}
+    return trials, session.store
+
+
+def plan(file: Path, **settings: object) -> Plan:
+    """Nothing but what is asked for."""
+    return Plan(**{"problems": [str(file)], "balancers": "equal,dtp", "baselines": False, "controls": False, **settings})
+
+
+def run(trials: dict, store: Store, **options: object) -> list[Event]:
+    events: list[Event] = []
+    store.begin()
+    run_locally(lambda: trials, store, workers=2, tell=events.append, **options)  # type: ignore[arg-type]
+    return [event for event in events if event.what != "running"]
+
+
+def all_records(store: Store) -> list[records.Record]:
+    return [run.record for case in Store(store.folder).about().cases for run in Store(store.folder).runs(case)]
+
+
+def outcomes(store: Store) -> list[str | None]:
+    return [found.outcome for found in all_records(store)]
+
+
+def counts(events: list[Event]) -> dict[str, int]:
+    return {what: sum(event.what == what for event in events) for what in {event.what for event in events}}
+
+
+def test_every_trial_once_and_none_again(tmp_path: Path) -> None:
+    trials, store = study(tmp_path)
+    assert counts(run(trials, store)) == {"started": 4, "finished": 4}
+    (case,) = store.about().cases
+    assert [(run.method, run.record.trial["seed"]) for run in store.runs(case)] == [
+        ("equal", 0),
+        ("dtp", 0),
+        ("equal", 1),
+        ("dtp", 1),
+    ]
+    assert run(trials, store) == []
+    more, store = study(tmp_path, seeds=3)
+    assert counts(run(more, store)) == {"started": 2, "finished": 2}
+    assert sorted(path.name for path in (store.folder / "trials").iterdir()) == sorted(f"{key}.jsonl" for key in more)
+
+
+def test_a_killed_worker_costs_its_trial_one_retry(tmp_path: Path) -> None:
+    trials, store = study(tmp_path, KILLED_ONCE)
+    events = run(trials, store)
+    assert counts(events) == {"started": 5, "retried": 1, "finished": 4}
+    assert next(event.reason for event in events if event.what == "retried") == "its process was killed by SIGKILL"
+    assert outcomes(store) == ["finished"] * 4
+
+
+def test_a_trial_whose_worker_dies_twice_has_failed_and_the_next_start_tries_again(tmp_path: Path) -> None:
+    trials, store = study(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)", seeds=1)
+    events = run(trials, store)
+    assert counts(events) == {"started": 4, "retried": 2, "failed": 2}
+    assert {found.reason for found in all_records(store)} == {"its process was killed by SIGKILL, 2 times"}
+    assert counts(run(trials, store))["failed"] == 2
+
+
+def test_an_error_in_the_users_code_fails_the_trial_at_once(tmp_path: Path) -> None:
+    trials, store = study(tmp_path, "raise RuntimeError('no such table')", balancers="equal", seeds=1)
+    events = run(trials, store)
+    assert counts(events) == {"started": 1, "failed": 1}
+    reason = all_records(store)[0].reason or ""
+    assert "tiny.py, line 14: RuntimeError: no such table (A problem file has a function `problem()`" in reason
+
+
+def test_the_same_trial_has_the_same_record_in_any_company(tmp_path: Path) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    for folder in (alone, together):
+        folder.mkdir()
+    one, one_store = study(alone, balancers="dtp", seeds=1)
+    many, many_store = study(together, balancers="equal,dtp,uncertainty")
+    run(one, one_store)
+    run(many, many_store)
+    (key,) = one
+    assert records.read(one_store.record_file(key)).test == records.read(many_store.record_file(key)).test
+
+
+def test_the_problem_file_counts_by_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    here, _ = study(tmp_path)
+    elsewhere, _ = study(tmp_path / "elsewhere")
+    changed, _ = study(tmp_path, "pass")
+    assert list(here) == list(elsewhere)
+    assert not set(here) & set(changed)
+
+
+@pytest.mark.slow
+def test_a_study_killed_half_way_goes_on_with_what_is_missing(tmp_path: Path) -> None:
+    """SIGKILL to the parent: its workers go down with it, and the same command runs only what is left."""
+    study(tmp_path, "time.sleep(1.0)")
+    command = [sys.executable, "-m", "hardfirst", "compare", str(tmp_path / "tiny.py"), "--out", str(tmp_path / "study")]
+    command += ["--balancers", "equal,dtp", "--seeds", "4", "--workers", "1", "--no-baselines", "--no-controls"]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    trials = tmp_path / "study/trials"
+    deadline = time.monotonic() + 120
+    while len(list(trials.glob("*.jsonl"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    first.kill()
+    first.wait()
+    done = {path: path.stat().st_mtime_ns for path in trials.glob("*.jsonl")}
+    assert 3 <= len(done) < 8
+    second = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"8 runs in {tmp_path / 'study'}, {len(done)} of them done." in second.stdout
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert len(list(trials.glob("*.jsonl"))) == 8
+    assert (tmp_path / "study/report.html").stat().st_size > 1e6
+
+
+@pytest.mark.slow
+def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
+    study(tmp_path, WAIT_IN_THE_WORKER)
+    command = [sys.executable, "-m", "hardfirst", "compare", str(tmp_path / "tiny.py"), "--out", str(tmp_path / "study")]
+    parent = subprocess.Popen([*command, "--workers", "1"], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (pids := list(tmp_path.glob("*.pid"))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    while Path(f"/proc/{pids[0].stem}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pids[0].stem}").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_folder_and_no_trial_runs_twice(tmp_path: Path) -> None:
+    study(tmp_path, RUN_AND_SAY_SO)
+    command = [sys.executable, "-m", "hardfirst", "compare", str(tmp_path / "tiny.py"), "--out", str(tmp_path / "study")]
+    command += ["--balancers", "equal,dtp", "--seeds", "5", "--workers", "1", "--no-baselines", "--no-controls"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = [process.communicate(timeout=200)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], printed
+    assert len(list(tmp_path.glob("*.ran"))) == 10
+    assert len(list((tmp_path / "study/trials").iterdir())) == 10
+    assert set(outcomes(Store(tmp_path / "study"))) == {"finished"}
+    assert all("n = 5" in text for text in printed)
+
+
+def test_a_claim_is_one_processs_alone_and_ends_with_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.begin()
+    with store.claim("k") as mine, store.claim("k") as also:
+        assert mine
+        assert not also
+    with store.claim("k") as again:
+        assert again
+    assert not list((tmp_path / "trials").iterdir())
+
+
+def test_ctrl_c_stops_the_workers_and_keeps_what_has_ended(tmp_path: Path) -> None:
+    trials, store = study(tmp_path, "time.sleep(0.3)", seeds=3)
+
+    def stop(event: Event) -> None:
+        if event.what == "finished":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_locally(lambda: trials, store, workers=1, tell=stop)
+    assert 1 <= sum(store.ended(key) for key in trials) < 6
+    assert not multiprocessing.active_children()
+    assert not list((store.folder / "trials").glob(".*"))
+    assert counts(run(trials, store))["finished"] == 6 - 1
+
+
+def test_a_folder_without_a_study(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has no study\.json"):
+        Store(tmp_path).about()
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(InputError, match="is damaged"):
+        Store(tmp_path).about()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        Store(tmp_path / "file" / "study").begin()
+    (tmp_path / "study.json").unlink()
+    (tmp_path / "study.json").mkdir()
+    with pytest.raises(InputError, match="cannot be written"):
+        Store(tmp_path).describe(Description(title="t", command=None, cases=[]))
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.begin()
+    store.record_file("abc").write_text('{"kind": "trial"}\n')
+    with pytest.raises(InputError, match=r"abc\.jsonl is not a run record: `schema` in line 1 is missing"):
+        store.find("abc")
+    store.record_file("abc").write_text(
+        json.dumps({"kind": "trial", "schema": 99, "trial": {}, "tasks": [], "made_with": {}}) + "\n"
+    )
+    with pytest.raises(InputError, match="newer hardfirst"):
+        store.find("abc")

@@ -1,0 +1,124 @@
+"""Which examples make a batch, of one data set and of several."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hardfirst.balancers import Spec
+from hardfirst.errors import InputError
+from hardfirst.kpi import accuracy
+from hardfirst.networks import HardSharing
+from hardfirst.problems import PROBLEMS, Problem, Split, Splits, Task, TensorTable, Together
+from hardfirst.training import Trial, epoch_order, fit
+from hardfirst.training._sampling import load, whole
+
+SIZES = {"small": 20, "large": 100}
+
+
+def table(count: int, task: str) -> TensorTable:
+    inputs = torch.randn(count, 3, generator=torch.Generator().manual_seed(count))
+    return TensorTable(inputs, {task: (inputs[:, 0] > 0).long()})
+
+
+def split() -> dict[str, TensorTable]:
+    return {name: table(count, name) for name, count in SIZES.items()}
+
+
+def problem(**settings: object) -> Problem:
+    return Problem(
+        "two",
+        tuple(Task(name, F.cross_entropy, accuracy) for name in SIZES),
+        network=lambda: HardSharing(nn.Linear(3, 8), {name: nn.Linear(8, 2) for name in SIZES}),
+        data=lambda: Splits(split(), split(), split()),  # type: ignore[arg-type]
+        **{"batch_size": 8, "epochs": 2, "learning_rate": 0.05, **settings},  # type: ignore[arg-type]
+    )
+
+
+def order(*, seed: int = 0, epoch: int = 0, of: Split | None = None, **settings: object) -> list[list[int]]:
+    return epoch_order(problem(**settings), split() if of is None else of, seed, epoch)  # type: ignore[arg-type]
+
+
+def shares(batches: list[list[int]]) -> list[str]:
+    """Which data set each batch is of."""
+    assert all(len({index < SIZES["small"] for index in batch}) == 1 for batch in batches), "a batch is of one data set"
+    return ["small" if batch[0] < SIZES["small"] else "large" for batch in batches]
+
+
+def test_one_data_set_is_gone_through_once() -> None:
+    found = order(of=table(20, "small"))
+    assert sorted(index for batch in found for index in batch) == list(range(20))
+    assert [len(batch) for batch in found] == [8, 8, 4]
+    assert found == order(of=table(20, "small"))
+    assert found != order(of=table(20, "small"), epoch=1)
+    assert found != order(of=table(20, "small"), seed=1)
+
+
+def test_proportional_sampling_sees_every_example_once_in_random_order() -> None:
+    found = order(sampling="proportional")
+    assert sorted(index for batch in found for index in batch) == list(range(120))
+    assert Counter(shares(found)) == {"small": 3, "large": 13}
+    assert shares(found) != sorted(shares(found))
+
+
+def test_round_robin_takes_turns() -> None:
+    found = order(sampling="round_robin")
+    assert shares(found) == ["small", "large"] * 8  # as many as 3 + 13
+    seen = Counter(index for batch in found for index in batch)
+    assert {seen[index] for index in range(20)} == {2, 3}, "8 batches of 20 examples are 2 and two thirds of a round"
+    assert max(seen[index] for index in range(20, 120)) == 1
+    later = {index for batch in order(sampling="round_robin", epoch=1) for index in batch}
+    assert later != set(seen), "what the large one leaves out differs from epoch to epoch"
+
+
+@pytest.mark.parametrize(
+    ("temperature", "small"),
+    # 16 batches in the ratio of 20^(1/t) : 100^(1/t), that is 1 : 5, 1 : √5 and, nearly, 1 : 1
+    [(1, 3), (2, 5), (1e6, 8)],
+)
+def test_temperature_lies_between_proportional_and_even(temperature: float, small: int) -> None:
+    found = Counter(shares(order(sampling="temperature", temperature=temperature)))
+    assert found == {"small": small, "large": 16 - small}
+
+
+def test_evaluation_sees_everything_in_order() -> None:
+    found = list(load(split(), whole(split())))
+    assert [list(targets) for _, targets in found] == [["small"], ["large"]]
+    assert torch.equal(found[1][0], split()["large"].inputs)
+    assert len(Together(split())) == 120
+
+
+class Listed(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """A data set of single items, as users have them."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
+        return torch.full((3,), float(index)), {"small": torch.tensor(index % 2)}
+
+
+def test_data_sets_of_single_items_are_collated() -> None:
+    both: dict = {"large": table(4, "large"), "small": Listed()}
+    (_, (inputs, targets)) = load(both, [[0, 1], [4, 6]])
+    assert inputs.tolist() == [[0.0] * 3, [2.0] * 3]
+    assert targets["small"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("sampling", ["proportional", "round_robin", "temperature"])
+def test_a_run_on_several_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampling: str) -> None:
+    monkeypatch.setitem(PROBLEMS.loaded, "two", lambda: problem(sampling=sampling))
+    trial = Trial.plan("two", Spec.parse("dtp"), epochs=8)
+    found = fit(trial, record_file=tmp_path / "r.jsonl", accelerator="cpu")
+    assert min(found.test_kpi(task) for task in SIZES) > 0.85
+    assert fit(trial, record_file=tmp_path / "again.jsonl", accelerator="cpu").test == found.test
+
+
+def test_what_cannot_be() -> None:
+    with pytest.raises(InputError, match=r"Unknown sampling 'robin'; did you mean 'round_robin'\?"):
+        problem(sampling="robin")
+    with pytest.raises(InputError, match="Expected `temperature` to be at least 1; got 0"):
+        problem(temperature=0.5)

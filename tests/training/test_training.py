@@ -1,0 +1,403 @@
+"""The training loop: what it records, selects and survives."""
+
+import math
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hardfirst import records
+from hardfirst.balancers import BALANCERS, Spec
+from hardfirst.errors import InputError
+from hardfirst.kpi import accuracy, r2, within
+from hardfirst.networks import HardSharing
+from hardfirst.problems import PROBLEMS, Problem, Splits, Task, TensorTable
+from hardfirst.training import Interrupted, Trial, fit, step_seconds, trial_seconds
+from hardfirst.training._batch import Measured, labelled, measure
+from hardfirst.training._position import Sums
+
+
+def table(count: int, seed: int) -> TensorTable:
+    """Four features; a class with a third of its labels missing, a value with most missing, a task with none at all."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(count, 4, generator=generator)
+    kind = (inputs[:, 0] > 0).long()
+    value = inputs[:, 1] * 2
+    kind[::3] = -100
+    value[torch.arange(count) % 4 != 0] = math.nan
+    return TensorTable(inputs, {"kind": kind, "value": value, "never": torch.full((count,), math.nan)})
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        trunk = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.2))
+        self.shared = HardSharing(trunk, {"kind": nn.Linear(8, 2), "value": nn.Linear(8, 1), "never": nn.Linear(8, 1)})
+
+    def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+        outputs = self.shared(inputs)
+        return {name: output.squeeze(1) if output.shape[1] == 1 else output for name, output in outputs.items()}
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        return self.shared.shared_parameters()
+
+
+def small(name: str = "small", **changes: object) -> Problem:
+    options: dict = {
+        "tasks": (
+            Task("kind", F.cross_entropy, accuracy),
+            Task("value", F.mse_loss, r2, kpi_from="validation", scale=0.5),
+            Task("never", F.mse_loss, lambda output, target: within(output, target, threshold=0.5)),
+        ),
+        "network": Net,
+        "data": lambda: Splits(table(200, 1), table(80, 2), table(80, 3)),
+        "batch_size": 32,
+        "epochs": 4,
+        "learning_rate": 0.01,
+    }
+    return Problem(name, **{**options, **changes})
+
+
+@pytest.fixture(autouse=True)
+def _builtin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PROBLEMS.loaded, "small", small)
+
+
+def run(folder: Path, balancer: str = "dtp", **options: object) -> records.Record:
+    trial = Trial.plan("small", Spec.parse(balancer), **{"epochs": 4, **options})  # type: ignore[arg-type]
+    return fit(trial, record_file=folder / "record.jsonl", checkpoint=folder / "checkpoint.pt", accelerator="cpu")
+
+
+def test_the_record(tmp_path: Path) -> None:
+    found = run(tmp_path)
+    assert found.outcome == "finished"
+    assert len(found.epochs) == 4
+    assert found.trial["balancer"] == "dtp"
+    assert found.made_with["versions"]["torch"] == torch.__version__.split("+")[0] or found.made_with["versions"]["torch"]
+    last = found.epochs[-1]
+    assert last["learning_rate"] == 0.01
+    assert last["seconds"] > 0
+    assert found.curve("kind", "validation_loss")[-1] < found.curve("kind", "validation_loss")[0]
+    assert last["tasks"]["kind"]["weight"] + last["tasks"]["value"]["weight"] == pytest.approx(2, rel=1e-4)
+    assert all(math.isnan(value) for value in found.curve("never", "loss"))
+    assert math.isnan(found.test_kpi("never"))
+    # a KPI that comes from validation drives the weights, and is what the record shows
+    assert last["tasks"]["value"]["kpi"] == last["tasks"]["value"]["validation_kpi"]
+
+
+def test_an_epochs_figures_are_means_over_labelled_examples() -> None:
+    """Losses in their own units, whatever the scale; a batch whose KPI is NaN counts for the loss alone."""
+    problem, sums = small(), Sums()
+    for examples, loss, kpi, weight in ((3, 1.0, 0.5, 1.0), (1, 5.0, 0.9, 2.0), (4, 2.0, math.nan, 3.0)):
+        # `value` has the scale 0.5, and what the balancer gets is the scaled loss
+        measured = Measured({"value": examples}, {"value": torch.tensor(0.5 * loss)}, {"value": torch.tensor(kpi)})
+        sums.add(problem, measured, {"value": torch.tensor(weight)})
+    found = sums.means("value")
+    assert found["loss"] == pytest.approx((3 * 1 + 1 * 5 + 4 * 2) / 8)
+    assert found["kpi"] == pytest.approx((3 * 0.5 + 1 * 0.9) / 4)
+    assert found["weight"] == pytest.approx(2.0)
+    assert all(math.isnan(value) for value in sums.means("kind").values())
+
+
+def test_the_best_epoch_by_mean_validation_kpi_is_tested_once(tmp_path: Path) -> None:
+    found = run(tmp_path, epochs=6)
+    means = [
+        (line["tasks"]["kind"]["validation_kpi"] + line["tasks"]["value"]["validation_kpi"]) / 2 for line in found.epochs
+    ]
+    assert found.test is not None
+    assert found.test["epoch"] == 1 + means.index(max(means))
+    # the test figures are those of the selected weights
+    network = Net()
+    network.load_state_dict(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["best"])
+    test = table(80, 3)
+    there = test.targets["kind"] != -100
+    with torch.no_grad():
+        output = network.eval()(test.inputs)["kind"]
+    assert found.test_kpi("kind") == pytest.approx(float(accuracy(output[there], test.targets["kind"][there])))
+
+
+def test_the_test_figures_are_those_of_the_selected_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a KPI that falls as the logits grow, the first epoch is the best, and far from the last."""
+
+    def calm(output: Tensor, target: Tensor) -> Tensor:
+        return (-output.abs().mean()).exp()
+
+    monkeypatch.setitem(PROBLEMS.loaded, "small", lambda: small(tasks=(Task("kind", F.cross_entropy, calm),)))
+    found = run(tmp_path, epochs=6)
+    assert found.test is not None
+    assert found.test["epoch"] == 1
+    network, test = Net(), table(80, 3)
+    network.load_state_dict(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["best"])
+    with torch.no_grad():
+        loss = F.cross_entropy(network.eval()(test.inputs)["kind"], test.targets["kind"])
+    assert found.test["tasks"]["kind"]["loss"] == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_the_balancer_gets_scaled_losses_of_labelled_examples() -> None:
+    data, network = table(32, 1), Net().eval()
+    found = measure(small(), labelled(small(), network(data.inputs), data.targets))
+    there = ~data.targets["value"].isnan()
+    expected = F.mse_loss(network(data.inputs)["value"][there], data.targets["value"][there])
+    torch.testing.assert_close(found.losses["value"], 0.5 * expected)
+    assert found.losses.keys() == {"kind", "value"}
+    assert found.kpis.keys() == {"kind"}  # that of `value` comes from validation
+
+
+def test_the_test_split_is_not_read_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watched(TensorTable):
+        def __getitems__(self, indices):  # type: ignore[no-untyped-def]
+            lines = (tmp_path / "record.jsonl").read_text().count('"epoch"')
+            assert lines >= 4, "read before training was over"
+            return super().__getitems__(indices)
+
+    test = table(80, 3)
+    splits = Splits(table(200, 1), table(80, 2), Watched(test.inputs, test.targets))
+    monkeypatch.setitem(PROBLEMS.loaded, "small", lambda: small(data=lambda: splits))
+    assert run(tmp_path).outcome == "finished"
+
+
+def test_the_same_trial_gives_the_same_run(tmp_path: Path) -> None:
+    one, other, third = run(tmp_path / "a"), run(tmp_path / "b"), run(tmp_path / "c", seed=1)
+    assert one.test == other.test
+    assert one.curve("kind", "loss") == other.curve("kind", "loss")
+    assert one.curve("kind", "loss") != third.curve("kind", "loss")
+
+
+def test_the_callers_random_state_is_left_alone(tmp_path: Path) -> None:
+    before = torch.get_rng_state()
+    run(tmp_path, epochs=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Stop:
+    """Presses Ctrl-C at one step."""
+
+    def __init__(self, epoch: int, step: int) -> None:
+        self.at = (epoch, step)
+
+    def step(self, epoch: int, step: int, steps: int) -> None:
+        if (epoch, step) == self.at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def epoch(self, epoch: int, tasks: dict) -> None: ...
+
+
+@pytest.mark.parametrize("balancer", ["dtp", "uncertainty", "equal"])
+@pytest.mark.parametrize("stop", [(1, 1), (2, 3), (3, 7)])
+def test_resume_gives_the_same_weights_bit_for_bit(tmp_path: Path, balancer: str, stop: tuple[int, int]) -> None:
+    run(tmp_path / "whole", balancer)
+    trial = Trial.plan("small", Spec.parse(balancer), epochs=4)
+    files = {"record_file": tmp_path / "part/record.jsonl", "checkpoint": tmp_path / "part/checkpoint.pt"}
+    with pytest.raises(Interrupted, match=f"Stopped in epoch {stop[0]} after step {stop[1]}"):
+        fit(trial, **files, watcher=Stop(*stop), accelerator="cpu")
+    found = fit(trial, **files, resume=True, accelerator="cpu")
+    whole, part = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "part"))
+    for what in ("network", "best", "balancer"):
+        assert whole[what].keys() == part[what].keys()
+        for name, tensor in whole[what].items():
+            torch.testing.assert_close(part[what][name], tensor, rtol=0, atol=0, equal_nan=True)
+    expected = records.read(tmp_path / "whole/record.jsonl")
+    assert found.test == expected.test
+    assert len(found.epochs) == 4
+    for task in ("kind", "value"):
+        for what in ("loss", "kpi", "weight", "validation_kpi"):
+            assert found.curve(task, what) == pytest.approx(expected.curve(task, what), rel=1e-12, nan_ok=True)
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+    class Twice(Stop):
+        def step(self, epoch: int, step: int, steps: int) -> None:
+            super().step(epoch, step, steps)
+            super().step(epoch, step, steps)
+
+    trial = Trial.plan("small", Spec.parse("dtp"), epochs=1)
+    with pytest.raises(KeyboardInterrupt):
+        fit(trial, record_file=tmp_path / "r.jsonl", watcher=Twice(1, 2), accelerator="cpu")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_it_runs_outside_the_main_thread(tmp_path: Path) -> None:
+    thread = threading.Thread(target=run, args=(tmp_path,), kwargs={"epochs": 1})
+    thread.start()
+    thread.join()
+    assert records.read(tmp_path / "record.jsonl").outcome == "finished"
+
+
+def test_a_run_that_diverges_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(output: Tensor, target: Tensor) -> Tensor:
+        return F.mse_loss(output, target) * math.inf
+
+    tasks = (Task("kind", F.cross_entropy, accuracy), Task("value", explode, r2))
+    monkeypatch.setitem(PROBLEMS.loaded, "small", lambda: small(tasks=tasks))
+    found = run(tmp_path)
+    assert found.outcome == "diverged"
+    assert found.reason == "the loss of value was not finite in epoch 1, step 1"
+    assert found.test is None
+
+
+def test_checkpoints_of_other_runs_and_damaged_ones_are_refused(tmp_path: Path) -> None:
+    run(tmp_path, epochs=1)
+    checkpoint = tmp_path / "checkpoint.pt"
+    other = Trial.plan("small", Spec.parse("equal"), epochs=1)
+    files = {"record_file": tmp_path / "r.jsonl", "resume": True, "accelerator": "cpu"}
+    with pytest.raises(InputError, match="run with other settings"):
+        fit(other, checkpoint=checkpoint, **files)  # type: ignore[arg-type]
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    with pytest.raises(InputError, match="is damaged"):
+        fit(other, checkpoint=checkpoint, **files)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no checkpoint"):
+        fit(other, checkpoint=tmp_path / "none.pt", **files)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"network": lambda: nn.Linear(4, 2)}, "return a dict with an output for each task; it returned Tensor"),
+        ({"network": lambda: HardSharing(nn.Linear(4, 4), {"kind": nn.Linear(4, 2)})}, "output for task 'value'"),
+        ({"network": lambda: 3}, "should return a torch.nn.Module"),
+        ({"tasks": (Task("kind", F.mse_loss, accuracy),)}, r"loss of task 'kind' failed on output \[\d+, 2\] torch.float32"),
+        ({"tasks": (Task("kind", lambda o, t: o.sum(1), accuracy),)}, "loss of task 'kind' to be a 0-d tensor"),
+        (
+            {"tasks": (Task("kind", F.cross_entropy, lambda o, t: 93 * torch.ones(())),)},
+            r"KPI of task 'kind' to be in \[0, 1\]",
+        ),
+    ],
+)
+def test_problems_that_do_not_fit_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict, message: str
+) -> None:
+    monkeypatch.setitem(PROBLEMS.loaded, "small", lambda: small(**changes))
+    with pytest.raises(InputError, match=message):
+        run(tmp_path, epochs=1)
+
+
+@pytest.mark.parametrize("name", [name for name in BALANCERS if name not in ("fixed", "frozen")])
+def test_every_balancer_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    options = {"curriculum": ":order=kind+value+never,epochs=2"}
+    found = run(tmp_path, name + options.get(name, ""), epochs=2)
+    assert found.outcome == "finished", found.reason
+    assert all(math.isfinite(weight) for weight in found.curve("kind", "weight"))
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    trial = Trial.plan("small", Spec.parse("dtp"), epochs=1)
+    with pytest.raises(InputError, match="cannot be written"):
+        fit(trial, record_file=tmp_path / "r.jsonl", checkpoint=tmp_path / "file/checkpoint.pt", accelerator="cpu")
+
+
+def test_keys_stand_for_what_decides_the_outcome() -> None:
+    problem = small()
+    one = Trial.plan("small", Spec.parse("dtp:gamma=2"), seed=1)
+    same = Trial.plan("small", Spec.parse("dtp:gamma=2.0"), seed=1, epochs=4)
+    assert one.key(problem) == same.key(problem)
+    others = [
+        Trial.plan("small", Spec.parse("dtp:gamma=2"), seed=2),
+        Trial.plan("small", Spec.parse("dtp"), seed=1),
+        Trial.plan("small", Spec.parse("dtp:gamma=2"), seed=1, learning_rate=0.02),
+    ]
+    assert len({trial.key(problem) for trial in [one, *others]}) == 4
+
+
+def test_time_is_counted(tmp_path: Path) -> None:
+    start = time.perf_counter()
+    found = run(tmp_path)
+    assert 0 < found.seconds <= time.perf_counter() - start
+
+
+def fitted(folder: Path, **changes: object) -> records.Record:
+    trial = replace(Trial.plan("small", Spec.parse("equal"), epochs=2), **changes)  # type: ignore[arg-type]
+    return fit(trial, record_file=folder / "r.jsonl", accelerator="cpu")
+
+
+def test_a_single_task_network_trains_its_task_alone(tmp_path: Path) -> None:
+    found = fitted(tmp_path, only="kind")
+    assert found.tasks == ("kind",)
+    assert found.trial["only"] == "kind"
+    assert list(found.test["tasks"]) == ["kind"]  # type: ignore[index]
+    assert found.curve("kind", "weight") == [1.0, 1.0]
+
+
+def test_a_single_task_network_is_not_touched_by_the_other_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = fitted(tmp_path, only="value")
+    others = [task for task in small().tasks if task.name == "value"]
+    monkeypatch.setitem(PROBLEMS.loaded, "small", lambda: small(tasks=others))
+    assert fitted(tmp_path).test == alone.test
+
+
+def test_a_task_without_any_label_trains_nothing_and_says_nothing(tmp_path: Path) -> None:
+    found = fitted(tmp_path, only="never")
+    assert found.outcome == "finished"
+    assert math.isnan(found.test_kpi("never"))
+    assert found.selected()[0] == 0
+
+
+def test_a_tuning_run_never_reads_the_test_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = Splits(table(200, 1), table(80, 2), None)  # type: ignore[arg-type]
+    monkeypatch.setitem(PROBLEMS.loaded, "small", lambda: small(data=lambda: splits))
+    found = fitted(tmp_path, test=False)
+    assert found.outcome == "finished"
+    assert found.test is None
+    assert found.selected()[1] > 0
+    with pytest.raises(InputError, match="Expected `test` of the data of 'small' to be a data set"):
+        fitted(tmp_path)
+
+
+def test_another_network_of_the_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deaf(Net):
+        def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+            return super().forward(0 * inputs)
+
+    monkeypatch.setitem(PROBLEMS.loaded, "small", lambda: small(networks={"deaf": Deaf}))
+    own, deaf = fitted(tmp_path), fitted(tmp_path, network="deaf")
+    assert deaf.trial["network"] == "deaf"
+    assert deaf.test_kpi("kind") < own.test_kpi("kind")
+    with pytest.raises(InputError, match=r"Unknown network of problem 'small': 'dead'; did you mean 'deaf'\?"):
+        fitted(tmp_path, network="dead")
+
+
+def test_the_selected_epoch_is_in_the_record(tmp_path: Path) -> None:
+    found = fitted(tmp_path)
+    curves = found.curve("kind", "validation_kpi"), found.curve("value", "validation_kpi")
+    means = [(kind + value) / 2 for kind, value in zip(*curves, strict=True)]
+    assert found.selected() == (found.test["epoch"], max(means))  # type: ignore[index]
+    assert found.validation_kpi("kind") == found.epochs[found.selected()[0] - 1]["tasks"]["kind"]["validation_kpi"]
+
+
+def test_what_a_run_took_is_on_record(tmp_path: Path) -> None:
+    found = fitted(tmp_path)
+    assert 1e7 < found.memory < 1e12  # bytes: more than torch itself, less than any machine
+    assert trial_seconds(Trial.plan("small", Spec.parse("equal"), epochs=2)) > 0
+
+
+def test_the_cost_of_steps_is_measured_in_turns() -> None:
+    trials = {name: Trial.plan("small", Spec.parse(name), epochs=2) for name in ("equal", "dtp")}
+    threads = torch.get_num_threads()
+    found = step_seconds(trials, rounds=3, steps=2)
+    assert {name: len(times) for name, times in found.items()} == {"equal": 3, "dtp": 3}
+    assert min(min(times) for times in found.values()) > 0
+    assert torch.get_num_threads() == threads
+
+
+def test_the_criterion_decides_which_epoch_is_selected() -> None:
+    lines = [
+        {"epoch": epoch, "tasks": {task: {"validation_kpi": kpi} for task, kpi in zip("abc", kpis, strict=True)}}
+        for epoch, kpis in enumerate([(0.5, 0.5, math.nan), (0.9, 0.4, math.nan), (0.4, 0.9, math.nan)], start=1)
+    ]
+    mean, worst = (records.Record({"criterion": c}, ("a", "b", "c"), epochs=lines) for c in ("mean", "worst"))
+    assert mean.selected() == (2, 0.65), "the first of equals"
+    assert worst.selected() == (1, 0.5)
+
+
+def test_a_run_is_selected_by_its_criterion(tmp_path: Path) -> None:
+    found = fitted(tmp_path, criterion="worst", epochs=6)
+    curves = found.curve("kind", "validation_kpi"), found.curve("value", "validation_kpi")
+    lowest = [min(both) for both in zip(*curves, strict=True)]
+    assert found.test["epoch"] == 1 + lowest.index(max(lowest))  # type: ignore[index]
