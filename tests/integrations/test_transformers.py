@@ -19,7 +19,7 @@ from transformers import BertConfig, BertModel, Trainer, TrainerCallback, Traini
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError
 from hardfirst.integrations import RunRecorder
-from hardfirst.integrations.transformers import STATE, Balanced
+from hardfirst.integrations.transformers import STATE_FILE, Balanced
 from hardfirst.report import Comparison
 
 TASKS = ("first", "pair")
@@ -194,7 +194,7 @@ def test_the_state_is_in_the_checkpoint(tmp_path: Path) -> None:
     half.add_callback(Stop())
     half.train()
     checkpoint = tmp_path / "out" / "checkpoint-8"
-    assert torch.load(checkpoint / STATE, weights_only=True).keys() == whole.balancer.state_dict().keys()
+    assert torch.load(checkpoint / STATE_FILE, weights_only=True).keys() == whole.balancer.state_dict().keys()
     rest = trainer(tmp_path / "rest", "gradnorm", num_train_epochs=4)
     rest.train(resume_from_checkpoint=str(checkpoint))
     same(rest.model, whole.model, rtol=0.0, atol=0.0)

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from hardfirst.balancers import Balancer, LossBalancer, task_weights
 from hardfirst.errors import InputError
-from hardfirst.integrations._means import Means
+from hardfirst.integrations._means import RunningMeans
 
 SOURCES = ("batch", "validation")
 
 
-class _Pending(NamedTuple):
+class _PendingStep(NamedTuple):
     """A gradient balancer's step on its way from the loss to backward."""
 
     total: Tensor
@@ -21,7 +21,7 @@ class _Pending(NamedTuple):
     kpis: Mapping[str, Any] | None
 
 
-class Steps:
+class LoopAdapter:
     """What hosts have in common: they ask for a total, and later go backward from it, scaled or divided.
 
     Args:
@@ -40,8 +40,8 @@ class Steps:
             raise InputError(f"Expected `kpis_from` to be 'batch' or 'validation'; got {kpis_from!r}.")
         self.balancer, self.shared, self.kpis_from = balancer, shared, kpis_from
         self.latest: dict[str, Tensor] = {}
-        self._pending: _Pending | None = None
-        self._micro, self._epoch = Means(), Means()
+        self._pending: _PendingStep | None = None
+        self._micro, self._epoch = RunningMeans(), RunningMeans()
         self._validated: Mapping[str, Mapping[str, float]] = {}
 
     def total(
@@ -67,9 +67,9 @@ class Steps:
         else:
             total = torch.stack([loss.float() for loss in losses.values()]).sum()
             weights = dict(self.balancer.weights)
-            self._pending = _Pending(total, losses, before) if training else None
+            self._pending = _PendingStep(total, losses, before) if training else None
         if training:
-            self._take_in(losses, known, weights)
+            self._accumulate(losses, known, weights)
             if several and observed is not None:
                 self._micro.add(observed)
                 if last:
@@ -86,13 +86,13 @@ class Steps:
         (factor,) = torch.autograd.grad(loss, total, retain_graph=True)
         self.balancer.backward(losses, kpis, shared=self.shared(), using=lambda one: host(one * factor))
 
-    def validated(self, figures: Mapping[str, Mapping[str, float]]) -> None:
+    def record_validation(self, figures: Mapping[str, Mapping[str, float]]) -> None:
         """Take in what a validation during training gave, by task: "kpi", and "loss" where it is known."""
         self._validated = figures
         if self.kpis_from == "validation":
             self.balancer.update({task: found["kpi"] for task, found in figures.items() if "kpi" in found})
 
-    def figures(self) -> dict[str, dict[str, float]]:
+    def pop_epoch(self) -> dict[str, dict[str, float]]:
         """What a record says of the epoch, by task; begins the next one."""
         found: dict[str, dict[str, float]] = {task: {} for task in self.balancer.tasks}
         for name, value in self._epoch.read().items():
@@ -103,7 +103,7 @@ class Steps:
         self._validated = {}
         return found
 
-    def _take_in(self, losses: Mapping[str, Tensor], kpis: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    def _accumulate(self, losses: Mapping[str, Tensor], kpis: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
         for what, values in (("loss", losses), ("kpi", kpis), ("weight", weights)):
             self._epoch.add({f"{what}/{task}": value for task, value in values.items()})
         logged = {f"weight/{task}": weight for task, weight in weights.items()}
@@ -111,10 +111,10 @@ class Steps:
         self.latest = {name: value.detach().float() for name, value in logged.items()}
 
 
-def over_tasks(kpis: Mapping[str, float], single_task: Mapping[str, float] | None = None) -> dict[str, float]:
+def summarize_tasks(kpis: Mapping[str, float], single_task: Mapping[str, float] | None = None) -> dict[str, float]:
     """The worst KPI and the mean, and with single-task networks' KPIs the mean relative gain in per cent.
 
-    >>> over_tasks({"a": 0.5, "b": 0.8}, {"a": 0.5, "b": 0.4})
+    >>> summarize_tasks({"a": 0.5, "b": 0.8}, {"a": 0.5, "b": 0.4})
     {'worst_task': 0.5, 'mean_over_tasks': 0.65, 'delta_m': 50.0}
     """
     found = {"worst_task": min(kpis.values()), "mean_over_tasks": sum(kpis.values()) / len(kpis)}

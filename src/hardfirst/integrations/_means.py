@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-class Means:
+class RunningMeans:
     """Running means by name that never wait for the device before they are read; NaN and infinite values are none."""
 
     def __init__(self) -> None:

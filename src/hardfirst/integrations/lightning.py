@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hardfirst.balancers import Balancer
 from hardfirst.errors import InputError, MissingPackage
-from hardfirst.integrations._adapter import Steps, over_tasks
+from hardfirst.integrations._adapter import LoopAdapter, summarize_tasks
 from hardfirst.integrations._recorder import RunRecorder
 from hardfirst.stopping import TaskEarlyStopping
 
@@ -70,7 +70,7 @@ class Balanced:
     kpis_from: str = "batch"
     single_task: Mapping[str, float] | None = None
 
-    _steps: Steps | None = None
+    _cached_adapter: LoopAdapter | None = None
     _tested: Mapping[str, Mapping[str, float]] | None = None
 
     def shared_parameters(self) -> Iterable[nn.Parameter]:
@@ -99,7 +99,7 @@ class Balanced:
             InputError: a name is unknown, or a value will not do.
         """
         losses = dict(losses) if self._stopping is None else self._stopping(losses)
-        steps, trainer, each = self._balancing, self._host.trainer, self._host.trainer.accumulate_grad_batches
+        steps, trainer, each = self._adapter, self._host.trainer, self._host.trainer.accumulate_grad_batches
         last = (trainer.fit_loop.batch_idx + 1) % each == 0 or trainer.is_last_batch
         total = steps.total(losses, kpis, training=self._host.training, last=last, several=each > 1)
         if self._host.training:
@@ -122,12 +122,12 @@ class Balanced:
         values = {task: found["kpi"] for task, found in figures.items() if "kpi" in found}
         stage = "test" if trainer.testing else "validation"
         logged = {f"{stage}_kpi/{task}": kpi for task, kpi in values.items()}
-        self._host.log_dict(logged | over_tasks(values, self.single_task))
+        self._host.log_dict(logged | summarize_tasks(values, self.single_task))
         if trainer.testing:
             self._tested = figures
         if trainer.state.fn != "fit":  # `trainer.validate` and `trainer.test` change nothing
             return
-        self._balancing.validated(figures)
+        self._adapter.record_validation(figures)
         if (stopping := self._stopping) is not None:
             stopping.update(values)
             trainer.should_stop = trainer.should_stop or len(stopping.stopped) == len(stopping.tasks)
@@ -135,7 +135,7 @@ class Balanced:
     def backward(self, loss: Tensor, *arguments: Any, **named: Any) -> None:
         """Lightning's hook: gradient balancers go back through the network once for each task."""
         host: Callable[..., None] = super().backward  # type: ignore[misc]  # of the LightningModule beside it
-        self._balancing.backward(loss, lambda one: host(one, *arguments, **named))
+        self._adapter.backward(loss, lambda one: host(one, *arguments, **named))
 
     def on_train_epoch_end(self) -> None:
         """Lightning's hook: methods with epochs are told; call `super().on_train_epoch_end()` from one of your own."""
@@ -155,10 +155,10 @@ class Balanced:
         return getattr(self, "stopping", None)
 
     @property
-    def _balancing(self) -> Steps:
-        if self._steps is None:
-            self._steps = Steps(self.balancer, self.shared_parameters, kpis_from=self.kpis_from)
-        return self._steps
+    def _adapter(self) -> LoopAdapter:
+        if self._cached_adapter is None:
+            self._cached_adapter = LoopAdapter(self.balancer, self.shared_parameters, kpis_from=self.kpis_from)
+        return self._cached_adapter
 
 
 class RecordRuns:
@@ -212,7 +212,7 @@ class RecordRuns:
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Write the epoch's line."""
-        figures = pl_module._balancing.figures()
+        figures = pl_module._adapter.pop_epoch()
         if trainer.is_global_zero:
             rate = float(trainer.optimizers[0].param_groups[0]["lr"]) if trainer.optimizers else 0.0
             self.recorder.epoch(seconds=time.monotonic() - self._start, learning_rate=rate, tasks=figures)

@@ -16,11 +16,11 @@ except ModuleNotFoundError as error:
 
 from hardfirst.balancers import Balancer
 from hardfirst.errors import InputError
-from hardfirst.integrations._adapter import Steps, over_tasks
-from hardfirst.integrations._means import Means
+from hardfirst.integrations._adapter import LoopAdapter, summarize_tasks
+from hardfirst.integrations._means import RunningMeans
 from hardfirst.integrations._recorder import RunRecorder
 
-STATE = "balancer.pt"
+STATE_FILE = "balancer.pt"
 """What the balancer's state is called in a checkpoint's folder."""
 
 
@@ -73,13 +73,13 @@ class Balanced:
         **named: Any,
     ) -> None:
         self.balancer, self.record, self._shared = balancer, record, shared
-        self._steps = Steps(balancer, self._shared_parameters, kpis_from=kpis_from)
-        self._logged = Means()
+        self._adapter = LoopAdapter(balancer, self._shared_parameters, kpis_from=kpis_from)
+        self._logged = RunningMeans()
         super().__init__(*arguments, **named)
         self.model_accepts_loss_kwargs = False  # older versions ask this instead
         accelerator = self._host.accelerator
-        accelerator.backward = _Through(self._steps, accelerator.backward)
-        self._host.add_callback(_Epochs(self))
+        accelerator.backward = _BalancedBackward(self._adapter, accelerator.backward)
+        self._host.add_callback(_EpochCallback(self))
 
     def task_losses(
         self, model: nn.Module, inputs: Mapping[str, Any]
@@ -98,9 +98,9 @@ class Balanced:
         """The Trainer's hook: the balanced total."""
         losses, kpis, outputs = self.task_losses(model, inputs)
         last, several = bool(self._host.accelerator.sync_gradients), self._host.args.gradient_accumulation_steps > 1
-        total = self._steps.total(losses, kpis, training=model.training, last=last, several=several)
+        total = self._adapter.total(losses, kpis, training=model.training, last=last, several=several)
         if model.training:
-            self._logged.add({name.replace("/", "_", 1): value for name, value in self._steps.latest.items()})
+            self._logged.add({name.replace("/", "_", 1): value for name, value in self._adapter.latest.items()})
         return (total, outputs) if return_outputs else total
 
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
@@ -109,11 +109,11 @@ class Balanced:
         prefix = named.get("metric_key_prefix", "eval")
         kpis = _kpis(found, prefix, self.balancer.tasks)
         if kpis:
-            more = {f"{prefix}_{name}": value for name, value in over_tasks(kpis).items()}
+            more = {f"{prefix}_{name}": value for name, value in summarize_tasks(kpis).items()}
             found |= more
             self._host.log(more)
         if self._host.is_in_train:
-            self._steps.validated({task: {"kpi": kpi} for task, kpi in kpis.items()})
+            self._adapter.record_validation({task: {"kpi": kpi} for task, kpi in kpis.items()})
         return found
 
     def predict(self, *arguments: Any, **named: Any) -> Any:
@@ -133,11 +133,11 @@ class Balanced:
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)  # type: ignore[misc]  # of the Trainer beside it
         if self._host.args.should_save:
-            torch.save(self.balancer.state_dict(), Path(output_dir) / STATE)
+            torch.save(self.balancer.state_dict(), Path(output_dir) / STATE_FILE)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]  # of the Trainer beside it
-        path = None if checkpoint is None else Path(checkpoint) / STATE
+        path = None if checkpoint is None else Path(checkpoint) / STATE_FILE
         if path is not None and path.exists():
             self.balancer.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
 
@@ -163,17 +163,17 @@ def _kpis(metrics: Mapping[str, float], prefix: str, tasks: Iterable[str]) -> di
     return {task: float(metrics[name]) for task in tasks if (name := f"{prefix}_kpi_{task}") in metrics}
 
 
-class _Through:
+class _BalancedBackward:
     """`accelerator.backward`, by way of the balancer."""
 
-    def __init__(self, steps: Steps, host: Callable[..., None]) -> None:
-        self.steps, self.host = steps, host
+    def __init__(self, adapter: LoopAdapter, host: Callable[..., None]) -> None:
+        self.adapter, self.host = adapter, host
 
     def __call__(self, loss: Tensor, **named: Any) -> None:
-        self.steps.backward(loss, lambda one: self.host(one, **named))
+        self.adapter.backward(loss, lambda one: self.host(one, **named))
 
 
-class _Epochs(TrainerCallback):
+class _EpochCallback(TrainerCallback):
     """Tells methods with epochs of them, and writes the record."""
 
     def __init__(self, trainer: Balanced) -> None:
@@ -208,7 +208,7 @@ class _Epochs(TrainerCallback):
     def _write(self, state: Any) -> None:
         if self.epoch is None:
             return
-        figures = self.trainer._steps.figures()
+        figures = self.trainer._adapter.pop_epoch()
         if (record := self._record(state)) is not None:
             rate = float(self.trainer._host.optimizer.param_groups[0]["lr"])
             record.epoch(seconds=self.epoch, learning_rate=rate, tasks=figures)
