@@ -27,10 +27,10 @@ from hardfirst.kpi import accuracy, within
 from hardfirst.networks import HardSharing
 from hardfirst.problems import Metric, Problem, Splits, Task, TensorTable
 from hardfirst.studies.executors.local import cores
-from hardfirst.training import Interrupted, Trial, check_devices, epoch_order, fit, leads
+from hardfirst.training import Interrupted, Trial, check_devices, epoch_order, fit, is_main_process
 from hardfirst.training._interrupt import Interrupt
-from hardfirst.training._launch import _portable
-from hardfirst.training._ranks import _filled
+from hardfirst.training._launch import _picklable
+from hardfirst.training._ranks import _pad_share
 
 TASKS = ("kind", "value", "many", "never")
 VARIANT, FOLDER, RANK = "HARDFIRST_TEST_VARIANT", "HARDFIRST_TEST_FOLDER", "RANK"
@@ -230,7 +230,7 @@ def test_each_rank_has_its_own_dropout_and_its_share_of_the_cores(tmp_path: Path
     ],
 )
 def test_a_share_is_filled_up_to_two_examples(share: list[int], batch: list[int], filled: list[int]) -> None:
-    assert _filled(share, batch) == filled
+    assert _pad_share(share, batch) == filled
 
 
 def test_a_watcher_sees_all_of_it(tmp_path: Path) -> None:
@@ -278,10 +278,10 @@ def test_a_run_goes_on_with_as_many_devices(tmp_path: Path, before: int, now: in
 
 
 def test_under_torchrun_a_second_ctrl_c_is_the_same_one() -> None:
-    with Interrupt(insisting=False) as interrupt:
+    with Interrupt(raise_on_second=False) as interrupt:
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
-    assert interrupt.wanted
+    assert interrupt.requested
 
 
 def running(session: int) -> list[str]:
@@ -401,7 +401,7 @@ def test_other_errors_say_where_they_came_from() -> None:
         try:
             raise error
         except Exception as raised:
-            found = _portable(raised)
+            found = _picklable(raised)
         assert type(found) is kind
         assert "in test_other_errors_say_where_they_came_from" in found.__notes__[0]
     assert str(found) == "Local: x"
@@ -428,7 +428,7 @@ def test_torchruns_processes_are_counted(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(InputError, match="`devices` is 2, and torchrun's --nproc-per-node gives 3; they have to agree"):
         train(tmp_path)
     with pytest.raises(InputError, match="`devices` is 1"):
-        leads(1)
+        is_main_process(1)
 
 
 def test_a_script_without_a_guard_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

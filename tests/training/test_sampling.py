@@ -14,7 +14,7 @@ from hardfirst.kpi import accuracy
 from hardfirst.networks import HardSharing
 from hardfirst.problems import PROBLEMS, Problem, Split, Splits, Task, TensorTable, Together
 from hardfirst.training import Trial, epoch_order, fit
-from hardfirst.training._sampling import load, whole
+from hardfirst.training._sampling import evaluation_order, load
 
 SIZES = {"small": 20, "large": 100}
 
@@ -85,7 +85,7 @@ def test_temperature_lies_between_proportional_and_even(temperature: float, smal
 
 
 def test_evaluation_sees_everything_in_order() -> None:
-    found = list(load(split(), whole(split())))
+    found = list(load(split(), evaluation_order(split())))
     assert [list(targets) for _, targets in found] == [["small"], ["large"]]
     assert torch.equal(found[1][0], split()["large"].inputs)
     assert len(Together(split())) == 120

@@ -20,8 +20,8 @@ from hardfirst.kpi import accuracy, r2, within
 from hardfirst.networks import HardSharing
 from hardfirst.problems import PROBLEMS, Problem, Splits, Task, TensorTable
 from hardfirst.training import Interrupted, Trial, fit, step_seconds, trial_seconds
-from hardfirst.training._batch import Measured, labelled, measure
-from hardfirst.training._position import Sums
+from hardfirst.training._batch import Measurements, measure, select_labelled
+from hardfirst.training._position import EpochSums
 
 
 def table(count: int, seed: int) -> TensorTable:
@@ -94,10 +94,10 @@ def test_the_record(tmp_path: Path) -> None:
 
 def test_an_epochs_figures_are_means_over_labelled_examples() -> None:
     """Losses in their own units, whatever the scale; a batch whose KPI is NaN counts for the loss alone."""
-    problem, sums = small(), Sums()
+    problem, sums = small(), EpochSums()
     for examples, loss, kpi, weight in ((3, 1.0, 0.5, 1.0), (1, 5.0, 0.9, 2.0), (4, 2.0, math.nan, 3.0)):
         # `value` has the scale 0.5, and what the balancer gets is the scaled loss
-        measured = Measured({"value": examples}, {"value": torch.tensor(0.5 * loss)}, {"value": torch.tensor(kpi)})
+        measured = Measurements({"value": examples}, {"value": torch.tensor(0.5 * loss)}, {"value": torch.tensor(kpi)})
         sums.add(problem, measured, {"value": torch.tensor(weight)})
     found = sums.means("value")
     assert found["loss"] == pytest.approx((3 * 1 + 1 * 5 + 4 * 2) / 8)
@@ -142,7 +142,7 @@ def test_the_test_figures_are_those_of_the_selected_epoch(tmp_path: Path, monkey
 
 def test_the_balancer_gets_scaled_losses_of_labelled_examples() -> None:
     data, network = table(32, 1), Net().eval()
-    found = measure(small(), labelled(small(), network(data.inputs), data.targets))
+    found = measure(small(), select_labelled(small(), network(data.inputs), data.targets))
     there = ~data.targets["value"].isnan()
     expected = F.mse_loss(network(data.inputs)["value"][there], data.targets["value"][there])
     torch.testing.assert_close(found.losses["value"], 0.5 * expected)

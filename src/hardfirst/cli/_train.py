@@ -62,10 +62,10 @@ def train(
     from hardfirst.cli._tables import run_table
     from hardfirst.problems import load_problem
     from hardfirst.studies import Store, measuring, ordered
-    from hardfirst.training import Trial, check_devices, leads
+    from hardfirst.training import Trial, check_devices, is_main_process
 
     check_devices(devices, strategy, accelerator)
-    console.quiet = not leads(devices)  # of the processes that torchrun started, which all run this function
+    console.quiet = not is_main_process(devices)  # of the processes that torchrun started, which all run this function
     (problem,) = with_targets([problem], targets)
     loaded = load_problem(problem)
     trial = Trial.plan(
@@ -117,14 +117,14 @@ def _run(
     from hardfirst.cli._progress import RunProgress
     from hardfirst.problems import explained
     from hardfirst.records.study_folder import CaseTrials, Description, Entry
-    from hardfirst.training import Interrupted, fit, leads
+    from hardfirst.training import Interrupted, fit, is_main_process
 
     key, checkpoint = trial.key(trial.of(loaded)), store.folder / file
     if resume is None and (ended := store.find(key)) is not None and store.ended(key):
         return ended
     if resume is False and checkpoint.exists() and not store.ended(key):
         raise InputError(f"{store.folder} holds a run that was stopped: add --resume to go on, or choose another --out.")
-    if leads(devices):
+    if is_main_process(devices):
         store.begin()
         trials = CaseTrials(problem=loaded.name, network=trial.network, trials=[Entry(key=key, method=str(trial.balancer))])
         store.describe(Description(title=f"{trial.balancer} on {loaded.name}", command=typed(), cases=[trials]))
@@ -146,6 +146,6 @@ def _run(
         again = typed() if "--resume" in sys.argv else f"{typed()} --resume"
         say(f"{stopped} The state is in {checkpoint}. To go on: {again}")
         raise typer.Exit(130) from None
-    if leads(devices):
+    if is_main_process(devices):
         store.part_file(key).replace(store.record_file(key))
     return found

@@ -2,10 +2,10 @@
 
 from hardfirst.training._check import check_problem
 from hardfirst.training._cost import step_seconds, trial_seconds
-from hardfirst.training._devices import ACCELERATORS, check_devices, leads
+from hardfirst.training._devices import ACCELERATORS, check_devices, is_main_process
 from hardfirst.training._fit import fit
 from hardfirst.training._interrupt import Interrupted
-from hardfirst.training._processes import context, end_with_parent
+from hardfirst.training._processes import exit_with_parent, process_context
 from hardfirst.training._sampling import epoch_order
 from hardfirst.training._training import Watcher
 from hardfirst.training._trial import Trial
@@ -17,11 +17,11 @@ __all__ = [
     "Watcher",
     "check_devices",
     "check_problem",
-    "context",
-    "end_with_parent",
     "epoch_order",
+    "exit_with_parent",
     "fit",
-    "leads",
+    "is_main_process",
+    "process_context",
     "step_seconds",
     "trial_seconds",
 ]

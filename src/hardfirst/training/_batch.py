@@ -16,7 +16,7 @@ Labelled = Mapping[str, tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurements:
     """What a batch gave, by task, for the tasks that have a label in it; `examples` counts those that are labelled."""
 
     examples: Mapping[str, int]
@@ -24,21 +24,21 @@ class Measured:
     kpis: Mapping[str, Tensor]
 
 
-def measure(problem: Problem, found: Labelled) -> Measured:
+def measure(problem: Problem, found: Labelled) -> Measurements:
     """The tasks' losses, scaled, and their KPIs where these mean something on a batch.
 
     Raises:
         InputError: a loss or KPI fails, or is not a 0-d tensor.
     """
     tasks = [task for task in problem.tasks if task.name in found]
-    return Measured(
+    return Measurements(
         examples={task.name: len(found[task.name][1]) for task in tasks},
-        losses={task.name: task.scale * loss(task, *found[task.name]) for task in tasks},
+        losses={task.name: task.scale * compute_loss(task, *found[task.name]) for task in tasks},
         kpis={task.name: _call(task, "KPI", task.kpi, *found[task.name]) for task in tasks if task.kpi_from == "batch"},
     )
 
 
-def labelled(problem: Problem, outputs: Any, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+def select_labelled(problem: Problem, outputs: Any, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
     """Output and target of each task's labelled examples; tasks without any are left out.
 
     Raises:
@@ -61,7 +61,7 @@ def labelled(problem: Problem, outputs: Any, targets: Mapping[str, Tensor]) -> d
     return found
 
 
-def loss(task: Task, output: Tensor, target: Tensor) -> Tensor:
+def compute_loss(task: Task, output: Tensor, target: Tensor) -> Tensor:
     """The task's loss, unscaled, checked to be a floating-point number."""
     value = _call(task, "loss", task.loss, output, target)
     if not value.is_floating_point():
@@ -69,7 +69,7 @@ def loss(task: Task, output: Tensor, target: Tensor) -> Tensor:
     return value
 
 
-def kpi(task: Task, output: Tensor, target: Tensor) -> Tensor:
+def compute_kpi(task: Task, output: Tensor, target: Tensor) -> Tensor:
     """The task's KPI, checked to be a number in [0, 1] or NaN."""
     value = _call(task, "KPI", task.kpi, output, target)
     if not (math.isnan(number := float(value.real)) or -1e-6 <= number <= 1 + 1e-6):
@@ -77,13 +77,13 @@ def kpi(task: Task, output: Tensor, target: Tensor) -> Tensor:
     return value
 
 
-def metrics(task: Task, output: Tensor, target: Tensor, *, test: bool) -> dict[str, float]:
+def compute_metrics(task: Task, output: Tensor, target: Tensor, *, test: bool) -> dict[str, float]:
     """The task's further figures by name; those that are of the test split alone if it is that."""
     wanted = {name: metric for name, metric in task.metrics.items() if test or not metric.test_only}
     return {name: float(_call(task, name, metric.measure, output, target)) for name, metric in wanted.items()}
 
 
-def gather(batches: Iterable[Labelled]) -> dict[str, tuple[Tensor, Tensor]]:
+def concatenate(batches: Iterable[Labelled]) -> dict[str, tuple[Tensor, Tensor]]:
     """The labelled outputs and targets of many batches, as one tensor each."""
     collected: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for batch in batches:
@@ -95,7 +95,7 @@ def gather(batches: Iterable[Labelled]) -> dict[str, tuple[Tensor, Tensor]]:
     }
 
 
-def there(target: Tensor) -> Tensor:
+def label_mask(target: Tensor) -> Tensor:
     """Which entries of a target are labels."""
     return ~target.isnan() if target.is_floating_point() else target != IGNORE
 
@@ -110,7 +110,7 @@ def _labelled_examples(task: Task, output: Tensor, target: Tensor) -> tuple[Tens
         raise InputError(
             f"Expected as many outputs as targets for task {task.name!r}; got {list(output.shape)} and {list(target.shape)}."
         )
-    labels = there(target)
+    labels = label_mask(target)
     rows = labels.flatten(1).any(1) if target.dim() > 1 else labels
     return (output, target) if bool(rows.all()) else (output[rows], target[rows])
 

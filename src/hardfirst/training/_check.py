@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hardfirst.errors import InputError, unknown
 from hardfirst.problems import IGNORE, Problem, Splits, explained
-from hardfirst.training._batch import kpi, labelled, measure
+from hardfirst.training._batch import compute_kpi, measure, select_labelled
 from hardfirst.training._sampling import epoch_order, load
 
 
@@ -28,12 +28,12 @@ def check(problem: Problem, network: nn.Module, inputs: Any, targets: Mapping[st
     training = network.training
     network.eval()
     with torch.random.fork_rng():
-        found = labelled(problem, _outputs(problem, network, inputs), targets)
+        found = select_labelled(problem, _outputs(problem, network, inputs), targets)
         for name, (output, target) in found.items():
             _check_classes(name, output, target)
             _check_shape(name, output, target)
             for task in (task for task in problem.tasks if task.name == name):
-                kpi(task, output, target)
+                compute_kpi(task, output, target)
         measure(problem, found)
     network.train(training)
 
@@ -101,15 +101,15 @@ def check_problem(problem: Problem, name: str) -> None:
 
     def look() -> None:
         with torch.random.fork_rng():
-            network = made(problem)
-            split = splits(problem).train
+            network = build_network(problem)
+            split = load_splits(problem).train
             first = next(load(split, epoch_order(problem, split, seed=0, epoch=0)))
             check(problem, network, *first)
 
     explained(name, look)
 
 
-def made(problem: Problem) -> nn.Module:
+def build_network(problem: Problem) -> nn.Module:
     """The problem's network.
 
     Raises:
@@ -125,7 +125,7 @@ def made(problem: Problem) -> nn.Module:
     return network
 
 
-def splits(problem: Problem, *, test: bool = True) -> Splits:
+def load_splits(problem: Problem, *, test: bool = True) -> Splits:
     """The problem's data; a run that never reads the test split may go without.
 
     Raises:

@@ -37,7 +37,7 @@ def step_seconds(
         for turn in range(rounds + 1):
             for name in list(runs):
                 try:
-                    seconds = _turn(runs[name], batches[name], steps)
+                    seconds = _time_steps(runs[name], batches[name], steps)
                 except Diverged:
                     del runs[name], found[name]
                     continue
@@ -46,7 +46,7 @@ def step_seconds(
     return found
 
 
-def _turn(run: Training, batches: "cycle[Any]", steps: int) -> float:
+def _time_steps(run: Training, batches: "cycle[Any]", steps: int) -> float:
     start = time.perf_counter()
     for inputs, targets in islice(batches, steps):
         run.step(inputs, targets)
@@ -68,8 +68,8 @@ def trial_seconds(trial: Trial, *, steps: int = 30, accelerator: str = "cpu") ->
             run.begin()
             setup = time.perf_counter() - start
             batches = cycle(list(islice(run.batches(), _BATCHES)))
-            _turn(run, batches, steps // 3)
-            step = _turn(run, batches, steps) / steps
+            _time_steps(run, batches, steps // 3)
+            step = _time_steps(run, batches, steps) / steps
             start = time.perf_counter()
             run.validate()
             return setup + trial.epochs * (step * run.steps + time.perf_counter() - start)

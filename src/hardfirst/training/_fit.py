@@ -9,8 +9,8 @@ from hardfirst import records
 from hardfirst.networks import parameters
 from hardfirst.problems import explained
 from hardfirst.training import _checkpoint
-from hardfirst.training._devices import check_devices, connect, leads, processes
-from hardfirst.training._interrupt import Interrupt, Told
+from hardfirst.training._devices import check_devices, is_main_process, setup_fabric, torchrun_world_size
+from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
 from hardfirst.training._launch import launch
 from hardfirst.training._training import Training, Watcher
 from hardfirst.training._trial import Trial
@@ -72,13 +72,15 @@ def fit(
     )
     if devices == 1:
         return job(watcher=watcher, interrupt=Interrupt())
-    first = leads(devices)
-    if processes():
-        return job(watcher=watcher if first else None, interrupt=Interrupt(insisting=False))
+    first = is_main_process(devices)
+    if torchrun_world_size():
+        return job(watcher=watcher if first else None, interrupt=Interrupt(raise_on_second=False))
     return launch(partial(_explained, job, trial.problem), devices, watcher=watcher, checkpoint=checkpoint)
 
 
-def _explained(job: "partial[records.Record]", name: str, *, watcher: Watcher | None, interrupt: Told) -> records.Record:
+def _explained(
+    job: "partial[records.Record]", name: str, *, watcher: Watcher | None, interrupt: RemoteInterrupt
+) -> records.Record:
     """The job, where an error still knows which line of the user's file it came from."""
     return explained(name, lambda: job(watcher=watcher, interrupt=interrupt))
 
@@ -93,21 +95,21 @@ def _train(
     command: str | None,
     accelerator: str,
     devices: int,
-    interrupt: Interrupt | Told,
+    interrupt: Interrupt | RemoteInterrupt,
 ) -> records.Record:
     """What `fit` does, in one process or in each of several."""
     problem = trial.load()
-    fabric = connect(devices, accelerator)
+    fabric = setup_fabric(devices, accelerator)
     with torch.random.fork_rng():
         run = Training(trial, problem, fabric, interrupt)
         run.begin()
         if resume and checkpoint is not None:
             run.restore(_checkpoint.load(checkpoint, trial.describe(problem), devices))
         writer = None
-        if run.ranks.first:
+        if run.processes.is_main:
             writer = records.Writer(record_file, keep_epochs=run.position.epoch if resume else None)
             if writer.empty:
-                size = parameters(run.ranks.bare)
+                size = parameters(run.processes.module)
                 writer.trial(trial.describe(problem), problem.task_names, command, devices=devices, parameters=size)
         run.train(writer, checkpoint, watcher)
-        return run.ranks.shared(records.read(record_file) if run.ranks.first else None)  # type: ignore[return-value]
+        return run.processes.broadcast(records.read(record_file) if run.processes.is_main else None)  # type: ignore[return-value]

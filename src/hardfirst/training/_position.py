@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from hardfirst.problems import Problem
-from hardfirst.training._batch import Measured
+from hardfirst.training._batch import Measurements
 
 
 @dataclass
-class Sums:
+class EpochSums:
     """What an epoch's steps add up to, by task; `measured` counts the examples of batches whose KPI was not NaN."""
 
     loss: dict[str, float] = field(default_factory=dict)
@@ -21,7 +21,7 @@ class Sums:
     measured: dict[str, int] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
 
-    def add(self, problem: Problem, measured: Measured, weights: Mapping[str, Tensor]) -> None:
+    def add(self, problem: Problem, measured: Measurements, weights: Mapping[str, Tensor]) -> None:
         """Take in one step; losses and KPIs count by their labelled examples."""
         for task in problem.tasks:
             if task.name not in measured.losses:
@@ -58,4 +58,4 @@ class Position:
     epoch_seconds: float = 0.0  # of the epoch under way
     best_epoch: int = 0
     best_kpi: float = -math.inf
-    sums: Sums = field(default_factory=Sums)
+    sums: EpochSums = field(default_factory=EpochSums)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def context(preload: Sequence[str]) -> Any:  # typeshed gives the contexts' common base no Process
+def process_context(preload: Sequence[str]) -> Any:  # typeshed gives the contexts' common base no Process
     """A way to start processes that have these modules already, where the system has one; else fresh interpreters.
 
     A module that is not installed is passed over.
@@ -18,7 +18,7 @@ def context(preload: Sequence[str]) -> Any:  # typeshed gives the contexts' comm
     return found
 
 
-def end_with_parent() -> None:
+def exit_with_parent() -> None:
     """Wait until the parent has ended, then end; for a thread."""
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -31,11 +31,11 @@ def epoch_order(problem: Problem, split: Split, seed: int, epoch: int) -> Order:
     sizes = Together(split).sizes
     full = [math.ceil(size / problem.batch_size) for size in sizes]
     if len(sizes) == 1:
-        return list(_drawn(0, sizes[0], full[0], problem.batch_size, generator))
-    counts = _counts(problem, sizes, full)
+        return list(_draw_batches(0, sizes[0], full[0], problem.batch_size, generator))
+    counts = _batch_counts(problem, sizes, full)
     starts = torch.tensor([0, *sizes]).cumsum(0).tolist()
     drawn = [
-        list(_drawn(start, size, count, problem.batch_size, generator))
+        list(_draw_batches(start, size, count, problem.batch_size, generator))
         for start, size, count in zip(starts, sizes, counts, strict=False)
     ]
     if problem.sampling == "round_robin":
@@ -44,7 +44,7 @@ def epoch_order(problem: Problem, split: Split, seed: int, epoch: int) -> Order:
     return [everything[place] for place in torch.randperm(len(everything), generator=generator).tolist()]
 
 
-def _counts(problem: Problem, sizes: list[int], full: list[int]) -> list[int]:
+def _batch_counts(problem: Problem, sizes: list[int], full: list[int]) -> list[int]:
     """How many batches each data set gives; they add up to those of all data sets together."""
     if problem.sampling == "proportional":
         return full
@@ -57,7 +57,7 @@ def _counts(problem: Problem, sizes: list[int], full: list[int]) -> list[int]:
     return counts
 
 
-def _drawn(start: int, size: int, count: int, batch_size: int, generator: torch.Generator) -> Iterator[list[int]]:
+def _draw_batches(start: int, size: int, count: int, batch_size: int, generator: torch.Generator) -> Iterator[list[int]]:
     """So many batches of a data set, permutation after permutation."""
     permutation: list[int] = []
     while count:
@@ -68,7 +68,7 @@ def _drawn(start: int, size: int, count: int, batch_size: int, generator: torch.
         count -= 1
 
 
-def whole(split: Split) -> Order:
+def evaluation_order(split: Split) -> Order:
     """All examples in order, in batches for evaluation."""
     order, start = [], 0
     for size in Together(split).sizes:

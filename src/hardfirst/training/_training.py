@@ -15,20 +15,20 @@ from hardfirst.balancers import Balancer, LossBalancer, task_weights
 from hardfirst.errors import InputError
 from hardfirst.problems import Problem, Split
 from hardfirst.training import _checkpoint
-from hardfirst.training._batch import Measured
-from hardfirst.training._check import check, made, splits
-from hardfirst.training._evaluate import Figures, figures, predict
-from hardfirst.training._interrupt import Interrupt, Interrupted, Told
+from hardfirst.training._batch import Measurements
+from hardfirst.training._check import build_network, check, load_splits
+from hardfirst.training._evaluate import TaskResult, predict, task_results
+from hardfirst.training._interrupt import Interrupt, Interrupted, RemoteInterrupt
 from hardfirst.training._memory import peak_memory
-from hardfirst.training._position import Position, Sums
-from hardfirst.training._ranks import Alone, Ranks
-from hardfirst.training._sampling import epoch_order, load, whole
+from hardfirst.training._position import EpochSums, Position
+from hardfirst.training._ranks import MultiProcess, SingleProcess
+from hardfirst.training._sampling import epoch_order, evaluation_order, load
 from hardfirst.training._trial import Trial
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric  # loaded by `fit`: it takes seconds, which a study's parent need not wait for
 
-Line = dict[str, dict[str, Any]]
+EpochLines = dict[str, dict[str, Any]]
 
 
 class Watcher(Protocol):
@@ -37,7 +37,7 @@ class Watcher(Protocol):
     def step(self, epoch: int, step: int, steps: int) -> None:
         """A training step is done; all three count from 1."""
 
-    def epoch(self, epoch: int, tasks: Line) -> None:
+    def epoch(self, epoch: int, tasks: EpochLines) -> None:
         """An epoch is done; its line is as in the record."""
 
 
@@ -48,7 +48,9 @@ class Diverged(Exception):  # noqa: N818  # an outcome, not an error
 class Training:
     """A trial on its way: network, optimizer, balancer, data, and how far it has come."""
 
-    def __init__(self, trial: Trial, problem: Problem, fabric: "Fabric", interrupt: Interrupt | Told | None = None) -> None:
+    def __init__(
+        self, trial: Trial, problem: Problem, fabric: "Fabric", interrupt: Interrupt | RemoteInterrupt | None = None
+    ) -> None:
         self.trial, self.problem, self.fabric = trial, problem, fabric
         self.interrupt = interrupt or Interrupt()
         self.position = Position()
@@ -56,20 +58,20 @@ class Training:
     def begin(self) -> None:
         """Make everything from the seed."""
         torch.manual_seed(self.trial.seed)
-        module = made(self.problem)
+        module = build_network(self.problem)
         self.balancer: Balancer = self.fabric.to_device(
             self.trial.balancer.build(self.problem.task_names, seed=self.trial.seed)
         )
-        self.shared = self._shared(module)
+        self.shared = self._shared_parameters(module)
         optimizer = torch.optim.Adam(module.parameters(), lr=self.trial.learning_rate, fused=True)
         self.network, self.optimizer = self.fabric.setup(module, optimizer)
-        together = Alone if self.fabric.world_size == 1 else Ranks
-        self.ranks: Alone | Ranks = together(self.fabric, self.network, self.interrupt)
-        self.splits = splits(self.problem, test=self.trial.test)
-        self.best = self._copy()
-        if self.trial.only is None and (order := self._order()):
-            check(self.problem, self.ranks.bare, *self.fabric.to_device(next(load(self.splits.train, order[:1]))))
-        self.ranks.begin(self.network, self.batches(), self.trial.seed)
+        together = SingleProcess if self.fabric.world_size == 1 else MultiProcess
+        self.processes: SingleProcess | MultiProcess = together(self.fabric, self.network, self.interrupt)
+        self.splits = load_splits(self.problem, test=self.trial.test)
+        self.best = self._copy_weights()
+        if self.trial.only is None and (order := self._epoch_order()):
+            check(self.problem, self.processes.module, *self.fabric.to_device(next(load(self.splits.train, order[:1]))))
+        self.processes.prepare(self.network, self.batches(), self.trial.seed)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a checkpoint's state."""
@@ -78,9 +80,9 @@ class Training:
             self.optimizer.load_state_dict(state["optimizer"])
             self.balancer.load_state_dict(state["balancer"])
             self.best = state["best"]
-            self.ranks.restore_random_state(state["rng"])
+            self.processes.restore_random_state(state["rng"])
             position = dict(state["position"])
-            self.position = Position(**{**position, "sums": Sums(**position["sums"])})
+            self.position = Position(**{**position, "sums": EpochSums(**position["sums"])})
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise InputError(
                 f"The checkpoint does not fit this run: {_first_lines(error)}. It may be of another version of hardfirst or "
@@ -91,12 +93,12 @@ class Training:
         """What `restore` needs; of several ranks all have to ask, and the first has it."""
         return {
             "settings": self.trial.describe(self.problem),
-            "devices": self.ranks.count,
+            "devices": self.processes.world_size,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "balancer": self.balancer.state_dict(),
             "best": self.best,
-            "rng": self.ranks.random_states(),
+            "rng": self.processes.random_states(),
             "position": asdict(self.position),
         }
 
@@ -121,36 +123,36 @@ class Training:
         self._end(writer, "finished")
 
     def _end(self, writer: records.Writer | None, outcome: str, reason: str | None = None) -> None:
-        memory = self.ranks.added(peak_memory(self.fabric.device))
+        memory = self.processes.all_sum(peak_memory(self.fabric.device))
         if writer is not None:
             writer.end(outcome, reason=reason, seconds=self.position.seconds, memory=memory)
 
     def _save(self, checkpoint: Path | None) -> None:
         if checkpoint is not None:
             state = self.state()
-            if self.ranks.first:
+            if self.processes.is_main:
                 _checkpoint.save(checkpoint, state)
 
     @property
     def steps(self) -> int:
         """Training steps in an epoch."""
-        return len(self._order())
+        return len(self._epoch_order())
 
-    def validate(self) -> dict[str, Figures]:
+    def validate(self) -> dict[str, TaskResult]:
         """Each task's figures on the validation split."""
         return self._evaluate(self.splits.validation)
 
     def batches(self) -> Iterator[Any]:
         """What is left of the epoch's training batches."""
-        return map(self.fabric.to_device, self.ranks.load(self.splits.train, self._order()[self.position.step :]))
+        return map(self.fabric.to_device, self.processes.load(self.splits.train, self._epoch_order()[self.position.step :]))
 
-    def _order(self) -> list[list[int]]:
+    def _epoch_order(self) -> list[list[int]]:
         return epoch_order(self.problem, self.splits.train, self.trial.seed, self.position.epoch)
 
-    def _evaluate(self, split: Split, *, test: bool = False) -> dict[str, Figures]:
-        batches = map(self.fabric.to_device, load(split, self.ranks.dealt(whole(split))))
-        return self.ranks.conclude(
-            predict(self.problem, self.ranks.bare, batches), partial(figures, self.problem, test=test)
+    def _evaluate(self, split: Split, *, test: bool = False) -> dict[str, TaskResult]:
+        batches = map(self.fabric.to_device, load(split, self.processes.shard(evaluation_order(split))))
+        return self.processes.gather_then(
+            predict(self.problem, self.processes.module, batches), partial(task_results, self.problem, test=test)
         )
 
     def _epoch(self, checkpoint: Path | None, watcher: Watcher | None) -> None:
@@ -163,7 +165,7 @@ class Training:
             position.step += 1
             if watcher is not None:
                 watcher.step(position.epoch + 1, position.step, steps)
-            if self.ranks.stopped:
+            if self.processes.stopped:
                 position.epoch_seconds += time.perf_counter() - start
                 self._save(checkpoint)
                 raise Interrupted(position.epoch + 1, position.step, checkpoint)
@@ -171,22 +173,22 @@ class Training:
 
     def step(self, inputs: Any, targets: Mapping[str, Tensor]) -> None:
         """One training step."""
-        measured = self.ranks.measure(self.problem, self.network(inputs), targets)
+        measured = self.processes.measure(self.problem, self.network(inputs), targets)
         weights: dict[str, Tensor] = {}
 
         def backward(total: Tensor) -> None:
             if not total.isfinite():
-                raise Diverged(self._broken(measured))
+                raise Diverged(self._divergence_reason(measured))
             if isinstance(self.balancer, LossBalancer):
                 weights.update(task_weights(total, measured.losses))
-            self.ranks.backward(total, measured.losses)
+            self.processes.backward(total, measured.losses)
 
         self.optimizer.zero_grad()
         self.balancer.backward(measured.losses, measured.kpis, shared=self.shared, using=backward)
         self.optimizer.step()
         self.position.sums.add(self.problem, measured, weights or self.balancer.weights)
 
-    def _end_epoch(self, writer: records.Writer | None) -> Line:
+    def _end_epoch(self, writer: records.Writer | None) -> EpochLines:
         self.balancer.end_epoch()
         position = self.position
         start = time.perf_counter()
@@ -197,8 +199,8 @@ class Training:
         for task in self.problem.tasks:
             if task.kpi_from == "validation":
                 lines[task.name]["kpi"] = found[task.name]["kpi"]
-        position.epoch, position.step, position.sums = position.epoch + 1, 0, Sums()
-        self._select(found)
+        position.epoch, position.step, position.sums = position.epoch + 1, 0, EpochSums()
+        self._keep_best(found)
         if writer is not None:
             writer.epoch(
                 position.epoch,
@@ -209,17 +211,17 @@ class Training:
         position.epoch_seconds = 0.0
         return lines
 
-    def _select(self, found: Mapping[str, Figures]) -> None:
+    def _keep_best(self, found: Mapping[str, TaskResult]) -> None:
         """Keep the weights of the best epoch so far by the validation split."""
         reached = records.score([figures["kpi"] for figures in found.values()], self.trial.criterion)
         if reached > self.position.best_kpi:
             self.position.best_kpi, self.position.best_epoch = reached, self.position.epoch
-            self.best = self._copy()
+            self.best = self._copy_weights()
 
-    def _copy(self) -> dict[str, Tensor]:
+    def _copy_weights(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
 
-    def _shared(self, module: nn.Module) -> list[nn.Parameter] | None:
+    def _shared_parameters(self, module: nn.Module) -> list[nn.Parameter] | None:
         if "shared" not in self.balancer.needs:
             return None
         shared = getattr(module, "shared_parameters", None)
@@ -230,7 +232,7 @@ class Training:
             )
         return list(shared())
 
-    def _broken(self, measured: Measured) -> str:
+    def _divergence_reason(self, measured: Measurements) -> str:
         broken = [task for task, loss in measured.losses.items() if not loss.isfinite()]
         where = f"in epoch {self.position.epoch + 1}, step {self.position.step + 1}"
         return f"the loss of {', '.join(broken)} was not finite {where}" if broken else f"the total was not finite {where}"
@@ -240,5 +242,5 @@ def _first_lines(error: Exception) -> str:
     return f"{type(error).__name__}, {' '.join(str(error).split()):.200}".rstrip(". ")
 
 
-def _validation(figures: Figures) -> dict[str, Any]:
-    return {f"validation_{name}": value for name, value in figures.items()}
+def _validation(result: TaskResult) -> dict[str, Any]:
+    return {f"validation_{name}": value for name, value in result.items()}

@@ -6,7 +6,7 @@ import torch
 from hardfirst.problems import IGNORE, load_problem
 from hardfirst.problems.scenes import Frames, loss_share
 from hardfirst.problems.scenes._detection import EXAMPLE_LOSSES, GRID, cell_losses
-from hardfirst.training._batch import labelled, measure
+from hardfirst.training._batch import measure, select_labelled
 
 CELLS = len(GRID.cells)
 
@@ -41,7 +41,7 @@ def test_a_frame_without_objects_is_a_labelled_one() -> None:
     problem = load_problem("scenes:small")
     network = problem.network()
     inputs, targets = frames()[torch.tensor([1, 2])]
-    found = labelled(problem, network(inputs), targets)
+    found = select_labelled(problem, network(inputs), targets)
     assert {task: len(target) for task, (_, target) in found.items()} == dict.fromkeys(problem.task_names, 2)
 
 
@@ -54,7 +54,7 @@ def test_each_loss_trains_the_detector_alone(loss: str) -> None:
     inputs, targets = frames()[torch.arange(4)]
     losses = []
     for _ in range(6):
-        found = measure(problem, labelled(problem, network(inputs), targets)).losses["boxes"]
+        found = measure(problem, select_labelled(problem, network(inputs), targets)).losses["boxes"]
         optimizer.zero_grad()
         found.backward()
         optimizer.step()

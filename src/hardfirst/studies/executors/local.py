@@ -17,7 +17,7 @@ from hardfirst.balancers import GradientBalancer
 from hardfirst.errors import InputError
 from hardfirst.problems import explained
 from hardfirst.studies.store import Store
-from hardfirst.training import Trial, context, end_with_parent, fit
+from hardfirst.training import Trial, exit_with_parent, fit, process_context
 
 # What a forkserver loads once and its children then have: without it each trial waits seconds for its imports.
 PRELOAD = ["torch", "lightning.fabric", "sklearn.datasets", "hardfirst.studies.executors.local", "hardfirst.cli"]
@@ -77,7 +77,7 @@ def run_locally(
     queue.ask()
     waiting, running = queue.waiting, list[_Attempt]()
     gradient = any(issubclass(trial.balancer.method, GradientBalancer) for _, trial, _ in waiting)
-    processes = context([*PRELOAD, *SOLVERS] if gradient else PRELOAD)
+    processes = process_context([*PRELOAD, *SOLVERS] if gradient else PRELOAD)
     try:
         while waiting or running:
             while len(running) < (workers or cores()) and (place := _next(waiting, store)) is not None:
@@ -129,7 +129,7 @@ class Queue:
 
 def run_alone(work: Callable[[], None]) -> None:
     """Run a function in a process of its own with one torch thread, and wait for it; what it raises is printed there."""
-    process = context(PRELOAD).Process(target=_alone, args=(work,), name="alone")
+    process = process_context(PRELOAD).Process(target=_alone, args=(work,), name="alone")
     process.start()
     try:
         process.join()
@@ -141,7 +141,7 @@ def _alone(work: Callable[[], None]) -> None:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
         work()
@@ -197,7 +197,7 @@ def _work(trial: Trial, key: str, folder: Path, command: str | None, accelerator
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     store = Store(folder)
     with store.claim(key) as mine:
