@@ -364,7 +364,7 @@ def test_wrong_use_of_the_recorder_gets_a_sentence(lightning: ModuleType, tmp_pa
         def configure_optimizers(self) -> None: ...
 
     callback = RecordRuns(tmp_path / "runs", problem="toy", balancer="dtp", seed=0)
-    with pytest.raises(InputError, match="modules with the mixin Balanced; Bare has it not"):
+    with pytest.raises(InputError, match="needs a module with the mixin Balanced; Bare lacks it"):
         trainer(lightning, tmp_path, callbacks=[callback]).fit(Bare(), loader())
 
 

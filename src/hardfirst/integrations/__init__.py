@@ -1,6 +1,6 @@
-"""hardfirst in other libraries' training loops.
+"""Balancers and run records in the training loops of other libraries.
 
-`hardfirst.integrations.lightning` and `hardfirst.integrations.transformers` need their library. Accelerate needs nothing:
+`hardfirst.integrations.lightning` and `hardfirst.integrations.transformers` need their library. Accelerate needs no adapter:
 `balancer.backward(losses, kpis, using=accelerator.backward)`, and `accelerator.register_for_checkpointing(balancer)`.
 """
 

@@ -1,4 +1,4 @@
-"""What an epoch's steps come to."""
+"""Running means of what an epoch's steps measure."""
 
 import math
 from collections.abc import Mapping
@@ -8,20 +8,20 @@ from torch import Tensor
 
 
 class RunningMeans:
-    """Running means by name that never wait for the device before they are read; NaN and infinite values are none."""
+    """Means by name, summed on the device: only `read` waits for it. NaN and infinite values are skipped."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor] = {}  # by name: [sum, count]
 
     def add(self, values: Mapping[str, Tensor | float]) -> None:
-        """Take in a value of each."""
+        """Add one value to each of the named means."""
         for name, value in values.items():
-            one = torch.as_tensor(value).detach().float()
-            pair = torch.stack([one.nan_to_num(0.0, 0.0, 0.0), one.isfinite().float()])
+            number = torch.as_tensor(value).detach().float()
+            pair = torch.stack([number.nan_to_num(0.0, 0.0, 0.0), number.isfinite().float()])
             self._sums[name] = self._sums[name] + pair if name in self._sums else pair
 
     def read(self) -> dict[str, float]:
-        """The means, NaN where there was no value; and begin anew."""
+        """Return the means, NaN where no finite value was added, and start over."""
         pairs = {name: pair.tolist() for name, pair in self._sums.items()}
         self._sums = {}
         return {name: total / count if count else math.nan for name, (total, count) in pairs.items()}

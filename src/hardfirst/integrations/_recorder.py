@@ -1,7 +1,5 @@
-"""Run records from other libraries' loops, so that `hardfirst report` draws them too."""
+"""Run records from third-party training loops, in the format that `hardfirst report` reads."""
 
-import hashlib
-import json
 import math
 import os
 import time
@@ -12,19 +10,21 @@ from typing import Any
 from torch import nn
 
 from hardfirst.errors import InputError, writing
-from hardfirst.records import Writer, score
+from hardfirst.networks import parameters
+from hardfirst.records import Writer, record_key, score
 
-Figures = Mapping[str, float]
+TaskFigures = Mapping[str, float]
 
 
 class RunRecorder:
-    """Writes one run's record into a folder, under a name made from its settings.
+    """Writes the record of one run into a folder, under a name derived from the run's settings.
 
-    Runs of several methods and seeds in one folder are a comparison: `hardfirst report FOLDER`.
+    Runs of several methods and seeds in one folder form a comparison: `hardfirst report FOLDER`.
 
     Args:
-        folder: where records go, as `FOLDER/trials/KEY.jsonl`.
-        settings: what the run is: at least "problem", "balancer" and "seed". Runs with the same settings replace each other.
+        folder: where records are written, as `FOLDER/trials/KEY.jsonl`.
+        settings: what identifies the run: at least "problem", "balancer" and "seed". A run with the same settings replaces
+            the earlier one.
 
     Raises:
         InputError: a setting is missing, or the folder cannot be written to.
@@ -40,8 +40,9 @@ class RunRecorder:
             if name not in settings:
                 raise InputError(f"Expected settings with problem, balancer and seed; {name!r} is missing.")
         self.settings = dict(settings)
-        key = hashlib.sha256(json.dumps(self.settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        key = record_key(self.settings)
         self.path = Path(folder) / "trials" / f"{key}.jsonl"
+        # Reports read finished runs only: the file gets its final name in `end`.
         self._part = self.path.with_name(f".{key}.part")
         self._began = time.monotonic()
         self._best: tuple[int, float] = (0, -math.inf)
@@ -49,31 +50,35 @@ class RunRecorder:
         self.writer: Writer | None = None
 
     def begin(self, tasks: tuple[str, ...], network: nn.Module, *, epochs: int = 0) -> None:
-        """Write the first line, or go on after so many epochs."""
+        """Write the first line, or continue the record of a resumed run after its first `epochs` epochs."""
         self.writer = Writer(self._part, keep_epochs=epochs or None)
         self.epochs = epochs
         if self.writer.empty:
-            size = sum(parameter.numel() for parameter in network.parameters())
             devices = int(os.environ.get("WORLD_SIZE", "1"))
-            self.writer.trial(self.settings, tasks, devices=devices, parameters=size)
+            self.writer.trial(self.settings, tasks, devices=devices, parameters=parameters(network))
 
-    def epoch(self, *, seconds: float, learning_rate: float, tasks: Mapping[str, Figures]) -> None:
-        """Write an epoch's line."""
+    def epoch(self, *, seconds: float, learning_rate: float, tasks: Mapping[str, TaskFigures]) -> None:
+        """Write the line of one epoch."""
         if self.writer is None:
             return
         self.epochs += 1
         self.writer.epoch(self.epochs, seconds=seconds, learning_rate=learning_rate, tasks=tasks)
-        reached = score([found.get("validation_kpi", math.nan) for found in tasks.values()], "mean")
-        if reached > self._best[1]:
-            self._best = self.epochs, reached
+        validation_score = score([figures.get("validation_kpi", math.nan) for figures in tasks.values()], "mean")
+        if validation_score > self._best[1]:
+            self._best = self.epochs, validation_score
 
-    def test(self, tasks: Mapping[str, Figures], *, best: bool) -> None:
-        """Write the test split's line, of the best epoch's weights or of the last one's; after `end` as well."""
+    def test(self, tasks: Mapping[str, TaskFigures], *, best: bool) -> None:
+        """Write the line of the test split, before or after `end`.
+
+        Args:
+            tasks: by task, its figures on the test split.
+            best: whether the tested weights are those of the best epoch by validation, or those of the last epoch.
+        """
         if self.writer is not None:
             self.writer.test(self._best[0] if best and self._best[0] else self.epochs, tasks)
 
     def end(self, outcome: str = "finished", reason: str | None = None) -> None:
-        """Write the last line, and give the record its name."""
+        """Write the last line, and give the record its final name."""
         if self.writer is None or self.writer.path == self.path:
             return
         self.writer.end(outcome, seconds=time.monotonic() - self._began, reason=reason)

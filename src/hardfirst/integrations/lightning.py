@@ -1,9 +1,10 @@
 """Lightning: a mixin for a LightningModule, and a callback that writes run records.
 
-Nothing here imports Lightning before it is used, and both names of it will do, `lightning` and `pytorch_lightning`.
+This module imports Lightning only when a class is used, and works with both of its packages, `lightning` and
+`pytorch_lightning`.
 
-A balancer in a LightningModule is a module with buffers like any other: it moves with the module, and is in its checkpoints.
-So for a loss balancer the smallest change is `return self.balancer(losses, kpis)` from `training_step`, and no more.
+A balancer in a LightningModule is a submodule with buffers: it moves with the module, and is saved in its checkpoints.
+For a loss balancer, `return self.balancer(losses, kpis)` in `training_step` is therefore enough.
 """
 
 import sys
@@ -25,28 +26,28 @@ _NAMESPACES = ("lightning.pytorch", "pytorch_lightning")
 
 
 class Balanced:
-    """Mixin for a LightningModule with a balancer, for automatic optimisation; it stands before LightningModule.
+    """Mixin for a LightningModule with a balancer, for automatic optimization; list it before LightningModule.
 
-    What it adds to `return self.balancer(losses, kpis)`:
+    It adds to `return self.balancer(losses, kpis)`:
 
-    - gradient balancers, with clipping, accumulation and mixed precision as Lightning does them;
-    - accumulation by the rules of the balancer: of a step's micro-batches only the last one teaches a method that learns
-      from losses, and KPIs are averaged over them; with more than one they count from the next step on;
+    - gradient balancers, with Lightning's clipping, accumulation and mixed precision;
+    - accumulation by the balancer's rules: a method that learns from losses learns only from the last micro-batch of a step;
+      KPIs are averaged over a step's micro-batches, and with more than one they count from the next step on;
     - weights and KPIs in the log, as `weight/TASK` and `kpi/TASK`, means over the epoch;
-    - `evaluated`: validation KPIs in the log, with `worst_task`, `mean_over_tasks` and `delta_m` for ModelCheckpoint and
-      EarlyStopping to monitor; for KPIs that come from validation they drive the balancer. Lightning's sanity validation
-      never reaches its state;
+    - `evaluated`, which logs validation KPIs with `worst_task`, `mean_over_tasks` and `delta_m` for ModelCheckpoint and
+      EarlyStopping to monitor, and updates the balancer where KPIs come from validation. Lightning's sanity validation
+      never changes its state;
     - task-wise early stopping, with `self.stopping = TaskEarlyStopping(tasks)`.
 
     Attributes:
         balancer: of any kind; a submodule.
         stopping: a `TaskEarlyStopping`, if any.
-        kpis_from: "batch", the KPIs that `balance` is given, or "validation", those that `evaluated` is given.
-        single_task: by task, what a single-task network reaches on validation: with it `delta_m` is logged, the mean
-            relative gain in per cent.
+        kpis_from: "batch" for the KPIs passed to `balance`, or "validation" for those passed to `evaluated`.
+        single_task: by task, the KPI of a single-task network on validation. If given, `delta_m` is logged, the mean
+            relative gain over these KPIs in percent.
 
     Example:
-        The whole of a module, where lines with + are what balancing takes::
+        A whole module; lines with + are added for balancing::
 
               class Digits(
             +     Balanced,
@@ -74,10 +75,10 @@ class Balanced:
     _tested: Mapping[str, Mapping[str, float]] | None = None
 
     def shared_parameters(self) -> Iterable[nn.Parameter]:
-        """The parameters that several tasks use: those of `self.network`, if it says so.
+        """The parameters that several tasks use; by default `self.network.shared_parameters()`.
 
         Raises:
-            InputError: there is no such network; override this method.
+            InputError: `self.network` has no such method; override this one.
         """
         shared = getattr(getattr(self, "network", None), "shared_parameters", None)
         if not callable(shared):
@@ -85,33 +86,33 @@ class Balanced:
                 f"{type(self.balancer).__name__} needs the shared parameters: override `shared_parameters(self)` of "
                 f"{type(self).__name__}, or give it a `self.network` that has the method."
             )
-        found: Iterable[nn.Parameter] = shared()
-        return found
+        parameters: Iterable[nn.Parameter] = shared()
+        return parameters
 
     def balance(self, losses: Mapping[str, Tensor], kpis: Mapping[str, Any] | None = None) -> Tensor:
-        """What `training_step` returns.
+        """The balanced total, for `training_step` to return.
 
         Args:
-            losses: by task, a 0-d tensor with its graph; a task without labels is left out, or 0.
-            kpis: by task, this batch's KPI; left out where KPIs come from validation.
+            losses: by task, a 0-d tensor with its graph; leave out a task without labels, or pass 0.
+            kpis: by task, this batch's KPI; leave it out where KPIs come from validation.
 
         Raises:
-            InputError: a name is unknown, or a value will not do.
+            InputError: a name is unknown, or a value is invalid.
         """
         losses = dict(losses) if self._stopping is None else self._stopping(losses)
-        steps, trainer, each = self._adapter, self._host.trainer, self._host.trainer.accumulate_grad_batches
-        last = (trainer.fit_loop.batch_idx + 1) % each == 0 or trainer.is_last_batch
-        total = steps.total(losses, kpis, training=self._host.training, last=last, several=each > 1)
+        adapter, trainer, micro_batches = self._adapter, self._host.trainer, self._host.trainer.accumulate_grad_batches
+        last = (trainer.fit_loop.batch_idx + 1) % micro_batches == 0 or trainer.is_last_batch
+        total = adapter.total(losses, kpis, training=self._host.training, last=last, several=micro_batches > 1)
         if self._host.training:
-            self._host.log_dict(steps.latest, on_step=False, on_epoch=True, batch_size=1)
+            self._host.log_dict(adapter.latest, on_step=False, on_epoch=True, batch_size=1)
         return total
 
     def evaluated(self, kpis: Mapping[str, Tensor | float], losses: Mapping[str, Tensor | float] | None = None) -> None:
-        """Say what each task reached on the validation or test split; call it once, at the end of that.
+        """Report the figures of the validation or test split; call it once, at the end of the split.
 
         Args:
-            kpis: by task, over the whole split and all ranks, as torchmetrics' `compute` gives it.
-            losses: likewise; only for the record.
+            kpis: by task, over the whole split and all ranks, as torchmetrics' `compute` returns it.
+            losses: likewise; used only for the record.
         """
         trainer = self._host.trainer
         if trainer.sanity_checking:
@@ -119,7 +120,7 @@ class Balanced:
         figures = {task: {"kpi": float(kpi)} for task, kpi in kpis.items()}
         for task, loss in (losses or {}).items():
             figures.setdefault(task, {})["loss"] = float(loss)
-        values = {task: found["kpi"] for task, found in figures.items() if "kpi" in found}
+        values = {task: float(kpi) for task, kpi in kpis.items()}
         stage = "test" if trainer.testing else "validation"
         logged = {f"{stage}_kpi/{task}": kpi for task, kpi in values.items()}
         self._host.log_dict(logged | summarize_tasks(values, self.single_task))
@@ -134,11 +135,11 @@ class Balanced:
 
     def backward(self, loss: Tensor, *arguments: Any, **named: Any) -> None:
         """Lightning's hook: gradient balancers go back through the network once for each task."""
-        host: Callable[..., None] = super().backward  # type: ignore[misc]  # of the LightningModule beside it
-        self._adapter.backward(loss, lambda one: host(one, *arguments, **named))
+        host: Callable[..., None] = super().backward  # type: ignore[misc]  # of LightningModule, the next base class
+        self._adapter.backward(loss, lambda total: host(total, *arguments, **named))
 
     def on_train_epoch_end(self) -> None:
-        """Lightning's hook: methods with epochs are told; call `super().on_train_epoch_end()` from one of your own."""
+        """Lightning's hook: ends the balancer's epoch; an override must call `super().on_train_epoch_end()`."""
         parent = getattr(super(), "on_train_epoch_end", None)
         if callable(parent):
             parent()
@@ -146,12 +147,12 @@ class Balanced:
 
     @property
     def _host(self) -> Any:
-        """This module as the LightningModule that it is."""
+        """This object, typed for its methods as a LightningModule."""
         return self
 
     @property
     def _stopping(self) -> TaskEarlyStopping | None:
-        # no attribute of the class could stand for "none": it would hide the submodule
+        # A class attribute `stopping = None` would hide the submodule, which nn.Module finds in __getattr__.
         return getattr(self, "stopping", None)
 
     @property
@@ -162,20 +163,20 @@ class Balanced:
 
 
 class RecordRuns:
-    """Callback that writes a run record for a `Balanced` module, so that `hardfirst report FOLDER` draws the run.
+    """Callback that writes the run record of a `Balanced` module, for `hardfirst report FOLDER`.
 
-    It is a callback of whichever Lightning is in use. Call `trainer.test` after `trainer.fit`, with `ckpt_path="best"` for
-    the best epoch's weights: a comparison is of test figures.
+    It is a callback of the Lightning package that is in use. Reports compare test figures: call `trainer.test` after
+    `trainer.fit`, with `ckpt_path="best"` for the weights of the best epoch.
 
     Args:
-        folder: where records go; runs of several balancers and seeds may share it.
-        problem: what the page calls the problem.
-        balancer: what it calls the method, "dtp:gamma=2" for instance.
-        seed: the run's.
-        settings: whatever else tells runs apart.
+        folder: where records are written; runs of several balancers and seeds may share it.
+        problem: the problem's name in reports.
+        balancer: the method's name in reports, "dtp:gamma=2" for instance.
+        seed: the run's seed.
+        settings: further settings that distinguish runs.
 
     Example:
-        Two lines beside the trainer::
+        A callback for the trainer, and a test after the fit::
 
             trainer = lightning.Trainer(callbacks=[RecordRuns("runs/mine", problem="digits", balancer="dtp", seed=0)])
             trainer.fit(module)
@@ -189,8 +190,10 @@ class RecordRuns:
                 bases = (import_module(_NAMESPACES[0]).Callback,)
             except ModuleNotFoundError:
                 raise MissingPackage('RecordRuns needs Lightning: pip install "hardfirst[lightning]".') from None
-        made: RecordRuns = object.__new__(type(cls.__name__, (cls, *bases), {}))
-        return made
+        # Lightning need not be installed to import this class, so its Callback becomes a base class only here; if both
+        # packages are loaded the instance is a callback of both.
+        callback: RecordRuns = object.__new__(type(cls.__name__, (cls, *bases), {}))
+        return callback
 
     def __init__(
         self, folder: str | Path, *, problem: str, balancer: str, seed: int, settings: Mapping[str, Any] | None = None
@@ -200,34 +203,36 @@ class RecordRuns:
         self._start = time.monotonic()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Write the first line."""
+        """Write the record's first line."""
         if not isinstance(pl_module, Balanced):
-            raise InputError(f"RecordRuns is for modules with the mixin Balanced; {type(pl_module).__name__} has it not.")
+            raise InputError(
+                f"RecordRuns needs a module with the mixin Balanced; {type(pl_module).__name__} lacks it."
+            )
         if trainer.is_global_zero:
             self.recorder.begin(pl_module.balancer.tasks, pl_module, epochs=trainer.current_epoch)  # type: ignore[arg-type]
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Note the time."""
+        """Start the epoch's clock."""
         self._start = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write the epoch's line."""
+        """Write the line of the epoch."""
         figures = pl_module._adapter.pop_epoch()
         if trainer.is_global_zero:
             rate = float(trainer.optimizers[0].param_groups[0]["lr"]) if trainer.optimizers else 0.0
             self.recorder.epoch(seconds=time.monotonic() - self._start, learning_rate=rate, tasks=figures)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write the last line."""
+        """Write the record's last line."""
         if trainer.is_global_zero and trainer.state.status != "interrupted":
             self.recorder.end()
 
     def on_test_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write the test split's line."""
+        """Write the line of the test split."""
         if trainer.is_global_zero and pl_module._tested is not None:
             self.recorder.test(pl_module._tested, best=trainer.ckpt_path is not None)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """A run that fails is an outcome; one that is interrupted goes on later."""
+        """Record a failed run as an outcome; an interrupted run stays open and can be resumed."""
         if trainer.is_global_zero and not isinstance(exception, KeyboardInterrupt):
             self.recorder.end("failed", f"{type(exception).__name__}: {exception}")

@@ -21,36 +21,37 @@ from hardfirst.integrations._means import RunningMeans
 from hardfirst.integrations._recorder import RunRecorder
 
 STATE_FILE = "balancer.pt"
-"""What the balancer's state is called in a checkpoint's folder."""
+"""The file of the balancer's state in a checkpoint folder."""
 
 
 class Balanced:
-    """Mixin for a `transformers.Trainer` with a balancer; it stands before Trainer.
+    """Mixin for a `transformers.Trainer` with a balancer; list it before Trainer.
 
-    A subclass implements `task_losses`. The rest is done as the Trainer does it:
+    A subclass implements `task_losses`. The mixin does the rest within the Trainer's own loop:
 
-    - accumulation divides each loss by the number of micro-batches, whatever the model's signature says; of a step's
-      micro-batches only the last one teaches a method that learns from losses, and KPIs are averaged over them; with more
-      than one they count from the next step on;
+    - accumulation divides each loss by the number of micro-batches, whatever the model's signature says; a method that
+      learns from losses learns only from the last micro-batch of a step; KPIs are averaged over a step's micro-batches, and
+      with more than one they count from the next step on;
     - gradient balancers go back through the network once for each task;
-    - the state is in each checkpoint, as balancer.pt beside the optimizer's, and `resume_from_checkpoint` reads it;
-    - weights and KPIs are in the log, as `weight_TASK` and `kpi_TASK`, means since the last entry.
+    - each checkpoint holds the balancer's state as balancer.pt, and `resume_from_checkpoint` restores it;
+    - the log has weights and KPIs, as `weight_TASK` and `kpi_TASK`, means since the last entry.
 
-    If `compute_metrics` gives `kpi_TASK`, evaluation adds `eval_worst_task` and `eval_mean_over_tasks`, for
+    If `compute_metrics` returns `kpi_TASK`, evaluation adds `eval_worst_task` and `eval_mean_over_tasks`, for
     `metric_for_best_model`.
 
     Args:
-        arguments: the Trainer's.
+        arguments: the Trainer's positional arguments.
         balancer: of any kind.
-        shared: the parameters that several tasks use, or what gives them, for the methods that need them; unless given,
-            those of the model's `shared_parameters()`.
-        kpis_from: "batch", the KPIs of `task_losses`, or "validation", the `eval_kpi_TASK` of evaluations during training.
-        record: writes a run record that `hardfirst report` draws. Evaluate once an epoch, and call `predict` on the test
-            split in the end.
-        named: the Trainer's.
+        shared: the parameters that several tasks use, or a function that returns them, for methods that need them; by
+            default the model's `shared_parameters()`.
+        kpis_from: "batch" for the KPIs of `task_losses`, or "validation" for the `eval_kpi_TASK` of evaluations during
+            training.
+        record: writes a run record for `hardfirst report`. Evaluate once an epoch, and call `predict` on the test split
+            after training.
+        named: the Trainer's keyword arguments.
 
     Example:
-        Lines with + are what balancing takes::
+        Lines with + are added for balancing::
 
             + class MultiTask(Balanced, Trainer):
             +     def task_losses(self, model, inputs):
@@ -76,7 +77,7 @@ class Balanced:
         self._adapter = LoopAdapter(balancer, self._shared_parameters, kpis_from=kpis_from)
         self._logged = RunningMeans()
         super().__init__(*arguments, **named)
-        self.model_accepts_loss_kwargs = False  # older versions ask this instead
+        self.model_accepts_loss_kwargs = False  # older versions of the Trainer read this instead
         accelerator = self._host.accelerator
         accelerator.backward = _BalancedBackward(self._adapter, accelerator.backward)
         self._host.add_callback(_EpochCallback(self))
@@ -84,10 +85,10 @@ class Balanced:
     def task_losses(
         self, model: nn.Module, inputs: Mapping[str, Any]
     ) -> tuple[Mapping[str, Tensor], Mapping[str, Any] | None, Any]:
-        """Each task's loss, each task's KPI on this batch (or None), and the outputs that evaluation gathers.
+        """Compute each task's loss, each task's KPI on this batch (or None), and the outputs that evaluation gathers.
 
         Args:
-            model: as the Trainer has wrapped it.
+            model: the model as the Trainer wrapped it.
             inputs: a batch, on the device.
         """
         raise InputError(f"{type(self).__name__} has to implement `task_losses(self, model, inputs)`.")
@@ -104,46 +105,46 @@ class Balanced:
         return (total, outputs) if return_outputs else total
 
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
-        """The Trainer's evaluation; what it says of KPIs may drive the balancer, during training only."""
-        found: dict[str, float] = super().evaluate(*arguments, **named)  # type: ignore[misc]  # of the Trainer beside it
+        """The Trainer's evaluation; during training its KPIs update the balancer where `kpis_from` is "validation"."""
+        metrics: dict[str, float] = super().evaluate(*arguments, **named)  # type: ignore[misc]  # of Trainer, the next base
         prefix = named.get("metric_key_prefix", "eval")
-        kpis = _kpis(found, prefix, self.balancer.tasks)
+        kpis = _kpis(metrics, prefix, self.balancer.tasks)
         if kpis:
-            more = {f"{prefix}_{name}": value for name, value in summarize_tasks(kpis).items()}
-            found |= more
-            self._host.log(more)
+            summary = {f"{prefix}_{name}": value for name, value in summarize_tasks(kpis).items()}
+            metrics |= summary
+            self._host.log(summary)
         if self._host.is_in_train:
             self._adapter.record_validation({task: {"kpi": kpi} for task, kpi in kpis.items()})
-        return found
+        return metrics
 
     def predict(self, *arguments: Any, **named: Any) -> Any:
-        """The Trainer's prediction; its KPIs are the test split's in the record."""
-        found = super().predict(*arguments, **named)  # type: ignore[misc]  # of the Trainer beside it
-        kpis = _kpis(found.metrics, named.get("metric_key_prefix", "test"), self.balancer.tasks)
+        """The Trainer's prediction; the record takes its KPIs as those of the test split."""
+        output = super().predict(*arguments, **named)  # type: ignore[misc]  # of Trainer, the next base
+        kpis = _kpis(output.metrics, named.get("metric_key_prefix", "test"), self.balancer.tasks)
         if self.record is not None and kpis and self._host.is_world_process_zero():
             best = bool(self._host.args.load_best_model_at_end)
             self.record.test({task: {"kpi": kpi} for task, kpi in kpis.items()}, best=best)
-        return found
+        return output
 
     def log(self, logs: dict[str, float], *arguments: Any, **named: Any) -> None:
-        """The Trainer's log, with weights and KPIs beside the training loss."""
-        more = self._logged.read() if "loss" in logs else {}
-        super().log({**logs, **more}, *arguments, **named)  # type: ignore[misc]  # of the Trainer beside it
+        """The Trainer's log; adds weights and KPIs to the entries that have the training loss."""
+        means = self._logged.read() if "loss" in logs else {}
+        super().log({**logs, **means}, *arguments, **named)  # type: ignore[misc]  # of Trainer, the next base
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)  # type: ignore[misc]  # of the Trainer beside it
+        super()._save_optimizer_and_scheduler(output_dir)  # type: ignore[misc]  # of Trainer, the next base
         if self._host.args.should_save:
             torch.save(self.balancer.state_dict(), Path(output_dir) / STATE_FILE)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]  # of the Trainer beside it
+        super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]  # of Trainer, the next base
         path = None if checkpoint is None else Path(checkpoint) / STATE_FILE
         if path is not None and path.exists():
             self.balancer.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
 
     @property
     def _host(self) -> Any:
-        """This object as the Trainer that it is."""
+        """This object, typed for its methods as a Trainer."""
         return self
 
     def _shared_parameters(self) -> list[nn.Parameter]:
@@ -164,52 +165,52 @@ def _kpis(metrics: Mapping[str, float], prefix: str, tasks: Iterable[str]) -> di
 
 
 class _BalancedBackward:
-    """`accelerator.backward`, by way of the balancer."""
+    """Replacement for `accelerator.backward` that calls it through the balancer."""
 
     def __init__(self, adapter: LoopAdapter, host: Callable[..., None]) -> None:
         self.adapter, self.host = adapter, host
 
     def __call__(self, loss: Tensor, **named: Any) -> None:
-        self.adapter.backward(loss, lambda one: self.host(one, **named))
+        self.adapter.backward(loss, lambda total: self.host(total, **named))
 
 
 class _EpochCallback(TrainerCallback):
-    """Tells methods with epochs of them, and writes the record."""
+    """Ends the balancer's epochs and writes the record."""
 
     def __init__(self, trainer: Balanced) -> None:
         self.trainer = trainer
         self.start = time.monotonic()
-        self.epoch: float | None = None
+        self.epoch_seconds: float | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Write the first line, or go on."""
+        """Write the record's first line, or continue the record of a resumed run."""
         if (record := self._record(state)) is not None:
             record.begin(self.trainer.balancer.tasks, self.trainer._host.model, epochs=int(state.epoch or 0))
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Write the line of the epoch before, whose evaluation has ended by now."""
-        self._write(state)
+        """Write the line of the previous epoch: the Trainer evaluates after `on_epoch_end`."""
+        self._write_epoch(state)
         self.start = time.monotonic()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Tell the balancer."""
+        """End the balancer's epoch."""
         self.trainer.balancer.end_epoch()
-        self.epoch = time.monotonic() - self.start
+        self.epoch_seconds = time.monotonic() - self.start
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Write the last lines."""
-        self._write(state)
+        """Write the record's remaining lines."""
+        self._write_epoch(state)
         if (record := self._record(state)) is not None:
             record.end()
 
     def _record(self, state: Any) -> RunRecorder | None:
         return self.trainer.record if state.is_world_process_zero else None
 
-    def _write(self, state: Any) -> None:
-        if self.epoch is None:
+    def _write_epoch(self, state: Any) -> None:
+        if self.epoch_seconds is None:
             return
         figures = self.trainer._adapter.pop_epoch()
         if (record := self._record(state)) is not None:
             rate = float(self.trainer._host.optimizer.param_groups[0]["lr"])
-            record.epoch(seconds=self.epoch, learning_rate=rate, tasks=figures)
-        self.epoch = None
+            record.epoch(seconds=self.epoch_seconds, learning_rate=rate, tasks=figures)
+        self.epoch_seconds = None

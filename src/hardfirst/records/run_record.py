@@ -16,16 +16,15 @@ the devices. A run that served only to choose settings has no line for the test 
 
 import json
 import math
-import os
 import platform
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from hardfirst.errors import InputError, writing
+from hardfirst.records._files import atomic_path
 from hardfirst.records._schema import FIELDS, loads, unsound
 
 SCHEMA = 1
@@ -278,14 +277,8 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         InputError: it cannot be written; the old content stays.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with writing(path):
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    with writing(path), atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _without_nan(value: Any) -> Any:

@@ -1,14 +1,13 @@
 """Everything a run needs to go on, in one file that is replaced as a whole."""
 
-import os
 import pickle
 import warnings
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hardfirst import records
 from hardfirst.errors import InputError
 
 
@@ -18,15 +17,12 @@ def save(path: Path, state: dict[str, Any]) -> None:
     Raises:
         InputError: the folder cannot be written to.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:  # torch's own would not say why it cannot be written
+        # opened here: torch's own error would not say why the file cannot be written
+        with records.atomic_path(path) as part, part.open("wb") as file:
             torch.save(state, file)
-        part.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        with suppress(OSError):
-            part.unlink()
         reason = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
         raise InputError(
             f"The checkpoint {path} cannot be written: {reason}. Make room, or choose another --out; what was "

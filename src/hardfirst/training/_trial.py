@@ -1,10 +1,9 @@
 """What a training run is, before it has run."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hardfirst import records
 from hardfirst.balancers import Spec
 from hardfirst.errors import number, whole
 from hardfirst.problems import OWN, Problem, digest, load_problem
@@ -97,5 +96,4 @@ class Trial:
 
     def key(self, problem: Problem) -> str:
         """The name of the trial's record: a hash of all that decides its outcome."""
-        content = json.dumps({**self.describe(problem), "revision": REVISION}, sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        return records.record_key({**self.describe(problem), "revision": REVISION})
