@@ -370,7 +370,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_ends_the_run_on_both(tmp_path: Pa
     ("what", "sentence"),
     [
         ("failing", r"test_devices.py, line \d+: KeyError: 'no such thing'"),
-        ("killed", "The process of rank 1 was killed by SIGKILL. If it was for want of memory"),
+        ("killed", "The process of rank 1 was killed by SIGKILL. If it ran out of memory"),
     ],
 )
 def test_what_befalls_one_rank_ends_all_with_a_sentence(

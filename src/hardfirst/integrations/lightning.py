@@ -205,9 +205,7 @@ class RecordRuns:
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Write the record's first line."""
         if not isinstance(pl_module, Balanced):
-            raise InputError(
-                f"RecordRuns needs a module with the mixin Balanced; {type(pl_module).__name__} lacks it."
-            )
+            raise InputError(f"RecordRuns needs a module with the mixin Balanced; {type(pl_module).__name__} lacks it.")
         if trainer.is_global_zero:
             self.recorder.begin(pl_module.balancer.tasks, pl_module, epochs=trainer.current_epoch)  # type: ignore[arg-type]
 

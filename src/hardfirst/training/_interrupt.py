@@ -1,4 +1,4 @@
-"""Ctrl-C as a wish, taken up between two steps."""
+"""Deferred SIGINT: stop after the current step, and save."""
 
 import signal
 import threading
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run was stopped by the user; its checkpoint is at `checkpoint`, if it has one."""
+    """The user stopped the run; its checkpoint is at `checkpoint`, if the run saves one."""
 
     def __init__(self, epoch: int, step: int, checkpoint: Path | None) -> None:
         super().__init__(f"Stopped in epoch {epoch} after step {step}.")
@@ -17,28 +17,28 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupt:
-    """While it is entered, the first Ctrl-C sets `requested` instead of raising in the middle of a step; a second one raises.
+    """Within the context, the first Ctrl-C sets `requested` instead of raising in the middle of a step; a second one raises.
 
-    Outside the main thread, where signals cannot be caught, it does nothing.
+    Python handles signals in the main thread only. In any other thread the context does nothing.
 
     Args:
-        raise_on_second: whether a second one raises. Under torchrun it must not: torchrun passes on what has reached its processes
-            already, and sees to it itself that they end.
+        raise_on_second: whether a second Ctrl-C raises. It must not under torchrun, where each process gets the signal twice
+            for one Ctrl-C: from the terminal, and from torchrun, which forwards it and ends its processes itself.
     """
 
     def __init__(self, *, raise_on_second: bool = True) -> None:
         self.requested = False
         self.raise_on_second = raise_on_second
-        self._before: Any = None
+        self._previous_handler: Any = None
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._handle)
+            self._previous_handler = signal.signal(signal.SIGINT, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        if self._previous_handler is not None:
+            signal.signal(signal.SIGINT, self._previous_handler)
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
         if self.requested and self.raise_on_second:
@@ -47,13 +47,15 @@ class Interrupt:
 
 
 class RemoteInterrupt:
-    """The same wish in a process that was started for a run: its parent takes Ctrl-C and passes it on."""
+    """`Interrupt` in a process that `launch` started: the parent handles Ctrl-C, and requests the stop through a pipe."""
 
     def __init__(self, parent: "Connection[Any, Any]") -> None:
         self._parent, self._requested = parent, False
 
     @property
     def requested(self) -> bool:
+        """Whether the parent has requested a stop."""
+        # The parent sends nothing else, so a message that waits is the request.
         self._requested = self._requested or self._parent.poll()
         return self._requested
 

@@ -1,8 +1,9 @@
-"""Starting a process for each device, and seeing them through to one end.
+"""Start a process for each device, supervise the processes, and return the result of the first.
 
-Lightning's own launcher would leave MASTER_PORT in the caller's environment and the processes alive after Ctrl-C, and show
-a traceback for what should be a sentence. Here each process gets the environment that torchrun would set, so that the
-rest of the code is the same either way.
+Each process gets the environment variables that torchrun sets, so that the rest of the code is the same either way.
+Lightning's own launcher would leave MASTER_PORT in the caller's environment and the processes alive after Ctrl-C, and print
+a traceback where the user needs one sentence. torchrun prints one too, and could neither return a record to the caller of
+`fit` nor call the caller's watcher.
 """
 
 import multiprocessing
@@ -24,14 +25,14 @@ from hardfirst.training._interrupt import Interrupt, Interrupted, RemoteInterrup
 from hardfirst.training._processes import exit_with_parent, process_context
 from hardfirst.training._training import EpochLines, Watcher
 
-_POLL_SECONDS = 0.1  # seconds between looks at whether Ctrl-C was pressed
-_JOIN_SECONDS = 30.0  # seconds for a process that has said its last word to end
+_POLL_SECONDS = 0.1  # between checks for Ctrl-C
+_JOIN_SECONDS = 30.0  # for a process to exit after its final message
 _HOST = "127.0.0.1"
 _PRELOAD = ["torch", "lightning.fabric", "hardfirst.training._launch"]
 
 
 class RankFunction(Protocol):
-    """What each of the processes does; it is pickled."""
+    """What each process runs; it is pickled."""
 
     def __call__(self, *, watcher: Watcher | None, interrupt: RemoteInterrupt) -> records.Record:
         """Train."""
@@ -44,17 +45,19 @@ class _Worker(NamedTuple):
 
 
 def launch(function: RankFunction, devices: int, *, watcher: Watcher | None, checkpoint: Path | None) -> records.Record:
-    """Do the function in as many processes, and return what the first one does.
+    """Run the function in as many processes as devices, and return the result of the first.
 
     Raises:
-        InputError: as the function does, or one of the processes was killed.
-        Interrupted: Ctrl-C; they have agreed on a step to stop after.
+        InputError: the function raised it, or one of the processes was killed.
+        Interrupted: Ctrl-C; all processes stopped after the same step.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise InputError(
             "Training on several devices starts processes that import this script anew: put what it does below "
             '`if __name__ == "__main__":`.'
         )
+    # The store lives in this process and binds a free port at once. To choose a port for rank 0 to bind later would be a
+    # race with other programs.
     store = dist.TCPStore(  # type: ignore[attr-defined]  # torch does not export it
         _HOST, 0, devices, is_master=True, wait_for_workers=False
     )
@@ -70,7 +73,7 @@ def launch(function: RankFunction, devices: int, *, watcher: Watcher | None, che
 
 
 def _environment(rank: int, devices: int, port: int) -> dict[str, str]:
-    """What torchrun tells its processes; the store is the caller's, so that no port is chosen before it is taken."""
+    """The environment of a rank, as torchrun sets it."""
     return {
         **os.environ,
         "RANK": str(rank),
@@ -82,42 +85,44 @@ def _environment(rank: int, devices: int, port: int) -> dict[str, str]:
         "MASTER_PORT": str(port),
         "TORCHELASTIC_RUN_ID": "hardfirst",
         "TORCHELASTIC_RESTART_COUNT": "0",
-        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # rank 0 connects to our store instead of opening its own
     }
 
 
 def _start(function: RankFunction, rank: int, environment: dict[str, str], watched: bool) -> _Worker:
-    ours, theirs = multiprocessing.Pipe()
+    parent_end, child_end = multiprocessing.Pipe()
     process = process_context(_PRELOAD).Process(
-        target=_run_rank, args=(function, environment, theirs, watched and rank == 0), name=f"rank {rank}"
+        target=_run_rank, args=(function, environment, child_end, watched and rank == 0), name=f"rank {rank}"
     )
     process.start()
-    theirs.close()  # so that the end of the process is the end of the pipe
-    return _Worker(rank, process, ours)
+    child_end.close()  # the child then holds the only copy: when it dies, reading our end raises EOFError
+    return _Worker(rank, process, parent_end)
 
 
 def _supervise(
     workers: Sequence[_Worker], interrupt: Interrupt, watcher: Watcher | None, checkpoint: Path | None
 ) -> records.Record:
-    """Pass on what the processes say, and Ctrl-C to them, until all have said their last word."""
-    open_ = {worker.connection: worker for worker in workers}
+    """Forward messages to the watcher, and Ctrl-C to the ranks, until each rank has sent its final message."""
+    open_workers = {worker.connection: worker for worker in workers}
     results: dict[int, Any] = {}
     stop_requested = False
-    while open_:
+    while open_workers:
         if interrupt.requested and not stop_requested:
             stop_requested = True
-            _request_stop(workers[0])  # which tells the others, so that all stop after the same step
-        for worker, message in _messages(open_):
+            # Only the first rank is told. The ranks exchange this request with their losses in each step, so that all of
+            # them stop after the same step and none waits for the others in a collective.
+            _request_stop(workers[0])
+        for worker, message in _receive_all(open_workers):
             if message is None:
                 raise KeyboardInterrupt if interrupt.requested else _death_error(worker)
-            what, content = message
-            if what == "failed":
+            kind, content = message
+            if kind == "failed":
                 raise content
-            if what in ("ended", "interrupted"):
+            if kind in ("ended", "interrupted"):
                 results[worker.rank] = content
-                del open_[worker.connection]
+                del open_workers[worker.connection]
             elif watcher is not None:
-                getattr(watcher, what)(*content)
+                getattr(watcher, kind)(*content)
     for worker in workers:
         worker.process.join(_JOIN_SECONDS)
     if isinstance(results[0], records.Record):
@@ -126,16 +131,20 @@ def _supervise(
     raise Interrupted(epoch, step, checkpoint)
 
 
-def _messages(open_: "dict[Connection[Any, Any], _Worker]") -> list[tuple[_Worker, Any]]:
-    """What processes have said by now, None for one that has ended; these come first, since others fail because of them."""
-    ready = [open_[connection] for connection in wait(list(open_), _POLL_SECONDS)]  # type: ignore[index]  # typed for any handle
-    return sorted(((worker, _receive(worker)) for worker in ready), key=lambda each: each[1] is not None)
+def _receive_all(open_workers: "dict[Connection[Any, Any], _Worker]") -> list[tuple[_Worker, Any]]:
+    """The messages that have arrived, None from a process that died.
+
+    Dead processes come first: the errors of other ranks, which lost their connection, are a consequence.
+    """
+    ready = wait(list(open_workers), _POLL_SECONDS)
+    messages = [(worker, _receive(worker)) for worker in (open_workers[connection] for connection in ready)]  # type: ignore[index]  # `wait` is typed for any handle
+    return sorted(messages, key=lambda pair: pair[1] is not None)
 
 
 def _request_stop(worker: _Worker) -> None:
     try:
         worker.connection.send("stop")
-    except OSError:  # it has just died, which is seen next
+    except OSError:  # the process has just died; `_receive` reports it
         return
 
 
@@ -150,15 +159,15 @@ def _death_error(worker: _Worker) -> InputError:
     worker.process.join(_JOIN_SECONDS)
     code = worker.process.exitcode
     if code is None or code >= 0:
-        return InputError(f"The process of rank {worker.rank} ended with code {code}; what it said is above.")
+        return InputError(f"The process of rank {worker.rank} ended with code {code}; its output is above.")
     return InputError(
-        f"The process of rank {worker.rank} was killed by {signal.Signals(-code).name}. If it was for want of memory, take "
-        "fewer devices or a smaller batch."
+        f"The process of rank {worker.rank} was killed by {signal.Signals(-code).name}. If it ran out of memory, use fewer "
+        "devices or a smaller batch."
     )
 
 
 def _terminate(worker: _Worker) -> None:
-    """Processes that are not done wait for each other by now."""
+    """Kill the process if it is still alive: it then waits in a collective for a rank that has failed."""
     worker.connection.close()
     worker.process.join(0)
     worker.process.kill()
@@ -169,27 +178,26 @@ def _terminate(worker: _Worker) -> None:
 def _run_rank(
     function: RankFunction, environment: dict[str, str], connection: "Connection[Any, Any]", watched: bool
 ) -> None:
-    """What a process does from its start to its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    """Run the function as one rank, and send its outcome to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; only the parent acts on it
     threading.Thread(target=exit_with_parent, daemon=True).start()
-    os.environ.clear()  # that of the fork server, which may be an old one
+    # The process has the environment of the fork server, which may have started before the caller changed its own.
+    os.environ.clear()
     os.environ.update(environment)
+    watcher = _RemoteWatcher(connection) if watched else None
     try:
-        connection.send(
-            (
-                "ended",
-                function(watcher=_RemoteWatcher(connection) if watched else None, interrupt=RemoteInterrupt(connection)),
-            )
-        )
+        connection.send(("ended", function(watcher=watcher, interrupt=RemoteInterrupt(connection))))
     except Interrupted as stopped:
         connection.send(("interrupted", (stopped.epoch, stopped.step)))
-    except Exception as error:  # whatever it is, the parent raises it
+    except Exception as error:  # of any kind: the parent raises it
         connection.send(("failed", _picklable(error)))
-        threading.Event().wait()  # for the parent to end all; a peer would else report a lost connection as its own error
+        # Stay until the parent kills all ranks: if this process exited, another rank could report its lost connection
+        # before the parent has read the error that caused it.
+        threading.Event().wait()
 
 
 class _RemoteWatcher:
-    """A watcher that tells the parent's."""
+    """Sends progress to the parent, which calls the real watcher."""
 
     def __init__(self, connection: "Connection[Any, Any]") -> None:
         self.connection = connection
@@ -202,11 +210,11 @@ class _RemoteWatcher:
 
 
 def _picklable(error: Exception) -> Exception:
-    """The error as another process can raise it; one that is no sentence for the user says where it came from."""
+    """An error that another process can raise; errors other than `InputError` carry their traceback as a note."""
     origin = "".join(traceback.format_exception(error))
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:
+    except Exception:  # pickling runs the error's own code
         error = RuntimeError(f"{type(error).__name__}: {error}")
     if not isinstance(error, InputError):
         error.add_note(origin)

@@ -1,4 +1,4 @@
-"""What a run took of the machine's memory."""
+"""Peak memory of a run."""
 
 import sys
 
@@ -6,7 +6,7 @@ import torch
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """The most bytes held so far: of the GPU by torch, else by the whole process; None where neither can be told."""
+    """Peak memory in bytes: of torch's tensors on a GPU, else of the whole process; None where it cannot be measured."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":

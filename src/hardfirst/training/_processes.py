@@ -1,4 +1,4 @@
-"""Processes that start quickly, and do not outlive the one that started them."""
+"""Child processes that start quickly and end with their parent."""
 
 import multiprocessing
 import os
@@ -7,19 +7,20 @@ from typing import Any
 
 
 def process_context(preload: Sequence[str]) -> Any:  # typeshed gives the contexts' common base no Process
-    """A way to start processes that have these modules already, where the system has one; else fresh interpreters.
+    """The multiprocessing context for child processes: a fork server that has imported `preload`, or spawn.
 
-    A module that is not installed is passed over.
+    A fork server starts a child in milliseconds, where a fresh interpreter would import torch for seconds; systems without
+    one spawn. Modules that are not installed are ignored.
     """
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    found = multiprocessing.get_context(method)
+    context = multiprocessing.get_context(method)
     if method == "forkserver":
-        found.set_forkserver_preload(list(preload))
-    return found
+        context.set_forkserver_preload(list(preload))
+    return context
 
 
 def exit_with_parent() -> None:
-    """Wait until the parent has ended, then end; for a thread."""
+    """Wait for the parent process to end, then exit; run it in a daemon thread."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,10 @@
-"""The processes that train together: how they share a batch, and make what each of them measured into what all measured."""
+"""One process or several: how ranks share a batch, and how the whole batch's losses and KPIs come from their shares.
+
+The aim is that several devices compute what one device computes on the whole batch, up to rounding. To average gradients,
+as DDP does, is not enough. A balancer reacts to the values of losses and KPIs: if each rank balanced the losses of its own
+share, the ranks would use different weights. And a mean over labels is not the mean of the ranks' means where the ranks
+have different numbers of labels; a task may have labels on one rank only, or on none.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -21,11 +27,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Batches = Iterator[tuple[Any, Mapping[str, Tensor]]]
 
-_MIN_EXAMPLES = 2  # examples that a rank runs through the network, if the batch has as many: BatchNorm cannot do with one
+_MIN_EXAMPLES = 2  # of a rank's share, if the batch has as many: in training, BatchNorm raises an error on one example
 
 
 class SingleProcess:
-    """A single process: what it measures is all there is."""
+    """Training in one process: its share is the whole batch."""
 
     world_size, is_main = 1, True
 
@@ -38,22 +44,22 @@ class SingleProcess:
         return self.interrupt.requested
 
     def prepare(self, network: nn.Module, batches: Batches, seed: int) -> None:
-        """Go on from where the making of the network left the random state."""
+        """Do nothing: training continues from the random state in which building the network left torch."""
 
     def random_states(self) -> Any:
-        """For the checkpoint."""
+        """The random state, for the checkpoint."""
         return torch.get_rng_state()
 
     def restore_random_state(self, states: Any) -> None:
-        """From the checkpoint."""
+        """Restore the random state of a checkpoint."""
         torch.set_rng_state(states)
 
     def load(self, split: Split, order: Order) -> Batches:
-        """The batches of an order."""
+        """Load the batches of an order."""
         return load(split, order)
 
     def measure(self, problem: Problem, outputs: Any, targets: Mapping[str, Tensor]) -> Measurements:
-        """The batch's losses and KPIs."""
+        """Compute the batch's losses and KPIs."""
         return measure(problem, select_labelled(problem, outputs, targets))
 
     def backward(self, total: Tensor, losses: Mapping[str, Tensor]) -> None:
@@ -61,45 +67,49 @@ class SingleProcess:
         self.fabric.backward(total)
 
     def shard(self, order: Order) -> Order:
-        """The batches of an evaluation that are this process's to do."""
+        """This process's batches of an evaluation."""
         return order
 
-    def gather_then(self, batches: list[Labelled], conclusion: Callable[[list[Labelled]], T]) -> T:
-        """What follows from the batches of an evaluation."""
-        return conclusion(batches)
+    def gather_then(self, batches: list[Labelled], function: Callable[[list[Labelled]], T]) -> T:
+        """Apply the function to all batches of an evaluation."""
+        return function(batches)
 
     def broadcast(self, value: T) -> T:
-        """The first process's value."""
+        """Return the first process's value."""
         return value
 
     def all_sum(self, value: int | None) -> int | None:
-        """The sum over the processes."""
+        """Sum over the processes."""
         return value
 
 
 class MultiProcess:
-    """Several processes, each with a share of every batch, under Fabric's DDP.
+    """Training in several processes, each with a share of every batch, under Fabric's DDP.
 
-    Losses have on every rank the value that they have on the whole batch, as their mean over its labels, and a graph whose
-    gradient, averaged over ranks, is that of the whole batch. KPIs are averaged likewise, which is exact for means over
+    On every rank a loss has the value of the whole batch, its mean over all labels, and a graph whose gradient, averaged
+    over ranks by DDP, is the gradient of the whole batch. KPIs are averaged likewise, which is exact for means over
     examples, such as accuracy, and an approximation for others, such as the IoU of a batch.
     """
 
     def __init__(self, fabric: "Fabric", network: Any, interrupt: Interrupt | RemoteInterrupt) -> None:
         self.fabric, self.interrupt = fabric, interrupt
-        self.module: nn.Module = network.module  # for evaluation: forwards of the wrapper are collective
+        # The network without DDP's wrapper, for evaluation: the wrapper's forward is a collective, but the ranks may
+        # evaluate different numbers of batches.
+        self.module: nn.Module = network.module
         self.world_size, self.rank, self.is_main = fabric.world_size, fabric.global_rank, fabric.is_global_zero
         self.stopped = False
         self._parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         self._unused: dict[frozenset[str], list[nn.Parameter]] = {}
 
     def prepare(self, network: nn.Module, batches: Batches, seed: int) -> None:
-        """Rehearse a step, and give each rank a random state of its own, so that no two drop the same units.
+        """Rehearse a step, and give each rank its own random state, so that no two ranks drop the same units.
 
-        DDP arranges the gradients anew after its first step, which in a resumed run would be another one than before; and
-        sums over three ranks or more round by how gradients are arranged.
+        After its first step, DDP rearranges the gradients in its buckets in the order in which they became ready. A resumed
+        run would do so at a later step than the uninterrupted run, and sums over three ranks or more round differently in
+        another arrangement. After the rehearsal the arrangement is final before the first real step, and a resumed run gives
+        the same weights bit for bit.
         """
-        network.eval()
+        network.eval()  # leaves the statistics of BatchNorm and the random state alone
         for inputs, _ in islice(batches, 1):
             outputs = network(inputs).values()
             self._backward(torch.stack([output.float().sum() for output in outputs]).sum())
@@ -108,43 +118,55 @@ class MultiProcess:
         torch.manual_seed(seed + 1_000_003 * (self.rank + 1))
 
     def random_states(self) -> Any:
-        """Those of all ranks on the first, None on the others."""
+        """The random states of all ranks, for the checkpoint; None on other ranks than the first."""
         return self._gather_on_main(torch.get_rng_state())
 
     def restore_random_state(self, states: Any) -> None:
-        """Take up this rank's."""
+        """Restore this rank's random state of a checkpoint."""
         torch.set_rng_state(states[self.rank])
 
     def load(self, split: Split, order: Order) -> Batches:
-        """This rank's share of the batches of an order; targets may be fewer than inputs, see `_pad_share`."""
+        """Load this rank's share of each batch of an order; a batch's targets may be fewer than its inputs.
+
+        A share that is too small to run through the network is padded, see `_pad_share`; padding has no targets.
+        """
         shares = [batch[self.rank :: self.world_size] for batch in order]
-        filled = [_pad_share(share, batch) for share, batch in zip(shares, order, strict=True)]
-        for share, (inputs, targets) in zip(shares, load(split, filled), strict=True):
+        padded = [_pad_share(share, batch) for share, batch in zip(shares, order, strict=True)]
+        for share, (inputs, targets) in zip(shares, load(split, padded), strict=True):
             yield inputs, {task: target[: len(share)] for task, target in targets.items()}
 
     def measure(self, problem: Problem, outputs: Any, targets: Mapping[str, Tensor]) -> Measurements:
-        """The whole batch's losses and KPIs, in one collective; also whether any rank was asked to stop."""
+        """Compute the whole batch's losses and KPIs, in one collective; it also exchanges requests to stop.
+
+        Write n_r for the labels of a task on rank r, n for their sum over the R ranks, and l_r for the mean loss on rank r.
+        The whole batch's loss is L = Σ_r n_r·l_r / n. Rank r returns the value L with the gradient of R·n_r/n · l_r: DDP
+        averages gradients over ranks, (1/R)·Σ_r R·n_r/n · ∇l_r = ∇L.
+
+        A task without labels on any rank is left out on all of them. A task that has labels on other ranks only gets L here
+        too, so that all ranks balance the same tasks, with a gradient of 0: it hangs on an empty slice of the output.
+        """
         outputs = _drop_padding(outputs, targets)
-        found = select_labelled(problem, outputs, targets)
-        local = measure(problem, found)
-        rows = [_partial_sums(task, found, local) for task in problem.task_names]
+        labelled = select_labelled(problem, outputs, targets)
+        local = measure(problem, labelled)
+        rows = [_partial_sums(task, labelled, local) for task in problem.task_names]
         sums = self._sum_over_ranks(torch.stack([row.to(self.fabric.device) for row in rows]))
         examples, losses, kpis = {}, {}, {}
-        for task, (count, entries, _, measured, _), total in zip(problem.task_names, sums.tolist(), sums, strict=True):
+        for task, (count, labels, _, measured, _), total in zip(problem.task_names, sums.tolist(), sums, strict=True):
             if not count:
                 continue
             examples[task] = int(count)
-            loss = local.losses[task] if task in found else outputs[task][:0].sum()
-            share = self.world_size * _label_count(found, task) / entries
-            losses[task] = (total[2] / entries).to(loss.dtype) + share * (loss - loss.detach())
+            loss = local.losses[task] if task in labelled else outputs[task][:0].sum()
+            share = self.world_size * _label_count(labelled, task) / labels
+            losses[task] = (total[2] / labels).to(loss.dtype) + share * (loss - loss.detach())
             if measured:
                 kpis[task] = (total[4] / measured).float()
         return Measurements(examples, losses, kpis)
 
     def backward(self, total: Tensor, losses: Mapping[str, Tensor]) -> None:
-        """Back-propagate such that DDP hears of every parameter, and those that no loss depends on keep no gradient.
+        """Back-propagate through DDP, and leave parameters that no loss depends on without a gradient.
 
-        To be skipped by the optimizer is not the same as a gradient of 0, by which Adam would go on.
+        DDP waits until every parameter has been reached, and gives those without a gradient a gradient of 0. With a gradient
+        of 0 Adam would still move a parameter by its momentum; without one it skips it, as in a single process.
         """
         unused = self._unused_parameters(losses)
         self._backward(total)
@@ -152,25 +174,31 @@ class MultiProcess:
             parameter.grad = None
 
     def shard(self, order: Order) -> Order:
-        """This rank's turn of the batches of an evaluation; buffers become those of the first rank."""
+        """This rank's batches of an evaluation; copies the first rank's buffers to this rank.
+
+        The statistics of BatchNorm differ between ranks, since each updates them from its own shares.
+        """
         for buffer in self.module.buffers():
             dist.broadcast(buffer, 0)
         return order[self.rank :: self.world_size]
 
-    def gather_then(self, batches: list[Labelled], conclusion: Callable[[list[Labelled]], T]) -> T:
-        """What follows from the batches of all ranks, in order; worked out by the first for all."""
-        everyones = self._gather_on_main([_to_device(batch, torch.device("cpu")) for batch in batches])
-        if everyones is None:
-            return self.broadcast(None)  # type: ignore[return-value]  # it is the first rank's that is returned
-        in_order = [batch for batch in chain.from_iterable(zip_longest(*everyones)) if batch is not None]
-        return self.broadcast(conclusion([_to_device(batch, self.fabric.device) for batch in in_order]))
+    def gather_then(self, batches: list[Labelled], function: Callable[[list[Labelled]], T]) -> T:
+        """Apply the function to the batches of all ranks, in their order, on the first rank; broadcast the result.
+
+        KPIs that are no means over examples, such as the AUC, are thus exact on a split: they need all outputs in one place.
+        """
+        by_rank = self._gather_on_main([_to_device(batch, torch.device("cpu")) for batch in batches])
+        if by_rank is None:
+            return self.broadcast(None)  # type: ignore[return-value]  # returns the first rank's value
+        in_order = [batch for batch in chain.from_iterable(zip_longest(*by_rank)) if batch is not None]
+        return self.broadcast(function([_to_device(batch, self.fabric.device) for batch in in_order]))
 
     def broadcast(self, value: T) -> T:
-        """The first rank's value."""
+        """Return the first rank's value."""
         return self.fabric.broadcast(value)  # type: ignore[no-any-return]
 
     def all_sum(self, value: int | None) -> int | None:
-        """The sum over ranks, on the first; None on the others, and where a rank has none."""
+        """Sum over ranks, on the first; None on the others, and where the value of a rank is None."""
         values = self._gather_on_main(value) or [None]
         return None if None in values else sum(values)
 
@@ -183,52 +211,63 @@ class MultiProcess:
         return values
 
     def _sum_over_ranks(self, rows: Tensor) -> Tensor:
-        """The rows added over ranks, in the order of the ranks: to the last bit the same on each."""
-        mine = torch.cat([rows.flatten(), rows.new_tensor([self.interrupt.requested])])
-        everyones = [torch.empty_like(mine) for _ in range(self.world_size)]
-        dist.all_gather(everyones, mine)
-        sums = torch.stack(everyones).sum(0)
+        """Sum the rows over ranks, to the same bits on each; set `stopped` if any rank was asked to stop.
+
+        Each rank gathers all rows and adds them in the order of the ranks. all_reduce promises no order of summation; if
+        its results differed in the last bit, the balancers of the ranks would drift apart. The request to stop travels in
+        the same tensor, so that all ranks see it in the same step.
+        """
+        local = torch.cat([rows.flatten(), rows.new_tensor([self.interrupt.requested])])
+        by_rank = [torch.empty_like(local) for _ in range(self.world_size)]
+        dist.all_gather(by_rank, local)
+        sums = torch.stack(by_rank).sum(0)
         self.stopped = bool(sums[-1])
         return sums[:-1].view_as(rows)
 
     def _unused_parameters(self, losses: Mapping[str, Tensor]) -> list[nn.Parameter]:
-        """The parameters that none of these tasks' losses depends on, on any rank; found once for each set of tasks."""
+        """The parameters that none of these tasks' losses depends on, on any rank; computed once for each set of tasks."""
         tasks = frozenset(losses)
         if tasks not in self._unused:
             leaves = set(other_leaves(losses.values(), []))
             used = torch.tensor([parameter in leaves for parameter in self._parameters])
             used = used.to(self.fabric.device, torch.int32)
             dist.all_reduce(used, dist.ReduceOp.MAX)
-            self._unused[tasks] = [one for one, is_used in zip(self._parameters, used.tolist(), strict=True) if not is_used]
+            pairs = zip(self._parameters, used.tolist(), strict=True)
+            self._unused[tasks] = [parameter for parameter, is_used in pairs if not is_used]
         return self._unused[tasks]
 
 
 def _pad_share(share: list[int], batch: list[int]) -> list[int]:
-    """The share, filled up from the rest of the batch where it is too small to run; what is added counts as unlabelled."""
+    """Pad a share that is too small to run with examples from the rest of the batch; they count as unlabelled."""
     missing = min(_MIN_EXAMPLES, len(batch)) - len(share)
     return share if missing <= 0 else share + [index for index in batch if index not in share][:missing]
 
 
 def _drop_padding(outputs: Any, targets: Mapping[str, Tensor]) -> Any:
-    if not isinstance(outputs, Mapping):  # which `labelled` has a sentence for
+    if not isinstance(outputs, Mapping):  # `select_labelled` raises an error that says so
         return outputs
     return {task: output[: len(targets[task])] if task in targets else output for task, output in outputs.items()}
 
 
-def _partial_sums(task: str, found: Labelled, local: Measurements) -> Tensor:
-    """What adds up over ranks: labelled examples, labels, labels × loss, and labels that have a KPI, those × KPI."""
-    if task not in found:
+def _partial_sums(task: str, labelled: Labelled, local: Measurements) -> Tensor:
+    """What a rank contributes to a task's means over the whole batch, as float64; 0 where the rank has no labels.
+
+    Returns:
+        [5]: labelled examples; labels; labels × loss; labels with a KPI; labels with a KPI × KPI. A KPI that is NaN on this
+        rank, since it is undefined on its share, does not count.
+    """
+    if task not in labelled:
         return torch.zeros(5, dtype=torch.float64)
     loss = local.losses[task].detach().double()
-    labels = loss.new_tensor(_label_count(found, task))
+    labels = loss.new_tensor(_label_count(labelled, task))
     kpi = local.kpis.get(task, loss.new_tensor(math.nan)).detach().to(loss)
     measured = torch.where(kpi.isnan(), 0, labels)
     return torch.stack([loss.new_tensor(local.examples[task]), labels, labels * loss, measured, measured * kpi.nan_to_num()])
 
 
-def _label_count(found: Labelled, task: str) -> int:
-    """How many labels the rank has: pixels, say, where an example has many, since that is what losses are means over."""
-    return int(label_mask(found[task][1]).sum()) if task in found else 0
+def _label_count(labelled: Labelled, task: str) -> int:
+    """How many labels the rank has: pixels, say, where an example has many, since losses are means over these."""
+    return int(label_mask(labelled[task][1]).sum()) if task in labelled else 0
 
 
 def _to_device(batch: Labelled, device: torch.device) -> Labelled:
@@ -236,13 +275,17 @@ def _to_device(batch: Labelled, device: torch.device) -> Labelled:
 
 
 class _ReachAllParameters(torch.autograd.Function):
-    """A scalar that all parameters are asked for a gradient of, without giving them one."""
+    """Identity whose graph reaches all parameters without giving them a gradient, so that DDP's hooks run for each.
+
+    Without it DDP would wait for parameters that no loss of this step depends on. Its own remedy, find_unused_parameters,
+    follows the outputs of forward: it cannot know which tasks have labels, nor which graph a gradient balancer builds.
+    """
 
     @staticmethod
     def forward(ctx: Any, total: Tensor, *parameters: Tensor) -> Tensor:
-        ctx.others = len(parameters)
+        ctx.count = len(parameters)
         return total.clone()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return (gradient, *[None] * ctx.others)
+        return (gradient, *[None] * ctx.count)
