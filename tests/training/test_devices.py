@@ -273,7 +273,7 @@ def test_resume_gives_the_same_weights_bit_for_bit(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(("before", "now"), [(1, 2), (2, 1)])
 def test_a_run_goes_on_with_as_many_devices(tmp_path: Path, before: int, now: int) -> None:
     train(tmp_path, epochs=1, devices=before)
-    with pytest.raises(InputError, match=f"is of a run with --devices {before}; go on with as many, not {now}"):
+    with pytest.raises(InputError, match=f"is from a run with --devices {before}; resume with as many, not {now}"):
         train(tmp_path, epochs=1, devices=now, resume=True)
 
 

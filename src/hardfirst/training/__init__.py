@@ -1,4 +1,4 @@
-"""Training one network on a problem with one balancer, and what becomes of it: a record."""
+"""Train one network on a problem with one balancer, and write the record of the run."""
 
 from hardfirst.training._check import check_problem
 from hardfirst.training._cost import step_seconds, trial_seconds

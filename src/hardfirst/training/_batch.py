@@ -1,4 +1,4 @@
-"""From a network's outputs to each task's loss and KPI, with missing labels as an ordinary thing."""
+"""Losses and KPIs of each task from a network's outputs, where labels may be missing."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -12,57 +12,57 @@ from hardfirst.errors import InputError
 from hardfirst.problems import IGNORE, Measure, Problem, Task
 
 Labelled = Mapping[str, tuple[Tensor, Tensor]]
-"""By task, output and target of the labelled examples; tasks without any are left out."""
+"""By task, output and target of its labelled examples; tasks without labels are left out."""
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """What a batch gave, by task, for the tasks that have a label in it; `examples` counts those that are labelled."""
+    """A batch's measurements by task, for the tasks that have labels in it; `examples` counts the labelled examples."""
 
     examples: Mapping[str, int]
     losses: Mapping[str, Tensor]
     kpis: Mapping[str, Tensor]
 
 
-def measure(problem: Problem, found: Labelled) -> Measurements:
-    """The tasks' losses, scaled, and their KPIs where these mean something on a batch.
+def measure(problem: Problem, batch: Labelled) -> Measurements:
+    """Compute the tasks' losses, scaled, and the KPIs of the tasks whose KPI is defined on a batch.
 
     Raises:
         InputError: a loss or KPI fails, or is not a 0-d tensor.
     """
-    tasks = [task for task in problem.tasks if task.name in found]
+    tasks = [task for task in problem.tasks if task.name in batch]
     return Measurements(
-        examples={task.name: len(found[task.name][1]) for task in tasks},
-        losses={task.name: task.scale * compute_loss(task, *found[task.name]) for task in tasks},
-        kpis={task.name: _call(task, "KPI", task.kpi, *found[task.name]) for task in tasks if task.kpi_from == "batch"},
+        examples={task.name: len(batch[task.name][1]) for task in tasks},
+        losses={task.name: task.scale * compute_loss(task, *batch[task.name]) for task in tasks},
+        kpis={task.name: _call(task, "KPI", task.kpi, *batch[task.name]) for task in tasks if task.kpi_from == "batch"},
     )
 
 
 def select_labelled(problem: Problem, outputs: Any, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Output and target of each task's labelled examples; tasks without any are left out.
+    """Select each task's labelled examples; tasks without labels are left out.
 
     Raises:
-        InputError: the network's output or the targets are not what the problem's tasks say.
+        InputError: the network's outputs or the targets do not fit the problem's tasks.
     """
     if not isinstance(outputs, Mapping):
         raise InputError(
             f"Expected the network of {problem.name!r} to return a dict with an output for each task; "
             f"it returned {type(outputs).__name__}."
         )
-    found = {}
+    selected = {}
     for task in problem.tasks:
         if task.name not in outputs:
-            given = ", ".join(map(str, outputs)) or "none"
-            raise InputError(f"Expected an output for task {task.name!r}; the network gives {given}.")
+            names = ", ".join(map(str, outputs)) or "none"
+            raise InputError(f"Expected an output for task {task.name!r}; the network gives {names}.")
         if task.name in targets:
             output, target = _labelled_examples(task, outputs[task.name], targets[task.name])
             if len(target):
-                found[task.name] = output, target
-    return found
+                selected[task.name] = output, target
+    return selected
 
 
 def compute_loss(task: Task, output: Tensor, target: Tensor) -> Tensor:
-    """The task's loss, unscaled, checked to be a floating-point number."""
+    """Compute the task's loss, unscaled, and check that it is a floating-point number."""
     value = _call(task, "loss", task.loss, output, target)
     if not value.is_floating_point():
         raise InputError(f"Expected the loss of task {task.name!r} to be a floating-point tensor; got {value!r}.")
@@ -70,7 +70,7 @@ def compute_loss(task: Task, output: Tensor, target: Tensor) -> Tensor:
 
 
 def compute_kpi(task: Task, output: Tensor, target: Tensor) -> Tensor:
-    """The task's KPI, checked to be a number in [0, 1] or NaN."""
+    """Compute the task's KPI, and check that it is in [0, 1] or NaN."""
     value = _call(task, "KPI", task.kpi, output, target)
     if not (math.isnan(number := float(value.real)) or -1e-6 <= number <= 1 + 1e-6):
         raise InputError(f"Expected the KPI of task {task.name!r} to be in [0, 1]; got {number:g}.")
@@ -78,13 +78,13 @@ def compute_kpi(task: Task, output: Tensor, target: Tensor) -> Tensor:
 
 
 def compute_metrics(task: Task, output: Tensor, target: Tensor, *, test: bool) -> dict[str, float]:
-    """The task's further figures by name; those that are of the test split alone if it is that."""
-    wanted = {name: metric for name, metric in task.metrics.items() if test or not metric.test_only}
-    return {name: float(_call(task, name, metric.measure, output, target)) for name, metric in wanted.items()}
+    """Compute the task's further metrics by name; those for the test split only if this is the test split."""
+    metrics = {name: metric for name, metric in task.metrics.items() if test or not metric.test_only}
+    return {name: float(_call(task, name, metric.measure, output, target)) for name, metric in metrics.items()}
 
 
 def concatenate(batches: Iterable[Labelled]) -> dict[str, tuple[Tensor, Tensor]]:
-    """The labelled outputs and targets of many batches, as one tensor each."""
+    """Concatenate the outputs and targets of many batches to one tensor each."""
     collected: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for batch in batches:
         for task, pair in batch.items():
@@ -96,22 +96,22 @@ def concatenate(batches: Iterable[Labelled]) -> dict[str, tuple[Tensor, Tensor]]
 
 
 def label_mask(target: Tensor) -> Tensor:
-    """Which entries of a target are labels."""
+    """Boolean mask of the entries of a target that are labels."""
     return ~target.isnan() if target.is_floating_point() else target != IGNORE
 
 
 def _labelled_examples(task: Task, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Leave out the examples that have no label at all; what is missing inside one (a pixel) is the loss's to skip."""
-    for what, found in (("output", output), ("target", target)):
-        if not isinstance(found, Tensor) or not found.dim():
-            kind = "a number" if isinstance(found, Tensor) else type(found).__name__
+    """Leave out examples without any label; the loss skips labels that are missing within an example, such as pixels."""
+    for what, value in (("output", output), ("target", target)):
+        if not isinstance(value, Tensor) or not value.dim():
+            kind = "a number" if isinstance(value, Tensor) else type(value).__name__
             raise InputError(f"Expected the {what} of task {task.name!r} to be a tensor [batch, ...]; got {kind}.")
     if len(output) != len(target):
         raise InputError(
             f"Expected as many outputs as targets for task {task.name!r}; got {list(output.shape)} and {list(target.shape)}."
         )
-    labels = label_mask(target)
-    rows = labels.flatten(1).any(1) if target.dim() > 1 else labels
+    mask = label_mask(target)
+    rows = mask.flatten(1).any(1) if target.dim() > 1 else mask
     return (output, target) if bool(rows.all()) else (output[rows], target[rows])
 
 

@@ -1,4 +1,4 @@
-"""A look at one batch before training starts, so that what does not fit is said at once and in a sentence."""
+"""Checks on a problem and its first batch before training starts, so that mistakes give one clear error at once."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from hardfirst.training._sampling import epoch_order, load
 
 @torch.no_grad()
 def check(problem: Problem, network: nn.Module, inputs: Any, targets: Mapping[str, Tensor]) -> None:
-    """Check names, shapes, label ranges, losses and KPIs on one batch; changes neither the network nor the random state.
+    """Check names, shapes, label ranges, losses and KPIs on one batch, without changing network or random state.
 
     Raises:
         InputError: something does not fit.
@@ -28,13 +28,13 @@ def check(problem: Problem, network: nn.Module, inputs: Any, targets: Mapping[st
     training = network.training
     network.eval()
     with torch.random.fork_rng():
-        found = select_labelled(problem, _outputs(problem, network, inputs), targets)
-        for name, (output, target) in found.items():
+        batch = select_labelled(problem, _outputs(problem, network, inputs), targets)
+        for name, (output, target) in batch.items():
             _check_classes(name, output, target)
             _check_shape(name, output, target)
             for task in (task for task in problem.tasks if task.name == name):
                 compute_kpi(task, output, target)
-        measure(problem, found)
+        measure(problem, batch)
     network.train(training)
 
 
@@ -56,7 +56,7 @@ def _shape(inputs: Any) -> str:
 
 
 def _check_names(problem: Problem, targets: Mapping[str, Tensor]) -> None:
-    """A task may lack its target in a batch, and a target may be of no task; but both at once is a slip of the pen."""
+    """A batch may lack a task's target, and may have a target for no task; both at once is probably a typo."""
     missing = [task for task in problem.task_names if task not in targets]
     for target in targets:
         if missing and target not in problem.task_names:
@@ -66,11 +66,11 @@ def _check_names(problem: Problem, targets: Mapping[str, Tensor]) -> None:
 
 
 def _check_classes(name: str, output: Tensor, target: Tensor) -> None:
-    """Classes [batch, ...] beside logits [batch, classes, ...] have to be below their number."""
+    """Check that the classes in a target [batch, ...] fit an output of logits [batch, classes, ...]."""
     if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool or output.dim() != target.dim() + 1:
         return
-    known = target[target != IGNORE]
-    low, high, classes = int(known.min()), int(known.max()), output.shape[1]
+    labels = target[target != IGNORE]
+    low, high, classes = int(labels.min()), int(labels.max()), output.shape[1]
     if low < 0 or high >= classes:
         raise InputError(
             f"Expected the classes of task {name!r} to be 0 to {classes - 1}, as its output has {classes}, or {IGNORE} "
@@ -79,41 +79,41 @@ def _check_classes(name: str, output: Tensor, target: Tensor) -> None:
 
 
 def _check_shape(name: str, output: Tensor, target: Tensor) -> None:
-    """[batch, 1] beside [batch] would be broadcast to [batch, batch] by a loss."""
-    alike = output.shape != target.shape and output.squeeze().shape == target.squeeze().shape
-    if target.is_floating_point() and alike and len(target) > 1:
+    """Check that output and target agree: a loss would broadcast [batch, 1] and [batch] to [batch, batch]."""
+    same_values = output.shape != target.shape and output.squeeze().shape == target.squeeze().shape
+    if target.is_floating_point() and same_values and len(target) > 1:
         raise InputError(
             f"Expected output and target of task {name!r} to have one shape; got {list(output.shape)} and "
-            f"{list(target.shape)}, which a loss would spread over each other."
+            f"{list(target.shape)}, which a loss would broadcast against each other."
         )
 
 
 def check_problem(problem: Problem, name: str) -> None:
-    """Make the problem's network, load its data, and `check` a batch of it.
+    """Build the problem's network, load its data, and check one batch.
 
     Args:
         problem: the problem.
-        name: what it was loaded by; errors of a Python file's code are shown with its line.
+        name: the name or path that it was loaded by; for a Python file, errors in its code are shown with their line.
 
     Raises:
-        InputError: something does not fit, a package is missing, or the problem's own code fails.
+        InputError: the parts do not fit together, a package is missing, or the problem's own code fails.
     """
 
-    def look() -> None:
+    def check_first_batch() -> None:
         with torch.random.fork_rng():
             network = build_network(problem)
             split = load_splits(problem).train
-            first = next(load(split, epoch_order(problem, split, seed=0, epoch=0)))
-            check(problem, network, *first)
+            batch = next(load(split, epoch_order(problem, split, seed=0, epoch=0)))
+            check(problem, network, *batch)
 
-    explained(name, look)
+    explained(name, check_first_batch)
 
 
 def build_network(problem: Problem) -> nn.Module:
-    """The problem's network.
+    """Build the problem's network.
 
     Raises:
-        InputError: it is none, or has nothing to train.
+        InputError: it is not a module, or has no parameters.
     """
     network = problem.network()
     if not isinstance(network, nn.Module):
@@ -126,19 +126,19 @@ def build_network(problem: Problem) -> nn.Module:
 
 
 def load_splits(problem: Problem, *, test: bool = True) -> Splits:
-    """The problem's data; a run that never reads the test split may go without.
+    """Load the problem's data; with `test=False` the test split may be missing.
 
     Raises:
-        InputError: it is no three splits, or one is empty.
+        InputError: it is not `Splits` of data sets, or a split is empty.
     """
-    found = problem.data()
-    if not isinstance(found, Splits):
+    splits = problem.data()
+    if not isinstance(splits, Splits):
         raise InputError(
             f"`data` of problem {problem.name!r} should return Splits(train, validation, test); it returned "
-            f"{type(found).__name__}."
+            f"{type(splits).__name__}."
         )
     for what in ("train", "validation", "test") if test else ("train", "validation"):
-        split = getattr(found, what)
+        split = getattr(splits, what)
         parts = list(split.values()) if isinstance(split, Mapping) else [split]
         for part in parts:
             if isinstance(part, Tensor | str | type) or not all(hasattr(part, name) for name in ("__len__", "__getitem__")):
@@ -148,4 +148,4 @@ def load_splits(problem: Problem, *, test: bool = True) -> Splits:
                 )
         if not parts or not all(map(len, parts)):
             raise InputError(f"Expected `{what}` of the data of {problem.name!r} to have examples; got none.")
-    return found
+    return splits

@@ -1,4 +1,4 @@
-"""Everything a run needs to go on, in one file that is replaced as a whole."""
+"""Checkpoints: all that a run needs to resume, in one file that is replaced as a whole."""
 
 import pickle
 import warnings
@@ -25,21 +25,21 @@ def save(path: Path, state: dict[str, Any]) -> None:
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         reason = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
         raise InputError(
-            f"The checkpoint {path} cannot be written: {reason}. Make room, or choose another --out; what was "
-            "written before stays."
+            f"The checkpoint {path} cannot be written: {reason}. Make room, or choose another --out; the "
+            "previous checkpoint is kept."
         ) from error
 
 
 def load(path: Path, settings: dict[str, Any], devices: int) -> dict[str, Any]:
-    """Read the checkpoint of a run with these settings on so many devices. Nothing in the file is executed.
+    """Load the checkpoint of a run with these settings and number of devices, without executing code from the file.
 
     Raises:
-        InputError: there is none, it is damaged, it is of another run, or of another number of devices.
+        InputError: the file is missing or damaged, or is the checkpoint of a run with other settings or devices.
     """
     if not path.exists():
         raise InputError(f"There is no checkpoint {path} to resume from; leave out --resume to begin.")
     try:
-        with warnings.catch_warnings():  # about bytes that are no checkpoint
+        with warnings.catch_warnings():  # torch warns about files that are no checkpoint
             warnings.simplefilter("ignore")
             state: Any = torch.load(path, weights_only=True)
     except pickle.UnpicklingError as error:
@@ -47,13 +47,17 @@ def load(path: Path, settings: dict[str, Any], devices: int) -> dict[str, Any]:
             f"The checkpoint {path} is damaged, or holds more than tensors and numbers; that is not loaded, since it "
             "could run code. Delete it to begin again."
         ) from error
-    except Exception as error:  # torch and pickle raise all sorts of things at bytes that are no checkpoint
+    except Exception as error:  # torch and pickle raise errors of many types for files that are no checkpoint
         raise InputError(f"The checkpoint {path} is damaged ({type(error).__name__}); delete it to begin again.") from error
     if not isinstance(state, dict) or "settings" not in state:
-        raise InputError(f"{path} is no checkpoint of `hardfirst train`; choose another --out, or delete it to begin again.")
+        raise InputError(
+            f"{path} is not a checkpoint of `hardfirst train`; choose another --out, or delete it to begin again."
+        )
     if state["settings"] != settings:
-        raise InputError(f"The checkpoint {path} is of a run with other settings; choose another --out.")
-    before = state.get("devices", 1)
-    if before != devices:
-        raise InputError(f"The checkpoint {path} is of a run with --devices {before}; go on with as many, not {devices}.")
+        raise InputError(f"The checkpoint {path} is from a run with other settings; choose another --out.")
+    saved_devices = state.get("devices", 1)
+    if saved_devices != devices:
+        raise InputError(
+            f"The checkpoint {path} is from a run with --devices {saved_devices}; resume with as many, not {devices}."
+        )
     return state

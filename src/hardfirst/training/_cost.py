@@ -1,4 +1,4 @@
-"""What a training step takes, of several methods in one process."""
+"""Measure the time of training steps, of several methods in one process."""
 
 import time
 from collections.abc import Mapping
@@ -10,24 +10,28 @@ import torch
 from hardfirst.training._training import Diverged, Training
 from hardfirst.training._trial import Trial
 
-_BATCHES = 16
+_BATCHES = 16  # loaded once and repeated, so that loading data is not timed
 
 
 def step_seconds(
     trials: Mapping[str, Trial], *, rounds: int = 21, steps: int = 10, accelerator: str = "cpu"
 ) -> dict[str, list[float]]:
-    """Seconds per training step by trial and round; in each round all trials take turns, so that what disturbs the machine
-    disturbs them all.
+    """Measure the seconds per training step, by trial and round.
+
+    The trials take turns in each round, so that other load on the machine affects all of them.
 
     Args:
-        trials: by name. One that diverges within these few steps is left out.
-        rounds: how often each has its turn.
+        trials: by name. A trial that diverges within these steps is left out of the result.
+        rounds: number of turns of each trial.
         steps: training steps in a turn.
         accelerator: as in Lightning Fabric.
+
+    Returns:
+        By trial, seconds per step in each round.
     """
     from lightning.fabric import Fabric
 
-    found: dict[str, list[float]] = {name: [] for name in trials}
+    seconds_by_trial: dict[str, list[float]] = {name: [] for name in trials}
     with torch.random.fork_rng():
         runs = {}
         for name, trial in trials.items():
@@ -39,11 +43,11 @@ def step_seconds(
                 try:
                     seconds = _time_steps(runs[name], batches[name], steps)
                 except Diverged:
-                    del runs[name], found[name]
+                    del runs[name], seconds_by_trial[name]
                     continue
-                if turn:  # the first warms up
-                    found[name].append(seconds / steps)
-    return found
+                if turn:  # the first one is a warm-up
+                    seconds_by_trial[name].append(seconds / steps)
+    return seconds_by_trial
 
 
 def _time_steps(run: Training, batches: "cycle[Any]", steps: int) -> float:
@@ -56,7 +60,7 @@ def _time_steps(run: Training, batches: "cycle[Any]", steps: int) -> float:
 
 
 def trial_seconds(trial: Trial, *, steps: int = 30, accelerator: str = "cpu") -> float:
-    """About how long the trial will take on one core, from a few training steps and one look at the validation split."""
+    """Estimate the trial's duration in seconds on one core, from a few training steps and one validation."""
     from lightning.fabric import Fabric
 
     threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""The devices that a run trains on: whether they are there, and how their processes find each other."""
+"""The devices of a run: checks, and the setup of Lightning Fabric."""
 
 import logging
 import os
@@ -12,64 +12,61 @@ import torch.distributed as dist
 from hardfirst.errors import InputError, unknown, whole
 
 if TYPE_CHECKING:
-    from lightning.fabric import (
-        Fabric,  # loaded by `setup_fabric`: it takes seconds, which a study's parent need not wait for
-    )
+    from lightning.fabric import Fabric  # imported by `setup_fabric`: it takes seconds, which a study's parent does not need
 
 ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps", "tpu")
 STRATEGIES = ("auto", "ddp")
 
 
 def check_devices(devices: int, strategy: str, accelerator: str) -> None:
-    """Whether a run can train on so many devices.
+    """Check that a run can train on these devices.
 
     Raises:
-        InputError: it cannot.
+        InputError: an option is unknown, or there are too few devices.
     """
     whole("devices", devices, least=1)
-    for what, name, known in (("strategy", strategy, STRATEGIES), ("accelerator", accelerator, ACCELERATORS)):
-        if name not in known:
-            raise unknown(what, name, known)
-    kind, here = _device_kind(accelerator), _local_devices(devices)
+    for option, name, names in (("strategy", strategy, STRATEGIES), ("accelerator", accelerator, ACCELERATORS)):
+        if name not in names:
+            raise unknown(option, name, names)
+    kind, local = _device_kind(accelerator), _local_devices(devices)
     if devices > 1 and (kind not in ("cpu", "cuda") or not dist.is_available()):
-        raise InputError(f"Several devices train together on cpu or cuda; got {kind}. Leave out `devices`, or take cpu.")
-    if kind == "cuda" and here > torch.cuda.device_count():
+        raise InputError(f"Several devices train together on cpu or cuda; got {kind}. Leave out `devices`, or use cpu.")
+    if kind == "cuda" and local > torch.cuda.device_count():
         raise InputError(
-            f"Expected as many CUDA devices as `devices`, {here}; there are {torch.cuda.device_count()}. Take fewer, or "
-            "accelerator cpu, where a device is a process."
+            f"Expected as many CUDA devices as `devices`, {local}; there are {torch.cuda.device_count()}. Use fewer, or "
+            "accelerator cpu, where each device is a process."
         )
 
 
 def torchrun_world_size() -> int:
-    """How many processes torchrun started, of which this is one; 0 if it was started otherwise."""
+    """The number of processes that torchrun started, of which this is one; 0 outside torchrun."""
     return int(os.environ["WORLD_SIZE"]) if dist.is_available() and dist.is_torchelastic_launched() else 0
 
 
 def is_main_process(devices: int) -> bool:
-    """Whether this process is the one that shows and writes things: the only one, or the first that torchrun started.
+    """Whether this is the process that prints and writes files: the only one, or the first that torchrun started.
 
     Raises:
-        InputError: torchrun started another number of processes than there are to be devices.
+        InputError: torchrun started another number of processes than `devices`.
     """
-    started = torchrun_world_size()
-    if started not in (0, devices):
-        raise InputError(f"`devices` is {devices}, and torchrun's --nproc-per-node gives {started}; they have to agree.")
-    return not started or os.environ["RANK"] == "0"
+    world_size = torchrun_world_size()
+    if world_size not in (0, devices):
+        raise InputError(f"`devices` is {devices}, and torchrun's --nproc-per-node gives {world_size}; they have to agree.")
+    return not world_size or os.environ["RANK"] == "0"
 
 
 def setup_fabric(devices: int, accelerator: str) -> "Fabric":
-    """Fabric on one device, or in one of as many processes as there are devices: see `_launch`, which sets the environment
-    that torchrun would.
+    """Set up Fabric on one device, or as one of several processes whose environment torchrun or `_launch` has set.
 
-    The process group stays, as Fabric leaves it. To destroy it here can deadlock: DDP then holds the last reference, and
-    lets go of it with the GIL that a thread of gloo may wait for.
+    The process group is never destroyed, as Fabric leaves it. To destroy it here could deadlock: DDP would hold the last
+    reference, and release it while holding the GIL, for which a thread of gloo may be waiting.
     """
     from lightning.fabric import Fabric
 
     if devices == 1:
         return Fabric(accelerator=accelerator, devices=1)
-    here = _local_devices(devices)
-    fabric = Fabric(accelerator=accelerator, devices=here, num_nodes=devices // here, strategy="ddp")
+    local = _local_devices(devices)
+    fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=devices // local, strategy="ddp")
     with _without_info_logs():
         fabric.launch()
     return fabric
@@ -87,10 +84,10 @@ def _device_kind(accelerator: str) -> str:
 
 @contextmanager
 def _without_info_logs() -> Iterator[None]:
-    """Without Lightning's banner."""
-    before = logging.root.manager.disable
+    """Suppress Lightning's banner."""
+    disabled_level = logging.root.manager.disable
     logging.disable(logging.INFO)
     try:
         yield
     finally:
-        logging.disable(before)
+        logging.disable(disabled_level)

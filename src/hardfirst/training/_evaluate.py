@@ -1,4 +1,4 @@
-"""What a network reaches on a split."""
+"""Evaluation of a network on a split."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
@@ -11,7 +11,7 @@ from hardfirst.training._batch import Labelled, compute_kpi, compute_loss, compu
 
 
 class TaskResult(TypedDict):
-    """A task's figures on a split: over all labelled examples at once, not means of batches."""
+    """A task's loss, KPI and metrics on a split: computed over all labelled examples at once, not averaged over batches."""
 
     loss: float
     kpi: float
@@ -20,23 +20,23 @@ class TaskResult(TypedDict):
 
 @torch.no_grad()
 def predict(problem: Problem, network: nn.Module, batches: Iterable[tuple[Any, Mapping[str, Tensor]]]) -> list[Labelled]:
-    """The network's outputs beside their targets, batch by batch. The network is left in evaluation mode."""
+    """Run the network on the batches; return outputs and targets by batch. Leaves the network in evaluation mode."""
     network.eval()
     return [select_labelled(problem, network(inputs), targets) for inputs, targets in batches]
 
 
 @torch.no_grad()
 def task_results(problem: Problem, batches: Sequence[Labelled], *, test: bool) -> dict[str, TaskResult]:
-    """Each task's figures; NaN for a task that has no label in the split."""
-    found = concatenate(batches)
-    nothing = TaskResult(loss=float("nan"), kpi=float("nan"), metrics={})
+    """Compute each task's figures; NaN for a task without labels in the split."""
+    labelled = concatenate(batches)
+    unlabelled = TaskResult(loss=float("nan"), kpi=float("nan"), metrics={})
     return {
         task.name: TaskResult(
-            loss=float(compute_loss(task, *found[task.name])),
-            kpi=float(compute_kpi(task, *found[task.name])),
-            metrics=compute_metrics(task, *found[task.name], test=test),
+            loss=float(compute_loss(task, *labelled[task.name])),
+            kpi=float(compute_kpi(task, *labelled[task.name])),
+            metrics=compute_metrics(task, *labelled[task.name], test=test),
         )
-        if task.name in found
-        else nothing
+        if task.name in labelled
+        else unlabelled
         for task in problem.tasks
     }

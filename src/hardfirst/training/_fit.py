@@ -1,4 +1,4 @@
-"""From a trial to its record."""
+"""`fit`: train a trial and write its record."""
 
 from functools import partial
 from pathlib import Path
@@ -28,35 +28,35 @@ def fit(
     devices: int = 1,
     strategy: str = "auto",
 ) -> records.Record:
-    """Train a network as the trial says, and write the record.
+    """Train a network with the trial's settings, and write the record.
 
-    Validation comes after each epoch; the epoch with the best validation KPI, by the trial's criterion, is selected, and the
-    test split is read once, with that epoch's weights; a trial whose `test` is false never reads it. A total that is not
-    finite ends the run as "diverged", which is an outcome too.
+    Each epoch ends with a validation. The epoch with the best validation KPI, by the trial's criterion, is selected, and the
+    test split is evaluated once, with that epoch's weights; a trial with `test=False` never reads it. A total that is not
+    finite ends the run with the outcome "diverged".
 
-    Several devices share each batch, and what comes of it is what one device makes of the whole batch, up to rounding, for
-    losses that are means over labels. Three things are each device's own: what dropout drops; the statistics of BatchNorm in
-    training, of which those that evaluation uses are the first device's; and what a KPI sees that is not a mean over
-    examples, whose value is then the mean over devices. Each device has a process, which this function starts, so that a
-    script that calls it does so below `if __name__ == "__main__":`, or which torchrun has started.
+    Several devices share each batch. The result is that of one device on the whole batch, up to rounding, for losses that
+    are means over labels. Three things differ by device: the units that dropout drops; the statistics of BatchNorm in
+    training, where evaluation uses those of the first device; and KPIs of a batch that are not means over examples, which
+    are averaged over devices. Each device has its own process. Either torchrun has started them, or this function does; then
+    a script must call it below `if __name__ == "__main__":`.
 
     Args:
-        trial: what to run.
-        record_file: where the record goes, a line per epoch as the run goes on.
-        checkpoint: where to save after every epoch and on Ctrl-C; None saves nothing.
-        resume: go on from the checkpoint, on as many devices. On the CPU the final weights are those of an uninterrupted
-            run, bit for bit.
-        watcher: is told of steps and epochs.
+        trial: the settings of the run.
+        record_file: where the record is written, a line after each epoch.
+        checkpoint: where to save after each epoch and on Ctrl-C; None saves nothing.
+        resume: continue from the checkpoint, on the same number of devices. On the CPU the final weights equal those of an
+            uninterrupted run bit for bit.
+        watcher: called after each step and epoch.
         command: what the user typed, for the record.
         accelerator: as in Lightning Fabric: "auto", "cpu", "cuda", "mps".
-        devices: how many devices to train on; on the CPU, how many processes.
-        strategy: how several devices train together: "ddp", which is also what "auto" means.
+        devices: number of devices; on the CPU, of processes.
+        strategy: how several devices train together: "ddp", which is also the meaning of "auto".
 
     Returns:
         The record.
 
     Raises:
-        InputError: the problem's parts do not fit together, the checkpoint is not of this run, or the devices are not there.
+        InputError: the problem's parts do not fit together, the checkpoint is from another run, or a device is missing.
         Interrupted: Ctrl-C; the state is saved.
     """
     check_devices(devices, strategy, accelerator)
@@ -72,16 +72,15 @@ def fit(
     )
     if devices == 1:
         return job(watcher=watcher, interrupt=Interrupt())
-    first = is_main_process(devices)
     if torchrun_world_size():
-        return job(watcher=watcher if first else None, interrupt=Interrupt(raise_on_second=False))
+        return job(watcher=watcher if is_main_process(devices) else None, interrupt=Interrupt(raise_on_second=False))
     return launch(partial(_explained, job, trial.problem), devices, watcher=watcher, checkpoint=checkpoint)
 
 
 def _explained(
     job: "partial[records.Record]", name: str, *, watcher: Watcher | None, interrupt: RemoteInterrupt
 ) -> records.Record:
-    """The job, where an error still knows which line of the user's file it came from."""
+    """Call the job; attribute an error to its line in the user's file, before it is pickled without its traceback."""
     return explained(name, lambda: job(watcher=watcher, interrupt=interrupt))
 
 
@@ -97,7 +96,7 @@ def _train(
     devices: int,
     interrupt: Interrupt | RemoteInterrupt,
 ) -> records.Record:
-    """What `fit` does, in one process or in each of several."""
+    """`fit` in one process, or in each of several."""
     problem = trial.load()
     fabric = setup_fabric(devices, accelerator)
     with torch.random.fork_rng():

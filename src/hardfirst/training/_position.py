@@ -1,4 +1,4 @@
-"""How far a run has come, in numbers that a checkpoint can hold."""
+"""A run's progress, in numbers that a checkpoint can hold."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,11 @@ from hardfirst.training._batch import Measurements
 
 @dataclass
 class EpochSums:
-    """What an epoch's steps add up to, by task; `measured` counts the examples of batches whose KPI was not NaN."""
+    """Sums over an epoch's steps by task.
+
+    Checkpoints hold the fields by name. `loss` and `kpi` are weighted by labelled examples, which `count` counts, and
+    `measured` those of batches whose KPI was not NaN; `weight` is summed over `steps`.
+    """
 
     loss: dict[str, float] = field(default_factory=dict)
     kpi: dict[str, float] = field(default_factory=dict)
@@ -22,7 +26,7 @@ class EpochSums:
     steps: dict[str, int] = field(default_factory=dict)
 
     def add(self, problem: Problem, measured: Measurements, weights: Mapping[str, Tensor]) -> None:
-        """Take in one step; losses and KPIs count by their labelled examples."""
+        """Add one step."""
         for task in problem.tasks:
             if task.name not in measured.losses:
                 continue
@@ -38,7 +42,7 @@ class EpochSums:
             self.steps[name] = self.steps.get(name, 0) + 1
 
     def means(self, name: str) -> dict[str, float]:
-        """The task's figures for the record; NaN where no step had a label for it."""
+        """The task's means for the record; NaN where no step had labels for it."""
         if name not in self.count:
             return {"loss": math.nan, "kpi": math.nan, "weight": math.nan}
         return {
@@ -50,12 +54,12 @@ class EpochSums:
 
 @dataclass
 class Position:
-    """How far a run has come: `epoch` whole epochs, and `step` steps of the next."""
+    """A run's progress: `epoch` finished epochs, and `step` steps of the next one. Checkpoints hold the fields by name."""
 
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0  # of the run so far
-    epoch_seconds: float = 0.0  # of the epoch under way
+    epoch_seconds: float = 0.0  # of the current epoch
     best_epoch: int = 0
     best_kpi: float = -math.inf
     sums: EpochSums = field(default_factory=EpochSums)

@@ -1,4 +1,4 @@
-"""Which examples make a batch: by seed and epoch alone, so that any step can be taken up again."""
+"""The order of examples: a function of seed and epoch only, so that a run can resume at any step."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -14,18 +14,18 @@ from hardfirst.problems import Batch, Problem, Split, Together, collate
 
 Order = list[list[int]]
 
-_EVALUATED_AT_ONCE = 1024
+_EVALUATION_BATCH = 1024
 
 
 def epoch_order(problem: Problem, split: Split, seed: int, epoch: int) -> Order:
-    """An epoch's training batches as indices into `Together(split)`; each batch is of one data set.
+    """An epoch's training batches as indices into `Together(split)`; each batch comes from one data set.
 
-    An epoch has as many batches as all data sets have together. Of a single data set it is a permutation. Of several it is,
-    by the problem's `sampling`,
+    An epoch has as many batches as all data sets have together. For a single data set it is a permutation. For several it
+    depends on the problem's `sampling`:
 
     - "proportional": each example once, the batches of all data sets in random order;
-    - "round_robin": the data sets take turns, so that small ones are gone through several times and large ones in part;
-    - "temperature": in random order, a data set of n examples giving a share of the batches that is as n^(1/temperature).
+    - "round_robin": the data sets take turns, so that small ones are repeated and large ones used in part;
+    - "temperature": in random order, a data set of n examples has a share of the batches proportional to n^(1/temperature).
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     sizes = Together(split).sizes
@@ -34,31 +34,32 @@ def epoch_order(problem: Problem, split: Split, seed: int, epoch: int) -> Order:
         return list(_draw_batches(0, sizes[0], full[0], problem.batch_size, generator))
     counts = _batch_counts(problem, sizes, full)
     starts = torch.tensor([0, *sizes]).cumsum(0).tolist()
-    drawn = [
+    by_data_set = [
         list(_draw_batches(start, size, count, problem.batch_size, generator))
         for start, size, count in zip(starts, sizes, counts, strict=False)
     ]
     if problem.sampling == "round_robin":
-        return [batches[turn] for turn in range(max(counts)) for batches in drawn if turn < len(batches)]
-    everything = list(chain.from_iterable(drawn))
-    return [everything[place] for place in torch.randperm(len(everything), generator=generator).tolist()]
+        return [batches[turn] for turn in range(max(counts)) for batches in by_data_set if turn < len(batches)]
+    batches = list(chain.from_iterable(by_data_set))
+    return [batches[index] for index in torch.randperm(len(batches), generator=generator).tolist()]
 
 
 def _batch_counts(problem: Problem, sizes: list[int], full: list[int]) -> list[int]:
-    """How many batches each data set gives; they add up to those of all data sets together."""
+    """The number of batches from each data set; they add up to the number that all data sets have."""
     if problem.sampling == "proportional":
         return full
     shares = [1.0 if problem.sampling == "round_robin" else size ** (1 / problem.temperature) for size in sizes]
     exact = [sum(full) * share / sum(shares) for share in shares]
     counts = [max(1, int(number)) for number in exact]
-    largest_remainder = sorted(range(len(sizes)), key=lambda place: counts[place] - exact[place])
-    for place in islice(largest_remainder, max(0, sum(full) - sum(counts))):
-        counts[place] += 1
+    # Largest remainders first; with at least one batch from each data set the counts may already exceed the total.
+    by_remainder = sorted(range(len(sizes)), key=lambda index: counts[index] - exact[index])
+    for index in islice(by_remainder, max(0, sum(full) - sum(counts))):
+        counts[index] += 1
     return counts
 
 
 def _draw_batches(start: int, size: int, count: int, batch_size: int, generator: torch.Generator) -> Iterator[list[int]]:
-    """So many batches of a data set, permutation after permutation."""
+    """Draw `count` batches of a data set, from one random permutation after another."""
     permutation: list[int] = []
     while count:
         if not permutation:
@@ -69,18 +70,19 @@ def _draw_batches(start: int, size: int, count: int, batch_size: int, generator:
 
 
 def evaluation_order(split: Split) -> Order:
-    """All examples in order, in batches for evaluation."""
+    """All examples in order, in batches for evaluation; each batch comes from one data set."""
     order, start = [], 0
     for size in Together(split).sizes:
-        everything = range(start, start + size)
-        order += [list(everything[at : at + _EVALUATED_AT_ONCE]) for at in range(0, size, _EVALUATED_AT_ONCE)]
+        indices = range(start, start + size)
+        order += [list(indices[at : at + _EVALUATION_BATCH]) for at in range(0, size, _EVALUATION_BATCH)]
         start += size
     return order
 
 
 def load(split: Split, order: Order) -> Iterator[tuple[Any, Mapping[str, Tensor]]]:
-    """The batches of an order."""
-    # a generator of its own: else each loader draws from the global one, and a resumed run would draw once more
+    """Load the batches of an order."""
+    # Without a generator each loader would draw a seed from the global one; a resumed run has one loader more and would
+    # then differ from an uninterrupted run.
     loader: DataLoader[Batch] = DataLoader(
         Together(split), batch_sampler=order, collate_fn=collate, generator=torch.Generator()
     )

@@ -1,4 +1,4 @@
-"""A trial on its way."""
+"""The training loop of a trial."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -26,27 +26,28 @@ from hardfirst.training._sampling import epoch_order, evaluation_order, load
 from hardfirst.training._trial import Trial
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric  # loaded by `fit`: it takes seconds, which a study's parent need not wait for
+    from lightning.fabric import Fabric  # imported by `fit`: it takes seconds, which a study's parent does not need
 
 EpochLines = dict[str, dict[str, Any]]
+"""An epoch's figures by task, as the record holds them."""
 
 
 class Watcher(Protocol):
-    """Who wants to see a run go on."""
+    """Receives the progress of a run."""
 
     def step(self, epoch: int, step: int, steps: int) -> None:
-        """A training step is done; all three count from 1."""
+        """Called after each training step; all three count from 1."""
 
     def epoch(self, epoch: int, tasks: EpochLines) -> None:
-        """An epoch is done; its line is as in the record."""
+        """Called after each epoch with its figures by task, as in the record."""
 
 
 class Diverged(Exception):  # noqa: N818  # an outcome, not an error
-    """A total was not finite; the text says of which tasks the loss was not."""
+    """A total was not finite; the message names the tasks whose loss was not."""
 
 
 class Training:
-    """A trial on its way: network, optimizer, balancer, data, and how far it has come."""
+    """State of a running trial: network, optimizer, balancer, data and progress."""
 
     def __init__(
         self, trial: Trial, problem: Problem, fabric: "Fabric", interrupt: Interrupt | RemoteInterrupt | None = None
@@ -56,7 +57,7 @@ class Training:
         self.position = Position()
 
     def begin(self) -> None:
-        """Make everything from the seed."""
+        """Build network, optimizer, balancer and data from the trial's seed."""
         torch.manual_seed(self.trial.seed)
         module = build_network(self.problem)
         self.balancer: Balancer = self.fabric.to_device(
@@ -65,8 +66,8 @@ class Training:
         self.shared = self._shared_parameters(module)
         optimizer = torch.optim.Adam(module.parameters(), lr=self.trial.learning_rate, fused=True)
         self.network, self.optimizer = self.fabric.setup(module, optimizer)
-        together = SingleProcess if self.fabric.world_size == 1 else MultiProcess
-        self.processes: SingleProcess | MultiProcess = together(self.fabric, self.network, self.interrupt)
+        kind = SingleProcess if self.fabric.world_size == 1 else MultiProcess
+        self.processes: SingleProcess | MultiProcess = kind(self.fabric, self.network, self.interrupt)
         self.splits = load_splits(self.problem, test=self.trial.test)
         self.best = self._copy_weights()
         if self.trial.only is None and (order := self._epoch_order()):
@@ -74,7 +75,7 @@ class Training:
         self.processes.prepare(self.network, self.batches(), self.trial.seed)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up a checkpoint's state."""
+        """Restore the state of a checkpoint."""
         try:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -85,12 +86,12 @@ class Training:
             self.position = Position(**{**position, "sums": EpochSums(**position["sums"])})
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise InputError(
-                f"The checkpoint does not fit this run: {_first_lines(error)}. It may be of another version of hardfirst or "
-                "of the problem's code. Choose another --out, and leave out --resume to begin."
+                f"The checkpoint does not fit this run: {_first_lines(error)}. It may be from another version of hardfirst "
+                "or of the problem's code. Choose another --out, and leave out --resume to begin."
             ) from error
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs; of several ranks all have to ask, and the first has it."""
+        """The state for a checkpoint; a collective of all ranks, complete on the first."""
         return {
             "settings": self.trial.describe(self.problem),
             "devices": self.processes.world_size,
@@ -103,7 +104,7 @@ class Training:
         }
 
     def train(self, writer: records.Writer | None, checkpoint: Path | None, watcher: Watcher | None) -> None:
-        """Train to the end, from wherever the run stands; ranks other than the first have no writer."""
+        """Train from the current position to the end; ranks other than the first have no writer."""
         try:
             with self.interrupt:
                 while self.position.epoch < self.trial.epochs:
@@ -117,9 +118,9 @@ class Training:
             return
         self.network.load_state_dict(self.best)
         if self.trial.test:
-            found = self._evaluate(self.splits.test, test=True)
+            results = self._evaluate(self.splits.test, test=True)
             if writer is not None:
-                writer.test(self.position.best_epoch, found)
+                writer.test(self.position.best_epoch, results)
         self._end(writer, "finished")
 
     def _end(self, writer: records.Writer | None, outcome: str, reason: str | None = None) -> None:
@@ -135,15 +136,15 @@ class Training:
 
     @property
     def steps(self) -> int:
-        """Training steps in an epoch."""
+        """Number of training steps in an epoch."""
         return len(self._epoch_order())
 
     def validate(self) -> dict[str, TaskResult]:
-        """Each task's figures on the validation split."""
+        """Evaluate each task on the validation split."""
         return self._evaluate(self.splits.validation)
 
     def batches(self) -> Iterator[Any]:
-        """What is left of the epoch's training batches."""
+        """The remaining training batches of the epoch."""
         return map(self.fabric.to_device, self.processes.load(self.splits.train, self._epoch_order()[self.position.step :]))
 
     def _epoch_order(self) -> list[list[int]]:
@@ -172,7 +173,7 @@ class Training:
         position.epoch_seconds += time.perf_counter() - start
 
     def step(self, inputs: Any, targets: Mapping[str, Tensor]) -> None:
-        """One training step."""
+        """Train on one batch."""
         measured = self.processes.measure(self.problem, self.network(inputs), targets)
         weights: dict[str, Tensor] = {}
 
@@ -180,6 +181,7 @@ class Training:
             if not total.isfinite():
                 raise Diverged(self._divergence_reason(measured))
             if isinstance(self.balancer, LossBalancer):
+                # ∂total/∂loss is the weight that a task really has, also where the total is not linear in the losses
                 weights.update(task_weights(total, measured.losses))
             self.processes.backward(total, measured.losses)
 
@@ -192,15 +194,15 @@ class Training:
         self.balancer.end_epoch()
         position = self.position
         start = time.perf_counter()
-        found = self.validate()
+        results = self.validate()
         position.seconds += position.epoch_seconds + time.perf_counter() - start
-        self.balancer.update({t.name: found[t.name]["kpi"] for t in self.problem.tasks if t.kpi_from == "validation"})
-        lines = {name: {**position.sums.means(name), **_validation(figures)} for name, figures in found.items()}
+        self.balancer.update({t.name: results[t.name]["kpi"] for t in self.problem.tasks if t.kpi_from == "validation"})
+        lines = {name: {**position.sums.means(name), **_validation(result)} for name, result in results.items()}
         for task in self.problem.tasks:
             if task.kpi_from == "validation":
-                lines[task.name]["kpi"] = found[task.name]["kpi"]
+                lines[task.name]["kpi"] = results[task.name]["kpi"]
         position.epoch, position.step, position.sums = position.epoch + 1, 0, EpochSums()
-        self._keep_best(found)
+        self._keep_best(results)
         if writer is not None:
             writer.epoch(
                 position.epoch,
@@ -211,11 +213,11 @@ class Training:
         position.epoch_seconds = 0.0
         return lines
 
-    def _keep_best(self, found: Mapping[str, TaskResult]) -> None:
-        """Keep the weights of the best epoch so far by the validation split."""
-        reached = records.score([figures["kpi"] for figures in found.values()], self.trial.criterion)
-        if reached > self.position.best_kpi:
-            self.position.best_kpi, self.position.best_epoch = reached, self.position.epoch
+    def _keep_best(self, results: Mapping[str, TaskResult]) -> None:
+        """Keep a copy of the weights if this epoch is the best so far on the validation split."""
+        score = records.score([result["kpi"] for result in results.values()], self.trial.criterion)
+        if score > self.position.best_kpi:
+            self.position.best_kpi, self.position.best_epoch = score, self.position.epoch
             self.best = self._copy_weights()
 
     def _copy_weights(self) -> dict[str, Tensor]:
@@ -233,9 +235,9 @@ class Training:
         return list(shared())
 
     def _divergence_reason(self, measured: Measurements) -> str:
-        broken = [task for task, loss in measured.losses.items() if not loss.isfinite()]
+        tasks = [task for task, loss in measured.losses.items() if not loss.isfinite()]
         where = f"in epoch {self.position.epoch + 1}, step {self.position.step + 1}"
-        return f"the loss of {', '.join(broken)} was not finite {where}" if broken else f"the total was not finite {where}"
+        return f"the loss of {', '.join(tasks)} was not finite {where}" if tasks else f"the total was not finite {where}"
 
 
 def _first_lines(error: Exception) -> str:
