@@ -1,9 +1,9 @@
-"""What a loss balancer costs: `python benchmarks/balancers.py [NAME …]`. All ratios of a row come from one interleaved run.
+"""Cost of loss balancers: `python benchmarks/balancers.py [NAME …]`. The ratios of a row come from one interleaved run.
 
-- "bare T=…": KPIs in, total out, and backward, over bare losses of T tasks, relative to a Python sum and its backward;
+- "bare T=…": computing the total of T bare losses with KPIs, and backward, relative to a Python sum and its backward;
 - "CNN step": a whole training step of a small CNN with three heads, relative to the same step with a Python sum;
-- "ops T=…": how many tensor operations (views not counted) the balancer runs in a step before backward;
-- "TorchJD T=3": TorchJD's method of the same name in place of ours in "bare T=3", where it has one.
+- "ops T=…": number of tensor operations, without views, that the balancer runs in a step before backward;
+- "TorchJD T=3": "bare T=3" with TorchJD's method of the same name, if it has one.
 """
 
 import statistics
@@ -37,7 +37,7 @@ TORCHJD: dict[str, Callable[[int], Callable[[Tensor], Tensor]]] = {
 
 
 def ratio(run: Callable[[], object], base: Callable[[], object], calls: int, rounds: int = 31) -> float:
-    """The median over rounds of time(run) / time(base), the two taking turns."""
+    """The median over rounds of time(run) / time(base), measured alternately."""
 
     def seconds(function: Callable[[], object]) -> float:
         start = time.perf_counter()
@@ -60,7 +60,7 @@ def make(name: str, tasks: list[str]) -> LossBalancer:
 
 
 class Bare:
-    """T losses that hang on one shared parameter by one operation each, and T KPIs."""
+    """T losses, each one operation away from a shared parameter, and T KPIs."""
 
     def __init__(self, count: int) -> None:
         self.tasks = [f"task{number}" for number in range(count)]
@@ -76,7 +76,7 @@ class Bare:
 
 
 def bare(count: int, make_total: Callable[[Bare], Total]) -> float:
-    """Losses are leaves, so that nothing but the total and its backward is timed; GradNorm's hang on a parameter."""
+    """Time the total and its backward only: the losses are leaves; `bare_with_shared` is for GradNorm."""
     problem = Bare(count)
     total = make_total(problem)
     leaves = problem.leaves()
@@ -122,7 +122,7 @@ def torchjds(name: str) -> Callable[[Bare], Total]:
 
 
 class Operations(TorchDispatchMode):
-    """Counts operations that are not views."""
+    """Counts tensor operations that are not views."""
 
     def __init__(self) -> None:
         super().__init__()

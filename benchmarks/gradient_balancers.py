@@ -1,9 +1,9 @@
-"""What a gradient balancer costs: `python benchmarks/gradient_balancers.py [NAME …]`. Ratios of a row are from one run.
+"""Cost of gradient balancers: `python benchmarks/gradient_balancers.py [NAME …]`. The ratios of a row come from one run.
 
 - "T=…": forward and `balancer.backward` of a small CNN with T heads, relative to one forward and a backward for each loss,
-  the two taking turns; at most 1.2 is what we ask;
-- "passes": how often a step goes back through the trunk, counted, of T = 3;
-- "TorchJD": the same with TorchJD's `mtl_backward` and its aggregator of the same name, T = 3, where it has one.
+  measured alternately; the limit is 1.2;
+- "passes": number of backward passes through the trunk in a step, for T = 3;
+- "TorchJD": the same ratio for TorchJD's `mtl_backward` and its aggregator of the same name, T = 3, if it has one.
 """
 
 import sys
@@ -35,7 +35,7 @@ TORCHJD: Mapping[str, Callable[[], nn.Module]] = {
 
 
 class Step:
-    """A batch of images, and a network with a head for each task."""
+    """A training step: a batch of images and a network with a head for each task."""
 
     def __init__(self, tasks: int) -> None:
         torch.manual_seed(0)
@@ -54,7 +54,7 @@ class Step:
         return features, {task: F.cross_entropy(outputs[task], self.labels[n]) for n, task in enumerate(self.tasks)}
 
     def plain(self) -> None:
-        """One forward, and a backward for each loss."""
+        """Run one forward, and a backward for each loss."""
         _, losses = self.forward()
         for loss in losses.values():
             loss.backward(retain_graph=True)

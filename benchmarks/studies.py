@@ -1,7 +1,7 @@
-"""What running trials side by side adds to them: `python benchmarks/studies.py`.
+"""Overhead of running trials in parallel: `python benchmarks/studies.py`.
 
-Prints the wall time of a study of 24 runs of digits, over its runs' own training seconds divided by the number of workers:
-starting Python and torch, loading data, processes, records, the table on the screen. At most 1.15 with two workers.
+Prints the wall time of a study of 24 runs of digits, divided by the training seconds of its runs per worker. The rest is for
+starting Python and torch, loading data, processes, records and the table on the screen. The limit is 1.15 with two workers.
 """
 
 import tempfile
@@ -23,9 +23,9 @@ def main() -> None:
         wall = time.perf_counter() - start
         (case,) = session.store.about().cases
         runs = session.store.runs(case)
-    own = sum(run.record.seconds for run in runs)
-    print(f"study of {len(runs)} runs, {workers} at a time: {wall:.1f} s, {own:.1f} s of training in it")
-    print(f"wall time over training seconds / {workers}: {wall / (own / workers):.3f} (limit 1.15)")
+    training = sum(run.record.seconds for run in runs)
+    print(f"study of {len(runs)} runs, {workers} at a time: {wall:.1f} s, {training:.1f} s of training in it")
+    print(f"wall time over training seconds / {workers}: {wall / (training / workers):.3f} (limit 1.15)")
 
 
 if __name__ == "__main__":

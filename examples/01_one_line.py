@@ -1,4 +1,4 @@
-"""The smallest change: a loop that adds its losses up, and the same loop with DTP.
+"""The smallest change: a loop that sums its losses, and the same loop with DTP.
 
     + balancer = hardfirst.DTP(["digit", "zero"])
       for images, targets in batches:
@@ -11,8 +11,8 @@
           loss.backward()
           optimizer.step()
 
-Which digit an image shows is hard to tell; whether it is a zero is easy. DTP sees that in the KPIs and lets the digit
-count more. Its weights sum to the number of tasks, as those of a plain sum do, so that the learning rate stays what it was.
+To recognize the digit is hard; to say whether it is a zero is easy. DTP sees this in the KPIs and gives the digit more
+weight. Its weights sum to the number of tasks, as those of a plain sum do, so the learning rate need not change.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class Network(nn.Module):
 
 
 def data() -> tuple[Tensor, dict[str, Tensor]]:
-    """Real handwritten digits [images, 64] and the answers to both questions."""
+    """Real handwritten digits [images, 64] and the targets of both tasks."""
     pixels, digits = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
     return pixels.float() / 16, {"digit": digits.long(), "zero": (digits == 0).long()}
 
@@ -50,7 +50,7 @@ def main(balancer: Callable[..., Tensor] | None = None) -> dict[str, Any]:
     """Train for five epochs.
 
     Args:
-        balancer: what makes one number of losses and KPIs; DTP when left out.
+        balancer: computes the total from losses and KPIs; default: DTP.
     """
     torch.manual_seed(0)
     balancer = hardfirst.DTP(TASKS) if balancer is None else balancer

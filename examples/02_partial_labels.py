@@ -1,20 +1,20 @@
-"""Tasks that have no label in some batches, and two ways to say so.
+"""Tasks without labels in some batches, handled in two ways.
 
-      for images, targets in batches:                    # a target of -100 is no label
+      for images, targets in batches:                    # a target of -100 means no label
           outputs = network(images)
-    -     loss = sum(F.cross_entropy(outputs[task], targets[task]) for task in outputs)    # NaN where nobody has a label
-    +     losses = {task: mean_loss(outputs[task], targets[task]) for task in outputs}     # 0 where nobody has one
-    +     kpis = {task: accuracy(outputs[task], targets[task]) for task in outputs}        # NaN where nobody has one
+    -     loss = sum(F.cross_entropy(outputs[task], targets[task]) for task in outputs)    # NaN without any label
+    +     losses = {task: mean_loss(outputs[task], targets[task]) for task in outputs}     # 0 without any label
+    +     kpis = {task: accuracy(outputs[task], targets[task]) for task in outputs}        # NaN without any label
     +     loss = balancer(losses, kpis)
 
-The first way is the one above. The mean of `F.cross_entropy` is 0/0 = NaN where nothing is labelled, and so would be the
-total; the sum is divided by at least 1 instead. The KPIs of `hardfirst.kpi` are NaN by themselves. It suits a GPU, since
-nobody waits for the labels, and DDP, since every parameter has a gradient. The second way leaves the task out of `losses`
-and `kpis` (here `leave_out=True`).
+The first way is shown above. Without labels the mean of `F.cross_entropy` is 0/0 = NaN, and the total would be NaN too;
+`mean_loss` divides the sum by at least 1 instead. The KPIs of `hardfirst.kpi` return NaN in this case. This way suits a GPU,
+because nothing waits for the labels, and DDP, because every parameter has a gradient. The second way leaves the task out of
+`losses` and `kpis` (here `leave_out=True`).
 
-A task that is absent keeps its average, and nobody else's weight changes because of it. Both ways give the same weights
-and gradients. The optimizer tells them apart, by its habits: a head whose gradient is 0 is still moved by momentum and
-weight decay, and one that has none is left alone. With plain SGD, as here, all is the same.
+An absent task keeps its average of KPIs, and the weights of the other tasks do not change. Both ways give the same weights
+and gradients, but optimizers treat them differently: momentum and weight decay still move a head whose gradient is 0, and
+not one without a gradient. With plain SGD, as here, there is no difference.
 """
 
 from typing import Any
@@ -42,7 +42,7 @@ class Network(nn.Module):
 
 
 def data() -> tuple[Tensor, dict[str, Tensor]]:
-    """Real handwritten digits from three sources, [3, images, 64]: one did not note the digit, one not the brighter side."""
+    """Real handwritten digits from three sources, [3, images, 64]; one lacks the digit, one the brighter side."""
     pixels, digits = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
     images, squares = pixels.float() / 16, pixels.view(-1, 8, 8)
     top = squares[:, :4].sum((1, 2)) > squares[:, 4:].sum((1, 2))
@@ -56,12 +56,12 @@ def data() -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def mean_loss(output: Tensor, target: Tensor) -> Tensor:
-    """The mean over what is labelled; 0, with a graph, where nothing is."""
+    """The mean over labels; 0, with a graph, if there are none."""
     return F.cross_entropy(output, target, ignore_index=-100, reduction="sum") / (target != -100).sum().clamp(min=1)
 
 
 def main(*, leave_out: bool = False) -> dict[str, Any]:
-    """Train on batches of one source each; the last 99 images of each source are kept for the end."""
+    """Train on batches of one source each; test on the last 99 images of each source."""
     torch.manual_seed(0)
     images, targets = data()
     network, balancer = Network(), hardfirst.DTP(list(CLASSES))
@@ -70,23 +70,23 @@ def main(*, leave_out: bool = False) -> dict[str, Any]:
     for step in range(480):
         source, rows = step % 3, torch.randint(500, (48,))
         outputs = network(images[source, rows])
-        wanted = {task: target[source, rows] for task, target in targets.items()}
-        labelled = [task for task in CLASSES if not leave_out or (wanted[task] != -100).any()]
-        losses = {task: mean_loss(outputs[task], wanted[task]) for task in labelled}
-        kpis = {task: accuracy(outputs[task], wanted[task]) for task in labelled}
+        batch = {task: target[source, rows] for task, target in targets.items()}
+        labelled = [task for task in CLASSES if not leave_out or (batch[task] != -100).any()]
+        losses = {task: mean_loss(outputs[task], batch[task]) for task in labelled}
+        kpis = {task: accuracy(outputs[task], batch[task]) for task in labelled}
         loss = balancer(losses, kpis)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        counted = {task: float(weight) for task, weight in balancer.weights.items()}
-        seen = {task: float(kpi) for task, kpi in kpis.items()}
-        history.append({"loss": float(loss.detach()), "kpis": seen, "weights": counted})
+        weights = {task: float(weight) for task, weight in balancer.weights.items()}
+        measured = {task: float(kpi) for task, kpi in kpis.items()}
+        history.append({"loss": float(loss.detach()), "kpis": measured, "weights": weights})
     with torch.no_grad():
         outputs = network(images[:, 500:].flatten(0, 1))
-    found = {task: float(accuracy(outputs[task], targets[task][:, 500:].flatten())) for task in CLASSES}
-    print(f"accuracy: {found}")
+    test_kpis = {task: float(accuracy(outputs[task], targets[task][:, 500:].flatten())) for task in CLASSES}
+    print(f"accuracy: {test_kpis}")
     print(f"weights:  {history[-1]['weights']}")
-    return {"accuracy": found, "history": history}
+    return {"accuracy": test_kpis, "history": history}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Several micro-batches to a step, float16 autocast and a GradScaler.
+"""Several micro-batches in a step, float16 autocast and a GradScaler.
 
       for number, (images, targets) in enumerate(micro_batches):
           with torch.autocast("cpu", dtype=torch.float16):
@@ -12,10 +12,10 @@
       scaler.update()
     + balancer.update(mean of the micro-batches' KPIs)
 
-The micro-batches of a step all count by the same weights, since no KPIs are given with the losses; the KPIs are those of
-the whole batch, and enter once, after the step. `balancer.train(...)` is for methods that learn from losses, on the last
-micro-batch only. The balancer sees the losses as they are: the scaler, and the division by k, belong to `using`. A step
-that overflows is skipped by the scaler as ever; here its KPIs are dropped too. On a GPU "cpu" becomes "cuda".
+All micro-batches of a step have the same weights, because no KPIs are passed with the losses; the KPIs of the whole batch
+are passed once, after the step. `balancer.train(...)` makes methods that learn from losses learn from the last micro-batch
+only. The balancer gets the losses themselves: scaling and the division by k belong to `using`. The scaler skips a step that
+overflows, as always; this loop drops its KPIs too. On a GPU replace "cpu" with "cuda".
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ import hardfirst
 from hardfirst.kpi import accuracy
 
 TASKS = ["digit", "zero"]
-BROKEN = 10  # the step whose batch has a broken image
+BROKEN = 10  # the step whose batch has a corrupt image
 
 
 class Network(nn.Module):
@@ -64,13 +64,13 @@ def main(k: int = 4) -> dict[str, Any]:
             batch[0] = 1e6  # more than float16 can hold
         kpis, losses_of_step = [], []
         optimizer.zero_grad()
-        for number, some in enumerate(torch.arange(64).chunk(k)):
+        for number, part in enumerate(torch.arange(64).chunk(k)):
             with torch.autocast("cpu", dtype=torch.float16):
-                outputs = network(batch[some])
-                losses = {task: F.cross_entropy(outputs[task], targets[task][rows[some]]) for task in TASKS}
+                outputs = network(batch[part])
+                losses = {task: F.cross_entropy(outputs[task], targets[task][rows[part]]) for task in TASKS}
             balancer.train(number == k - 1)
             balancer.backward(losses, using=lambda total: scaler.scale(total / k).backward())
-            kpis.append({task: accuracy(outputs[task], targets[task][rows[some]]) for task in TASKS})
+            kpis.append({task: accuracy(outputs[task], targets[task][rows[part]]) for task in TASKS})
             losses_of_step.append(float(sum(losses.values()).detach()) / k)
         scale = scaler.get_scale()
         scaler.step(optimizer)
@@ -80,7 +80,7 @@ def main(k: int = 4) -> dict[str, Any]:
             balancer.update({task: torch.stack([kpi[task] for kpi in kpis]).nanmean() for task in TASKS})
         state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         history.append({"loss": sum(losses_of_step), "skipped": skipped, "network": state, **balancer.weights})
-    print(f"loss: {history[0]['loss']:.3f} at first, {history[-1]['loss']:.3f} at last")
+    print(f"loss: {history[0]['loss']:.3f} in the first step, {history[-1]['loss']:.3f} in the last")
     print(f"skipped: step {[step for step, entry in enumerate(history) if entry['skipped']]}")
     print(f"weights: {dict(balancer.weights)}")
     return {"history": history}

@@ -14,8 +14,8 @@
     +     loss = balancer(losses, kpis)
           loss.backward()
 
-The KPIs are averaged over the ranks, in one small collective a step, so that all ranks have the same weights. All that is
-asked is that all ranks make the same calls. What to do where a rank lacks a task's labels stands in docs/loops.md.
+The balancer averages the KPIs over the ranks, in one small collective per step, so that all ranks have the same weights.
+All ranks must make the same calls. docs/loops.md says what to do if a rank lacks labels for a task.
 """
 
 import sys
@@ -55,17 +55,17 @@ def data() -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def main(strategy: str = "ddp") -> dict[str, Any]:
-    """Called once in each process, with "ddp" or "fsdp"."""
+    """Join the process group and train; each process calls this once, with "ddp" or "fsdp"."""
     dist.init_process_group("gloo")
-    found = train(strategy)  # a function of its own: its network is gone when the ranks part
+    result = train(strategy)  # in a function, so that its network is freed before the group is destroyed
     dist.destroy_process_group()
-    return found
+    return result
 
 
 def train(strategy: str) -> dict[str, Any]:
     """Train on this rank's share of the images."""
     rank, ranks = dist.get_rank(), dist.get_world_size()
-    torch.manual_seed(0)  # one start, and one order of the images, for all ranks
+    torch.manual_seed(0)  # all ranks start from the same weights and use the same order of images
     images, targets = data()
     bare = Network()
     network: nn.Module = bare

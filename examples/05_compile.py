@@ -9,9 +9,9 @@
 
       loss_of = torch.compile(loss_of, fullgraph=True)
 
-The balancer's state changes from step to step inside the graph, and nothing is compiled anew. Where labels vary from batch
-to batch keep every task (loss 0, KPI NaN), since each set of tasks would be a graph of its own. The gradient methods and
-GradNorm run eagerly: leave them out, and compile the network alone.
+The balancer's state changes inside the graph from step to step, without recompilation. If labels vary from batch to batch,
+keep every task (loss 0, KPI NaN): each set of tasks would compile another graph. Gradient methods and GradNorm run eagerly:
+compile only the network with them.
 """
 
 import sys
@@ -49,8 +49,8 @@ def main(backend: str | None = "aot_eager") -> dict[str, Any]:
     """Train for 60 steps.
 
     Args:
-        backend: of `torch.compile`; "inductor" is the quick one, and takes a C++ compiler and some seconds here. None
-            trains without a compiler.
+        backend: of `torch.compile`; "inductor" gives the fastest steps, needs a C++ compiler and takes some seconds to
+            compile. None trains without compilation.
     """
     torch.manual_seed(0)
     images, targets = data()
@@ -72,7 +72,7 @@ def main(backend: str | None = "aot_eager") -> dict[str, Any]:
         loss.backward()
         optimizer.step()
         history.append(float(loss.detach()))
-    print(f"loss: {history[0]:.3f} at first, {history[-1]:.3f} at last")
+    print(f"loss: {history[0]:.3f} in the first step, {history[-1]:.3f} in the last")
     print(f"weights: {dict(balancer.weights)}")
     return {"losses": history, "weights": dict(balancer.weights), "network": network.state_dict()}
 

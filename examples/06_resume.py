@@ -1,4 +1,4 @@
-"""Save in the middle of an epoch, and go on in a fresh process as if nothing had happened, to the last bit.
+"""Save in the middle of an epoch, and resume in a new process with the same result bit for bit.
 
       checkpoint = {
           "network": network.state_dict(),
@@ -15,8 +15,8 @@
       optimizer.load_state_dict(checkpoint["optimizer"])
     + balancer.load_state_dict(checkpoint["balancer"])
 
-A balancer's state is tensors of a fixed shape, whichever step it is saved in. Its options are not in it: make it anew with
-the same ones. The rest of a checkpoint is what a loop with dropout and shuffled batches needs anyhow.
+A balancer's state consists of tensors whose shapes are the same in every step. It does not contain the options: construct
+the balancer with the same ones. A loop with dropout and shuffled batches needs the rest of this checkpoint in any case.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ import hardfirst
 from hardfirst.kpi import accuracy
 
 TASKS = ["digit", "zero"]
-STEPS, EPOCH, BATCH = 60, 28, 64  # an epoch has 28 steps, and the five images left at its end are dropped
+STEPS, EPOCH, BATCH = 60, 28, 64  # an epoch has 28 steps; its last five images are dropped
 
 
 class Network(nn.Module):
@@ -53,7 +53,7 @@ def data() -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def train(path: Path, *, stop: int = STEPS, seed: int = 0) -> dict[str, Any]:
-    """Train until the step `stop` and save; go on from `path` where it exists."""
+    """Train until step `stop` and save; resume from `path` if it exists."""
     torch.manual_seed(seed)
     images, targets = data()
     network, balancer = Network(), hardfirst.DTP(TASKS)
@@ -76,22 +76,22 @@ def train(path: Path, *, stop: int = STEPS, seed: int = 0) -> dict[str, Any]:
         optimizer.zero_grad()
         balancer(losses, kpis).backward()
         optimizer.step()
-    parts = {"network": network, "optimizer": optimizer, "balancer": balancer}
-    state = {name: part.state_dict() for name, part in parts.items()}
+    objects = {"network": network, "optimizer": optimizer, "balancer": balancer}
+    state = {name: each.state_dict() for name, each in objects.items()}
     torch.save(state | {"random": torch.get_rng_state(), "order": order, "step": stop}, path)
     return state
 
 
 def main(stop: int = 40) -> dict[str, Any]:
-    """Train without a stop, and once more with one at the step `stop`, from where a fresh start goes on."""
+    """Train without interruption, and again with a stop at step `stop` and a resumed run."""
     with TemporaryDirectory() as folder:
         whole = train(Path(folder) / "whole.pt")
         stopped = train(Path(folder) / "stopped.pt", stop=stop)
         resumed = train(Path(folder) / "stopped.pt", seed=1)
     same = all(torch.equal(whole["network"][name], tensor) for name, tensor in resumed["network"].items())
     print(f"stopped at step {stop}, {stop % EPOCH} steps into an epoch of {EPOCH}")
-    print(f"averages of the KPIs: {stopped['balancer']} there, {resumed['balancer']} at the end")
-    print(f"the same parameters as without a stop: {same}")
+    print(f"averages of the KPIs: {stopped['balancer']} at the stop, {resumed['balancer']} at the end")
+    print(f"same parameters as without interruption: {same}")
     return {"whole": whole, "stopped": stopped, "resumed": resumed}
 
 

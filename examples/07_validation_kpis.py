@@ -1,4 +1,4 @@
-"""KPIs that are measured on a validation set only: `update` after each validation, and losses alone in a step.
+"""KPIs measured only on a validation set: call `update` after each validation, and pass only losses in a step.
 
       for epoch in range(epochs):
           for images, targets in batches:
@@ -11,9 +11,9 @@
           kpis = validate(network)
     +     balancer.update(kpis)
 
-For KPIs that are dear, or mean nothing on a batch (AUC, average precision), or where a network learns its training set by
-heart. Weights then change once a validation, and are 1 before the first. Such a KPI is hardly noisy and there are few of
-them, hence the moving average with α = .75 (the paper's) in place of .1. Validate on other data than you report on.
+For KPIs that are expensive or undefined on a batch (AUC, average precision), or if the network memorizes its training set.
+Weights then change once per validation, and are 1 before the first. Such KPIs are few and have little noise, hence a moving
+average with α = 0.75 (the paper's) instead of 0.1. Validate on other data than you report on.
 """
 
 from typing import Any
@@ -62,21 +62,21 @@ def main() -> dict[str, Any]:
     held_out = {task: target[TRAIN:] for task, target in targets.items()}
     network, balancer = Network(), hardfirst.DTP(TASKS, alpha=0.75)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
-    weights, kpis = [], []  # of each step, and of each validation
+    weights, kpis = [], []  # per step, and per validation
     for epoch in range(EPOCHS):
         for rows in torch.randperm(TRAIN).split(64):
             outputs = network(images[rows])
             losses = {task: F.cross_entropy(outputs[task], targets[task][rows]) for task in TASKS}
             loss = balancer(losses)
-            counted = hardfirst.task_weights(loss, losses)
+            step_weights = hardfirst.task_weights(loss, losses)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            weights.append({task: float(weight) for task, weight in counted.items()})
-        found = validate(network, images[TRAIN:], held_out)
-        balancer.update(found)
-        kpis.append({task: float(kpi) for task, kpi in found.items()})
-        print(f"epoch {epoch}: KPIs {kpis[-1]}, weights from now on {dict(balancer.weights)}")
+            weights.append({task: float(weight) for task, weight in step_weights.items()})
+        measured = validate(network, images[TRAIN:], held_out)
+        balancer.update(measured)
+        kpis.append({task: float(kpi) for task, kpi in measured.items()})
+        print(f"epoch {epoch}: KPIs {kpis[-1]}, next weights {dict(balancer.weights)}")
     return {"weights": weights, "kpis": kpis}
 
 

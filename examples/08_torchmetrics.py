@@ -10,10 +10,10 @@
     -     loss = sum(losses.values())
     +     loss = balancer(losses, {task: kpi[task](outputs[task], targets[task]) for task in outputs})
 
-A KPI is in [0, 1], and 1 is best. A score is that already; an error is turned round, so that 0 gives 1 and `high` gives 0:
-take the error of a network that has learned nothing. torchmetrics objects know which way is better; a function of your own
-is told (`higher_is_better=False`).
-A metric that became a KPI is reset for each batch: what you log over an epoch takes an object of its own.
+A KPI is in [0, 1], and 1 is best. Scores already are. Errors are converted so that 0 becomes 1 and `high` becomes 0; for
+`high` use the error of an untrained network. torchmetrics objects know whether higher is better; for your own function pass
+`higher_is_better=False`.
+A metric used as a KPI is reset for each batch: to log over an epoch, use another object.
 """
 
 from typing import Any
@@ -43,7 +43,7 @@ class Network(nn.Module):
 
 
 def data() -> tuple[Tensor, dict[str, Tensor]]:
-    """Real handwritten digits [images, 64], which digit it is, and how many tenths of the ink are in the middle columns."""
+    """Real handwritten digits [images, 64], the digit, and the tenths of the ink in the middle columns."""
     pixels, digits = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
     images = pixels.float() / 16
     ink = 10 * images.view(-1, 8, 8)[:, :, 2:6].sum((1, 2)) / images.sum(1)
@@ -51,7 +51,7 @@ def data() -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def main() -> dict[str, Any]:
-    """Train for five epochs, and log the epoch's F1 score with a metric of its own."""
+    """Train for five epochs, and log the epoch's F1 score with a separate metric object."""
     torch.manual_seed(0)
     images, targets = data()
     kpi = {

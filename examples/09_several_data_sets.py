@@ -1,6 +1,6 @@
-"""One data set for each task, and batches of one or the other.
+"""One data set for each task; each batch comes from one of them.
 
-      for task, images, target in mixed(batches):        # now of one data set, now of the other
+      for task, images, target in mixed(batches):        # each batch from one data set
           output = network(images, task)
           loss = F.cross_entropy(output, target)
     +     loss = balancer({task: loss}, {task: accuracy(output, target)})
@@ -8,9 +8,9 @@
           loss.backward()
           optimizer.step()
 
-A task that is not in the batch is left out of both mappings. It keeps its average, and so the weights compare the tasks as
-they were when each was last seen. One set is larger, so that its batches come more often, and that counts too: a weight is
-for a batch. (The balancer is the easier to feel with SGD; Adam makes up for the size of what only one task trains.)
+Leave a task that is not in the batch out of both mappings. It keeps its average of KPIs, so the weights compare the tasks as
+they were when each was last seen. The larger set has more batches, and that counts too, because weights apply per batch.
+(The balancer has a larger effect with SGD: Adam rescales the gradients of parameters that only one task trains.)
 """
 
 from typing import Any
@@ -37,9 +37,9 @@ class Network(nn.Module):
 
 
 def data() -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, tuple[Tensor, Tensor]]]:
-    """By task, images and targets: to train on 400 that are labelled with their digit and 1,000 that were turned; the rest.
+    """Training and test sets, by task as images and targets: 400 images with their digit, 1,000 with their rotation.
 
-    All are real handwritten digits, and no image is in two sets.
+    The images are real handwritten digits; no image is in both training sets. The remaining images are for the test.
     """
     pixels, digits = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
     images = pixels.float().view(-1, 8, 8) / 16
@@ -61,8 +61,8 @@ def main() -> dict[str, Any]:
     order = []
     for _ in range(10):
         batches = [(task, rows) for task, (images, _) in train.items() for rows in torch.randperm(len(images)).split(50)]
-        for place in torch.randperm(len(batches)).tolist():
-            task, rows = batches[place]
+        for index in torch.randperm(len(batches)).tolist():
+            task, rows = batches[index]
             images, target = (values[rows] for values in train[task])
             output = network(images, task)
             loss = balancer({task: F.cross_entropy(output, target)}, {task: accuracy(output, target)})
@@ -72,11 +72,11 @@ def main() -> dict[str, Any]:
             order.append(task)
             weights.append({task: float(weight) for task, weight in balancer.weights.items()})
     with torch.no_grad():
-        found = {task: float(accuracy(network(images, task), target)) for task, (images, target) in held_out.items()}
+        test_kpis = {task: float(accuracy(network(images, task), target)) for task, (images, target) in held_out.items()}
     print(f"batches:  { ({task: order.count(task) for task in CLASSES}) }")
-    print(f"accuracy: {found}")
+    print(f"accuracy: {test_kpis}")
     print(f"weights:  {weights[-1]}")
-    return {"accuracy": found, "order": order, "weights": weights}
+    return {"accuracy": test_kpis, "order": order, "weights": weights}
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@
           def on_validation_epoch_end(self):
     +         self.evaluated({task: metric.compute() for task, metric in self.accuracy.items()})
 
-Gradient balancers, clipping, accumulation and mixed precision go on as Lightning has them. For a method that makes one
-total, `return self.balancer(losses, kpis)` alone would do; the mixin adds the log, the monitors and the record.
-`hardfirst report FOLDER` draws the records of all runs in the folder.
+The mixin supports gradient balancers with Lightning's clipping, accumulation and mixed precision. For a loss balancer,
+`return self.balancer(losses, kpis)` is enough; the mixin adds the log, the monitors and the record. `hardfirst report
+FOLDER` makes a page of the records of all runs in the folder.
 """
 
 import logging
@@ -81,12 +81,12 @@ class Digits(Balanced, lightning.LightningModule):
 
 
 def main(folder: Path | None = None, balancer: str = "dtp", epochs: int = 3) -> dict[str, Any]:
-    """Train, keep the epoch whose worst task is best, test it.
+    """Train, keep the epoch with the best worst task, and test it.
 
     Args:
-        folder: for checkpoints and the record; a temporary one when left out.
+        folder: for checkpoints and the record; default: a temporary one.
         balancer: any spec, "pcgrad" for instance.
-        epochs: how many.
+        epochs: number of epochs.
     """
     warnings.simplefilter("ignore")  # Lightning's advice on workers
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -94,8 +94,8 @@ def main(folder: Path | None = None, balancer: str = "dtp", epochs: int = 3) -> 
         folder = folder or Path(temporary)
         torch.manual_seed(0)
         splits = digits.data()
-        found = (splits.train, splits.validation, splits.test)
-        train, validation, test = (DataLoader(split, batch_size=64, collate_fn=collate) for split in found)
+        parts = (splits.train, splits.validation, splits.test)
+        train, validation, test = (DataLoader(part, batch_size=64, collate_fn=collate) for part in parts)
         best = ModelCheckpoint(folder, monitor="worst_task", mode="max")
         record = RecordRuns(folder / "runs", problem="digits", balancer=balancer, seed=0)
         settings = {"accelerator": "cpu", "gradient_clip_val": 5.0, "logger": False, "enable_progress_bar": False}

@@ -1,4 +1,4 @@
-"""Hugging Face: a small BERT of random weights with two heads, on sentences of the Brown corpus. No hub is asked.
+"""Hugging Face: a small BERT with random weights and two heads, on sentences of the Brown corpus, without the hub.
 
     + class MultiTask(Balanced, Trainer):
     +     def task_losses(self, model, inputs):
@@ -10,8 +10,8 @@
     - trainer = Trainer(model, arguments, train_dataset=train)
     + trainer = MultiTask(model, arguments, train_dataset=train, balancer=hardfirst.DTP(TASKS))
 
-The part of speech of each word, and the genre of the sentence. Losses are divided by the number of micro-batches, the
-balancer's state is in every checkpoint, and the log has weights and KPIs beside the loss.
+The tasks are the part of speech of each word and the genre of the sentence. Losses are divided by the number of
+micro-batches, each checkpoint holds the balancer's state, and the log has weights and KPIs as well as the loss.
 """
 
 import warnings
@@ -34,7 +34,7 @@ TASKS = ["part_of_speech", "genre"]
 
 
 class Sentences(Dataset[dict[str, Tensor]]):
-    """The first sentences of a split, as the Trainer wants them: a dict of tensors each."""
+    """Sentences of a split in the form that the Trainer needs: a dict of tensors each."""
 
     def __init__(self, table: TensorTable, count: int) -> None:
         rows = torch.linspace(0, len(table) - 1, count).long()
@@ -59,9 +59,9 @@ class TinyBert(nn.Module):
         )
 
     def forward(self, words: Tensor) -> dict[str, Tensor]:
-        found = self.bert(words, attention_mask=(words > 0).long())
-        tags = self.heads["part_of_speech"](found.last_hidden_state).transpose(1, 2)
-        return {"part_of_speech": tags, "genre": self.heads["genre"](found.pooler_output)}
+        features = self.bert(words, attention_mask=(words > 0).long())
+        tags = self.heads["part_of_speech"](features.last_hidden_state).transpose(1, 2)
+        return {"part_of_speech": tags, "genre": self.heads["genre"](features.pooler_output)}
 
     def shared_parameters(self) -> list[nn.Parameter]:
         return list(self.bert.parameters())
@@ -76,12 +76,12 @@ class MultiTask(Balanced, Trainer):
 
 
 def main(folder: Path | None = None, balancer: str = "dtp", steps: int = 60) -> dict[str, Any]:
-    """Train for some steps of two micro-batches.
+    """Train for some steps of two micro-batches each.
 
     Args:
-        folder: for checkpoints; a temporary one when left out.
+        folder: for checkpoints; default: a temporary one.
         balancer: any spec.
-        steps: how many.
+        steps: number of steps.
     """
     warnings.simplefilter("ignore")
     with TemporaryDirectory() as temporary:

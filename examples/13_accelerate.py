@@ -1,4 +1,4 @@
-"""Accelerate: nothing to import from hardfirst but the balancer.
+"""Accelerate: only the balancer is imported from hardfirst.
 
     + balancer = hardfirst.DTP(TASKS)
       network, optimizer, batches = accelerator.prepare(network, optimizer, batches)
@@ -7,13 +7,13 @@
           with accelerator.accumulate(network):
               losses, kpis = measure(network(images), targets)
     -         accelerator.backward(sum(losses.values()))
-    +         balancer.train(accelerator.sync_gradients)    # of a step's micro-batches the last one counts
+    +         balancer.train(accelerator.sync_gradients)    # learn from the last micro-batch of a step
     +         balancer.backward(losses, kpis, using=accelerator.backward)
               optimizer.step()
               optimizer.zero_grad()
 
-`accelerator.backward` divides the total by the number of micro-batches, and scales it for float16. On two processes start it
-with `torchrun --nproc-per-node 2`; `accelerate launch --cpu --num_processes 2` runs one.
+`accelerator.backward` divides the total by the number of micro-batches, and scales it for float16. For two processes start
+the script with `torchrun --nproc-per-node 2`; `accelerate launch --cpu --num_processes 2` runs only one.
 """
 
 from pathlib import Path
@@ -35,11 +35,11 @@ TASKS = ["digit", "zero"]
 
 
 def main(folder: Path | None = None, epochs: int = 3) -> dict[str, Any]:
-    """Train with two micro-batches to a step, and save after each epoch.
+    """Train with two micro-batches in a step, and save after each epoch.
 
     Args:
-        folder: for the state; a temporary one when left out.
-        epochs: how many.
+        folder: for the state; default: a temporary one.
+        epochs: number of epochs.
     """
     torch.manual_seed(0)
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)

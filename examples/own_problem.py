@@ -1,9 +1,9 @@
-"""A problem of your own: a table, two classification tasks and a regression, with labels missing.
+"""Your own problem: a table with two classification tasks and a regression, with missing labels.
 
     hardfirst compare examples/own_problem.py
 
-The table is scikit-learn's: 442 people with diabetes, and how far their illness had come after a year. The labels of some
-people are left out here, as they would be in a table of your own.
+The table is scikit-learn's: 442 people with diabetes, and the progression of the disease after a year. The code removes
+some labels, because real tables often lack some.
 """
 
 import math
@@ -18,7 +18,7 @@ from hardfirst.kpi import accuracy, within
 from hardfirst.networks import HardSharing
 from hardfirst.problems import Problem, Splits, Task, TensorTable
 
-FEATURES = [0, 2, 4, 5, 6, 7, 8, 9]  # age, body mass index and six blood values; sex and blood pressure are asked for
+FEATURES = [0, 2, 4, 5, 6, 7, 8, 9]  # age, body mass index and six blood values; sex and blood pressure are targets
 
 
 def data() -> Splits:
@@ -29,8 +29,8 @@ def data() -> Splits:
     progression = torch.tensor(table.target, dtype=torch.float32) / 100
 
     people = torch.arange(len(values))
-    sex[people % 5 == 0] = -100  # a class that is missing
-    progression[people % 3 == 0] = math.nan  # a value that is missing
+    sex[people % 5 == 0] = -100  # a missing class
+    progression[people % 3 == 0] = math.nan  # a missing value
 
     order = torch.randperm(len(values), generator=torch.Generator().manual_seed(0))
     targets = {"sex": sex, "pressure": pressure, "progression": progression}

@@ -273,16 +273,16 @@ def test_09_both_tasks_learn_from_a_data_set_each() -> None:
 def test_10_the_detector_finds_the_squares() -> None:
     example = load("10")
     found = example.main()
-    logits, sides = found["found"][:, 0], found["found"][:, 1:]
+    logits, sides = found["detections"][:, 0], found["detections"][:, 1:]
     rows, columns = torch.meshgrid(example.CELLS, example.CELLS, indexing="ij")
     boxes = (sides * example.STRIDE + torch.stack([columns, rows] * 2)).movedim(1, -1)
     sure = logits.sigmoid() > example.SURE
     hits = right = 0
     for image in range(len(boxes)):
-        overlap = iou(boxes[image][sure[image]], found["boxes"][image][found["there"][image]]) > 0.5
+        overlap = iou(boxes[image][sure[image]], found["boxes"][image][found["present"][image]]) > 0.5
         hits += int(overlap.any(0).sum())
         right += int(overlap.any(1).sum())
-    assert hits > 0.85 * int(found["there"].sum())  # recall
+    assert hits > 0.85 * int(found["present"].sum())  # recall
     assert right > 0.85 * int(sure.sum())  # precision
     assert found["count"] > 0.7
 
