@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from hardfirst.balancers import Balancer, Spec
 from hardfirst.networks import HardSharing
+from host_loops import assert_same_parameters, assert_same_state
 
 TASKS = ("a", "b")
 
@@ -72,13 +73,11 @@ def by_hand(spec: str, epochs: int = 2) -> nn.Module:
 
 @pytest.mark.parametrize("spec", ["uncertainty", "gradnorm", "pcgrad"])
 def test_training_is_that_of_a_plain_loop(spec: str) -> None:
-    for mine, theirs in zip(train(spec)[0].parameters(), by_hand(spec).parameters(), strict=True):
-        assert torch.equal(mine, theirs)
+    assert_same_parameters(train(spec)[0], by_hand(spec))
 
 
 def test_micro_batches_add_up() -> None:
-    for mine, theirs in zip(train("equal", k=4)[0].parameters(), by_hand("equal").parameters(), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-5)
+    assert_same_parameters(train("equal", k=4)[0], by_hand("equal"), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("spec", ["uncertainty", "pcgrad"])
@@ -87,7 +86,5 @@ def test_a_resumed_run_goes_on_bit_for_bit(spec: str, tmp_path: Path) -> None:
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()
     rest, again = train(spec, folder=tmp_path, resume=True)
-    for mine, theirs in zip(rest.parameters(), whole.parameters(), strict=True):
-        assert torch.equal(mine, theirs)
-    for name, value in balancer.state_dict().items():
-        assert torch.equal(again.state_dict()[name], value), name
+    assert_same_parameters(rest, whole)
+    assert_same_state(again, balancer)

@@ -2,11 +2,6 @@
 
 import copy
 import importlib
-import os
-import subprocess
-import sys
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,15 +19,11 @@ from hardfirst.integrations.lightning import Balanced, RecordRuns
 from hardfirst.networks import HardSharing
 from hardfirst.report import Comparison
 from hardfirst.stopping import TaskEarlyStopping
+from host_loops import assert_same_parameters, assert_same_state, state_of_two_ranks
 
 TASKS = ("plain", "product")
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning's advice on workers and loggers
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on workers and loggers
 
 
 @pytest.fixture(params=["lightning.pytorch", "pytorch_lightning"])
@@ -127,16 +118,11 @@ def by_hand(spec: str, *, epochs: int = 2, rate: float = 0.1, batch: int = 16, c
     return net
 
 
-def same(one: nn.Module, other: nn.Module, **tolerance: float) -> None:
-    for (name, mine), theirs in zip(one.named_parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(mine, theirs, msg=name, **(tolerance or {"rtol": 0.0, "atol": 0.0}))
-
-
 @pytest.mark.parametrize("spec", ["dtp", "uncertainty", "dwa", "gradnorm", "pcgrad", "db_mtl"])
 def test_training_is_that_of_a_plain_loop(lightning: ModuleType, spec: str, tmp_path: Path) -> None:
     mine = module(lightning, spec)
     trainer(lightning, tmp_path).fit(mine, loader())
-    same(mine.network, by_hand(spec), rtol=1e-5, atol=1e-6)
+    assert_same_parameters(mine.network, by_hand(spec), rtol=1e-5, atol=1e-6)
 
 
 def test_both_names_of_lightning_will_do(host: ModuleType, tmp_path: Path) -> None:
@@ -144,14 +130,14 @@ def test_both_names_of_lightning_will_do(host: ModuleType, tmp_path: Path) -> No
     callback = RecordRuns(tmp_path / "runs", problem="toy", balancer="dtp", seed=0)
     assert isinstance(callback, host.Callback)
     trainer(host, tmp_path, callbacks=[callback]).fit(mine, loader(), loader(1))
-    same(mine.network, by_hand("dtp"), rtol=1e-5, atol=1e-6)
+    assert_same_parameters(mine.network, by_hand("dtp"), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("spec", ["equal", "pcgrad"])
 def test_clipping_keeps_working(lightning: ModuleType, spec: str, tmp_path: Path) -> None:
     mine = module(lightning, spec)
     trainer(lightning, tmp_path, gradient_clip_val=0.05).fit(mine, loader())
-    same(mine.network, by_hand(spec, clip=0.05), rtol=1e-5, atol=1e-6)
+    assert_same_parameters(mine.network, by_hand(spec, clip=0.05), rtol=1e-5, atol=1e-6)
     assert not torch.allclose(mine.network.trunk[0].weight, by_hand(spec).trunk[0].weight)  # type: ignore[union-attr,index]
 
 
@@ -161,7 +147,7 @@ def test_accumulated_gradients_are_divided(lightning: ModuleType, spec: str, tmp
     mine = module(lightning, spec)
     trainer(lightning, tmp_path, accumulate_grad_batches=2, max_epochs=1).fit(mine, loader(batch=8))
     if spec == "equal":
-        same(mine.network, by_hand(spec, epochs=1), rtol=1e-4, atol=1e-6)
+        assert_same_parameters(mine.network, by_hand(spec, epochs=1), rtol=1e-4, atol=1e-6)
         return
     net, balancer = network(), Spec.parse(spec).build(TASKS)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
@@ -171,7 +157,7 @@ def test_accumulated_gradients_are_divided(lightning: ModuleType, spec: str, tmp
         if index % 2:
             optimizer.step()
             optimizer.zero_grad()
-    same(mine.network, net, rtol=1e-4, atol=1e-6)
+    assert_same_parameters(mine.network, net, rtol=1e-4, atol=1e-6)
 
 
 def test_a_step_of_micro_batches_is_one_observation(lightning: ModuleType, tmp_path: Path) -> None:
@@ -237,9 +223,8 @@ def test_a_resumed_run_goes_on_bit_for_bit(lightning: ModuleType, tmp_path: Path
     fit.save_checkpoint(tmp_path / "half.ckpt")
     rest = module(lightning, "gradnorm")
     trainer(lightning, tmp_path, max_epochs=4).fit(rest, loader(), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
-    same(rest, whole)
-    for name, value in whole.balancer.state_dict().items():
-        assert torch.equal(rest.balancer.state_dict()[name], value), name
+    assert_same_parameters(rest, whole)
+    assert_same_state(rest.balancer, whole.balancer)
 
 
 def test_weights_and_monitors_are_logged(lightning: ModuleType, tmp_path: Path) -> None:
@@ -289,7 +274,7 @@ def test_float16_with_a_scaler(lightning: ModuleType, spec: str, tmp_path: Path)
     mine = module(lightning, spec)
     plugin = lightning.plugins.MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=2.0**8))
     trainer(lightning, tmp_path, plugins=[plugin]).fit(mine, loader())
-    same(mine.network, by_hand(spec), rtol=0.05, atol=0.01)
+    assert_same_parameters(mine.network, by_hand(spec), rtol=0.05, atol=0.01)
 
 
 def test_what_needs_shared_parameters_asks_for_them(lightning: ModuleType, tmp_path: Path) -> None:
@@ -369,18 +354,17 @@ def test_wrong_use_of_the_recorder_gets_a_sentence(lightning: ModuleType, tmp_pa
 
 
 RANKS = """
-import sys, warnings
-sys.path.insert(0, {tests!r})
-warnings.simplefilter("ignore")
+import os, sys
+from host_loops import save_state
 from test_lightning import *
 import lightning.pytorch as host
-mine = module(host, sys.argv[1])
-rank = int(__import__("os").environ["LOCAL_RANK"])
-fit = trainer(host, {out!r}, devices=2, strategy="ddp", max_epochs=1, use_distributed_sampler=False)
+folder, spec = sys.argv[1:]
+mine = module(host, spec)
+rank = int(os.environ["LOCAL_RANK"])
+fit = trainer(host, folder, devices=2, strategy="ddp", max_epochs=1, use_distributed_sampler=False)
 share = torch.utils.data.DistributedSampler(table(), 2, rank, shuffle=False)
 fit.fit(mine, DataLoader(table(), batch_size=8, sampler=share), loader(1))
-state = {{"network": mine.network.state_dict(), "balancer": mine.balancer.state_dict()}}
-torch.save(state, f"{out}/{{sys.argv[1]}}{{rank}}.pt")
+save_state(mine.network, mine.balancer, folder, rank)
 """
 
 
@@ -388,63 +372,40 @@ torch.save(state, f"{out}/{{sys.argv[1]}}{{rank}}.pt")
 @pytest.mark.parametrize("spec", ["dtp", "pcgrad"])
 def test_two_ranks_have_the_same_weights(spec: str, tmp_path: Path) -> None:
     """And are those of one process with batches of both, where KPIs and losses are means over equal halves."""
-    script = tmp_path / "script.py"
-    script.write_text(RANKS.format(tests=str(Path(__file__).parent), out=str(tmp_path)))
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        str(29_500 + os.getpid() % 400),
-    ]
-    done = subprocess.run([*torchrun, str(script), spec], capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    one, two = (torch.load(tmp_path / f"{spec}{rank}.pt", weights_only=True) for rank in (0, 1))
-    for part in ("network", "balancer"):
-        for name, value in one[part].items():
-            assert torch.equal(value, two[part][name]), (part, name)
-    for name, value in by_hand(spec, epochs=1).state_dict().items():
-        torch.testing.assert_close(one["network"][name], value, rtol=1e-4, atol=1e-5)
+    state = state_of_two_ranks(RANKS, tmp_path, spec)
+    torch.testing.assert_close(state, by_hand(spec, epochs=1).state_dict(), rtol=1e-4, atol=1e-5)
 
 
 RAY = """
-import os, warnings
+import os, sys
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-warnings.simplefilter("ignore")
 import ray
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+folder = sys.argv[1]
+
 def loop(config):
+    from host_loops import save_state
     from test_lightning import DataLoader, loader, module, table, torch, trainer
     import lightning.pytorch as host
     from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
     rank = ray.train.get_context().get_world_rank()
     mine = module(host, "dtp")
-    settings = {{"strategy": RayDDPStrategy(), "plugins": [RayLightningEnvironment()], "use_distributed_sampler": False}}
-    fit = trainer(host, {out!r}, max_epochs=1, devices="auto", **settings)
+    settings = {"strategy": RayDDPStrategy(), "plugins": [RayLightningEnvironment()], "use_distributed_sampler": False}
+    fit = trainer(host, folder, max_epochs=1, devices="auto", **settings)
     share = torch.utils.data.DistributedSampler(table(), 2, rank, shuffle=False)
     fit.fit(mine, DataLoader(table(), batch_size=8, sampler=share), loader(1))
-    torch.save({{"network": mine.network.state_dict(), "balancer": mine.balancer.state_dict()}}, f"{out}/{{rank}}.pt")
+    save_state(mine.network, mine.balancer, folder, rank)
 
-there = {{"env_vars": {{"PYTHONPATH": {tests!r}, "OMP_NUM_THREADS": "1"}}}}
-settings = {{"address": "local", "include_dashboard": False, "log_to_driver": False, "object_store_memory": 80 * 2**20}}
-ray.init(num_cpus=3, runtime_env=there, **settings)
-TorchTrainer(loop, scaling_config=ScalingConfig(num_workers=2), run_config=RunConfig(storage_path={out!r})).fit()
+variables = {"PYTHONPATH": os.environ["PYTHONPATH"], "OMP_NUM_THREADS": "1"}
+settings = {"address": "local", "include_dashboard": False, "log_to_driver": False, "object_store_memory": 80 * 2**20}
+ray.init(num_cpus=3, runtime_env={"env_vars": variables}, **settings)
+TorchTrainer(loop, scaling_config=ScalingConfig(num_workers=2), run_config=RunConfig(storage_path=folder)).fit()
 """
 
 
 @pytest.mark.slow
 def test_ray_train_has_the_weights_of_one_process(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(RAY.format(tests=str(Path(__file__).parent), out=str(tmp_path)))
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    for part in ("network", "balancer"):
-        for name, value in one[part].items():
-            assert torch.equal(value, two[part][name]), (part, name)
-    for name, value in by_hand("dtp", epochs=1).state_dict().items():
-        torch.testing.assert_close(one["network"][name], value, rtol=1e-4, atol=1e-5)
+    state = state_of_two_ranks(RAY, tmp_path, start=())
+    torch.testing.assert_close(state, by_hand("dtp", epochs=1).state_dict(), rtol=1e-4, atol=1e-5)

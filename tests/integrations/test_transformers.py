@@ -1,10 +1,5 @@
 """The mixin for the Hugging Face Trainer: what training gives, not merely that it runs. No hub is asked."""
 
-import os
-import subprocess
-import sys
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +16,13 @@ from hardfirst.errors import InputError
 from hardfirst.integrations import RunRecorder
 from hardfirst.integrations.transformers import STATE_FILE, Balanced
 from hardfirst.report import Comparison
+from host_loops import assert_same_parameters, assert_same_state, state_of_two_ranks
 
 TASKS = ("first", "pair")
 WORDS, LENGTH = 20, 6
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 class Sentences(Dataset[dict[str, Tensor]]):
@@ -140,16 +132,14 @@ def by_hand(spec: str, *, epochs: int = 2, batch: int = 8, micro: int = 1) -> nn
     return model
 
 
-def same(one: nn.Module, other: nn.Module, **tolerance: float) -> None:
-    for (name, mine), theirs in zip(one.named_parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(mine, theirs, msg=name, **(tolerance or {"rtol": 1e-4, "atol": 1e-5}))
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
 @pytest.mark.parametrize("spec", ["dtp", "uncertainty", "dwa", "gradnorm", "pcgrad"])
 def test_training_is_that_of_a_plain_loop(spec: str, tmp_path: Path) -> None:
     mine = trainer(tmp_path, spec)
     mine.train()
-    same(mine.model, by_hand(spec))
+    assert_same_parameters(mine.model, by_hand(spec), **CLOSE)
 
 
 @pytest.mark.parametrize("spec", ["equal", "mgda"])
@@ -157,9 +147,9 @@ def test_accumulation_divides_the_losses(spec: str, tmp_path: Path) -> None:
     """The model's forward takes any keywords, which makes the Trainer believe that it has scaled its loss."""
     mine = trainer(tmp_path, spec, gradient_accumulation_steps=2, per_device_train_batch_size=4)
     mine.train()
-    same(mine.model, by_hand(spec, batch=4, micro=2))
+    assert_same_parameters(mine.model, by_hand(spec, batch=4, micro=2), **CLOSE)
     if spec == "equal":
-        same(mine.model, by_hand(spec, batch=8))
+        assert_same_parameters(mine.model, by_hand(spec, batch=8), **CLOSE)
 
 
 def test_a_step_of_micro_batches_is_one_observation(tmp_path: Path) -> None:
@@ -197,9 +187,8 @@ def test_the_state_is_in_the_checkpoint(tmp_path: Path) -> None:
     assert torch.load(checkpoint / STATE_FILE, weights_only=True).keys() == whole.balancer.state_dict().keys()
     rest = trainer(tmp_path / "rest", "gradnorm", num_train_epochs=4)
     rest.train(resume_from_checkpoint=str(checkpoint))
-    same(rest.model, whole.model, rtol=0.0, atol=0.0)
-    for name, value in whole.balancer.state_dict().items():
-        assert torch.equal(rest.balancer.state_dict()[name], value), name
+    assert_same_parameters(rest.model, whole.model)
+    assert_same_state(rest.balancer, whole.balancer)
 
 
 def test_weights_and_kpis_are_in_the_log(tmp_path: Path) -> None:
@@ -290,29 +279,18 @@ def test_wrong_use_gets_a_sentence(tmp_path: Path) -> None:
 
 
 RANKS = """
-import sys, warnings
-sys.path.insert(0, {tests!r})
-warnings.simplefilter("ignore")
+import os, sys
+from host_loops import save_state
 from test_transformers import *
-mine = trainer(Path({out!r}), sys.argv[1], per_device_train_batch_size=4)
+folder, spec = sys.argv[1:]
+mine = trainer(Path(folder), spec, per_device_train_batch_size=4)
 mine.train()
-state = {{"model": mine.model.state_dict(), "balancer": mine.balancer.state_dict()}}
-torch.save(state, f"{out}/{{sys.argv[1]}}{{os.environ['LOCAL_RANK']}}.pt")
+save_state(mine.model, mine.balancer, folder, os.environ["LOCAL_RANK"])
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", ["dtp", "pcgrad"])
 def test_two_ranks_are_one_process(spec: str, tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(RANKS.format(tests=str(Path(__file__).parent), out=str(tmp_path)))
-    port = str(29_900 + os.getpid() % 400)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
-    done = subprocess.run([*torchrun, str(script), spec], capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    one, two = (torch.load(tmp_path / f"{spec}{rank}.pt", weights_only=True) for rank in (0, 1))
-    for part in ("model", "balancer"):
-        for name, value in one[part].items():
-            assert torch.equal(value, two[part][name]), (part, name)
-    for name, value in by_hand(spec).state_dict().items():
-        torch.testing.assert_close(one["model"][name], value, rtol=1e-3, atol=1e-5)
+    state = state_of_two_ranks(RANKS, tmp_path, spec)
+    torch.testing.assert_close(state, by_hand(spec).state_dict(), rtol=1e-3, atol=1e-5)

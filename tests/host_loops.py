@@ -1,0 +1,53 @@
+"""Helpers for tests of other libraries' training loops: equal parameters, and states of two processes."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def assert_same_parameters(network: nn.Module, other: nn.Module, rtol: float = 0.0, atol: float = 0.0) -> None:
+    for (name, parameter), expected in zip(network.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(parameter, expected, msg=name, rtol=rtol, atol=atol)
+
+
+def assert_same_state(balancer: nn.Module, other: nn.Module) -> None:
+    for name, value in other.state_dict().items():
+        assert torch.equal(balancer.state_dict()[name], value), name
+
+
+def state_of_two_ranks(code: str, folder: Path, *arguments: str, start: tuple[str, ...] = TORCHRUN) -> Mapping[str, Tensor]:
+    """Run code that trains in two processes and saves each rank's state in `sys.argv[1]/RANK.pt`.
+
+    The ranks' networks and balancers are checked to be equal. The code can import this file and the tests of integrations.
+
+    Returns:
+        The network's state.
+    """
+    script, tests = folder / "script.py", Path(__file__).parent
+    script.write_text('import warnings\nwarnings.simplefilter("ignore")\n' + code)
+    paths = [str(tests), str(tests / "integrations"), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, *start, str(script), str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    for part in ("network", "balancer"):
+        for name, value in first[part].items():
+            assert torch.equal(value, second[part][name]), (part, name)
+    return first["network"]  # type: ignore[no-any-return]
+
+
+def save_state(network: nn.Module, balancer: nn.Module, folder: str, rank: int | str) -> None:
+    torch.save({"network": network.state_dict(), "balancer": balancer.state_dict()}, f"{folder}/{rank}.pt")
