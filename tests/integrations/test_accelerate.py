@@ -41,7 +41,7 @@ def losses(net: nn.Module, batch: list[torch.Tensor]) -> dict[str, torch.Tensor]
 def train(
     spec: str, *, k: int = 1, epochs: int = 2, folder: Path | None = None, resume: bool = False
 ) -> tuple[nn.Module, Balancer]:
-    """A loop as Accelerate's users have it; saves after the first epoch."""
+    """A typical loop with Accelerate; saves after the first epoch."""
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=k)
     bare, balancer = network(), Spec.parse(spec).build(TASKS)
     net, optimizer, batches = accelerator.prepare(bare, torch.optim.Adam(bare.parameters(), lr=0.05), loader(8 // k))

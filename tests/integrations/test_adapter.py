@@ -1,4 +1,4 @@
-"""What adapters log needs no NumPy, and agrees with the statistics of a report."""
+"""The summary over tasks that adapters log agrees with the statistics of a report."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The mixin for Lightning under both of its names: what training gives, not merely that it runs."""
+"""The mixin for Lightning, under both names of its package: training gives the result of a plain loop."""
 
 import copy
 import importlib
@@ -80,8 +80,8 @@ def module(host: ModuleType, spec: str = "dtp", *, rate: float = 0.1, **settings
         test_step = validation_step
 
         def _mean(self) -> dict[str, float]:
-            found, self.seen = self.seen, []
-            return {task: sum(kpis[task] for kpis in found) / len(found) for task in TASKS}
+            seen, self.seen = self.seen, []
+            return {task: sum(kpis[task] for kpis in seen) / len(seen) for task in TASKS}
 
         def on_validation_epoch_end(self) -> None:
             self.evaluated(self._mean(), dict.fromkeys(TASKS, 0.5))
@@ -125,7 +125,7 @@ def test_training_is_that_of_a_plain_loop(lightning: ModuleType, spec: str, tmp_
     assert_same_parameters(mine.network, by_hand(spec), rtol=1e-5, atol=1e-6)
 
 
-def test_both_names_of_lightning_will_do(host: ModuleType, tmp_path: Path) -> None:
+def test_both_packages_of_lightning_work(host: ModuleType, tmp_path: Path) -> None:
     mine = module(host, "dtp")
     callback = RecordRuns(tmp_path / "runs", problem="toy", balancer="dtp", seed=0)
     assert isinstance(callback, host.Callback)
@@ -143,7 +143,7 @@ def test_clipping_keeps_working(lightning: ModuleType, spec: str, tmp_path: Path
 
 @pytest.mark.parametrize("spec", ["equal", "mgda"])
 def test_accumulated_gradients_are_divided(lightning: ModuleType, spec: str, tmp_path: Path) -> None:
-    """Of methods linear in the losses micro-batches add up; a gradient balancer's mean is over micro-batches."""
+    """Micro-batches add up for methods linear in the losses; gradient balancers balance each micro-batch."""
     mine = module(lightning, spec)
     trainer(lightning, tmp_path, accumulate_grad_batches=2, max_epochs=1).fit(mine, loader(batch=8))
     if spec == "equal":
@@ -170,11 +170,11 @@ def test_a_step_of_micro_batches_is_one_observation(lightning: ModuleType, tmp_p
 
 
 def kpis_of(batch: int) -> float:
-    """What the untrained network reaches on one of the first micro-batches."""
+    """The untrained network's KPI on one of the first micro-batches."""
     return float(measured(network(), list(loader(batch=8))[batch])[1]["plain"])
 
 
-def test_what_learns_learns_on_the_last_micro_batch(lightning: ModuleType, tmp_path: Path) -> None:
+def test_methods_that_learn_do_so_on_the_last_micro_batch(lightning: ModuleType, tmp_path: Path) -> None:
     mine = module(lightning, "uncertainty")
     learned: list[Tensor] = []
     mine.balancer._learn = learned.append  # type: ignore[method-assign]
@@ -194,14 +194,14 @@ def test_sanity_validation_never_reaches_the_state(lightning: ModuleType, tmp_pa
 
     fit = trainer(lightning, tmp_path, num_sanity_val_steps=2, callbacks=[Look()], max_epochs=1)
     fit.fit(mine, loader(), loader(1))
-    assert not mine.balancer.kpi.average.isnan().any(), "the validation that counts does reach it"
+    assert not mine.balancer.kpi.average.isnan().any(), "the validation during training updates it"
 
 
 def test_validation_alone_changes_nothing(lightning: ModuleType, tmp_path: Path) -> None:
     mine = module(lightning, "dtp", kpis_from="validation")
-    found = trainer(lightning, tmp_path).validate(mine, loader(1), verbose=False)
+    (metrics,) = trainer(lightning, tmp_path).validate(mine, loader(1), verbose=False)
     assert mine.balancer.kpi.average.isnan().all()
-    assert set(found[0]) == {"validation_kpi/plain", "validation_kpi/product", "worst_task", "mean_over_tasks"}
+    assert set(metrics) == {"validation_kpi/plain", "validation_kpi/product", "worst_task", "mean_over_tasks"}
 
 
 def test_kpis_from_validation_drive_the_weights_once_an_epoch(lightning: ModuleType, tmp_path: Path) -> None:
@@ -270,21 +270,21 @@ def test_a_task_that_no_longer_rises_is_stopped(lightning: ModuleType, tmp_path:
 
 @pytest.mark.parametrize("spec", ["dtp", "pcgrad"])
 def test_float16_with_a_scaler(lightning: ModuleType, spec: str, tmp_path: Path) -> None:
-    """On the CPU Lightning has bfloat16 autocast; the scaled path is taken with a plugin of its own."""
+    """On the CPU Lightning offers only bfloat16 autocast; a plugin enables the scaler."""
     mine = module(lightning, spec)
     plugin = lightning.plugins.MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", init_scale=2.0**8))
     trainer(lightning, tmp_path, plugins=[plugin]).fit(mine, loader())
     assert_same_parameters(mine.network, by_hand(spec), rtol=0.05, atol=0.01)
 
 
-def test_what_needs_shared_parameters_asks_for_them(lightning: ModuleType, tmp_path: Path) -> None:
+def test_methods_that_need_shared_parameters_say_so(lightning: ModuleType, tmp_path: Path) -> None:
     mine = module(lightning, "pcgrad")
     mine.network = nn.ModuleDict()
     with pytest.raises(InputError, match="PCGrad needs the shared parameters: override `shared_parameters"):
         mine.shared_parameters()
 
 
-def test_a_record_is_what_report_draws(lightning: ModuleType, tmp_path: Path) -> None:
+def test_report_reads_a_record(lightning: ModuleType, tmp_path: Path) -> None:
     for spec in ("equal", "dtp"):
         for seed in range(2):
             mine = module(lightning, spec, rate=0.1 + seed / 10)
@@ -292,8 +292,8 @@ def test_a_record_is_what_report_draws(lightning: ModuleType, tmp_path: Path) ->
             fit = trainer(lightning, tmp_path, callbacks=[callback], max_epochs=3)
             fit.fit(mine, loader(), loader(1))
             tested = fit.test(mine, loader(2), verbose=False)
-    found = Comparison.read(tmp_path / "runs")
-    (case,) = found.cases
+    comparison = Comparison.read(tmp_path / "runs")
+    (case,) = comparison.cases
     assert (case.problem, case.methods, case.seeds, case.tasks) == ("toy", ("equal", "dtp"), (0, 1), TASKS)
     record = case.runs["dtp", 1]
     assert [line["epoch"] for line in record.epochs] == [1, 2, 3]
@@ -303,10 +303,10 @@ def test_a_record_is_what_report_draws(lightning: ModuleType, tmp_path: Path) ->
     line = record.epochs[-1]["tasks"]["product"]
     assert set(line) == {"loss", "kpi", "weight", "validation_kpi", "validation_loss"}
     assert sum(record.curve(task, "weight")[-1] for task in TASKS) == pytest.approx(2, rel=1e-4)
-    assert "toy" in found.html()
+    assert "toy" in comparison.html()
 
 
-def test_a_record_goes_on_with_a_resumed_run(lightning: ModuleType, tmp_path: Path) -> None:
+def test_a_resumed_run_continues_its_record(lightning: ModuleType, tmp_path: Path) -> None:
     def run(epochs: int, **settings: Any) -> Any:
         callback = RecordRuns(tmp_path / "runs", problem="toy", balancer="dtp", seed=0)
         fit = trainer(lightning, tmp_path, callbacks=[callback, *settings.pop("extra", [])], max_epochs=epochs)
@@ -338,11 +338,11 @@ def test_a_run_that_fails_is_an_outcome(lightning: ModuleType, tmp_path: Path) -
     with pytest.raises(ZeroDivisionError):
         trainer(lightning, tmp_path, callbacks=[callback]).fit(mine, loader())
     (path,) = (tmp_path / "runs/trials").glob("*.jsonl")
-    found = hardfirst.records.read(path)
-    assert (found.outcome, found.reason) == ("failed", "ZeroDivisionError: division by zero")
+    record = hardfirst.records.read(path)
+    assert (record.outcome, record.reason) == ("failed", "ZeroDivisionError: division by zero")
 
 
-def test_wrong_use_of_the_recorder_gets_a_sentence(lightning: ModuleType, tmp_path: Path) -> None:
+def test_the_recorder_refuses_other_modules(lightning: ModuleType, tmp_path: Path) -> None:
     class Bare(lightning.LightningModule):  # type: ignore[misc,name-defined]
         def training_step(self, batch: Any, index: int) -> None: ...
 
@@ -371,7 +371,7 @@ save_state(mine.network, mine.balancer, folder, rank)
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", ["dtp", "pcgrad"])
 def test_two_ranks_have_the_same_weights(spec: str, tmp_path: Path) -> None:
-    """And are those of one process with batches of both, where KPIs and losses are means over equal halves."""
+    """They equal those of one process with the ranks' batches joined, as KPIs and losses are means over equal halves."""
     state = state_of_two_ranks(RANKS, tmp_path, spec)
     torch.testing.assert_close(state, by_hand(spec, epochs=1).state_dict(), rtol=1e-4, atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""The mixin for the Hugging Face Trainer: what training gives, not merely that it runs. No hub is asked."""
+"""The mixin for the Hugging Face Trainer: training gives the result of a plain loop. Nothing uses the hub."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 class Sentences(Dataset[dict[str, Tensor]]):
-    """Random words; whether the first is a late one, and whether the first two are alike in that."""
+    """Random words; whether the first is a late one, and whether the first two are both late or both early."""
 
     def __init__(self, seed: int = 0, count: int = 32) -> None:
         self.words = torch.randint(0, WORDS, (count, LENGTH), generator=torch.Generator().manual_seed(seed))
@@ -41,7 +41,7 @@ class Sentences(Dataset[dict[str, Tensor]]):
 
 
 class TinyBert(nn.Module):
-    """A BERT of random weights with two heads."""
+    """A BERT with random weights and two heads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,8 @@ class TinyBert(nn.Module):
         self.bert = BertModel(BertConfig(vocab_size=WORDS, max_position_embeddings=LENGTH, **sizes, **dropout))
         self.heads = nn.ModuleDict({task: nn.Linear(16, 1) for task in TASKS})
 
-    def forward(self, input_ids: Tensor, **labels: Tensor) -> dict[str, Tensor]:  # **labels: the Trainer's trap
+    # because of **labels the Trainer believes that the model scales its loss by the number of micro-batches
+    def forward(self, input_ids: Tensor, **labels: Tensor) -> dict[str, Tensor]:
         features = self.bert(input_ids).pooler_output
         return {task: head(features).squeeze(1) for task, head in self.heads.items()}
 
@@ -77,9 +78,10 @@ class MultiTask(Balanced, Trainer):  # type: ignore[misc]
         return self.accelerator.prepare(batches)
 
 
-def accuracies(found: Any) -> dict[str, float]:
-    labels = dict(zip(TASKS, found.label_ids, strict=True))
-    logits = found.predictions if isinstance(found.predictions, np.ndarray) else found.predictions[0]
+def accuracies(prediction: Any) -> dict[str, float]:
+    labels = dict(zip(TASKS, prediction.label_ids, strict=True))
+    outputs = prediction.predictions
+    logits = outputs if isinstance(outputs, np.ndarray) else outputs[0]
     return {f"kpi_{task}": float(((logits[:, at] > 0) == (labels[task] > 0.5)).mean()) for at, task in enumerate(TASKS)}
 
 
@@ -163,7 +165,7 @@ def test_a_step_of_micro_batches_is_one_observation(tmp_path: Path) -> None:
     assert seen[0]["first"] == pytest.approx(expected)
 
 
-def test_what_learns_learns_on_the_last_micro_batch(tmp_path: Path) -> None:
+def test_methods_that_learn_do_so_on_the_last_micro_batch(tmp_path: Path) -> None:
     mine = trainer(tmp_path, "uncertainty", gradient_accumulation_steps=2, per_device_train_batch_size=4, num_train_epochs=1)
     learned: list[Tensor] = []
     mine.balancer._learn = learned.append
@@ -216,7 +218,7 @@ def by_name(mine: Any) -> dict[str, float]:
     return {name: value for entry in mine.state.log_history for name, value in entry.items()}
 
 
-def test_evaluations_during_training_drive_the_balancer_and_no_others(tmp_path: Path) -> None:
+def test_only_evaluations_during_training_update_the_balancer(tmp_path: Path) -> None:
     mine = trainer(tmp_path, "dtp:alpha=1", kpis_from="validation", eval_strategy="epoch")
     before = mine.evaluate()
     assert mine.balancer.kpi.average.isnan().all()
@@ -242,7 +244,7 @@ def test_the_worst_task_chooses_the_best_model(tmp_path: Path) -> None:
     assert mine.state.best_metric == max(reached)
 
 
-def test_a_record_is_what_report_draws(tmp_path: Path) -> None:
+def test_report_reads_a_record(tmp_path: Path) -> None:
     for spec in ("equal", "dtp"):
         record = RunRecorder(tmp_path / "runs", {"problem": "toy", "balancer": spec, "seed": 0})
         mine = trainer(tmp_path, spec, eval_strategy="epoch", record=record)
@@ -264,7 +266,7 @@ def max_of(mine: Any, name: str, record: Any) -> float:
     return float(entries[record.selected()[0] - 1])
 
 
-def test_wrong_use_gets_a_sentence(tmp_path: Path) -> None:
+def test_wrong_use(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Expected `kpis_from` to be 'batch' or 'validation'; got 'test'"):
         trainer(tmp_path, kpis_from="test")
     with pytest.raises(InputError, match="Expected settings with problem, balancer and seed; 'seed' is missing"):

@@ -1,4 +1,4 @@
-"""What is wrong with a user's problem is said before training starts, in a sentence."""
+"""Mistakes in a user's problem give one clear error before training starts."""
 
 import math
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Net(nn.Module):
         return {"kind": output[:, :3], "value": self.value(output)}
 
 
-def made(*, targets: dict | None = None, network: Callable[[], nn.Module] = Net, kpi: object = accuracy) -> Problem:
+def own_problem(*, targets: dict | None = None, network: Callable[[], nn.Module] = Net, kpi: object = accuracy) -> Problem:
     table = TensorTable(INPUTS, TARGETS | (targets or {}))
     tasks = (
         Task("kind", F.cross_entropy, kpi),  # type: ignore[arg-type]
@@ -37,17 +37,17 @@ def made(*, targets: dict | None = None, network: Callable[[], nn.Module] = Net,
     return Problem("own", tasks, network, lambda: Splits(table, table, table), batch_size=12)
 
 
-def refused(**parts: object) -> str:
+def error_of(**parts: object) -> str:
     with pytest.raises(InputError) as error:
-        check_problem(made(**parts), "own")  # type: ignore[arg-type]
+        check_problem(own_problem(**parts), "own")  # type: ignore[arg-type]
     return str(error.value)
 
 
-def test_a_sound_problem_passes_and_leaves_no_trace() -> None:
+def test_a_valid_problem_passes_and_leaves_the_random_state() -> None:
     state = torch.get_rng_state()
-    check_problem(made(), "own")
+    check_problem(own_problem(), "own")
     missing = {"kind": torch.full((12,), -100), "value": torch.full((12,), math.nan)}
-    check_problem(made(targets=missing), "own")
+    check_problem(own_problem(targets=missing), "own")
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -61,7 +61,7 @@ def test_a_sound_problem_passes_and_leaves_no_trace() -> None:
         ({"targets": {"kind": torch.arange(12) % 3 - 1}}, "where there is no label; got -1."),
         (
             {"network": lambda: Net(lambda output: output[:, 3:])},
-            "Expected output and target of task 'value' to have one shape; got [12, 1] and [12], which a loss would spread",
+            "Expected output and target of task 'value' to have one shape; got [12, 1] and [12], which a loss would",
         ),
         (
             {"network": lambda: Net(lambda output: output[:6, 3])},
@@ -85,13 +85,13 @@ def test_a_sound_problem_passes_and_leaves_no_trace() -> None:
         ),
     ],
 )
-def test_what_does_not_fit(parts: dict, sentence: str) -> None:
-    assert sentence in refused(**parts)
+def test_parts_that_do_not_fit(parts: dict, sentence: str) -> None:
+    assert sentence in error_of(**parts)
 
 
-def test_a_target_that_no_task_has_while_a_task_has_none() -> None:
+def test_a_target_without_a_task_while_a_task_lacks_its_target() -> None:
     table = TensorTable(INPUTS, {"kind": TARGETS["kind"], "valeu": TARGETS["value"]})
-    problem = made()
+    problem = own_problem()
     own = Problem("own", problem.tasks, Net, lambda: Splits(table, table, table))
     with pytest.raises(InputError, match=r"Unknown task among the targets: 'valeu'; did you mean 'value'\?"):
         check_problem(own, "own")
@@ -106,7 +106,7 @@ def test_an_error_in_the_users_file_has_its_line(tmp_path: Path) -> None:
     file.write_text("def data():\n    return {}['train']\n")
     scope: dict = {}
     exec(compile(file.read_text(), str(file), "exec"), scope)
-    problem = made()
+    problem = own_problem()
     own = Problem("own", problem.tasks, Net, scope["data"])
     with pytest.raises(InputError, match=r"own\.py, line 2: KeyError: 'train'"):
         check_problem(own, str(file))

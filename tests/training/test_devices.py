@@ -1,6 +1,6 @@
-"""Two processes train as one does, and end as one does.
+"""Training on several devices gives the result of one device, and ends like it.
 
-This file is itself the problem that they load; the variable VARIANT of the environment says which.
+This file is also the problem file that the processes load; the environment variable VARIANT selects a variant.
 """
 
 import json
@@ -49,7 +49,7 @@ def on_rank_1(what: str) -> bool:
 
 
 def table(count: int, seed: int) -> TensorTable:
-    """A class, a value that few have, three values of which any may be missing, and a task without labels."""
+    """A class, a value for few examples, three values of which any may be missing, and a task without labels."""
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(count, 4, generator=generator)
     kind, value, many = (inputs[:, 0] > 0).long(), 2 * inputs[:, 1], inputs[:, :3] / 2
@@ -86,18 +86,18 @@ def kind_loss(output: Tensor, target: Tensor) -> Tensor:
 
 
 def mean_square(output: Tensor, target: Tensor) -> Tensor:
-    """Over the labels that are there."""
-    there = ~target.isnan()
-    return (output - target)[there].square().mean()
+    """The mean over labels."""
+    labelled = ~target.isnan()
+    return (output - target)[labelled].square().mean()
 
 
 def nearness(output: Tensor, target: Tensor) -> Tensor:
-    there = ~target.isnan()
-    return (-(output - target)[there].abs()).exp().mean()
+    labelled = ~target.isnan()
+    return (-(output - target)[labelled].abs()).exp().mean()
 
 
 def middle(output: Tensor, target: Tensor) -> Tensor:
-    """A figure that depends on the order of the examples."""
+    """A metric that depends on the order of the examples."""
     return (output * torch.linspace(0, 1, len(output))).mean()
 
 
@@ -115,7 +115,7 @@ def problem() -> Problem:
             Task("never", F.mse_loss, accuracy, kpi_from="validation"),
         ),
         Net,
-        # evaluation takes 1024 at a time, so that the validation split is for both ranks, and the test split for one
+        # evaluation batches have 1024 examples: both ranks have some of the validation split, only one of the test split
         lambda: Splits(table(63 if variant() == "batchnorm" else 61, 1), table(2500, 2), table(80, 3)),
         batch_size=6,
         epochs=3,
@@ -136,8 +136,8 @@ def saved(folder: Path) -> dict[str, Any]:
     return torch.load(folder / "checkpoint.pt", weights_only=True)  # type: ignore[no-any-return]
 
 
-def figures(found: records.Record) -> dict[str, float]:
-    """All numbers of a record, by where they stand."""
+def figures(record: records.Record) -> dict[str, float]:
+    """All numbers of a record by their path."""
 
     def flat(value: Any, where: str) -> Iterator[tuple[str, float]]:
         if isinstance(value, Mapping):
@@ -146,7 +146,7 @@ def figures(found: records.Record) -> dict[str, float]:
         elif isinstance(value, float | int):
             yield where, value
 
-    numbers = dict(flat({"test": found.test, **{str(line["epoch"]): line for line in found.epochs}}, ""))
+    numbers = dict(flat({"test": record.test, **{str(line["epoch"]): line for line in record.epochs}}, ""))
     return {where: number for where, number in numbers.items() if not where.endswith("seconds")}
 
 
@@ -158,7 +158,7 @@ def same_weights(one: dict[str, Any], other: dict[str, Any], tolerance: float) -
 
 
 class Stop:
-    """Presses Ctrl-C when the first step is done."""
+    """Sends Ctrl-C after the first step."""
 
     pressed = False
 
@@ -173,18 +173,18 @@ class Stop:
 # ---------------------------------------------------------------- the same record
 
 
-def test_the_problem_has_all_that_is_hard_about_shares() -> None:
+def test_the_problem_has_all_difficult_kinds_of_shares() -> None:
     own = problem()
     data = own.data().train
-    met = set()
+    kinds = set()
     for epoch in range(3):
         for batch in epoch_order(own, data, 0, epoch):
-            met.add("one example" if len(batch) == 1 else "")
+            kinds.add("one example" if len(batch) == 1 else "")
             for target in (data.targets[task].double() for task in TASKS):  # type: ignore[union-attr]
                 labels = [sum(((target[i] != -100) & ~target[i].isnan()).sum() for i in batch[rank::2]) for rank in (0, 1)]
-                met.add(("nowhere", "on one rank", "on both")[sum(map(bool, labels))])
-                met.add("unevenly" if all(labels) and labels[0] != labels[1] else "")
-    assert met == {"", "one example", "nowhere", "on one rank", "on both", "unevenly"}
+                kinds.add(("nowhere", "on one rank", "on both")[sum(map(bool, labels))])
+                kinds.add("unevenly" if all(labels) and labels[0] != labels[1] else "")
+    assert kinds == {"", "one example", "nowhere", "on one rank", "on both", "unevenly"}
 
 
 @pytest.mark.parametrize("balancer", ["equal", "dtp", "uncertainty", "gradnorm", "pcgrad"])
@@ -200,15 +200,15 @@ def test_two_devices_give_the_record_and_the_weights_of_one(tmp_path: Path, bala
 
 
 def test_normalised_batches_of_three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """BatchNorm cannot do with one example, and each rank evaluates with the first rank's statistics."""
+    """BatchNorm needs two examples, and each rank evaluates with the first rank's statistics."""
     monkeypatch.setenv(VARIANT, "batchnorm")
-    found = train(tmp_path, epochs=1)
+    record = train(tmp_path, epochs=1)
     network, data = Net(), table(2500, 2)
     network.load_state_dict(saved(tmp_path)["best"])
-    there = data.targets["kind"] != -100
+    labelled = data.targets["kind"] != -100
     with torch.no_grad():
-        loss = F.cross_entropy(network.eval()(data.inputs)["kind"][there], data.targets["kind"][there])
-    assert found.curve("kind", "validation_loss") == [pytest.approx(float(loss), rel=1e-5)]
+        loss = F.cross_entropy(network.eval()(data.inputs)["kind"][labelled], data.targets["kind"][labelled])
+    assert record.curve("kind", "validation_loss") == [pytest.approx(float(loss), rel=1e-5)]
 
 
 def test_each_rank_has_its_own_dropout_and_its_share_of_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +221,7 @@ def test_each_rank_has_its_own_dropout_and_its_share_of_the_cores(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("share", "batch", "filled"),
+    ("share", "batch", "padded"),
     [
         ([3, 5], [3, 4, 5], [3, 5]),
         ([4], [3, 4, 5], [4, 3]),
@@ -229,8 +229,8 @@ def test_each_rank_has_its_own_dropout_and_its_share_of_the_cores(tmp_path: Path
         ([], [3], [3]),
     ],
 )
-def test_a_share_is_filled_up_to_two_examples(share: list[int], batch: list[int], filled: list[int]) -> None:
-    assert _pad_share(share, batch) == filled
+def test_a_share_is_padded_to_two_examples(share: list[int], batch: list[int], padded: list[int]) -> None:
+    assert _pad_share(share, batch) == padded
 
 
 def test_a_watcher_sees_all_of_it(tmp_path: Path) -> None:
@@ -246,10 +246,10 @@ def test_a_watcher_sees_all_of_it(tmp_path: Path) -> None:
             self.epochs.append((epoch, tasks))
 
     notes = Notes()
-    found = train(tmp_path, watcher=notes, epochs=2)
+    record = train(tmp_path, watcher=notes, epochs=2)
     assert notes.steps == [(epoch, step, STEPS) for epoch in (1, 2) for step in range(1, STEPS + 1)]
     assert [epoch for epoch, _ in notes.epochs] == [1, 2]
-    assert notes.epochs[1][1]["kind"] == found.epochs[1]["tasks"]["kind"]
+    assert notes.epochs[1][1]["kind"] == record.epochs[1]["tasks"]["kind"]
 
 
 # ---------------------------------------------------------------- stopped and taken up again
@@ -264,20 +264,20 @@ def test_resume_gives_the_same_weights_bit_for_bit(tmp_path: Path, monkeypatch: 
         with pytest.raises(Interrupted, match=r"Stopped in epoch \d+ after step \d+") as stopped:
             train(tmp_path / "part", watcher=Stop(), resume=resume, **options)
         assert stopped.value.checkpoint == tmp_path / "part/checkpoint.pt"
-    found = train(tmp_path / "part", resume=True, **options)
+    record = train(tmp_path / "part", resume=True, **options)
     same_weights(saved(tmp_path / "whole"), saved(tmp_path / "part"), 0)
-    assert figures(found) == pytest.approx(figures(expected), rel=1e-12, nan_ok=True)
+    assert figures(record) == pytest.approx(figures(expected), rel=1e-12, nan_ok=True)
     assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize(("before", "now"), [(1, 2), (2, 1)])
-def test_a_run_goes_on_with_as_many_devices(tmp_path: Path, before: int, now: int) -> None:
+def test_a_run_resumes_with_the_same_number_of_devices(tmp_path: Path, before: int, now: int) -> None:
     train(tmp_path, epochs=1, devices=before)
     with pytest.raises(InputError, match=f"is from a run with --devices {before}; resume with as many, not {now}"):
         train(tmp_path, epochs=1, devices=now, resume=True)
 
 
-def test_under_torchrun_a_second_ctrl_c_is_the_same_one() -> None:
+def test_under_torchrun_a_second_ctrl_c_does_not_raise() -> None:
     with Interrupt(raise_on_second=False) as interrupt:
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
@@ -285,16 +285,16 @@ def test_under_torchrun_a_second_ctrl_c_is_the_same_one() -> None:
 
 
 def running(session: int) -> list[str]:
-    """The processes of a session."""
-    found = []
+    """The ids of a session's processes."""
+    processes = []
     for file in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, _, of, *_ = file.read_text().rpartition(")")[2].split()
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
         if int(of) == session and state != "Z":
-            found.append(file.parent.name)
-    return found
+            processes.append(file.parent.name)
+    return processes
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 60) -> bool:
@@ -305,7 +305,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 60) -> bool:
 
 
 def command(*arguments: str, folder: Path) -> "subprocess.Popen[str]":
-    """A command in a session of its own, whose processes can be told and counted."""
+    """Start a command in a new session, so that its processes can be signalled and counted."""
     return subprocess.Popen(
         [sys.executable, "-m", *arguments],
         stdout=subprocess.PIPE,
@@ -361,9 +361,9 @@ def test_torchrun(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_not_finite_on_one_rank_ends_the_run_on_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIANT, "infinite")
-    found = train(tmp_path)
-    assert found.outcome == "diverged"
-    assert found.reason == "the loss of kind was not finite in epoch 1, step 1"
+    record = train(tmp_path)
+    assert record.outcome == "diverged"
+    assert record.reason == "the loss of kind was not finite in epoch 1, step 1"
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_ends_the_run_on_both(tmp_path: Pa
         ("killed", "The process of rank 1 was killed by SIGKILL. If it ran out of memory"),
     ],
 )
-def test_what_befalls_one_rank_ends_all_with_a_sentence(
+def test_a_failure_of_one_rank_ends_all_with_one_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, sentence: str
 ) -> None:
     monkeypatch.setenv(VARIANT, what)
@@ -384,7 +384,7 @@ def test_what_befalls_one_rank_ends_all_with_a_sentence(
 
 @pytest.mark.slow
 @on_linux
-def test_an_error_in_the_problem_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_the_problem_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIANT, "percent")
     process = command(*TRAIN, folder=tmp_path)
     _, errors = process.communicate(timeout=60)
@@ -393,7 +393,7 @@ def test_an_error_in_the_problem_is_one_sentence(tmp_path: Path, monkeypatch: py
     assert wait_until(lambda: not running(process.pid)), running(process.pid)
 
 
-def test_other_errors_say_where_they_came_from() -> None:
+def test_other_errors_carry_their_traceback() -> None:
     class Local(Exception):  # noqa: N818  # that cannot be pickled
         pass
 
@@ -401,10 +401,10 @@ def test_other_errors_say_where_they_came_from() -> None:
         try:
             raise error
         except Exception as raised:
-            found = _picklable(raised)
-        assert type(found) is kind
-        assert "in test_other_errors_say_where_they_came_from" in found.__notes__[0]
-    assert str(found) == "Local: x"
+            sent = _picklable(raised)
+        assert type(sent) is kind
+        assert "in test_other_errors_carry_their_traceback" in sent.__notes__[0]
+    assert str(sent) == "Local: x"
 
 
 @pytest.mark.parametrize(
@@ -417,7 +417,7 @@ def test_other_errors_say_where_they_came_from() -> None:
         ({"accelerator": "cuda", "devices": 99}, r"Expected as many CUDA devices as `devices`, 99; there are \d+."),
     ],
 )
-def test_devices_that_are_not_there(tmp_path: Path, options: dict, sentence: str) -> None:
+def test_devices_that_are_missing(tmp_path: Path, options: dict, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         train(tmp_path, **options)
 
@@ -431,11 +431,11 @@ def test_torchruns_processes_are_counted(tmp_path: Path, monkeypatch: pytest.Mon
         is_main_process(1)
 
 
-def test_a_script_without_a_guard_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_without_a_main_guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
     with pytest.raises(InputError, match='below `if __name__ == "__main__":`'):
         train(tmp_path)
 
 
-def test_one_device_needs_no_other() -> None:
+def test_one_device_is_always_valid() -> None:
     check_devices(1, "ddp", "auto")

@@ -1,4 +1,4 @@
-"""Which examples make a batch, of one data set and of several."""
+"""The order of examples, for one data set and for several."""
 
 from collections import Counter
 from pathlib import Path
@@ -43,31 +43,31 @@ def order(*, seed: int = 0, epoch: int = 0, of: Split | None = None, **settings:
 
 
 def shares(batches: list[list[int]]) -> list[str]:
-    """Which data set each batch is of."""
-    assert all(len({index < SIZES["small"] for index in batch}) == 1 for batch in batches), "a batch is of one data set"
+    """The data set of each batch."""
+    assert all(len({index < SIZES["small"] for index in batch}) == 1 for batch in batches), "a batch comes from one data set"
     return ["small" if batch[0] < SIZES["small"] else "large" for batch in batches]
 
 
-def test_one_data_set_is_gone_through_once() -> None:
-    found = order(of=table(20, "small"))
-    assert sorted(index for batch in found for index in batch) == list(range(20))
-    assert [len(batch) for batch in found] == [8, 8, 4]
-    assert found == order(of=table(20, "small"))
-    assert found != order(of=table(20, "small"), epoch=1)
-    assert found != order(of=table(20, "small"), seed=1)
+def test_one_data_set_is_a_permutation() -> None:
+    batches = order(of=table(20, "small"))
+    assert sorted(index for batch in batches for index in batch) == list(range(20))
+    assert [len(batch) for batch in batches] == [8, 8, 4]
+    assert batches == order(of=table(20, "small"))
+    assert batches != order(of=table(20, "small"), epoch=1)
+    assert batches != order(of=table(20, "small"), seed=1)
 
 
 def test_proportional_sampling_sees_every_example_once_in_random_order() -> None:
-    found = order(sampling="proportional")
-    assert sorted(index for batch in found for index in batch) == list(range(120))
-    assert Counter(shares(found)) == {"small": 3, "large": 13}
-    assert shares(found) != sorted(shares(found))
+    batches = order(sampling="proportional")
+    assert sorted(index for batch in batches for index in batch) == list(range(120))
+    assert Counter(shares(batches)) == {"small": 3, "large": 13}
+    assert shares(batches) != sorted(shares(batches))
 
 
 def test_round_robin_takes_turns() -> None:
-    found = order(sampling="round_robin")
-    assert shares(found) == ["small", "large"] * 8  # as many as 3 + 13
-    seen = Counter(index for batch in found for index in batch)
+    batches = order(sampling="round_robin")
+    assert shares(batches) == ["small", "large"] * 8  # as many as 3 + 13
+    seen = Counter(index for batch in batches for index in batch)
     assert {seen[index] for index in range(20)} == {2, 3}, "8 batches of 20 examples are 2 and two thirds of a round"
     assert max(seen[index] for index in range(20, 120)) == 1
     later = {index for batch in order(sampling="round_robin", epoch=1) for index in batch}
@@ -80,19 +80,19 @@ def test_round_robin_takes_turns() -> None:
     [(1, 3), (2, 5), (1e6, 8)],
 )
 def test_temperature_lies_between_proportional_and_even(temperature: float, small: int) -> None:
-    found = Counter(shares(order(sampling="temperature", temperature=temperature)))
-    assert found == {"small": small, "large": 16 - small}
+    counts = Counter(shares(order(sampling="temperature", temperature=temperature)))
+    assert counts == {"small": small, "large": 16 - small}
 
 
 def test_evaluation_sees_everything_in_order() -> None:
-    found = list(load(split(), evaluation_order(split())))
-    assert [list(targets) for _, targets in found] == [["small"], ["large"]]
-    assert torch.equal(found[1][0], split()["large"].inputs)
+    batches = list(load(split(), evaluation_order(split())))
+    assert [list(targets) for _, targets in batches] == [["small"], ["large"]]
+    assert torch.equal(batches[1][0], split()["large"].inputs)
     assert len(Together(split())) == 120
 
 
 class Listed(torch.utils.data.Dataset):  # type: ignore[type-arg]
-    """A data set of single items, as users have them."""
+    """A data set that returns single items, as users write them."""
 
     def __len__(self) -> int:
         return 5
@@ -112,12 +112,12 @@ def test_data_sets_of_single_items_are_collated() -> None:
 def test_a_run_on_several_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampling: str) -> None:
     monkeypatch.setitem(PROBLEMS.loaded, "two", lambda: problem(sampling=sampling))
     trial = Trial.plan("two", Spec.parse("dtp"), epochs=8)
-    found = fit(trial, record_file=tmp_path / "r.jsonl", accelerator="cpu")
-    assert min(found.test_kpi(task) for task in SIZES) > 0.85
-    assert fit(trial, record_file=tmp_path / "again.jsonl", accelerator="cpu").test == found.test
+    record = fit(trial, record_file=tmp_path / "r.jsonl", accelerator="cpu")
+    assert min(record.test_kpi(task) for task in SIZES) > 0.85
+    assert fit(trial, record_file=tmp_path / "again.jsonl", accelerator="cpu").test == record.test
 
 
-def test_what_cannot_be() -> None:
+def test_invalid_settings() -> None:
     with pytest.raises(InputError, match=r"Unknown sampling 'robin'; did you mean 'round_robin'\?"):
         problem(sampling="robin")
     with pytest.raises(InputError, match="Expected `temperature` to be at least 1; got 0"):

@@ -1,4 +1,4 @@
-"""The training loop: what it records, selects and survives."""
+"""The training loop: records, selected epochs, interruption and errors."""
 
 import math
 import os
@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -19,13 +20,13 @@ from hardfirst.errors import InputError
 from hardfirst.kpi import accuracy, r2, within
 from hardfirst.networks import HardSharing
 from hardfirst.problems import PROBLEMS, Problem, Splits, Task, TensorTable
-from hardfirst.training import Interrupted, Trial, fit, step_seconds, trial_seconds
+from hardfirst.training import Interrupted, Trial, _checkpoint, fit, step_seconds, trial_seconds
 from hardfirst.training._batch import Measurements, measure, select_labelled
 from hardfirst.training._position import EpochSums
 
 
 def table(count: int, seed: int) -> TensorTable:
-    """Four features; a class with a third of its labels missing, a value with most missing, a task with none at all."""
+    """Four features; a class with a third of its labels missing, a value with most missing, a task without labels."""
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(count, 4, generator=generator)
     kind = (inputs[:, 0] > 0).long()
@@ -76,18 +77,18 @@ def run(folder: Path, balancer: str = "dtp", **options: object) -> records.Recor
 
 
 def test_the_record(tmp_path: Path) -> None:
-    found = run(tmp_path)
-    assert found.outcome == "finished"
-    assert len(found.epochs) == 4
-    assert found.trial["balancer"] == "dtp"
-    assert found.made_with["versions"]["torch"] == torch.__version__.split("+")[0] or found.made_with["versions"]["torch"]
-    last = found.epochs[-1]
+    record = run(tmp_path)
+    assert record.outcome == "finished"
+    assert len(record.epochs) == 4
+    assert record.trial["balancer"] == "dtp"
+    assert record.made_with["versions"]["torch"] == torch.__version__.split("+")[0] or record.made_with["versions"]["torch"]
+    last = record.epochs[-1]
     assert last["learning_rate"] == 0.01
     assert last["seconds"] > 0
-    assert found.curve("kind", "validation_loss")[-1] < found.curve("kind", "validation_loss")[0]
+    assert record.curve("kind", "validation_loss")[-1] < record.curve("kind", "validation_loss")[0]
     assert last["tasks"]["kind"]["weight"] + last["tasks"]["value"]["weight"] == pytest.approx(2, rel=1e-4)
-    assert all(math.isnan(value) for value in found.curve("never", "loss"))
-    assert math.isnan(found.test_kpi("never"))
+    assert all(math.isnan(value) for value in record.curve("never", "loss"))
+    assert math.isnan(record.test_kpi("never"))
     # a KPI that comes from validation drives the weights, and is what the record shows
     assert last["tasks"]["value"]["kpi"] == last["tasks"]["value"]["validation_kpi"]
 
@@ -99,28 +100,28 @@ def test_an_epochs_figures_are_means_over_labelled_examples() -> None:
         # `value` has the scale 0.5, and what the balancer gets is the scaled loss
         measured = Measurements({"value": examples}, {"value": torch.tensor(0.5 * loss)}, {"value": torch.tensor(kpi)})
         sums.add(problem, measured, {"value": torch.tensor(weight)})
-    found = sums.means("value")
-    assert found["loss"] == pytest.approx((3 * 1 + 1 * 5 + 4 * 2) / 8)
-    assert found["kpi"] == pytest.approx((3 * 0.5 + 1 * 0.9) / 4)
-    assert found["weight"] == pytest.approx(2.0)
+    means = sums.means("value")
+    assert means["loss"] == pytest.approx((3 * 1 + 1 * 5 + 4 * 2) / 8)
+    assert means["kpi"] == pytest.approx((3 * 0.5 + 1 * 0.9) / 4)
+    assert means["weight"] == pytest.approx(2.0)
     assert all(math.isnan(value) for value in sums.means("kind").values())
 
 
 def test_the_best_epoch_by_mean_validation_kpi_is_tested_once(tmp_path: Path) -> None:
-    found = run(tmp_path, epochs=6)
+    record = run(tmp_path, epochs=6)
     means = [
-        (line["tasks"]["kind"]["validation_kpi"] + line["tasks"]["value"]["validation_kpi"]) / 2 for line in found.epochs
+        (line["tasks"]["kind"]["validation_kpi"] + line["tasks"]["value"]["validation_kpi"]) / 2 for line in record.epochs
     ]
-    assert found.test is not None
-    assert found.test["epoch"] == 1 + means.index(max(means))
+    assert record.test is not None
+    assert record.test["epoch"] == 1 + means.index(max(means))
     # the test figures are those of the selected weights
     network = Net()
     network.load_state_dict(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["best"])
     test = table(80, 3)
-    there = test.targets["kind"] != -100
+    labelled = test.targets["kind"] != -100
     with torch.no_grad():
         output = network.eval()(test.inputs)["kind"]
-    assert found.test_kpi("kind") == pytest.approx(float(accuracy(output[there], test.targets["kind"][there])))
+    assert record.test_kpi("kind") == pytest.approx(float(accuracy(output[labelled], test.targets["kind"][labelled])))
 
 
 def test_the_test_figures_are_those_of_the_selected_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,24 +131,24 @@ def test_the_test_figures_are_those_of_the_selected_epoch(tmp_path: Path, monkey
         return (-output.abs().mean()).exp()
 
     monkeypatch.setitem(PROBLEMS.loaded, "small", lambda: small(tasks=(Task("kind", F.cross_entropy, calm),)))
-    found = run(tmp_path, epochs=6)
-    assert found.test is not None
-    assert found.test["epoch"] == 1
+    record = run(tmp_path, epochs=6)
+    assert record.test is not None
+    assert record.test["epoch"] == 1
     network, test = Net(), table(80, 3)
     network.load_state_dict(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["best"])
     with torch.no_grad():
         loss = F.cross_entropy(network.eval()(test.inputs)["kind"], test.targets["kind"])
-    assert found.test["tasks"]["kind"]["loss"] == pytest.approx(float(loss), rel=1e-5)
+    assert record.test["tasks"]["kind"]["loss"] == pytest.approx(float(loss), rel=1e-5)
 
 
 def test_the_balancer_gets_scaled_losses_of_labelled_examples() -> None:
     data, network = table(32, 1), Net().eval()
-    found = measure(small(), select_labelled(small(), network(data.inputs), data.targets))
-    there = ~data.targets["value"].isnan()
-    expected = F.mse_loss(network(data.inputs)["value"][there], data.targets["value"][there])
-    torch.testing.assert_close(found.losses["value"], 0.5 * expected)
-    assert found.losses.keys() == {"kind", "value"}
-    assert found.kpis.keys() == {"kind"}  # that of `value` comes from validation
+    measured = measure(small(), select_labelled(small(), network(data.inputs), data.targets))
+    labelled = ~data.targets["value"].isnan()
+    expected = F.mse_loss(network(data.inputs)["value"][labelled], data.targets["value"][labelled])
+    torch.testing.assert_close(measured.losses["value"], 0.5 * expected)
+    assert measured.losses.keys() == {"kind", "value"}
+    assert measured.kpis.keys() == {"kind"}  # that of `value` comes from validation
 
 
 def test_the_test_split_is_not_read_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +178,7 @@ def test_the_callers_random_state_is_left_alone(tmp_path: Path) -> None:
 
 
 class Stop:
-    """Presses Ctrl-C at one step."""
+    """Sends Ctrl-C after one step."""
 
     def __init__(self, epoch: int, step: int) -> None:
         self.at = (epoch, step)
@@ -197,18 +198,18 @@ def test_resume_gives_the_same_weights_bit_for_bit(tmp_path: Path, balancer: str
     files = {"record_file": tmp_path / "part/record.jsonl", "checkpoint": tmp_path / "part/checkpoint.pt"}
     with pytest.raises(Interrupted, match=f"Stopped in epoch {stop[0]} after step {stop[1]}"):
         fit(trial, **files, watcher=Stop(*stop), accelerator="cpu")
-    found = fit(trial, **files, resume=True, accelerator="cpu")
+    record = fit(trial, **files, resume=True, accelerator="cpu")
     whole, part = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "part"))
     for what in ("network", "best", "balancer"):
         assert whole[what].keys() == part[what].keys()
         for name, tensor in whole[what].items():
             torch.testing.assert_close(part[what][name], tensor, rtol=0, atol=0, equal_nan=True)
     expected = records.read(tmp_path / "whole/record.jsonl")
-    assert found.test == expected.test
-    assert len(found.epochs) == 4
+    assert record.test == expected.test
+    assert len(record.epochs) == 4
     for task in ("kind", "value"):
         for what in ("loss", "kpi", "weight", "validation_kpi"):
-            assert found.curve(task, what) == pytest.approx(expected.curve(task, what), rel=1e-12, nan_ok=True)
+            assert record.curve(task, what) == pytest.approx(expected.curve(task, what), rel=1e-12, nan_ok=True)
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
@@ -230,16 +231,16 @@ def test_it_runs_outside_the_main_thread(tmp_path: Path) -> None:
     assert records.read(tmp_path / "record.jsonl").outcome == "finished"
 
 
-def test_a_run_that_diverges_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_diverges_records_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def explode(output: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(output, target) * math.inf
 
     tasks = (Task("kind", F.cross_entropy, accuracy), Task("value", explode, r2))
     monkeypatch.setitem(PROBLEMS.loaded, "small", lambda: small(tasks=tasks))
-    found = run(tmp_path)
-    assert found.outcome == "diverged"
-    assert found.reason == "the loss of value was not finite in epoch 1, step 1"
-    assert found.test is None
+    record = run(tmp_path)
+    assert record.outcome == "diverged"
+    assert record.reason == "the loss of value was not finite in epoch 1, step 1"
+    assert record.test is None
 
 
 def test_checkpoints_of_other_runs_and_damaged_ones_are_refused(tmp_path: Path) -> None:
@@ -281,9 +282,9 @@ def test_problems_that_do_not_fit_together(
 @pytest.mark.parametrize("name", [name for name in BALANCERS if name not in ("fixed", "frozen")])
 def test_every_balancer_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     options = {"curriculum": ":order=kind+value+never,epochs=2"}
-    found = run(tmp_path, name + options.get(name, ""), epochs=2)
-    assert found.outcome == "finished", found.reason
-    assert all(math.isfinite(weight) for weight in found.curve("kind", "weight"))
+    record = run(tmp_path, name + options.get(name, ""), epochs=2)
+    assert record.outcome == "finished", record.reason
+    assert all(math.isfinite(weight) for weight in record.curve("kind", "weight"))
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
@@ -293,7 +294,23 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         fit(trial, record_file=tmp_path / "r.jsonl", checkpoint=tmp_path / "file/checkpoint.pt", accelerator="cpu")
 
 
-def test_keys_stand_for_what_decides_the_outcome() -> None:
+def test_a_checkpoint_that_cannot_be_written_leaves_the_previous_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_the_disk(_state: object, file: IO[bytes]) -> None:
+        file.write(b"part")
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    path = tmp_path / "checkpoint.pt"
+    _checkpoint.save(path, {"epoch": 1})
+    monkeypatch.setattr(torch, "save", fill_the_disk)
+    with pytest.raises(InputError, match=r"PytorchStreamWriter failed .* the previous checkpoint is kept"):
+        _checkpoint.save(path, {"epoch": 2})
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [path], "no part file is left"
+
+
+def test_keys_depend_on_all_that_decides_the_outcome() -> None:
     problem = small()
     one = Trial.plan("small", Spec.parse("dtp:gamma=2"), seed=1)
     same = Trial.plan("small", Spec.parse("dtp:gamma=2.0"), seed=1, epochs=4)
@@ -308,8 +325,8 @@ def test_keys_stand_for_what_decides_the_outcome() -> None:
 
 def test_time_is_counted(tmp_path: Path) -> None:
     start = time.perf_counter()
-    found = run(tmp_path)
-    assert 0 < found.seconds <= time.perf_counter() - start
+    record = run(tmp_path)
+    assert 0 < record.seconds <= time.perf_counter() - start
 
 
 def fitted(folder: Path, **changes: object) -> records.Record:
@@ -318,11 +335,11 @@ def fitted(folder: Path, **changes: object) -> records.Record:
 
 
 def test_a_single_task_network_trains_its_task_alone(tmp_path: Path) -> None:
-    found = fitted(tmp_path, only="kind")
-    assert found.tasks == ("kind",)
-    assert found.trial["only"] == "kind"
-    assert list(found.test["tasks"]) == ["kind"]  # type: ignore[index]
-    assert found.curve("kind", "weight") == [1.0, 1.0]
+    record = fitted(tmp_path, only="kind")
+    assert record.tasks == ("kind",)
+    assert record.trial["only"] == "kind"
+    assert list(record.test["tasks"]) == ["kind"]  # type: ignore[index]
+    assert record.curve("kind", "weight") == [1.0, 1.0]
 
 
 def test_a_single_task_network_is_not_touched_by_the_other_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,20 +349,20 @@ def test_a_single_task_network_is_not_touched_by_the_other_tasks(tmp_path: Path,
     assert fitted(tmp_path).test == alone.test
 
 
-def test_a_task_without_any_label_trains_nothing_and_says_nothing(tmp_path: Path) -> None:
-    found = fitted(tmp_path, only="never")
-    assert found.outcome == "finished"
-    assert math.isnan(found.test_kpi("never"))
-    assert found.selected()[0] == 0
+def test_a_task_without_labels_trains_nothing_and_has_no_kpi(tmp_path: Path) -> None:
+    record = fitted(tmp_path, only="never")
+    assert record.outcome == "finished"
+    assert math.isnan(record.test_kpi("never"))
+    assert record.selected()[0] == 0
 
 
 def test_a_tuning_run_never_reads_the_test_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     splits = Splits(table(200, 1), table(80, 2), None)  # type: ignore[arg-type]
     monkeypatch.setitem(PROBLEMS.loaded, "small", lambda: small(data=lambda: splits))
-    found = fitted(tmp_path, test=False)
-    assert found.outcome == "finished"
-    assert found.test is None
-    assert found.selected()[1] > 0
+    record = fitted(tmp_path, test=False)
+    assert record.outcome == "finished"
+    assert record.test is None
+    assert record.selected()[1] > 0
     with pytest.raises(InputError, match="Expected `test` of the data of 'small' to be a data set"):
         fitted(tmp_path)
 
@@ -364,25 +381,25 @@ def test_another_network_of_the_problem(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_selected_epoch_is_in_the_record(tmp_path: Path) -> None:
-    found = fitted(tmp_path)
-    curves = found.curve("kind", "validation_kpi"), found.curve("value", "validation_kpi")
+    record = fitted(tmp_path)
+    curves = record.curve("kind", "validation_kpi"), record.curve("value", "validation_kpi")
     means = [(kind + value) / 2 for kind, value in zip(*curves, strict=True)]
-    assert found.selected() == (found.test["epoch"], max(means))  # type: ignore[index]
-    assert found.validation_kpi("kind") == found.epochs[found.selected()[0] - 1]["tasks"]["kind"]["validation_kpi"]
+    assert record.selected() == (record.test["epoch"], max(means))  # type: ignore[index]
+    assert record.validation_kpi("kind") == record.epochs[record.selected()[0] - 1]["tasks"]["kind"]["validation_kpi"]
 
 
-def test_what_a_run_took_is_on_record(tmp_path: Path) -> None:
-    found = fitted(tmp_path)
-    assert 1e7 < found.memory < 1e12  # bytes: more than torch itself, less than any machine
+def test_time_and_memory_are_recorded(tmp_path: Path) -> None:
+    record = fitted(tmp_path)
+    assert 1e7 < record.memory < 1e12  # bytes: more than torch itself, less than any machine
     assert trial_seconds(Trial.plan("small", Spec.parse("equal"), epochs=2)) > 0
 
 
 def test_the_cost_of_steps_is_measured_in_turns() -> None:
     trials = {name: Trial.plan("small", Spec.parse(name), epochs=2) for name in ("equal", "dtp")}
     threads = torch.get_num_threads()
-    found = step_seconds(trials, rounds=3, steps=2)
-    assert {name: len(times) for name, times in found.items()} == {"equal": 3, "dtp": 3}
-    assert min(min(times) for times in found.values()) > 0
+    seconds = step_seconds(trials, rounds=3, steps=2)
+    assert {name: len(times) for name, times in seconds.items()} == {"equal": 3, "dtp": 3}
+    assert min(min(times) for times in seconds.values()) > 0
     assert torch.get_num_threads() == threads
 
 
@@ -397,7 +414,7 @@ def test_the_criterion_decides_which_epoch_is_selected() -> None:
 
 
 def test_a_run_is_selected_by_its_criterion(tmp_path: Path) -> None:
-    found = fitted(tmp_path, criterion="worst", epochs=6)
-    curves = found.curve("kind", "validation_kpi"), found.curve("value", "validation_kpi")
+    record = fitted(tmp_path, criterion="worst", epochs=6)
+    curves = record.curve("kind", "validation_kpi"), record.curve("value", "validation_kpi")
     lowest = [min(both) for both in zip(*curves, strict=True)]
-    assert found.test["epoch"] == 1 + lowest.index(max(lowest))  # type: ignore[index]
+    assert record.test["epoch"] == 1 + lowest.index(max(lowest))  # type: ignore[index]
