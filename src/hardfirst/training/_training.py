@@ -69,7 +69,8 @@ class Training:
         kind = SingleProcess if self.fabric.world_size == 1 else MultiProcess
         self.processes: SingleProcess | MultiProcess = kind(self.fabric, self.network, self.interrupt)
         self.splits = load_splits(self.problem, test=self.trial.test)
-        self.best = self._copy_weights()
+        self.best = self._copy_weights()  # the initial weights, in case no epoch has a validation KPI
+        # A single-task trial is not checked: its batches have targets of other tasks, which `check` would take for typos.
         if self.trial.only is None and (order := self._epoch_order()):
             check(self.problem, self.processes.module, *self.fabric.to_device(next(load(self.splits.train, order[:1]))))
         self.processes.prepare(self.network, self.batches(), self.trial.seed)
@@ -108,6 +109,8 @@ class Training:
         try:
             with self.interrupt:
                 while self.position.epoch < self.trial.epochs:
+                    # The record gets the epoch's line before the checkpoint is saved. If the process dies in between, the
+                    # resumed run drops the extra line; in the other order an epoch would be missing.
                     self._epoch(checkpoint, watcher)
                     lines = self._end_epoch(writer)
                     self._save(checkpoint)
@@ -177,11 +180,13 @@ class Training:
         measured = self.processes.measure(self.problem, self.network(inputs), targets)
         weights: dict[str, Tensor] = {}
 
+        # The balancer calls this once with its total, or with a scalar whose gradient is its combined gradient. It raises
+        # before the optimizer's step: a run that diverges leaves the weights of the last finite step.
         def backward(total: Tensor) -> None:
             if not total.isfinite():
                 raise Diverged(self._divergence_reason(measured))
             if isinstance(self.balancer, LossBalancer):
-                # ∂total/∂loss is the weight that a task really has, also where the total is not linear in the losses
+                # ∂total/∂loss is the effective weight of a task, also if the total is not linear in the losses
                 weights.update(task_weights(total, measured.losses))
             self.processes.backward(total, measured.losses)
 
