@@ -19,6 +19,7 @@ import torch
 
 from hardfirst import records
 from hardfirst.errors import InputError
+from hardfirst.problems import PROBLEMS
 from hardfirst.studies import Plan, Session, Store
 from wrong_inputs.commands import TINY, TRAIN
 from wrong_inputs.machine import full_from_epoch
@@ -37,7 +38,9 @@ def said(case: Case) -> str:
     """The sentence that a case gets, in a folder of its own."""
     printed, errors = io.StringIO(), io.StringIO()
     wide = patch.dict(os.environ, {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
-    with TemporaryDirectory() as folder, chdir(folder), wide, redirect_stdout(printed), redirect_stderr(errors):
+    builtin = patch.object(PROBLEMS, "plugins", {})  # the sentences do not depend on which plug-ins are installed
+    streams = redirect_stdout(printed), redirect_stderr(errors)
+    with TemporaryDirectory() as folder, chdir(folder), wide, builtin, streams[0], streams[1]:
         try:
             with torch.random.fork_rng():
                 case()

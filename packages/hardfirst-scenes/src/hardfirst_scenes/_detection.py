@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hardfirst.errors import InputError
+from hardfirst.errors import MissingPackage
 from hardfirst.functional import sigmoid_focal_loss
 
 Example = Callable[[Tensor, Tensor], Tensor]
@@ -267,7 +267,7 @@ def average_precision(output: Tensor, target: Tensor, *, threshold: float = 0.5,
         grid: the cells.
 
     Raises:
-        InputError: pycocotools is not installed.
+        MissingPackage: pycocotools is not installed.
     """
     return precision_of(detections(output, grid=grid), target, threshold=threshold)
 
@@ -283,7 +283,7 @@ def precision_of(found: Tensor, target: Tensor, *, threshold: float = 0.5) -> Te
         threshold: the least IoU of a box that is right.
 
     Raises:
-        InputError: pycocotools is not installed.
+        MissingPackage: pycocotools is not installed.
 
     References:
         Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014; https://cocodataset.org/#detection-eval.
@@ -292,7 +292,7 @@ def precision_of(found: Tensor, target: Tensor, *, threshold: float = 0.5) -> Te
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
     except ImportError as error:
-        raise InputError('The average precision takes pycocotools: pip install "hardfirst[cli]"') from error
+        raise MissingPackage("Average precision needs pycocotools: pip install pycocotools") from error
     frames = [{"id": frame} for frame in range(len(target))]
     classes = [{"id": int(kind)} for kind in set(target[..., 4].flatten().tolist()) if kind >= 0]
     if not classes:

@@ -100,7 +100,7 @@ class Detector(nn.Module):
     Args:
         widths: channels of the features, finest first.
         classes: of objects.
-        levels: which of the features to read; `hardfirst.problems.scenes._detection.Grid` has their strides.
+        levels: which of the features to read; `hardfirst_scenes._detection.Grid` has their strides.
 
     Shape:
         Features at all strides → [batch, cells, classes + 4]. The cells are those of the levels in turn, row by row.

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hardfirst.problems.scenes._geometry import CEILING, FLOOR, NOTHING, UNITS, WALL, Camera, Floats, View, turned
+from hardfirst_scenes._geometry import CEILING, FLOOR, NOTHING, UNITS, WALL, Camera, Floats, View, turned
 
 CLASSES = ("wall", "floor", "ceiling", "sky", "monster", "item")
 KINDS = ("monster", "item")  # of boxes

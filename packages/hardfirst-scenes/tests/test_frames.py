@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError
-from hardfirst.problems.scenes import _engine, _frames, _sheet
-from hardfirst.problems.scenes._agreement import measure
-from hardfirst.problems.scenes._frames import MAPS, SIZES, SOURCE, SPLITS, Frames, Share, frames, maps
-from hardfirst.problems.scenes._geometry import (
+from hardfirst_scenes import _engine, _frames, _sheet
+from hardfirst_scenes._agreement import measure
+from hardfirst_scenes._frames import MAPS, SIZES, SOURCE, SPLITS, Frames, Share, frames, maps
+from hardfirst_scenes._geometry import (
     CEILING,
     FLOOR,
     HEIGHT,
@@ -42,7 +42,7 @@ from hardfirst.problems.scenes._geometry import (
     inside,
     read_plan,
 )
-from hardfirst.problems.scenes._labels import IGNORE, STEP, Buffers, Object, boxes, targets
+from hardfirst_scenes._labels import IGNORE, STEP, Buffers, Object, boxes, targets
 
 installed = pytest.mark.skipif(not SOURCE.ready and not os.environ.get("CI"), reason=f"needs: {SOURCE.install}")
 MIDDLE = WIDTH // 2
@@ -582,7 +582,7 @@ def test_a_rendering_that_was_killed_goes_on(tiny: tuple[Frames, object, object,
     shares = {split: tuple(share) for split, share in TINY.items()}
     script = f"""
 import os, signal
-from hardfirst.problems.scenes import _frames
+from hardfirst_scenes import _frames
 _frames.SIZES = {{"small": {{split: _frames.Share(*share) for split, share in {shares}.items()}}}}
 _frames._cores = lambda: 1
 _frames.frames("small", lambda done, total: os.kill(os.getpid(), signal.SIGKILL) if done >= 2 else None)
@@ -703,7 +703,7 @@ def test_frames_are_kept_where_the_user_says(tmp_path: Path, monkeypatch: pytest
 
 
 def test_vizdoom_is_not_imported_before_it_is_needed() -> None:
-    code = "import sys, hardfirst.problems.scenes._sheet; sys.exit('vizdoom' in sys.modules)"
+    code = "import sys, hardfirst_scenes._sheet; sys.exit('vizdoom' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -3,7 +3,7 @@
 A pixel agrees if both say that it is upright or flat, and how deep it is, to within one of the engine's steps of 7 units and
 5 percent. Pixels of objects are left out; bars and fences count against the plan, which does not know their holes.
 
-`python -m hardfirst.problems.scenes._agreement` measures it on 60 frames of each map of the validation split. Of a frame's
+`python -m hardfirst_scenes._agreement` measures it on 60 frames of each map of the validation split. Of a frame's
 pixels 98.2 percent agree, in the mean over frames, and 99.5 in the median; 99.5 percent have a class in the end.
 """
 
@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hardfirst.problems.scenes import _engine
-from hardfirst.problems.scenes._frames import SOURCE, maps
-from hardfirst.problems.scenes._geometry import WIDTH, cast, read_plan
-from hardfirst.problems.scenes._labels import IGNORE, agreement, targets
+from hardfirst_scenes import _engine
+from hardfirst_scenes._frames import SOURCE, maps
+from hardfirst_scenes._geometry import WIDTH, cast, read_plan
+from hardfirst_scenes._labels import IGNORE, agreement, targets
 
 
 def measure(wad: Path, name: str, count: int) -> list[tuple[float, float]]:

@@ -35,11 +35,11 @@ import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError, unknown
-from hardfirst.problems._cache import _write, cache_folder
-from hardfirst.problems._sources import PyPI, Source, data_folder
+from hardfirst.problems import PyPI, Source, cache_folder, data_folder
+from hardfirst.records import replacing
 
 if TYPE_CHECKING:
-    from hardfirst.problems.scenes._engine import Job
+    from hardfirst_scenes._engine import Job
 
 PACKAGE = PyPI("vizdoom", "1.3.2")
 SOURCE = Source(
@@ -145,7 +145,8 @@ def frames(size: Size = "small", progress: Progress | None = None) -> Frames:
         made = _render(parts, size, progress)
         _compare(made, size)
         if writable:
-            _write(path, made)
+            with replacing(path) as part:
+                torch.save(made, part)
             shutil.rmtree(parts, ignore_errors=True)
         else:
             warnings.warn(f"The frames could not be kept in {folder}, and are rendered at each start.", stacklevel=2)
@@ -222,7 +223,7 @@ def _alone(folder: Path) -> Iterator[bool]:
 
 def _render(folder: Path, size: str, progress: Progress | None) -> dict[str, Tensor]:
     """The frames of all splits, by split and name: "train.rgb" and so on. Maps that are in the folder are not rendered."""
-    from hardfirst.problems.scenes._engine import NAMES, Job, read
+    from hardfirst_scenes._engine import NAMES, Job, read
 
     wads = {path.name: path for path in SOURCE.check()}
     folder.mkdir(parents=True, exist_ok=True)
@@ -270,16 +271,14 @@ def _work(jobs: Sequence["Job"], tell: Progress) -> None:
 
 def _start(jobs: Sequence["Job"], folder: Path) -> "subprocess.Popen[str]":
     folder.mkdir()
-    package = Path(__file__).parents[3]  # which need not be installed
-    path = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
     with (folder / "errors").open("w") as errors:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "hardfirst.problems.scenes._engine"],
+            [sys.executable, "-m", "hardfirst_scenes._engine"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=errors,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
             text=True,
             start_new_session=True,  # Ctrl-C reaches this process alone, which stops its workers
         )
@@ -313,7 +312,7 @@ def _last_words(folder: Path) -> str:
 
 def _whole(path: Path) -> bool:
     """Whether a map's file is there and not damaged; if it is damaged, it goes."""
-    from hardfirst.problems.scenes._engine import read
+    from hardfirst_scenes._engine import read
 
     try:
         read(path)

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hardfirst import kpi
-from hardfirst.problems._data import IGNORE
+from hardfirst.problems import IGNORE
 
 
 def segment_loss(output: Tensor, target: Tensor) -> Tensor:

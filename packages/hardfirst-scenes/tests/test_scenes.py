@@ -1,12 +1,16 @@
 """The problem `scenes`: what it is made of, and that it trains with missing labels, rare objects and each of its losses."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from hardfirst.problems import IGNORE, load_problem
-from hardfirst.problems.scenes import Frames, loss_share
-from hardfirst.problems.scenes._detection import EXAMPLE_LOSSES, GRID, cell_losses
+from hardfirst.networks import NETWORKS, parameters
+from hardfirst.problems import IGNORE, PROBLEMS, Splits, load_problem
+from hardfirst.training import check_problem
 from hardfirst.training._batch import labelled, measure
+from hardfirst_scenes import Frames, loss_share
+from hardfirst_scenes._detection import EXAMPLE_LOSSES, GRID, cell_losses
 
 CELLS = len(GRID.cells)
 
@@ -29,6 +33,24 @@ def frames(count: int = 4) -> Frames:
             "boxes": boxes,
         },
     )
+
+
+def test_hardfirst_finds_the_problems() -> None:
+    for name in ("scenes", "scenes:small"):
+        assert PROBLEMS.plugins[name].dist.name == "hardfirst-scenes"  # type: ignore[union-attr]
+        assert PROBLEMS[name]().name == name
+    assert not {"scenes", "scenes:small"} & PROBLEMS.missing.keys()
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_network_fits(network: str) -> None:
+    table = frames(16)
+    problem = replace(load_problem("scenes:small"), data=lambda: Splits(table, table, table))
+    assert problem.parts is not None
+    assert problem.parts().tasks == problem.task_names
+    check_problem(problem.variant(network=network), problem.name)
+    size, hard_sharing = (parameters(problem.variant(network=name).network()) for name in (network, "hard_sharing"))
+    assert abs(size - hard_sharing) < 0.07 * hard_sharing
 
 
 def test_pixels_without_a_class_have_the_librarys_own() -> None:

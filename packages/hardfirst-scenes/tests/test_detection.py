@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hardfirst.errors import InputError
-from hardfirst.problems.scenes import _detection as detection
-from hardfirst.problems.scenes import _network
-from hardfirst.problems.scenes._detection import EXAMPLE_LOSSES, GRID, Grid
+from hardfirst.errors import MissingPackage
+from hardfirst_scenes import _detection as detection
+from hardfirst_scenes import _network
+from hardfirst_scenes._detection import EXAMPLE_LOSSES, GRID, Grid
 
 CLASSES = 2
 each_example = pytest.mark.parametrize("example", EXAMPLE_LOSSES.values(), ids=EXAMPLE_LOSSES)
@@ -435,7 +435,7 @@ def test_the_evaluation_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_without_pycocotools_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
-    with pytest.raises(InputError, match=r'takes pycocotools: pip install "hardfirst\[cli\]"'):
+    with pytest.raises(MissingPackage, match="needs pycocotools: pip install pycocotools"):
         detection.precision_of(torch.full((1, 1, 6), -1.0), apart(1))
 
 

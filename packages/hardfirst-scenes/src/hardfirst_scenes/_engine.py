@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardfirst.errors import InputError
-from hardfirst.problems.scenes._geometry import SKY, Camera, Floats, Plan, cast, inside, read_plan
-from hardfirst.problems.scenes._labels import IGNORE, Buffers, Object, Targets, targets
+from hardfirst.records import replacing
+from hardfirst_scenes._geometry import SKY, Camera, Floats, Plan, cast, inside, read_plan
+from hardfirst_scenes._labels import IGNORE, Buffers, Object, Targets, targets
 
 NAMES = ("rgb", "classes", "depth", "normals", "boxes")
 Arrays = dict[str, NDArray[Any]]
@@ -232,10 +233,8 @@ def read(path: Path, names: Iterable[str] = NAMES) -> Arrays:
 
 def write(path: Path, frames: Arrays) -> None:
     """Write the frames of a map, all or nothing."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("wb") as file:
+    with replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **frames)
-    part.replace(path)
 
 
 def main() -> None:
