@@ -110,8 +110,8 @@ def test_what_cannot_be_ordered_is_refused(tmp_path: Path) -> None:
         Plan(problems=str(tmp_path / "bare.py"), orders=True)
     with pytest.raises(InputError, match="tiny has one task, and so no order of tasks"):
         Plan(problems=str(tmp_path / "one.py"), orders=True)
-    losses = "tasks[0].losses.update(a=Choice(loss), b=Choice(loss))"
-    text = PROBLEM.replace("import Problem", "import Choice, Problem").replace(
+    losses = "tasks[0].losses.update(a=LossOption(loss), b=LossOption(loss))"
+    text = PROBLEM.replace("import Problem", "import LossOption, Problem").replace(
         "    return Problem(", f"    {losses}\n    return Problem("
     )
     (tmp_path / "losses.py").write_text(text)

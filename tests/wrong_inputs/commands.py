@@ -50,8 +50,8 @@ def tiny(*arguments: str) -> None:
 
 def losses(*arguments: str) -> None:
     """A study of the losses of task a."""
-    options = "losses={'plain': Choice(F.cross_entropy), 'focal': Choice(F.cross_entropy)}"
-    text = TINY.replace("import Problem", "import Choice, Problem").replace("accuracy),", f"accuracy, {options}),")
+    options = "losses={'plain': LossOption(F.cross_entropy), 'focal': LossOption(F.cross_entropy)}"
+    text = TINY.replace("import Problem", "import LossOption, Problem").replace("accuracy),", f"accuracy, {options}),")
     Path("tiny.py").write_text(text)
     run("study", "losses", "tiny.py", *arguments)
 

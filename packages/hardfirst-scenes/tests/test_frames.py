@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError
-from hardfirst_scenes import _engine, _frames, _sheet
+from hardfirst_scenes import _engine, _frames, _sample_page
 from hardfirst_scenes._agreement import measure
 from hardfirst_scenes._frames import MAPS, SIZES, SOURCE, SPLITS, Frames, Share, frames, maps
 from hardfirst_scenes._geometry import (
@@ -703,7 +703,7 @@ def test_frames_are_kept_where_the_user_says(tmp_path: Path, monkeypatch: pytest
 
 
 def test_vizdoom_is_not_imported_before_it_is_needed() -> None:
-    code = "import sys, hardfirst_scenes._sheet; sys.exit('vizdoom' in sys.modules)"
+    code = "import sys, hardfirst_scenes._sample_page; sys.exit('vizdoom' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -745,8 +745,8 @@ def test_the_page_of_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "normals": torch.zeros(3, 3, 120, 160, dtype=torch.int8),
         "boxes": boxes_of,
     }
-    monkeypatch.setattr(_sheet, "frames", lambda size, progress: dict.fromkeys(SPLITS, split))
-    page = _sheet.sheet(tmp_path / "page.html", count=2).read_text()
+    monkeypatch.setattr(_sample_page, "frames", lambda size, progress: dict.fromkeys(SPLITS, split))
+    page = _sample_page.write_sample_page(tmp_path / "page.html", count=2).read_text()
     assert page.count('<div class="frame">') == 6
     assert page.count('<rect x="10.5" y="20.5" width="19.0" height="29.0" stroke="rgb(255, 0, 170)"/>') == 6
     pictures = [b64decode(found) for found in re.findall(r"data:image/png;base64,([^\"]+)", page)]
@@ -766,9 +766,9 @@ def test_the_colours_of_the_page() -> None:
     }
     frame["classes"][:, 80:] = 5
     frame["normals"][1] = 127
-    classes, depth, normals = _sheet.panels(frame)
-    assert classes[:, 0, 0].tolist() == list(_sheet.COLOURS["wall"])
-    assert classes[:, 0, 159].tolist() == list(_sheet.COLOURS["item"])
+    classes, depth, normals = _sample_page.panels(frame)
+    assert classes[:, 0, 0].tolist() == list(_sample_page.COLOURS["wall"])
+    assert classes[:, 0, 159].tolist() == list(_sample_page.COLOURS["item"])
     assert (depth[0].flatten().diff() >= 0).all()
     assert depth[0, 0, 0] > 40
     assert depth[0, 119, 159] == 255

@@ -85,7 +85,7 @@ def test_each_loss_trains_the_detector_alone(loss: str) -> None:
 
 
 def test_the_baseline_is_cross_entropy_and_focal_loss_is_what_compare_trains() -> None:
-    task = load_problem("scenes:small").choosing
+    task = load_problem("scenes:small").loss_study_task
     assert task.name == "boxes"
     assert next(iter(task.losses)) == "cross_entropy"
     output, target = torch.randn(2, CELLS, 6), frames()[torch.tensor([0, 1])][1]["boxes"]
@@ -115,7 +115,7 @@ def test_the_harder_the_focus_the_more_the_hardest_have() -> None:
 
 
 def test_the_network_of_focal_2_is_told_of_all_losses() -> None:
-    losses = load_problem("scenes:small").choosing.losses
+    losses = load_problem("scenes:small").loss_study_task.losses
     under = {metric.partition(" under ")[2] for metric in losses["focal_2"].metrics}
     assert under == {"", *EXAMPLE_LOSSES}
     assert all(metric.test_only for choice in losses.values() for metric in choice.metrics.values())

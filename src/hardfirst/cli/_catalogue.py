@@ -93,7 +93,7 @@ def write_samples(name: str, page: Path) -> None:
     Raises:
         InputError: the problem has no such page, or the file cannot be written.
     """
-    write_page = PROBLEMS[name]().sheet
+    write_page = PROBLEMS[name]().sample_page
     if write_page is None:
         raise InputError(f"{name} has no page of samples.")
     with writing(page):

@@ -1,4 +1,4 @@
-"""Problems to train on: data, a network and tasks. One built-in problem a file; plug-ins add more."""
+"""Problems to train on: data, a network and tasks. Each built-in problem is one file; plug-ins add more."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,7 +6,7 @@ from hardfirst._registry import Registry, lazy_names
 from hardfirst.records.names import OWN
 
 if TYPE_CHECKING:
-    from hardfirst.problems._base import Choice as Choice
+    from hardfirst.problems._base import LossOption as LossOption
     from hardfirst.problems._base import Measure as Measure
     from hardfirst.problems._base import Metric as Metric
     from hardfirst.problems._base import Problem as Problem
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from hardfirst.problems._cache import cached as cached
     from hardfirst.problems._data import IGNORE as IGNORE
     from hardfirst.problems._data import Batch as Batch
+    from hardfirst.problems._data import ConcatSplit as ConcatSplit
     from hardfirst.problems._data import Split as Split
     from hardfirst.problems._data import TensorTable as TensorTable
-    from hardfirst.problems._data import Together as Together
     from hardfirst.problems._data import collate as collate
     from hardfirst.problems._folders import cache_folder as cache_folder
     from hardfirst.problems._folders import data_folder as data_folder
@@ -54,12 +54,12 @@ PROBLEMS: Registry[Any] = Registry(
     group="hardfirst.problems",
     distributions={"scenes": "hardfirst-scenes", "scenes:small": "hardfirst-scenes"},
 )
-"""By name, the function that makes a problem."""
+"""By name, the function that returns the problem. Plug-ins add names."""
 
 _HOMES = {
     "IGNORE": "_data",
     "Batch": "_data",
-    "Choice": "_base",
+    "LossOption": "_base",
     "Debian": "_sources",
     "Measure": "_base",
     "Metric": "_base",
@@ -72,7 +72,7 @@ _HOMES = {
     "Splits": "_base",
     "Task": "_base",
     "TensorTable": "_data",
-    "Together": "_data",
+    "ConcatSplit": "_data",
     "cache_folder": "_folders",
     "cached": "_cache",
     "collate": "_data",

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hardfirst.errors import InputError
-from hardfirst.problems import Batch, Problem, Split, Together, collate
+from hardfirst.problems import Batch, ConcatSplit, Problem, Split, collate
 
 Order = list[list[int]]
 
@@ -18,7 +18,7 @@ _EVALUATED_AT_ONCE = 1024
 
 
 def epoch_order(problem: Problem, split: Split, seed: int, epoch: int) -> Order:
-    """An epoch's training batches as indices into `Together(split)`; each batch is of one data set.
+    """An epoch's training batches as indices into `ConcatSplit(split)`; each batch is of one data set.
 
     An epoch has as many batches as all data sets have together. Of a single data set it is a permutation. Of several it is,
     by the problem's `sampling`,
@@ -28,7 +28,7 @@ def epoch_order(problem: Problem, split: Split, seed: int, epoch: int) -> Order:
     - "temperature": in random order, a data set of n examples giving a share of the batches that is as n^(1/temperature).
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    sizes = Together(split).sizes
+    sizes = ConcatSplit(split).sizes
     full = [math.ceil(size / problem.batch_size) for size in sizes]
     if len(sizes) == 1:
         return list(_drawn(0, sizes[0], full[0], problem.batch_size, generator))
@@ -71,7 +71,7 @@ def _drawn(start: int, size: int, count: int, batch_size: int, generator: torch.
 def whole(split: Split) -> Order:
     """All examples in order, in batches for evaluation."""
     order, start = [], 0
-    for size in Together(split).sizes:
+    for size in ConcatSplit(split).sizes:
         everything = range(start, start + size)
         order += [list(everything[at : at + _EVALUATED_AT_ONCE]) for at in range(0, size, _EVALUATED_AT_ONCE)]
         start += size
@@ -82,7 +82,7 @@ def load(split: Split, order: Order) -> Iterator[tuple[Any, Mapping[str, Tensor]
     """The batches of an order."""
     # a generator of its own: else each loader draws from the global one, and a resumed run would draw once more
     loader: DataLoader[Batch] = DataLoader(
-        Together(split), batch_sampler=order, collate_fn=collate, generator=torch.Generator()
+        ConcatSplit(split), batch_sampler=order, collate_fn=collate, generator=torch.Generator()
     )
     return map(_pair, loader)
 

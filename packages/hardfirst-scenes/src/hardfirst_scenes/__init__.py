@@ -29,7 +29,7 @@ from functools import partial
 
 from torch import Tensor
 
-from hardfirst.problems import IGNORE, Batch, Choice, Metric, Problem, Splits, Task, TensorTable
+from hardfirst.problems import IGNORE, Batch, LossOption, Metric, Problem, Splits, Task, TensorTable
 from hardfirst_scenes import _frames, _labels
 from hardfirst_scenes._detection import EXAMPLE_LOSSES, Example, average_precision, cell_losses, detection_loss
 from hardfirst_scenes._frames import SOURCE, Size
@@ -44,9 +44,9 @@ from hardfirst_scenes._measures import (
     segment_loss,
 )
 from hardfirst_scenes._network import network, parts
-from hardfirst_scenes._sheet import sheet
+from hardfirst_scenes._sample_page import write_sample_page
 
-__all__ = ["SOURCE", "Frames", "data", "loss_share", "network", "parts", "problem", "sheet", "small"]
+__all__ = ["SOURCE", "Frames", "data", "loss_share", "network", "parts", "problem", "small", "write_sample_page"]
 
 __version__ = "0.1.0"
 
@@ -93,7 +93,7 @@ def _problem(name: str, size: Size, *, epochs: int) -> Problem:
         learning_rate=2e-3,
         description="Surfaces, depth, normals and objects of rendered rooms, from one image each.",
         source=SOURCE,
-        sheet=partial(sheet, size=size),
+        sample_page=partial(write_sample_page, size=size),
     )
 
 
@@ -141,7 +141,7 @@ def loss_share(output: Tensor, target: Tensor, *, example: Example, objects: boo
     return found.topk(count).values.sum() / found.sum()
 
 
-def _losses() -> dict[str, Choice]:
+def _losses() -> dict[str, LossOption]:
     """What a detector may be trained with, each with how its loss is spread over the cells of the trained network.
 
     For the network trained with γ = 2 that is told of all losses: the same cells, so that nothing but the loss differs.
@@ -152,7 +152,7 @@ def _losses() -> dict[str, Choice]:
         if name == "focal_2":
             for other, its in EXAMPLE_LOSSES.items():
                 metrics |= _shares(its, f" under {other}")
-        found[name] = Choice(partial(detection_loss, example=example), metrics)
+        found[name] = LossOption(partial(detection_loss, example=example), metrics)
     return found
 
 

@@ -42,7 +42,7 @@ the normals, red to the right, green upwards, blue towards the camera. Black is 
 """
 
 
-def sheet(path: Path, size: Size = "small", count: int = 16, progress: Progress | None = None) -> Path:
+def write_sample_page(path: Path, size: Size = "small", count: int = 16, progress: Progress | None = None) -> Path:
     """Write a page of sample frames, evenly spaced in each split.
 
     Args:
