@@ -86,7 +86,7 @@ def test_what_was_not_measured_has_no_label(splits: Splits, name: str) -> None:
 def test_targets_are_the_file_s_values(splits: Splits, name: str) -> None:
     about = optical.PROPERTIES[name]
     found = torch.cat([whole(splits, split)[1][name] for split in optical.SPLITS]).double() * about.deviation + about.mean
-    values = [float(line[about.column]) for line in optical.lines()]
+    values = [float(line[about.column]) for line in optical.read_rows()]
     expected = [math.log10(value) if name == "lifetime" else value for value in values if not math.isnan(value)]
     expected_values = torch.tensor(expected, dtype=torch.float64).sort().values
     torch.testing.assert_close(found[~found.isnan()].sort().values, expected_values, rtol=1e-5, atol=1e-4)
@@ -109,7 +109,7 @@ def test_no_chromophore_is_in_two_splits(splits: Splits) -> None:
         assert one.isdisjoint(other)
     assert sum(map(len, rows)) < 6815  # some have the same substructures
 
-    read = optical.lines()
+    read = optical.read_rows()
     smiles = sorted({line["Chromophore"] for line in read})
     assert len(smiles) == 6815
     counts = optical.substructures(smiles, optical.SIZES["chromophore"])
@@ -123,7 +123,7 @@ def test_no_chromophore_is_in_two_splits(splits: Splits) -> None:
 def test_a_chromophore_written_in_another_way_is_in_the_same_split() -> None:
     from rdkit.Chem import MolFromSmiles, MolToSmiles
 
-    smiles = sorted({line["Chromophore"] for line in optical.lines()})
+    smiles = sorted({line["Chromophore"] for line in optical.read_rows()})
     counts = optical.substructures(smiles, optical.SIZES["chromophore"])
     split = optical.split_of(dict(zip(smiles, (row.numpy().tobytes() for row in counts), strict=True)))
     alike: dict[str, set[str]] = {}

@@ -9,13 +9,13 @@ from hardfirst.networks import NETWORKS, parameters
 from hardfirst.problems import IGNORE, PROBLEMS, Splits, load_problem
 from hardfirst.training import check_problem
 from hardfirst.training._batch import labelled, measure
-from hardfirst_scenes import Frames, loss_share
+from hardfirst_scenes import FrameTable, loss_share
 from hardfirst_scenes._detection import EXAMPLE_LOSSES, GRID, cell_losses
 
 CELLS = len(GRID.cells)
 
 
-def frames(count: int = 4) -> Frames:
+def frames(count: int = 4) -> FrameTable:
     """Frames of noise: walls and floors, a part without a label, and in the first frame a monster."""
     generator = torch.Generator().manual_seed(0)
     classes = torch.randint(0, 2, (count, 120, 160), dtype=torch.uint8, generator=generator)
@@ -24,7 +24,7 @@ def frames(count: int = 4) -> Frames:
     normals[:, 2, 20:] = 127
     boxes = torch.full((count, 20, 5), -1.0)
     boxes[0, 0] = torch.tensor([40.0, 30.0, 70.0, 80.0, 0.0])
-    return Frames(
+    return FrameTable(
         torch.randint(0, 256, (count, 3, 120, 160), dtype=torch.uint8, generator=generator),
         {
             "segment": classes,

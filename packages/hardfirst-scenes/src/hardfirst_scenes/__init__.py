@@ -1,26 +1,26 @@
-"""`scenes`: segmentation, depth, surface normals and objects' boxes from one image, the kind of problem DTP was made for.
+"""`scenes`: segmentation, depth, surface normals and boxes of objects from one image, the kind of problem DTP was made for.
 
-Images are frames of 160×120 pixels from the maps of Freedoom, a free game of the Doom kind. `_frames` says which maps are in
-which split and how frames are rendered, once, by vizdoom; `_geometry` how depth and normals are found from a map's plan; and
-`_labels` what the classes are. There are two sizes, with a name each:
+Images are frames of 160×120 pixels from the maps of Freedoom, a free game of the Doom family. `_maps` defines the splits,
+`_rendering` renders the frames once with vizdoom, `_view` computes depth and normals from a map's floor plan, and `_labels`
+defines the classes. There are two sizes, each with a name:
 
 - `scenes`: 4,464 frames for training, 651 for validation, 1,209 for testing;
 - `scenes:small`: 408, 98 and 156, for laptops and CI.
 
 Tasks and their KPIs: `segment`, six classes, mean IoU; `depth`, share of pixels within a factor of 1.25; `normals`, share of
-pixels within 30°; `boxes` of monsters and items, AP50 by pycocotools, which means nothing on a batch and so comes from the
-validation split. Pixels that are no surface known to the plan have no label, see `_labels`.
+pixels within 30°; `boxes` of monsters and items, AP50 by pycocotools, which is meaningless on a batch and so is taken from
+the validation split. Pixels whose surface the floor plan does not explain have no label, see `_labels`.
 
-Network: a U-Net of 154,000 weights with a head for each task, 226,000 in all; the last is a one-stage detector in the manner
-of RetinaNet and FCOS, see `_network` and `_detection`. Its classes are trained with the sigmoid focal loss; `Task.losses`
-has what Lin et al. compare it with, for `hardfirst study losses`.
+Network: a U-Net with 154,000 weights and a head for each task, 226,000 in all. The head for boxes is a one-stage detector
+like RetinaNet and FCOS, see `_network` and `_detection`. Its classes are trained with the sigmoid focal loss; `Task.losses`
+has the losses that Lin et al. compare it with, for `hardfirst study losses`.
 
-Source: Freedoom (BSD 3-Clause), as the Python package vizdoom (MIT) carries it.
+Source: Freedoom (BSD 3-Clause), as distributed in the Python package vizdoom (MIT).
 
 References:
     Guo et al., Dynamic Task Prioritization for Multitask Learning, ECCV 2018 (dense tasks of one image);
-    Silberman, Hoiem, Kohli and Fergus, Indoor Segmentation and Support Inference from RGBD Images, ECCV 2012 (NYUv2, whose
-    three tasks these are);
+    Silberman, Hoiem, Kohli and Fergus, Indoor Segmentation and Support Inference from RGBD Images, ECCV 2012 (NYUv2, which
+    has the same three dense tasks);
     Kempka et al., ViZDoom: A Doom-based AI Research Platform for Visual Reinforcement Learning, CIG 2016.
 """
 
@@ -30,9 +30,10 @@ from functools import partial
 from torch import Tensor
 
 from hardfirst.problems import IGNORE, Batch, LossOption, Metric, Problem, Splits, Task, TensorTable
-from hardfirst_scenes import _frames, _labels
-from hardfirst_scenes._detection import EXAMPLE_LOSSES, Example, average_precision, cell_losses, detection_loss
-from hardfirst_scenes._frames import SOURCE, Size
+from hardfirst_scenes import _labels
+from hardfirst_scenes._average_precision import average_precision
+from hardfirst_scenes._detection import EXAMPLE_LOSSES, Example, cell_losses, detection_loss
+from hardfirst_scenes._maps import SOURCE, Size
 from hardfirst_scenes._measures import (
     angle_within,
     delta,
@@ -44,20 +45,21 @@ from hardfirst_scenes._measures import (
     segment_loss,
 )
 from hardfirst_scenes._network import network, parts
+from hardfirst_scenes._rendering import load_frames
 from hardfirst_scenes._sample_page import write_sample_page
 
-__all__ = ["SOURCE", "Frames", "data", "loss_share", "network", "parts", "problem", "small", "write_sample_page"]
+__all__ = ["SOURCE", "FrameTable", "data", "loss_share", "network", "parts", "problem", "small", "write_sample_page"]
 
 __version__ = "0.1.0"
 
 _error = partial(Metric, higher_is_better=False)
 
 HARDEST = (0.1, 1, 3, 10, 30, 60)
-"""Per cent of the cells, hardest first, whose share of the loss is reported."""
+"""Percentages of the hardest cells whose share of the loss is reported."""
 
 
 def problem() -> Problem:
-    """The problem in full: 4 tasks, 4,464 frames to train on.
+    """Return the full problem: 4 tasks and 4,464 training frames.
 
     Example:
         >>> problem().task_names
@@ -67,7 +69,7 @@ def problem() -> Problem:
 
 
 def small() -> Problem:
-    """The same with 408 frames to train on.
+    """Return the problem with 408 training frames.
 
     Example:
         >>> small().name
@@ -97,8 +99,8 @@ def _problem(name: str, size: Size, *, epochs: int) -> Problem:
     )
 
 
-class Frames(TensorTable):
-    """Frames of one split; pixels without a class get the class -100 as they are taken."""
+class FrameTable(TensorTable):
+    """The frames of one split, whose unlabelled pixels get the class -100 when they are indexed."""
 
     def __getitem__(self, index: int | Tensor) -> Batch:
         inputs, targets = super().__getitem__(index)
@@ -107,38 +109,38 @@ class Frames(TensorTable):
 
 
 def data(size: Size = "full") -> Splits:
-    """The three splits: bytes [frames, 3, 120, 160], and targets as `_measures` and `_detection` want them.
+    """Return the three splits: images uint8 [frames, 3, 120, 160], and targets for `_measures` and `_detection`.
 
-    The first call renders the frames, which takes a minute or several, and keeps them.
+    The first call renders the frames, which takes from one to several minutes, and stores them.
 
     Raises:
-        InputError: vizdoom is not installed, or the maps are not those that were published.
+        InputError: vizdoom is not installed, or its maps are not the published ones.
     """
-    return Splits(**{split: _table(found) for split, found in _frames.frames(size).items()})
+    return Splits(**{split: _table(tensors) for split, tensors in load_frames(size).items()})
 
 
-def _table(found: Mapping[str, Tensor]) -> Frames:
-    targets = {task: found[task] for task in ("depth", "normals", "boxes")}
-    return Frames(found["rgb"], {"segment": found["classes"], **targets})
+def _table(tensors: Mapping[str, Tensor]) -> FrameTable:
+    targets = {task: tensors[task] for task in ("depth", "normals", "boxes")}
+    return FrameTable(tensors["rgb"], {"segment": tensors["classes"], **targets})
 
 
-# How a loss is spread over easy and hard cells
+# The distribution of a loss over easy and hard cells
 
 
 def loss_share(output: Tensor, target: Tensor, *, example: Example, objects: bool, hardest: float) -> Tensor:
-    """The share of the classes' loss that the hardest cells have: Lin et al., figure 4.
+    """Return the share of the classes' loss that the hardest cells contribute: Lin et al., figure 4.
 
     Args:
-        output: as for `detection_loss`.
-        target: as for `detection_loss`.
+        output: [frames, cells, C + 4], as for `detection_loss`.
+        target: [frames, objects, 5], as for `detection_loss`.
         example: the loss of the classes.
-        objects: whether of the cells with an object, or of the others.
-        hardest: per cent of these cells.
+        objects: select the cells with an object (True) or the background (False).
+        hardest: the percentage of these cells, from 0 to 100.
     """
     losses, of_objects = cell_losses(output, target, example=example)
-    found = losses[of_objects == objects].double()
-    count = round(len(found) * hardest / 100)
-    return found.topk(count).values.sum() / found.sum()
+    selected = losses[of_objects == objects].double()
+    count = round(len(selected) * hardest / 100)
+    return selected.topk(count).values.sum() / selected.sum()
 
 
 def _losses() -> dict[str, LossOption]:

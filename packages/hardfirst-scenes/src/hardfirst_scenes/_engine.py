@@ -1,10 +1,10 @@
-"""Frames of one map, rendered by vizdoom, and the process that renders a share of the maps.
+"""Frames of one map, rendered by vizdoom, and the worker process that renders a share of the maps.
 
-The camera is put at random places of a map where everything stands still ("freeze"), so that a frame depends on its number
-and the map's name, and on nothing else. One half of the frames look in any direction, the other half towards some object
-within 20 metres, since most directions show none. Left out are places outside the map, in closed doors, or less than 1.5
-metres from an object; and frames that are dark, that show little but a near wall or the sky, or of which the plan and the
-engine disagree (see `_labels`) in more than 8 percent.
+The camera is placed at random points of a map in which nothing moves ("freeze"), so a frame depends only on its number and
+the map's name. Half of the frames look in any direction, the other half towards an object within 20 metres, since most
+directions show none. Points outside the map, in closed doors, or less than 1.5 metres from an object are rejected. So are
+frames that are dark, that show little but a near wall or the sky, or in which the floor plan and the engine disagree (see
+`_labels`) in more than 8 percent of the pixels.
 """
 
 import json
@@ -22,31 +22,35 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hardfirst.errors import InputError
+from hardfirst.errors import InputError, MissingPackage
 from hardfirst.records import replacing
-from hardfirst_scenes._geometry import SKY, Camera, Floats, Plan, cast, inside, read_plan
+from hardfirst_scenes._floor_plan import Floats, FloorPlan, inside, read_floor_plan
 from hardfirst_scenes._labels import IGNORE, Buffers, Object, Targets, targets
+from hardfirst_scenes._view import SKY, Bytes, Camera, cast
 
 NAMES = ("rgb", "classes", "depth", "normals", "boxes")
 Arrays = dict[str, NDArray[Any]]
 
 SEED = 7
 SKILL = 4  # "ultra-violence": the most monsters that stand where the map's author put them
-AWAKE, STILL = 20, 12  # tics until a player who has just appeared can turn, and until the camera has settled
-TRIES = 60  # a frame
+SPAWN_TICS = 20  # until a player who has just appeared can turn
+SETTLE_TICS = 12  # until the camera has settled
+TRIES = 60  # per frame
 
-NEAREST, FARTHEST, AROUND = 48.0, 640.0, math.radians(30)  # of an object that is looked at: units, and how far beside it
-EYE, HEADROOM = 30.0, 8.0  # the camera above the floor and below the ceiling, at least, in units
-OPEN, MOST_SKY = 64.0, 0.6  # half of a frame is to be so many units away, and no larger part sky
-LIGHT = 12.0  # of 255: a frame's mean
-DOUBT = 0.08  # of a frame: what is ignored and no object
+NEAREST, FARTHEST = 48.0, 640.0  # distance of an object to look at, in units
+AROUND = math.radians(30)  # the camera looks at most so far to the side of the object
+EYE, HEADROOM = 30.0, 8.0  # least distance of the camera from the floor and the ceiling, in units
+OPEN = 64.0  # least median depth of a frame, in units
+MOST_SKY = 0.6  # share of a frame
+LIGHT = 12.0  # least mean of a frame's pixels, of 255
+DOUBT = 0.08  # largest share of a frame that is ignored without being an object
 
 _PLAYER = "DoomPlayer"
-_SHOWN = ("hud", "weapon", "crosshair", "messages", "screen_flashes", "decals", "particles", "effects_sprites", "corpses")
+_HIDDEN = ("hud", "weapon", "crosshair", "messages", "screen_flashes", "decals", "particles", "effects_sprites", "corpses")
 
 
-class Job(NamedTuple):
-    """A map to render: its file and name, how many frames, and where to write them."""
+class RenderJob(NamedTuple):
+    """A map to render: its file and name, the number of frames, and the file to write them to."""
 
     wad: str
     name: str
@@ -55,85 +59,90 @@ class Job(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A frame that was tried: image [3, rows, columns], where it is from, and what the engine says of it."""
+    """A rendered frame that may be rejected: image [3, rows, columns], camera, current sector heights, and buffers."""
 
-    rgb: NDArray[np.uint8]
+    rgb: Bytes
     camera: Camera
     heights: Floats
     buffers: Buffers
 
 
 def render(wad: Path, name: str, count: int) -> Arrays:
-    """Frames of a map: `NAMES`, each [frames, ...]; fewer than `count` only if the map has too few good places.
+    """Render frames of a map.
 
-    The first frames are the same whatever the count.
+    Returns:
+        `NAMES`, each [frames, ...]: `count` frames, or fewer if the map has too few good viewpoints. The first frames do not
+        depend on `count`.
 
     Raises:
         InputError: the file has no such map, or vizdoom cannot be used.
     """
-    plan = read_plan(wad.read_bytes(), name)
+    plan = read_floor_plan(wad.read_bytes(), name)
     rng = np.random.default_rng(list(sha256(f"{wad.name} {name} {SEED}".encode()).digest()))
-    found: list[tuple[NDArray[np.uint8], Targets]] = []
+    accepted: list[tuple[NDArray[Any], ...]] = []
     with Game(wad, name) as game:
         for candidate in candidates(plan, game, rng, count * TRIES):
-            if (kept := _targets(plan, candidate)) is not None:
-                found.append((candidate.rgb, kept))
-            if len(found) == count:
+            if (frame_targets := _accept(plan, candidate)) is not None:
+                accepted.append((candidate.rgb, *frame_targets))
+            if len(accepted) == count:
                 break
-    if not found:
+    if not accepted:
         raise InputError(f"No frame of {name} in {wad} was good enough to keep.")
-    return {place: np.stack([(rgb, *kept)[at] for rgb, kept in found]) for at, place in enumerate(NAMES)}
+    return {name: np.stack(arrays) for name, arrays in zip(NAMES, zip(*accepted, strict=True), strict=True)}
 
 
-def _targets(plan: Plan, candidate: Candidate) -> Targets | None:
-    """The targets of a frame, None if it is not to be used."""
+def _accept(plan: FloorPlan, candidate: Candidate) -> Targets | None:
+    """Return a frame's targets, or None if the frame is rejected."""
     view = cast(plan, candidate.heights, candidate.camera)
     if candidate.rgb.mean() < LIGHT or np.median(view.depth) < OPEN or (view.surface == SKY).mean() > MOST_SKY:
         return None
-    found = targets(view, candidate.camera, candidate.buffers)
-    objects = np.isin(candidate.buffers.labels, [each.value for each in candidate.buffers.objects])
-    return found if ((found.classes == IGNORE) & ~objects).mean() <= DOUBT else None
+    frame_targets = targets(view, candidate.camera, candidate.buffers)
+    objects = np.isin(candidate.buffers.labels, [thing.value for thing in candidate.buffers.objects])
+    doubtful = (frame_targets.classes == IGNORE) & ~objects
+    return frame_targets if doubtful.mean() <= DOUBT else None
 
 
-def candidates(plan: Plan, game: "Game", rng: np.random.Generator, count: int) -> Iterator[Candidate]:
-    """Frames from random places, of at most `count` that are tried."""
+def candidates(plan: FloorPlan, game: "Game", rng: np.random.Generator, tries: int) -> Iterator[Candidate]:
+    """Render frames from random viewpoints, of which at most `tries` are tried."""
     sectors = np.unique(plan.sectors[plan.sectors >= 0])
     corners = [plan.ends[(plan.sectors == sector).any(1)].reshape(-1, 2) for sector in sectors]
     low, high = np.array([ends.min(0) for ends in corners]), np.array([ends.max(0) for ends in corners])
-    chance = np.sqrt((high - low).prod(1))  # of a sector: halfway from one for each to one for each square metre
-    chance = chance / chance.sum()
-    for _ in range(count):
-        at = int(rng.choice(len(sectors), p=chance))
-        x, y = (float(value) for value in np.round(rng.uniform(low[at], high[at])))
+    # a sector's probability: between one frame per sector and one per square metre
+    probability = np.sqrt((high - low).prod(1))
+    probability = probability / probability.sum()
+    for _ in range(tries):
+        # every try draws the same numbers of random values, whether or not it is rejected: the frames depend on this order
+        index = int(rng.choice(len(sectors), p=probability))
+        x, y = (float(value) for value in np.round(rng.uniform(low[index], high[index])))
         towards, aside, which, anywhere = rng.random(4)
-        if not inside(plan, int(sectors[at]), x, y):
+        if not inside(plan, int(sectors[index]), x, y):
             continue
-        away = np.sqrt(((game.objects - (x, y)) ** 2).sum(1))
-        if (away < NEAREST).any():
+        distance = np.sqrt(((game.objects - (x, y)) ** 2).sum(1))
+        if (distance < NEAREST).any():
             continue
-        near = game.objects[away < FARTHEST]
+        near = game.objects[distance < FARTHEST]
         angle = 2 * math.pi * anywhere
         if towards < 0.5 and len(near):
-            chosen = near[int(which * len(near))]
-            angle = math.atan2(chosen[1] - y, chosen[0] - x) + AROUND * (2 * aside - 1)
-        found = game.look(x, y, angle)
-        if found is None:
+            target = near[int(which * len(near))]
+            angle = math.atan2(target[1] - y, target[0] - x) + AROUND * (2 * aside - 1)
+        candidate = game.look(x, y, angle)
+        if candidate is None:
             continue
-        floor, ceiling = found.heights[sectors[at]]
-        if floor + EYE <= found.camera.z <= ceiling - HEADROOM:
-            yield found
+        floor, ceiling = candidate.heights[sectors[index]]
+        if floor + EYE <= candidate.camera.z <= ceiling - HEADROOM:
+            yield candidate
 
 
 class Game:
-    """The engine with a map, in which nothing moves but the camera. It leaves files in the working directory.
+    """The engine with a map in which nothing moves but the camera. It leaves files in the working directory.
 
     Args:
         wad: the file with the map.
-        name: of the map.
+        name: the map's name.
 
     Attributes:
-        objects: where all objects are on the plan, [objects, 2].
-        heading: where the player looks, in degrees.
+        objects: the positions of all objects on the plan, [objects, 2].
+        heading: the player's direction in degrees.
 
     Raises:
         InputError: vizdoom is not installed, or does not start.
@@ -143,7 +152,7 @@ class Game:
         try:
             import vizdoom
         except ImportError as error:
-            raise InputError(f"Rendering takes vizdoom, which cannot be imported: {error}.") from None
+            raise MissingPackage(f"Rendering needs vizdoom, which cannot be imported: {error}.") from None
         variable = vizdoom.GameVariable
         game: Any = vizdoom.DoomGame()
         game.set_doom_game_path(str(wad))
@@ -156,7 +165,7 @@ class Game:
         game.set_sound_enabled(False)
         game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
         game.set_screen_format(vizdoom.ScreenFormat.CRCGCB)
-        for what in _SHOWN:
+        for what in _HIDDEN:
             getattr(game, f"set_render_{what}")(False)
         for what in ("depth_buffer", "labels_buffer", "objects_info", "sectors_info"):
             getattr(game, f"set_{what}_enabled")(True)
@@ -181,66 +190,68 @@ class Game:
     def _begin(self) -> None:
         for command in ("god", "notarget", "freeze"):
             self.game.send_game_command(command)
-        self.game.make_action([0.0], AWAKE)
+        self.game.make_action([0.0], SPAWN_TICS)
         state = self.game.get_state()
         self.heading = float(state.game_variables[3])
-        places = [(each.position_x, each.position_y) for each in state.objects if each.name != _PLAYER]
-        self.objects = np.array(places, float).reshape(-1, 2)
+        positions = [(thing.position_x, thing.position_y) for thing in state.objects if thing.name != _PLAYER]
+        self.objects = np.array(positions, float).reshape(-1, 2)
 
     def look(self, x: float, y: float, angle: float) -> Candidate | None:
-        """What is seen from a place, in units, in a direction, in radians; None if the player cannot be put there."""
+        """Render the view from a point, in units, in a direction, in radians; None if the player cannot be put there."""
         turn = self.heading - math.degrees(angle)  # to the right
         self.game.send_game_command(f"warp {x:.0f} {y:.0f}")
         self.game.make_action([float((turn + 180) % 360 - 180)], 1)
-        self.game.make_action([0.0], STILL)
+        self.game.make_action([0.0], SETTLE_TICS)
         if self.game.is_episode_finished() or self.game.is_player_dead():
             self.game.new_episode()
             self._begin()
             return None
         state = self.game.get_state()
-        there = [float(value) for value in state.game_variables]
-        self.heading = there[3]
-        if abs(there[0] - x) + abs(there[1] - y) > 1:
+        camera_x, camera_y, camera_z, self.heading = (float(value) for value in state.game_variables)
+        if abs(camera_x - x) + abs(camera_y - y) > 1:
             return None
         objects = [
             Object(
-                each.value,
-                each.object_name,
-                each.object_category,
-                each.object_position_x,
-                each.object_position_y,
+                label.value,
+                label.object_name,
+                label.object_category,
+                label.object_position_x,
+                label.object_position_y,
             )
-            for each in state.labels
-            if each.object_name != _PLAYER
+            for label in state.labels
+            if label.object_name != _PLAYER
         ]
         return Candidate(
             rgb=np.array(state.screen_buffer),
-            camera=Camera(there[0], there[1], there[2], math.radians(there[3])),
+            camera=Camera(camera_x, camera_y, camera_z, math.radians(self.heading)),
             heights=np.array([(sector.floor_height, sector.ceiling_height) for sector in state.sectors], float),
             buffers=Buffers(np.array(state.depth_buffer), np.array(state.labels_buffer), objects),
         )
 
 
 def read(path: Path, names: Iterable[str] = NAMES) -> Arrays:
-    """What is asked for of the frames of a map, from a file that `write` wrote.
+    """Read some of the arrays in a file that `write` wrote.
 
     Raises:
-        Exception: of many kinds, if the file is not there or damaged: each array has a checksum.
+        Exception: of many kinds, if the file does not exist or is damaged; each array has a checksum.
     """
-    with np.load(path, allow_pickle=False) as found:
-        return {name: found[name] for name in names}
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in names}
 
 
-def write(path: Path, frames: Arrays) -> None:
-    """Write the frames of a map, all or nothing."""
+def write(path: Path, arrays: Arrays) -> None:
+    """Write the frames of a map; the file is complete or does not exist."""
     with replacing(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **frames)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def main() -> None:
-    """Render the maps of the first line of standard input, until that is closed: then whoever wanted them is gone."""
-    jobs = [Job(*job) for job in json.loads(sys.stdin.readline())]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the engine, a process of its own, is closed
+    """Render the jobs in the first line of standard input.
+
+    The worker ends when standard input is closed, which happens when the process that started it ends.
+    """
+    jobs = [RenderJob(*job) for job in json.loads(sys.stdin.readline())]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # unwinds the stack, which closes the engine, another process
     threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         for job in jobs:
@@ -250,7 +261,7 @@ def main() -> None:
 
 
 def _end_with_input() -> None:
-    while os.read(0, 1):  # not by `sys.stdin`, whose lock would keep the interpreter from ending
+    while os.read(0, 1):  # not through `sys.stdin`, whose lock would keep the interpreter from ending
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
