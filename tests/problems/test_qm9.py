@@ -74,7 +74,7 @@ def file(*lines: list[str]) -> str:
 def test_a_line_becomes_a_molecule() -> None:
     properties = ["0.", "6.31", "-0.2928", "0.0687", "19.", "2.E-2", "-76.4", "-76.3", "-76.2", "-76.1", "6.002"]
     line = ["3.xyz", "3", "InChI=1S/H2O/h1H2", "['O','H','H']", "[[0.,0.5,7.E-3],[1.,-1.,0.],[0.5,1.,2.]]", *properties]
-    (found,) = qm9.parsed(file(line))
+    (found,) = qm9.parse(file(line))
     assert found.order[1] == 3
     assert found.elements == [4, 1, 1]
     assert found.positions == [0.0, 0.5, 7e-3, 1.0, -1.0, 0.0, 0.5, 1.0, 2.0]
@@ -84,7 +84,7 @@ def test_a_line_becomes_a_molecule() -> None:
 def test_an_atom_without_its_coordinates_is_an_error() -> None:
     line = ["3.xyz", "3", "InChI", "['O','H','H']", "[[0.,0.5,7.E-3],[1.,-1.,0.]]", *["0."] * 11]
     with pytest.raises(InputError, match=r"Expected 9 coordinates of 3\.xyz; got 6\."):
-        list(qm9.parsed(file(line)))
+        list(qm9.parse(file(line)))
 
 
 def test_molecules_come_in_the_order_of_a_hash(monkeypatch: pytest.MonkeyPatch) -> None:

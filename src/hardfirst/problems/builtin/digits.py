@@ -158,7 +158,7 @@ def _table(sources: Tensor, digits: Tensor, images: list[Composition]) -> Tensor
 
 
 def _placed(digits: Tensor, rows: Tensor, column: int) -> Tensor:
-    """Place each digit [images, 8, 8] on a dark canvas [images, 10, 12], with its upper left corner at `rows` and `column`."""
+    """Place digits [images, 8, 8] on dark canvases [images, 10, 12], their upper left corners at `rows` and `column`."""
     canvas = digits.new_zeros(len(digits), HEIGHT, WIDTH)
     for row in range(HEIGHT - DIGIT + 1):
         selected = rows == row

@@ -1,16 +1,16 @@
 """`optical`: nine measured optical properties of dyes in solution; most labels are missing.
 
 A row of the database is one chromophore in one solvent, in a host, or as a solid, with what an article reports: where it
-absorbs and emits most, how wide both bands are (in wavenumbers or in wavelengths, rarely both), how strongly it absorbs, what
-share of the light it emits again (the quantum yield), and how long that takes (the lifetime). Of the 20,236 rows 18,142 have
-an emission maximum and only 627 an emission width in wavenumbers.
+absorbs and emits most, how wide both bands are (in wavenumbers or in wavelengths, rarely both), how strongly it absorbs,
+what share of the light it emits again (the quantum yield), and how long that takes (the lifetime). Of the 20,236 rows 18,142
+have an emission maximum and only 627 an emission width in wavenumbers.
 
 Inputs: counts of the circular substructures of up to two bonds around an atom (Morgan, folded) in the chromophore and in the
 solvent. They ignore stereochemistry. The solvent "gas" has no substructures.
 
 Splits: by chromophore, about 70, 15 and 15 percent, by a hash of its SMILES. Chromophores with the same substructures, such
-as stereoisomers, are in one split. So every chromophore of the test split is new to the network, though close relatives, such
-as one with a longer chain, may be known. Solvents are in all splits, and a chromophore of the test split may be the solvent
+as stereoisomers, are in one split. So every chromophore of the test split is new to the network, though close relatives may
+not be, such as one with a longer chain. Solvents are in all splits, and a chromophore of the test split may be the solvent
 or host of another one.
 
 Targets: the lifetime, from a tenth of a picosecond to microseconds, is a logarithm to base 10, as the extinction coefficient
