@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from hardfirst.errors import InputError
 from hardfirst.problems._folders import cache_folder
-from hardfirst.records import replacing
+from hardfirst.records import replaced_file
 
 
 def cached(name: str, parse: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -41,7 +42,7 @@ def cached(name: str, parse: Callable[[], dict[str, Tensor]]) -> dict[str, Tenso
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part:
+        with replaced_file(path) as part:
             torch.save(tensors, part)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+    except (InputError, OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         warnings.warn(f"The data could not be kept in {path.parent}, and is parsed at each start: {error}", stacklevel=3)

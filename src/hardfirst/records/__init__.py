@@ -3,7 +3,7 @@
 A run record is one file of JSON lines; a study folder holds the records of its trials and says what each of them is in it.
 """
 
-from hardfirst.records._files import replacing
+from hardfirst.records.files import replaced_file
 from hardfirst.records.run_record import Record, Writer, read, score, versions, write_atomically
 
-__all__ = ["Record", "Writer", "read", "replacing", "score", "versions", "write_atomically"]
+__all__ = ["Record", "Writer", "read", "replaced_file", "score", "versions", "write_atomically"]

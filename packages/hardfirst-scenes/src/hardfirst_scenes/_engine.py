@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardfirst.errors import InputError, MissingPackage
-from hardfirst.records import replacing
+from hardfirst.records import replaced_file
 from hardfirst_scenes._floor_plan import Floats, FloorPlan, inside, read_floor_plan
 from hardfirst_scenes._labels import IGNORE, Buffers, Object, Targets, targets
 from hardfirst_scenes._view import SKY, Bytes, Camera, cast
@@ -241,7 +241,7 @@ def read(path: Path, names: Iterable[str] = NAMES) -> Arrays:
 
 def write(path: Path, arrays: Arrays) -> None:
     """Write the frames of a map; the file is complete or does not exist."""
-    with replacing(path) as part, part.open("wb") as file:
+    with replaced_file(path) as part, part.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 

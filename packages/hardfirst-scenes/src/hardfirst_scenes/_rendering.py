@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hardfirst.errors import MissingPackage, unknown
 from hardfirst.problems import cache_folder, data_folder
-from hardfirst.records import replacing
+from hardfirst.records import replaced_file
 from hardfirst_scenes._engine import NAMES, RenderJob, read
 from hardfirst_scenes._maps import PACKAGE, SIZES, SOURCE, SPLITS, Size, maps
 from hardfirst_scenes._workers import Progress, render_maps
@@ -72,7 +72,7 @@ def load_frames(size: Size = "small", progress: Progress | None = None) -> Split
         tensors = _render(parts, size, progress)
         _warn_if_different(tensors, size)
         if writable:
-            with replacing(path) as part:
+            with replaced_file(path) as part:
                 torch.save(tensors, part)
             shutil.rmtree(parts, ignore_errors=True)
         else:
