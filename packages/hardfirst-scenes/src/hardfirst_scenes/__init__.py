@@ -100,7 +100,15 @@ def _problem(name: str, size: Size, *, epochs: int) -> Problem:
 
 
 class FrameTable(TensorTable):
-    """The frames of one split, whose unlabelled pixels get the class -100 when they are indexed."""
+    """The frames of one split, whose unlabelled pixels get the class -100 when they are indexed.
+
+    Example:
+        >>> import torch
+        >>> classes = torch.tensor([[[0, 255]]], dtype=torch.uint8)
+        >>> frames = FrameTable(torch.zeros(1, 3, 1, 2, dtype=torch.uint8), {"segment": classes})
+        >>> frames[0][1]["segment"].tolist()
+        [[0, -100]]
+    """
 
     def __getitem__(self, index: int | Tensor) -> Batch:
         inputs, targets = super().__getitem__(index)
@@ -113,8 +121,16 @@ def data(size: Size = "full") -> Splits:
 
     The first call renders the frames, which takes from one to several minutes, and stores them.
 
+    Args:
+        size: "small" or "full".
+
     Raises:
         InputError: vizdoom is not installed, or its maps are not the published ones.
+
+    Example:
+        >>> splits = data("small")  # doctest: +SKIP
+        >>> len(splits.train)  # doctest: +SKIP
+        408
     """
     return Splits(**{split: _table(tensors) for split, tensors in load_frames(size).items()})
 
@@ -136,6 +152,12 @@ def loss_share(output: Tensor, target: Tensor, *, example: Example, objects: boo
         example: the loss of the classes.
         objects: select the cells with an object (True) or the background (False).
         hardest: the percentage of these cells, from 0 to 100.
+
+    Example:
+        >>> import torch
+        >>> output, target = torch.zeros(1, 1500, 6), torch.full((1, 20, 5), -1.0)
+        >>> float(loss_share(output, target, example=EXAMPLE_LOSSES["balanced"], objects=False, hardest=10))
+        0.1
     """
     losses, of_objects = cell_losses(output, target, example=example)
     selected = losses[of_objects == objects].double()

@@ -226,7 +226,16 @@ class Boxes(nn.Module):
 
 
 def parts(*, segments: int = 6, objects: int = 2) -> Parts:
-    """Return the parts of other networks: features at a quarter of the resolution, and three hourglasses of 40 channels."""
+    """Return the parts of other networks: features at a quarter of the resolution, and three hourglasses of 40 channels.
+
+    Args:
+        segments: number of classes of surfaces.
+        objects: number of classes of boxes.
+
+    Example:
+        >>> parts().tasks
+        ('segment', 'depth', 'normals', 'boxes')
+    """
     return Parts(
         stem=Stem,
         channels=Stem.channels,

@@ -55,6 +55,10 @@ def write_sample_page(path: Path, size: Size = "small", count: int = 16, progres
 
     Returns:
         The path.
+
+    Example:
+        >>> write_sample_page(Path("scenes.html"), count=4)  # doctest: +SKIP
+        PosixPath('scenes.html')
     """
     sections = []
     for split, tensors in load_frames(size, progress).items():
