@@ -71,7 +71,7 @@ endef
 
 WHEEL = $$(echo dist/*.whl)
 
-dist/built: $(VENV)/package pyproject.toml README.md LICENSE $(shell find src $(SCENES) -type f -not -name '*.pyc')
+dist/built: $(VENV)/package pyproject.toml README.md LICENSE $(SCENES)/pyproject.toml $(SCENES)/README.md $(shell find src $(SCENES)/src -type f -not -name '*.pyc')
 	rm -rf dist
 	$(BIN)/python -m build --quiet
 	$(BIN)/python -m build --quiet --wheel --outdir dist/direct

@@ -253,7 +253,7 @@ def test_genres_are_those_of_the_corpus(splits: Splits) -> None:
 
 
 @installed
-def test_words_stand_beside_their_own_tags(splits: Splits) -> None:
+def test_words_have_their_own_tags(splits: Splits) -> None:
     def flat(split: str) -> tuple[Tensor, Tensor]:
         inputs, targets = whole(splits, split)
         there = inputs["words"] > 0

@@ -137,7 +137,7 @@ def test_no_input_alone_gives_the_answer(splits: Splits, question: str) -> None:
         assert (positive[common] < all_of_them[common]).all(), column
 
 
-# The rules, on files of our own
+# The rules, on small files made here
 
 
 ADULT = dict(zip(census.COLUMNS, ["40", "Private", "4", "2"] + ["?"] * 38, strict=True)) | {
