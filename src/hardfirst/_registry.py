@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from hardfirst.errors import InputError, unknown
+from hardfirst.errors import InputError, MissingPackage, unknown
 
 T = TypeVar("T")
 
@@ -22,6 +22,7 @@ class Registry(Mapping[str, T], Generic[T]):
         kind: what the objects are, for error messages.
         targets: by name, where the object is, as "module:attribute".
         group: the entry-point group of plug-ins.
+        distributions: by name, the plug-in's package on PyPI, for an error that says what to install.
 
     Example:
         >>> registry = Registry("function", {"sqrt": "math:sqrt"}, group="hardfirst.example")
@@ -32,9 +33,12 @@ class Registry(Mapping[str, T], Generic[T]):
         hardfirst.errors.InputError: Unknown function 'root'. Known: sqrt.
     """
 
-    def __init__(self, kind: str, targets: Mapping[str, str], *, group: str) -> None:
+    def __init__(
+        self, kind: str, targets: Mapping[str, str], *, group: str, distributions: Mapping[str, str] | None = None
+    ) -> None:
         self.kind, self.group = kind, group
         self._targets = dict(targets)
+        self._distributions = dict(distributions or {})
         self.loaded: dict[str, T] = {}
 
     @cached_property
@@ -51,7 +55,7 @@ class Registry(Mapping[str, T], Generic[T]):
         if name in self._targets:
             return resolve(self._targets[name])
         if name not in self.plugins:
-            raise unknown(self.kind, name, self)
+            raise self.unknown(name)
         try:
             return self.plugins[name].load()
         except Exception as error:  # a plug-in's module may raise anything
@@ -61,6 +65,20 @@ class Registry(Mapping[str, T], Generic[T]):
                 f"The {self.kind} {name!r} comes from the plug-in {point.value}{package}, which cannot be imported: "
                 f"{type(error).__name__}: {error}"
             ) from error
+
+    @property
+    def missing(self) -> Mapping[str, str]:
+        """The names of plug-ins that are not installed, with the package to install for each."""
+        installed = {*self._targets, *self.plugins}
+        return {name: package for name, package in self._distributions.items() if name not in installed}
+
+    def unknown(self, name: str) -> InputError:
+        """The error for a name that is not in the registry; it says what to install for the name of a plug-in."""
+        packages = {missing.partition(":")[0]: package for missing, package in self.missing.items()}
+        if package := packages.get(name.partition(":")[0]):
+            reason = f"comes with {package}, which is not installed"
+            return MissingPackage(f"The {self.kind} {name!r} {reason}: pip install {package}")
+        return unknown(self.kind, name, self)
 
     def __contains__(self, name: object) -> bool:
         return name in self.loaded or name in self._targets or name in self.plugins

@@ -282,11 +282,14 @@ def test_data_lists_what_there_is(hardfirst: Callable[..., str], monkeypatch: py
     monkeypatch.setenv("HARDFIRST_DATA", str(tmp_path / "data"))
     files = {PyPI("no-such-package", "1.0"): {"a.csv": hashlib.sha256(b"1,2").hexdigest()}}
     source = Source(files, size="3 bytes", licence="MIT", credit="nobody")
+    monkeypatch.setattr(PROBLEMS, "plugins", {"toy": None})
     monkeypatch.setitem(PROBLEMS.loaded, "toy", lambda: dataclasses.replace(PROBLEMS["digits"](), name="toy", source=source))
     printed = hardfirst("data")
+    assert "scenes, scenes:small can be added: pip install hardfirst-scenes" in printed
+    assert "scenes, scenes:small can be added: pip install hardfirst-scenes" in hardfirst("list", "problems")
     assert re.search(r"│ toy +│ not installed │ 3 bytes +│ MIT +│ nobody", printed)
     assert "To install toy: pip install --no-deps no-such-package==1.0" in printed
-    assert "The file a.csv is not there. To install it: pip install" in hardfirst("data", "toy", code=2)
+    assert "The file a.csv does not exist. To install it: pip install" in hardfirst("data", "toy", code=2)
     (tmp_path / "data").mkdir()
     (tmp_path / "data/a.csv").write_text("1,2")
     assert re.search(r"│ toy +│ ready ", hardfirst("data"))

@@ -60,11 +60,11 @@ def test_names_are_those_of_the_registries() -> None:
         ("hardfirst train digits --network m", ["mmoe", "mtan"]),
         ("hardfirst train digits --balancer dtp", ["dtp", "dtp_paper"]),
         ("hardfirst train digits --dev", ["--devices"]),
-        ("hardfirst study losses scenes:", ["scenes:small"]),
+        ("hardfirst study losses mnist_fashion:", ["mnist_fashion:apart", "mnist_fashion:crowded"]),
         ("hardfirst list netw", ["networks"]),
         ("hardfirst list networks ub", ["ubernet"]),
         ("hardfirst list problems d", []),
-        ("hardfirst data sc", ["scenes", "scenes:small"]),
+        ("hardfirst data op", ["optical"]),
     ],
 )
 def test_what_is_offered(command: Path, words: str, expected: list[str]) -> None:

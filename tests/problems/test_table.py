@@ -1,4 +1,4 @@
-"""A table of one's own: what becomes of its columns, and what is wrong with it in a sentence."""
+"""CSV tables: what becomes of their columns, and the error messages for tables that cannot be used."""
 
 import math
 from collections.abc import Callable

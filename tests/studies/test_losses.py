@@ -20,7 +20,7 @@ from torch import nn
 from hardfirst.functional import sigmoid_focal_loss
 from hardfirst.kpi import accuracy
 from hardfirst.networks import HardSharing
-from hardfirst.problems import Choice, Metric, Problem, Splits, Task, TensorTable
+from hardfirst.problems import LossOption, Metric, Problem, Splits, Task, TensorTable
 
 def data():
     inputs = torch.randn(96, 4, generator=torch.Generator().manual_seed(0))
@@ -48,9 +48,9 @@ def metrics(under=""):
 
 def problem():
     losses = {
-        "plain": Choice(focal, metrics()),
-        "focal": Choice(partial(focal, gamma=2.0), {**metrics(), **metrics(" under plain")}),
-        "wrong": Choice(wrong),
+        "plain": LossOption(focal, metrics()),
+        "focal": LossOption(partial(focal, gamma=2.0), {**metrics(), **metrics(" under plain")}),
+        "wrong": LossOption(wrong),
     }
     tasks = (Task("rare", focal, accuracy, losses=losses), Task("other", focal, accuracy))
     return Problem("tiny", tasks, network, data, batch_size=16, epochs=4, learning_rate=0.03)

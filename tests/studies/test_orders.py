@@ -110,8 +110,13 @@ def test_what_cannot_be_ordered_is_refused(tmp_path: Path) -> None:
         Plan(problems=str(tmp_path / "bare.py"), orders=True)
     with pytest.raises(InputError, match="tiny has one task, and so no order of tasks"):
         Plan(problems=str(tmp_path / "one.py"), orders=True)
+    losses = "tasks[0].losses.update(a=LossOption(loss), b=LossOption(loss))"
+    text = PROBLEM.replace("import Problem", "import LossOption, Problem").replace(
+        "    return Problem(", f"    {losses}\n    return Problem("
+    )
+    (tmp_path / "losses.py").write_text(text)
     with pytest.raises(InputError, match="losses or orders of tasks, not both"):
-        Plan(problems="scenes:small", losses="ohem,focal_2", orders=True)
+        Plan(problems=str(tmp_path / "losses.py"), losses="a,b", orders=True)
     with pytest.raises(InputError, match="Expected networks, as a list or joined by commas; got 5"):
         Plan(problems="digits", networks=5)
 

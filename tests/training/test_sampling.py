@@ -12,7 +12,7 @@ from hardfirst.balancers import Spec
 from hardfirst.errors import InputError
 from hardfirst.kpi import accuracy
 from hardfirst.networks import HardSharing
-from hardfirst.problems import PROBLEMS, Problem, Split, Splits, Task, TensorTable, Together
+from hardfirst.problems import PROBLEMS, ConcatSplit, Problem, Split, Splits, Task, TensorTable
 from hardfirst.training import Trial, epoch_order, fit
 from hardfirst.training._sampling import evaluation_order, load
 
@@ -88,7 +88,7 @@ def test_evaluation_sees_everything_in_order() -> None:
     batches = list(load(split(), evaluation_order(split())))
     assert [list(targets) for _, targets in batches] == [["small"], ["large"]]
     assert torch.equal(batches[1][0], split()["large"].inputs)
-    assert len(Together(split())) == 120
+    assert len(ConcatSplit(split())) == 120
 
 
 class Listed(torch.utils.data.Dataset):  # type: ignore[type-arg]

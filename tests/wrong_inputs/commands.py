@@ -48,6 +48,14 @@ def tiny(*arguments: str) -> None:
     run(*(arguments or TRAIN))
 
 
+def losses(*arguments: str) -> None:
+    """A study of the losses of task a."""
+    options = "losses={'plain': LossOption(F.cross_entropy), 'focal': LossOption(F.cross_entropy)}"
+    text = TINY.replace("import Problem", "import LossOption, Problem").replace("accuracy),", f"accuracy, {options}),")
+    Path("tiny.py").write_text(text)
+    run("study", "losses", "tiny.py", *arguments)
+
+
 def plan(text: str | bytes) -> None:
     Path("study.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     run("compare", "study.yaml")
@@ -176,10 +184,13 @@ CASES = {
     "option: no devices": lambda: run("train", "digits", "--devices", "0"),
     "option: an unknown strategy": lambda: run("train", "digits", "--strategy", "fsdp"),
     "option: losses of a problem that has none": lambda: run("study", "losses", "digits"),
-    "option: an unknown loss": lambda: run("study", "losses", "scenes:small", "--losses", "focl"),
+    "option: an unknown loss": lambda: losses("--losses", "focl"),
+    "option: a problem of a plug-in": lambda: run("compare", "scenes"),
+    "option: a variant of a problem of a plug-in": lambda: run("study", "losses", "scenes:smal"),
     "option: a card of a problem": lambda: run("list", "problems", "digits"),
     "option: an unknown card": lambda: run("list", "balancers", "dpt"),
     "option: data of an unknown problem": lambda: run("data", "digit"),
+    "option: data of a plug-in": lambda: run("data", "scenes:small"),
     "option: a page of no problem": lambda: run("data", "--page", "samples.html"),
     "option: a port that there is not": lambda: run("watch", ".", "--port", "99999"),
     "option: a new problem that is no Python file": lambda: run("new", "mine.txt"),

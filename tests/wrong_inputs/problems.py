@@ -82,7 +82,7 @@ def folder(name: str) -> None:
 def data_of_another_version() -> None:
     Path("a.csv").write_text("1,")
     source = Source({PyPI("a-package", "1.0"): {"a.csv": hashlib.sha256(b"1,2").hexdigest()}}, "3 bytes", "MIT", "nobody")
-    object.__setattr__(source, "_place", Path)
+    object.__setattr__(source, "_find", Path)
     source.read("a.csv")
 
 

@@ -51,52 +51,58 @@ def problems() -> Rows:
     return ["problem", "tasks", "what it is"], [[p.name, ", ".join(p.task_names), p.description] for p in found]
 
 
+def missing_problems() -> list[str]:
+    """For each plug-in that is not installed, a sentence with its problems and the command that installs it."""
+    names: dict[str, list[str]] = {}
+    for name, package in PROBLEMS.missing.items():
+        names.setdefault(package, []).append(name)
+    return [f"{', '.join(group)} can be added: pip install {package}" for package, group in names.items()]
+
+
 def data() -> Rows:
-    """The built-in problems with what their data is, and whether it is there."""
+    """Each problem's data: its state, size, licence and source."""
     columns = ["problem", "data", "size", "licence", "source"]
     return columns, [
-        [name, _state(source), source.size, source.licence, source.credit]
-        for name, make in PROBLEMS.items()
-        if (source := make().source)
+        [name, "ready" if source.ready else "not installed", source.size, source.licence, source.credit]
+        for name, source in _sources().items()
     ]
 
 
 def to_install() -> list[str]:
-    """A sentence with the commands for each problem whose data is missing."""
-    sources = {name: make().source for name, make in PROBLEMS.items()}
-    return [f"To install {name}: {found.install}" for name, found in sources.items() if found and not found.ready]
+    """For each problem whose data is missing, and each missing plug-in, a sentence with the command to install it."""
+    missing = [f"To install {name}: {source.install}" for name, source in _sources().items() if not source.ready]
+    return missing + missing_problems()
 
 
 def check_data(name: str) -> str:
-    """Read all files of a problem against their checksums, and say what they are.
+    """Verify the checksums of a problem's files, and list the files with their licence and source.
 
     Raises:
-        InputError: there is no such problem, a file is missing, or is not the one that was published.
+        InputError: there is no such problem, or a file is missing or not the published one.
     """
-    if name not in PROBLEMS:
-        raise unknown("problem", name, PROBLEMS)
     source = PROBLEMS[name]().source
     if source is None:
-        return f"{name} needs no data beside the packages of hardfirst[cli]."
+        return f"{name} needs no data other than the packages of hardfirst[cli]."
     lines = [f"{path}: as published" for path in source.check()]
     return "\n".join([*lines, f"Licence: {source.licence}", f"Source: {source.credit}"])
 
 
 def write_samples(name: str, page: Path) -> None:
-    """Write a page of the problem's samples.
+    """Write a page of samples of the problem.
 
     Raises:
-        InputError: the problem has no such page, or it cannot be written.
+        InputError: the problem has no such page, or the file cannot be written.
     """
-    sheet = PROBLEMS[name]().sheet
-    if sheet is None:
-        raise InputError(f"There is no page of samples for {name}; there is for scenes and scenes:small.")
+    write_page = PROBLEMS[name]().sample_page
+    if write_page is None:
+        raise InputError(f"{name} has no page of samples.")
     with writing(page):
-        sheet(page)
+        write_page(page)
 
 
-def _state(source: Source) -> str:
-    return "ready" if source.ready else "not installed"
+def _sources() -> dict[str, Source]:
+    problems = {name: make() for name, make in PROBLEMS.items()}
+    return {name: problem.source for name, problem in problems.items() if problem.source}
 
 
 def networks() -> Rows:

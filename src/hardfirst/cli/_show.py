@@ -69,6 +69,8 @@ def list_(
         console.print(listing(*getattr(_catalogue, what.value)()))
         if what is Listed.networks:
             say(_catalogue.own_networks())
+        for sentence in _catalogue.missing_problems() if what is Listed.problems else ():
+            say(sentence)
     elif what is Listed.problems:
         raise InputError("Problems have no cards; `hardfirst list problems` shows all there is.")
     else:
@@ -79,13 +81,13 @@ def data(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A problem, to check its files against their checksums.",
+            help="A problem, to verify the checksums of its files.",
             autocompletion=_completion.one(_completion.problems),
         ),
     ] = None,
-    page: Annotated[Path | None, typer.Option(help="Where to write a page of samples, for problems that have one.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Write a page of samples here, for a problem that has one.")] = None,
 ) -> None:
-    """List the built-in problems' data: whether it is there, how to install it, its size, licence and source."""
+    """List the data of the problems: whether it is installed, how to install it, its size, licence and source."""
     from hardfirst.cli import _catalogue
     from hardfirst.cli._tables import listing
 
@@ -96,7 +98,7 @@ def data(
             say(f"Samples with their targets: {page}")
         return
     if page is not None:
-        raise InputError("--page wants a problem: hardfirst data scenes:small --page samples.html")
+        raise InputError("--page needs a problem: hardfirst data scenes:small --page samples.html")
     console.print(listing(*_catalogue.data()))
     for sentence in _catalogue.to_install():
         say(sentence)

@@ -160,7 +160,7 @@ def losses(
     from hardfirst.problems import load_problem
 
     settings = {
-        "losses": losses or ",".join(load_problem(problem).choosing.losses),
+        "losses": losses or ",".join(load_problem(problem).loss_study_task.losses),
         "seeds": seeds,
         "tune": tune,
         "learning_rates": learning_rates,

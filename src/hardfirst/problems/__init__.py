@@ -1,4 +1,4 @@
-"""Problems to train on: data, a network and tasks. One built-in problem a file; plug-ins add more."""
+"""Problems to train on: data, a network and tasks. Each built-in problem is one file; plug-ins add more."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,23 +6,29 @@ from hardfirst._registry import Registry, lazy_names
 from hardfirst.records.names import OWN
 
 if TYPE_CHECKING:
-    from hardfirst.problems._base import Choice as Choice
+    from hardfirst.problems._base import LossOption as LossOption
     from hardfirst.problems._base import Measure as Measure
     from hardfirst.problems._base import Metric as Metric
     from hardfirst.problems._base import Problem as Problem
     from hardfirst.problems._base import Splits as Splits
     from hardfirst.problems._base import Task as Task
+    from hardfirst.problems._cache import cached as cached
     from hardfirst.problems._data import IGNORE as IGNORE
     from hardfirst.problems._data import Batch as Batch
+    from hardfirst.problems._data import ConcatSplit as ConcatSplit
     from hardfirst.problems._data import Split as Split
     from hardfirst.problems._data import TensorTable as TensorTable
-    from hardfirst.problems._data import Together as Together
     from hardfirst.problems._data import collate as collate
+    from hardfirst.problems._folders import cache_folder as cache_folder
+    from hardfirst.problems._folders import data_folder as data_folder
     from hardfirst.problems._load import digest as digest
     from hardfirst.problems._load import explained as explained
     from hardfirst.problems._load import load_problem as load_problem
+    from hardfirst.problems._sources import Debian as Debian
+    from hardfirst.problems._sources import Npm as Npm
+    from hardfirst.problems._sources import Package as Package
+    from hardfirst.problems._sources import PyPI as PyPI
     from hardfirst.problems._sources import Source as Source
-    from hardfirst.problems._sources import data_folder as data_folder
     from hardfirst.problems._table import table_name as table_name
     from hardfirst.problems.builtin import brown as brown
     from hardfirst.problems.builtin import census as census
@@ -44,28 +50,33 @@ PROBLEMS: Registry[Any] = Registry(
         "qm9": f"{_BUILTIN}.qm9:problem",
         "brown": f"{_BUILTIN}.brown:problem",
         "optical": f"{_BUILTIN}.optical:problem",
-        "scenes": "hardfirst.problems.scenes:problem",
-        "scenes:small": "hardfirst.problems.scenes:small",
     },
     group="hardfirst.problems",
+    distributions={"scenes": "hardfirst-scenes", "scenes:small": "hardfirst-scenes"},
 )
-"""By name, the function that makes a problem."""
+"""By name, the function that returns the problem. Plug-ins add names."""
 
 _HOMES = {
     "IGNORE": "_data",
     "Batch": "_data",
-    "Choice": "_base",
+    "LossOption": "_base",
+    "Debian": "_sources",
     "Measure": "_base",
     "Metric": "_base",
+    "Npm": "_sources",
+    "Package": "_sources",
     "Problem": "_base",
+    "PyPI": "_sources",
     "Source": "_sources",
     "Split": "_data",
     "Splits": "_base",
     "Task": "_base",
     "TensorTable": "_data",
-    "Together": "_data",
+    "ConcatSplit": "_data",
+    "cache_folder": "_folders",
+    "cached": "_cache",
     "collate": "_data",
-    "data_folder": "_sources",
+    "data_folder": "_folders",
     "digest": "_load",
     "explained": "_load",
     "load_problem": "_load",

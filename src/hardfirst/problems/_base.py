@@ -1,4 +1,4 @@
-"""What a problem is: data, a network and tasks."""
+"""Problems: data, a network and tasks."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,12 +21,12 @@ SAMPLING = ("proportional", "round_robin", "temperature")
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure to report beside the KPI, in the field's own units.
+    """A metric to report in addition to the KPI, in the field's usual units.
 
     Args:
         measure: (output, target) of all labelled examples → a 0-d tensor.
         higher_is_better: False for errors.
-        test_only: whether it is left out on the validation split, which is gone through after every epoch.
+        test_only: compute it on the test split only, not on the validation split after every epoch.
 
     Example:
         >>> from torch.nn import functional as F
@@ -39,16 +39,16 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Another loss that a task may be trained with, and figures about it.
+class LossOption:
+    """An alternative loss for a task, for `hardfirst study losses`.
 
     Args:
-        loss: as a `Task` has it.
-        metrics: further figures for the record, beside the task's own.
+        loss: (output, target) of the labelled examples → a 0-d tensor, as in `Task`.
+        metrics: metrics to record in addition to the task's, by name.
 
     Example:
         >>> from hardfirst.losses import SoftmaxFocalLoss
-        >>> focal = Choice(SoftmaxFocalLoss(gamma=2.0))
+        >>> focal = LossOption(SoftmaxFocalLoss(gamma=2.0))
     """
 
     loss: Measure
@@ -57,20 +57,21 @@ class Choice:
 
 @dataclass(frozen=True)
 class Task:
-    """One thing the network is to do.
+    """One of the network's tasks.
 
     Args:
         name: a non-empty string, the key of the task's target and of the network's output.
         loss: (output, target) of the labelled examples → a 0-d tensor.
-        kpi: (output, target) → a 0-d tensor in [0, 1], 1 is best; it need not be differentiable. See `hardfirst.kpi`.
-        metrics: further figures for the record, by name.
-        scale: a hand-set factor on the loss.
-        kpi_from: where the balancer's KPI comes from: the training "batch", or, for measures that mean nothing on a
-            batch (AUC, R², AP), the last "validation".
-        losses: losses to choose from instead, by name, for `hardfirst study losses`; the first is the baseline there.
+        kpi: (output, target) → a 0-d tensor in [0, 1], where 1 is best; it need not be differentiable. See
+            `hardfirst.kpi`.
+        metrics: metrics to record, by name.
+        scale: a constant factor of the loss, above 0.
+        kpi_from: the source of the balancer's KPI: the training "batch", or the last "validation" for a KPI that is
+            meaningless on a batch (AUC, R², AP).
+        losses: alternative losses, by name, for `hardfirst study losses`; the first is the study's baseline.
 
     Raises:
-        InputError: one of these is not what it has to be.
+        InputError: an argument has the wrong type or is out of range.
 
     Example:
         >>> from functools import partial
@@ -85,7 +86,7 @@ class Task:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     scale: float = 1.0
     kpi_from: Literal["batch", "validation"] = "batch"
-    losses: Mapping[str, Choice] = field(default_factory=dict)
+    losses: Mapping[str, LossOption] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -97,36 +98,42 @@ class Task:
                     f"{getattr(self, what)!r:.80}."
                 )
         number(f"scale of task {self.name}", self.scale, above=0)
-        for what, known, kind in (("metrics", self.metrics, Metric), ("losses", self.losses, Choice)):
-            if not isinstance(known, Mapping):
-                raise InputError(f"Expected the {what} of task {self.name!r} by name, in a dict; got {known!r:.80}.")
-            for name, one in known.items():
-                if not isinstance(one, kind):
-                    raise InputError(
-                        f"Expected {name!r} among the {what} of task {self.name!r} to be a {kind.__name__}; got "
-                        f"{type(one).__name__}. Write {kind.__name__}(function)."
-                    )
+        self._check_values("metrics", self.metrics, Metric)
+        self._check_values("losses", self.losses, LossOption)
         if self.kpi_from not in ("batch", "validation"):
             raise InputError(f"Expected `kpi_from` to be 'batch' or 'validation'; got {self.kpi_from!r}.")
 
-    def choosing(self, loss: str) -> "Task":
-        """The task with another of its losses.
+    def _check_values(self, what: str, values: object, kind: type) -> None:
+        if not isinstance(values, Mapping):
+            raise InputError(f"Expected the {what} of task {self.name!r} by name, in a dict; got {values!r:.80}.")
+        for name, value in values.items():
+            if not isinstance(value, kind):
+                raise InputError(
+                    f"Expected {name!r} among the {what} of task {self.name!r} to be a {kind.__name__}; got "
+                    f"{type(value).__name__}. Write {kind.__name__}(function)."
+                )
+
+    def with_loss(self, loss: str) -> "Task":
+        """Return the task with another of its losses.
+
+        Args:
+            loss: a name in `losses`.
 
         Raises:
-            InputError: it has no such loss.
+            InputError: the task has no such loss.
         """
         if loss not in self.losses:
             raise unknown(f"loss of task {self.name!r}:", loss, self.losses)
-        choice = self.losses[loss]
-        return replace(self, loss=choice.loss, metrics={**self.metrics, **choice.metrics})
+        option = self.losses[loss]
+        return replace(self, loss=option.loss, metrics={**self.metrics, **option.metrics})
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Three data sets whose items are `(inputs, {task: target})`.
+    """Training, validation and test data sets, whose items are `(inputs, {task: target})`.
 
-    A label that is missing is a NaN target, the class -100, or an absent key. A split may also be several data sets by name,
-    one per task for instance, with inputs of different shapes if the network takes them; each batch is of one of them.
+    A missing label is a NaN target, the class -100, or an absent key. A split may also be several data sets by name, for
+    instance one per task, whose inputs may differ in shape if the network accepts them; each batch comes from one of them.
 
     Example:
         >>> import torch
@@ -147,23 +154,21 @@ class Problem:
     """Data, a network and tasks: all that a comparison of balancers needs.
 
     Args:
-        name: how records and pages call it.
+        name: the name in records and on pages.
         tasks: at least one `Task`.
-        network: makes a fresh network; its output is a dict with one entry per task.
-        data: loads the three splits. Called once per process; the same every time.
+        network: returns a new network, whose output is a dict with one entry per task.
+        data: returns the three splits, the same every time. Called once per process.
         batch_size: examples per training step.
-        epochs: passes over the training split, unless the user says otherwise.
-        learning_rate: Adam's, unless the user says otherwise.
+        epochs: passes over the training split; the user may change it.
+        learning_rate: of Adam; the user may change it.
         description: one sentence for `hardfirst list problems` and the page.
-        networks: further networks to choose from, by name; the one above is called "own".
-        parts: makes what every network in `hardfirst.networks.NETWORKS` can be made of; None where there are none but the
-            networks above. Called once a network.
-        sampling: how batches are taken in turn where the training split is several data sets: see
-            `hardfirst.training.epoch_order`.
-        temperature: of that sampling, at least 1: 1 is proportional to size, infinity even.
-        source: where the data comes from, for `hardfirst data`; None where it needs no installing.
-        sheet: writes a page of samples with their targets to a path, for `hardfirst data NAME --page`; None where there is
-            no such page.
+        networks: functions that return alternative networks, by name; `network` is called "own".
+        parts: returns the parts from which every network in `hardfirst.networks.NETWORKS` is built; None if only the
+            problem's own networks can be used. Called once per network.
+        sampling: the order of batches if the training split is several data sets: see `hardfirst.training.epoch_order`.
+        temperature: of that sampling, at least 1; 1 is proportional to size, infinity is uniform.
+        source: the files behind the data, for `hardfirst data`; None if nothing needs to be installed.
+        sample_page: writes a page of samples with their targets to a path, for `hardfirst data NAME --page`.
     """
 
     name: str
@@ -179,7 +184,7 @@ class Problem:
     sampling: Literal["proportional", "round_robin", "temperature"] = "proportional"
     temperature: float = 2.0
     source: Source | None = None
-    sheet: Callable[[Path], object] | None = None
+    sample_page: Callable[[Path], object] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
@@ -195,11 +200,11 @@ class Problem:
         if len(set(names)) != len(names):
             raise InputError(f"Expected the task names of problem {self.name!r} to be distinct; got {', '.join(names)}.")
         for what in ("network", "data", *["parts"] * (self.parts is not None)):
-            self._check_maker(f"`{what}`", getattr(self, what))
+            self._check_takes_nothing(f"`{what}`", getattr(self, what))
         if not isinstance(self.networks, Mapping):
             raise InputError(f"Expected `networks` of problem {self.name!r} by name, in a dict; got {self.networks!r:.80}.")
-        for name, make in self.networks.items():
-            self._check_maker(f"network {name!r}", make)
+        for name, network in self.networks.items():
+            self._check_takes_nothing(f"network {name!r}", network)
         if OWN in self.networks:
             raise InputError(f"{OWN!r} is what `network` of problem {self.name!r} is called; give the other another name.")
         if self.sampling not in SAMPLING:
@@ -209,15 +214,15 @@ class Problem:
         whole("epochs", self.epochs, least=1)
         number("learning_rate", self.learning_rate, above=0)
 
-    def _check_maker(self, what: str, make: object) -> None:
+    def _check_takes_nothing(self, what: str, function: object) -> None:
         try:
-            signature(make).bind()  # type: ignore[arg-type]  # which is what is looked at
+            signature(function).bind()  # type: ignore[arg-type]  # raises TypeError unless it is callable
         except TypeError as error:
-            found = f"one with a {str(error).partition('a ')[2]}" if callable(make) else type(make).__name__
+            got = f"one with a {str(error).partition('a ')[2]}" if callable(function) else type(function).__name__
             raise InputError(
-                f"Expected {what} of problem {self.name!r} to be a function without arguments; got {found}."
+                f"Expected {what} of problem {self.name!r} to be a function without arguments; got {got}."
             ) from None
-        except ValueError:  # a function of C, which does not say
+        except ValueError:  # a function written in C has no signature
             return
 
     @property
@@ -226,28 +231,28 @@ class Problem:
         return tuple(task.name for task in self.tasks)
 
     @property
-    def choosing(self) -> Task:
-        """The task that has losses to choose from.
+    def loss_study_task(self) -> Task:
+        """The task whose losses `hardfirst study losses` compares.
 
         Raises:
-            InputError: there is none, or more than one.
+            InputError: no task has alternative losses, or more than one has.
         """
-        found = [task for task in self.tasks if task.losses]
-        if len(found) != 1:
-            several = f"{', '.join(task.name for task in found)} all have" if found else "no task has"
-            raise InputError(f"Expected one task of problem {self.name!r} with losses to choose from; {several}.")
-        return found[0]
+        tasks = [task for task in self.tasks if task.losses]
+        if len(tasks) != 1:
+            which = f"{', '.join(task.name for task in tasks)} all have" if tasks else "no task has"
+            raise InputError(f"Expected one task of problem {self.name!r} with losses to choose from; {which}.")
+        return tasks[0]
 
     def variant(self, *, network: str = OWN, only: str | None = None, loss: str | None = None) -> "Problem":
-        """The problem with another of its networks, or reduced to one of its tasks; the network keeps its shape.
+        """Return the problem with another network, or reduced to one task; the network keeps its shape.
 
         Args:
-            network: its name, or a spec such as "task_hierarchy:order=a+b" where the problem has parts.
-            only: the one task; None for all.
-            loss: another loss of that one task.
+            network: a name in `networks`, or a spec such as "task_hierarchy:order=a+b" if the problem has parts.
+            only: the name of the only task to keep; None keeps all.
+            loss: an alternative loss of that task.
 
         Raises:
-            InputError: there is no such network, task or loss.
+            InputError: the problem has no such network, task or loss.
         """
         if only is not None:
             check_names("task", [only], self.task_names)
@@ -255,20 +260,20 @@ class Problem:
         return replace(
             self,
             network=self._network(network),
-            tasks=tasks if loss is None else tuple(task.choosing(loss) for task in tasks),
+            tasks=tasks if loss is None else tuple(task.with_loss(loss) for task in tasks),
         )
 
     def network_spec(self, name: str) -> NetworkSpec | None:
-        """The network as a spec; None for those that the problem itself has.
+        """Parse the name of a network that is built from `parts`; return None for the problem's own networks.
 
         Raises:
             InputError: there is no such network, or it has no such option.
         """
         if name == OWN or name in self.networks:
             return None
-        known = [OWN, *self.networks, *(NETWORKS if self.parts is not None else ())]
-        if name.partition(":")[0] not in known:
-            raise unknown(f"network of problem {self.name!r}:", name, known)
+        names = [OWN, *self.networks, *(NETWORKS if self.parts is not None else ())]
+        if name.partition(":")[0] not in names:
+            raise unknown(f"network of problem {self.name!r}:", name, names)
         return NetworkSpec.parse(name)
 
     def _network(self, name: str) -> Callable[[], nn.Module]:
@@ -278,9 +283,9 @@ class Problem:
 
     def _parts(self) -> Parts:
         assert self.parts is not None
-        found = self.parts()
-        if not isinstance(found, Parts):
+        parts = self.parts()
+        if not isinstance(parts, Parts):
             raise InputError(
-                f"Expected `parts` of problem {self.name!r} to return Parts; it returned {type(found).__name__}."
+                f"Expected `parts` of problem {self.name!r} to return Parts; it returned {type(parts).__name__}."
             )
-        return found
+        return parts

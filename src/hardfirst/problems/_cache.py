@@ -1,53 +1,48 @@
-"""Data that took long to parse, kept as tensors in the user's cache folder."""
+"""Parsed data, kept as tensors in the user's cache folder."""
 
-import os
-import sys
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-
-def cache_folder() -> Path:
-    """`hardfirst` in the user's cache folder."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local")) / "hardfirst/cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches/hardfirst"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hardfirst"
+from hardfirst.errors import InputError
+from hardfirst.problems._folders import cache_folder
+from hardfirst.records import replaced_file
 
 
-def cached(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """What `make` gives, from the cache if it is there.
+def cached(name: str, parse: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return what `parse` returns, read from the cache if it is there.
+
+    A damaged or unwritable cache is a warning: the data is parsed again.
 
     Args:
-        name: of the file; it should hold the problem's name, a checksum of its source and a number that is raised whenever
-            `make` changes, e.g. "qm9-0123456789abcdef-1".
-        make: makes the tensors, the same every time.
+        name: the file's name. It should hold the problem's name, a checksum of the source and a number that rises with
+            every change of `parse`, e.g. "qm9-0123456789abcdef-1".
+        parse: returns the tensors, the same every time.
+
+    Example:
+        >>> import torch
+        >>> tensors = cached("example-1", lambda: {"inputs": torch.ones(3)})  # doctest: +SKIP
     """
     path = cache_folder() / f"{name}.pt"
     try:
-        found: dict[str, Tensor] = torch.load(path, weights_only=True)
-        return found
-    except OSError:  # not there, or not to be reached
+        tensors: dict[str, Tensor] = torch.load(path, weights_only=True)
+        return tensors
+    except OSError:  # no such file, or no access to it
         pass
-    except Exception as error:  # a damaged cache is made anew, whatever is wrong with it
+    except Exception as error:  # a damaged file can raise anything
         warnings.warn(f"The cache {path} could not be read and is made anew: {error}", stacklevel=2)
-    made = make()
-    _write(path, made)
-    return made
+    tensors = parse()
+    _write(path, tensors)
+    return tensors
 
 
-def _write(path: Path, made: dict[str, Tensor]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(made, part)
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
+        with replaced_file(path) as part:
+            torch.save(tensors, part)
+    except (InputError, OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         warnings.warn(f"The data could not be kept in {path.parent}, and is parsed at each start: {error}", stacklevel=3)

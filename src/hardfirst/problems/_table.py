@@ -1,16 +1,15 @@
-"""A table of one's own as a problem: `hardfirst compare table.csv --targets price:regression,sold:classification`.
+"""CSV tables as problems: `hardfirst compare table.csv --targets price:regression,sold:classification`.
 
-What is done to the table, so that a reader of the figures knows:
+How a table is prepared:
 
-- Columns that are not targets are inputs. Numbers are standardised; a missing one becomes the mean, and a column that lacks
-  some gets a second input that says so. Words become one input for each of the 50 most frequent; a column in which more
-  than half of the words are different (names, identifiers) and one in which nothing differs are left out.
-- Rows go 60 : 20 : 20 to training, validation and test by a hash of their inputs, so that rows that are alike are in one
-  split. Means, spreads and words are those of the training rows.
-- A regression target is standardised for the loss; its KPI is R² from the validation split, its errors are in the column's
-  own unit. A classification target has one class for each of its values; its KPI is accuracy. An empty cell is a missing
-  label.
-- The network is a multilayer perceptron of 128 and 64 units with a linear head for each target.
+- Every column that is not a target is an input. Numbers are standardised. A missing number becomes the mean, and a column
+  with missing numbers gets a second input that marks them. Text becomes one input for each of the 50 most frequent values.
+  Text columns with more different values than half of the rows (names, identifiers) and constant columns are left out.
+- A hash of a row's inputs assigns it to training, validation or test (60 : 20 : 20), so that equal rows are in the same
+  split. Means, standard deviations and text values are those of the training rows.
+- A regression target is standardised for the loss. Its KPI is R² on the validation split, its error is in the column's
+  unit. A classification target has one class for each of its values; its KPI is accuracy. An empty cell is a missing label.
+- The network is a multilayer perceptron with 128 and 64 units and a linear head for each target.
 """
 
 import hashlib
@@ -41,7 +40,11 @@ _STEPS = 2000
 
 
 def table_name(path: str, targets: str) -> str:
-    """What `load_problem` takes for a table and targets as they are typed, "price:regression,sold".
+    """Return the name under which `load_problem` loads a table.
+
+    Args:
+        path: the CSV file.
+        targets: as on the command line: columns with or without their kind, e.g. "price:regression,sold".
 
     >>> table_name("homes.csv", "price:regression,sold")
     'homes.csv?price=regression&sold='
@@ -51,15 +54,18 @@ def table_name(path: str, targets: str) -> str:
 
 
 def is_table(problem: str) -> bool:
-    """Whether a problem's name is that of a table."""
+    """Return whether a problem's name is that of a table."""
     return problem.partition("?")[0].lower().endswith(".csv")
 
 
 def load(problem: str) -> Problem:
-    """The problem of a table and its targets, from `name`.
+    """Load a table as a problem.
+
+    Args:
+        problem: a name from `table_name`.
 
     Raises:
-        InputError: there is no such file, it is no table, or a target is not what it is said to be.
+        InputError: the file does not exist or is not a table, or a target's values do not fit its kind.
     """
     file, _, query = problem.partition("?")
     path = Path(file)
@@ -97,18 +103,25 @@ def load(problem: str) -> Problem:
 
 
 def digest(problem: str) -> str:
-    """A checksum of the table's bytes and of the targets."""
+    """Return the SHA-256 of the table's bytes and its targets."""
     file, _, query = problem.partition("?")
     return hashlib.sha256(Path(file).read_bytes() + query.encode()).hexdigest()
 
 
 class Prepared(NamedTuple):
-    """What the network and the tasks have to know of the table."""
+    """A prepared table.
+
+    Args:
+        splits: the three data sets.
+        inputs: the number of inputs.
+        classes: for each target the number of classes, 0 for regression.
+        deviations: for each target the standard deviation in the column's unit, NaN for classification.
+    """
 
     splits: Splits
     inputs: int
-    outputs: Mapping[str, int]
-    spreads: Mapping[str, float]
+    classes: Mapping[str, int]
+    deviations: Mapping[str, float]
 
 
 @cache
@@ -116,7 +129,7 @@ def _read(path: Path, stamp: int) -> "pd.DataFrame":
     try:
         import pandas as pd
     except ImportError:
-        raise MissingPackage('Tables are read by pandas: pip install "hardfirst[cli]".') from None
+        raise MissingPackage('Reading a table needs pandas: pip install "hardfirst[cli]".') from None
     try:
         table = pd.read_csv(path, encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -135,11 +148,11 @@ def _read(path: Path, stamp: int) -> "pd.DataFrame":
 
 
 def _guess(column: "pd.Series[object]") -> str:
-    """Numbers of more than 20 different values are for regression."""
+    """Guess a target's kind: regression for numbers with more than 20 different values."""
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-    numbers = is_numeric_dtype(column) and not is_bool_dtype(column)
-    return "regression" if numbers and column.nunique() > 20 else "classification"
+    numeric = is_numeric_dtype(column) and not is_bool_dtype(column)
+    return "regression" if numeric and column.nunique() > 20 else "classification"
 
 
 def _task(column: str, kind: str, prepare: Callable[[], Prepared]) -> Task:
@@ -147,7 +160,7 @@ def _task(column: str, kind: str, prepare: Callable[[], Prepared]) -> Task:
         return Task(column, F.cross_entropy, kpi.accuracy, {"balanced accuracy": Metric(kpi.balanced_accuracy)})
 
     def mean_absolute_error(output: Tensor, target: Tensor) -> Tensor:
-        return F.l1_loss(output, target) * prepare().spreads[column]
+        return F.l1_loss(output, target) * prepare().deviations[column]
 
     return Task(
         column, F.mse_loss, kpi.r2, {"MAE": Metric(mean_absolute_error, higher_is_better=False)}, kpi_from="validation"
@@ -160,89 +173,100 @@ def _network(prepared: Prepared) -> HardSharing:
 
 
 def _heads(prepared: Prepared) -> dict[str, Callable[[int], nn.Module]]:
-    return {column: class_head(classes) if classes else number_head for column, classes in prepared.outputs.items()}
+    return {column: class_head(classes) if classes else number_head for column, classes in prepared.classes.items()}
 
 
 def _parts(prepared: Prepared) -> Parts:
-    """What networks are made of: the columns, and two layers of 64 features."""
+    """Return the parts of other networks: the columns, and two layers of 64 features."""
     return Parts(nn.Identity, prepared.inputs, vector_layer, width=64, depth=2, heads=_heads(prepared))
 
 
 def _prepare(path: Path, table: "pd.DataFrame", kinds: Mapping[str, str]) -> Prepared:
     features = table.drop(columns=list(kinds))
-    places = _places(features)
-    train = places["train"]
+    rows = _split_rows(features)
+    train = rows["train"]
     columns = [column for name in features for column in _inputs(features[name], train)]
     if not columns:
         raise InputError(f"No column of {path} is left to predict from: all others are targets, constant, or all different.")
-    if not all(map(len, places.values())):
+    if not all(map(len, rows.values())):
         raise InputError(
             f"Expected rows of {path} for training, for validation and for test; too few of its {len(table)} have inputs of "
             "their own, and those with the same inputs stay in one split."
         )
     inputs = torch.stack(columns, dim=1)
-    found = {column: _target(path, table[column], kind, train) for column, kind in kinds.items()}
-    splits = Splits(
-        **{
-            split: TensorTable(inputs[rows], {column: target[rows] for column, (target, _, _) in found.items()})
-            for split, rows in places.items()
-        }
+    targets = {column: _target(path, table[column], kind, train) for column, kind in kinds.items()}
+    splits = {
+        split: TensorTable(inputs[index], {column: target.values[index] for column, target in targets.items()})
+        for split, index in rows.items()
+    }
+    return Prepared(
+        Splits(**splits),
+        len(columns),
+        {column: target.classes for column, target in targets.items()},
+        {column: target.deviation for column, target in targets.items()},
     )
-    outputs = {column: classes for column, (_, classes, _) in found.items()}
-    return Prepared(splits, len(columns), outputs, {column: spread for column, (_, _, spread) in found.items()})
 
 
-def _places(features: "pd.DataFrame") -> dict[str, Tensor]:
-    """The rows of each split."""
+def _split_rows(features: "pd.DataFrame") -> dict[str, Tensor]:
+    """Return the indices of each split's rows."""
     rows = map(repr, features.itertuples(index=not len(features.columns), name=None))
-    shares = [int(hashlib.sha256(row.encode()).hexdigest()[:8], 16) / 16**8 for row in rows]
-    share = torch.tensor(shares, dtype=torch.float64)
-    held = {"train": share < 0.6, "validation": (share >= 0.6) & (share < 0.8), "test": share >= 0.8}
-    return {split: mask.nonzero().squeeze(1) for split, mask in held.items()}
+    # the first 32 bits of the hash, as a number in [0, 1)
+    fractions = [int(hashlib.sha256(row.encode()).hexdigest()[:8], 16) / 16**8 for row in rows]
+    fraction = torch.tensor(fractions, dtype=torch.float64)
+    masks = {"train": fraction < 0.6, "validation": (fraction >= 0.6) & (fraction < 0.8), "test": fraction >= 0.8}
+    return {split: mask.nonzero().squeeze(1) for split, mask in masks.items()}
 
 
 def _inputs(column: "pd.Series[object]", train: Tensor) -> list[Tensor]:
-    """A column's inputs, each [rows]."""
+    """Return a column's inputs, each [rows]."""
     from pandas.api.types import is_numeric_dtype
 
     if is_numeric_dtype(column):
         return _numbers(torch.tensor(column.astype(float).to_numpy()), train)
     words = column.astype("string").fillna("")
-    seen = words.iloc[train.numpy()].value_counts()
-    if len(seen) < 2 or len(seen) > len(train) / 2:
+    counts = words.iloc[train.numpy()].value_counts()
+    if len(counts) < 2 or len(counts) > len(train) / 2:
         return []
-    return [torch.tensor((words == word).to_numpy(dtype=float)).float() for word in sorted(seen.index[:WORDS])]
+    return [torch.tensor((words == word).to_numpy(dtype=float)).float() for word in sorted(counts.index[:WORDS])]
 
 
 def _numbers(values: Tensor, train: Tensor) -> list[Tensor]:
     values = torch.where(values.isfinite(), values, math.nan)
-    mean, spread = _scale(values[train])
-    if not spread > 0:
+    mean, deviation = _mean_and_deviation(values[train])
+    if not deviation > 0:
         return []
     missing = values.isnan()
-    scaled = ((values - mean) / spread).nan_to_num(0.0).float()
+    scaled = ((values - mean) / deviation).nan_to_num(0.0).float()
     return [scaled, missing.float()] if missing.any() else [scaled]
 
 
-def _scale(values: Tensor) -> tuple[float, float]:
-    known = values[~values.isnan()]
-    return (float(known.mean()), float(known.std())) if len(known) > 1 else (0.0, math.nan)
+def _mean_and_deviation(values: Tensor) -> tuple[float, float]:
+    present = values[~values.isnan()]
+    return (float(present.mean()), float(present.std())) if len(present) > 1 else (0.0, math.nan)
 
 
-def _target(path: Path, column: "pd.Series[object]", kind: str, train: Tensor) -> tuple[Tensor, int, float]:
-    """The target [rows], how many classes it has (0 for a number), and what 1 of it is in the column's unit."""
+class _Target(NamedTuple):
+    """A target [rows], its number of classes (0 for regression) and its standard deviation (NaN for classes)."""
+
+    values: Tensor
+    classes: int
+    deviation: float
+
+
+def _target(path: Path, column: "pd.Series[object]", kind: str, train: Tensor) -> _Target:
     import pandas as pd
 
     if kind == "classification":
         codes, classes = pd.factorize(column, sort=True)
         if len(classes) < 2:
             raise InputError(f"Expected at least two classes in column {column.name!r} of {path}; got {len(classes)}.")
-        return torch.where(torch.tensor(codes) < 0, IGNORE, torch.tensor(codes)).long(), len(classes), math.nan
+        labels = torch.where(torch.tensor(codes) < 0, IGNORE, torch.tensor(codes)).long()
+        return _Target(labels, len(classes), math.nan)
     values = pd.to_numeric(column, errors="coerce")
     if len(wrong := column[values.isna() & column.notna()]):
         raise InputError(f"Expected numbers in column {column.name!r} of {path}; got {wrong.iloc[0]!r}.")
     numbers = torch.tensor(values.to_numpy(dtype=float))
-    mean, spread = _scale(numbers[train])
-    if not spread > 0:
+    mean, deviation = _mean_and_deviation(numbers[train])
+    if not deviation > 0:
         raise InputError(f"Expected numbers that differ in column {column.name!r} of {path}; there is nothing to predict.")
-    return ((numbers - mean) / spread).float(), 0, spread
+    return _Target(((numbers - mean) / deviation).float(), 0, deviation)

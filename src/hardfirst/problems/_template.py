@@ -1,9 +1,9 @@
-"""A problem of your own. It runs as it is; put your data, network and tasks in the place of the made-up ones.
+"""A problem file. It runs as it is; replace the synthetic data, the network and the tasks by yours.
 
-    hardfirst compare FILE              which balancing method helps on it, if any
-    hardfirst train FILE --balancer dtp one network
+    hardfirst compare FILE              compare balancing methods
+    hardfirst train FILE --balancer dtp train one network
 
-What is checked before training starts: names, shapes, the range of classes, and that KPIs are in [0, 1].
+Before training, hardfirst checks names, shapes, the range of classes, and that KPIs are in [0, 1].
 """
 
 import math
@@ -18,9 +18,9 @@ from hardfirst.problems import Metric, Problem, Splits, Task, TensorTable
 
 
 def data() -> Splits:
-    """Three data sets of (inputs, {task: target}). Called in every run, and the same every time.
+    """Return training, validation and test data. Called once per run; it must return the same data every time.
 
-    TensorTable is for what fits into memory. Any torch Dataset does whose items are (inputs, {"colour": ..., "size": ...}).
+    TensorTable holds data in memory. Any torch Dataset works whose items are (inputs, {"colour": ..., "size": ...}).
     """
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(600, 8, generator=generator)
@@ -28,7 +28,7 @@ def data() -> Splits:
     size = inputs[:, 3] * inputs[:, 4]  # a number: float32
     ripe = (inputs[:, 5:].sum(1) > 0).float()  # yes or no: 1.0 or 0.0
 
-    # Labels may be missing: -100 for a class, NaN for a number.
+    # A missing label is -100 for a class, NaN for a number.
     colour[::7] = -100
     size[::3] = math.nan
 
@@ -41,32 +41,32 @@ def data() -> Splits:
 
 
 def network() -> nn.Module:
-    """A fresh network; its output is a dict with an entry for each task. HardSharing is a trunk with a head for each.
+    """Return a new network, whose output is a dict with one entry per task. HardSharing is a trunk with one head per task.
 
-    A number's output is [batch], the shape of its target; [batch, 1] would be refused.
+    The output for a number has the shape of its target, [batch]; [batch, 1] is an error.
     """
     trunk = nn.Sequential(nn.Linear(8, 32), nn.ReLU())
     return HardSharing(trunk, {"colour": nn.Linear(32, 3), "size": number_head(32), "ripe": number_head(32)})
 
 
 def parts() -> Parts:
-    """What other networks can be made of, for `--network mmoe` and such; leave it out if they are not wanted."""
+    """Return the parts of other networks, for `--network mmoe` and the like. Optional."""
     heads = {"colour": class_head(3), "size": number_head, "ripe": number_head}
     return Parts(stem=nn.Identity, channels=8, layer=vector_layer, width=32, depth=2, heads=heads)
 
 
 def close(output: Tensor, target: Tensor) -> Tensor:
-    """A KPI of your own: a number in [0, 1], 1 is best. Here the share of predictions that are off by at most a half."""
+    """Return a KPI in [0, 1], where 1 is best: here the share of predictions with an error of at most 0.5."""
     return within(output, target, threshold=0.5)
 
 
 def problem() -> Problem:
-    """What hardfirst calls: the tasks with their losses and KPIs, and how to train."""
+    """Return the problem: tasks with their losses and KPIs, data, network and training settings."""
     return Problem(
         name="fruit",
         tasks=(
             Task("colour", loss=F.cross_entropy, kpi=accuracy),
-            # `metrics` are reported besides, in their own units
+            # `metrics` are reported in addition to the KPI, in their own units
             Task("size", loss=F.mse_loss, kpi=close, metrics={"MAE": Metric(F.l1_loss, higher_is_better=False)}),
             Task("ripe", loss=F.binary_cross_entropy_with_logits, kpi=accuracy),
         ),
@@ -76,5 +76,5 @@ def problem() -> Problem:
         batch_size=32,
         epochs=20,
         learning_rate=1e-2,
-        description="Three made-up questions about eight numbers.",
+        description="Three tasks on synthetic data: a class and two functions of eight numbers.",
     )

@@ -3,7 +3,7 @@
 A run record is one file of JSON lines; a study folder holds the records of its trials and says what each of them is in it.
 """
 
-from hardfirst.records._files import atomic_path, record_key
-from hardfirst.records.run_record import Record, Writer, read, score, versions, write_atomically
+from hardfirst.records.files import record_key, replaced_file, write_atomically
+from hardfirst.records.run_record import Record, Writer, read, score, versions
 
-__all__ = ["Record", "Writer", "atomic_path", "read", "record_key", "score", "versions", "write_atomically"]
+__all__ = ["Record", "Writer", "read", "record_key", "replaced_file", "score", "versions", "write_atomically"]

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from hardfirst.errors import InputError, writing
-from hardfirst.records._files import atomic_path
 from hardfirst.records._schema import FIELDS, loads, unsound
+from hardfirst.records.files import write_atomically
 
 SCHEMA = 1
 
@@ -269,16 +269,6 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
-
-    Raises:
-        InputError: it cannot be written; the old content stays.
-    """
-    with writing(path), atomic_path(path) as part:
-        part.write_text(text, encoding="utf-8")
 
 
 def _without_nan(value: Any) -> Any:

@@ -198,7 +198,7 @@ class Plan(BaseModel):
     @classmethod
     def _known_losses(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         problems = [load_problem(problem) for problem in info.data.get("problems", ())]
-        _check_each([partial(problem.choosing.choosing, name) for problem in problems for name in names])
+        _check_each([partial(problem.loss_study_task.with_loss, name) for problem in problems for name in names])
         return _once("loss", names) if names else names
 
     @field_validator("orders")

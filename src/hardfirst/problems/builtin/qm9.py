@@ -1,34 +1,34 @@
-"""`qm9`: eleven properties of small molecules from their atoms' places, the benchmark of Nash-MTL.
+"""`qm9`: eleven properties of small molecules from the positions of their atoms, the benchmark of Nash-MTL.
 
-QM9 holds molecules of up to nine carbon, nitrogen, oxygen and fluorine atoms, with their hydrogen, and what density
-functional theory, B3LYP/6-31G(2df,p), says of each. The tasks are the eleven targets of Nash-MTL's protocol. Some are
-learned within an epoch, the vibrational energy and the heat capacity; the dipole moment and the orbitals' energies come
-late, since the network sees distances alone; and four energies are nearly one and the same, which counts four times.
+QM9 contains molecules of up to nine carbon, nitrogen, oxygen and fluorine atoms, plus hydrogen, with properties computed by
+density functional theory, B3LYP/6-31G(2df,p). The tasks are the eleven targets of Nash-MTL's protocol. Some are learned
+within an epoch, such as the vibrational energy and the heat capacity. The dipole moment and the energies of the orbitals
+take longer, because the network sees only distances. Four energies are nearly the same quantity, which counts four times.
 
-Inputs: each atom's element and coordinates, padded to the 29 atoms of the largest molecule. The network looks at distances,
-so that turning, moving or mirroring a molecule, or counting its atoms in another order, changes nothing.
+Inputs: each atom's element and coordinates, padded to the 29 atoms of the largest molecule. The network uses distances only,
+so it is invariant to rotation, translation, reflection and the order of the atoms.
 
-Splits: 5,000 molecules are the test split, 2,000 the validation split, and 20,000 of the other 123,831 the training split,
-so that a run takes minutes on one core. They are taken in the order of a hash of the InChI; tautomers, which have one InChI
-between them, are in one split. For a larger training split, write a problem file:
+Splits: 5,000 molecules for testing, 2,000 for validation, and 20,000 of the other 123,831 for training, so that a run takes
+minutes on one core. They are taken in the order of a hash of the InChI; tautomers, which share an InChI, are in one split.
+For a larger training split, write a problem file:
 
     from hardfirst.problems import qm9
 
     def problem():
         return qm9.problem(train=110_000)
 
-Targets: from the four energies (u0, u, h, g) a reference energy is taken away for each atom, by its element, fitted by least
-squares on the training split. All are standardised by the mean and deviation of the default training split. The KPI is R²,
-taken from the validation split; the mean absolute error is in the units of Nash-MTL's tables.
+Targets: a reference energy for each atom, by its element, is subtracted from the four energies (u0, u, h, g); the references
+are fitted by least squares on the training split. All targets are standardised by the mean and standard deviation of the
+default training split. The KPI is R² on the validation split; the mean absolute error is in the units of Nash-MTL's tables.
 
-Departures from the protocol: it trains on 110,000 molecules for 300 epochs, another network, with atomisation energies
-against isolated atoms. Its figures are not to be compared with those found here.
+Departures from the protocol: it trains another network on 110,000 molecules for 300 epochs, and uses atomisation energies
+relative to isolated atoms. Its results are not comparable with those here.
 
-Left out: the gap between HOMO and LUMO, as in the protocol; the files' rotational constants, charges, frequencies and
-polarizability tensor. The package itself leaves out the 3,054 molecules that did not keep their bonds when relaxed.
+Left out: the gap between HOMO and LUMO, as in the protocol; the rotational constants, charges, frequencies and
+polarizability tensor of the files. The package leaves out the 3,054 molecules whose bonds changed during relaxation.
 
 Source: Ramakrishnan, Dral, Rupp and von Lilienfeld, Quantum chemistry structures and properties of 134 kilo molecules,
-Scientific Data 1, 140022, 2014, as the Python package qm9pack carries it. Its code is not imported.
+Scientific Data 1, 140022, 2014, from the Python package qm9pack, whose code is not imported.
 
 References:
     Navon et al., Multi-Task Learning as a Bargaining Game, ICML 2022 (the protocol);
@@ -66,7 +66,7 @@ SOURCE = Source(
     licence="CC0 (the data), MIT (the package)",
     credit="Ramakrishnan, Dral, Rupp and von Lilienfeld, Scientific Data 1, 140022, 2014, https://doi.org/10.1038/sdata.2014.22",
 )
-REVISION = 1  # of what is cached: raise it whenever the parsing changes
+REVISION = 1  # of the cached tensors: raise it with every change of the parsing
 
 ELEMENTS = "HCNOF"  # 1 to 5 in the inputs, where 0 is padding
 ATOMS = 29  # of the largest molecule
@@ -75,15 +75,15 @@ HARTREE = 27_211.386  # meV
 
 
 class Property(NamedTuple):
-    """A column of the files, the unit of the error, and the default training split's mean and deviation in it.
+    """A property of molecules.
 
     Args:
-        column: its name in the files.
-        unit: what the error is reported in.
-        mean: of the training split, for an energy what the atoms' references leave.
-        deviation: likewise.
-        factor: how many of the unit are one of the column's.
-        referenced: whether it is an energy of the whole molecule, from which the atoms' references are taken away.
+        column: its column in the files.
+        unit: the unit of the reported error.
+        mean: the mean of the default training split in that unit, without the atoms' references.
+        deviation: the standard deviation, likewise.
+        factor: one of the column's units in `unit`.
+        referenced: whether it is an energy of the whole molecule, from which the atoms' references are subtracted.
     """
 
     column: str
@@ -111,13 +111,13 @@ PROPERTIES = {
 
 
 def problem(train: int = TRAIN) -> Problem:
-    """The problem: 11 tasks, 20,000 training molecules, one or two minutes a run on one core.
+    """Return the problem: 11 tasks and 20,000 training molecules; a run takes one or two minutes on one core.
 
     Args:
-        train: molecules in the training split, at most 123,831. The other two splits stay as they are.
+        train: the number of training molecules, from 1,000 to 123,831. The other two splits do not depend on it.
 
     Raises:
-        InputError: `train` is not a whole number.
+        InputError: `train` is not a whole number, or is too small.
 
     Example:
         >>> problem().task_names[:6]
@@ -132,7 +132,7 @@ def problem(train: int = TRAIN) -> Problem:
         batch_size=64,
         epochs=8,
         learning_rate=2e-3,
-        description="Eleven quantum-chemical properties of small molecules from their atoms' places.",
+        description="Eleven quantum-chemical properties of small molecules from the positions of their atoms.",
         source=SOURCE,
     )
 
@@ -143,7 +143,7 @@ def _task(name: str, about: Property) -> Task:
 
 
 def mean_absolute_error(output: Tensor, target: Tensor, *, deviation: float) -> Tensor:
-    """The mean absolute error of what is standardised, in the unit of the deviation."""
+    """Return the mean absolute error of standardised values, in the unit of `deviation`."""
     return deviation * F.l1_loss(output, target)
 
 
@@ -151,15 +151,15 @@ def mean_absolute_error(output: Tensor, target: Tensor, *, deviation: float) -> 
 
 
 class Convolution(nn.Module):
-    """A continuous-filter convolution: atoms hear from all others, through filters that depend on the distance.
+    """A continuous-filter convolution: each atom receives from all others, through filters that depend on the distance.
 
     With h_j the features of atom j and e_k(d_ij) the k-th radial function of its distance to atom i,
     h_i ← h_i + MLP(Σ_j Σ_k w_k e_k(d_ij) ∘ V h_j). SchNet's filter is a small network of the e_k; here it is linear in them,
-    so that no tensor has a place for each pair of atoms and feature.
+    so that no tensor has an entry for each pair of atoms and feature.
 
     Args:
-        features: of an atom.
-        radii: radial functions.
+        features: features per atom.
+        radii: number of radial functions.
     """
 
     def __init__(self, features: int, radii: int) -> None:
@@ -169,27 +169,27 @@ class Convolution(nn.Module):
         self.heard = nn.Sequential(nn.Linear(features, features), nn.SiLU(), nn.Linear(features, features))
 
     def forward(self, atoms: Tensor, radial: Tensor) -> Tensor:
-        """The atoms' new features.
+        """Return the new features of the atoms.
 
         Args:
             atoms: [molecules, atoms, features].
-            radial: [molecules, atoms, radii, atoms], 0 where the latter is padding, or the former itself.
+            radial: [molecules, atoms, radii, atoms], 0 if the sending atom is padding or the receiving atom itself.
         """
-        heard = radial.flatten(1, 2) @ self.sent(atoms)
-        filtered = (heard.view(*radial.shape[:3], -1) * self.filters).sum(2)
+        received = radial.flatten(1, 2) @ self.sent(atoms)
+        filtered = (received.view(*radial.shape[:3], -1) * self.filters).sum(2)
         return atoms + self.heard(filtered)  # type: ignore[no-any-return]  # a module's call is untyped
 
 
 class Molecules(nn.Module):
-    """A molecule's features: convolutions over its atoms, then the atoms' sum and mean.
+    """Features of a molecule: convolutions over its atoms, then the atoms' sum and mean.
 
-    Radial functions are Gaussians of the distance, at radii whose ratio is constant: fine about the bonds, coarse across the
-    molecule.
+    Radial functions are Gaussians of the distance whose centres have a constant ratio: fine near the length of a bond,
+    coarse across the molecule.
 
     Args:
-        features: of an atom, and of a molecule.
-        radii: radial functions, from 0.8 to 10 Å.
-        convolutions: one after another.
+        features: features per atom and per molecule.
+        radii: number of radial functions, with centres from 0.8 to 10 Å.
+        convolutions: number of convolutions.
     """
 
     def __init__(self, features: int, radii: int, convolutions: int) -> None:
@@ -206,43 +206,43 @@ class Molecules(nn.Module):
     widths: Tensor
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Features [molecules, features] from `elements` [molecules, atoms] and `positions` [molecules, atoms, 3], in Å."""
+        """Map `elements` [molecules, atoms] and `positions` [molecules, atoms, 3], in Å, to [molecules, features]."""
         elements, positions = inputs["elements"], inputs["positions"]
-        largest = int((elements > 0).sum(1).max())  # padding comes last: what all molecules have of it is dropped
+        largest = int((elements > 0).sum(1).max())  # drop the padding that all molecules share; it comes last
         elements, positions = elements[:, :largest], positions[:, :largest]
-        there = elements > 0
-        radial = self._radial(positions, there)
+        is_atom = elements > 0
+        radial = self._radial(positions, is_atom)
         atoms = self.embedding(elements)
         for convolution in self.convolutions:
             atoms = convolution(atoms, radial)
-        sums = (self.atom(atoms) * there.unsqueeze(2)).sum(1)
-        sizes = there.sum(1, keepdim=True)
-        # Sums over a typical size: the two halves are of one magnitude.
+        sums = (self.atom(atoms) * is_atom.unsqueeze(2)).sum(1)
+        sizes = is_atom.sum(1, keepdim=True)
+        # 18 is a typical size: it gives both halves the same magnitude
         return self.molecule(torch.cat([sums / 18, sums / sizes], dim=1))  # type: ignore[no-any-return]  # as above
 
-    def _radial(self, positions: Tensor, there: Tensor) -> Tensor:
-        """Each radial function of each distance, [molecules, atoms, radii, atoms]; 0 to padding and itself."""
+    def _radial(self, positions: Tensor, is_atom: Tensor) -> Tensor:
+        """Compute the radial functions of all distances, [molecules, atoms, radii, atoms]; 0 to padding and itself."""
         square = (positions.unsqueeze(1) - positions.unsqueeze(2)).square().sum(3)
-        pairs = there.unsqueeze(1) & (square > 0)  # what padding hears is not used
+        pairs = is_atom.unsqueeze(1) & (square > 0)  # what padding receives is not used
         distances = torch.where(pairs, square, 1).sqrt().unsqueeze(2)
         near = ((distances - self.centres.unsqueeze(1)) / self.widths.unsqueeze(1)).square()
         return torch.where(pairs.unsqueeze(2), torch.exp(-near / 2), 0)
 
 
 def network(features: int = 48, radii: int = 16, convolutions: int = 3) -> HardSharing:
-    """SchNet in small, and a linear head for each property: 31,163 parameters.
+    """Return a small SchNet with a linear head for each property: 31,163 parameters.
 
     Args:
-        features: of an atom, and of the molecule.
-        radii: radial functions.
-        convolutions: one after another.
+        features: features per atom and per molecule.
+        radii: number of radial functions.
+        convolutions: number of convolutions.
     """
     heads = {name: number_head(features) for name in PROPERTIES}
     return HardSharing(Molecules(features, radii, convolutions), heads)
 
 
 def parts() -> Parts:
-    """What networks are made of: SchNet in small, and two layers of 96 features on a molecule's."""
+    """Return the parts of other networks: a small SchNet, and two layers of 96 features on the molecule."""
     return Parts(
         stem=partial(Molecules, features=48, radii=16, convolutions=3),
         channels=48,
@@ -257,47 +257,46 @@ def parts() -> Parts:
 
 
 def data(train: int = TRAIN) -> Splits:
-    """The three splits: inputs `elements` [molecules, 29] int64 and `positions` [molecules, 29, 3] float32, targets float32.
+    """Return the three splits: `elements` [molecules, 29] int64, `positions` [molecules, 29, 3] float32; targets float32.
 
-    The first call parses the files, which takes 10 to 30 seconds, and keeps 60 MB in the user's cache folder.
+    The first call parses the files, which takes 10 to 30 seconds, and stores 60 MB in the user's cache folder.
 
     Args:
-        train: molecules in the training split.
+        train: the number of training molecules.
 
     Raises:
-        InputError: the package is not installed, a file is not the one that was published, or there are not so many
-            molecules.
+        InputError: the package is not installed, a file is not the published one, or there are fewer molecules.
     """
-    found = cached(f"qm9-{SOURCE.digest()}-{REVISION}", molecules)
+    columns = cached(f"qm9-{SOURCE.digest()}-{REVISION}", molecules)
     first, second, last = TEST, TEST + VALIDATION, TEST + VALIDATION + train
-    if last > (count := len(found["elements"])):
+    if last > (count := len(columns["elements"])):
         raise InputError(f"Expected `train` to be at most {count - second}; got {train}.")
-    found = {name: column[:last] for name, column in found.items()}
-    places = {"train": slice(second, last), "validation": slice(first, second), "test": slice(first)}
-    targets = standardised(found, places["train"])
-    return Splits(**{split: _table(found, targets, place) for split, place in places.items()})
+    columns = {name: column[:last] for name, column in columns.items()}
+    rows = {"train": slice(second, last), "validation": slice(first, second), "test": slice(first)}
+    targets = standardised(columns, rows["train"])
+    return Splits(**{split: _table(columns, targets, part) for split, part in rows.items()})
 
 
 def molecules() -> dict[str, Tensor]:
-    """All molecules, by the hash of their InChI: `elements`, `positions`, and each property in the files' unit.
+    """Return all molecules in the order of their InChI's hash: `elements`, `positions`, and properties in the files' units.
 
     Raises:
-        InputError: the package is not installed, or a file is not the one that was published.
+        InputError: the package is not installed, or a file is not the published one.
     """
     texts = (SOURCE.read(file).decode() for file in FILES)
-    found = sorted((molecule for text in texts for molecule in parsed(text)), key=lambda molecule: molecule.order)
-    elements = torch.zeros(len(found), ATOMS, dtype=torch.uint8)
-    positions = torch.zeros(len(found), ATOMS, 3)
-    for place, molecule in enumerate(found):
+    ordered = sorted((molecule for text in texts for molecule in parse(text)), key=lambda molecule: molecule.order)
+    elements = torch.zeros(len(ordered), ATOMS, dtype=torch.uint8)
+    positions = torch.zeros(len(ordered), ATOMS, 3)
+    for row, molecule in enumerate(ordered):
         atoms = len(molecule.elements)
-        elements[place, :atoms] = torch.tensor(molecule.elements)
-        positions[place, :atoms] = torch.tensor(molecule.positions).view(atoms, 3)
-    columns = torch.tensor([molecule.properties for molecule in found], dtype=torch.float64).T.contiguous()
+        elements[row, :atoms] = torch.tensor(molecule.elements)
+        positions[row, :atoms] = torch.tensor(molecule.positions).view(atoms, 3)
+    columns = torch.tensor([molecule.properties for molecule in ordered], dtype=torch.float64).T.contiguous()
     return {"elements": elements, "positions": positions, **dict(zip(PROPERTIES, columns, strict=True))}
 
 
 class Molecule(NamedTuple):
-    """A line of the files: where it comes in the order, its elements (1 to 5), 3 coordinates an atom, its properties."""
+    """A molecule: its sort key, elements (1 to 5), 3 coordinates per atom, and properties."""
 
     order: tuple[bytes, int]
     elements: list[int]
@@ -305,11 +304,11 @@ class Molecule(NamedTuple):
     properties: list[float]
 
 
-def parsed(text: str) -> Iterator[Molecule]:
-    """The molecules of a file.
+def parse(text: str) -> Iterator[Molecule]:
+    """Parse the molecules of a file.
 
     Raises:
-        InputError: a molecule has not three coordinates for each atom.
+        InputError: a molecule does not have three coordinates per atom.
     """
     for line in csv.DictReader(text.splitlines()):
         elements = [1 + ELEMENTS.index(symbol) for symbol in re.findall("[A-Z]", line["Elements"])]
@@ -325,7 +324,7 @@ def parsed(text: str) -> Iterator[Molecule]:
 
 
 def numbers(text: str) -> list[float]:
-    """The numbers in a list of lists as the files write it, which is not JSON: nothing need follow the point.
+    """Parse the numbers in a list of lists. It is not JSON: the point may be the last character of a number.
 
     >>> numbers("[[-7.E-6,0.,-1.2]]")
     [-7e-06, 0.0, -1.2]
@@ -334,35 +333,35 @@ def numbers(text: str) -> list[float]:
 
 
 def references(elements: Tensor, energies: Tensor) -> Tensor:
-    """The energy of an atom of each element, [5], that explains the molecules' energies best (least squares).
+    """Fit the energy of an atom of each element, [5] in meV, to the molecules' energies by least squares.
 
     Args:
-        elements: [molecules, atoms], 0 where there is no atom.
-        energies: [molecules], in meV; the references are rounded to hundredths of it, less than the files' last digit, so
-            that they are the same on every machine.
+        elements: [molecules, atoms]; 0 is padding.
+        energies: [molecules], in meV. The references are rounded to 0.01 meV, below the precision of the files, so that
+            they are the same on every machine.
     """
-    found = torch.linalg.lstsq(composition(elements), energies.unsqueeze(1)).solution
-    rounded: Tensor = found.squeeze(1).round(decimals=2)
+    solution = torch.linalg.lstsq(composition(elements), energies.unsqueeze(1)).solution
+    rounded: Tensor = solution.squeeze(1).round(decimals=2)
     return rounded
 
 
 def composition(elements: Tensor) -> Tensor:
-    """How many atoms of each element there are, [molecules, 5] float64."""
+    """Count the atoms of each element, [molecules, 5] float64."""
     return torch.stack([(elements == 1 + kind).sum(1) for kind in range(len(ELEMENTS))], dim=1).double()
 
 
-def standardised(found: Mapping[str, Tensor], train: slice) -> dict[str, Tensor]:
-    """Every property of all molecules, without the atoms' references as the training split has them, over its deviation."""
+def standardised(columns: Mapping[str, Tensor], train: slice) -> dict[str, Tensor]:
+    """Return the standardised properties of all molecules, without the references fitted on the training split."""
     targets = {}
     for name, about in PROPERTIES.items():
-        values = found[name] * about.factor
+        values = columns[name] * about.factor
         if about.referenced:
-            fitted = references(found["elements"][train], values[train])
-            values = values - composition(found["elements"]) @ fitted
+            fitted = references(columns["elements"][train], values[train])
+            values = values - composition(columns["elements"]) @ fitted
         targets[name] = ((values - about.mean) / about.deviation).float()
     return targets
 
 
-def _table(found: Mapping[str, Tensor], targets: Mapping[str, Tensor], place: slice) -> TensorTable:
-    inputs = {"elements": found["elements"][place].long(), "positions": found["positions"][place]}
-    return TensorTable(inputs, {name: target[place] for name, target in targets.items()})
+def _table(columns: Mapping[str, Tensor], targets: Mapping[str, Tensor], rows: slice) -> TensorTable:
+    inputs = {"elements": columns["elements"][rows].long(), "positions": columns["positions"][rows]}
+    return TensorTable(inputs, {name: target[rows] for name, target in targets.items()})

@@ -26,7 +26,7 @@ class LossSchedule:
     def __init__(self, plan: Plan, case: tuple[Trial, Problem], find: Callable[[str], Record | None]) -> None:
         self.plan, self.find = plan, find
         base, self.problem = case
-        self.base = replace(base, only=self.problem.choosing.name)
+        self.base = replace(base, only=self.problem.loss_study_task.name)
         self.baseline = plan.losses[0]
         self._keys: dict[Trial, str] = {}
 
@@ -67,7 +67,7 @@ class LossSchedule:
 
     def _candidates(self) -> list[Candidate]:
         rate, span = self.base.learning_rate, self.plan.learning_rates
-        return settings.candidates(EQUAL, [self.problem.choosing.name], rate, self.plan.tune, span)
+        return settings.candidates(EQUAL, [self.problem.loss_study_task.name], rate, self.plan.tune, span)
 
     def _tuning(self, loss: str) -> list[Trial]:
         return [self._trial(loss, candidate, settings.SEED, test=False) for candidate in self._candidates()]

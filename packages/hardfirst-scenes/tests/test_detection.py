@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hardfirst.errors import InputError
-from hardfirst.problems.scenes import _detection as detection
-from hardfirst.problems.scenes import _network
-from hardfirst.problems.scenes._detection import EXAMPLE_LOSSES, GRID, Grid
+from hardfirst.errors import MissingPackage
+from hardfirst_scenes import _average_precision as average
+from hardfirst_scenes import _detection as detection
+from hardfirst_scenes import _network
+from hardfirst_scenes._detection import EXAMPLE_LOSSES, GRID, Grid
 
 CLASSES = 2
 each_example = pytest.mark.parametrize("example", EXAMPLE_LOSSES.values(), ids=EXAMPLE_LOSSES)
@@ -152,7 +153,7 @@ def test_the_loss_does_not_depend_on_how_many_frames_at_a_time(
 ) -> None:
     target, output = boxes(5), torch.randn(5, 1500, CLASSES + 4)
     together = detection.detection_loss(output, target, example=example)
-    monkeypatch.setattr(detection, "FRAMES", 2)
+    monkeypatch.setattr(detection, "FRAMES_AT_ONCE", 2)
     torch.testing.assert_close(detection.detection_loss(output, target, example=example), together)
 
 
@@ -279,14 +280,14 @@ def test_suppression_is_the_greedy_one(seed: int, threshold: float) -> None:
     torch.manual_seed(seed)
     low = 20 * torch.rand(3, 40, 2)
     found = torch.cat([low, low + 5 + 20 * torch.rand(3, 40, 2)], dim=-1)
-    keep = detection.suppress(found, threshold=threshold)
+    keep = average.suppress(found, threshold=threshold)
     assert keep.tolist() == [greedy(frame, threshold) for frame in found]
     assert keep[:, 0].all()
 
 
 def test_what_is_suppressed_does_not_suppress() -> None:
     row = torch.tensor([[[x, 0.0, x + 10.0, 10.0] for x in (0.0, 4.0, 8.0, 12.0, 16.0)]])
-    assert detection.suppress(row, threshold=0.3).tolist() == [[True, False, True, False, True]]
+    assert average.suppress(row, threshold=0.3).tolist() == [[True, False, True, False, True]]
 
 
 # Detections
@@ -294,7 +295,7 @@ def test_what_is_suppressed_does_not_suppress() -> None:
 
 def test_detections_are_what_the_output_says() -> None:
     target = apart(3)
-    found = detection.detections(saying(target))
+    found = average.detections(saying(target))
     for frame, rows in zip(target, found, strict=True):
         there = rows[rows[:, 4] >= 0]
         assert len(there) == 4
@@ -306,7 +307,7 @@ def test_detections_are_what_the_output_says() -> None:
 def test_detections_are_best_first_and_gone_rows_are_minus_one() -> None:
     output = torch.randn(4, 1500, CLASSES + 4)
     output[..., CLASSES:] = torch.tensor([0.0, 0.0, 1.0, 1.0])  # wide enough to overlap
-    found = detection.detections(output, candidates=50)
+    found = average.detections(output, candidates=50)
     assert found.shape == (4, 50, 6)
     gone = found[..., 4] < 0
     assert gone.any()
@@ -319,7 +320,7 @@ def test_detections_are_best_first_and_gone_rows_are_minus_one() -> None:
 def test_objects_of_two_classes_do_not_suppress_each_other() -> None:
     output = saying(torch.tensor([[[40.0, 40.0, 60.0, 60.0, 0.0]]]))
     output[..., 1] = output[..., 0] - 1
-    found = detection.detections(output)[0]
+    found = average.detections(output)[0]
     assert found[found[:, 4] >= 0, 4].tolist() == [0, 1]
 
 
@@ -327,14 +328,14 @@ def test_unlikely_objects_are_left_out() -> None:
     target = apart(1)
     output = saying(target)
     output[..., 0] -= 11
-    kinds = detection.detections(output, score=0.1)[0, :, 4]
+    kinds = average.detections(output, score=0.1)[0, :, 4]
     assert set(kinds.tolist()) <= {1.0, -1.0}
     assert int((kinds == 1).sum()) == int((target[..., 4] == 1).sum())
 
 
 def test_boxes_end_with_the_frame() -> None:
     output = saying(torch.tensor([[[-20.0, 50.0, 30.0, 150.0, 1.0]]]))
-    found = detection.detections(output)[0]
+    found = average.detections(output)[0]
     torch.testing.assert_close(found[found[:, 4] >= 0, :4], torch.tensor([[0.0, 50.0, 30.0, 120.0]]))
 
 
@@ -381,15 +382,15 @@ def test_precision_is_that_of_its_description(seed: int, threshold: float) -> No
     torch.manual_seed(seed)
     target = boxes(12)
     found = guesses(target)
-    value = float(detection.precision_of(found, target, threshold=threshold))
+    value = float(average.precision_of(found, target, threshold=threshold))
     assert value == pytest.approx(by_hand(found, target, threshold), abs=1e-6)
     assert 0.1 < value < 0.95
 
 
 def test_saying_what_is_there_is_perfect() -> None:
     target = apart(5)
-    assert detection.average_precision(saying(target), target) == 1
-    assert detection.average_precision(saying(target), target, threshold=0.95) == 1
+    assert average.average_precision(saying(target), target) == 1
+    assert average.average_precision(saying(target), target, threshold=0.95) == 1
 
 
 def test_precision_by_hand() -> None:
@@ -397,7 +398,7 @@ def test_precision_by_hand() -> None:
     target = torch.tensor([[[*one, 0.0], [*other, 0.0]]])
 
     def precision(*rows: list[float]) -> float:
-        return float(detection.precision_of(torch.tensor([rows]), target))
+        return float(average.precision_of(torch.tensor([rows]), target))
 
     assert precision([*one, 0, 0.9], [*other, 0, 0.8]) == 1
     assert precision([*one, 0, 0.9]) == pytest.approx(51 / 101)  # of the recalls 0 to 1 in hundredths, those up to a half
@@ -410,33 +411,33 @@ def test_precision_by_hand() -> None:
 def test_a_class_that_is_not_there_has_no_part() -> None:
     box = [0.0, 0.0, 10.0, 10.0]
     found = torch.tensor([[[*box, 1, 0.9], [*box, 0, 0.3]]])
-    assert detection.precision_of(found, torch.tensor([[[*box, 1.0]]])) == 1
+    assert average.precision_of(found, torch.tensor([[[*box, 1.0]]])) == 1
 
 
 def test_precision_of_nothing_found_is_0() -> None:
-    assert detection.precision_of(torch.full((2, 3, 6), -1.0), apart(2)) == 0
+    assert average.precision_of(torch.full((2, 3, 6), -1.0), apart(2)) == 0
 
 
 def test_an_output_that_is_nan_finds_nothing() -> None:
     target = apart(2)
-    assert detection.average_precision(torch.full_like(saying(target), torch.nan), target) == 0
+    assert average.average_precision(torch.full_like(saying(target), torch.nan), target) == 0
 
 
 def test_precision_without_objects_is_nan() -> None:
-    assert detection.average_precision(torch.randn(2, 1500, 6), torch.full((2, 3, 5), -1.0)).isnan()
+    assert average.average_precision(torch.randn(2, 1500, 6), torch.full((2, 3, 5), -1.0)).isnan()
 
 
 def test_the_evaluation_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     target = apart(2)
-    value = detection.average_precision(saying(target).requires_grad_(), target)
+    value = average.average_precision(saying(target).requires_grad_(), target)
     assert not value.requires_grad
     assert capsys.readouterr() == ("", "")
 
 
 def test_without_pycocotools_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
-    with pytest.raises(InputError, match=r'takes pycocotools: pip install "hardfirst\[cli\]"'):
-        detection.precision_of(torch.full((1, 1, 6), -1.0), apart(1))
+    with pytest.raises(MissingPackage, match="needs pycocotools: pip install pycocotools"):
+        average.precision_of(torch.full((1, 1, 6), -1.0), apart(1))
 
 
 # Learning
@@ -464,7 +465,7 @@ def test_the_detector_learns() -> None:
 
     def precision() -> float:
         with torch.no_grad():
-            return float(detection.average_precision(network(held_out)["boxes"], there, grid=grid))
+            return float(average.average_precision(network(held_out)["boxes"], there, grid=grid))
 
     assert precision() < 0.02
     images, target = scenes(128)

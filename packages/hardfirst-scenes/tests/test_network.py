@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hardfirst.problems.scenes import _detection, _network
+from hardfirst_scenes import _detection, _network
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
-"""The network of `scenes`: a small U-Net, and on it a head for each task.
+"""The network of `scenes`: a small U-Net with a head for each task, and the parts of other networks.
 
-Sizes are chosen for two cores: some 150,000 weights, and maps of 60×80 and less for frames of 120×160.
+Sizes are chosen for two CPU cores: about 150,000 weights, and maps of 60×80 and less for frames of 120×160.
 """
 
 import math
@@ -17,20 +17,20 @@ from hardfirst.networks.layers import group_norm
 
 WIDTHS = (16, 32, 48, 64)
 PRIOR = 0.01
-"""How likely an object is in a cell before anything is learned: π of Lin et al., section 4.1."""
+"""Initial probability of an object in a cell: π of Lin et al., section 4.1."""
 LOG_DEPTH = 1.2
-"""What the depth head guesses at first: some three metres."""
+"""Initial output of the depth head: about three metres."""
 
 
 class UNet(nn.Module):
-    """Features at every stride, the coarse brought to the fine: bytes [batch, 3, height, width] to four maps.
+    """A U-Net: features at every stride, with information from coarse maps in the fine ones.
 
-    Each level halves the map by a convolution with stride 2. On the way back the coarser map is enlarged and added to what
-    this level saw on the way down, which costs less than to set them side by side. Batches are small and may be spread over
-    ranks, so that norms are of groups of channels, never of the batch.
+    Each level halves the resolution by a convolution with stride 2. On the way up the coarser map is enlarged and added to
+    the level's map from the way down, which costs less than concatenation. Batches are small and may be distributed over
+    ranks, so norms are over groups of channels, never over the batch.
 
     Args:
-        widths: channels of the maps, at strides 2, 4, 8 …; multiples of 8.
+        widths: channels of the maps at strides 2, 4, 8 …; multiples of 8.
 
     Shape:
         uint8 [batch, 3, height, width] → for each stride s a float [batch, width of s, height / s, width / s], rounded up.
@@ -55,29 +55,28 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(nn.Sequential(*_layer(width, width)) for width in widths[:-1])
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Bytes to features, the finest first."""
+        """Return the features of bytes, finest first."""
         features = _centred(images)
-        seen = []
+        descending = []
         for down in self.down:
             features = down(features)
-            seen.append(features)
+            descending.append(features)
         maps = [features]
-        for fine, across, up in zip(seen[-2::-1], reversed(self.across), reversed(self.up), strict=True):
+        for fine, across, up in zip(descending[-2::-1], reversed(self.across), reversed(self.up), strict=True):
             features = up(fine + F.interpolate(across(features), size=fine.shape[-2:]))
             maps.append(features)
         return tuple(reversed(maps))
 
 
 class Dense(nn.Module):
-    """A head that predicts a map from the finest features, at half the frame's resolution.
+    """A head that predicts a map at half the frame's resolution from the finest features.
 
-    The measures enlarge its output to the frame's size, a few frames at a time: a whole split's outputs are gathered for
-    its figures, and would take four times the memory.
+    The outputs of a whole split are gathered for its metrics, and would take four times the memory at full resolution.
 
     Args:
         width: channels of the finest features.
         channels: of the map.
-        start: what it predicts before anything is learned, about.
+        start: initial output, approximately.
     """
 
     def __init__(self, width: int, channels: int, start: float = 0.0) -> None:
@@ -86,24 +85,24 @@ class Dense(nn.Module):
         nn.init.constant_(self.layers.get_parameter("3.bias"), start)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Features at all strides to [batch, channels, height / 2, width / 2]."""
+        """Map features at all strides to [batch, channels, height / 2, width / 2]."""
         output: Tensor = self.layers(maps[0])
         return output
 
 
 class Detector(nn.Module):
-    """A one-stage detector's head: for every cell of a few maps, logits of the classes and a box.
+    """The head of a one-stage detector: logits of the classes and a box for every cell of a few maps.
 
-    As in RetinaNet, classes and boxes have convolutions of their own; as in FCOS, a cell has one box and no anchors. The
-    bias of the classes begins at −log((1 − π) / π), so that the many cells without an object do not swamp the first steps.
+    As in RetinaNet, classes and boxes have separate convolutions; as in FCOS, a cell has one box and no anchors. The bias of
+    the classes starts at −log((1 − π) / π), so that the many cells without an object do not dominate the first steps.
 
     Args:
         widths: channels of the features, finest first.
-        classes: of objects.
-        levels: which of the features to read; `hardfirst.problems.scenes._detection.Grid` has their strides.
+        classes: number of classes of objects.
+        levels: indices of the features to read; `hardfirst_scenes._detection.Grid` has their strides.
 
     Shape:
-        Features at all strides → [batch, cells, classes + 4]. The cells are those of the levels in turn, row by row.
+        Features at all strides → [batch, cells, classes + 4]. Cells are ordered by level, then row by row.
 
     References:
         Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, section 4;
@@ -120,7 +119,7 @@ class Detector(nn.Module):
             nn.init.constant_(tower.get_parameter("3.bias"), -math.log((1 - PRIOR) / PRIOR))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Features at all strides to [batch, cells, classes + 4]."""
+        """Map features at all strides to [batch, cells, classes + 4]."""
         outputs = []
         for level, classes, boxes in zip(self.levels, self.classes, self.boxes, strict=True):
             both = torch.cat([classes(maps[level]), boxes(maps[level])], dim=1)
@@ -129,12 +128,12 @@ class Detector(nn.Module):
 
 
 def network(widths: Sequence[int] = WIDTHS, *, segments: int = 6, objects: int = 2) -> HardSharing:
-    """The U-Net with heads for `segment`, `depth`, `normals` and `boxes`.
+    """Return the U-Net with heads for `segment`, `depth`, `normals` and `boxes`.
 
     Args:
-        widths: of the U-Net's features, at strides 2, 4, 8 …
-        segments: classes of surfaces.
-        objects: classes of boxes.
+        widths: channels of the U-Net's features, at strides 2, 4, 8 …
+        segments: number of classes of surfaces.
+        objects: number of classes of boxes.
 
     Example:
         >>> outputs = network()(torch.zeros(1, 3, 120, 160, dtype=torch.uint8))
@@ -150,11 +149,11 @@ def network(widths: Sequence[int] = WIDTHS, *, segments: int = 6, objects: int =
     return HardSharing(UNet(widths), heads)
 
 
-# What other networks are made of
+# The parts of other networks
 
 
 class Stem(nn.Module):
-    """Features at a quarter of the frame's resolution: bytes [batch, 3, height, width] to [batch, 32, height/4, width/4]."""
+    """A stem at a quarter of the frame's resolution: bytes [batch, 3, height, width] → [batch, 32, height/4, width/4]."""
 
     channels = WIDTHS[1]
 
@@ -163,13 +162,13 @@ class Stem(nn.Module):
         self.layers = nn.Sequential(*_layer(3, WIDTHS[0], stride=2), *_layer(WIDTHS[0], self.channels, stride=2))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Bytes to features."""
+        """Return the features of bytes."""
         features: Tensor = self.layers(_centred(images))
         return features
 
 
 class Hourglass(nn.Module):
-    """A layer that sees far: a convolution, and on it another at half the resolution: [batch, channels, height, width].
+    """A layer with a large receptive field: a convolution, then another at half the resolution, added to it.
 
     Args:
         before: channels in.
@@ -182,18 +181,18 @@ class Hourglass(nn.Module):
         self.coarse = nn.Sequential(*_layer(channels, channels, stride=2))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features of other channels."""
+        """Map features [batch, before, height, width] to [batch, channels, height, width]."""
         fine: Tensor = self.fine(features)
         return fine + F.interpolate(self.coarse(fine), size=fine.shape[-2:])
 
 
 class Enlarged(nn.Module):
-    """A head for a map at half the frame's resolution, from features at a quarter of it.
+    """A head that predicts a map at half the frame's resolution from features at a quarter of it.
 
     Args:
         width: channels of the features.
         channels: of the map.
-        start: what it predicts before anything is learned, about.
+        start: initial output, approximately.
     """
 
     def __init__(self, width: int, channels: int, start: float = 0.0) -> None:
@@ -202,17 +201,17 @@ class Enlarged(nn.Module):
         self.head = Dense(WIDTHS[0], channels, start)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features [batch, width, height / 4, width / 4] to [batch, channels, height / 2, width / 2]."""
+        """Map features [batch, width, height / 4, width / 4] to [batch, channels, height / 2, width / 2]."""
         output: Tensor = self.head([F.interpolate(self.before(features), scale_factor=2)])
         return output
 
 
 class Boxes(nn.Module):
-    """The detector's head from features at a quarter of the frame's resolution, and from these at half of that.
+    """The detector's head on features at a quarter of the frame's resolution, and on coarser ones computed from them.
 
     Args:
         width: channels of the features.
-        classes: of objects.
+        classes: number of classes of objects.
     """
 
     def __init__(self, width: int, classes: int = 2) -> None:
@@ -221,13 +220,22 @@ class Boxes(nn.Module):
         self.detector = Detector((width, width), classes, levels=(0, 1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features [batch, width, height / 4, width / 4] to [batch, cells, classes + 4]."""
+        """Map features [batch, width, height / 4, width / 4] to [batch, cells, classes + 4]."""
         output: Tensor = self.detector([features, self.coarser(features)])
         return output
 
 
 def parts(*, segments: int = 6, objects: int = 2) -> Parts:
-    """What networks are made of: features at a quarter of the resolution, and three hourglasses of 40 channels on them."""
+    """Return the parts of other networks: features at a quarter of the resolution, and three hourglasses of 40 channels.
+
+    Args:
+        segments: number of classes of surfaces.
+        objects: number of classes of boxes.
+
+    Example:
+        >>> parts().tasks
+        ('segment', 'depth', 'normals', 'boxes')
+    """
     return Parts(
         stem=Stem,
         channels=Stem.channels,
@@ -244,12 +252,12 @@ def parts(*, segments: int = 6, objects: int = 2) -> Parts:
 
 
 def _centred(images: Tensor) -> Tensor:
-    """Bytes about zero. A pixel's channels lie side by side: on a CPU a step takes three quarters of the time."""
+    """Centre bytes at zero. With channels last a step takes three quarters of the time on a CPU."""
     return ((images.float() - 128) / 64).contiguous(memory_format=torch.channels_last)
 
 
 def _layer(before: int, width: int, stride: int = 1) -> list[nn.Module]:
-    """A convolution of 3×3, a norm over groups of 8 channels, and what is above 0."""
+    """Return a 3×3 convolution, a norm over groups of 8 channels, and a ReLU."""
     convolution = nn.Conv2d(before, width, 3, stride, padding=1, bias=False)
     return [convolution, group_norm(width), nn.ReLU(inplace=True)]
 

@@ -1,19 +1,19 @@
-"""Losses and figures of the dense tasks of `scenes`: surfaces, depth and normals.
+"""Losses and metrics of the dense tasks of `scenes`: surfaces, depth and normals.
 
-The network has a prediction for each 2×2 pixels, and is asked about the first of them, on which its convolutions centre.
-That takes a quarter of the memory and time, which matters since a figure is measured on a whole split at once, and leaves
-three pixels of four unasked, as NYUv2's frames are made smaller for the same tasks. Targets may have the frame's resolution
-or the output's, and be of the narrow types that they are kept in (int8, float16).
+The network predicts one value for each 2×2 pixels, and is compared with the first of them, on which its convolutions are
+centred. That takes a quarter of the memory and time, which matters because a metric is computed on a whole split at once. It
+ignores three of four pixels, just as NYUv2's frames are resized for the same tasks. Targets may have the frame's resolution
+or the output's, and the narrow types in which they are stored (int8, float16).
 
-Pixels without a label have no part: a class below 0, a depth that is not above 0, a normal without a length, or NaN. A loss
-is the mean over the others, 0 with a graph where there are none; a figure is NaN there.
+Unlabelled pixels do not count: a class below 0, a depth not above 0, a normal of length 0, or NaN. A loss is the mean over
+the others, or 0 with a graph if there are none; a metric is then NaN.
 
 References:
     Liu, Johns and Davison, End-to-End Multi-Task Learning with Attention, CVPR 2019 (the three tasks together, on smaller
     frames, and their losses but for depth);
     Eigen, Puhrsch and Fergus, Depth map prediction from a single image using a multi-scale deep network, NIPS 2014 (depth
     in logarithms; δ and the relative error);
-    Fouhey, Gupta and Hebert, Data-driven 3D primitives for single image understanding, ICCV 2013 (the figures of normals).
+    Fouhey, Gupta and Hebert, Data-driven 3D primitives for single image understanding, ICCV 2013 (the metrics of normals).
 """
 
 import math
@@ -23,15 +23,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hardfirst import kpi
-from hardfirst.problems._data import IGNORE
+from hardfirst.problems import IGNORE
 
 
 def segment_loss(output: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy.
+    """Compute the cross-entropy.
 
     Args:
         output: logits [frames, classes, rows, columns].
-        target: classes [frames, height, width], of any signed type; -100, or another below 0, where there is no label.
+        target: classes [frames, height, width], of any signed type; below 0 is unlabelled, e.g. -100.
     """
     classes = _classes(output, target)
     losses = F.cross_entropy(output, classes, ignore_index=IGNORE, reduction="sum")
@@ -39,7 +39,7 @@ def segment_loss(output: Tensor, target: Tensor) -> Tensor:
 
 
 def mean_iou(output: Tensor, target: Tensor) -> Tensor:
-    """Intersection over union, averaged over the classes predicted or present: `hardfirst.kpi.mean_iou`.
+    """Return the intersection over union, averaged over predicted or present classes: `hardfirst.kpi.mean_iou`.
 
     Args:
         output: as for `segment_loss`.
@@ -49,28 +49,28 @@ def mean_iou(output: Tensor, target: Tensor) -> Tensor:
 
 
 def depth_loss(output: Tensor, target: Tensor) -> Tensor:
-    """|output − log depth|: in logarithms an error counts by its ratio, as it does in both figures.
+    """Compute |output − log depth|; in logarithms an error counts by its ratio, as it does in both metrics.
 
     Args:
         output: logarithms of depths [frames, 1, rows, columns].
-        target: depths [frames, height, width]; NaN, or not above 0, where there is no label.
+        target: depths [frames, height, width]; NaN or not above 0 is unlabelled.
     """
     ratio, labelled = _log_ratio(output, target)
     return _mean(ratio.abs(), labelled, empty=0.0)
 
 
 def delta(output: Tensor, target: Tensor) -> Tensor:
-    """Share of pixels with max(depth / target, target / depth) < 1.25: `hardfirst.kpi.delta`.
+    """Return the share of pixels with max(depth / target, target / depth) < 1.25: `hardfirst.kpi.delta`.
 
     Args:
         output: as for `depth_loss`.
         target: as for `depth_loss`.
     """
-    return kpi.delta(output.squeeze(1).float().exp(), _asked(output, target))
+    return kpi.delta(output.squeeze(1).float().exp(), _subsample(output, target))
 
 
 def relative_error(output: Tensor, target: Tensor) -> Tensor:
-    """The mean of |depth − target| / target, "abs-rel"; lower is better.
+    """Return the mean of |depth − target| / target, "abs-rel"; lower is better.
 
     Args:
         output: as for `depth_loss`.
@@ -81,21 +81,21 @@ def relative_error(output: Tensor, target: Tensor) -> Tensor:
 
 
 def normals_loss(output: Tensor, target: Tensor) -> Tensor:
-    """1 − the cosine of the angle between output and normal.
+    """Compute 1 − the cosine of the angle between output and normal.
 
     Args:
         output: vectors of any length [frames, 3, rows, columns].
-        target: normals [frames, 3, height, width]; NaN or 0 where there is no label.
+        target: normals [frames, 3, height, width]; NaN or 0 is unlabelled.
     """
     cosine, labelled = _cosine(output, target)
     return _mean(1 - cosine, labelled, empty=0.0)
 
 
 def angle_within(output: Tensor, target: Tensor) -> Tensor:
-    """Share of pixels whose normal the output points at, within 30°, as `hardfirst.kpi.angle_within` but for rounding.
+    """Return the share of pixels whose angle is within 30°, as `hardfirst.kpi.angle_within` up to rounding.
 
     Args:
-        output: as for `normals_loss`. A zero vector is wrong.
+        output: as for `normals_loss`. A zero vector counts as wrong.
         target: as for `normals_loss`.
     """
     cosine, labelled = _cosine(output.detach(), target)
@@ -103,7 +103,7 @@ def angle_within(output: Tensor, target: Tensor) -> Tensor:
 
 
 def mean_angle(output: Tensor, target: Tensor) -> Tensor:
-    """The mean angle between output and normal, in degrees, to some hundredths; lower is better.
+    """Return the mean angle between output and normal in degrees, accurate to some hundredths; lower is better.
 
     Args:
         output: as for `normals_loss`.
@@ -113,28 +113,28 @@ def mean_angle(output: Tensor, target: Tensor) -> Tensor:
     return _mean(cosine.clamp(-1, 1).acos().rad2deg(), labelled)
 
 
-def _asked(output: Tensor, target: Tensor) -> Tensor:
-    """The target's pixels that the output is about: the first of each 2×2 if it has half the rows and columns."""
+def _subsample(output: Tensor, target: Tensor) -> Tensor:
+    """Return the target's pixels that correspond to the output: the first of each 2×2 if it has half the resolution."""
     step = round(target.shape[-1] / output.shape[-1])
     return target[..., ::step, ::step]
 
 
 def _classes(output: Tensor, target: Tensor) -> Tensor:
-    target = _asked(output, target).long()
+    target = _subsample(output, target).long()
     return torch.where(target < 0, IGNORE, target)
 
 
 def _log_ratio(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Log (depth / target), and where there is a label."""
-    target = _asked(output, target).float()
+    """Return log (depth / target), and which pixels are labelled."""
+    target = _subsample(output, target).float()
     labelled = target > 0
     return output.squeeze(1).float() - torch.where(labelled, target, 1).log(), labelled
 
 
 def _cosine(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The cosine of each pixel's angle, and where there is a label."""
-    target, output = _asked(output, target).float(), output.float()
-    squared = target.square().sum(1)  # not F.cosine_similarity or norm, which take tens of times longer on dim 1
+    """Return the cosine of each pixel's angle, and which pixels are labelled."""
+    target, output = _subsample(output, target).float(), output.float()
+    squared = target.square().sum(1)  # F.cosine_similarity and norm are tens of times slower on dim 1
     labelled = squared > 0
     lengths = (output.square().sum(1) * torch.where(labelled, squared, 1)).clamp(min=1e-8).sqrt()
     return (output * torch.where(labelled.unsqueeze(1), target, 0)).sum(1) / lengths, labelled

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hardfirst import kpi
-from hardfirst.problems import IGNORE
-from hardfirst.problems.scenes import _measures as measures
+from hardfirst.problems import IGNORE, Measure
+from hardfirst_scenes import _measures as measures
 
 NAN = float("nan")
 FRAMES, HEIGHT, WIDTH = 3, 8, 12
@@ -124,7 +124,7 @@ def test_figures_are_those_of_the_library(seed: int) -> None:
 
 
 @each
-def test_only_the_first_of_each_four_pixels_is_asked_about(task: str, measure: kpi.Measure) -> None:
+def test_only_the_first_of_each_four_pixels_is_asked_about(task: str, measure: Measure) -> None:
     output, target = TASKS[task]()
     other = target.flip(-1).clone()
     half(other).copy_(half(target))
@@ -134,13 +134,13 @@ def test_only_the_first_of_each_four_pixels_is_asked_about(task: str, measure: k
 
 
 @each
-def test_frames_without_a_label_have_no_part(task: str, measure: kpi.Measure) -> None:
+def test_frames_without_a_label_have_no_part(task: str, measure: Measure) -> None:
     output, target = TASKS[task]()
     torch.testing.assert_close(measure(output[1:], target[1:]), measure(output, target))
 
 
 @each_loss
-def test_gradients_are_those_of_labelled_pixels(task: str, loss: kpi.Measure) -> None:
+def test_gradients_are_those_of_labelled_pixels(task: str, loss: Measure) -> None:
     output, target = TASKS[task]()
     loss(output.requires_grad_(), target).backward()
     labels = half(target) if task != "normals" else half(target)[:, 0]
@@ -150,7 +150,7 @@ def test_gradients_are_those_of_labelled_pixels(task: str, loss: kpi.Measure) ->
 
 
 @each_loss
-def test_a_loss_without_labels_is_0_with_a_graph(task: str, loss: kpi.Measure) -> None:
+def test_a_loss_without_labels_is_0_with_a_graph(task: str, loss: Measure) -> None:
     output, target = TASKS[task]()
     nothing = loss(output.requires_grad_()[:1], target[:1])
     assert nothing == 0
@@ -160,19 +160,19 @@ def test_a_loss_without_labels_is_0_with_a_graph(task: str, loss: kpi.Measure) -
 
 
 @each_figure
-def test_a_figure_without_labels_is_nan(task: str, figure: kpi.Measure) -> None:
+def test_a_figure_without_labels_is_nan(task: str, figure: Measure) -> None:
     output, target = TASKS[task]()
     assert figure(output[:1], target[:1]).isnan()
 
 
 @each_figure
-def test_a_figure_has_no_gradient(task: str, figure: kpi.Measure) -> None:
+def test_a_figure_has_no_gradient(task: str, figure: Measure) -> None:
     output, target = TASKS[task]()
     assert not figure(output.requires_grad_(), target).requires_grad
 
 
 @each
-def test_targets_may_be_narrow(task: str, measure: kpi.Measure) -> None:
+def test_targets_may_be_narrow(task: str, measure: Measure) -> None:
     output, target = TASKS[task]()
     narrow = target.half() if target.is_floating_point() else target.to(torch.int8)
     value = measure(output, narrow)
@@ -188,7 +188,7 @@ def test_what_is_kept_as_255_is_no_label_if_viewed_as_signed() -> None:
 
 
 @pytest.mark.parametrize("measure", [measures.normals_loss, measures.angle_within, measures.mean_angle])
-def test_normals_may_be_kept_as_whole_numbers(measure: kpi.Measure) -> None:
+def test_normals_may_be_kept_as_whole_numbers(measure: Measure) -> None:
     vectors, target = normals()
     kept = (target * 127).round().nan_to_num(0)
     torch.testing.assert_close(measure(vectors, kept.to(torch.int8)), measure(vectors, kept / 127))
@@ -196,6 +196,6 @@ def test_normals_may_be_kept_as_whole_numbers(measure: kpi.Measure) -> None:
 
 
 @pytest.mark.parametrize("measure", [measures.depth_loss, measures.delta, measures.relative_error])
-def test_a_depth_of_0_is_no_label(measure: kpi.Measure) -> None:
+def test_a_depth_of_0_is_no_label(measure: Measure) -> None:
     logs, target = depths()
     torch.testing.assert_close(measure(logs, target.nan_to_num(0)), measure(logs, target))
