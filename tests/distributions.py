@@ -9,7 +9,13 @@ from pathlib import Path
 from zipfile import ZipFile
 
 SOURCE = Path(__file__).parent.parent / "src"
-BESIDE_MODULES = ("py.typed", "report/page.css", "report/page.html", "report/page.js", "problems/builtin/brown.sha256")
+BESIDE_MODULES = (
+    "py.typed",
+    "report/html/page.css",
+    "report/html/page.js",
+    "report/html/templates/page.html.j2",
+    "problems/builtin/brown.sha256",
+)
 SDIST = (
     "pyproject.toml",
     "LICENSE",

@@ -7,9 +7,10 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from hardfirst.report import Comparison, networks, overview, verdict
+from hardfirst.report import Comparison, verdict
 from hardfirst.report.figures import as_plotly, styles
-from hardfirst.report.ranks import Ranks, diagram
+from hardfirst.report.model.ranks import Ranks, diagram
+from hardfirst.report.sections import networks, overview
 from made_records import case_of, diverged, run, static, text_of
 
 LOOKS = styles(["equal", "dtp", "dwa", "stch"])

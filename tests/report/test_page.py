@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from hardfirst.records.study_folder import Run
-from hardfirst.report import Comparison, page, pareto, summary
+from hardfirst.report import Comparison, page, summary
+from hardfirst.report.blocks import Section
 from hardfirst.report.figures import as_plotly, curves, intervals, keyed, styles, validation_points
-from hardfirst.report.section import Section
+from hardfirst.report.sections import pareto
 from hardfirst.studies import Plan
 from made_records import alone, case_of, diverged, run, study, text_of, tried
 
@@ -332,7 +333,7 @@ def contrast(one, other):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_and_lines_stand_out_from_the_page(scheme):
-    css = resources.files("hardfirst.report").joinpath("page.css").read_text(encoding="utf-8")
+    css = resources.files("hardfirst.report.html").joinpath("page.css").read_text(encoding="utf-8")
     light, dark = (dict(re.findall(r"--(\w+): (#\w{6});", block)) for block in re.findall(r"{([^{}]*--page:[^{}]*)}", css))
     colours = {"light": light, "dark": dark}[scheme]
     for text in ("ink", "quiet", "accent"):  # of words and numbers, in charts too

@@ -13,8 +13,10 @@ from hardfirst.cli._tables import comparison_table
 from hardfirst.errors import InputError
 from hardfirst.records.cost import StepCost
 from hardfirst.records.study_folder import Run
-from hardfirst.report import Comparison, controls, formats, metrics, notes, starvation, summary, tables, tuning
+from hardfirst.report import Comparison, exports, summary
 from hardfirst.report.figures import styles
+from hardfirst.report.sections import controls, metrics, starvation, tables, tuning
+from hardfirst.report.text import notes
 from made_records import alone, case_of, control, diverged, run, static, study, text_of, tried
 
 FIXED = "fixed:hard=2"
@@ -299,7 +301,7 @@ def test_the_table_begins_with_the_single_task_networks():
 
 
 def test_markdown_has_the_single_task_networks_too():
-    found = formats.md(Comparison([with_singles()]))
+    found = exports.md(Comparison([with_singles()]))
     assert "| task | single-task, n = 3 | equal, n = 3 | dtp, n = 3 |" in found
     assert "| hard | 48.3 [29.4, 67.3] | 48.3 [29.4, 67.3] | 48.0 [32.9, 63.1] |" in found
     assert "| mean rank (1 is best) | – |" in found

@@ -12,7 +12,7 @@ import pytest
 from hardfirst.errors import InputError
 from hardfirst.problems import load_problem
 from hardfirst.report import Comparison
-from hardfirst.report.orders import EASY, HARD
+from hardfirst.report.sections.orders import EASY, HARD
 from hardfirst.statistics import mean_interval, position_effects, position_test
 from hardfirst.studies import Plan
 from hardfirst.studies.kinds.orders import latin_square, sample

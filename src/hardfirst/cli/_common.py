@@ -74,12 +74,12 @@ def typed() -> str:
 def write_report(folder: Path, form: Format | None) -> None:
     """Write the page of a folder, and print its tables and sentences."""
     from hardfirst.cli._tables import comparison_table
-    from hardfirst.report import Comparison, formats, summary
+    from hardfirst.report import Comparison, exports, summary
 
     found = Comparison.read(folder)
     page = found.save(folder / "report.html")
     if form is not None:
-        typer.echo(getattr(formats, form.value)(found), nl=False)
+        typer.echo(getattr(exports, form.value)(found), nl=False)
     for case in found.cases:
         console.print(comparison_table(summary(case), case.name))
     for sentence in found.verdict:

@@ -10,10 +10,12 @@ from hardfirst.records import write_atomically
 from hardfirst.records.cost import read_costs
 from hardfirst.records.names import OWN
 from hardfirst.records.study_folder import Run, StudyFolder
-from hardfirst.report import figures, frames, networks, overview
-from hardfirst.report.case import Case, arrange
-from hardfirst.report.page import page, sections
-from hardfirst.report.verdict import verdict
+from hardfirst.report import figures
+from hardfirst.report.html.page import page, sections
+from hardfirst.report.model import frames
+from hardfirst.report.model.case import Case, arrange
+from hardfirst.report.sections import networks, overview
+from hardfirst.report.text.verdict import verdict
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hardfirst.records import Record
-from hardfirst.report.case import EQUAL, Array, Case
-from hardfirst.report.summary import Row, Summary
+from hardfirst.report.model.case import EQUAL, Array, Case
+from hardfirst.report.model.summary import Row, Summary
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

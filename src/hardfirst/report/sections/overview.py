@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hardfirst.report import ranks, tables
-from hardfirst.report.case import EQUAL, Array, Case
+from hardfirst.report.blocks import Section, count, paragraphs, place
 from hardfirst.report.figures import Style
-from hardfirst.report.ranks import Ranks
-from hardfirst.report.section import Section, count, paragraphs, place
-from hardfirst.report.summary import mean_task
-from hardfirst.report.verdict import verdict
+from hardfirst.report.model import ranks
+from hardfirst.report.model.case import EQUAL, Array, Case
+from hardfirst.report.model.ranks import Ranks
+from hardfirst.report.model.summary import mean_task
+from hardfirst.report.sections import tables
+from hardfirst.report.text.verdict import verdict
 from hardfirst.statistics import Difference, Interval, compare_to, fewest_seeds, mean_interval, worst_task
 
 

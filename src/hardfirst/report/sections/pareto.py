@@ -5,10 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hardfirst.report import charts
-from hardfirst.report.case import EQUAL, Case
+from hardfirst.report.blocks import Section, paragraphs, place
 from hardfirst.report.figures import GREY, Figure, Style, reach
-from hardfirst.report.section import Section, paragraphs, place
+from hardfirst.report.model.case import EQUAL, Case
+from hardfirst.report.sections import charts
 from hardfirst.statistics import Interval, mean_interval, pareto_front
 
 Means = Mapping[str, tuple[Interval, Interval]]

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from hardfirst.report import figures, tables
-from hardfirst.report.case import Case
+from hardfirst.report import figures
+from hardfirst.report.blocks import Section, place
 from hardfirst.report.figures import Figure, Style
-from hardfirst.report.section import Section, place
-from hardfirst.report.summary import summary
+from hardfirst.report.model.case import Case
+from hardfirst.report.model.summary import summary
+from hardfirst.report.sections import tables
 
 
 def section(case: Case, looks: Mapping[str, Style]) -> Section | None:

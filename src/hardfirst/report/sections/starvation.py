@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from hardfirst.records.names import SINGLE
-from hardfirst.report.case import EQUAL, Array, Case
+from hardfirst.report.blocks import Section, paragraphs, place
 from hardfirst.report.figures import Figure, Style, _axis, _layout, _place, reach
-from hardfirst.report.section import Section, paragraphs, place
-from hardfirst.report.tables import cells, named, swatch, table, with_n
+from hardfirst.report.model.case import EQUAL, Array, Case
+from hardfirst.report.sections.tables import cells, named, swatch, table, with_n
 from hardfirst.statistics import Interval, gap_correlation, mean_interval, starvation_gap
 
 Gaps = Mapping[str, Interval]

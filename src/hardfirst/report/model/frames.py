@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from hardfirst.records import Record
 from hardfirst.records.selection import chosen
-from hardfirst.report.case import Case
-from hardfirst.report.summary import summary
+from hardfirst.report.model.case import Case
+from hardfirst.report.model.summary import summary
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,11 +5,11 @@ from html import escape
 
 import numpy as np
 
-from hardfirst.report.case import Array, Case
+from hardfirst.report.blocks import Section
 from hardfirst.report.figures import Style
-from hardfirst.report.losses import SHARE
-from hardfirst.report.section import Section
-from hardfirst.report.tables import cells, named, swatch, table, with_n
+from hardfirst.report.model.case import Array, Case
+from hardfirst.report.sections.losses import SHARE
+from hardfirst.report.sections.tables import cells, named, swatch, table, with_n
 from hardfirst.statistics import mean_interval
 
 

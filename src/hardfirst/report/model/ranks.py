@@ -6,8 +6,8 @@ from functools import cached_property
 from html import escape
 from typing import Any
 
-from hardfirst.report.case import EQUAL, Array
 from hardfirst.report.figures import GREY, Figure, Style
+from hardfirst.report.model.case import EQUAL, Array
 from hardfirst.statistics import CriticalDifference, Friedman, critical_difference, friedman
 
 FEWEST_CASES = 5

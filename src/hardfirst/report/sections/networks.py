@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hardfirst.records.names import OWN
-from hardfirst.report import overview, tables
-from hardfirst.report.case import Array, Case
+from hardfirst.report.blocks import Section, count, paragraphs
 from hardfirst.report.figures import Style
-from hardfirst.report.overview import MEAN, WORST, Scope
-from hardfirst.report.section import Section, count, paragraphs
-from hardfirst.report.words import points_of
+from hardfirst.report.model.case import Array, Case
+from hardfirst.report.sections import overview, tables
+from hardfirst.report.sections.overview import MEAN, WORST, Scope
+from hardfirst.report.text.interval_text import points_of
 from hardfirst.statistics import compare_to, fewest_seeds, mean_interval
 
 

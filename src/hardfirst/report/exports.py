@@ -5,9 +5,9 @@ import math
 from typing import Any
 
 from hardfirst.records.names import SINGLE
-from hardfirst.report.case import Case
 from hardfirst.report.comparison import Comparison
-from hardfirst.report.summary import Row, Summary, summary
+from hardfirst.report.model.case import Case
+from hardfirst.report.model.summary import Row, Summary, summary
 
 
 def md(found: Comparison) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hardfirst.report.case import Array, Case, order_of
+from hardfirst.report.blocks import Section, count, paragraphs, place
 from hardfirst.report.figures import BLUE, GREY, Figure, _axis, _layout, _place, reach
-from hardfirst.report.section import Section, count, paragraphs, place
-from hardfirst.report.summary import mean_task
-from hardfirst.report.tables import cells, table
-from hardfirst.report.words import points_of
+from hardfirst.report.model.case import Array, Case, order_of
+from hardfirst.report.model.summary import mean_task
+from hardfirst.report.sections.tables import cells, table
+from hardfirst.report.text.interval_text import points_of
 from hardfirst.statistics import (
     Interval,
     holm,

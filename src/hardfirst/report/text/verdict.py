@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from hardfirst.report import orders
-from hardfirst.report.case import EQUAL, Case
-from hardfirst.report.summary import mean_task
-from hardfirst.report.words import bounds, negative, points_of
+from hardfirst.report.model.case import EQUAL, Case
+from hardfirst.report.model.summary import mean_task
+from hardfirst.report.sections import orders
+from hardfirst.report.text.interval_text import bounds, negative, points_of
 from hardfirst.statistics import (
     Difference,
     Interval,

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from hardfirst.report.case import EQUAL, Array, Case
+from hardfirst.report.model.case import EQUAL, Array, Case
 from hardfirst.statistics import Interval, delta_m, mean_interval, mean_rank, paired_interval, worst_task
 
 Kind = Literal["task", "worst", "mean", "delta_m", "rank"]

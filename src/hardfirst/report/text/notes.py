@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from hardfirst.records import Record
-from hardfirst.report.case import Case, settings
+from hardfirst.report.model.case import Case, settings
 
 SEEDS_FOR_A_FIRM_VERDICT = 10
 FEWEST_RATES = 5

@@ -10,11 +10,11 @@ from typing import Any, Literal, NamedTuple
 from hardfirst.records import Record
 from hardfirst.records.names import SINGLE
 from hardfirst.records.selection import chosen
-from hardfirst.report.case import EQUAL, Case
+from hardfirst.report.blocks import Section, paragraphs, place
 from hardfirst.report.figures import Figure, Style, _axis, _layout, _place, reach
-from hardfirst.report.notes import criterion
-from hardfirst.report.section import Section, paragraphs, place
-from hardfirst.report.tables import cells, named, swatch, table
+from hardfirst.report.model.case import EQUAL, Case
+from hardfirst.report.sections.tables import cells, named, swatch, table
+from hardfirst.report.text.notes import criterion
 
 _CAPTION = (
     "Validation KPI in points: {criterion}, at a run's best epoch. The tuning runs share a seed that no reported run has, "

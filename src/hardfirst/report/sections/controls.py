@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from hardfirst.balancers import Spec
 from hardfirst.records.names import EASY, FROZEN, RAW
-from hardfirst.report.case import Array, Case
+from hardfirst.report.blocks import Section, items, paragraphs
 from hardfirst.report.figures import Style
-from hardfirst.report.section import Section, items, paragraphs
-from hardfirst.report.summary import mean_task
-from hardfirst.report.tables import cells, named, swatch, table, with_n
-from hardfirst.report.words import bounds, negative, points_of
+from hardfirst.report.model.case import Array, Case
+from hardfirst.report.model.summary import mean_task
+from hardfirst.report.sections.tables import cells, named, swatch, table, with_n
+from hardfirst.report.text.interval_text import bounds, negative, points_of
 from hardfirst.statistics import (
     Decision,
     Difference,

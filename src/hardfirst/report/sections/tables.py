@@ -11,9 +11,9 @@ import numpy as np
 
 from hardfirst.records import Record
 from hardfirst.records.names import SINGLE
-from hardfirst.report.case import Case, setting, settings
 from hardfirst.report.figures import Style
-from hardfirst.report.summary import Cell, Row, Summary
+from hardfirst.report.model.case import Case, setting, settings
+from hardfirst.report.model.summary import Cell, Row, Summary
 from hardfirst.statistics import Interval, mean_interval
 
 _FIT_UPRIGHT = 8  # columns on a sheet of paper; more are printed on one that lies on its side

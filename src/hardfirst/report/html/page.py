@@ -11,14 +11,17 @@ from typing import Any
 import yaml
 from plotly.offline import get_plotlyjs
 
-from hardfirst.report import (
+from hardfirst.report import figures
+from hardfirst.report.blocks import Section, count, items, paragraphs
+from hardfirst.report.figures import Style
+from hardfirst.report.model.case import Case
+from hardfirst.report.model.summary import summary
+from hardfirst.report.sections import (
     charts,
     controls,
-    figures,
     losses,
     metrics,
     networks,
-    notes,
     orders,
     overview,
     pareto,
@@ -26,11 +29,8 @@ from hardfirst.report import (
     tables,
     tuning,
 )
-from hardfirst.report.case import Case
-from hardfirst.report.figures import Style
-from hardfirst.report.section import Section, count, items, paragraphs
-from hardfirst.report.summary import summary
-from hardfirst.report.verdict import circumstances, decisions
+from hardfirst.report.text import notes
+from hardfirst.report.text.verdict import circumstances, decisions
 
 _MOST_SENTENCES = 8  # on methods, one by one; more are folded away below what they say together
 _DIGITS = 6  # that a chart's numbers have; there are many of them
@@ -58,7 +58,7 @@ def page(
     cases = (cases,) if isinstance(cases, Case) else tuple(cases)
     found = [*sections(cases), _reproduction(cases, command, plan or {})]
     charts = {name: figures.keyed(chart) for section in found for name, chart in section.all_charts().items()}
-    return Template(_asset("page.html")).substitute(
+    return Template(_asset("templates/page.html.j2")).substitute(
         title=escape(title),
         style=_asset("page.css"),
         body="\n".join([_header(cases, title, missing, damaged), *_rendered(found)]),
@@ -79,7 +79,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _asset(name: str) -> str:
-    return resources.files("hardfirst.report").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("hardfirst.report.html").joinpath(name).read_text(encoding="utf-8")
 
 
 def sections(cases: Sequence[Case]) -> list[Section]:

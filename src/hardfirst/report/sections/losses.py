@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from hardfirst.records import Record
-from hardfirst.report import charts
-from hardfirst.report.case import EQUAL, Array, Case
+from hardfirst.report.blocks import Section, place
 from hardfirst.report.figures import Figure, Style, _axis, _layout, _place, styles
-from hardfirst.report.section import Section, place
-from hardfirst.report.tables import cells, named, swatch, table
+from hardfirst.report.model.case import EQUAL, Array, Case
+from hardfirst.report.sections import charts
+from hardfirst.report.sections.tables import cells, named, swatch, table
 from hardfirst.statistics import mean_interval
 
 SHARE = re.compile(r"loss in the hardest ([\d.]+) % of (.+?)(?: under (.+))?")
