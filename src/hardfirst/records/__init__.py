@@ -3,6 +3,9 @@
 A run record is one file of JSON lines; a study folder holds the records of its trials and says what each of them is in it.
 """
 
-from hardfirst.records.run_record import Record, Writer, read, score, versions, write_atomically
+from hardfirst.records.files import replaced_file, write_atomically
+from hardfirst.records.loss_share import LossShare
+from hardfirst.records.run_record import Record, read, score
+from hardfirst.records.writer import Writer, versions
 
-__all__ = ["Record", "Writer", "read", "score", "versions", "write_atomically"]
+__all__ = ["LossShare", "Record", "Writer", "read", "replaced_file", "score", "versions", "write_atomically"]

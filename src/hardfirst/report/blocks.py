@@ -1,80 +1,190 @@
-"""A part of the page, and the HTML that parts are made of."""
+"""The parts of the page as data: `html.rendering` turns them into HTML."""
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from html import escape
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
-from hardfirst.report.figures import Figure
+from hardfirst.report.figures import Figure, Style, Styles
+from hardfirst.statistics import Interval
+
+_COLUMNS_UPRIGHT = 8  # of a table on a sheet of paper; wider tables are printed on a landscape sheet
+
+
+@dataclass(frozen=True)
+class TableCell:
+    r"""A cell or a heading of a table.
+
+    Args:
+        text: "\n" starts a new line.
+        note: small print below it.
+        value: the number that the column is sorted by; None for a text or a missing value.
+        style: of the method whose line is drawn before the text.
+        breakable: whether lines may break between the options of a spec.
+    """
+
+    text: str
+    note: str = ""
+    value: float | None = None
+    style: Style | None = None
+    breakable: bool = False
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row: its heading and the other cells. Rows over tasks stand out, and stay last when a reader sorts the table."""
+
+    cells: tuple[TableCell, ...]
+    over_tasks: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that scrolls within its own width, below a caption that does not.
+
+    Args:
+        label: its name for screen readers.
+        caption: text above it.
+        head: the columns' headings.
+        rows: its rows.
+    """
+
+    kind: ClassVar[str] = "table"
+    label: str
+    caption: str
+    head: tuple[TableCell, ...]
+    rows: tuple[TableRow, ...]
+
+    @property
+    def wide(self) -> bool:
+        """Whether it needs a landscape sheet."""
+        return len(self.head) > _COLUMNS_UPRIGHT
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart below its heading and caption; `name` is the id of its element, once on a page."""
+
+    kind: ClassVar[str] = "chart"
+    name: str
+    heading: str
+    caption: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Key:
+    """The styles of methods, as pieces of their lines or as their markers."""
+
+    kind: ClassVar[str] = "key"
+    methods: Mapping[str, Style]
+    markers: bool = False
+
+
+@dataclass(frozen=True)
+class Paragraphs:
+    """One paragraph for each sentence."""
+
+    kind: ClassVar[str] = "paragraphs"
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list."""
+
+    kind: ClassVar[str] = "bullets"
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """Preformatted text."""
+
+    kind: ClassVar[str] = "code"
+    text: str
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading one level below the section's own."""
+
+    kind: ClassVar[str] = "heading"
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A box with the sentences that answer the question; `folded` ones are shown on demand."""
+
+    kind: ClassVar[str] = "verdict"
+    label: str
+    sentences: tuple[str, ...]
+    folded: tuple[str, ...] = ()
+
+
+Block = Table | Chart | Key | Paragraphs | Bullets | Code | Heading | Verdict
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with blocks of HTML below it, and the charts that blocks have a place for, by the id of their element.
-
-    Args:
-        heading: text.
-        blocks: HTML, in which `<h3>` is a heading one level below the section's own.
-        charts: `place` makes an element for one of them.
-        parts: sections within this one, after its blocks.
-    """
+    """A heading, blocks below it, and then sections within it."""
 
     heading: str
-    blocks: tuple[str, ...]
-    charts: Mapping[str, Figure] = field(default_factory=dict)
+    blocks: tuple[Block, ...]
     parts: tuple["Section", ...] = ()
 
-    def within(self, prefix: str) -> "Section":
-        """The section with `prefix-` before the id of each chart, so that a page can have several of its kind."""
-        blocks = self.blocks
-        for name in self.charts:
-            ids = re.compile(rf'((?:\bid|aria-describedby)=")(?={re.escape(name)}(?:-about)?")')
-            blocks = tuple(ids.sub(rf"\g<1>{prefix}-", block) for block in blocks)
-        return replace(
-            self,
-            blocks=blocks,
-            charts={f"{prefix}-{name}": chart for name, chart in self.charts.items()},
-            parts=tuple(part.within(prefix) for part in self.parts),
+    def with_prefix(self, prefix: str) -> "Section":
+        """The section with `prefix-` before the name of each chart, so that a page can have several of its kind."""
+        blocks = (
+            replace(block, name=f"{prefix}-{block.name}") if isinstance(block, Chart) else block for block in self.blocks
         )
+        return Section(self.heading, tuple(blocks), tuple(part.with_prefix(prefix) for part in self.parts))
 
-    def all_charts(self) -> dict[str, Figure]:
-        """Its own charts and those of its parts."""
-        found = dict(self.charts)
+    @property
+    def charts(self) -> dict[str, Figure]:
+        """Its charts and those of its parts, by name."""
+        charts = {block.name: block.figure for block in self.blocks if isinstance(block, Chart)}
         for part in self.parts:
-            found |= part.all_charts()
-        return found
-
-    def html(self, level: int = 2, anchor: str | None = None) -> str:
-        """The section, its heading on this level; with an id, and as a landmark, where links are to lead to it."""
-        own = "\n".join(block for block in self.blocks if block)
-        content = re.sub(r"<(/?)h3>", rf"<\1h{level + 1}>", own)
-        parts = "\n".join(part.html(level + 1) for part in self.parts)
-        opening = f'<section id="{anchor}" aria-label="{escape(self.heading)}">' if anchor else "<section>"
-        return f"{opening}\n<h{level}>{escape(self.heading)}</h{level}>\n{content}\n{parts}\n</section>"
+            charts |= part.charts
+        return charts
 
 
-def place(name: str, heading: str, caption: str) -> str:
-    """A chart's heading and caption, both HTML, above the element that page.js draws it in."""
-    named = f'role="img" aria-label="{heading}" aria-describedby="{name}-about"'
-    chart = f'<div class="plotly-graph-div" id="{name}" {named}></div>'
-    about = f'<span id="{name}-about">{caption}</span>'
-    return f"<figure>\n<figcaption><h3>{heading}</h3>{about}</figcaption>\n{chart}\n</figure>"
+def table(label: str, caption: str, head: Sequence[str | TableCell], rows: Iterable[TableRow]) -> Table:
+    """A table whose headings may be plain texts."""
+    return Table(label, caption, tuple(map(_cell, head)), tuple(rows))
 
 
-def paragraphs(sentences: Iterable[str]) -> str:
-    """A paragraph for each sentence; intervals, and n with its number, stay on one line."""
-    return "\n".join(f"<p>{_unbroken(escape(sentence))}</p>" for sentence in sentences)
+def row(heading: str | TableCell, cells: Iterable[str | TableCell], *, over_tasks: bool = False) -> TableRow:
+    """A row whose cells may be plain texts."""
+    return TableRow((_cell(heading), *map(_cell, cells)), over_tasks)
 
 
-def items(sentences: Iterable[str]) -> str:
-    """A list."""
-    return "<ul>\n" + "\n".join(f"<li>{escape(sentence)}</li>" for sentence in sentences) + "\n</ul>"
+def key(methods: Iterable[str], styles: Styles, *, markers: bool = False) -> Key:
+    """The styles of these methods."""
+    return Key({method: styles[method] for method in methods}, markers)
 
 
-def count(number: int, noun: str) -> str:
-    """How many, in words."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def method_cell(method: str, styles: Styles, note: str = "") -> TableCell:
+    """A method's name with its line before it."""
+    return TableCell(method, note, style=styles[method], breakable=True)
 
 
-def _unbroken(sentence: str) -> str:
-    return re.sub(r"\[[-+\d., ]+\]|n = \d+", r'<span class="unbroken">\g<0></span>', sentence)
+def number_cell(value: float, spec: str) -> TableCell:
+    """A number; a dash for NaN."""
+    return TableCell("–") if math.isnan(value) else TableCell(f"{value:{spec}}", value=value)
+
+
+def interval_cell(interval: Interval, spec: str, expected_n: int | None = None, note: str = "") -> TableCell:
+    """A mean with its interval, sorted by the mean; n follows where it is not the one in the column's heading."""
+    text = with_n(interval, spec, interval.n if expected_n is None else expected_n)
+    return TableCell(text, note, value=None if math.isnan(interval.mean) else interval.mean)
+
+
+def with_n(interval: Interval, spec: str, expected_n: int) -> str:
+    """The interval, and n where it is not the expected one."""
+    return f"{interval:{spec}}" + ("" if interval.n == expected_n else f", n = {interval.n}")
+
+
+def _cell(content: str | TableCell) -> TableCell:
+    return TableCell(content) if isinstance(content, str) else content

@@ -1,4 +1,4 @@
-"""A comparison as text for other programs; all forms begin with the same sentences as the page."""
+"""A comparison as Markdown, CSV and JSON, each with the same sentences as the page first."""
 
 import json as json_
 import math
@@ -10,51 +10,51 @@ from hardfirst.report.model.case import Case
 from hardfirst.report.model.summary import Row, Summary, summary
 
 
-def md(found: Comparison) -> str:
+def md(comparison: Comparison) -> str:
     """Markdown: the verdict, and a table of test KPIs for each problem and network."""
-    blocks = [f"# {found.title}", *found.verdict]
-    for case in found.cases:
+    blocks = [f"# {comparison.title}", *comparison.verdict]
+    for case in comparison.cases:
         blocks += [f"## {case.name}: test KPI × 100, mean over seeds [95% interval]", _table(case)]
     return "\n\n".join(blocks) + "\n"
 
 
 def _table(case: Case) -> str:
-    found = summary(case)
-    single = [f"{SINGLE}, n = {found.single_n}"] if found.single else []
-    head = ["task", *single, *(f"{method}, n = {found.finished[method]}" for method in found.methods)]
-    lines = [head, ["---", *("---:" for _ in head[1:])], *(_row(found, row) for row in found.rows)]
+    kpis = summary(case)
+    single = [f"{SINGLE}, n = {kpis.single_n}"] if kpis.single else []
+    head = ["task", *single, *(f"{method}, n = {kpis.finished[method]}" for method in kpis.methods)]
+    lines = [head, ["---", *("---:" for _ in head[1:])], *(_row(kpis, row) for row in kpis.rows)]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
-def _row(found: Summary, row: Row) -> list[str]:
-    alone = found.single.get(row.name)
-    single = ["–" if alone is None else f"{alone:z.1f}"] if found.single else []
-    return [row.name, *single, *(f"{row.cells[method].kpi:z.1f}" for method in found.methods)]
+def _row(kpis: Summary, row: Row) -> list[str]:
+    interval = kpis.single.get(row.name)
+    single = ["–" if interval is None else f"{interval:z.1f}"] if kpis.single else []
+    return [row.name, *single, *(f"{row.cells[method].kpi:z.1f}" for method in kpis.methods)]
 
 
-def csv(found: Comparison) -> str:
+def csv(comparison: Comparison) -> str:
     """CSV: the verdict as comments, then a line for each run and task (see `frames.runs`)."""
-    comments = "".join(f"# {sentence}\n" for sentence in found.verdict)
-    return comments + str(found.runs.to_csv(index=False))
+    comments = "".join(f"# {sentence}\n" for sentence in comparison.verdict)
+    return comments + str(comparison.runs.to_csv(index=False))
 
 
-def json(found: Comparison) -> str:
-    """JSON: verdict, summary, runs and tuning, with null for what is not to be had."""
+def json(comparison: Comparison) -> str:
+    """JSON: verdict, summary, runs and tuning, with null for missing numbers."""
     content = {
-        "title": found.title,
-        "command": found.command,
-        "plan": found.plan,
-        "verdict": found.verdict,
-        "summary": found.summary.to_dict("records"),
-        "runs": found.runs.to_dict("records"),
-        "tuning": found.tuning.to_dict("records"),
+        "title": comparison.title,
+        "command": comparison.command,
+        "plan": comparison.plan,
+        "verdict": comparison.verdict,
+        "summary": comparison.summary.to_dict("records"),
+        "runs": comparison.runs.to_dict("records"),
+        "tuning": comparison.tuning.to_dict("records"),
     }
-    return json_.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_.dumps(_nan_to_null(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _plain(value: Any) -> Any:
+def _nan_to_null(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _nan_to_null(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_nan_to_null(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -46,6 +46,7 @@ from hardfirst.problems.scenes._measures import (
 )
 from hardfirst.problems.scenes._network import network, parts
 from hardfirst.problems.scenes._sheet import sheet
+from hardfirst.records import LossShare
 
 __all__ = ["SOURCE", "Frames", "data", "loss_share", "network", "parts", "problem", "sheet", "small"]
 
@@ -150,16 +151,21 @@ def _losses() -> dict[str, Choice]:
         metrics = _shares(example)
         if name == "focal_2":
             for other, its in EXAMPLE_LOSSES.items():
-                metrics |= _shares(its, f" under {other}")
+                metrics |= _shares(its, under=other)
         found[name] = Choice(partial(detection_loss, example=example), metrics)
     return found
 
 
-def _shares(example: Example, under: str = "") -> dict[str, Metric]:
-    return {
-        f"loss in the hardest {hardest:g} % of {'objects' if objects else 'background'}{under}": Metric(
-            partial(loss_share, example=example, objects=objects, hardest=hardest), test_only=True
-        )
+def _shares(example: Example, under: str | None = None) -> dict[str, Metric]:
+    ending = "" if under is None else f" under {under}"
+    shares = [
+        (objects, LossShare(hardest, "objects" if objects else "background", under))
         for objects in (True, False)
         for hardest in HARDEST
+    ]
+    return {
+        f"loss in the hardest {share.hardest:g} % of {share.kind}{ending}": Metric(
+            partial(loss_share, example=example, objects=objects, hardest=share.hardest), test_only=True, share=share
+        )
+        for objects, share in shares
     }

@@ -1,21 +1,24 @@
 "use strict";
 
-// Draws the charts, with buttons to save them, and makes tables sortable; without it the page has all its words and tables.
+// Draws the charts, with buttons to save them, and makes tables sortable. Without it the page has all its text and tables.
 
 const PANEL_WIDTH = 300;
-const COLUMN_GAP = 0.16; // of a panel's width
-const ROW_GAP = 62; // pixels, for the upper panel's tick labels and the lower one's title
 const MARGIN = { l: 40, r: 12, t: 30, b: 30 };
 const AXIS_NAME = 20; // the height of what stands below the last panels' tick labels
 const PAPER = { width: 680, panel: 220, height: 700, font: 10 }; // what A4 and Letter have between their margins, and room
 const SAVED_WIDTH = 1060; // of an image, whatever the screen
 
-const figures = JSON.parse(document.getElementById("figures").textContent);
+const figures = parsed("figures");
+const sizes = parsed("sizes"); // those that notebooks use too; see figures.SIZES in Python
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 const touch = matchMedia("(pointer: coarse)").matches;
 const paper = document.body.appendChild(document.createElement("div"));
 paper.className = "light"; // has the colours of the light scheme, whatever the page's
 paper.hidden = true;
+
+function parsed(id) {
+  return JSON.parse(document.getElementById(id).textContent);
+}
 
 // Charts
 
@@ -53,22 +56,22 @@ function template(scheme) {
 function layoutOf(figure, room, scheme, panel = PANEL_WIDTH, tallest = Infinity) {
   const columns = Math.max(1, Math.min(figure.panels, Math.floor(room / panel)));
   const rows = Math.ceil(figure.panels / columns);
-  const height = Math.min(figure.height, Math.max(0.6 * figure.height, tallest / rows - ROW_GAP));
+  const height = Math.min(figure.height, Math.max(0.6 * figure.height, tallest / rows - sizes.row_gap));
   const below = MARGIN.b + (figure.x ? AXIS_NAME : 0);
   const layout = {
     ...structuredClone(figure.layout),
     template: template(scheme),
     width: Math.min(room, figure.width ?? room),
-    height: rows * (height + ROW_GAP) - ROW_GAP + MARGIN.t + below,
+    height: rows * (height + sizes.row_gap) - sizes.row_gap + MARGIN.t + below,
     margin: { ...MARGIN, b: below },
-    grid: { rows, columns, pattern: "independent", xgap: COLUMN_GAP, ygap: ROW_GAP / (height + ROW_GAP) },
+    grid: { rows, columns, pattern: "independent", xgap: sizes.column_gap, ygap: sizes.row_gap / (height + sizes.row_gap) },
     dragmode: touch ? false : "zoom", // a finger that drags scrolls the page
   };
   nameAxes(layout, figure, columns);
   return layout;
 }
 
-// Where there is room: below the last panel of each column, and left of the first column.
+// Axis names stand where there is room: below the last panel of each column, and left of the first column.
 function nameAxes(layout, figure, columns) {
   const lines = { showticklabels: true, tickvals: figure.labels?.map((_, line) => -line), ticktext: figure.labels };
   for (let panel = 0; panel < figure.panels; panel++) {
@@ -93,7 +96,7 @@ function onScreen(id, figure) {
   return layoutOf(figure, document.getElementById(id).clientWidth, document.documentElement);
 }
 
-// Without plotly.js's own buttons: one uploads the chart, and none belongs into an element that is an image to a reader.
+// Without plotly.js's own buttons: one uploads the chart, and an element with role "img" must not contain buttons.
 function draw(id, figure, layout) {
   const chart = document.getElementById(id);
   const reset = chart.nextElementSibling.querySelector(".reset");
@@ -107,7 +110,7 @@ function drawAll(layoutFor = onScreen) {
   for (const [id, figure] of Object.entries(figures)) draw(id, figure, layoutFor(id, figure));
 }
 
-// One at a time, so that the page can be read meanwhile, and in their final place, so that links lead where they should.
+// One at a time, so that the page stays usable meanwhile, and at their final height, so that links lead where they should.
 async function drawFirst() {
   for (const [id, figure] of Object.entries(figures)) {
     document.getElementById(id).style.minHeight = `${onScreen(id, figure).height}px`;
@@ -132,13 +135,13 @@ function fileName(chart) {
   return words.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 120);
 }
 
-// As on the page, but in light colours and with what is beside the chart there: its heading, and what lines stand for.
+// As on the page, but in light colours, and with the chart's heading and a legend in the image.
 function saved(figure, heading) {
   const colour = colours(paper);
   const layout = layoutOf(figure, SAVED_WIDTH, paper);
   const names = figure.data.filter((trace) => trace.showlegend).map((trace) => trace.name);
-  const length = names.reduce((sum, name) => sum + 7 * name.length + 60, 0);
-  const below = names.length ? 22 * Math.ceil(length / layout.width) + 12 : 0;
+  const length = names.reduce((sum, name) => sum + sizes.character * name.length + sizes.legend_entry, 0);
+  const below = names.length ? sizes.legend_line * Math.ceil(length / layout.width) + 12 : 0;
   layout.margin.t += 36;
   layout.margin.b += below;
   layout.height += 36 + below;
@@ -182,7 +185,7 @@ function offerReset(id, figure, bar) {
   button.addEventListener("click", () => draw(id, figure, onScreen(id, figure)));
 }
 
-// The lines of a chart as a table, made when it is first wanted: it may have thousands of rows.
+// The lines of a chart as a table, built when it is first opened: it may have thousands of rows.
 function offerTable(id, figure) {
   const chart = document.getElementById(id);
   const details = document.createElement("details");
@@ -220,39 +223,27 @@ function tableOf(figure) {
 
 // Tables
 
-const NUMBER = /^\D{0,4}?([-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?)/i; // "+6.0 [3.5, 8.5]", "p = 0.03", "3 of 4"
-
-function textIn(row, column) {
-  return row.cells[column].textContent.trim();
+// A cell with a number has it in data-value. In a column of numbers cells without one are missing, and come last.
+function keyOf(cell, numeric) {
+  if (numeric) return cell.dataset.value === undefined ? null : Number(cell.dataset.value);
+  const text = cell.textContent.trim();
+  return text === "" || text === "–" ? null : text;
 }
 
-function numberIn(text) {
-  const found = NUMBER.exec(text);
-  return found ? Number(found[1].replace("−", "-").replaceAll(",", "")) : NaN;
-}
-
-function missing(text) {
-  return text === "" || text.startsWith("–");
-}
-
-function order(rows, column) {
-  const texts = new Map(rows.map((row) => [row, textIn(row, column)]));
-  const known = [...texts.values()].filter((text) => !missing(text));
-  const numbers = rows[0].cells[column].tagName === "TD" && known.every((text) => !Number.isNaN(numberIn(text)));
-  const compare = numbers
-    ? (one, other) => numberIn(one) - numberIn(other)
-    : (one, other) => one.localeCompare(other, "en", { numeric: true });
-  return { texts, compare };
+function compareKeys(one, other) {
+  return typeof one === "number" ? one - other : one.localeCompare(other, "en", { numeric: true });
 }
 
 function sortBy(table, column, direction) {
   const body = table.tBodies[0];
   const rows = [...body.rows].filter((row) => !row.classList.contains("over-tasks"));
   const last = [...body.rows].filter((row) => row.classList.contains("over-tasks"));
-  const { texts, compare } = order(rows, column);
+  const numeric = rows.some((row) => row.cells[column].dataset.value !== undefined);
+  const keys = new Map(rows.map((row) => [row, keyOf(row.cells[column], numeric)]));
   rows.sort((one, other) => {
-    const [here, there] = [texts.get(one), texts.get(other)];
-    return missing(here) - missing(there) || direction * compare(here, there);
+    const [key, otherKey] = [keys.get(one), keys.get(other)];
+    if (key === null || otherKey === null) return (key === null) - (otherKey === null);
+    return direction * compareKeys(key, otherKey);
   });
   body.append(...rows, ...last);
 }
@@ -286,7 +277,7 @@ function sortable(table) {
 
 // The page
 
-// What scrolls is to be reached with the keyboard, and nothing else.
+// Elements that scroll must be reachable with the keyboard; others are no tab stops.
 const widths = new ResizeObserver((entries) => {
   for (const { target } of entries) {
     if (target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight + 1) target.tabIndex = 0;

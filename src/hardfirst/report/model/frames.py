@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hardfirst.records import Record
+from hardfirst.records.names import SINGLE
 from hardfirst.records.selection import chosen
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.summary import summary
@@ -16,7 +17,7 @@ Rows = Iterator[dict[str, Any]]
 
 
 def _frame(rows: Rows) -> "pd.DataFrame":
-    import pandas as pd  # late, since most reports are made without a frame
+    import pandas as pd  # slow to import, and most reports need no frame
 
     return pd.DataFrame(list(rows))
 
@@ -26,7 +27,7 @@ def runs(cases: Iterable[Case]) -> "pd.DataFrame":
 
     Columns: problem, network, method, role ("method", "control", "grid", "single-task"), seed, task, outcome, balancer (the
     spec that ran), learning_rate, epoch (the selected one), kpi and loss on the test split, one column for each of the
-    tasks' metrics, weight (mean over epochs), seconds. NaN where a run did not finish.
+    tasks' metrics, weight (mean over epochs), seconds. NaN if a run did not finish.
     """
     return _frame(row for case in cases for row in _runs(case))
 
@@ -36,7 +37,7 @@ def _runs(case: Case) -> Rows:
         for record in case.of(method):
             yield from _tasks(case, method, role, record)
     for (_, _), record in case.single.items():
-        yield from _tasks(case, "single-task", "single-task", record)
+        yield from _tasks(case, SINGLE, SINGLE, record)
 
 
 def _roles(case: Case) -> Iterator[tuple[str, str]]:
@@ -47,7 +48,6 @@ def _roles(case: Case) -> Iterator[tuple[str, str]]:
 def _tasks(case: Case, method: str, role: str, record: Record) -> Rows:
     for task in record.tasks:
         figures = record.test["tasks"][task] if record.test else {}
-        weights = [weight for weight in record.curve(task, "weight") if not math.isnan(weight)]
         yield {
             "problem": case.problem,
             "network": case.network,
@@ -61,9 +61,9 @@ def _tasks(case: Case, method: str, role: str, record: Record) -> Rows:
             "epoch": record.test["epoch"] if record.test else math.nan,
             "kpi": figures.get("kpi", math.nan),
             "loss": figures.get("loss", math.nan),
-            "weight": sum(weights) / len(weights) if weights else math.nan,
+            "weight": record.mean_weight(task),
             "seconds": record.seconds,
-            **figures.get("metrics", {}),
+            **record.test_metrics(task),
         }
 
 
@@ -107,12 +107,12 @@ def tuning(cases: Iterable[Case]) -> "pd.DataFrame":
 
 def _tuning(case: Case) -> Rows:
     groups: list[tuple[str, str | None, Sequence[Record]]] = [
-        *((method, None, found) for method, found in case.tuning.items()),
-        *(("single-task", task, found) for task, found in case.single_tuning.items()),
+        *((method, None, records) for method, records in case.tuning.items()),
+        *((SINGLE, task, records) for task, records in case.single_tuning.items()),
     ]
-    for method, task, found in groups:
-        taken = chosen(found)
-        for place, record in enumerate(found):
+    for method, task, records in groups:
+        best = chosen(records)
+        for index, record in enumerate(records):
             yield {
                 "problem": case.problem,
                 "network": case.network,
@@ -122,5 +122,5 @@ def _tuning(case: Case) -> Rows:
                 "learning_rate": record.trial.get("learning_rate"),
                 "outcome": record.outcome,
                 "validation_kpi": record.selected()[1],
-                "chosen": place == taken,
+                "chosen": index == best,
             }

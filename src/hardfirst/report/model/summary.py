@@ -6,19 +6,21 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from hardfirst.report.model.case import EQUAL, Array, Case
-from hardfirst.statistics import Interval, delta_m, mean_interval, mean_rank, paired_interval, worst_task
+from hardfirst.records.names import EQUAL
+from hardfirst.report.model.case import Case
+from hardfirst.statistics import Interval, delta_m, mean_interval, mean_rank, mean_task, paired_interval, worst_task
+from hardfirst.statistics.intervals import Array
 
 Kind = Literal["task", "worst", "mean", "delta_m", "rank"]
-WORST, MEAN = "worst task", "mean over tasks"
+WORST_ROW, MEAN_ROW = "worst task", "mean over tasks"
 
 
 class Cell(NamedTuple):
     """A method's figure in one row, in points (KPI × 100), with 95% intervals over seeds.
 
-    `difference` is to the baseline, paired by seed; None for the baseline itself, where it is absent, for Δm and for ranks.
-    In the row of kind "delta_m", `kpi` holds the mean relative gain over the single-task networks in per cent, positive is
-    better; in that of kind "rank" the mean rank, 1 is best.
+    `difference` is to the baseline, paired by seed; None for the baseline itself, without a baseline, for Δm and for ranks.
+    In the row of kind "delta_m", `kpi` is the mean relative gain over the single-task networks in per cent, positive is
+    better; in the row of kind "rank" it is the mean rank, 1 is best.
     """
 
     kpi: Interval
@@ -27,7 +29,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A task, the worst task of each seed, the mean over tasks, Δm, or the mean rank; one cell for each method."""
+    """A task, the worst task of each seed, the mean over tasks, Δm, or the mean rank: one cell for each method."""
 
     name: str
     kind: Kind
@@ -36,11 +38,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """Tasks × methods, then of several tasks the worst and the mean over them, Δm where there are single-task networks and,
-    of several methods, their mean rank over tasks.
+    """Tasks × methods; then with several tasks the worst and the mean over them, with single-task networks Δm, and with
+    several methods their mean rank over tasks.
 
     `finished` and `started` count each method's runs. `single` holds the KPIs of the single-task networks by the names of
-    the rows that have one; it is empty where there are none.
+    the rows that have one; it is empty if there are none.
     """
 
     methods: tuple[str, ...]
@@ -53,25 +55,20 @@ class Summary:
 
     @property
     def single_n(self) -> int:
-        """How many seeds stand behind `single`: the most of any row."""
+        """The number of seeds of `single`: the most of any row."""
         return max((interval.n for interval in self.single.values()), default=0)
-
-
-def mean_task(points: Array) -> Array:
-    """[seeds, tasks] → [seeds]: the mean over tasks, NaN where any task is."""
-    return np.asarray(points.mean(axis=1))
 
 
 def summary(case: Case) -> Summary:
     """The table of test KPIs that the terminal and the page show."""
     points = {method: case.points(method) for method in case.methods}
     rows = [
-        _row(case, task, "task", {method: found[:, column] for method, found in points.items()})
+        _row(case, task, "task", {method: values[:, column] for method, values in points.items()})
         for column, task in enumerate(case.tasks)
     ]
     if len(case.tasks) > 1:
-        rows.append(_row(case, WORST, "worst", {method: worst_task(found) for method, found in points.items()}))
-        rows.append(_row(case, MEAN, "mean", {method: mean_task(found) for method, found in points.items()}))
+        rows.append(_row(case, WORST_ROW, "worst", {method: worst_task(values) for method, values in points.items()}))
+        rows.append(_row(case, MEAN_ROW, "mean", {method: mean_task(values) for method, values in points.items()}))
     rows += _delta_row(case, points)
     rows += _rank_row(points)
     return Summary(
@@ -90,7 +87,7 @@ def _single(case: Case) -> dict[str, Interval]:
         return {}
     points = case.single_points()
     by_task = {task: mean_interval(points[:, column]) for column, task in enumerate(case.tasks)}
-    return {**by_task, WORST: mean_interval(worst_task(points)), MEAN: mean_interval(mean_task(points))}
+    return {**by_task, WORST_ROW: mean_interval(worst_task(points)), MEAN_ROW: mean_interval(mean_task(points))}
 
 
 def _row(case: Case, name: str, kind: Kind, values: Mapping[str, Array]) -> Row:
@@ -103,19 +100,19 @@ def _cell(method: str, values: Mapping[str, Array], baseline: str) -> Cell:
 
 
 def _delta_row(case: Case, points: Mapping[str, Array]) -> list[Row]:
-    """Δm, paired by seed with the single-task networks; nothing where there are none."""
+    """Δm, paired by seed with the single-task networks; empty if there are none."""
     if not case.single:
         return []
     single = case.single_points()
-    cells = {method: Cell(mean_interval(delta_m(found, single)), None) for method, found in points.items()}
+    cells = {method: Cell(mean_interval(delta_m(values, single)), None) for method, values in points.items()}
     return [Row("Δm against single-task, %", "delta_m", cells)]
 
 
 def _rank_row(points: Mapping[str, Array]) -> list[Row]:
-    """The mean rank among the methods that finished any run; nothing where that leaves less than two."""
-    ranked = [method for method, found in points.items() if not np.isnan(found).all()]
+    """The mean rank among the methods that finished any run; empty if fewer than two did."""
+    ranked = [method for method, values in points.items() if not np.isnan(values).all()]
     if len(ranked) < 2:
         return []
     ranks = dict(zip(ranked, mean_rank([points[method] for method in ranked]), strict=True))
-    unknown = mean_interval([])
-    return [Row("mean rank (1 is best)", "rank", {method: Cell(ranks.get(method, unknown), None) for method in points})]
+    no_rank = mean_interval([])
+    return [Row("mean rank (1 is best)", "rank", {method: Cell(ranks.get(method, no_rank), None) for method in points})]

@@ -1,36 +1,25 @@
-"""The section on controls: variants of DTP, each with one thing changed, that tell why it does what it does."""
+"""The section on controls: variants of a method, each with one thing changed, that show why it works."""
 
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from hardfirst.balancers import Spec
 from hardfirst.records.names import EASY, FROZEN, RAW
-from hardfirst.report.blocks import Section, items, paragraphs
-from hardfirst.report.figures import Style
-from hardfirst.report.model.case import Array, Case
-from hardfirst.report.model.summary import mean_task
-from hardfirst.report.sections.tables import cells, named, swatch, table, with_n
-from hardfirst.report.text.interval_text import bounds, negative, points_of
-from hardfirst.statistics import (
-    Decision,
-    Difference,
-    Interval,
-    compare_to,
-    mean_interval,
-    paired_interval,
-    worst_task,
-)
+from hardfirst.report.blocks import Bullets, Paragraphs, Section, Table, TableRow, interval_cell, method_cell, row, table
+from hardfirst.report.figures import Styles
+from hardfirst.report.model.case import Case
+from hardfirst.report.model.scopes import MEAN, WORST
+from hardfirst.report.text.interval_text import bounds_text, negative, points_text
+from hardfirst.statistics import Decision, Difference, Interval, paired_interval
 
-_OVER_TASKS: tuple[Callable[[Array], Array], ...] = (worst_task, mean_task)
+_SCOPES = (WORST, MEAN)
 
 
 class _Control(NamedTuple):
-    """What a control is, the clause that a sentence on it begins with, and what its outcome means."""
+    """What a control is, the clause that its sentence begins with, and the conclusion from each outcome."""
 
     what: str
     clause: str
-    means: Mapping[Decision, str]
+    conclusions: Mapping[Decision, str]
 
 
 _CONTROLS = {
@@ -64,116 +53,89 @@ _CONTROLS = {
 }
 
 
-def section(case: Case, looks: Mapping[str, Style]) -> Section | None:
-    """A table of the controls, and a sentence on each; None without any, or without the DTP that they belong to."""
+def section(case: Case, styles: Styles) -> Section | None:
+    """A table of the controls, and a sentence on each; None without any, or without the method that they belong to."""
+    method = controlled_method(case)
     controls = [control for control in case.controls if control in _CONTROLS]
-    dtp = controlled(case)
-    if not controls or dtp is None:
+    if not controls or method is None:
         return None
-    changed = f"Each control is {dtp} with one thing changed; learning rate, other options and seeds are the same."
-    what = [f"{control}: {_CONTROLS[control].what}" for control in controls]
+    changed = f"Each control is {method} with one thing changed; learning rate, other options and seeds are the same."
     blocks = (
-        paragraphs([changed]),
-        items(what),
-        _table(case, dtp, controls, looks),
-        paragraphs(_sentences(case, dtp, controls)),
+        Paragraphs((changed,)),
+        Bullets(tuple(f"{control}: {_CONTROLS[control].what}" for control in controls)),
+        _table(case, method, controls, styles),
+        Paragraphs(_sentences(case, method, controls)),
     )
     return Section("Is it the dynamics?", blocks)
 
 
-def controlled(case: Case) -> str | None:
-    """The DTP that the controls belong to: of several, the first whose settings they share."""
-    found = [method for method in case.others if method.partition(":")[0] == "dtp"]
-    if len(found) < 2:
-        return found[0] if found else None
-    return next((method for method in found if _shares_settings(case, method)), found[0])
-
-
-def _shares_settings(case: Case, method: str) -> bool:
-    """Whether the controls differ from the method in what they change, and in nothing else."""
-    changes = {EASY: ("priority",), RAW: ("normalize", "uniform")}
-    pairs = [
-        (case.runs[method, seed].trial, case.runs[control, seed].trial, changed)
-        for control, changed in changes.items()
-        for seed in case.seeds
-        if (method, seed) in case.runs and (control, seed) in case.runs
-    ]
-    return all(
-        one["balancer"] != other["balancer"] and _without(one, changed) == _without(other, changed)
-        for one, other, changed in pairs
-    )
-
-
-def _without(trial: Mapping[str, Any], options: Sequence[str]) -> tuple[Spec, float]:
-    return Spec.parse(trial["balancer"]).replace(dict.fromkeys(options)), trial["learning_rate"]
+def controlled_method(case: Case) -> str | None:
+    """The method that the controls are variants of; None if it is not in the comparison."""
+    return next((method for method in case.controls.values() if method in case.others), None)
 
 
 # The table
 
 
-def _table(case: Case, dtp: str, controls: Sequence[str], looks: Mapping[str, Style]) -> str:
-    head = ["Run", "Worst task", "Mean over tasks", "Worst task: difference", "Mean: difference"]
-    own = [f"{mean_interval(over(case.points(dtp))):z.1f}" for over in _OVER_TASKS]
-    heading = f"{swatch(looks[dtp])}{named(dtp)}<small>n = {len(case.finished(dtp))}</small>"
-    rows = [("", cells(heading, [*own, "", ""]))]
-    rows += [("", cells(escape(control), _values(case, dtp, control))) for control in controls]
-    return table("Controls of DTP", _caption(case, dtp), head, rows)
-
-
-def _caption(case: Case, dtp: str) -> str:
-    kpis = "Test KPI in points, and the difference "
+def _table(case: Case, method: str, controls: Sequence[str], styles: Styles) -> Table:
+    n = len(case.finished(method))
+    own = [interval_cell(scope.interval(case, method), "z.1f") for scope in _SCOPES]
+    rows = [row(method_cell(method, styles, f"n = {n}"), [*own, "", ""])]
+    rows += [_row(case, method, control, n) for control in controls]
     spread = ": means over seeds with 95% intervals" if len(case.seeds) > 1 else ""
-    return f"{kpis}{dtp} − control, paired by seed{spread}. Where the difference is above 0, {dtp} does better."
+    caption = (
+        f"Test KPI in points, and the difference {method} − control, paired by seed{spread}. Where the difference is above "
+        f"0, {method} does better."
+    )
+    head = ["Run", "Worst task", "Mean over tasks", "Worst task: difference", "Mean: difference"]
+    return table("Controls of DTP", caption, head, rows)
 
 
-def _values(case: Case, dtp: str, control: str) -> list[str]:
-    pairs = [(over(case.points(dtp)), over(case.points(control))) for over in _OVER_TASKS]
-    kpis = [mean_interval(values) for _, values in pairs]
-    differences = [paired_interval(ours, theirs) for ours, theirs in pairs]
-    n = len(case.finished(dtp))
-    return [with_n(found, "z.1f", n) for found in kpis] + [with_n(found, "+z.1f", n) for found in differences]
+def _row(case: Case, method: str, control: str, n: int) -> TableRow:
+    kpis = [interval_cell(scope.interval(case, control), "z.1f", n) for scope in _SCOPES]
+    pairs = [paired_interval(scope.points(case, method), scope.points(case, control)) for scope in _SCOPES]
+    return row(control, [*kpis, *(interval_cell(difference, "+z.1f", n) for difference in pairs)])
 
 
 # The sentences
 
 
-def _sentences(case: Case, dtp: str, controls: Sequence[str]) -> list[str]:
-    worst = {control: worst_task(case.points(control)) for control in controls}
-    found = compare_to(worst_task(case.points(dtp)), worst)
-    sentences = [_sentence(dtp, control, found[control]) + _on_the_mean(case, dtp, control) for control in controls]
-    if any(difference.decision != "too few seeds" for difference in found.values()):
+def _sentences(case: Case, method: str, controls: Sequence[str]) -> tuple[str, ...]:
+    differences = WORST.differences(case, method, controls)
+    sentences = [
+        _sentence(method, control, difference) + _mean_sentence(case, method, control)
+        for control, difference in differences.items()
+    ]
+    if any(difference.decision != "too few seeds" for difference in differences.values()):
         holm = f", Holm-corrected over {len(controls)} controls" if len(controls) > 1 else ""
         sentences.append(f"What counts as a difference is decided by a sign-flip permutation test at p ≤ 0.05{holm}.")
-    return sentences
+    return tuple(sentences)
 
 
-def _sentence(dtp: str, control: str, difference: Difference) -> str:
-    """How the DTP's worst task fares with the control's change; `difference` is what the control is above it."""
-    clause, means, found = _CONTROLS[control].clause, _CONTROLS[control].means, difference.interval
-    if not found.n:
-        return f"No seed has a worst-task KPI of both {dtp} and {control}."
+def _sentence(method: str, control: str, difference: Difference) -> str:
+    """How the control does on the worst task; `difference` is control − method."""
+    _, clause, conclusions = _CONTROLS[control]
+    interval = difference.interval
+    if not interval.n:
+        return f"No seed has a worst-task KPI of both {method} and {control}."
+    size = negative(interval) if interval.mean < 0 else interval
     if difference.decision == "too few seeds":
-        told = f"{_fares(found, dtp)} on the worst task{bounds(_size(found))}, n = {found.n}"
-        return f"{clause} it {told}: too few seeds to judge."
+        outcome = f"{_level(interval, method)} on the worst task{bounds_text(size)}, n = {interval.n}"
+        return f"{clause} it {outcome}: too few seeds to judge."
     if difference.decision == "not told apart":
-        told = f"cannot be told apart from {dtp} on the worst task: the difference is {points_of(negative(found), '+')}"
+        distance = points_text(negative(interval), "+")
+        outcome = f"cannot be told apart from {method} on the worst task: the difference is {distance}"
     else:
-        told = f"does {difference.decision} than {dtp} on the worst task by {points_of(_size(found))}"
-    return f"{clause} it {told}, {means[difference.decision]}."
+        outcome = f"does {difference.decision} than {method} on the worst task by {points_text(size)}"
+    return f"{clause} it {outcome}, {conclusions[difference.decision]}."
 
 
-def _on_the_mean(case: Case, dtp: str, control: str) -> str:
-    """What the change does to the mean over tasks, which the worst task does not tell."""
-    difference = paired_interval(mean_task(case.points(control)), mean_task(case.points(dtp)))
-    return f" Its mean over tasks differs by {points_of(difference, '+')}." if difference.n else ""
+def _mean_sentence(case: Case, method: str, control: str) -> str:
+    difference = paired_interval(MEAN.points(case, control), MEAN.points(case, method))
+    return f" Its mean over tasks differs by {points_text(difference, '+')}." if difference.n else ""
 
 
-def _fares(found: Interval, dtp: str) -> str:
-    if round(found.mean, 1) == 0:
-        return f"is level with {dtp}"
-    return f"is {abs(found.mean):.1f} points {'better' if found.mean > 0 else 'worse'} than {dtp}"
-
-
-def _size(found: Interval) -> Interval:
-    """The interval of the distance in the direction of its mean."""
-    return negative(found) if found.mean < 0 else found
+def _level(difference: Interval, method: str) -> str:
+    if round(difference.mean, 1) == 0:
+        return f"is level with {method}"
+    return f"is {abs(difference.mean):.1f} points {'better' if difference.mean > 0 else 'worse'} than {method}"

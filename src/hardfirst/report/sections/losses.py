@@ -1,160 +1,139 @@
-"""The sections of a study that compares losses: how steadily each trains, and on which examples its sum is spent."""
+"""The sections of a study of losses: how steadily each trains, and which examples its sum comes from."""
 
-import html
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from hardfirst.records import Record
-from hardfirst.report.blocks import Section, place
-from hardfirst.report.figures import Figure, Style, _axis, _layout, _place, styles
-from hardfirst.report.model.case import EQUAL, Array, Case
-from hardfirst.report.sections import charts
-from hardfirst.report.sections.tables import cells, named, swatch, table
+from hardfirst.records.names import EQUAL
+from hardfirst.report.blocks import Chart, Section, Table, TableCell, key, method_cell, number_cell, row, table
+from hardfirst.report.figures import Figure, Style, Styles, Trace, chart_text, panel_axes, small_multiples, styles
+from hardfirst.report.model.case import Case
 from hardfirst.statistics import mean_interval
+from hardfirst.statistics.intervals import Array
 
-SHARE = re.compile(r"loss in the hardest ([\d.]+) % of (.+?)(?: under (.+))?")
-"""What a metric is called that says which share of a loss the hardest examples of a kind have; under another loss than the
-network was trained with, if the name ends so."""
+Curves = Mapping[str, Mapping[float, float]]
+"""By kind of example, and by how many of the hardest, the share of the loss in per cent."""
 
-
-class Share(NamedTuple):
-    """Such a metric, taken apart."""
-
-    hardest: float
-    kind: str
-    under: str | None
-    metric: str
+_OWN_CAPTION = (
+    "Of each loss, on the network that it trained, the share that the hardest examples have, in per cent of the loss of "
+    "their kind, on the test split; mean over seeds."
+)
 
 
-def sections(case: Case, looks: Mapping[str, Style]) -> list[Section]:
-    """What is there to show of losses; nothing where balancers are compared."""
+def sections(case: Case, styles: Styles) -> list[Section]:
+    """The sections on losses; empty if balancers are compared."""
     if case.baseline == EQUAL or len(case.tasks) > 1:
         return []
-    found = [Section("Stability", (_stability(case, looks),)), _own(case, looks), _on_one_network(case, looks)]
-    return [section for section in found if section]
+    stability = Section("Stability", (_stability(case, styles),))
+    return [section for section in (stability, _own_networks(case, styles), _same_networks(case, styles)) if section]
 
 
 # Stability
 
 
-def _stability(case: Case, looks: Mapping[str, Style]) -> str:
-    task = case.tasks[0]
+def _stability(case: Case, styles: Styles) -> Table:
     caption = (
-        f"How steadily {task} is learned. The spread is the standard deviation over seeds of the test KPI in points. A fall "
-        "is that of the validation KPI from one epoch to the next, in points: of each run the largest, then the mean over "
-        "seeds."
+        f"How steadily {case.tasks[0]} is learned. The spread is the standard deviation over seeds of the test KPI in "
+        "points. A fall is that of the validation KPI from one epoch to the next, in points: of each run the largest, then "
+        "the mean over seeds."
     )
     head = ["Loss", "Finished runs", "Spread over seeds", "Largest fall", "Validation KPI after the first epoch"]
-    columns: Sequence[Callable[[str], str]] = (
-        lambda method: f"{len(case.finished(method))} of {len(case.of(method))}",
-        lambda method: _figure(
-            float(np.nanstd(case.points(method), ddof=1)) if len(case.finished(method)) > 1 else math.nan
-        ),
-        lambda method: _figure(_mean(case, method, _fall)),
-        lambda method: _figure(_mean(case, method, lambda curve: 100 * float(curve[0]))),
-    )
-    rows = [
-        ("", cells(swatch(looks[method]) + named(method), [column(method) for column in columns])) for method in case.methods
-    ]
+    rows = [row(method_cell(method, styles), _stability_cells(case, method)) for method in case.methods]
     return table("Stability by loss", caption, head, rows)
 
 
-def _mean(case: Case, method: str, of: Callable[[Array], float]) -> float:
+def _stability_cells(case: Case, method: str) -> list[TableCell]:
+    finished = len(case.finished(method))
+    spread = float(np.nanstd(case.points(method), ddof=1)) if finished > 1 else np.nan
+    return [
+        TableCell(f"{finished} of {len(case.of(method))}", value=finished),
+        number_cell(spread, ".1f"),
+        number_cell(_mean_over_runs(case, method, lambda curve: float(np.max(-np.diff(curve), initial=0.0))), ".1f"),
+        number_cell(_mean_over_runs(case, method, lambda curve: float(curve[0])), ".1f"),
+    ]
+
+
+def _mean_over_runs(case: Case, method: str, statistic: Callable[[Array], float]) -> float:
+    """The mean over runs of a statistic of the validation KPI's curve, in points."""
     curves = [np.array(record.curve(case.tasks[0], "validation_kpi")) for record in case.finished(method)]
-    return mean_interval([of(curve) for curve in curves if len(curve)]).mean
+    return mean_interval([100 * statistic(curve) for curve in curves if len(curve)]).mean
 
 
-def _fall(curve: Array) -> float:
-    return 100 * float(np.max(-np.diff(curve), initial=0.0))
+# Shares of the loss
 
 
-def _figure(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.1f}"
-
-
-# Where the loss is
-
-
-def _own(case: Case, looks: Mapping[str, Style]) -> Section | None:
+def _own_networks(case: Case, styles: Styles) -> Section | None:
     """Each loss on the network that it trained."""
     curves = {method: _curves(case.finished(method), case.tasks[0], under=None) for method in case.methods}
-    found = _chart({method: by_kind for method, by_kind in curves.items() if by_kind}, looks)
-    if found is None:
+    figure = _figure({method: by_kind for method, by_kind in curves.items() if by_kind}, styles)
+    if figure is None:
         return None
-    caption = (
-        "Of each loss, on the network that it trained, the share that the hardest examples have, in per cent of the loss of "
-        "their kind, on the test split; mean over seeds."
-    )
-    key = charts.key(case.methods, looks)
-    return Section(
-        "Where each loss is spent", (key, place("own-shares", "Share of the loss", caption)), {"own-shares": found}
-    )
+    chart = Chart("own-shares", "Share of the loss", _OWN_CAPTION, figure)
+    return Section("Where each loss is spent", (key(case.methods, styles), chart))
 
 
-def _on_one_network(case: Case, known: Mapping[str, Style]) -> Section | None:
+def _same_networks(case: Case, known_styles: Styles) -> Section | None:
     """All losses on the same trained networks, so that nothing but the loss differs."""
+    rank = {name: index for index, name in enumerate(known_styles)}
     for method in case.methods:
         runs, task = case.finished(method), case.tasks[0]
-        losses = dict.fromkeys(share.under for record in runs for share in _shares(record, task) if share.under)
-        if not losses:
-            continue
-        names = sorted((name for name in losses if name), key=lambda name: list(known).index(name) if name in known else -1)
-        looks = known if set(names) <= set(known) else styles(names, case.baseline)
-        found = _chart({name: _curves(runs, task, under=name) for name in names}, looks)
-        if found:
+        shares = [share for record in runs for share in record.loss_shares.get(task, {}).values()]
+        losses = dict.fromkeys(share.under for share in shares if share.under)
+        names = sorted(losses, key=lambda name: rank.get(name, -1))
+        looks = known_styles if set(names) <= set(known_styles) else styles(names, case.baseline)
+        figure = _figure({name: _curves(runs, task, under=name) for name in names}, looks)
+        if figure:
             caption = (
-                f"The same for all losses on the networks that {html.escape(method)} trained, as in figure 4 of Lin et al.: "
-                "the same examples, so that nothing but the loss differs."
+                f"The same for all losses on the networks that {method} trained, as in figure 4 of Lin et al.: the same "
+                "examples, so that nothing but the loss differs."
             )
-            block = place("one-network-shares", "Share of the loss, on the same networks", caption)
+            chart = Chart("one-network-shares", "Share of the loss, on the same networks", caption, figure)
             heading = f"Where the losses would be spent, on the networks of {method}"
-            return Section(heading, (charts.key(names, looks), block), {"one-network-shares": found})
+            return Section(heading, (key(names, looks), chart))
     return None
 
 
-def _shares(record: Record, task: str) -> list[Share]:
-    metrics = record.test["tasks"][task].get("metrics", {}) if record.test else {}
-    found = ((SHARE.fullmatch(metric), metric) for metric in metrics)
-    return [Share(float(match[1]), match[2], match[3], metric) for match, metric in found if match]
-
-
-def _curves(runs: Sequence[Record], task: str, under: str | None) -> dict[str, dict[float, float]]:
-    """By kind of example, and by how many of the hardest, the share of the loss in per cent: mean over runs."""
+def _curves(runs: Sequence[Record], task: str, under: str | None) -> Curves:
+    """The means over runs."""
     values: dict[str, dict[float, list[float]]] = {}
     for record in runs:
-        for share in _shares(record, task):
-            if share.under == under and record.test:
-                value = 100 * record.test["tasks"][task]["metrics"][share.metric]
+        for metric, share in record.loss_shares.get(task, {}).items():
+            if share.under == under and metric in record.test_metrics(task):
+                value = 100 * record.test_metrics(task)[metric]
                 values.setdefault(share.kind, {}).setdefault(share.hardest, []).append(value)
-    return {kind: {hardest: float(np.nanmean(v)) for hardest, v in by.items()} for kind, by in values.items()}
+    return {kind: {hardest: float(np.nanmean(each)) for hardest, each in by.items()} for kind, by in values.items()}
 
 
-def _chart(curves: Mapping[str, Mapping[str, Mapping[float, float]]], looks: Mapping[str, Style]) -> Figure | None:
+def _figure(curves: Mapping[str, Curves], styles: Styles) -> Figure | None:
     """A panel for each kind of example, a line for each loss."""
     kinds = list(dict.fromkeys(kind for by_kind in curves.values() for kind in by_kind))
     if not kinds:
         return None
-    lines = [
-        {
-            **_place(panel),
-            "name": html.escape(name),
-            "x": list(by_kind.get(kind, {})),
-            "y": list(by_kind.get(kind, {}).values()),
-            "mode": "lines+markers",
-            "line": {"color": looks[name].colour, "dash": looks[name].dash, "width": 2},
-            "marker": {"color": looks[name].colour, "size": 5},
-            "hovertemplate": "%{y:.1f} %",
-        }
-        for panel, kind in enumerate(kinds)
-        for name, by_kind in curves.items()
-    ]
-    layout = _layout(kinds)
-    for panel in range(len(kinds)):
-        layout[_axis("xaxis", panel)] = {"type": "log", "tickvals": [0.1, 1, 10, 100], "range": [-1.1, 2]}
-        layout[_axis("yaxis", panel)] = {"range": [0, 102], "nticks": 6}
-    names = {"x": "hardest examples, per cent", "y": "share of the loss, per cent", "table": "examples"}
-    return {"panels": len(kinds), "height": 260, "data": lines, "layout": layout} | names
+    return small_multiples(
+        kinds,
+        [
+            _trace(panel, name, by_kind.get(kind, {}), styles[name])
+            for panel, kind in enumerate(kinds)
+            for name, by_kind in curves.items()
+        ],
+        height=260,
+        x_axes={"type": "log", "tickvals": [0.1, 1, 10, 100], "range": [-1.1, 2]},
+        y_axes={"range": [0, 102], "nticks": 6},
+        x="hardest examples, per cent",
+        y="share of the loss, per cent",
+        table="examples",
+    )
+
+
+def _trace(panel: int, name: str, shares: Mapping[float, float], style: Style) -> Trace:
+    return {
+        **panel_axes(panel),
+        "name": chart_text(name),
+        "x": list(shares),
+        "y": list(shares.values()),
+        "mode": "lines+markers",
+        "line": style.line | {"width": 2},
+        "marker": {"color": style.colour, "size": 5},
+        "hovertemplate": "%{y:.1f} %",
+    }

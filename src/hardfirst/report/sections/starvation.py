@@ -1,18 +1,39 @@
-"""The section on the starvation gap: which tasks lose by sharing, and whether a method's extra weight goes to them."""
+"""The section on the starvation gap: which tasks lose by sharing, and whether a method gives them more weight."""
 
-import html
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
-from hardfirst.records.names import SINGLE
-from hardfirst.report.blocks import Section, paragraphs, place
-from hardfirst.report.figures import Figure, Style, _axis, _layout, _place, reach
-from hardfirst.report.model.case import EQUAL, Array, Case
-from hardfirst.report.sections.tables import cells, named, swatch, table, with_n
+from hardfirst.records.names import EQUAL, SINGLE
+from hardfirst.report.blocks import (
+    Chart,
+    Paragraphs,
+    Section,
+    Table,
+    TableCell,
+    TableRow,
+    interval_cell,
+    method_cell,
+    number_cell,
+    row,
+    table,
+)
+from hardfirst.report.figures import (
+    Figure,
+    Style,
+    Styles,
+    Trace,
+    chart_text,
+    horizontal_rule,
+    padded_range,
+    panel_axes,
+    small_multiples,
+    vertical_rule,
+)
+from hardfirst.report.model.case import Case
 from hardfirst.statistics import Interval, gap_correlation, mean_interval, starvation_gap
+from hardfirst.statistics.intervals import Array
 
 Gaps = Mapping[str, Interval]
 """By task."""
@@ -32,34 +53,33 @@ _CHART = (
     "A point is a task. The further to the right it stands, the more it loses by sharing; above the dotted line the method "
     "gives it more than an equal share."
 )
-_FEWEST = 3  # tasks of which a correlation says anything
+_FEWEST_TASKS = 3  # for a correlation
 _LEAST_SPREAD = 0.005  # of weights that are worth drawing
-_GREY = "#7d8590"
 
 
-def section(case: Case, looks: Mapping[str, Style]) -> Section | None:
+def section(case: Case, styles: Styles) -> Section | None:
     """Each task's gap and weights; None without single-task networks and equal weights that share a seed."""
     if not case.single or EQUAL not in case.methods:
         return None
     gaps = dict(zip(case.tasks, starvation_gap(case.single_points(), case.points(EQUAL)), strict=True))
     if not any(gap.n for gap in gaps.values()):
         return None
-    weights = {method: found for method in case.others if not np.isnan(found := _weights(case, method)).all()}
-    blocks = (paragraphs(_reading(case, weights)), _table(case, gaps, weights, looks))
-    drawn = {method: found for method, found in weights.items() if np.nanmax(found) - np.nanmin(found) > _LEAST_SPREAD}
+    weights = {method: means for method in case.others if not np.isnan(means := _mean_weights(case, method)).all()}
+    blocks = (Paragraphs(_reading(case, weights)), _table(case, gaps, weights, styles))
+    drawn = {method: means for method, means in weights.items() if np.nanmax(means) - np.nanmin(means) > _LEAST_SPREAD}
     if not drawn:
         return Section("Who is starved?", blocks)
-    chart = place("starvation", "Mean weight against the starvation gap in points", _CHART)
-    return Section("Who is starved?", (*blocks, chart), {"starvation": _figure(gaps, drawn, looks)})
+    heading = "Mean weight against the starvation gap in points"
+    return Section("Who is starved?", (*blocks, Chart("starvation", heading, _CHART, _figure(gaps, drawn, styles))))
 
 
-def _reading(case: Case, weights: Weights) -> list[str]:
+def _reading(case: Case, weights: Weights) -> tuple[str, ...]:
     """How to read the table."""
-    correlation = _CORRELATION if len(case.tasks) >= _FEWEST else ""
-    return [_READING, _WEIGHTS + correlation] if weights else [_READING]
+    correlation = _CORRELATION if len(case.tasks) >= _FEWEST_TASKS else ""
+    return (_READING, _WEIGHTS + correlation) if weights else (_READING,)
 
 
-def _weights(case: Case, method: str) -> Array:
+def _mean_weights(case: Case, method: str) -> Array:
     """[tasks]: the task's weight relative to the mean over tasks, averaged over seeds."""
     return np.array([mean_interval(by_seed).mean for by_seed in case.weights(method).T])
 
@@ -67,20 +87,18 @@ def _weights(case: Case, method: str) -> Array:
 # The table
 
 
-def _table(case: Case, gaps: Gaps, weights: Weights, looks: Mapping[str, Style]) -> str:
+def _table(case: Case, gaps: Gaps, weights: Weights, styles: Styles) -> Table:
     n = max(gap.n for gap in gaps.values())
-    methods = [f"{swatch(looks[method])}{named(method)}<small>weight</small>" for method in weights]
-    head = ["Task", SINGLE, "equal weights", f"Gap<small>n = {n}</small>", *methods]
-    kpis = zip(case.single_points().T, case.points(EQUAL).T, strict=True)
+    methods = [method_cell(method, styles, "weight") for method in weights]
     rows = [
-        (
-            "",
-            cells(html.escape(task), [*_kpis(pair, gaps[task], n), *(_weight(found[column]) for found in weights.values())]),
-        )
-        for column, (task, pair) in enumerate(zip(case.tasks, kpis, strict=True))
+        _row(case, task, gap, [means[index] for means in weights.values()], n)
+        for index, (task, gap) in enumerate(gaps.items())
     ]
-    if weights and len(case.tasks) >= _FEWEST:
-        rows.append(("over-tasks", cells("correlation with the gap", ["", "", "", *_correlations(gaps, weights)])))
+    if weights and len(case.tasks) >= _FEWEST_TASKS:
+        means = [gap.mean for gap in gaps.values()]
+        correlations = [number_cell(gap_correlation(each, means), "+z.2f") for each in weights.values()]
+        rows.append(row("correlation with the gap", ["", "", "", *correlations], over_tasks=True))
+    head = ["Task", SINGLE, "equal weights", TableCell("Gap", f"n = {n}"), *methods]
     return table("Starvation gap and weights by task", _caption(gaps), head, rows)
 
 
@@ -93,40 +111,36 @@ def _caption(gaps: Gaps) -> str:
     )
 
 
-def _kpis(pair: tuple[Array, Array], gap: Interval, n: int) -> list[str]:
-    """The cells of the single-task network, of equal weights, and of the gap between them."""
-    starved = "<small>starved</small>" if gap.low > 0 else ""
-    return [*(with_n(mean_interval(points), "z.1f", n) for points in pair), with_n(gap, "+z.1f", n) + starved]
-
-
-def _weight(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.2f}"
-
-
-def _correlations(gaps: Gaps, weights: Weights) -> list[str]:
-    means = [gap.mean for gap in gaps.values()]
-    found = [gap_correlation(each, means) for each in weights.values()]
-    return ["–" if math.isnan(correlation) else f"{correlation:+z.2f}" for correlation in found]
+def _row(case: Case, task: str, gap: Interval, weights: list[float], n: int) -> TableRow:
+    column = case.tasks.index(task)
+    kpis = [mean_interval(points[:, column]) for points in (case.single_points(), case.points(EQUAL))]
+    gap_cell = interval_cell(gap, "+z.1f", n, note="starved" if gap.low > 0 else "")
+    weight_cells = [number_cell(weight, ".2f") for weight in weights]
+    return row(task, [*(interval_cell(kpi, "z.1f", n) for kpi in kpis), gap_cell, *weight_cells])
 
 
 # The chart
 
 
-def _figure(gaps: Gaps, weights: Weights, looks: Mapping[str, Style]) -> Figure:
-    layout, data = _layout(weights), []
-    layout["hovermode"] = "closest"
-    layout["shapes"] = [shape for panel in range(len(weights)) for shape in _rules(panel)]
-    across = reach([0, *(end for gap in gaps.values() for end in gap[:3])])
-    upwards = reach([0, 1, *(weight for found in weights.values() for weight in found)])
-    for panel, (method, found) in enumerate(weights.items()):
-        data.append(_points(panel, gaps, found, looks[method]))
-        layout[_axis("xaxis", panel)] = {"nticks": 6, "range": across}
-        layout[_axis("yaxis", panel)] = {"nticks": 5, "range": upwards}
-    names = {"x": "gap, points", "y": "weight"}
-    return {"panels": len(weights), "height": 200, "data": data, "layout": layout} | names
+def _figure(gaps: Gaps, weights: Weights, styles: Styles) -> Figure:
+    """A panel for each method."""
+    across = padded_range([0, *(end for gap in gaps.values() for end in gap[:3])])
+    upwards = padded_range([0, 1, *(weight for means in weights.values() for weight in means)])
+    return small_multiples(
+        list(weights),
+        [_trace(panel, gaps, means, styles[method]) for panel, (method, means) in enumerate(weights.items())],
+        height=200,
+        x_axes={"nticks": 6, "range": across},
+        y_axes={"nticks": 5, "range": upwards},
+        hovermode="closest",
+        # no gap, and an equal share
+        shapes=[rule for panel in range(len(weights)) for rule in (vertical_rule(panel, 0), horizontal_rule(panel, 1))],
+        x="gap, points",
+        y="weight",
+    )
 
 
-def _points(panel: int, gaps: Gaps, weights: Array, look: Style) -> dict[str, Any]:
+def _trace(panel: int, gaps: Gaps, weights: Array, style: Style) -> Trace:
     """The tasks that have both a gap and a weight."""
     shown = [
         (task, gap, float(weight))
@@ -135,22 +149,12 @@ def _points(panel: int, gaps: Gaps, weights: Array, look: Style) -> dict[str, An
     ]
     half = [gap.high - gap.mean if gap.n > 1 else 0 for _, gap, _ in shown]
     return {
-        **_place(panel),
+        **panel_axes(panel),
         "x": [gap.mean for _, gap, _ in shown],
         "y": [weight for *_, weight in shown],
-        "error_x": {"type": "data", "array": half, "color": look.colour, "thickness": 1, "width": 0},
-        "text": [f"{html.escape(task)}: gap {gap:+z.1f}, weight {weight:.2f}" for task, gap, weight in shown],
+        "error_x": {"type": "data", "array": half, "color": style.colour, "thickness": 1, "width": 0},
+        "text": [f"{chart_text(task)}: gap {gap:+z.1f}, weight {weight:.2f}" for task, gap, weight in shown],
         "mode": "markers",
-        "marker": {"symbol": look.symbol, "color": look.colour, "size": 8},
+        "marker": style.marker | {"size": 8},
         "hovertemplate": "%{text}<extra></extra>",
     }
-
-
-def _rules(panel: int) -> list[dict[str, Any]]:
-    """No gap, and an equal share."""
-    line = {"type": "line", "layer": "below", "line": {"color": _GREY, "dash": "dot", "width": 1}}
-    x, y = _axis("x", panel), _axis("y", panel)
-    return [
-        {**line, "xref": x, "yref": f"{y} domain", "x0": 0, "x1": 0, "y0": 0, "y1": 1},
-        {**line, "xref": f"{x} domain", "yref": y, "x0": 0, "x1": 1, "y0": 1, "y1": 1},
-    ]

@@ -1,24 +1,25 @@
-"""What a reader has to know to read the figures rightly: how they were made, and what the comparison lacks."""
+"""How the figures were measured, and what the comparison lacks, in sentences."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 from hardfirst.records import Record
-from hardfirst.report.model.case import Case, settings
+from hardfirst.report.model.case import Case
+from hardfirst.report.text.interval_text import count_text
 
 SEEDS_FOR_A_FIRM_VERDICT = 10
 FEWEST_RATES = 5
 
 
 def criterion(case: Case) -> str:
-    """What epochs and settings were chosen by on the validation split."""
-    found = {record.trial.get("criterion", "mean") for record in case.runs.values()}
+    """The score that epochs and settings were chosen by on the validation split."""
+    criteria = {record.trial.get("criterion", "mean") for record in case.runs.values()}
     names = {"mean": "the mean over tasks", "worst": "the KPI of the worst task"}
-    return " or ".join(names[name] for name in sorted(found))
+    return " or ".join(names[name] for name in sorted(criteria))
 
 
 def how_measured(case: Case) -> list[str]:
-    """What a figure on the page is."""
+    """What the figures on the page mean."""
     seeds = len(case.seeds)
     notes = [
         "A KPI lies in [0, 1], 1 is best; a point is a hundredth of it.",
@@ -35,7 +36,7 @@ def how_measured(case: Case) -> list[str]:
 
 
 def _size(case: Case) -> list[str]:
-    """How many parameters the networks have."""
+    """The number of the networks' parameters."""
     sizes: dict[int, list[str]] = {}
     for method in case.methods:
         for size in {record.parameters for record in case.of(method) if record.parameters}:
@@ -67,7 +68,7 @@ def _how_tuned(case: Case) -> list[str]:
 
 
 def _without_kpi(case: Case) -> list[str]:
-    finished = [record for method in case.methods for record in case.finished(method)]
+    finished = [record for record in case.method_runs if record.outcome == "finished"]
     missing = [task for task in case.tasks if any(math.isnan(record.test_kpi(task)) for record in finished)]
     if not missing:
         return []
@@ -75,8 +76,8 @@ def _without_kpi(case: Case) -> list[str]:
 
 
 def lacking(case: Case) -> list[str]:
-    """What an honest comparison of balancing methods has and this one has not; nothing where it has all."""
-    if case.orders:  # of networks under equal weights, which no weights are to beat
+    """What a fair comparison of balancing methods needs and this one lacks."""
+    if case.orders:  # all runs have equal weights, so other weights are no rivals
         return [*_tuning(case), *_seeds(case)]
     return [*_single_task(case), *_static_weights(case), *_tuning(case), *_seeds(case)]
 
@@ -93,9 +94,9 @@ def _single_task(case: Case) -> list[str]:
 def _static_weights(case: Case) -> list[str]:
     if case.static or len(case.tasks) == 1:
         return []
-    static = [method for method in case.methods if method.partition(":")[0] == "fixed"]
-    if static:
-        return [f"There are static weights ({', '.join(static)}); whether they were tuned is not on record."]
+    constant = [method for method in case.methods if method in case.constant]
+    if constant:
+        return [f"There are static weights ({', '.join(constant)}); whether they were tuned is not on record."]
     return [
         "Tuned static weights are not part of this comparison: a method that comes out ahead of equal weights may owe "
         "it to a better constant weighting."
@@ -105,11 +106,11 @@ def _static_weights(case: Case) -> list[str]:
 def _tuning(case: Case) -> list[str]:
     methods = [method for method in case.methods if method != case.static]
     trials = {method: case.tuning.get(method, ()) for method in methods}
-    untuned = [method for method, found in trials.items() if not found]
+    untuned = [method for method, records in trials.items() if not records]
     if len(untuned) == len(methods):
         return [_no_tuning(case)]
     sentences = [f"Nothing was tuned for {', '.join(untuned)}, unlike the other methods."] if untuned else []
-    counts = {method: len(found) for method, found in trials.items() if found}
+    counts = {method: len(records) for method, records in trials.items() if records}
     if len(set(counts.values())) > 1:
         each = ", ".join(f"{method} {count}" for method, count in counts.items())
         sentences.append(f"The methods did not get the same number of tuning runs: {each}.")
@@ -117,18 +118,17 @@ def _tuning(case: Case) -> list[str]:
 
 
 def _few_rates(trials: Mapping[str, Sequence[Record]]) -> list[str]:
-    rates = {method: len({record.trial["learning_rate"] for record in found}) for method, found in trials.items() if found}
-    fewest = min(rates.values())
+    fewest = min(len({record.trial["learning_rate"] for record in records}) for records in trials.values() if records)
     if fewest >= FEWEST_RATES:
         return []
-    tried = f"{fewest} learning rate{'' if fewest == 1 else 's'}"
     return [
-        f"Tuning tried no more than {tried}; with fewer than {FEWEST_RATES} a method's best may lie between those tried."
+        f"Tuning tried no more than {count_text(fewest, 'learning rate')}; with fewer than {FEWEST_RATES} a method's best "
+        "may lie between those tried."
     ]
 
 
 def _no_tuning(case: Case) -> str:
-    rates = settings(case, "learning_rate")
+    rates = case.settings("learning_rate")
     ending = "equal tuning is not part of this comparison, and a tuned learning rate can move results more than a method."
     if len(rates) == 1:
         return f"All methods ran at learning rate {next(iter(rates))}, and no tuning of it is on record: {ending}"
