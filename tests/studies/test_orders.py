@@ -11,8 +11,9 @@ import pytest
 
 from hardfirst.errors import InputError
 from hardfirst.problems import load_problem
+from hardfirst.records.names import EASY_FIRST as EASY
+from hardfirst.records.names import HARD_FIRST as HARD
 from hardfirst.report import Comparison
-from hardfirst.report.sections.orders import EASY, HARD
 from hardfirst.statistics import mean_interval, position_effects, position_test
 from hardfirst.studies import Plan
 from hardfirst.studies.kinds.orders import latin_square, sample

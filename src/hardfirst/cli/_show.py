@@ -1,4 +1,4 @@
-"""Commands that show what there is, and what came out."""
+"""Commands that list methods and problems, and show results."""
 
 from enum import StrEnum
 from pathlib import Path

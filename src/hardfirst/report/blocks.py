@@ -1,7 +1,7 @@
 """The parts of the page as data: `html.rendering` turns them into HTML."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -28,6 +28,10 @@ class TableCell:
     value: float | None = None
     style: Style | None = None
     breakable: bool = False
+
+
+Content = str | TableCell
+"""Of a cell: plain text, or text with more to it."""
 
 
 @dataclass(frozen=True)
@@ -150,12 +154,12 @@ class Section:
         return charts
 
 
-def table(label: str, caption: str, head: Sequence[str | TableCell], rows: Iterable[TableRow]) -> Table:
+def table(label: str, caption: str, head: Iterable[Content], rows: Iterable[TableRow]) -> Table:
     """A table whose headings may be plain texts."""
     return Table(label, caption, tuple(map(_cell, head)), tuple(rows))
 
 
-def row(heading: str | TableCell, cells: Iterable[str | TableCell], *, over_tasks: bool = False) -> TableRow:
+def row(heading: Content, cells: Iterable[Content], *, over_tasks: bool = False) -> TableRow:
     """A row whose cells may be plain texts."""
     return TableRow((_cell(heading), *map(_cell, cells)), over_tasks)
 
@@ -186,5 +190,5 @@ def with_n(interval: Interval, spec: str, expected_n: int) -> str:
     return f"{interval:{spec}}" + ("" if interval.n == expected_n else f", n = {interval.n}")
 
 
-def _cell(content: str | TableCell) -> TableCell:
+def _cell(content: Content) -> TableCell:
     return TableCell(content) if isinstance(content, str) else content

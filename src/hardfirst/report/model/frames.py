@@ -41,7 +41,7 @@ def _runs(case: Case) -> Rows:
 
 
 def _roles(case: Case) -> Iterator[tuple[str, str]]:
-    groups: dict[str, Sequence[str]] = {"method": case.methods, "control": case.controls, "grid": case.grid}
+    groups: dict[str, Iterable[str]] = {"method": case.methods, "control": case.controls, "grid": case.grid}
     return ((method, role) for role, methods in groups.items() for method in methods)
 
 

@@ -38,13 +38,13 @@ def section(case: Case, styles: Styles) -> Section | None:
 
 def _intervals(case: Case, styles: Styles) -> Chart | None:
     figure = interval_figure(summary(case), styles) if len(case.runs) > 1 else None
-    return figure and Chart("intervals", "Test KPI in points", _intervals_caption(case), figure)
+    return None if figure is None else Chart("intervals", "Test KPI in points", _intervals_caption(case), figure)
 
 
 def _validation(case: Case, styles: Styles) -> Chart | None:
     figure = curves_figure(case, validation_points, styles)
     caption = f"Each panel has its own scale. {_drawn_text(case)}".rstrip()
-    return figure and Chart("validation", "Validation KPI in points, over epochs", caption, figure)
+    return None if figure is None else Chart("validation", "Validation KPI in points, over epochs", caption, figure)
 
 
 def _weights(case: Case, styles: Styles) -> Chart | None:
@@ -55,7 +55,11 @@ def _weights(case: Case, styles: Styles) -> Chart | None:
         "A task's effective weight is the mean over an epoch's steps of ∂total/∂loss, whatever the method: what its "
         f"gradient was in fact multiplied with. All panels have the same scale. {_drawn_text(case)}".rstrip()
     )
-    return figure and Chart("weights", "Share of the effective weight in per cent, over epochs", caption, figure)
+    return (
+        None
+        if figure is None
+        else Chart("weights", "Share of the effective weight in per cent, over epochs", caption, figure)
+    )
 
 
 def _intervals_caption(case: Case) -> str:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hardfirst.report.blocks import Section, TableRow, interval_cell, method_cell, row, table
+from hardfirst.report.blocks import Content, Section, TableRow, interval_cell, method_cell, row, table
 from hardfirst.report.figures import Styles
 from hardfirst.report.model.case import Case
 from hardfirst.statistics import mean_interval
@@ -14,7 +14,7 @@ def section(case: Case, styles: Styles) -> Section | None:
     if not metrics:
         return None
     spread = ": mean over seeds with its 95% interval" if len(case.seeds) > 1 else ""
-    head = ["Task", "Metric", *(method_cell(method, styles) for method in case.methods)]
+    head: list[Content] = ["Task", "Metric", *(method_cell(method, styles) for method in case.methods)]
     rows = [_row(case, task, metric) for task, metric in metrics]
     return Section("Metrics", (table("Test metrics by task and method", f"On the test split{spread}.", head, rows),))
 

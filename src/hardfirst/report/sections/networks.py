@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from hardfirst.report.blocks import (
     Block,
+    Content,
     Paragraphs,
     Section,
     Table,
@@ -48,7 +49,7 @@ def _table(group: Sequence[Case], scope: Scope, styles: Styles) -> Table:
         f"Test KPI {scope.where}, in points: mean over seeds with its 95% interval; below it the difference to "
         f"{base_name(group[0])} under the same balancer, paired by seed."
     )
-    head = ["Network", *(method_cell(method, styles) for method in common_methods(group))]
+    head: list[Content] = ["Network", *(method_cell(method, styles) for method in common_methods(group))]
     rows = [_row(case, group, scope) for case in group]
     return table(f"Test KPI {scope.where} by network and balancer", caption, head, rows)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from hardfirst.report.blocks import (
     Block,
     Chart,
+    Content,
     Paragraphs,
     Section,
     Table,
@@ -58,7 +59,7 @@ def _table(cases: Sequence[Case], scope: Scope, ranks: Ranks | None, styles: Sty
         caption += " The mean rank is taken over the cases in which every method has a value."
         means = [f"{rank:.2f}" for rank in ranks.critical.mean_ranks]
         rows.append(row("mean rank (1 is best)", means, over_tasks=True))
-    head = ["Case", *(method_cell(method, styles) for method in methods)]
+    head: list[Content] = ["Case", *(method_cell(method, styles) for method in methods)]
     return table(f"Test KPI {scope.where} by case and method", caption, head, rows)
 
 

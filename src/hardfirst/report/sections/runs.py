@@ -8,7 +8,18 @@ import numpy as np
 
 from hardfirst.records import Record
 from hardfirst.records.names import SINGLE
-from hardfirst.report.blocks import Paragraphs, Section, Table, TableCell, TableRow, interval_cell, method_cell, row, table
+from hardfirst.report.blocks import (
+    Paragraphs,
+    Section,
+    Table,
+    TableCell,
+    TableRow,
+    interval_cell,
+    method_cell,
+    number_cell,
+    row,
+    table,
+)
 from hardfirst.report.figures import Styles
 from hardfirst.report.model.case import Case
 from hardfirst.statistics import mean_interval
@@ -130,6 +141,6 @@ def unfinished_table(case: Case) -> Table | None:
 
 
 def _unfinished_row(name: str, record: Record) -> TableRow:
-    seed, epochs = record.trial["seed"], len(record.epochs)
-    cells = [TableCell(str(seed), value=seed), record.outcome or "no end recorded", TableCell(str(epochs), value=epochs)]
-    return row(TableCell(name, breakable=True), [*cells, record.reason or "–"])
+    seed, epochs = (number_cell(number, "d") for number in (record.trial["seed"], len(record.epochs)))
+    outcome, reason = record.outcome or "no end recorded", record.reason or "–"
+    return row(TableCell(name, breakable=True), [seed, outcome, epochs, reason])

@@ -8,6 +8,7 @@ import numpy as np
 from hardfirst.records.names import EQUAL, SINGLE
 from hardfirst.report.blocks import (
     Chart,
+    Content,
     Paragraphs,
     Section,
     Table,
@@ -98,7 +99,7 @@ def _table(case: Case, gaps: Gaps, weights: Weights, styles: Styles) -> Table:
         means = [gap.mean for gap in gaps.values()]
         correlations = [number_cell(gap_correlation(each, means), "+z.2f") for each in weights.values()]
         rows.append(row("correlation with the gap", ["", "", "", *correlations], over_tasks=True))
-    head = ["Task", SINGLE, "equal weights", TableCell("Gap", f"n = {n}"), *methods]
+    head: list[Content] = ["Task", SINGLE, "equal weights", TableCell("Gap", f"n = {n}"), *methods]
     return table("Starvation gap and weights by task", _caption(gaps), head, rows)
 
 

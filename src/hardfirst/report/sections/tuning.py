@@ -9,7 +9,18 @@ from hardfirst._spec import Value, format_value
 from hardfirst.records import Record
 from hardfirst.records.names import EQUAL, SINGLE
 from hardfirst.records.selection import chosen
-from hardfirst.report.blocks import Block, Chart, Paragraphs, Section, TableCell, method_cell, number_cell, row, table
+from hardfirst.report.blocks import (
+    Block,
+    Chart,
+    Content,
+    Paragraphs,
+    Section,
+    TableCell,
+    method_cell,
+    number_cell,
+    row,
+    table,
+)
 from hardfirst.report.figures import (
     GREY,
     Figure,
@@ -128,7 +139,7 @@ def _heading(tuned: _Tuned, styles: Styles) -> TableCell:
     return method_cell(tuned.name, styles)
 
 
-def _cells(tuned: _Tuned) -> list[str | TableCell]:
+def _cells(tuned: _Tuned) -> list[Content]:
     points = [_points(record) for record in tuned.finished]
     trials, rate = len(tuned.records), tuned.best.trial["learning_rate"]
     return [
