@@ -8,6 +8,7 @@ import pytest
 
 from hardfirst.records import Writer
 
+PACKAGES = ("problems", "networks", "balancers", "studies", "training")
 CODE = """
 import sys
 from hardfirst import cli
@@ -18,7 +19,7 @@ try:
     cli.main()
 except SystemExit as end:
     assert not end.code, end.code
-heavy = {{"torch", "lightning", "sklearn", "hardfirst.problems", "hardfirst.networks", "hardfirst.balancers", "hardfirst.studies"}}
+heavy = {{"torch", "lightning", "sklearn", *(f"hardfirst.{{name}}" for name in {packages!r})}}
 assert "hardfirst.report.html.page" in sys.modules
 print(*sorted(heavy & set(sys.modules)), file=sys.stderr)
 """
@@ -46,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("command", "patch"), [("report", ""), ("watch", SERVE_ONCE)])
 def test_reports_import_neither_torch_nor_problems(folder: Path, command: str, patch: str) -> None:
-    code = CODE.format(command=command, folder=str(folder), patch=patch)
+    code = CODE.format(command=command, folder=str(folder), patch=patch, packages=PACKAGES)
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stderr.strip() == ""
