@@ -13,7 +13,7 @@ BESIDE_MODULES = (
     "py.typed",
     "report/html/page.css",
     "report/html/page.js",
-    "report/html/templates/page.html.j2",
+    *(f"report/html/templates/{name}.html.j2" for name in ("blocks", "live", "page", "waiting")),
     "problems/builtin/brown.sha256",
 )
 SDIST = (

@@ -180,14 +180,13 @@ def test_a_control_that_never_finished_has_no_difference():
     assert "No seed has a worst-task KPI of both dtp and easy first." in found
 
 
-@pytest.mark.parametrize("first", [0, 1])
-def test_of_several_dtps_controls_belong_to_the_one_whose_settings_they_have(first):
-    ran = ("dtp:alpha=0.2", "dtp:alpha=0.2,uniform=0.8")  # each as it was tuned
-    easy = ("dtp:alpha=0.2,priority=easy", "dtp:alpha=0.2,priority=easy,uniform=0.8")[first]
-    methods = [as_run(run(spec, 0, (1, 1, 1)), name) for spec, name in zip(ran, ("dtp", "dtp:uniform=0.8"), strict=True)]
-    raw = control("raw weights", "dtp:alpha=0.2,normalize=false", [0.5])
-    case = case_of(methods, control("easy first", easy, [0.5]), raw)
-    assert controls.controlled_method(case) == ("dtp", "dtp:uniform=0.8")[first]
+def test_controls_belong_to_the_method_that_the_study_names():
+    easy = [
+        as_run(run("mine.py:Own:easy=true", seed, (0.9, 0.7, kpi)), "easy first", "control") for seed, kpi in enumerate(LOW)
+    ]
+    named = [replace(each, entry=each.entry.model_copy(update={"control_of": "mine.py:Own"})) for each in easy]
+    found = text(controlled(study(**{"equal": LOW, "mine.py:Own": HIGH, "dtp": LOW}), named))
+    assert "With priority to the easy tasks it does worse than mine.py:Own on the worst task by 6.0 points" in found
 
 
 def test_without_controls_or_their_dtp_there_is_nothing_to_show():

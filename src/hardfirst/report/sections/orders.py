@@ -37,10 +37,10 @@ def sections(case: Case) -> list[Section]:
         return []
     caption = "Means over seeds with 95% intervals; place 1 is the first."
     chart = Chart("places", "Effect of a task's place, in points", caption, _figure(case))
-    found = [Section("What a task's place does to it", (Paragraphs(_reading(case)), _place_table(case), chart))]
+    parts = [Section("What a task's place does to it", (Paragraphs(_reading(case)), _place_table(case), chart))]
     if compares_difficulty(case):
-        found.append(Section("Hard tasks first, or easy ones?", (_contrast_table(case),)))
-    return found
+        parts.append(Section("Hard tasks first, or easy ones?", (_contrast_table(case),)))
+    return parts
 
 
 # Places
