@@ -181,9 +181,7 @@ def test_a_control_that_never_finished_has_no_difference():
 
 
 def test_controls_belong_to_the_method_that_the_study_names():
-    easy = [
-        as_run(run("mine.py:Own:easy=true", seed, (0.9, 0.7, kpi)), "easy first", "control") for seed, kpi in enumerate(LOW)
-    ]
+    easy = control("easy first", "mine.py:Own:easy=true", LOW)
     named = [replace(each, entry=each.entry.model_copy(update={"control_of": "mine.py:Own"})) for each in easy]
     found = text(controlled(study(**{"equal": LOW, "mine.py:Own": HIGH, "dtp": LOW}), named))
     assert "With priority to the easy tasks it does worse than mine.py:Own on the worst task by 6.0 points" in found
