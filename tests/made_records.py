@@ -7,6 +7,8 @@ import re
 from hardfirst.records import Record
 from hardfirst.records.study_folder import Entry, Run, completed
 from hardfirst.report import Case, arrange
+from hardfirst.report.blocks import Section
+from hardfirst.report.html.rendering import environment
 
 TASKS = ("easy", "middle", "hard")
 
@@ -98,6 +100,16 @@ def case_of(*runs) -> Case:
     """The case of records and runs, one by one or in lists, as a study's folder gives them."""
     items = [item for each in runs for item in (each if isinstance(each, list) else [each])]
     return arrange(completed([item if isinstance(item, Run) else as_run(item) for item in items]))
+
+
+def render_section(section):
+    """A section on the second level, as HTML."""
+    return str(environment().get_template("blocks.html.j2").module.section(section, 2))
+
+
+def render_blocks(*blocks):
+    """Blocks as they stand in such a section."""
+    return render_section(Section("", blocks))
 
 
 def text_of(document):

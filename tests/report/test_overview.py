@@ -9,7 +9,6 @@ import pytest
 
 from hardfirst.report import Comparison, verdict
 from hardfirst.report.figures import styles
-from hardfirst.report.html.rendering import render_section
 from hardfirst.report.model.ranks import Ranks, common_methods
 from hardfirst.report.plotly_figure import plotly_figure
 from hardfirst.report.sections import networks as networks_section
@@ -17,7 +16,7 @@ from hardfirst.report.sections import overview as overview_section
 from hardfirst.report.sections.overview import rank_figure
 from hardfirst.report.text import networks, overview
 from hardfirst.report.text.ranks import rank_sentence
-from made_records import case_of, diverged, run, static, text_of
+from made_records import case_of, diverged, render_section, run, static, text_of
 
 LOOKS = styles(["equal", "dtp", "dwa", "stch"])
 LOW = [0.40, 0.42, 0.44, 0.42, 0.40, 0.42, 0.44]

@@ -14,14 +14,13 @@ import yaml
 from hardfirst.report import Comparison, page, summary
 from hardfirst.report.blocks import Chart, Paragraphs, Section
 from hardfirst.report.figures import styles
-from hardfirst.report.html.rendering import render_blocks, render_section
 from hardfirst.report.plotly_figure import plotly_figure, with_legend
 from hardfirst.report.sections import pareto
 from hardfirst.report.sections.charts import curves_figure, interval_figure, validation_points
 from hardfirst.report.sections.kpis import kpi_table
 from hardfirst.report.sections.runs import cost_table, unfinished_table
 from hardfirst.studies import Plan
-from made_records import alone, as_run, case_of, diverged, run, study, text_of, tried
+from made_records import alone, as_run, case_of, diverged, render_blocks, render_section, run, study, text_of, tried
 
 LOW, HIGH = [0.40, 0.42, 0.44], [0.45, 0.48, 0.51]
 METHODS = ("equal", "dtp", "stch")

@@ -15,13 +15,12 @@ from hardfirst.records.cost import StepCost
 from hardfirst.report import Comparison, exports, summary
 from hardfirst.report.blocks import Section
 from hardfirst.report.figures import styles
-from hardfirst.report.html.rendering import render_blocks
 from hardfirst.report.sections import controls, metrics, starvation, tuning
 from hardfirst.report.sections.kpis import kpi_table
 from hardfirst.report.sections.reproduction import settings_table
 from hardfirst.report.sections.runs import cost_table, unfinished_table
 from hardfirst.report.text import notes
-from made_records import alone, as_run, case_of, control, diverged, run, static, study, text_of, tried
+from made_records import alone, as_run, case_of, control, diverged, render_blocks, run, static, study, text_of, tried
 
 FIXED = "fixed:hard=2"
 # six or seven seeds are what it takes to tell a difference of one or two methods

@@ -8,25 +8,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from hardfirst.report.blocks import Block, Section
-
 _BREAKS = re.compile(r"(?<=[,+:=])")  # after these a line may break between the options of a spec
 _UNBROKEN = re.compile(r"\[[-+\d., ]+\]|n = \d+")
 
 
 def render(template: str, **values: Any) -> str:
     """Render a template."""
-    return _environment().get_template(template).render(values)
-
-
-def render_blocks(*blocks: Block) -> str:
-    """Blocks as they stand in a section on the second level."""
-    return render_section(Section("", blocks))
-
-
-def render_section(section: Section) -> str:
-    """A section on the second level, without an id."""
-    return str(_environment().get_template("blocks.html.j2").module.section(section, 2))  # type: ignore[attr-defined]
+    return environment().get_template(template).render(values)
 
 
 def asset(name: str) -> Markup:
@@ -35,16 +23,17 @@ def asset(name: str) -> Markup:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The templates' environment."""
+    templates = Environment(
         loader=PackageLoader("hardfirst.report.html"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"breakable": _breakable, "unbroken": _unbroken}
-    return environment
+    templates.filters |= {"breakable": _breakable, "unbroken": _unbroken}
+    return templates
 
 
 def _breakable(text: str) -> Markup:

@@ -19,13 +19,7 @@ from hardfirst.report.figures import Styles
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.ranks import common_methods
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
-from hardfirst.report.text.networks import (
-    base_name,
-    comparable_networks,
-    network_difference,
-    network_name,
-    network_sentence,
-)
+from hardfirst.report.text.networks import base_name, comparable_networks, network_difference, network_name, network_sentence
 from hardfirst.statistics import mean_interval
 
 

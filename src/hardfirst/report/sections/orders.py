@@ -3,27 +3,8 @@
 import math
 
 from hardfirst.records.names import EASY_FIRST, HARD_FIRST
-from hardfirst.report.blocks import (
-    Chart,
-    Paragraphs,
-    Section,
-    Table,
-    TableCell,
-    TableRow,
-    interval_cell,
-    row,
-    table,
-)
-from hardfirst.report.figures import (
-    BLUE,
-    GREY,
-    Figure,
-    Trace,
-    horizontal_rule,
-    padded_range,
-    panel_axes,
-    small_multiples,
-)
+from hardfirst.report.blocks import Chart, Paragraphs, Section, Table, TableCell, TableRow, interval_cell, row, table
+from hardfirst.report.figures import BLUE, GREY, Figure, Trace, horizontal_rule, padded_range, panel_axes, small_multiples
 from hardfirst.report.model.case import Case
 from hardfirst.report.text.interval_text import count_text, p_text
 from hardfirst.report.text.orders import compares_difficulty, order_text, place_effects, place_tests
