@@ -11,7 +11,13 @@ from zipfile import ZipFile
 
 ROOT = Path(__file__).parent.parent
 SCENES = ROOT / "packages/hardfirst-scenes"
-DATA_FILES = ("py.typed", "report/page.css", "report/page.html", "report/page.js", "problems/builtin/brown.sha256")
+DATA_FILES = (
+    "py.typed",
+    "report/html/page.css",
+    "report/html/page.js",
+    *(f"report/html/templates/{name}.html.j2" for name in ("blocks", "live", "page", "waiting")),
+    "problems/builtin/brown.sha256",
+)
 SDIST = (
     "pyproject.toml",
     "LICENSE",

@@ -5,8 +5,10 @@ import math
 import re
 
 from hardfirst.records import Record
-from hardfirst.records.study_folder import Run
-from hardfirst.report import Case, arrange, as_runs
+from hardfirst.records.study_folder import Entry, Run, completed
+from hardfirst.report import Case, arrange
+from hardfirst.report.blocks import Section
+from hardfirst.report.html.rendering import environment
 
 TASKS = ("easy", "middle", "hard")
 
@@ -52,6 +54,11 @@ def run(
     )
 
 
+def as_run(record, method=None, role="method", **entry):
+    """The record as a run of a study."""
+    return Run(Entry(key="", method=method or record.trial["balancer"], role=role, **entry), record)
+
+
 def study(**hard):
     """Runs of each method, given the KPI of its hardest task for each seed; the other tasks stay the same."""
     return [run(balancer, seed, (0.9, 0.7, kpi)) for balancer, kpis in hard.items() for seed, kpi in enumerate(kpis)]
@@ -63,38 +70,49 @@ def diverged(balancer, seed):
 
 def alone(seed, kpis, *, tasks=TASKS, **settings):
     """The runs of the single-task networks of one seed."""
-    found = zip(tasks, kpis, strict=True)
     return [
-        Run(run("equal", seed, (kpi,), tasks=(task,), only=task, **settings), "single-task", "single") for task, kpi in found
+        as_run(run("equal", seed, (kpi,), tasks=(task,), only=task, **settings), "single-task", "single")
+        for task, kpi in zip(tasks, kpis, strict=True)
     ]
 
 
 def static(balancer, hard, **settings):
     """The runs of the static weights chosen from a grid, given the KPI of the hardest task for each seed."""
-    kpis = enumerate(hard)
-    return [Run(run(balancer, seed, (0.9, 0.7, kpi), **settings), "static weights", "static") for seed, kpi in kpis]
+    return [
+        as_run(run(balancer, seed, (0.9, 0.7, kpi), **settings), "static weights", "static") for seed, kpi in enumerate(hard)
+    ]
 
 
 def control(name, balancer, hard):
     """The runs of a control of DTP, likewise."""
-    return [Run(run(balancer, seed, (0.9, 0.7, kpi)), name, "control") for seed, kpi in enumerate(hard)]
+    return [as_run(run(balancer, seed, (0.9, 0.7, kpi)), name, "control") for seed, kpi in enumerate(hard)]
 
 
 def tried(method, balancer, learning_rate, kpi, *, role="method", **settings):
     """A tuning run whose mean validation KPI rises to `kpi`."""
     tasks = settings.pop("tasks", TASKS)
-    found = run(balancer, 1_000_000, (kpi,) * len(tasks), tasks=tasks, learning_rate=learning_rate, **settings)
-    found.test = None
-    return Run(found, method, role, tuning=True)
+    record = run(balancer, 1_000_000, (kpi,) * len(tasks), tasks=tasks, learning_rate=learning_rate, **settings)
+    record.test = None
+    return as_run(record, method, role, tuning=True)
 
 
-def case_of(*found) -> Case:
-    """The case of records and runs, one by one or in lists."""
-    listed = [item for each in found for item in (each if isinstance(each, list) else [each])]
-    return arrange([item if isinstance(item, Run) else as_runs([item])[0] for item in listed])
+def case_of(*runs) -> Case:
+    """The case of records and runs, one by one or in lists, as a study's folder gives them."""
+    items = [item for each in runs for item in (each if isinstance(each, list) else [each])]
+    return arrange(completed([item if isinstance(item, Run) else as_run(item) for item in items]))
+
+
+def render_section(section):
+    """A section on the second level, as HTML."""
+    return str(environment().get_template("blocks.html.j2").module.section(section, 2))
+
+
+def render_blocks(*blocks):
+    """Blocks as they stand in such a section."""
+    return render_section(Section("", blocks))
 
 
 def text_of(document):
-    """What a reader sees of the page, without its scripts, as one line."""
+    """The page's visible text, without its scripts, as one line."""
     body = document.partition("<main>")[2].partition("</main>")[0]
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body.replace("<wbr>", ""))).split())

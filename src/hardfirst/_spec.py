@@ -38,17 +38,10 @@ class Line:
         """
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"Expected a {cls.kind} as text, {next(iter(cls.makers))} or NAME:OPTION=VALUE; got {text!r}.")
-        name, _, rest = text.strip().partition(":")
+        name, _ = _split_name(text)
         if name not in cls.makers:
             raise unknown(cls.kind, name, cls.makers)
-        options: dict[str, Value] = {}
-        for piece in filter(None, (piece.strip() for piece in rest.split(","))):
-            key, equals, value = piece.partition("=")
-            if not equals or not key or not value:
-                raise InputError(f"Expected options of {name!r} as key=value; got {piece!r}.")
-            if key in options:
-                raise InputError(f"Option {key!r} of {name!r} is given twice.")
-            options[key] = _value(value)
+        name, options = parse_options(text)
         line = cls(name, tuple(sorted(options.items())))
         line._arguments()
         return line
@@ -80,7 +73,7 @@ class Line:
         return type(self)(self.name, tuple(sorted((key, value) for key, value in changed.items() if value is not None)))
 
     def __str__(self) -> str:
-        text = ",".join(f"{key}={_text(value)}" for key, value in self.options)
+        text = ",".join(f"{key}={format_value(value)}" for key, value in self.options)
         return f"{self.name}:{text}" if text else self.name
 
     def _arguments(self) -> dict[str, Any]:
@@ -100,6 +93,53 @@ class Line:
             else:
                 raise InputError(f"Option {option!r} of {self.name!r} is given both for all tasks and by task.")
         return arguments
+
+
+def parse_options(text: str) -> tuple[str, dict[str, Value]]:
+    """Parse `name:key=value,key=value` into the name and the options, without checking either against what exists.
+
+    The name may be a class in a file, `path/to/file.py:ClassName`.
+
+    Raises:
+        InputError: a piece is not `key=value`, or a key is given twice.
+
+    >>> parse_options("dtp:gamma.depth=2,normalize=false")
+    ('dtp', {'gamma.depth': 2, 'normalize': False})
+    >>> parse_options("mine.py:LossRank:power=0.5")
+    ('mine.py:LossRank', {'power': 0.5})
+    """
+    name, rest = _split_name(text)
+    options: dict[str, Value] = {}
+    for piece in filter(None, (piece.strip() for piece in rest.split(","))):
+        key, equals, value = piece.partition("=")
+        if not equals or not key or not value:
+            raise InputError(f"Expected options of {name!r} as key=value; got {piece!r}.")
+        if key in options:
+            raise InputError(f"Option {key!r} of {name!r} is given twice.")
+        options[key] = _value(value)
+    return name, options
+
+
+def format_value(value: Value) -> str:
+    """An option's value as it is written in a spec.
+
+    >>> format_value((0.5, True)), format_value(1e25)
+    ('0.5+true', '1e25')
+    """
+    if isinstance(value, tuple):
+        return "+".join(format_value(item) for item in value)
+    if isinstance(value, float):
+        return str(value).replace("e+", "e")  # a plus would make it a list
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def _split_name(text: str) -> tuple[str, str]:
+    """The name, and the text of the options."""
+    name, _, rest = text.strip().partition(":")
+    if name.endswith(".py"):
+        class_name, _, rest = rest.partition(":")
+        name = f"{name}:{class_name}"
+    return name, rest
 
 
 def _options(maker: Callable[..., Any]) -> tuple[list[str], str | None]:
@@ -126,11 +166,3 @@ def _is_number(text: str) -> bool:
         return not math.isnan(float(text))  # which is a word: no option takes it, and it is not equal to itself
     except ValueError:
         return False
-
-
-def _text(value: Value) -> str:
-    if isinstance(value, tuple):
-        return "+".join(_text(item) for item in value)
-    if isinstance(value, float):
-        return str(value).replace("e+", "e")  # a plus would make it a list
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

@@ -7,10 +7,16 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from hardfirst.report import Comparison, networks, overview, verdict
-from hardfirst.report.figures import as_plotly, styles
-from hardfirst.report.ranks import Ranks, diagram
-from made_records import case_of, diverged, run, static, text_of
+from hardfirst.report import Comparison, verdict
+from hardfirst.report.figures import styles
+from hardfirst.report.model.ranks import Ranks, common_methods
+from hardfirst.report.plotly_figure import plotly_figure
+from hardfirst.report.sections import networks as networks_section
+from hardfirst.report.sections import overview as overview_section
+from hardfirst.report.sections.overview import rank_figure
+from hardfirst.report.text import networks, overview
+from hardfirst.report.text.ranks import rank_sentence
+from made_records import case_of, diverged, render_section, run, static, text_of
 
 LOOKS = styles(["equal", "dtp", "dwa", "stch"])
 LOW = [0.40, 0.42, 0.44, 0.42, 0.40, 0.42, 0.44]
@@ -114,28 +120,28 @@ def test_cases_on_one_problem_are_said_not_to_be_independent():
 def test_two_methods_have_no_ranks():
     cases = [case(problem, equal=LOW, dtp=above(2)) for problem in ("one", "two")]
     assert len(overview.sentences(cases)) == 2
-    section = overview.section(cases, LOOKS)
+    section = overview_section.section(cases, LOOKS)
     assert section.charts == {}
-    assert "Ranks over cases are compared from 3 methods on; 2 here." in section.html()
+    assert "Ranks over cases are compared from 3 methods on; 2 here." in render_section(section)
 
 
 def test_the_overview_is_of_the_methods_that_all_cases_have():
     cases = [case("one", equal=LOW, dtp=above(2), stch=above(1), dwa=LOW), case("two", equal=LOW, dtp=above(2), stch=LOW)]
-    assert overview.common(cases) == ("equal", "dtp", "stch")
-    text = overview.section(cases, LOOKS).html()
+    assert common_methods(cases) == ("equal", "dtp", "stch")
+    text = render_section(overview_section.section(cases, LOOKS))
     assert "Not part of the overview, since not in every case: dwa." in text
-    assert "Not part" not in overview.section(cases[1:] * 2, LOOKS).html()
+    assert "Not part" not in render_section(overview_section.section(cases[1:] * 2, LOOKS))
 
 
 def test_cases_without_a_common_method_have_no_table():
     cases = [case("one", equal=LOW), case("two", dtp=LOW)]
-    assert "No method is common to all cases." in overview.section(cases, LOOKS).html()
+    assert "No method is common to all cases." in render_section(overview_section.section(cases, LOOKS))
     assert overview.sentences(cases) == [f"{found.name}: {verdict(found)[0]}" for found in cases]
 
 
 def test_the_tables_hold_means_and_mean_ranks():
     cases = [case("one", equal=LOW, dtp=above(2), stch=above(1)), case("two", equal=LOW, dtp=above(-2), stch=above(1)[:3])]
-    rows = re.findall(r"<tr.*?</tr>", overview.section(cases, LOOKS).html())
+    rows = re.findall(r"<tr.*?</tr>", render_section(overview_section.section(cases, LOOKS)))
     rows = [" ".join(re.sub(r"<[^>]*>", " ", row).split()) for row in rows]
     assert rows[1] == "one n = 7 42.0 [40.5, 43.5] 44.0 [42.5, 45.5] 43.0 [41.5, 44.5]"
     assert rows[2] == "two n = 7 42.0 [40.5, 43.5] 40.0 [38.5, 41.5] 43.0 [38.0, 48.0], n = 3"
@@ -152,7 +158,7 @@ def test_ranks_that_agree_over_enough_cases_differ():
     # mean ranks 4, 1, 3 and 2 of 8 cases: statistic 24, p far below .001; the critical difference is
     # 2.569·√(4·5/(6·8)) = 1.66, so that each is told apart from all but its neighbours
     found = ranked([[0.1, 0.4, 0.2, 0.3]] * 8)
-    assert found.sentence() == (
+    assert rank_sentence(found) == (
         "The methods' ranks on the worst task differ (Friedman's test over 8 cases, p < 0.001); mean ranks 1.66 or more "
         "apart count as different (Nemenyi's test at 0.05). Ahead of equal weights: dtp, stch."
     )
@@ -160,10 +166,10 @@ def test_ranks_that_agree_over_enough_cases_differ():
 
 
 def test_what_lies_behind_equal_weights_is_said_too():
-    assert ranked([[0.4, 0.1, 0.3, 0.2]] * 8).sentence().endswith("Behind equal weights: dtp, stch.")
+    assert rank_sentence(ranked([[0.4, 0.1, 0.3, 0.2]] * 8)).endswith("Behind equal weights: dtp, stch.")
     apart = ranked([[0.2, 0.1, 0.3, 0.4]] * 8)
     assert not apart.critical.same[1, 3]
-    assert apart.sentence().endswith("Ahead of equal weights: stch.")
+    assert rank_sentence(apart).endswith("Ahead of equal weights: stch.")
 
 
 def test_groups_hold_all_pairs_that_are_not_told_apart_and_no_other():
@@ -193,7 +199,7 @@ def test_few_cases_are_never_told_apart_however_much_they_agree():
 
 def test_ranks_that_contradict_each_other_tell_nothing_apart():
     found = ranked([np.roll([0.1, 0.2, 0.3, 0.4], shift) for shift in range(8)])
-    assert found.sentence() == (
+    assert rank_sentence(found) == (
         "By their ranks on the worst task no methods can be told apart (Friedman's test over 8 cases, p = 1)."
     )
 
@@ -201,24 +207,24 @@ def test_ranks_that_contradict_each_other_tell_nothing_apart():
 def test_cases_with_a_missing_figure_are_left_out():
     assert ranked([*AGREED, [0.1, np.nan, 0.2, 0.3]]).test.n == 8
     alone = ranked([[0.1, 0.2, 0.3], [0.1, np.nan, 0.3]])
-    assert not alone.known
-    assert alone.sentence().startswith("Fewer than 2 cases have a figure")
+    assert not alone.exist
+    assert rank_sentence(alone).startswith("Fewer than 2 cases have a figure")
 
 
 def test_the_diagram_marks_mean_ranks_and_joins_groups():
-    figure = diagram(ranked([[0.1, 0.4, 0.2, 0.3]] * 8), LOOKS)
+    figure = rank_figure(ranked([[0.1, 0.4, 0.2, 0.3]] * 8), LOOKS)
     marks = {trace["name"]: trace["x"] for trace in figure["data"] if "name" in trace}
     assert marks == {"dtp": [1.0], "stch": [2.0], "dwa": [3.0], "equal": [4.0]}
     bars = [trace["x"] for trace in figure["data"] if trace["mode"] == "lines"]
     assert bars == [pytest.approx([rank - 0.04, rank + 1.04]) for rank in (1, 2, 3)]
-    assert isinstance(as_plotly(figure), go.Figure)
+    assert isinstance(plotly_figure(figure), go.Figure)
 
 
 def test_every_ranking_has_its_diagram():
     cases = [case(problem, equal=LOW, dtp=above(2), stch=above(1)) for problem in ("one", "two")]
-    section = overview.section(cases, LOOKS)
+    section = overview_section.section(cases, LOOKS)
     assert list(section.charts) == ["ranks-worst", "ranks-mean"]
-    assert all(f'id="{name}"' in section.html() for name in section.charts)
+    assert all(f'id="{name}"' in render_section(section) for name in section.charts)
 
 
 # Several networks
@@ -243,7 +249,7 @@ def test_networks_of_several_problems_are_told_by_problem():
     found = networks.sentences(cases)
     assert [sentence.partition(":")[0] for sentence in found] == ["one", "one", "two", "two"]
     assert "against the mmoe network under the same balancer: not told apart from it: ple:width=3 under equal" in found[0]
-    assert [part.heading for part in networks.section(cases, LOOKS).parts] == ["one", "two"]
+    assert [part.heading for part in networks_section.section(cases, LOOKS).parts] == ["one", "two"]
 
 
 def test_networks_with_few_seeds_say_how_many_it_takes():
@@ -264,7 +270,7 @@ def test_networks_are_paired_by_seed():
 
 
 def test_one_network_has_no_section():
-    assert networks.section([case("one", equal=LOW), case("two", equal=LOW)], LOOKS) is None
+    assert networks_section.section([case("one", equal=LOW), case("two", equal=LOW)], LOOKS) is None
     assert networks.sentences([case("one", equal=LOW), case("one", "wide", dtp=LOW)]) == []
 
 

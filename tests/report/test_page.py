@@ -11,12 +11,16 @@ import plotly.graph_objects as go
 import pytest
 import yaml
 
-from hardfirst.records.study_folder import Run
-from hardfirst.report import Comparison, page, pareto, summary
-from hardfirst.report.figures import as_plotly, curves, intervals, keyed, styles, validation_points
-from hardfirst.report.section import Section
+from hardfirst.report import Comparison, page, summary
+from hardfirst.report.blocks import Chart, Paragraphs, Section
+from hardfirst.report.figures import styles
+from hardfirst.report.plotly_figure import plotly_figure, with_legend
+from hardfirst.report.sections import pareto
+from hardfirst.report.sections.charts import curves_figure, interval_figure, validation_points
+from hardfirst.report.sections.kpis import kpi_table
+from hardfirst.report.sections.runs import cost_table, unfinished_table
 from hardfirst.studies import Plan
-from made_records import alone, case_of, diverged, run, study, text_of, tried
+from made_records import alone, as_run, case_of, diverged, render_blocks, render_section, run, study, text_of, tried
 
 LOW, HIGH = [0.40, 0.42, 0.44], [0.45, 0.48, 0.51]
 METHODS = ("equal", "dtp", "stch")
@@ -39,7 +43,7 @@ def two_tasks(grid=(), **methods):
         run(method, seed, pair, tasks=("a", "b")) for method, pairs in methods.items() for seed, pair in enumerate(pairs)
     ]
     for name, pairs in grid:
-        found += [Run(run(name, seed, pair, tasks=("a", "b")), name, "grid") for seed, pair in enumerate(pairs)]
+        found += [as_run(run(name, seed, pair, tasks=("a", "b")), name, "grid") for seed, pair in enumerate(pairs)]
     return case_of(found)
 
 
@@ -111,16 +115,16 @@ def test_nothing_in_several_cases_becomes_markup():
     document = page(several([f"one {hostile}", f"two {hostile}"], network=hostile), title=hostile, plan={"a": hostile})
     assert hostile not in document
     assert "<b id" not in document.partition("<main>")[2].partition("</main>")[0]
-    assert document.count("</script>") == 3
+    assert document.count("</script>") == 4
     assert "<" not in document.partition('id="figures">')[2].partition("</script>")[0]
 
 
-def test_charts_are_renamed_in_their_parts_and_nowhere_else():
-    inner = Section("Inner", ('<div id="weights"></div><div id="weights-too">weights</div>',), {"weights": {}})
-    moved = Section("Outer", ('<i id="weights">',), parts=(inner,)).within("one")
-    assert moved.blocks == ('<i id="weights">',)
-    assert moved.parts[0].blocks == ('<div id="one-weights"></div><div id="weights-too">weights</div>',)
-    assert list(moved.all_charts()) == ["one-weights"]
+def test_a_prefix_stands_before_the_names_of_charts_and_nowhere_else():
+    text = Paragraphs(("weights",))
+    inner = Section("weights", (text, Chart("weights", "weights", "weights", {})))
+    moved = Section("Outer", (text,), (inner,)).with_prefix("one")
+    assert moved == Section("Outer", (text,), (Section("weights", (text, Chart("one-weights", "weights", "weights", {}))),))
+    assert list(moved.charts) == ["one-weights"]
 
 
 def large_study(epochs=50):
@@ -145,7 +149,7 @@ def large_study(epochs=50):
     methods = ["equal", *(f"dtp:gamma={number}" for number in range(1, 9))]
     others = {"static weights": ("fixed:task=2", "static"), "easy first": ("dtp:gamma=1,priority=easy", "control")}
     found = [ran(method, seed) for method in methods for seed in range(10)]
-    found += [Run(ran(spec, seed), name, role) for name, (spec, role) in others.items() for seed in range(10)]
+    found += [as_run(ran(spec, seed), name, role) for name, (spec, role) in others.items() for seed in range(10)]
     found += [one for seed in range(10) for one in alone(seed, rng.random(7).tolist(), tasks=tasks, epochs=epochs)]
     found += [one for method in methods for one in searched(method, method)]
     found += [one for task in tasks for one in searched("single-task", "equal", "single", (task,))]
@@ -181,6 +185,23 @@ def test_many_methods_are_judged_together_first_and_each_by_itself_below():
         assert "<details" not in page(few, title="toy").partition("</header>")[0]  # few methods, or too few seeds
 
 
+def cell_values(block):
+    """The numbers that a block's cells are sorted by, each with the cell's text."""
+    cells = re.findall(r'<td data-value="(.*?)">([^<]*)', render_blocks(block))
+    return [(value, html.unescape(text)) for value, text in cells]
+
+
+def test_cells_carry_the_numbers_that_they_are_sorted_by():
+    case = case_of(study(equal=LOW, dtp=HIGH), diverged("stch", 0))
+    values = cell_values(kpi_table(summary(case), looks(case)))
+    assert {("42", "42.0 [37.0, 47.0]"), ("48", "48.0 [40.5, 55.5]")} <= set(values)
+    assert not any(text.startswith("–") for _, text in values)
+    equal = [run("equal", seed, (1, 1, 1), memory=1400 * 2**20) for seed in range(2)]
+    case = case_of(equal, run("dtp", 0, (1, 1, 1), epochs=5), run("dtp", 1, (1, 1, 1), outcome="failed", reason="1 reason"))
+    assert {("2", "2 of 2"), ("1400", "1,400"), ("5", "5")} <= set(cell_values(cost_table(case, looks(case))))
+    assert cell_values(unfinished_table(case)) == [("1", "1"), ("3", "3")]
+
+
 # Charts
 
 
@@ -196,7 +217,7 @@ def test_the_looks_of_a_method_are_those_of_the_whole_comparison():
 
 def test_a_rule_stands_at_the_single_task_networks_and_within_reach():
     found = summary(case_of(study(equal=LOW, dtp=HIGH), *(alone(seed, (0.92, 0.8, 0.95)) for seed in range(3))))
-    figure = intervals(found)
+    figure = interval_figure(found, styles(found.methods))
     hard = [shape for shape in figure["layout"]["shapes"] if shape["xref"] == "x3"]
     assert [(shape["line"]["dash"], shape["x0"]) for shape in hard] == [
         ("dot", pytest.approx(42)),
@@ -205,7 +226,9 @@ def test_a_rule_stands_at_the_single_task_networks_and_within_reach():
     low, high = figure["layout"]["xaxis3"]["range"]
     assert low < 37
     assert 95 < high < 105
-    assert {shape["line"]["dash"] for shape in intervals(summary(case_of(study(equal=LOW))))["layout"]["shapes"]} == {"dot"}
+    case = case_of(study(equal=LOW))
+    without = interval_figure(summary(case), looks(case))
+    assert {shape["line"]["dash"] for shape in without["layout"]["shapes"]} == {"dot"}
 
 
 def test_the_caption_speaks_of_the_dashed_rule_only_where_it_is():
@@ -215,7 +238,8 @@ def test_the_caption_speaks_of_the_dashed_rule_only_where_it_is():
 
 
 def test_a_legend_has_each_name_once():
-    figure = keyed(curves(case_of(study(equal=LOW, dtp=HIGH)), validation_points))
+    case = case_of(study(equal=LOW, dtp=HIGH))
+    figure = with_legend(curves_figure(case, validation_points, looks(case)))
     shown = [trace["name"] for trace in figure["data"] if trace["showlegend"]]
     assert shown == ["equal", "dtp"]
     assert all("legendgroup" in trace for trace in figure["data"] if "name" in trace)
@@ -270,7 +294,7 @@ def test_methods_are_held_against_static_weights_on_two_tasks():
         "famo": [(0.65, 0.75)] * 2,  # dominated by dtp alone
         "stch": [(0.8, 0.5)] * 2,  # the same as a point of the grid
     }
-    text = pareto.section(case := two_tasks(GRID, **methods), looks(case)).html()
+    text = render_section(pareto.section(case := two_tasks(GRID, **methods), looks(case)))
     assert "On the Pareto front of all means: dtp, stch, 1 of the 2 unequal static weights from the grid." in text
     assert "Dominated by static weights: dwa.</p>" in text
     assert "Dominated by other methods alone: famo.</p>" in text
@@ -278,7 +302,7 @@ def test_methods_are_held_against_static_weights_on_two_tasks():
 
 def test_without_a_winner_no_method_is_called_dominated():
     case = two_tasks(GRID, equal=[(0.7, 0.7)] * 2, dtp=[(0.75, 0.65)] * 2)
-    assert "Dominated by static weights: no method." in pareto.section(case, looks(case)).html()
+    assert "Dominated by static weights: no method." in render_section(pareto.section(case, looks(case)))
 
 
 def test_the_front_is_drawn_with_intervals_and_its_reference():
@@ -292,14 +316,14 @@ def test_the_front_is_drawn_with_intervals_and_its_reference():
     # two seeds one point either side of 70: t(.975, 1)·√2/√2 = 12.706
     assert points[0]["error_x"]["array"] == pytest.approx([12.706], abs=1e-3)
     assert points[0]["error_y"]["array"] == pytest.approx([0])
-    assert isinstance(as_plotly(figure), go.Figure)
+    assert isinstance(plotly_figure(figure), go.Figure)
 
 
 def test_the_front_of_one_seed_has_no_intervals():
     case = two_tasks(equal=[(0.7, 0.7)], dtp=[(0.6, 0.8)])
     section = pareto.section(case, looks(case))
     assert not any("error_x" in trace for trace in section.charts["pareto"]["data"])
-    assert "There is no grid of static weights in this comparison" in section.html()
+    assert "There is no grid of static weights in this comparison" in render_section(section)
 
 
 def test_there_is_a_front_of_two_tasks_only():
@@ -312,7 +336,7 @@ def test_a_method_that_never_finished_has_no_place_on_the_front():
     found = [run("equal", 0, (0.7, 0.7), tasks=("a", "b")), run("dtp", 0, (0.6, 0.8), tasks=("a", "b"))]
     lost = run("dwa", 0, (1, 1), tasks=("a", "b"), outcome="diverged", reason="NaN")
     case = case_of(found, lost)
-    assert "On the Pareto front of all means: equal, dtp." in pareto.section(case, looks(case)).html()
+    assert "On the Pareto front of all means: equal, dtp." in render_section(pareto.section(case, looks(case)))
 
 
 # Colours
@@ -332,7 +356,7 @@ def contrast(one, other):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_and_lines_stand_out_from_the_page(scheme):
-    css = resources.files("hardfirst.report").joinpath("page.css").read_text(encoding="utf-8")
+    css = resources.files("hardfirst.report.html").joinpath("page.css").read_text(encoding="utf-8")
     light, dark = (dict(re.findall(r"--(\w+): (#\w{6});", block)) for block in re.findall(r"{([^{}]*--page:[^{}]*)}", css))
     colours = {"light": light, "dark": dark}[scheme]
     for text in ("ink", "quiet", "accent"):  # of words and numbers, in charts too
@@ -572,20 +596,16 @@ def test_text_sorts_as_text(opened):
 
 
 @pytest.mark.browser
-def test_numbers_are_read_from_what_cells_say(opened):
-    numbers = {
-        "+6.0 [3.5, 8.5]": 6,
-        "-0.3 [-1.2, 0.6], n = 4": -0.3,
-        "−3": -3,
-        "p = 0.03": 0.03,
-        "< 0.001": 0.001,
-        "1,234": 1234,
-        "1.2e-05 [1e-05, 2e-05]": 1.2e-5,
-        "3 of 4": 3,
-    }
-    tab = opened(case_of(study(dtp=[0.4])))
-    assert tab.evaluate("texts => texts.map(numberIn)", list(numbers)) == list(numbers.values())
-    assert tab.evaluate("Number.isNaN(numberIn('the loss of task 3'))")
+def test_runs_are_sorted_by_their_number_and_what_has_none_comes_last(opened):
+    kpis = {"equal": LOW, "dtp": HIGH[:2], "stch": LOW * 4}
+    tab = opened(case_of(study(**kpis), diverged("dwa", 0)))
+    table = "section:has(> h2:text-is('Runs and cost')) figure:first-of-type table"
+    for _ in range(2):
+        tab.locator(table).get_by_role("button", name="Finished runs").click()
+    assert column(tab, 2, table) == ["12 of 12", "3 of 3", "2 of 2", "0 of 1"]
+    for _ in range(2):
+        tab.locator(table).get_by_role("button", name="Seconds per epoch").click()
+        assert column(tab, 1, table)[-1] == "dwa"
 
 
 @pytest.mark.browser

@@ -21,6 +21,7 @@ from hardfirst.functional import sigmoid_focal_loss
 from hardfirst.kpi import accuracy
 from hardfirst.networks import HardSharing
 from hardfirst.problems import LossOption, Metric, Problem, Splits, Task, TensorTable
+from hardfirst.records import LossShare
 
 def data():
     inputs = torch.randn(96, 4, generator=torch.Generator().manual_seed(0))
@@ -40,16 +41,18 @@ def share(output, target, objects):
     losses = sigmoid_focal_loss(output, target, gamma=0, alpha=None)[target == objects]
     return losses.topk(len(losses) // 10).values.sum() / losses.sum()
 
-def metrics(under=""):
+def metrics(under=None):
     return {
-        f"loss in the hardest 10 % of {kind}{under}": Metric(partial(share, objects=objects), test_only=True)
+        f"top tenth of {kind} ({under})": Metric(
+            partial(share, objects=objects), test_only=True, share=LossShare(10, kind, under)
+        )
         for kind, objects in (("objects", 1), ("background", 0))
     }
 
 def problem():
     losses = {
         "plain": LossOption(focal, metrics()),
-        "focal": LossOption(partial(focal, gamma=2.0), {**metrics(), **metrics(" under plain")}),
+        "focal": LossOption(partial(focal, gamma=2.0), {**metrics(), **metrics("plain")}),
         "wrong": LossOption(wrong),
     }
     tasks = (Task("rare", focal, accuracy, losses=losses), Task("other", focal, accuracy))
@@ -102,12 +105,12 @@ def test_the_page_shows_stability_and_where_losses_are_spent(found: Comparison) 
     ):
         assert heading in page
     assert "equal weights" not in re.sub(r"<script.*?</script>|<style.*?</style>", "", page, flags=re.S)
-    assert "loss in the hardest" not in page.split("<h2>Metrics</h2>")[-1]
+    assert "top tenth" not in page.split("<h2>Metrics</h2>")[-1]
     charts = found.figures
     own = charts["own-shares"]
     assert [trace.name for trace in own.data] == ["plain", "focal"] * 2
     record = found.cases[0].of("plain")
-    expected = sum(r.test["tasks"]["rare"]["metrics"]["loss in the hardest 10 % of objects"] for r in record) / len(record)
+    expected = sum(r.test["tasks"]["rare"]["metrics"]["top tenth of objects (None)"] for r in record) / len(record)
     assert own.data[0].y[0] == pytest.approx(100 * expected)
     assert "weights" not in charts
 
@@ -115,7 +118,7 @@ def test_the_page_shows_stability_and_where_losses_are_spent(found: Comparison) 
 def test_costly_metrics_are_of_the_test_split_alone(found: Comparison) -> None:
     record = found.cases[0].of("plain")[0]
     assert record.test is not None
-    assert "loss in the hardest 10 % of objects" in record.test["tasks"]["rare"]["metrics"]
+    assert "top tenth of objects (None)" in record.test["tasks"]["rare"]["metrics"]
     assert record.epochs[0]["tasks"]["rare"]["validation_metrics"] == {}
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from hardfirst.errors import InputError
 from hardfirst.problems import load_problem
+from hardfirst.records.names import EASY_FIRST as EASY
+from hardfirst.records.names import HARD_FIRST as HARD
 from hardfirst.report import Comparison
-from hardfirst.report.orders import EASY, HARD
 from hardfirst.statistics import mean_interval, position_effects, position_test
 from hardfirst.studies import Plan
 from hardfirst.studies.kinds.orders import latin_square, sample
@@ -138,7 +139,7 @@ def test_the_verdict_tells_of_places_and_of_difficulty(found: Comparison) -> Non
 
 def test_the_page_has_places_and_the_contrast(found: Comparison) -> None:
     page = found.html()
-    assert "<h2>What a task&#x27;s place does to it</h2>" in page
+    assert "<h2>What a task&#39;s place does to it</h2>" in page
     assert "<h2>Hard tasks first, or easy ones?</h2>" in page
     assert "all that there are" in page
     assert "static weights" not in page
@@ -236,7 +237,7 @@ def test_runs_that_are_missing_stay_missing() -> None:
     assert [(effect.mean, effect.n) for effect in found] == [(-1.0, 1), (0.5, 1)]
     assert position_test(kpis, [0, 0, 1, 1]) == pytest.approx(2 / 3, abs=0.02), "1 or 3 on its own"
     assert np.isnan(position_test(kpis[1:], [0, 0, 1, 1]))
-    with pytest.raises(InputError, match=r"Expected `kpis` as \[seeds, orders\] and `places` as \[orders\]"):
+    with pytest.raises(InputError, match=r"Expected `kpis` as \[seeds, orders\] and `positions` as \[orders\]"):
         position_test([1.0, 2.0], [0, 1])
 
 

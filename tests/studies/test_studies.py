@@ -97,7 +97,7 @@ def test_every_trial_once_and_none_again(tmp_path: Path) -> None:
     trials, store = study(tmp_path)
     assert counts(run(trials, store)) == {"started": 4, "finished": 4}
     (case,) = store.about().cases
-    assert [(run.method, run.record.trial["seed"]) for run in store.runs(case)] == [
+    assert [(run.entry.method, run.record.trial["seed"]) for run in store.runs(case)] == [
         ("equal", 0),
         ("dtp", 0),
         ("equal", 1),

@@ -1,4 +1,4 @@
-"""What commands have in common: the terminal they print to, and the options they share."""
+"""The terminal that commands print to, and the options they share."""
 
 import shlex
 import sys
@@ -49,7 +49,7 @@ Accelerator = Annotated[str, typer.Option(help="As in Lightning Fabric: auto, cp
 
 
 class Format(StrEnum):
-    """What a comparison can be printed as."""
+    """The forms in which a comparison can be printed."""
 
     md = "md"
     csv = "csv"
@@ -62,31 +62,31 @@ FormatOption = Annotated[
 
 
 def say(text: str) -> None:
-    """Print a sentence as it is: no markup, and no line breaks inside a path or a command."""
+    """Print a sentence without markup, and without line breaks inside a path or a command."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def typed() -> str:
-    """The command that this is."""
+    """The command as the user typed it."""
     return shlex.join(["hardfirst", *sys.argv[1:]])
 
 
 def write_report(folder: Path, form: Format | None) -> None:
-    """Write the page of a folder, and print its tables and sentences."""
+    """Write a folder's page, and print its tables and sentences."""
     from hardfirst.cli._tables import comparison_table
-    from hardfirst.report import Comparison, formats, summary
+    from hardfirst.report import Comparison, exports, summary
 
-    found = Comparison.read(folder)
-    page = found.save(folder / "report.html")
+    comparison = Comparison.read(folder)
+    page = comparison.save(folder / "report.html")
     if form is not None:
-        typer.echo(getattr(formats, form.value)(found), nl=False)
-    for case in found.cases:
+        typer.echo(getattr(exports, form.value)(comparison), nl=False)
+    for case in comparison.cases:
         console.print(comparison_table(summary(case), case.name))
-    for sentence in found.verdict:
+    for sentence in comparison.verdict:
         say(sentence)
-    if found.missing:
-        say(f"{found.missing} of the trials planned so far have not ended; the page is of the others.")
-    for sentence in found.damaged:
+    if comparison.missing:
+        say(f"{comparison.missing} of the trials planned so far have not ended; the page is of the others.")
+    for sentence in comparison.damaged:
         say(f"Left out: {sentence}")
     say(f"The page: {page}")
 

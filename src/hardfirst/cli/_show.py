@@ -1,4 +1,4 @@
-"""Commands that show what there is, and what came out."""
+"""Commands that list methods and problems, and show results."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -26,22 +26,22 @@ class Listed(StrEnum):
 
 def _of_what(context: typer.Context, incomplete: str) -> list[str]:
     names = {"balancers": _completion.balancers, "networks": _completion.networks}
-    found = names.get(str(context.params.get("what")))
-    return [] if found is None else _completion.one(found)(incomplete)
+    list_names = names.get(str(context.params.get("what")))
+    return [] if list_names is None else _completion.one(list_names)(incomplete)
 
 
 def report(
     folder: Annotated[Path, typer.Argument(help="The folder of a study or a run.")],
     form: FormatOption = None,
 ) -> None:
-    """Write the page of a study anew, from its records alone."""
+    """Write the page of a study again, from its records alone."""
     console.stderr = form is not None
     write_report(folder, form)
 
 
 def watch(
-    folder: Annotated[Path, typer.Argument(help="The folder of a study or of runs, which may still be going on.")],
-    port: Annotated[int, typer.Option(help="Where to serve the page on 127.0.0.1; 0 for any port that is free.")] = 8400,
+    folder: Annotated[Path, typer.Argument(help="The folder of a study or of runs, which may still be in progress.")],
+    port: Annotated[int, typer.Option(help="The port of 127.0.0.1 to serve the page on; 0 for any free port.")] = 8400,
 ) -> None:
     """Serve a study's page to a browser on this machine; it reloads itself as runs end. Ctrl-C ends it."""
     from hardfirst.report.server import serve

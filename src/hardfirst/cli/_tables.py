@@ -10,11 +10,11 @@ from hardfirst.records.names import SINGLE
 from hardfirst.report import Row, Summary
 from hardfirst.statistics import Interval
 
-_SIDE_BY_SIDE = 4  # columns of figures that a terminal of 80 columns can show beside each other
+_SIDE_BY_SIDE = 4  # columns of figures that fit a terminal of 80 characters
 
 
 def comparison_table(summary: Summary, name: str) -> Table:
-    """Test KPIs in points with their 95% intervals over seeds: tasks × methods, or of many methods the last rows only.
+    """Test KPIs in points with their 95% intervals over seeds: tasks × methods; with many methods the last rows only.
 
     Single-task networks come first, as a reference.
     """
@@ -57,7 +57,7 @@ def _single(summary: Summary, row: Row) -> str:
 
 
 def _points(interval: Interval) -> str:
-    """The mean and half the interval's width, which takes less room than its ends."""
+    """The mean and half the interval's width, which is shorter than its ends."""
     if not interval.n:
         return "–"
     mean = f"{interval.mean:z.1f}"
@@ -88,7 +88,7 @@ def listing(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 
 
 def duration(seconds: float) -> str:
-    """In words: seconds below two minutes, else minutes, else hours.
+    """A duration in words: seconds below two minutes, then minutes, then hours.
 
     >>> duration(75), duration(600), duration(10_000)
     ('75 seconds', '10 minutes', '2.8 hours')
@@ -99,7 +99,7 @@ def duration(seconds: float) -> str:
 
 
 def plan_table(counts: Mapping[str, tuple[int, int]]) -> Table:
-    """How many runs a study will have at most."""
+    """The largest number of runs that a study can have."""
     table = Table(title="Runs, at most", title_justify="left")
     for column in ("method", "tuning", "reported"):
         table.add_column(column, justify="left" if column == "method" else "right")

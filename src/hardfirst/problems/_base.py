@@ -12,6 +12,7 @@ from hardfirst.errors import InputError, check_names, number, unknown, whole
 from hardfirst.networks import NETWORKS, NetworkSpec, Parts
 from hardfirst.problems._data import Split
 from hardfirst.problems._sources import Source
+from hardfirst.records import LossShare
 from hardfirst.records.names import OWN
 
 Measure = Callable[[Tensor, Tensor], Tensor]
@@ -27,6 +28,7 @@ class Metric:
         measure: (output, target) of all labelled examples → a 0-d tensor.
         higher_is_better: False for errors.
         test_only: compute it on the test split only, not on the validation split after every epoch.
+        share: for a metric that is the share of a loss in the hardest examples, which share; the page then draws it.
 
     Example:
         >>> from torch.nn import functional as F
@@ -36,6 +38,7 @@ class Metric:
     measure: Measure
     higher_is_better: bool = True
     test_only: bool = False
+    share: LossShare | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,11 @@ class Task:
         self._check_values("losses", self.losses, LossOption)
         if self.kpi_from not in ("batch", "validation"):
             raise InputError(f"Expected `kpi_from` to be 'batch' or 'validation'; got {self.kpi_from!r}.")
+
+    @property
+    def loss_shares(self) -> dict[str, LossShare]:
+        """The metrics that are shares of a loss, by name."""
+        return {name: metric.share for name, metric in self.metrics.items() if metric.share is not None}
 
     def _check_values(self, what: str, values: object, kind: type) -> None:
         if not isinstance(values, Mapping):

@@ -4,6 +4,8 @@ A run record is one file of JSON lines; a study folder holds the records of its 
 """
 
 from hardfirst.records.files import record_key, replaced_file, write_atomically
-from hardfirst.records.run_record import Record, Writer, read, score, versions
+from hardfirst.records.loss_share import LossShare
+from hardfirst.records.run_record import Record, read, score
+from hardfirst.records.writer import Writer, versions
 
-__all__ = ["Record", "Writer", "read", "record_key", "replaced_file", "score", "versions", "write_atomically"]
+__all__ = ["LossShare", "Record", "Writer", "read", "record_key", "replaced_file", "score", "versions", "write_atomically"]

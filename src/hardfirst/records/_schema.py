@@ -1,108 +1,114 @@
-"""Whether the lines of a record are what they should be: whoever reads one may then rely on it."""
+"""Schema validation for the lines of a run record."""
 
 import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-TEXTS = ("problem", "balancer", "network", "only", "loss", "criterion")
-Holds = Callable[[Any], bool]
+TEXT_SETTINGS = ("problem", "balancer", "network", "only", "loss", "criterion")
+Check = Callable[[Any], bool]
 
 
-def loads(text: str) -> Any:
-    """A line's content.
+def parse_line(text: str) -> Any:
+    """Parse one line of JSON.
 
     Raises:
-        ValueError: it is not JSON, or has what no record has.
+        ValueError: it is not JSON, or holds what a record never does.
     """
     try:
-        found = json.loads(text, parse_constant=_no_number)
-        if "\\ud" in text.lower():  # half of a pair of surrogates can be read, and never written
-            json.dumps(found, ensure_ascii=False).encode()
+        content = json.loads(text, parse_constant=_refuse_constant)
+        if "\\ud" in text.lower():  # half a surrogate pair parses, but cannot be encoded again
+            json.dumps(content, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise ValueError(error.msg) from None
     except RecursionError:
         raise ValueError("nested too deep") from None
-    return found
+    return content
 
 
-def unsound(line: Mapping[str, Any]) -> str | None:
-    """What in a line, a known kind's, is not as it should be; None where all is."""
-    fields = FIELDS[line["kind"]]
-    missing = (name for name in fields if name not in line and name not in LATER)
-    return next(missing, next((name for name, holds in fields.items() if not holds(line.get(name))), None))
+def invalid_field(line: Mapping[str, Any]) -> str | None:
+    """The name of the first field that is missing or invalid in a line of a known kind; None if the line is valid."""
+    checks = FIELDS[line["kind"]]
+    missing = (name for name in checks if name not in line and name not in OPTIONAL_FIELDS)
+    return next(missing, next((name for name, is_valid in checks.items() if not is_valid(line.get(name))), None))
 
 
-def _no_number(word: str) -> float:
+def _refuse_constant(word: str) -> float:
     raise ValueError(f"{word} is no number in JSON")
 
 
-def _whole(value: Any) -> bool:
+def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
-def _number(value: Any) -> bool:
-    """A finite number; or NaN, which null has become."""
+def _is_number(value: Any) -> bool:
+    """Whether the value is finite, or NaN, which is how null is read."""
     return (isinstance(value, float) and not math.isinf(value)) or (isinstance(value, int) and abs(value) < 2**63)
 
 
-def _optional(holds: Holds) -> Holds:
-    return lambda value: value is None or holds(value)
-
-
-def _text(value: Any) -> bool:
+def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _each(holds: Holds) -> Holds:
-    return lambda value: isinstance(value, dict) and all(map(holds, value.values()))
+def _optional(check: Check) -> Check:
+    return lambda value: value is None or check(value)
 
 
-def _names(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_text, value)) and 0 < len(set(value)) == len(value)
+def _by_name(check: Check) -> Check:
+    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
 
 
-def _settings(value: Any) -> bool:
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value)) and 0 < len(set(value)) == len(value)
+
+
+def _are_settings(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
-    texts = all(map(_optional(_text), (value.get(name) for name in TEXTS)))
-    return texts and _optional(_whole)(value.get("seed")) and _optional(_number)(value.get("learning_rate"))
+    texts = all(map(_optional(_is_text), (value.get(name) for name in TEXT_SETTINGS)))
+    return texts and _optional(_is_count)(value.get("seed")) and _optional(_is_number)(value.get("learning_rate"))
 
 
-def _made_with(value: Any) -> bool:
-    return isinstance(value, dict) and _optional(_text)(value.get("command")) and _each(_text)(value.get("versions", {}))
+def _is_provenance(value: Any) -> bool:
+    commands_and_versions = isinstance(value, dict) and _by_name(_is_text)(value.get("versions", {}))
+    return commands_and_versions and _optional(_is_text)(value.get("command"))
 
 
-def _figures(value: Any) -> bool:
-    """A task's figures by name; those that end in "metrics" by name again."""
-    by_name = _each(_number)
+def _is_loss_share(value: Any) -> bool:
+    checks: dict[str, Check] = {"hardest": _is_number, "kind": _is_text, "under": _optional(_is_text)}
+    return isinstance(value, dict) and set(value) <= set(checks) and all(checks[name](value.get(name)) for name in checks)
+
+
+def _are_figures(value: Any) -> bool:
+    """Whether the value holds a task's figures by name; those whose name ends in "metrics" hold several by name."""
     return isinstance(value, dict) and all(
-        by_name(figure) if name.endswith("metrics") else _number(figure) for name, figure in value.items()
+        _by_name(_is_number)(figure) if name.endswith("metrics") else _is_number(figure) for name, figure in value.items()
     )
 
 
-LATER = {"parameters", "memory"}
-"""What the first records had not."""
+OPTIONAL_FIELDS = {"parameters", "memory", "loss_shares"}
+"""Fields that records of earlier versions lack."""
 
-FIELDS: Mapping[str, Mapping[str, Holds]] = {
+FIELDS: Mapping[str, Mapping[str, Check]] = {
     "trial": {
-        "schema": _whole,
-        "trial": _settings,
-        "tasks": _names,
-        "parameters": _optional(_whole),
-        "made_with": _made_with,
+        "schema": _is_count,
+        "trial": _are_settings,
+        "tasks": _are_names,
+        "parameters": _optional(_is_count),
+        "loss_shares": _optional(_by_name(_by_name(_is_loss_share))),
+        "made_with": _is_provenance,
     },
     "epoch": {
-        "epoch": _whole,
-        "seconds": _optional(_number),
-        "learning_rate": _optional(_number),
-        "tasks": _each(_figures),
+        "epoch": _is_count,
+        "seconds": _optional(_is_number),
+        "learning_rate": _optional(_is_number),
+        "tasks": _by_name(_are_figures),
     },
-    "test": {"epoch": _whole, "tasks": _each(_figures)},
+    "test": {"epoch": _is_count, "tasks": _by_name(_are_figures)},
     "end": {
         "outcome": ("finished", "diverged", "failed").__contains__,
-        "reason": _optional(_text),
-        "seconds": _optional(_number),
-        "memory": _optional(_number),
+        "reason": _optional(_is_text),
+        "seconds": _optional(_is_number),
+        "memory": _optional(_is_number),
     },
 }

@@ -1,4 +1,4 @@
-"""What a training step costs under each method, as a study's cost.json has it."""
+"""What a training step costs under each method, as measured and stored in a study's cost.json."""
 
 import json
 from pathlib import Path
@@ -15,14 +15,14 @@ class StepCost(NamedTuple):
     rounds: int
 
 
-def _read(seconds: float, relative: float, low: float, high: float, rounds: int) -> StepCost:
+def _parse(seconds: float, relative: float, low: float, high: float, rounds: int) -> StepCost:
     return StepCost(float(seconds), float(relative), float(low), float(high), int(rounds))
 
 
 def read_costs(path: Path) -> dict[str, dict[str, StepCost]]:
-    """The costs of each case; nothing where there is no such file or it is damaged, since it can be measured again."""
+    """Read the costs of each case; empty if the file is absent or damaged, since costs can be measured again."""
     try:
         content = json.loads(path.read_text())
-        return {case: {name: _read(**cost) for name, cost in costs.items()} for case, costs in content.items()}
+        return {case: {name: _parse(**cost) for name, cost in costs.items()} for case, costs in content.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

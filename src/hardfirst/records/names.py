@@ -1,12 +1,13 @@
-"""The names that a study gives to its runs, as they stand in study.json."""
+"""Names that a study gives to its runs, as they stand in study.json."""
 
 from typing import Literal
 
 Role = Literal["method", "static", "grid", "single", "control", "order"]
 
 EQUAL = "equal"
+"""Equal weights: the baseline of a comparison of methods."""
 OWN = "own"
-"""What a problem's first network is called."""
+"""A problem's first network of its own."""
 
 STATIC = "static weights"
 SINGLE = "single-task"
@@ -14,3 +15,6 @@ GRID = "grid of static weights"
 ORDER = "order of tasks"
 ORDERS = "orders of tasks"
 EASY, RAW, FROZEN = "easy first", "raw weights", "frozen average"
+"""Controls of DTP."""
+HARD_FIRST, EASY_FIRST = "hard_first", "easy_first"
+"""Orders of tasks by measured difficulty."""

@@ -9,8 +9,8 @@ from hardfirst.records.run_record import Record
 def chosen(records: Sequence[Record]) -> int:
     """The index of the record with the highest validation score; runs that diverged or failed come last.
 
-    Where no run finished, the middle one, which has the default settings. The first of equal scores counts.
+    If no run finished, it is the middle one, which has the default settings. The first of equal scores wins.
     """
     scores = [record.selected()[1] if record.outcome == "finished" else math.nan for record in records]
-    known = [index for index, score in enumerate(scores) if not math.isnan(score)]
-    return max(known, key=scores.__getitem__) if known else len(records) // 2
+    scored = [index for index, score in enumerate(scores) if not math.isnan(score)]
+    return max(scored, key=scores.__getitem__) if scored else len(records) // 2

@@ -1,18 +1,21 @@
-"""A study's folder: what was asked for, and a record for each trial under a name made from its content.
+"""A study's folder: its plan, and a record for each trial under a name made from the trial's content.
 
-study.json            title, command, the plan, and what each trial is in it
-trials/KEY.jsonl      one record a trial; it appears when the trial has ended, by atomic rename
-cost.json             what a step of each method costs, where that has been measured
+study.json            title, command, the plan, and what each trial is in the study
+trials/KEY.jsonl      one record a trial; it appears by atomic rename when the trial has ended
+cost.json             what a step of each method costs, if that was measured
 report.html           the page
 """
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
 
 from hardfirst.errors import InputError
-from hardfirst.records.names import Role
+from hardfirst.records.names import EQUAL, Role
+from hardfirst.records.old_folders import controlled_method, has_constant_weights
 from hardfirst.records.run_record import Record, read
 
 
@@ -21,30 +24,39 @@ class Entry(BaseModel):
 
     Args:
         key: the name of its record.
-        method: what it counts for: a spec as the user wrote it, "single-task", "static weights", …
-        role: "method" for what is compared, "static" for the static weights chosen from a grid, "grid" for one of those that
-            are shown whole, "single" for a single-task network, "control" for a variant of DTP, "order" for one of many
-            orders of tasks, or with `tuning` for the run that decides an order.
+        method: what it is a run of: a spec as the user wrote it, "single-task", "static weights", …
+        role: "method" for what is compared, "static" for the static weights chosen from a grid, "grid" for a grid point that
+            is shown as a reference, "single" for a single-task network, "control" for a variant of a method, "order" for one
+            of many orders of tasks, or with `tuning` for the run that decides an order.
         tuning: whether it only served to choose settings, and never saw the test split.
+        control_of: of a control, the method that it is a variant of.
+        constant_weights: whether the method is static weights that the user gave.
     """
 
     key: str
     method: str
     role: Role = "method"
     tuning: bool = False
+    control_of: str | None = None
+    constant_weights: bool | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not known: study.json then looks as it did before these fields existed."""
+        return {name: value for name, value in handler(self).items() if value is not None}
 
 
 class CaseTrials(BaseModel):
-    """The trials of one problem and network, and the method that the others are held against."""
+    """The trials of one problem and network, and the baseline that methods are compared with."""
 
     problem: str
     network: str
     trials: list[Entry]
-    baseline: str = "equal"
+    baseline: str = EQUAL
 
 
 class Description(BaseModel):
-    """What study.json holds; `plan` is what a YAML file of the study would."""
+    """The content of study.json; `plan` is what a YAML file of the study would hold."""
 
     title: str
     command: str | None
@@ -52,72 +64,75 @@ class Description(BaseModel):
     plan: dict[str, Any] = {}
 
 
-class Run(NamedTuple):
-    """A record, and what it is in the study: see `Entry`."""
+@dataclass(frozen=True)
+class Run:
+    """A record, and what it is in the study."""
 
+    entry: Entry
     record: Record
-    method: str
-    role: Role = "method"
-    tuning: bool = False
 
 
 class StudyFolder:
     """Reads a study's folder.
 
     Args:
-        folder: where the study lives.
+        folder: the study's.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._found: dict[str, Record] = {}
+        self._records: dict[str, Record] = {}
         self.damaged: dict[str, str] = {}
-        """By key, what is wrong with the records that `runs` and `all_runs` have left out."""
+        """By key, what is wrong with the records that `runs` and `all_runs` left out."""
 
     @property
     def page(self) -> Path:
-        """Where the page goes."""
+        """The path of the page."""
         return self.folder / "report.html"
 
     @property
     def cost_file(self) -> Path:
-        """Where measured costs go."""
+        """The path of the measured costs."""
         return self.folder / "cost.json"
 
     def record_file(self, key: str) -> Path:
-        """Where a trial's record is once the trial has ended."""
+        """The path of a trial's record, which exists once the trial has ended."""
         return self.folder / "trials" / f"{key}.jsonl"
 
     def part_file(self, key: str) -> Path:
-        """Where a trial writes while it runs."""
+        """The path that a trial writes to while it runs."""
         return self.folder / "trials" / f".{key}.part"
 
     def ended(self, key: str) -> bool:
-        """Whether the trial has an outcome that stands; a failure does not, since it may have been the machine's."""
-        found = self.find(key)
-        return found is not None and found.outcome in ("finished", "diverged")
+        """Whether the trial has a final outcome; a failure is not final, since the machine may have caused it."""
+        record = self.find(key)
+        return record is not None and record.outcome in ("finished", "diverged")
 
     def find(self, key: str) -> Record | None:
-        """The trial's record; None while it has not ended.
+        """The trial's record; None while the trial has not ended.
 
         Raises:
-            InputError: the record is damaged; the sentence names the file.
+            InputError: the record is damaged; the message names the file.
         """
-        if key not in self._found:
+        if key not in self._records:
             try:
-                found = read(self.record_file(key))
+                record = read(self.record_file(key))
             except FileNotFoundError:
                 return None
-            if not {"problem", "balancer", "seed"} <= {name for name, value in found.trial.items() if value is not None}:
+            if not {"problem", "balancer", "seed"} <= {name for name, value in record.trial.items() if value is not None}:
                 raise InputError(f"{self.record_file(key)} does not say of which problem, balancer and seed it is.")
-            self._found[key] = found
-        return self._found[key]
+            self._records[key] = record
+        return self._records[key]
+
+    def forget(self, key: str) -> None:
+        """Drop the record that was read, so that the next `find` reads the file again."""
+        self._records.pop(key, None)
 
     def about(self) -> Description:
-        """What `describe` wrote.
+        """Read study.json.
 
         Raises:
-            InputError: the folder holds no study, or its description is damaged.
+            InputError: the folder holds no study, or study.json is damaged.
         """
         path = self.folder / "study.json"
         if self.folder.exists() and not self.folder.is_dir():
@@ -135,7 +150,7 @@ class StudyFolder:
 
     @property
     def described(self) -> bool:
-        """Whether there is a study.json."""
+        """Whether study.json exists."""
         return (self.folder / "study.json").exists()
 
     def all_runs(self) -> list[Run]:
@@ -143,20 +158,37 @@ class StudyFolder:
 
         A damaged record is left out, and `damaged` says so.
         """
-        found = [self._sound(path.stem) for path in sorted((self.folder / "trials").glob("*.jsonl"))]
-        records = [record for record in found if record is not None]
-        return [
-            Run(record, str(record.trial["balancer"])) for record in records if record.test or record.outcome != "finished"
-        ]
+        keys = [path.stem for path in sorted((self.folder / "trials").glob("*.jsonl"))]
+        records = [record for key in keys if (record := self._undamaged(key)) is not None]
+        return as_runs(record for record in records if record.test or record.outcome != "finished")
 
-    def _sound(self, key: str) -> Record | None:
+    def runs(self, case: CaseTrials) -> list[Run]:
+        """The runs of a case that have ended; a damaged record is left out, and `damaged` says so."""
+        records = [(entry, self._undamaged(entry.key)) for entry in case.trials]
+        return completed([Run(entry, record) for entry, record in records if record is not None])
+
+    def _undamaged(self, key: str) -> Record | None:
         try:
             return self.find(key)
         except InputError as error:
             self.damaged[key] = str(error)
             return None
 
-    def runs(self, case: CaseTrials) -> list[Run]:
-        """The runs of a case that have ended; a damaged record is left out, and `damaged` says so."""
-        found = [(self._sound(entry.key), entry) for entry in case.trials]
-        return [Run(record, entry.method, entry.role, entry.tuning) for record, entry in found if record is not None]
+
+def as_runs(records: Iterable[Record]) -> list[Run]:
+    """Records without a study, each as a run of the method that it names."""
+    return completed([Run(Entry(key="", method=str(record.trial["balancer"])), record) for record in records])
+
+
+def completed(runs: Sequence[Run]) -> list[Run]:
+    """The runs, with what study.json does not say about them filled in from the names of methods."""
+    controlled = controlled_method(runs)
+    return [Run(_completed(run.entry, controlled), run.record) for run in runs]
+
+
+def _completed(entry: Entry, controlled: str | None) -> Entry:
+    if entry.constant_weights is None and entry.role == "method" and has_constant_weights(entry.method):
+        return entry.model_copy(update={"constant_weights": True})
+    if entry.control_of is None and entry.role == "control":
+        return entry.model_copy(update={"control_of": controlled})
+    return entry

@@ -1,4 +1,4 @@
-"""A study's outcome: what the terminal, the page and the Python API show of it."""
+"""A study's outcome, for the terminal, the page and the Python API."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -10,45 +10,38 @@ from hardfirst.records import write_atomically
 from hardfirst.records.cost import read_costs
 from hardfirst.records.names import OWN
 from hardfirst.records.study_folder import Run, StudyFolder
-from hardfirst.report import figures, frames, networks, overview
-from hardfirst.report.case import Case, arrange
-from hardfirst.report.page import page, sections
-from hardfirst.report.verdict import verdict
+from hardfirst.report.html.page import Live, page, sections
+from hardfirst.report.model import frames
+from hardfirst.report.model.case import Case, arrange
+from hardfirst.report.plotly_figure import plotly_figure
+from hardfirst.report.text import networks, overview
+from hardfirst.report.text.verdict import verdict
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
 
-def _cases(runs: Sequence[Run]) -> list[Case]:
-    """The cases of records that no study has described, such as those of other libraries' loops."""
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        trial = run.record.trial
-        groups.setdefault((str(trial.get("problem")), trial.get("network", OWN)), []).append(run)
-    return [arrange(group) for group in groups.values()]
-
-
 class Comparison:
-    r"""What a study found, one `Case` for each problem and network.
+    r"""What a study found: one `Case` for each problem and network.
 
     Args:
         cases: at least one.
         title: the page's heading.
-        command: what made the runs; None takes it from the records.
+        command: the command that started the runs. Default: those in the records.
         plan: the study's settings, as a YAML file of it would hold them.
-        missing: how many trials have not ended yet.
+        missing: the number of trials that have not ended yet.
         damaged: what is wrong with each record that was left out.
 
     Raises:
         InputError: there is no case.
 
     Example:
-        What a study in a folder came to::
+        The outcome of a study in a folder::
 
-            found = Comparison.read("runs/digits")
-            print("\n".join(found.verdict))
-            found.summary.to_csv("summary.csv")
+            comparison = Comparison.read("runs/digits")
+            print("\n".join(comparison.verdict))
+            comparison.summary.to_csv("summary.csv")
     """
 
     def __init__(
@@ -68,14 +61,14 @@ class Comparison:
 
     @classmethod
     def read(cls, folder: str | Path) -> "Comparison":
-        """The outcome of the study in this folder, as far as it has come; or of the records in it, without a study.
+        """Read the study in this folder, which need not be complete, or the records of a folder without a study.
 
         Raises:
             InputError: there is neither, no run to report on has ended, or a record is damaged.
         """
         store = StudyFolder(Path(folder))
-        if not store.described and (found := store.all_runs()):
-            return cls(_cases(found), title=f"Runs in {Path(folder).name}", damaged=list(store.damaged.values()))
+        if not store.described and (runs := store.all_runs()):
+            return cls(_cases(runs), title=f"Runs in {Path(folder).name}", damaged=list(store.damaged.values()))
         if not store.described and store.damaged:
             raise InputError(next(iter(store.damaged.values())))
         about, costs = store.about(), read_costs(store.cost_file)
@@ -84,9 +77,9 @@ class Comparison:
             runs = store.runs(trials)
             keys = {entry.key for entry in trials.trials} - store.damaged.keys()
             missing += sum(store.find(key) is None for key in keys)
-            if any(not run.tuning and run.role not in ("single", "order") for run in runs):
-                known = costs.get(f"{trials.problem}/{trials.network}")
-                cases.append(arrange(runs, known, trials.baseline, trials.network))
+            if any(not run.entry.tuning and run.entry.role not in ("single", "order") for run in runs):
+                case_costs = costs.get(f"{trials.problem}/{trials.network}")
+                cases.append(arrange(runs, case_costs, trials.baseline, trials.network))
         damaged = list(store.damaged.values())
         if not cases:
             why = (
@@ -99,7 +92,7 @@ class Comparison:
 
     @cached_property
     def verdict(self) -> list[str]:
-        """What the runs say, in sentences; of several cases one for each, and what they say together."""
+        """What the runs say, in sentences; with several cases one for each, and what they say together."""
         if len(self.cases) == 1:
             return verdict(self.cases[0])
         return [*overview.sentences(self.cases), *networks.sentences(self.cases)]
@@ -121,23 +114,23 @@ class Comparison:
 
     @cached_property
     def figures(self) -> "dict[str, go.Figure]":
-        """The page's charts as plotly figures, by the id that they have on the page.
+        """The page's charts as plotly figures, by their ids on the page.
 
-        Where there are several cases, a case's charts begin with its name.
+        With several cases, the id of a case's chart begins with the case's name.
 
         Example:
             In a notebook::
 
-                found = Comparison.read("runs/digits")
-                list(found.figures)  # ['intervals', 'validation', 'weights', ...]
-                found.figures["intervals"].show()
-                found.figures["weights"].write_image("weights.pdf")  # with kaleido installed
+                comparison = Comparison.read("runs/digits")
+                list(comparison.figures)  # ['intervals', 'validation', 'weights', ...]
+                comparison.figures["intervals"].show()
+                comparison.figures["weights"].write_image("weights.pdf")  # with kaleido installed
         """
-        charts = {name: chart for section in sections(self.cases) for name, chart in section.all_charts().items()}
-        return {name: figures.as_plotly(chart) for name, chart in charts.items()}
+        charts = {name: figure for section in sections(self.cases) for name, figure in section.charts.items()}
+        return {name: plotly_figure(figure) for name, figure in charts.items()}
 
-    def html(self) -> str:
-        """The page."""
+    def html(self, live: Live | None = None) -> str:
+        """The page; with `live`, one that reloads itself when its folder changes."""
         return page(
             self.cases,
             title=self.title,
@@ -145,9 +138,19 @@ class Comparison:
             plan=self.plan,
             missing=self.missing,
             damaged=self.damaged,
+            live=live,
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write the page."""
+        """Write the page to a file."""
         write_atomically(Path(path), self.html())
         return Path(path)
+
+
+def _cases(runs: Sequence[Run]) -> list[Case]:
+    """The cases of records without a study, such as those of other libraries' loops."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        trial = run.record.trial
+        groups.setdefault((str(trial.get("problem")), trial.get("network", OWN)), []).append(run)
+    return [arrange(group) for group in groups.values()]

@@ -1,44 +1,27 @@
-"""A study's page on 127.0.0.1, made anew whenever a run has ended."""
+"""Serves a study's page on 127.0.0.1 and updates it whenever a run ends."""
 
 import json
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
-from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from string import Template
 
 from hardfirst.errors import InputError
-from hardfirst.report import Comparison
+from hardfirst.report.comparison import Comparison
+from hardfirst.report.html.page import Live
+from hardfirst.report.html.rendering import render
 
 HOST = "127.0.0.1"
 
 _FILES = ("study.json", "cost.json", "trials/*.jsonl")
 
-_REFRESH = Template("""<script>
-const known = $version;
-setInterval(async () => {
-  try {
-    const found = await (await fetch("/version", {cache: "no-store"})).json();
-    if (found !== known) location.reload();
-  } catch { /* the server has gone; the page stays as it is */ }
-}, $milliseconds);
-</script>
-""")
-
-_NOTHING_YET = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><link rel="icon" href="data:,"><title>hardfirst</title></head>
-<body><main><h1>$folder</h1><p>$reason</p><p>This page will show the study as soon as there is something to show.</p></main>
-</body></html>
-"""
-
 
 class Pages:
-    """The page of a folder, made anew when a record has come.
+    """The page of a folder, made again after a record has been added.
 
     Args:
         folder: the study's.
@@ -48,53 +31,44 @@ class Pages:
     def __init__(self, folder: Path, *, seconds: float = 2.0) -> None:
         self.folder, self.seconds = folder, seconds
         self._lock = threading.Lock()
-        self._made: tuple[str, str] | None = None
+        self._latest: tuple[str, str] | None = None
 
     def version(self) -> str:
-        """A word for what the folder holds."""
-        found = sorted((str(path), path.stat().st_mtime_ns) for pattern in _FILES for path in self._glob(pattern))
-        return sha256(repr(found).encode()).hexdigest()[:16]
+        """A hash of the folder's file names and their times."""
+        files = sorted((str(path), time) for pattern in _FILES for path, time in self._modified(pattern))
+        return sha256(repr(files).encode()).hexdigest()[:16]
 
     def page(self) -> str:
         """The page, which reloads itself when there is something new."""
         with self._lock:
             version = self.version()
-            if self._made is None or self._made[0] != version:
-                self._made = version, self._page(version)
-            return self._made[1]
+            if self._latest is None or self._latest[0] != version:
+                self._latest = version, self._render(Live(version, round(1000 * self.seconds)))
+            return self._latest[1]
 
-    def _page(self, version: str) -> str:
-        script = _REFRESH.substitute(version=json.dumps(version), milliseconds=round(1000 * self.seconds))
+    def _render(self, live: Live) -> str:
         try:
-            text = Comparison.read(self.folder).html()
+            return Comparison.read(self.folder).html(live)
         except InputError as error:
-            text = Template(_NOTHING_YET).substitute(folder=escape(str(self.folder)), reason=escape(str(error)))
-        text = text.replace("default-src 'none';", "default-src 'none'; connect-src 'self';", 1)  # to ask for the version
-        before, body, after = text.rpartition("</body>")
-        return f"{before}{script}{body}{after}"
+            return render("waiting.html.j2", folder=self.folder, reason=error, live=live)
 
-    def _glob(self, pattern: str) -> list[Path]:
-        found = []
+    def _modified(self, pattern: str) -> Iterator[tuple[Path, int]]:
         for path in self.folder.glob(pattern):
-            try:
-                path.stat()
-            except FileNotFoundError:  # it has just been replaced
-                continue
-            found.append(path)
-        return found
+            with suppress(FileNotFoundError):  # it has just been replaced
+                yield path, path.stat().st_mtime_ns
 
 
 @contextmanager
 def serve(folder: Path, *, port: int = 8400, seconds: float = 2.0) -> Iterator[tuple[ThreadingHTTPServer, str]]:
-    """A server for the folder's page, and its address; it answers this machine alone.
+    """A server for the folder's page, and its address; it answers requests from this machine only.
 
     Args:
         folder: of a study or of runs.
-        port: 0 for any that is free.
+        port: 0 for any free port.
         seconds: how often a browser asks whether there is something new.
 
     Raises:
-        InputError: there is no such folder, or the port is taken.
+        InputError: the folder does not exist, or the port is taken.
     """
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}.")
@@ -111,7 +85,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A browser that has left while it was answered is no error."""
+        """Ignore a browser that has closed the connection."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]  # of a socket
 
@@ -120,7 +94,7 @@ def _handler(pages: Pages) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             host = self.headers.get("Host", "").rpartition(":")[0]
-            if host not in (HOST, "localhost"):  # a name that somebody else's page points here
+            if host not in (HOST, "localhost"):  # another site's page may have pointed its own name here
                 self._answer(HTTPStatus.FORBIDDEN, "text/plain", "This page is for this machine alone.")
             elif self.path == "/":
                 self._answer(HTTPStatus.OK, "text/html", pages.page())
@@ -139,6 +113,6 @@ def _handler(pages: Pages) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Requests are of no interest."""
+            """Do not log requests."""
 
     return Handler

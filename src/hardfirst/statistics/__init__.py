@@ -1,7 +1,7 @@
-"""Statistics over seeds, tasks and problems: plain functions of arrays; the same records give the same numbers.
+"""Statistics over seeds, tasks and problems: deterministic functions of arrays.
 
-A run that diverged is a NaN. It is left out (pairwise, where two methods are compared), and `n` counts what was left, so
-that whoever prints an interval can say how many runs stand behind it.
+A run that diverged is a NaN. It is left out (pairwise when two methods are compared), and `n` counts the rest, so reports
+can state how many runs are behind an interval.
 """
 
 from hardfirst.statistics.intervals import Interval, mean_interval, paired_interval
@@ -12,6 +12,7 @@ from hardfirst.statistics.task_scores import (
     delta_m,
     gap_correlation,
     mean_rank,
+    mean_task,
     pareto_front,
     starvation_gap,
     worst_task,
@@ -32,6 +33,7 @@ __all__ = [
     "holm",
     "mean_interval",
     "mean_rank",
+    "mean_task",
     "paired_interval",
     "pareto_front",
     "position_effects",

@@ -1,21 +1,23 @@
 """Means over seeds with their intervals.
 
-The interval is Student's t. On differences of worst-task KPIs it holds its level from three seeds on, where bootstrap
-intervals (BCa) do not, and have not caught up at twenty: `benchmarks/null_studies.py` measures both.
+The interval is Student's t. On differences of worst-task KPIs it has the stated coverage from three seeds on; bootstrap
+intervals (BCa) do not, even with twenty seeds: `benchmarks/null_studies.py` measures both.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from hardfirst.errors import InputError, number
 
+Array = NDArray[np.float64]
+
 
 class Interval(NamedTuple):
-    """A mean over `n` seeds, and the bounds of its confidence interval; NaN bounds where one seed shows no spread.
+    """A mean over `n` seeds and the bounds of its confidence interval; the bounds are NaN for a single seed.
 
     A format specification applies to each number:
 
@@ -39,33 +41,33 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
-    """The mean over seeds with its t-interval, mean ± t((1 + level)/2, n − 1)·s/√n.
+    """Mean over seeds with its t-interval, mean ± t((1 + level)/2, n − 1)·s/√n.
 
     Args:
         values: [seeds]; NaN where a seed has no value.
-        level: the probability, in (0, 1), with which the interval is to hold the true mean.
+        level: the coverage, in (0, 1): the probability that the interval contains the true mean.
 
     Returns:
-        The interval over the seeds that have a value. Below two its bounds are NaN; with none, so is the mean.
+        The interval over the seeds that have a value. With fewer than two the bounds are NaN; with none the mean is too.
 
     >>> f"{mean_interval([1.0, 2.0, 3.0, float('nan')]):.3f}"
     '2.000 [-0.484, 4.484]'
     """
     number("level", level, above=0, below=1)
-    known = np.asarray(values, dtype=float)
-    known = known[~np.isnan(known)]
-    mean = float(known.mean()) if known.size else math.nan
-    if known.size < 2:
-        return Interval(mean, math.nan, math.nan, known.size)
-    half = float(stats.t.ppf((1 + level) / 2, known.size - 1) * stats.sem(known))
-    return Interval(mean, mean - half, mean + half, known.size)
+    measured = np.asarray(values, dtype=float)
+    measured = measured[~np.isnan(measured)]
+    mean = float(measured.mean()) if measured.size else math.nan
+    if measured.size < 2:
+        return Interval(mean, math.nan, math.nan, measured.size)
+    half = float(stats.t.ppf((1 + level) / 2, measured.size - 1) * stats.sem(measured))
+    return Interval(mean, mean - half, mean + half, measured.size)
 
 
 def paired_interval(values: ArrayLike, baseline: ArrayLike, level: float = 0.95) -> Interval:
-    """The mean difference `values − baseline` over the seeds that have both, with its t-interval.
+    """Mean difference `values − baseline` over the seeds that have both, with its t-interval.
 
-    Runs that share a seed share initial weights and the order of the data; taking the difference seed by seed removes
-    what these do to both.
+    Runs with the same seed share initial weights and the order of the data, so the difference seed by seed removes what
+    these contribute to both.
 
     Args:
         values: [seeds]; NaN where a seed has no value.
@@ -73,9 +75,9 @@ def paired_interval(values: ArrayLike, baseline: ArrayLike, level: float = 0.95)
         level: as in `mean_interval`.
 
     Raises:
-        InputError: the shapes do not fit.
+        InputError: the shapes do not match.
     """
-    found, base = np.asarray(values, dtype=float), np.asarray(baseline, dtype=float)
-    if found.ndim != 1 or found.shape != base.shape:
-        raise InputError(f"Expected `values` and `baseline` both as [seeds]; got {found.shape} and {base.shape}.")
-    return mean_interval(found - base, level)
+    own, base = np.asarray(values, dtype=float), np.asarray(baseline, dtype=float)
+    if own.ndim != 1 or own.shape != base.shape:
+        raise InputError(f"Expected `values` and `baseline` both as [seeds]; got {own.shape} and {base.shape}.")
+    return mean_interval(own - base, level)

@@ -1,17 +1,16 @@
-"""Whether methods differ from a baseline, over the seeds of one problem."""
+"""Tests of whether methods differ from a baseline, over the seeds of one problem."""
 
 import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from hardfirst.errors import InputError, number, whole
-from hardfirst.statistics.intervals import Interval, mean_interval
+from hardfirst.statistics.intervals import Array, Interval, mean_interval
 
-Array = NDArray[np.float64]
 Decision = Literal["better", "worse", "not told apart", "too few seeds"]
 
 _EXACT_UP_TO = 16
@@ -19,38 +18,38 @@ _RESAMPLES = 99_999
 
 
 def sign_flip(differences: ArrayLike) -> float:
-    """The two-sided p-value of the sign-flip permutation test of paired differences.
+    """Two-sided p-value of the sign-flip permutation test of paired differences.
 
-    If two methods are alike, each difference could as well have had the other sign: p is the share of the 2ⁿ ways to set
-    the signs that bring the mean at least as far from 0 as it is. Up to n = 16 all of them are tried, beyond that 99,999
-    drawn from a fixed seed.
+    If two methods are equal, each difference could have had the other sign: p is the share of the 2ⁿ assignments of signs
+    for which the mean is at least as far from 0 as observed. Up to n = 16 all assignments are tried, beyond that 99,999
+    random ones from a fixed seed.
 
     Args:
         differences: [seeds]; NaN where a seed lacks one of its two runs.
 
     Returns:
-        At least 2/2ⁿ, or 1/100,000 where signs are drawn; NaN without any difference.
+        At least 2/2ⁿ, or 1/100,000 with random signs; NaN if there is no difference.
 
     >>> sign_flip([1.0, 2.0, 3.0])  # 2 of the 8
     0.25
     """
-    known = np.asarray(differences, dtype=float)
-    known = np.sort(known[~np.isnan(known)])  # so that what is drawn does not depend on the order of the seeds
-    if not known.size:
+    paired = np.asarray(differences, dtype=float)
+    paired = np.sort(paired[~np.isnan(paired)])  # sorted, so that random signs do not depend on the order of the seeds
+    if not paired.size:
         return math.nan
-    if known.size > _EXACT_UP_TO:
-        return _sampled(known)
-    signs = 1 - 2 * (np.arange(2**known.size)[:, None] >> np.arange(known.size) & 1)
-    # sums that are equal but for rounding are ties
-    least = abs(known.sum()) - 1e-9 * np.abs(known).sum()
-    return float((np.abs(signs @ known) >= least).mean())
+    if paired.size > _EXACT_UP_TO:
+        return _sampled_sign_flip(paired)
+    signs = 1 - 2 * (np.arange(2**paired.size)[:, None] >> np.arange(paired.size) & 1)
+    # sums that differ by rounding alone are ties
+    observed = abs(paired.sum()) - 1e-9 * np.abs(paired).sum()
+    return float((np.abs(signs @ paired) >= observed).mean())
 
 
-def _sampled(differences: Array) -> float:
+def _sampled_sign_flip(differences: Array) -> float:
     def distance(samples: Array, axis: int) -> Array:
         return np.asarray(np.abs(samples.mean(axis=axis)))
 
-    found = stats.permutation_test(
+    result = stats.permutation_test(
         (differences,),
         distance,
         permutation_type="samples",
@@ -60,14 +59,14 @@ def _sampled(differences: Array) -> float:
         batch=10_000,
         rng=0,
     )
-    return float(found.pvalue)
+    return float(result.pvalue)
 
 
 def fewest_seeds(methods: int, alpha: float = 0.05) -> int:
-    """The fewest seeds with which one of so many methods can differ significantly: the least n with 2m/2ⁿ ≤ α.
+    """The fewest seeds with which one of m methods can differ significantly: the smallest n with 2m/2ⁿ ≤ α.
 
-    A sign-flip p-value is at least 2/2ⁿ, and Holm multiplies the smallest of m by m. With fewer seeds no data whatever
-    reach α.
+    A sign-flip p-value is at least 2/2ⁿ, and Holm's correction multiplies the smallest of m by m. With fewer seeds no data
+    can reach α.
 
     >>> [fewest_seeds(methods) for methods in (1, 3, 6)]
     [6, 7, 8]
@@ -81,11 +80,11 @@ def fewest_seeds(methods: int, alpha: float = 0.05) -> int:
 
 
 def holm(pvalues: ArrayLike) -> Array:
-    """Holm's correction of m p-values; whoever rejects at corrected p ≤ α rejects any true hypothesis with at most α.
+    """Holm's correction of m p-values: rejecting at corrected p ≤ α controls the family-wise error rate at α.
 
     Args:
-        pvalues: [m]. NaN, for a test that could not be made, stays NaN and still counts among the m: what was planned is
-            corrected for, not what happened to finish.
+        pvalues: [m]. NaN, for a test without data, stays NaN and still counts among the m: the correction is for all
+            planned tests, not only for those that have data.
 
     Returns:
         [m], in the same order.
@@ -106,16 +105,16 @@ def holm(pvalues: ArrayLike) -> Array:
     planned = np.where(missing, 1.0, raw)
     order = planned.argsort()
     corrected = np.empty_like(raw)
-    # the smallest of m counts m times, the next m − 1 times, and none less than one before it
+    # multiply the smallest of m by m, the next by m − 1, …, and keep the result monotone
     corrected[order] = np.maximum.accumulate(planned[order] * np.arange(raw.size, 0, -1)).clip(max=1)
     return np.where(missing, np.nan, corrected)
 
 
 class Difference(NamedTuple):
-    """What sets a method apart from the baseline.
+    """How a method differs from the baseline.
 
-    `differences` is by seed, NaN where either is missing; `interval` is that of their mean, by itself (not widened for the
-    number of methods). `p` and its Holm-corrected `holm_p` are NaN with too few seeds.
+    `differences` is by seed, NaN where either run is missing; `interval` is that of their mean, not corrected for the number
+    of methods. `p` and the Holm-corrected `holm_p` are NaN with too few seeds.
     """
 
     differences: Array
@@ -126,11 +125,11 @@ class Difference(NamedTuple):
 
 
 def compare_to(baseline: ArrayLike, methods: Mapping[str, ArrayLike], alpha: float = 0.05) -> dict[str, Difference]:
-    """Hold several methods against one baseline, paired by seed.
+    """Compare several methods with one baseline, paired by seed.
 
-    The decision is that of the sign-flip test with Holm's correction over all the methods: where none of them differs from
-    the baseline, one is called better or worse in at most α of all studies. A method whose interval holds 0 is not told
-    apart, whatever its p.
+    The decision is by the sign-flip test with Holm's correction over all methods: if none differs from the baseline, any is
+    called better or worse in at most a share α of all studies. A method whose interval contains 0 is not told apart,
+    whatever its p.
 
     Args:
         baseline: [seeds], e.g. equal weights' worst-task KPI; higher is better. NaN where a run has no value.
@@ -138,17 +137,17 @@ def compare_to(baseline: ArrayLike, methods: Mapping[str, ArrayLike], alpha: flo
         alpha: in (0, 1); intervals are at level 1 − α.
 
     Returns:
-        By name. The decision is "too few seeds" for a method that has fewer than `fewest_seeds(len(methods), alpha)`
-        together with the baseline.
+        By name. The decision is "too few seeds" for a method that shares fewer than `fewest_seeds(len(methods), alpha)`
+        seeds with the baseline.
 
     Raises:
         InputError: a method's shape is not the baseline's.
 
-    >>> found = compare_to([1, 2, 3, 4, 5, 6], {"dtp": [2, 4, 4, 6, 6, 8], "stch": [1, 2, 3, 4, 5]})
+    >>> compare_to([1, 2, 3, 4, 5, 6], {"dtp": [2, 4, 4, 6, 6, 8], "stch": [1, 2, 3, 4, 5]})
     Traceback (most recent call last):
     hardfirst.errors.InputError: Expected the 6 seeds of the baseline for each method; got (5,) for stch.
-    >>> found = compare_to([1, 2, 3, 4, 5, 6], {"dtp": [2, 4, 4, 6, 6, 8]})
-    >>> found["dtp"].decision, found["dtp"].p, f"{found['dtp'].interval:.2f}"
+    >>> dtp = compare_to([1, 2, 3, 4, 5, 6], {"dtp": [2, 4, 4, 6, 6, 8]})["dtp"]
+    >>> dtp.decision, dtp.p, f"{dtp.interval:.2f}"
     ('better', 0.03125, '1.50 [0.93, 2.07]')
     """
     base = np.asarray(baseline, dtype=float)
@@ -176,6 +175,6 @@ def compare_to(baseline: ArrayLike, methods: Mapping[str, ArrayLike], alpha: flo
 def _decide(interval: Interval, holm_p: float, alpha: float) -> Decision:
     if math.isnan(holm_p):
         return "too few seeds"
-    if holm_p > alpha or interval.low <= 0 <= interval.high:  # "beats [-0.1, 3.9]" would puzzle its reader
+    if holm_p > alpha or interval.low <= 0 <= interval.high:  # a reader would not understand "beats [-0.1, 3.9]"
         return "not told apart"
     return "better" if interval.mean > 0 else "worse"

@@ -1,4 +1,4 @@
-"""Whether methods differ over several problems."""
+"""Tests of whether methods differ, over several problems."""
 
 import math
 from typing import NamedTuple
@@ -8,12 +8,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from hardfirst.errors import InputError, number
-
-Array = NDArray[np.float64]
+from hardfirst.statistics.intervals import Array
 
 
 class Friedman(NamedTuple):
-    """The statistic of Friedman's test, its p-value, and the number of problems behind it."""
+    """The statistic of Friedman's test, its p-value, and the number of problems."""
 
     statistic: float
     p: float
@@ -21,10 +20,10 @@ class Friedman(NamedTuple):
 
 
 class CriticalDifference(NamedTuple):
-    """What a critical-difference diagram shows.
+    """The content of a critical-difference diagram.
 
-    `mean_ranks`: [methods], 1 is best. `difference`: mean ranks at least so far apart differ. `same`: [methods, methods],
-    the pairs that are not told apart. `n`: the number of problems.
+    `mean_ranks`: [methods], 1 is best. `difference`: methods differ if their mean ranks are at least this far apart.
+    `same`: [methods, methods], the pairs that do not differ. `n`: the number of problems.
     """
 
     mean_ranks: Array
@@ -37,8 +36,8 @@ def friedman(values: ArrayLike) -> Friedman:
     """Friedman's test of whether any of at least three methods differs, over problems.
 
     Args:
-        values: [problems, methods], e.g. means over seeds of the worst-task KPI. A problem where a method has no value
-            (NaN) is left out.
+        values: [problems, methods], e.g. means over seeds of the worst-task KPI. Problems with a NaN
+            are left out.
 
     Returns:
         The chi-squared approximation; NaN below two problems.
@@ -49,30 +48,30 @@ def friedman(values: ArrayLike) -> Friedman:
     References:
         Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7, 2006, section 3.2.2.
 
-    >>> found = friedman([[0.9, 0.8, 0.7], [0.6, 0.5, 0.4], [0.9, 0.6, 0.3]])
-    >>> round(found.statistic, 3), round(found.p, 3), found.n
+    >>> test = friedman([[0.9, 0.8, 0.7], [0.6, 0.5, 0.4], [0.9, 0.6, 0.3]])
+    >>> round(test.statistic, 3), round(test.p, 3), test.n
     (6.0, 0.05, 3)
     """
-    found = _complete(values, least=3)
-    if len(found) < 2:
-        return Friedman(math.nan, math.nan, len(found))
-    if (found == found[:, :1]).all():  # 0/0 in the formula: no problem ranks the methods
-        return Friedman(0.0, 1.0, len(found))
-    statistic, p = stats.friedmanchisquare(*found.T)
-    return Friedman(float(statistic), float(p), len(found))
+    complete = _complete_rows(values, least=3)
+    if len(complete) < 2:
+        return Friedman(math.nan, math.nan, len(complete))
+    if (complete == complete[:, :1]).all():  # all methods tie on every problem, which is 0/0 in the formula
+        return Friedman(0.0, 1.0, len(complete))
+    statistic, p = stats.friedmanchisquare(*complete.T)
+    return Friedman(float(statistic), float(p), len(complete))
 
 
 def critical_difference(values: ArrayLike, alpha: float = 0.05) -> CriticalDifference:
-    """Nemenyi's test of all pairs of methods over problems, to be read after Friedman's has found any difference at all.
+    """Nemenyi's test of all pairs of methods over problems, for use after Friedman's test has rejected.
 
     CD = q_α·√(k(k+1)/(6N)) for k methods and N problems, with q_α the quantile of the studentized range over √2.
 
     Args:
         values: [problems, methods], higher is better; as in `friedman`.
-        alpha: in (0, 1), the probability of telling any pair apart where all methods are alike.
+        alpha: in (0, 1), the probability that any pair differs when all methods are equal.
 
     Returns:
-        Mean ranks and CD are NaN, and all pairs the same, without a problem that has all values.
+        If no problem has all values, mean ranks and CD are NaN and no pair differs.
 
     Raises:
         InputError: there are fewer than two methods.
@@ -81,24 +80,20 @@ def critical_difference(values: ArrayLike, alpha: float = 0.05) -> CriticalDiffe
         Demšar, as in `friedman`.
     """
     number("alpha", alpha, above=0, below=1)
-    found = _complete(values, least=2)
-    problems, methods = found.shape
+    complete = _complete_rows(values, least=2)
+    problems, methods = complete.shape
     if not problems:
         return CriticalDifference(np.full(methods, np.nan), math.nan, np.ones((methods, methods), dtype=bool), 0)
-    from scikit_posthocs import posthoc_nemenyi_friedman
-
     quantile = stats.studentized_range.ppf(1 - alpha, methods, np.inf) / math.sqrt(2)
-    return CriticalDifference(
-        mean_ranks=stats.rankdata(-found, axis=1).mean(axis=0),
-        difference=float(quantile * math.sqrt(methods * (methods + 1) / (6 * problems))),
-        same=posthoc_nemenyi_friedman(found).to_numpy() > alpha,
-        n=problems,
-    )
+    difference = float(quantile * math.sqrt(methods * (methods + 1) / (6 * problems)))
+    mean_ranks = stats.rankdata(-complete, axis=1).mean(axis=0)
+    same = np.abs(mean_ranks[:, None] - mean_ranks) < difference
+    return CriticalDifference(mean_ranks, difference, same, problems)
 
 
-def _complete(values: ArrayLike, *, least: int) -> Array:
+def _complete_rows(values: ArrayLike, *, least: int) -> Array:
     """The problems where every method has a value."""
-    found = np.asarray(values, dtype=float)
-    if found.ndim != 2 or found.shape[1] < least:
-        raise InputError(f"Expected `values` as [problems, methods] of at least {least} methods; got {found.shape}.")
-    return np.asarray(found[~np.isnan(found).any(axis=1)])
+    table = np.asarray(values, dtype=float)
+    if table.ndim != 2 or table.shape[1] < least:
+        raise InputError(f"Expected `values` as [problems, methods] of at least {least} methods; got {table.shape}.")
+    return np.asarray(table[~np.isnan(table).any(axis=1)])

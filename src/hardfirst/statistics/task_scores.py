@@ -1,4 +1,4 @@
-"""What is taken over tasks: the worst, Δm, ranks, the Pareto front, the starvation gap."""
+"""Scores over tasks: worst task, mean, Δm, ranks, Pareto front, starvation gap."""
 
 import math
 from collections.abc import Sequence
@@ -8,9 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from hardfirst.errors import InputError
-from hardfirst.statistics.intervals import Interval, mean_interval, paired_interval
-
-Array = NDArray[np.float64]
+from hardfirst.statistics.intervals import Array, Interval, mean_interval, paired_interval
 
 
 def worst_task(kpis: ArrayLike) -> Array:
@@ -20,15 +18,27 @@ def worst_task(kpis: ArrayLike) -> Array:
         kpis: [seeds, tasks].
 
     Returns:
-        [seeds]; NaN where any task's KPI is, since the missing one may have been the worst.
+        [seeds]; NaN where any task's KPI is NaN, since that task may be the worst.
     """
     return np.asarray(np.min(np.asarray(kpis, dtype=float), axis=1))
+
+
+def mean_task(kpis: ArrayLike) -> Array:
+    """Each seed's mean KPI over tasks.
+
+    Args:
+        kpis: [seeds, tasks].
+
+    Returns:
+        [seeds]; NaN where any task's KPI is NaN.
+    """
+    return np.asarray(np.asarray(kpis, dtype=float).mean(axis=1))
 
 
 def delta_m(values: ArrayLike, baselines: ArrayLike, lower_is_better: bool | Sequence[bool] = False) -> Array:
     """Δm = (100/T)·Σ_t (−1)^{l_t}·(M_t − B_t)/B_t: the mean relative gain over the baseline, in per cent.
 
-    Positive is better: l_t is 1 for a metric of which less is better, and 0 otherwise.
+    Positive is better: l_t is 1 for a metric where lower is better, and 0 otherwise.
 
     Args:
         values: M, [seeds, tasks].
@@ -36,11 +46,11 @@ def delta_m(values: ArrayLike, baselines: ArrayLike, lower_is_better: bool | Seq
         lower_is_better: l, for all tasks or [tasks].
 
     Returns:
-        [seeds]; NaN where a task's value or baseline is missing, or the baseline is not above 0: relative to it there is
-        no gain.
+        [seeds]; NaN where a task's value or baseline is missing, or the baseline is not above 0, so that the relative
+        gain is undefined.
 
     Raises:
-        InputError: the shapes do not fit.
+        InputError: the shapes do not match.
 
     References:
         Maninis, Radosavovic & Kokkinos, "Attentive Single-Tasking of Multiple Tasks", CVPR 2019, Eq. (4).
@@ -48,46 +58,46 @@ def delta_m(values: ArrayLike, baselines: ArrayLike, lower_is_better: bool | Seq
     >>> delta_m([[0.9, 2.0]], [0.8, 2.5], lower_is_better=[False, True]).round(2).tolist()
     [16.25]
     """
-    found, base = np.asarray(values, dtype=float), np.asarray(baselines, dtype=float)
-    if found.ndim != 2 or base.shape not in (found.shape, found.shape[1:]):
+    own, base = np.asarray(values, dtype=float), np.asarray(baselines, dtype=float)
+    if own.ndim != 2 or base.shape not in (own.shape, own.shape[1:]):
         raise InputError(
-            f"Expected `values` as [seeds, tasks], `baselines` as [tasks] or like them; got {found.shape} and {base.shape}."
+            f"Expected `values` as [seeds, tasks], `baselines` as [tasks] or like them; got {own.shape} and {base.shape}."
         )
     base = np.where(base > 0, base, np.nan)
-    return np.asarray((100 * _signs(lower_is_better, found.shape[1]) * (found - base) / base).mean(axis=1))
+    return np.asarray((100 * _signs(lower_is_better, own.shape[1]) * (own - base) / base).mean(axis=1))
 
 
 def mean_rank(values: ArrayLike, lower_is_better: bool | Sequence[bool] = False) -> tuple[Interval, ...]:
     """Each method's rank among the methods, 1 for the best, averaged over tasks and then over seeds.
 
-    Methods that tie share the mean of their ranks. A seed counts where every method has a value for every task, since
-    ranks among fewer methods are of another size.
+    Ties share the mean of their ranks. Only seeds where every method has a value for every task count, since ranks among
+    fewer methods have another range.
 
     Args:
         values: [methods, seeds, tasks]; NaN where a run has no value.
         lower_is_better: for all tasks or [tasks].
 
     Returns:
-        One for each method: the mean over seeds, with its t-interval.
+        For each method the mean over seeds, with its t-interval.
 
     Raises:
-        InputError: the shapes do not fit.
+        InputError: the shapes do not match.
 
     >>> [rank.mean for rank in mean_rank([[[0.9, 0.5]], [[0.8, 0.5]], [[0.7, 0.6]]])]
     [1.75, 2.25, 2.0]
     """
-    found = np.asarray(values, dtype=float)
-    if found.ndim != 3:
-        raise InputError(f"Expected `values` as [methods, seeds, tasks]; got {found.shape}.")
-    ranks = stats.rankdata(-_signs(lower_is_better, found.shape[2]) * found, axis=0)
+    array = np.asarray(values, dtype=float)
+    if array.ndim != 3:
+        raise InputError(f"Expected `values` as [methods, seeds, tasks]; got {array.shape}.")
+    ranks = stats.rankdata(-_signs(lower_is_better, array.shape[2]) * array, axis=0)
     return tuple(mean_interval(by_seed) for by_seed in ranks.mean(axis=2))
 
 
 def pareto_front(points: ArrayLike) -> NDArray[np.bool_]:
-    """The points that no other dominates, that is, matches in every coordinate and surpasses in one; higher is better.
+    """The points that no other dominates: no point is at least as high in every coordinate and higher in one.
 
     Args:
-        points: [n, tasks]. A point with a NaN is not on the front and dominates none.
+        points: [n, tasks], higher is better. A point with a NaN is not on the front and dominates none.
 
     Returns:
         [n]; equal points are on the front together.
@@ -95,28 +105,28 @@ def pareto_front(points: ArrayLike) -> NDArray[np.bool_]:
     >>> pareto_front([[1, 3], [2, 2], [1, 2]]).tolist()
     [True, True, False]
     """
-    found = np.asarray(points, dtype=float)
-    if found.ndim != 2:
-        raise InputError(f"Expected `points` as [n, tasks]; got {found.shape}.")
-    matches = (found[:, None] >= found[None]).all(axis=2)  # [i, j]: i is nowhere below j
-    dominated = (matches & ~matches.T).any(axis=0)
-    return np.asarray(~dominated & ~np.isnan(found).any(axis=1))
+    array = np.asarray(points, dtype=float)
+    if array.ndim != 2:
+        raise InputError(f"Expected `points` as [n, tasks]; got {array.shape}.")
+    no_lower = (array[:, None] >= array[None]).all(axis=2)  # [i, j]: point i is in no coordinate below point j
+    dominated = (no_lower & ~no_lower.T).any(axis=0)
+    return np.asarray(~dominated & ~np.isnan(array).any(axis=1))
 
 
 def starvation_gap(single: ArrayLike, equal: ArrayLike) -> tuple[Interval, ...]:
-    """What each task loses by sharing under equal weights: single-task KPI − equal-weights KPI, paired by seed.
+    """Each task's loss from sharing under equal weights: single-task KPI − equal-weights KPI, paired by seed.
 
-    A task whose interval lies above 0 is starved.
+    A task whose interval is above 0 is starved.
 
     Args:
         single: [seeds, tasks], KPIs of the single-task networks; NaN where a run has no value.
         equal: [seeds, tasks], KPIs under equal weights, in the same order.
 
     Returns:
-        One for each task.
+        One interval for each task.
 
     Raises:
-        InputError: the shapes do not fit.
+        InputError: the shapes do not match.
     """
     alone, shared = np.asarray(single, dtype=float), np.asarray(equal, dtype=float)
     if alone.ndim != 2 or alone.shape != shared.shape:
@@ -127,29 +137,30 @@ def starvation_gap(single: ArrayLike, equal: ArrayLike) -> tuple[Interval, ...]:
 def gap_correlation(weights: ArrayLike, gap: ArrayLike) -> float:
     """Pearson's correlation, over tasks, of a method's mean weights with the starvation gap.
 
-    Above 0, the weight goes to the starved.
+    Above 0, starved tasks get more weight.
 
     Args:
         weights: [tasks]; NaN where a task has none.
         gap: [tasks], in the same order.
 
     Returns:
-        In [−1, 1]; NaN where the weights or the gaps do not differ, and below three tasks, since two always lie on a line.
+        In [−1, 1]; NaN if the weights or the gaps do not differ, or with fewer than three tasks, since two points always
+        lie on a line.
 
     Raises:
-        InputError: the shapes do not fit.
+        InputError: the shapes do not match.
     """
     given, lost = np.asarray(weights, dtype=float), np.asarray(gap, dtype=float)
     if given.ndim != 1 or given.shape != lost.shape:
         raise InputError(f"Expected `weights` and `gap` both as [tasks]; got {given.shape} and {lost.shape}.")
-    known = np.stack([given, lost])[:, ~np.isnan(given + lost)]
-    if known.shape[1] < 3 or (np.ptp(known, axis=1) <= 1e-9 * np.abs(known).max(axis=1)).any():
+    pairs = np.stack([given, lost])[:, ~np.isnan(given + lost)]
+    if pairs.shape[1] < 3 or (np.ptp(pairs, axis=1) <= 1e-9 * np.abs(pairs).max(axis=1)).any():
         return math.nan
-    return float(stats.pearsonr(*known).statistic)
+    return float(stats.pearsonr(*pairs).statistic)
 
 
 def _signs(lower_is_better: bool | Sequence[bool], tasks: int) -> Array:
-    """[tasks]: −1 where lower is better, 1 elsewhere."""
+    """[tasks]: −1 where lower is better, otherwise 1."""
     lower = np.asarray(lower_is_better, dtype=bool)
     if lower.shape not in ((), (tasks,)):
         raise InputError(f"Expected `lower_is_better` for all {tasks} tasks, or one for each; got {lower.size}.")

@@ -26,7 +26,7 @@ class Store(StudyFolder):
             for path in (self.folder / "trials").glob("*.jsonl"):
                 if not self.ended(path.stem):
                     path.unlink()
-                    self._found.pop(path.stem)
+                    self.forget(path.stem)
 
     def describe(self, description: Description) -> None:
         """Say what the study is.

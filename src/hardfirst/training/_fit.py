@@ -109,6 +109,14 @@ def _train(
             writer = records.Writer(record_file, keep_epochs=run.position.epoch if resume else None)
             if writer.empty:
                 size = parameters(run.processes.module)
-                writer.trial(trial.describe(problem), problem.task_names, command, devices=devices, parameters=size)
+                shares = {task.name: task.loss_shares for task in problem.tasks if task.loss_shares}
+                writer.trial(
+                    trial.describe(problem),
+                    problem.task_names,
+                    command,
+                    devices=devices,
+                    parameters=size,
+                    loss_shares=shares,
+                )
         run.train(writer, checkpoint, watcher)
         return run.processes.broadcast(records.read(record_file) if run.processes.is_main else None)  # type: ignore[return-value]

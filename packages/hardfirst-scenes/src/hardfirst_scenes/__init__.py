@@ -30,6 +30,7 @@ from functools import partial
 from torch import Tensor
 
 from hardfirst.problems import IGNORE, Batch, LossOption, Metric, Problem, Splits, Task, TensorTable
+from hardfirst.records import LossShare
 from hardfirst_scenes import _labels
 from hardfirst_scenes._average_precision import average_precision
 from hardfirst_scenes._detection import EXAMPLE_LOSSES, Example, cell_losses, detection_loss
@@ -166,25 +167,30 @@ def loss_share(output: Tensor, target: Tensor, *, example: Example, objects: boo
 
 
 def _losses() -> dict[str, LossOption]:
-    """What a detector may be trained with, each with how its loss is spread over the cells of the trained network.
+    """The losses a detector may be trained with, each with metrics of how it is spread over the cells.
 
-    For the network trained with γ = 2 that is told of all losses: the same cells, so that nothing but the loss differs.
+    The network trained with γ = 2 also has the metrics of all other losses: on the same cells nothing but the loss differs.
     """
-    found = {}
+    options = {}
     for name, example in EXAMPLE_LOSSES.items():
         metrics = _shares(example)
         if name == "focal_2":
-            for other, its in EXAMPLE_LOSSES.items():
-                metrics |= _shares(its, f" under {other}")
-        found[name] = LossOption(partial(detection_loss, example=example), metrics)
-    return found
+            for other, other_example in EXAMPLE_LOSSES.items():
+                metrics |= _shares(other_example, under=other)
+        options[name] = LossOption(partial(detection_loss, example=example), metrics)
+    return options
 
 
-def _shares(example: Example, under: str = "") -> dict[str, Metric]:
-    return {
-        f"loss in the hardest {hardest:g} % of {'objects' if objects else 'background'}{under}": Metric(
-            partial(loss_share, example=example, objects=objects, hardest=hardest), test_only=True
-        )
+def _shares(example: Example, under: str | None = None) -> dict[str, Metric]:
+    ending = "" if under is None else f" under {under}"
+    shares = [
+        (objects, LossShare(hardest, "objects" if objects else "background", under))
         for objects in (True, False)
         for hardest in HARDEST
+    ]
+    return {
+        f"loss in the hardest {share.hardest:g} % of {share.kind}{ending}": Metric(
+            partial(loss_share, example=example, objects=objects, hardest=share.hardest), test_only=True, share=share
+        )
+        for objects, share in shares
     }

@@ -1,0 +1,40 @@
+"""Metrics that say how a loss is spread over examples."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+
+class LossShare(NamedTuple):
+    """Which share of a loss a metric gives: that of the hardest examples of one kind.
+
+    Args:
+        hardest: how many of the examples count as the hardest, in per cent.
+        kind: the kind of example, such as "objects" or "background".
+        under: the name of the loss; None for the loss that the network was trained with.
+    """
+
+    hardest: float
+    kind: str
+    under: str | None = None
+
+
+LossShares = Mapping[str, Mapping[str, LossShare]]
+"""By task and by the metric's name."""
+
+_OLD_NAME = re.compile(r"loss in the hardest ([\d.]+) % of (.+?)(?: under (.+))?")
+
+
+def from_old_names(metrics: Mapping[str, Iterable[str]]) -> LossShares:
+    """The loss shares among metrics, by task, of a record written before records had the field `loss_shares`.
+
+    Such a record says it by the metric's name alone.
+
+    >>> from_old_names({"boxes": ["AP", "loss in the hardest 3 % of background under focal_2"]})
+    {'boxes': {'loss in the hardest 3 % of background under focal_2': LossShare(hardest=3.0, ...)}}
+    """
+    matches = {task: {name: _OLD_NAME.fullmatch(name) for name in names} for task, names in metrics.items()}
+    return {
+        task: {name: LossShare(float(match[1]), match[2], match[3]) for name, match in by_name.items() if match}
+        for task, by_name in matches.items()
+    }

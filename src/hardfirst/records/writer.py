@@ -1,0 +1,122 @@
+"""Writes run records."""
+
+import json
+import math
+import platform
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hardfirst.errors import writing
+from hardfirst.records.files import write_atomically
+from hardfirst.records.loss_share import LossShares
+from hardfirst.records.run_record import SCHEMA, parse_lines, read_lines
+
+
+class Writer:
+    """Appends lines to a record file and flushes each, so that a reader always sees whole epochs.
+
+    Args:
+        path: the file; its folder is created if needed.
+        keep_epochs: when a run resumes, how many epoch lines to keep; later lines are dropped. None starts a new file.
+
+    Raises:
+        InputError: the file cannot be written, now or later; lines already written stay.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from hardfirst.records import read
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "run.jsonl"
+        ...     writer = Writer(path)
+        ...     writer.trial({"problem": "mine", "balancer": "dtp", "seed": 0}, ["depth"])
+        ...     writer.epoch(1, seconds=0.5, learning_rate=0.01, tasks={"depth": {"kpi": 0.4, "validation_kpi": 0.3}})
+        ...     record = read(path)
+        >>> record.tasks, len(record.epochs), record.outcome
+        (('depth',), 1, None)
+    """
+
+    def __init__(self, path: Path, *, keep_epochs: int | None = None) -> None:
+        self.path = path
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = self._lines_to_keep(keep_epochs) if keep_epochs is not None and path.exists() else []
+        write_atomically(path, "".join(lines))
+
+    def _lines_to_keep(self, epochs: int) -> list[str]:
+        lines = [f"{line}\n" for line in read_lines(self.path)]
+        kinds = [line["kind"] for line in parse_lines(self.path)]
+        return [
+            line
+            for index, (kind, line) in enumerate(zip(kinds, lines, strict=True))
+            if kind == "trial" or (kind == "epoch" and kinds[:index].count("epoch") < epochs)
+        ]
+
+    @property
+    def empty(self) -> bool:
+        """Whether the file has no line yet."""
+        return self.path.stat().st_size == 0
+
+    def trial(
+        self,
+        trial: Mapping[str, Any],
+        tasks: Iterable[str],
+        command: str | None = None,
+        *,
+        devices: int = 1,
+        parameters: int | None = None,
+        loss_shares: LossShares | None = None,
+    ) -> None:
+        """Write the first line.
+
+        Args:
+            trial: the run's settings.
+            tasks: their names.
+            command: what started the run.
+            devices: how many trained it.
+            parameters: the network's number of parameters.
+            loss_shares: which metrics of which tasks are shares of a loss.
+        """
+        line = {"kind": "trial", "schema": SCHEMA, "trial": trial, "tasks": list(tasks), "parameters": parameters}
+        if loss_shares:
+            by_task = {task: {name: share._asdict() for name, share in by.items()} for task, by in loss_shares.items()}
+            line |= {"loss_shares": by_task}
+        made_with = {"command": command, "devices": devices, "versions": versions()}
+        self._write({**line, "made_with": made_with})
+
+    def epoch(self, epoch: int, *, seconds: float, learning_rate: float, tasks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write an epoch's line; epochs count from 1."""
+        self._write({"kind": "epoch", "epoch": epoch, "seconds": seconds, "learning_rate": learning_rate, "tasks": tasks})
+
+    def test(self, epoch: int, tasks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write the test line; `epoch` is the selected one."""
+        self._write({"kind": "test", "epoch": epoch, "tasks": tasks})
+
+    def end(self, outcome: str, *, seconds: float, reason: str | None = None, memory: int | None = None) -> None:
+        """Write the last line."""
+        self._write({"kind": "end", "outcome": outcome, "reason": reason, "seconds": seconds, "memory": memory})
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        text = json.dumps(_nan_to_null(line), allow_nan=False) + "\n"
+        with writing(self.path), self.path.open("a") as file:
+            file.write(text)
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that a run's figures depend on."""
+    by_package = {"python": platform.python_version()}
+    for package in ("hardfirst", "torch", "lightning", "numpy"):
+        try:
+            by_package[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return by_package
+
+
+def _nan_to_null(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _nan_to_null(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_nan_to_null(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,45 @@
+"""Jinja2 templates with autoescape, which turn sections and blocks into HTML."""
+
+import re
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+_BREAKS = re.compile(r"(?<=[,+:=])")  # after these a line may break between the options of a spec
+_UNBROKEN = re.compile(r"\[[-+\d., ]+\]|n = \d+")
+
+
+def render(template: str, **values: Any) -> str:
+    """Render a template."""
+    return environment().get_template(template).render(values)
+
+
+def asset(name: str) -> Markup:
+    """A file beside the templates, which goes into the page as it is."""
+    return Markup(resources.files("hardfirst.report.html").joinpath(name).read_text(encoding="utf-8"))
+
+
+@cache
+def environment() -> Environment:
+    """The templates' environment."""
+    templates = Environment(
+        loader=PackageLoader("hardfirst.report.html"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    templates.filters |= {"breakable": _breakable, "unbroken": _unbroken}
+    return templates
+
+
+def _breakable(text: str) -> Markup:
+    return Markup("<wbr>").join(_BREAKS.split(text))
+
+
+def _unbroken(sentence: str) -> Markup:
+    """The sentence with its intervals, and each n with its number, on one line."""
+    return Markup(_UNBROKEN.sub(r'<span class="unbroken">\g<0></span>', str(escape(sentence))))

@@ -1,0 +1,126 @@
+"""A comparison as pandas frames."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hardfirst.records import Record
+from hardfirst.records.names import SINGLE
+from hardfirst.records.selection import chosen
+from hardfirst.report.model.case import Case
+from hardfirst.report.model.summary import summary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows = Iterator[dict[str, Any]]
+
+
+def _frame(rows: Rows) -> "pd.DataFrame":
+    import pandas as pd  # slow to import, and most reports need no frame
+
+    return pd.DataFrame(list(rows))
+
+
+def runs(cases: Iterable[Case]) -> "pd.DataFrame":
+    """A row for each run that is reported on and each of its tasks.
+
+    Columns: problem, network, method, role ("method", "control", "grid", "single-task"), seed, task, outcome, balancer (the
+    spec that ran), learning_rate, epoch (the selected one), kpi and loss on the test split, one column for each of the
+    tasks' metrics, weight (mean over epochs), seconds. NaN if a run did not finish.
+    """
+    return _frame(row for case in cases for row in _runs(case))
+
+
+def _runs(case: Case) -> Rows:
+    for method, role in _roles(case):
+        for record in case.of(method):
+            yield from _tasks(case, method, role, record)
+    for (_, _), record in case.single.items():
+        yield from _tasks(case, SINGLE, SINGLE, record)
+
+
+def _roles(case: Case) -> Iterator[tuple[str, str]]:
+    groups: dict[str, Iterable[str]] = {"method": case.methods, "control": case.controls, "grid": case.grid}
+    return ((method, role) for role, methods in groups.items() for method in methods)
+
+
+def _tasks(case: Case, method: str, role: str, record: Record) -> Rows:
+    for task in record.tasks:
+        figures = record.test["tasks"][task] if record.test else {}
+        yield {
+            "problem": case.problem,
+            "network": case.network,
+            "method": method,
+            "role": role,
+            "seed": record.trial["seed"],
+            "task": task,
+            "outcome": record.outcome,
+            "balancer": record.trial["balancer"],
+            "learning_rate": record.trial.get("learning_rate"),
+            "epoch": record.test["epoch"] if record.test else math.nan,
+            "kpi": figures.get("kpi", math.nan),
+            "loss": figures.get("loss", math.nan),
+            "weight": record.mean_weight(task),
+            "seconds": record.seconds,
+            **record.test_metrics(task),
+        }
+
+
+def summaries(cases: Iterable[Case]) -> "pd.DataFrame":
+    """A row for each row and method of the tables of test KPIs.
+
+    Columns: problem, network, row, kind (see `report.Row`), method, n, mean, low and high (the 95% interval; points, that is
+    KPI × 100, but for ranks and Δm), and difference, difference_low and difference_high (to equal weights, paired by seed).
+    """
+    return _frame(row for case in cases for row in _summary(case))
+
+
+def _summary(case: Case) -> Rows:
+    for row in summary(case).rows:
+        for method, cell in row.cells.items():
+            difference = cell.difference
+            yield {
+                "problem": case.problem,
+                "network": case.network,
+                "row": row.name,
+                "kind": row.kind,
+                "method": method,
+                "n": cell.kpi.n,
+                "mean": cell.kpi.mean,
+                "low": cell.kpi.low,
+                "high": cell.kpi.high,
+                "difference": difference.mean if difference else math.nan,
+                "difference_low": difference.low if difference else math.nan,
+                "difference_high": difference.high if difference else math.nan,
+            }
+
+
+def tuning(cases: Iterable[Case]) -> "pd.DataFrame":
+    """A row for each run that settings were chosen from.
+
+    Columns: problem, network, method, task (of a single-task network), balancer (the spec that was tried), learning_rate,
+    outcome, validation_kpi (the mean over tasks at its best epoch), chosen.
+    """
+    return _frame(row for case in cases for row in _tuning(case))
+
+
+def _tuning(case: Case) -> Rows:
+    groups: list[tuple[str, str | None, Sequence[Record]]] = [
+        *((method, None, records) for method, records in case.tuning.items()),
+        *((SINGLE, task, records) for task, records in case.single_tuning.items()),
+    ]
+    for method, task, records in groups:
+        best = chosen(records)
+        for index, record in enumerate(records):
+            yield {
+                "problem": case.problem,
+                "network": case.network,
+                "method": method,
+                "task": task,
+                "balancer": record.trial["balancer"],
+                "learning_rate": record.trial.get("learning_rate"),
+                "outcome": record.outcome,
+                "validation_kpi": record.selected()[1],
+                "chosen": index == best,
+            }

@@ -1,0 +1,118 @@
+"""The table behind every report: test KPIs by task and method, with intervals over seeds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from hardfirst.records.names import EQUAL
+from hardfirst.report.model.case import Case
+from hardfirst.statistics import Interval, delta_m, mean_interval, mean_rank, mean_task, paired_interval, worst_task
+from hardfirst.statistics.intervals import Array
+
+Kind = Literal["task", "worst", "mean", "delta_m", "rank"]
+WORST_ROW, MEAN_ROW = "worst task", "mean over tasks"
+
+
+class Cell(NamedTuple):
+    """A method's figure in one row, in points (KPI × 100), with 95% intervals over seeds.
+
+    `difference` is to the baseline, paired by seed; None for the baseline itself, without a baseline, for Δm and for ranks.
+    In the row of kind "delta_m", `kpi` is the mean relative gain over the single-task networks in per cent, positive is
+    better; in the row of kind "rank" it is the mean rank, 1 is best.
+    """
+
+    kpi: Interval
+    difference: Interval | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A task, the worst task of each seed, the mean over tasks, Δm, or the mean rank: one cell for each method."""
+
+    name: str
+    kind: Kind
+    cells: Mapping[str, Cell]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Tasks × methods; then with several tasks the worst and the mean over them, with single-task networks Δm, and with
+    several methods their mean rank over tasks.
+
+    `finished` and `started` count each method's runs. `single` holds the KPIs of the single-task networks by the names of
+    the rows that have one; it is empty if there are none.
+    """
+
+    methods: tuple[str, ...]
+    rows: tuple[Row, ...]
+    finished: Mapping[str, int]
+    started: Mapping[str, int]
+    single: Mapping[str, Interval] = field(default_factory=dict)
+    baseline: str = EQUAL
+    against: str = "equal weights"
+
+    @property
+    def single_n(self) -> int:
+        """The number of seeds of `single`: the most of any row."""
+        return max((interval.n for interval in self.single.values()), default=0)
+
+
+def summary(case: Case) -> Summary:
+    """The table of test KPIs that the terminal and the page show."""
+    points = {method: case.points(method) for method in case.methods}
+    rows = [
+        _row(case, task, "task", {method: values[:, column] for method, values in points.items()})
+        for column, task in enumerate(case.tasks)
+    ]
+    if len(case.tasks) > 1:
+        rows.append(_row(case, WORST_ROW, "worst", {method: worst_task(values) for method, values in points.items()}))
+        rows.append(_row(case, MEAN_ROW, "mean", {method: mean_task(values) for method, values in points.items()}))
+    rows += _delta_row(case, points)
+    rows += _rank_row(points)
+    return Summary(
+        methods=case.methods,
+        rows=tuple(rows),
+        finished={method: len(case.finished(method)) for method in case.methods},
+        started={method: len(case.of(method)) for method in case.methods},
+        single=_single(case),
+        baseline=case.baseline,
+        against=case.against,
+    )
+
+
+def _single(case: Case) -> dict[str, Interval]:
+    if not case.single:
+        return {}
+    points = case.single_points()
+    by_task = {task: mean_interval(points[:, column]) for column, task in enumerate(case.tasks)}
+    return {**by_task, WORST_ROW: mean_interval(worst_task(points)), MEAN_ROW: mean_interval(mean_task(points))}
+
+
+def _row(case: Case, name: str, kind: Kind, values: Mapping[str, Array]) -> Row:
+    return Row(name, kind, {method: _cell(method, values, case.baseline) for method in values})
+
+
+def _cell(method: str, values: Mapping[str, Array], baseline: str) -> Cell:
+    compared = baseline in values and method != baseline
+    return Cell(mean_interval(values[method]), paired_interval(values[method], values[baseline]) if compared else None)
+
+
+def _delta_row(case: Case, points: Mapping[str, Array]) -> list[Row]:
+    """Δm, paired by seed with the single-task networks; empty if there are none."""
+    if not case.single:
+        return []
+    single = case.single_points()
+    cells = {method: Cell(mean_interval(delta_m(values, single)), None) for method, values in points.items()}
+    return [Row("Δm against single-task, %", "delta_m", cells)]
+
+
+def _rank_row(points: Mapping[str, Array]) -> list[Row]:
+    """The mean rank among the methods that finished any run; empty if fewer than two did."""
+    ranked = [method for method, values in points.items() if not np.isnan(values).all()]
+    if len(ranked) < 2:
+        return []
+    ranks = dict(zip(ranked, mean_rank([points[method] for method in ranked]), strict=True))
+    no_rank = mean_interval([])
+    return [Row("mean rank (1 is best)", "rank", {method: Cell(ranks.get(method, no_rank), None) for method in points})]

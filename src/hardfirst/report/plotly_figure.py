@@ -1,0 +1,64 @@
+"""The page's charts as plotly figures, for notebooks and files."""
+
+from typing import TYPE_CHECKING, Any
+
+from hardfirst.report.figures import SIZES, Figure, axis
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_COLUMNS, _PANEL_WIDTH = 3, 330
+_MARGIN = {"l": 50, "r": 20, "t": 40, "b": 55}
+
+
+def with_legend(figure: Figure) -> Figure:
+    """The figure with one legend entry for each name; the page itself has its own keys and shows no legend."""
+    seen: set[str] = set()
+    data = []
+    for trace in figure["data"]:
+        name = trace.get("name")
+        group = {"legendgroup": name} if name else {}
+        data.append(trace | group | {"showlegend": bool(name) and name not in seen})
+        seen.add(name)
+    return figure | {"data": data}
+
+
+def plotly_figure(figure: Figure) -> "go.Figure":
+    """The figure for plotly without the page's script: up to three panels side by side, the legend below them."""
+    import plotly.graph_objects as go
+
+    figure = with_legend(figure)
+    columns = min(_COLUMNS, figure["panels"])
+    rows = -(-figure["panels"] // columns)
+    width = figure.get("width", _COLUMNS * _PANEL_WIDTH if columns == 1 else columns * _PANEL_WIDTH)
+    step = figure["height"] + SIZES["row_gap"]
+    names = [trace["name"] for trace in figure["data"] if trace["showlegend"]]
+    length = sum(SIZES["legend_entry"] + SIZES["character"] * len(name) for name in names)
+    below = _MARGIN["b"] + (SIZES["legend_line"] * -(-length // width) if names else 0)
+    grid = {"rows": rows, "columns": columns, "pattern": "independent"}
+    layout: dict[str, Any] = {
+        "template": "plotly_white",
+        "grid": grid | {"xgap": SIZES["column_gap"], "ygap": SIZES["row_gap"] / step},
+        "width": width,
+        "height": rows * step - SIZES["row_gap"] + _MARGIN["t"] + below,
+        "margin": _MARGIN | {"b": below},
+        "showlegend": bool(names),
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"},
+    }
+    drawn = go.Figure({"data": figure["data"], "layout": figure["layout"] | layout})
+    drawn.update_layout(_axis_names(figure, columns))
+    return drawn.update_xaxes(zeroline=False).update_yaxes(zeroline=False)
+
+
+def _axis_names(figure: Figure, columns: int) -> Figure:
+    """The axes' names, as page.js places them: below the last panel of each column, and left of the first column."""
+    layout: Figure = {}
+    for panel in range(figure["panels"]):
+        if "x" in figure and panel + columns >= figure["panels"]:
+            layout[axis("xaxis", panel)] = {"title": {"text": figure["x"]}}
+        if "y" in figure and panel % columns == 0:
+            layout[axis("yaxis", panel)] = {"title": {"text": figure["y"]}}
+        if "labels" in figure and panel % columns == 0:
+            lines = {"tickvals": [-line for line in range(len(figure["labels"]))], "ticktext": figure["labels"]}
+            layout[axis("yaxis", panel)] = {"showticklabels": True} | lines
+    return layout

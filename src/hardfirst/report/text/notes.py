@@ -1,0 +1,143 @@
+"""How the figures were measured, and what the comparison lacks, in sentences."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from hardfirst.records import Record
+from hardfirst.report.model.case import Case
+from hardfirst.report.text.interval_text import count_text
+
+SEEDS_FOR_A_FIRM_VERDICT = 10
+FEWEST_RATES = 5
+
+
+def criterion(case: Case) -> str:
+    """The score that epochs and settings were chosen by on the validation split."""
+    criteria = {record.trial.get("criterion", "mean") for record in case.runs.values()}
+    names = {"mean": "the mean over tasks", "worst": "the KPI of the worst task"}
+    return " or ".join(names[name] for name in sorted(criteria))
+
+
+def how_measured(case: Case) -> list[str]:
+    """What the figures on the page mean."""
+    seeds = len(case.seeds)
+    notes = [
+        "A KPI lies in [0, 1], 1 is best; a point is a hundredth of it.",
+        f"The test split was read once in each run, with the weights of the epoch that was best by {criterion(case)} on the "
+        "validation split.",
+    ]
+    if seeds == 1:
+        notes.append("There is one seed, which shows no spread: no figure has an interval.")
+    else:
+        notes.append(f"There are {seeds} seeds; intervals are t-intervals of the mean over them.")
+    if case.compares:
+        notes.append("Methods share seeds (initial weights, order of the data), so differences are taken seed by seed.")
+    return [*notes, *_size(case), *_baselines(case), *_how_tuned(case), *_without_kpi(case)]
+
+
+def _size(case: Case) -> list[str]:
+    """The number of the networks' parameters."""
+    sizes: dict[int, list[str]] = {}
+    for method in case.methods:
+        for size in {record.parameters for record in case.of(method) if record.parameters}:
+            sizes.setdefault(size, []).append(method)
+    if not sizes:
+        return []
+    if len(sizes) == 1:
+        return [f"The network has {next(iter(sizes)):,} parameters."]
+    each = "; ".join(f"{', '.join(methods)}: {size:,}" for size, methods in sizes.items())
+    return [f"Parameters of the network: {each}."]
+
+
+def _baselines(case: Case) -> list[str]:
+    notes = []
+    if case.single:
+        notes.append("A single-task network has the same architecture and seeds, and is trained on its task alone.")
+    if case.static:
+        notes.append(
+            f"The static weights were chosen by {criterion(case)} on the validation split, from a grid on the simplex that "
+            "holds equal weights."
+        )
+    return notes
+
+
+def _how_tuned(case: Case) -> list[str]:
+    if not case.tuning:
+        return []
+    return ["Tuning used a seed of its own and the validation split only: tuning runs never read the test split."]
+
+
+def _without_kpi(case: Case) -> list[str]:
+    finished = [record for record in case.method_runs if record.outcome == "finished"]
+    missing = [task for task in case.tasks if any(math.isnan(record.test_kpi(task)) for record in finished)]
+    if not missing:
+        return []
+    return [f"Finished runs lack a test KPI for {', '.join(missing)}: their worst task and mean over tasks are unknown."]
+
+
+def lacking(case: Case) -> list[str]:
+    """What a fair comparison of balancing methods needs and this one lacks."""
+    if case.orders:  # all runs have equal weights, so other weights are no rivals
+        return [*_tuning(case), *_seeds(case)]
+    return [*_single_task(case), *_static_weights(case), *_tuning(case), *_seeds(case)]
+
+
+def _single_task(case: Case) -> list[str]:
+    if case.single or len(case.tasks) == 1:
+        return []
+    return [
+        "Single-task networks are not part of this comparison: all runs train all tasks, so nothing here says how much "
+        "a task loses by sharing, nor whether any was starved at all."
+    ]
+
+
+def _static_weights(case: Case) -> list[str]:
+    if case.static or len(case.tasks) == 1:
+        return []
+    constant = [method for method in case.methods if method in case.constant]
+    if constant:
+        return [f"There are static weights ({', '.join(constant)}); whether they were tuned is not on record."]
+    return [
+        "Tuned static weights are not part of this comparison: a method that comes out ahead of equal weights may owe "
+        "it to a better constant weighting."
+    ]
+
+
+def _tuning(case: Case) -> list[str]:
+    methods = [method for method in case.methods if method != case.static]
+    trials = {method: case.tuning.get(method, ()) for method in methods}
+    untuned = [method for method, records in trials.items() if not records]
+    if len(untuned) == len(methods):
+        return [_no_tuning(case)]
+    sentences = [f"Nothing was tuned for {', '.join(untuned)}, unlike the other methods."] if untuned else []
+    counts = {method: len(records) for method, records in trials.items() if records}
+    if len(set(counts.values())) > 1:
+        each = ", ".join(f"{method} {count}" for method, count in counts.items())
+        sentences.append(f"The methods did not get the same number of tuning runs: {each}.")
+    return sentences + _few_rates(trials)
+
+
+def _few_rates(trials: Mapping[str, Sequence[Record]]) -> list[str]:
+    fewest = min(len({record.trial["learning_rate"] for record in records}) for records in trials.values() if records)
+    if fewest >= FEWEST_RATES:
+        return []
+    return [
+        f"Tuning tried no more than {count_text(fewest, 'learning rate')}; with fewer than {FEWEST_RATES} a method's best "
+        "may lie between those tried."
+    ]
+
+
+def _no_tuning(case: Case) -> str:
+    rates = case.settings("learning_rate")
+    ending = "equal tuning is not part of this comparison, and a tuned learning rate can move results more than a method."
+    if len(rates) == 1:
+        return f"All methods ran at learning rate {next(iter(rates))}, and no tuning of it is on record: {ending}"
+    each = "; ".join(f"{', '.join(methods)} at {rate}" for rate, methods in rates.items())
+    return f"Learning rates differ ({each}), and how they were chosen is not on record: {ending}"
+
+
+def _seeds(case: Case) -> list[str]:
+    pairs = min(len(case.finished(method)) for method in case.methods)
+    if pairs >= SEEDS_FOR_A_FIRM_VERDICT:
+        return []
+    return [f"A firm verdict wants {SEEDS_FOR_A_FIRM_VERDICT} finished seeds of each method; the fewest here are {pairs}."]

@@ -1,0 +1,197 @@
+"""The verdict on a case, in sentences; the terminal and the page print the same ones."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from hardfirst.records.names import EQUAL
+from hardfirst.report.model.case import Case
+from hardfirst.report.model.scopes import WORST, Scope, rivals, scopes, static_is_equal
+from hardfirst.report.text import orders
+from hardfirst.report.text.interval_text import bounds_text, capitalized, count_text, negative, points_text
+from hardfirst.statistics import Difference, Interval, fewest_seeds, mean_interval, starvation_gap
+
+STATIC_IS_EQUAL = "The static weights chosen from the grid are equal weights: no others on it did better in validation."
+_OUTCOMES = {"diverged": "diverged", "failed": "failed", None: "did not come to an end"}
+
+Differences = Mapping[str, Difference]
+"""By method."""
+
+
+def verdict(case: Case) -> list[str]:
+    """Whether any method beats the baseline, on the worst task and on the mean over tasks, or on the only task.
+
+    Every method is compared with the baseline, equal weights for instance, seed by seed, and `compare_to` decides: a
+    sign-flip permutation test with Holm's correction over the methods. If no result could be significant with so few seeds,
+    the sentences give differences with their intervals and say how many seeds are needed. A method that beats the baseline
+    on the worst task is then compared with the static weights chosen from a grid. If there are single-task networks, a
+    sentence names the tasks that are starved under equal weights.
+    """
+    return [*decisions(case), *circumstances(case)]
+
+
+def decisions(case: Case) -> list[str]:
+    """How each method compares with the baseline, and how that was decided."""
+    return _against_baseline(case) if case.compares else [_no_comparison(case)]
+
+
+def circumstances(case: Case) -> list[str]:
+    """What orders of tasks do, which task is the worst, which tasks are starved, and which runs did not finish."""
+    return [*orders.sentences(case), *_worst_under_equal(case), *_starved(case), *_left_out(case)]
+
+
+def _no_comparison(case: Case) -> str:
+    runs = "This is a single run, no comparison. " if len(case.runs) == 1 else ""
+    if case.baseline in case.methods:
+        return f"{runs}There is nothing to compare {case.against} with: add another method."
+    return f"{runs}There is nothing to compare {', '.join(case.methods)} with: add `{case.baseline}` to the methods."
+
+
+def _against_baseline(case: Case) -> list[str]:
+    methods = rivals(case)
+    by_scope = {scope: scope.differences(case, case.baseline, methods) for scope in scopes(case)}
+    worst = next(iter(by_scope.values()))
+    few = [method for method in methods if worst[method].decision == "too few seeds"]
+    judged = [method for method in methods if method not in few]
+    winners = [method for method in judged if worst[method].decision == "better"]
+    static = [] if static_is_equal(case) else _against_static(case, winners)
+    sentences = [*_decided(case, by_scope, judged), *_undecided(case, by_scope, few), *static]
+    if static_is_equal(case):
+        sentences.append(STATIC_IS_EQUAL)
+    if any(difference.interval.n > 1 for difference in worst.values()):
+        tested = len(_not_static(case)) if static else 0
+        sentences.append(_how_decided(case, len(methods), decided=bool(judged), static=tested))
+    return sentences
+
+
+def _not_static(case: Case) -> list[str]:
+    return [method for method in case.others if method != case.static]
+
+
+def _against_static(case: Case, winners: Sequence[str]) -> list[str]:
+    """How the methods that beat equal weights on the worst task compare with static weights.
+
+    The correction is over all methods, not over the winners, which were selected by the same seeds.
+    """
+    if case.static is None or not winners:
+        return []
+    differences = WORST.differences(case, case.static, _not_static(case))
+    return [
+        _decision(method, "beats", WORST.where, differences[method], "the static weights")
+        for method in winners
+        if method in differences
+    ]
+
+
+def _decided(case: Case, by_scope: Mapping[Scope, Differences], methods: Sequence[str]) -> list[str]:
+    (first, worst), *others = by_scope.items()
+    sentences = [_decision(method, "beats", first.where, worst[method], case.against) for method in methods]
+    if methods and not any(worst[method].decision == "better" for method in methods):
+        sentences.insert(0, f"{capitalized(case.against)} was not beaten {first.where}.")
+    return sentences + [
+        _decision(method, "is above", scope.where, differences[method], case.against)
+        for scope, differences in others
+        for method in methods
+    ]
+
+
+def _decision(method: str, better: str, where: str, difference: Difference, base: str) -> str:
+    interval = difference.interval
+    if difference.decision == "better":
+        return f"{method} {better} {base} {where} by {points_text(interval)}."
+    if difference.decision == "worse":
+        return f"{method} is below {base} {where} by {points_text(negative(interval))}."
+    if not interval.n:
+        return f"No seed has a worst-task KPI of both {method} and {base}."
+    few = "; too few seeds to tell" if difference.decision == "too few seeds" else ""
+    return f"{method} cannot be told apart from {base} {where}: {points_text(interval, '+')}{few}."
+
+
+def _undecided(case: Case, by_scope: Mapping[Scope, Differences], methods: Sequence[str]) -> list[str]:
+    worst = next(iter(by_scope.values()))
+    counts = {method: worst[method].interval.n for method in methods}
+    paired = [method for method, n in counts.items() if n]
+    sentences = [
+        _distance(method, scope.where, differences[method].interval, case.against)
+        for scope, differences in by_scope.items()
+        for method in paired
+    ]
+    sentences += [
+        f"No seed has a worst-task KPI of both {method} and {case.against}." for method, n in counts.items() if not n
+    ]
+    if paired:
+        at_most = "" if len({counts[method] for method in paired}) == 1 else "at most "
+        whose = f" of {' or '.join(paired)}" if len(paired) < len(worst) else ""
+        sentences.append(
+            f"With {at_most}{count_text(max(counts.values()), 'seed')} and {count_text(len(worst), 'method')} no "
+            f"difference{whose} can be called significant; it takes at least {fewest_seeds(len(worst))}."
+        )
+    return sentences
+
+
+def _distance(method: str, where: str, difference: Interval, base: str) -> str:
+    if round(difference.mean, 1) == 0:
+        return f"{method} is level with {base} {where}: {points_text(difference, '+')}."
+    side, distance = ("above", difference) if difference.mean > 0 else ("below", negative(difference))
+    return f"{method} is {distance.mean:.1f} points {side} {base} {where}{bounds_text(distance)}, n = {distance.n}."
+
+
+def _how_decided(case: Case, methods: int, *, decided: bool, static: int) -> str:
+    """How differences are tested; `static` is the number of methods that were tested against static weights."""
+    bases = f"{case.against} and to the static weights" if static else case.against
+    paired = f"Differences to {bases} are paired by seed, and each interval is at 95% by itself"
+    if not decided:
+        return f"{paired}."
+    twice = " for the worst task and again for the mean" if len(scopes(case)) > 1 else ""
+    holm = f", Holm-corrected over {methods} methods{twice}" if methods > 1 else ""
+    if static > 1:
+        holm += f", and over {static} methods against the static weights"
+    return f"{paired}; what counts as a difference is decided by a sign-flip permutation test at p ≤ 0.05{holm}."
+
+
+def _worst_under_equal(case: Case) -> list[str]:
+    points = case.points(case.baseline)
+    points = points[~np.isnan(points).any(axis=1)]
+    if not len(points) or len(case.tasks) == 1:
+        return []
+    worst = int(points.mean(axis=0).argmin())
+    times = int((points.argmin(axis=1) == worst).sum())
+    often = "" if times == len(points) else f"; it is the worst in {times} of {len(points)} seeds"
+    kpi = points_text(mean_interval(points[:, worst]))
+    return [f"Under {case.against} the worst task is {case.tasks[worst]} with {kpi}{often}."]
+
+
+def _starved(case: Case) -> list[str]:
+    """Which tasks are starved under equal weights; empty if no gap has an interval."""
+    if not case.single or EQUAL not in case.methods:
+        return []
+    gaps = starvation_gap(case.single_points(), case.points(EQUAL))
+    measured = {task: gap for task, gap in zip(case.tasks, gaps, strict=True) if gap.n > 1}
+    if not measured:
+        return []
+    starved = sorted((task for task, gap in measured.items() if gap.low > 0), key=lambda task: -measured[task].mean)
+    if not starved:
+        task = max(measured, key=lambda task: measured[task].mean)
+        largest = f"the largest gap to a single-task network is that of {task}, {points_text(measured[task], '+')}"
+        return [f"No task is shown to be starved under equal weights: {largest}."]
+    gap = f"the {'gap' if len(starved) == 1 else 'largest gap'} is {points_text(measured[starved[0]])}"
+    what = (
+        "is starved, that is, its single-task network does"
+        if len(starved) == 1
+        else ("are starved, that is, their single-task networks do")
+    )
+    return [f"Under equal weights {len(starved)} of {len(measured)} tasks {what} better: {', '.join(starved)}; {gap}."]
+
+
+def _left_out(case: Case) -> list[str]:
+    runs = {f"the {len(records)} runs of {method}": records for method in case.methods if (records := case.of(method))}
+    if case.single:
+        runs[f"the {len(case.single)} single-task runs"] = list(case.single.values())
+    sentences = []
+    for whose, records in runs.items():
+        outcomes = Counter(_OUTCOMES[record.outcome] for record in records if record.outcome != "finished")
+        if outcomes:
+            what = " and ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+            sentences.append(f"Of {whose}, {what}; test figures leave out what did not finish.")
+    return sentences
