@@ -47,7 +47,7 @@ def test_studies_say_what_to_install() -> None:
 
 @without["torchjd"]
 def test_methods_of_torchjd_say_what_to_install_and_ours_need_nothing() -> None:
-    assert {spec.name for spec in GRADIENT} == {"db_mtl", "graddrop", "nash_mtl"}
+    assert {spec.name for spec in GRADIENT} == {"db_mtl", "graddrop", "nash_mtl", "upgrad"}
     missing = [spec for spec in NAMED if spec not in EVERY]
     assert len(missing) > 5
     for spec in missing:
