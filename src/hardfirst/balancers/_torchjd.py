@@ -19,9 +19,9 @@ def weighting(name: str, **options: object) -> Weighting:
         MissingPackage: TorchJD or a solver that it calls is not installed.
     """
     try:
-        from torchjd import aggregation
+        import torchjd.aggregation
 
-        made: Weighting = getattr(aggregation, name)(**options)
+        made: Weighting = getattr(torchjd.aggregation, name)(**options)
         return made
     except ImportError as error:
         method = name.removesuffix("Weighting")
