@@ -1,4 +1,4 @@
-"""hardfirst without its extras; `make bare` runs this and all tests that need torch alone."""
+"""hardfirst without extras: `make bare` runs this file and all tests that need torch alone."""
 
 import doctest
 import pkgutil
@@ -24,9 +24,9 @@ without = {name: pytest.mark.skipif(bool(find_spec(name)), reason=f"{name} is in
 
 @pytest.mark.parametrize("name", hardfirst.__all__)
 def test_every_public_name_is_there(name: str) -> None:
-    found = getattr(hardfirst, name)
-    for public in getattr(found, "__all__", ()):
-        getattr(found, public)
+    value = getattr(hardfirst, name)
+    for public in getattr(value, "__all__", ()):
+        getattr(value, public)
 
 
 @without["typer"]
@@ -56,12 +56,12 @@ def test_methods_of_torchjd_say_what_to_install_and_ours_need_nothing() -> None:
 
 
 def _examples() -> Iterator[doctest.DocTest]:
-    """Those in the docstrings of what imports torch alone."""
+    """The examples in docstrings of modules that import torch alone."""
     for name in CORE:
         module = import_module(f"hardfirst.{name}")
         inner = pkgutil.iter_modules(getattr(module, "__path__", []), f"hardfirst.{name}.")
-        for one in [module, *(import_module(found.name) for found in inner)]:
-            yield from (example for example in doctest.DocTestFinder().find(one) if example.examples)
+        for part in [module, *(import_module(info.name) for info in inner)]:
+            yield from (example for example in doctest.DocTestFinder().find(part) if example.examples)
 
 
 @without["typer"]
