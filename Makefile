@@ -104,7 +104,7 @@ $(VENV)/pip: constraints/lock.txt
 $(VENV)/demo: pyproject.toml $(VENV)/pip
 	$(INSTALL) -e ".[cli]" && touch $@
 
-$(VENV)/test $(VENV)/docs: $(VENV)/%: pyproject.toml $(VENV)/pip
+$(VENV)/test $(VENV)/docs: $(VENV)/%: pyproject.toml $(wildcard packages/*/pyproject.toml) $(VENV)/pip
 	$(INSTALL) $(EVERYTHING) --group $* && touch $@
 
 $(VENV)/check $(VENV)/package: $(VENV)/%: pyproject.toml $(VENV)/pip

@@ -1,6 +1,6 @@
-"""The public API as text: names with their signatures, and commands with their options.
+"""What users may build on, as text: names with their signatures, and commands with their options.
 
-`python tests/public_api.py` writes tests/public_api.txt, which test_public_api.py compares with the code.
+`python tests/public_api.py` writes it to tests/public_api.txt anew, which test_public_api.py holds against the code.
 """
 
 import inspect
@@ -33,7 +33,7 @@ MODULES = (
 
 
 def text() -> str:
-    """Return the whole API."""
+    """All of it."""
     names = [f"{module}\n" + "".join(f"    {line}\n" for line in _names(module)) for module in MODULES]
     from hardfirst.cli import app
 
@@ -42,49 +42,49 @@ def text() -> str:
 
 def _names(name: str) -> Iterator[str]:
     module = import_module(name)
-    own = [each for each, value in vars(module).items() if getattr(value, "__module__", None) == name and each[0] != "_"]
+    own = [each for each, one in vars(module).items() if getattr(one, "__module__", None) == name and each[0] != "_"]
     for public in sorted(getattr(module, "__all__", own)):
-        value = getattr(module, public)
-        if inspect.ismodule(value):
+        found = getattr(module, public)
+        if inspect.ismodule(found):
             yield f"{public}: module"
-        elif inspect.isclass(value):
-            yield f"class {public}{_signature(value)}"
-            yield from (f"    {line}" for line in _members(value))
-        elif callable(value):
-            yield f"{public}{_signature(value)}"
+        elif inspect.isclass(found):
+            yield f"class {public}{_signature(found)}"
+            yield from (f"    {line}" for line in _members(found))
+        elif callable(found):
+            yield f"{public}{_signature(found)}"
         else:
-            yield f"{public}: {type(value).__name__}"
+            yield f"{public}: {type(found).__name__}"
 
 
-def _members(owner: type) -> Iterator[str]:
-    """List a class's own public methods and properties; those of a base are listed there."""
-    for name, member in sorted(vars(owner).items()):
+def _members(found: type) -> Iterator[str]:
+    """A class's own public methods and properties; those that a base has are listed there."""
+    for name, one in sorted(vars(found).items()):
         if name[0] == "_":
             continue
-        inner = getattr(member, "__func__", member)
+        inner = getattr(one, "__func__", one)
         if inspect.isfunction(inner):
             yield f"{name}{_signature(inner)}"
-        elif isinstance(member, property):
+        elif isinstance(one, property):
             yield f"{name}: property"
 
 
-def _signature(value: object) -> str:
-    """Return names and defaults; annotations have many spellings."""
+def _signature(found: object) -> str:
+    """Names and defaults; annotations are spelt in many ways."""
     try:
-        signature = inspect.signature(value)  # type: ignore[arg-type]
+        signature = inspect.signature(found)  # type: ignore[arg-type]
     except ValueError:
         return ""
     empty = inspect.Parameter.empty
-    plain = [parameter.replace(annotation=empty) for parameter in signature.parameters.values()]
+    plain = [one.replace(annotation=empty) for one in signature.parameters.values()]
     said = str(signature.replace(parameters=plain, return_annotation=inspect.Signature.empty))
     return re.sub(r" at 0x[0-9a-f]+", "", said)
 
 
 def _commands(name: str, command: Any) -> Iterator[str]:
-    options = [f"{'/'.join(option.opts + option.secondary_opts)}={option.default!r}" for option in command.params]
+    options = [f"{'/'.join(one.opts + one.secondary_opts)}={one.default!r}" for one in command.params]
     yield " ".join([name, *options])
-    for child, inner in sorted(getattr(command, "commands", {}).items()):
-        yield from _commands(f"{name} {child}", inner)
+    for each, one in sorted(getattr(command, "commands", {}).items()):
+        yield from _commands(f"{name} {each}", one)
 
 
 if __name__ == "__main__":
