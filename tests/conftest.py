@@ -64,13 +64,10 @@ def _skip(*_: object, **__: object) -> NoReturn:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test whose problem's data is not installed; in CI it fails instead."""
     for mark in item.iter_markers("data"):
-        from hardfirst.problems import PROBLEMS
+        from installed import skip_without_data
 
-        source = PROBLEMS[mark.args[0]]().source
-        if source is not None and not source.ready and "CI" not in os.environ:
-            pytest.skip(f"needs: {source.install}")
+        skip_without_data(*mark.args)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
