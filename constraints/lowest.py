@@ -1,6 +1,6 @@
-"""Print each dependency of the extras and of the packages at its lowest version, as constraints for pip.
+"""Prints what the extras, the tests and the packages ask for, each at its lowest version, as constraints for pip.
 
-torch is left out: its lower versions exist for x86-64 as CUDA builds only.
+torch has the version of the tests: its lower versions exist for x86-64 as CUDA builds only.
 """
 
 import re
@@ -8,11 +8,11 @@ import tomllib
 from pathlib import Path
 
 root, *packages = [
-    tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+    tomllib.loads(file.read_text(encoding="utf-8"))
     for file in (Path("pyproject.toml"), *Path("packages").glob("*/pyproject.toml"))
 ]
-extras = root["optional-dependencies"]
-needs = {need for extra in extras.keys() - {"check", "docs", "package"} for need in extras[extra]}
-needs |= {need for package in packages for need in package["dependencies"]}
-lowest = {match[1]: match[2] for need in needs if (match := re.match(r"([\w-]+)(?:\[.*\])?>=([\d.]+)", need))}
-print("\n".join(f"{name}=={version}" for name, version in sorted(lowest.items()) if name not in ("torch", "hardfirst")))
+groups = [package["project"]["dependencies"] for package in packages]
+groups += [*root["project"]["optional-dependencies"].values(), root["dependency-groups"]["test"]]  # the last word on torch
+bounds = [re.match(r"([\w-]+)(?:\[.*\])?[>=]=([\d.*]+)", requirement) for group in groups for requirement in group]
+lowest = {bound[1]: bound[2] for bound in bounds if bound and bound[1] != "hardfirst"}
+print("\n".join(f"{name}=={version}" for name, version in sorted(lowest.items())))

@@ -2,12 +2,14 @@ import ast
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -15,20 +17,61 @@ import torch.distributed as dist
 from hypothesis import settings
 
 settings.register_profile("shared machine", deadline=None)  # a busy one is no failure
+settings.register_profile("quick", deadline=None, max_examples=20)
 settings.load_profile("shared machine")
 
-# these set variables of their own when first used
+# libraries that set environment variables when first used
 LIBRARIES = ("PYTEST", "PYTORCH", "TORCH", "TRITON", "KMP", "RDBASE", "RAY", "PYTHONBREAKPOINT")
 
-# What of hardfirst needs an extra; what imports none of it has to pass its tests with torch alone: `make bare`.
+# Modules that need an extra. Tests of all others pass with torch alone: `make bare`.
 ABOVE_THE_CORE = re.compile(r"hardfirst\.(problems|training|stud|report|cli|integrations|statistics|records\.study_folder)")
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core: more threads would only stand in each other's way
+if "PYTEST_XDIST_WORKER" in os.environ:  # one worker per core, so more threads would compete for it
     torch.set_num_threads(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="run the tests of `make quick`: no process, no compiler")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("quick"):
+        settings.load_profile("quick")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("quick"):
+        items[:] = [item for item in items if _is_quick(item)]
+
+
+def _is_quick(item: pytest.Item) -> bool:
+    marked = any(item.get_closest_marker(name) for name in ("slow", "browser", "data"))
+    return not marked and item.path.name != "test_examples.py" and item.path.parent.name != "integrations"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_in_quick_tests(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With --quick, a test that starts a process or compiles is skipped when it does so: no list of such tests is kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.getoption("quick"):
+            for owner, name in ((subprocess.Popen, "__init__"), (BaseProcess, "start"), (torch, "compile")):
+                patch.setattr(owner, name, _skip)
+        yield
+
+
+def _skip(*_: object, **__: object) -> NoReturn:
+    pytest.skip("starts a process or compiles: not in --quick")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("data"):
+        from installed import skip_without_data
+
+        skip_without_data(*mark.args)
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Without the extras, leave out what imports one; with them nothing is left out."""
+    """Without the extras, ignore files that import one; with them, ignore nothing."""
     if find_spec("typer"):
         return None
     return True if collection_path.suffix == ".py" and not _importable(collection_path) else None
@@ -36,7 +79,7 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 @cache
 def _importable(file: Path) -> bool:
-    """Whether what the file imports at its top is installed, and what this folder's files that it imports do."""
+    """Whether the file's top-level imports are installed, including those of helper files in this folder."""
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
         if isinstance(node, ast.ImportFrom):
@@ -44,19 +87,19 @@ def _importable(file: Path) -> bool:
         for name in names:
             package = name.partition(".")[0]
             if package == "hardfirst":
-                found = not ABOVE_THE_CORE.match(name)
+                importable = not ABOVE_THE_CORE.match(name)
             elif (helper := Path(__file__).with_name(f"{package}.py")).exists():
-                found = _importable(helper)
+                importable = _importable(helper)
             else:
-                found = find_spec(package) is not None
-            if not found:
+                importable = find_spec(package) is not None
+            if not importable:
                 return False
     return True
 
 
 @pytest.fixture(autouse=True)
 def _no_leaks() -> Iterator[None]:
-    """A test gets a fresh random state, and fails if it leaves process-wide settings changed."""
+    """Give each test a fresh random state, and fail it if it changes process-wide settings."""
     before = _settings()
     state = torch.get_rng_state()
     torch.manual_seed(0)
@@ -81,7 +124,7 @@ def _settings() -> dict[str, object]:
 
 @pytest.fixture
 def hardfirst(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run a command in this process, in a folder of its own, and return what it printed."""
+    """Run a command in this process and a temporary folder, and return what it printed."""
     from hardfirst import cli
     from hardfirst.cli import _common
 
@@ -100,9 +143,9 @@ def hardfirst(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Ca
     return run
 
 
-@pytest.fixture(scope="module")  # playwright's event loop would be in the way of others'
+@pytest.fixture(scope="module")  # playwright's event loop would disturb tests of other modules
 def browser() -> Iterator[Any]:
-    """A chromium for a module's tests; they open pages of their own in it."""
+    """A browser for the tests of one module; each opens its own pages."""
     chromium = shutil.which("chromium")
     if chromium is None and "CI" not in os.environ:
         pytest.skip("chromium is not installed: apt-get install chromium")

@@ -1,4 +1,4 @@
-"""Marks for tests of problems whose data a package carries."""
+"""The mark of tests of problems whose data a package carries."""
 
 import os
 
@@ -8,7 +8,12 @@ from hardfirst.problems import PROBLEMS
 
 
 def needs(name: str) -> pytest.MarkDecorator:
-    """Skips the test where the data of the problem is not installed; not in CI, where it is to fail then."""
+    """Mark a test that reads the data of this problem; tests/conftest.py skips it where the data is not installed."""
+    return pytest.mark.data(name)
+
+
+def skip_without_data(name: str) -> None:
+    """Skip the running test if the data of this problem is not installed; in CI let it fail."""
     source = PROBLEMS[name]().source
-    missing = source is not None and not source.ready and not os.environ.get("CI")
-    return pytest.mark.skipif(missing, reason=f"needs: {source.install if source else 'nothing'}")
+    if source is not None and not source.ready and "CI" not in os.environ:
+        pytest.skip(f"needs: {source.install}")

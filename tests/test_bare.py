@@ -1,4 +1,4 @@
-"""hardfirst without its extras; `make bare` runs this and all tests that need torch alone."""
+"""hardfirst without extras: `make bare` runs this file and all tests that need torch alone."""
 
 import doctest
 import pkgutil
@@ -24,9 +24,9 @@ without = {name: pytest.mark.skipif(bool(find_spec(name)), reason=f"{name} is in
 
 @pytest.mark.parametrize("name", hardfirst.__all__)
 def test_every_public_name_is_there(name: str) -> None:
-    found = getattr(hardfirst, name)
-    for public in getattr(found, "__all__", ()):
-        getattr(found, public)
+    value = getattr(hardfirst, name)
+    for public in getattr(value, "__all__", ()):
+        getattr(value, public)
 
 
 @without["typer"]
@@ -47,7 +47,7 @@ def test_studies_say_what_to_install() -> None:
 
 @without["torchjd"]
 def test_methods_of_torchjd_say_what_to_install_and_ours_need_nothing() -> None:
-    assert {spec.name for spec in GRADIENT} == {"db_mtl", "graddrop", "nash_mtl"}
+    assert {spec.name for spec in GRADIENT} == {"db_mtl", "graddrop", "nash_mtl", "upgrad"}
     missing = [spec for spec in NAMED if spec not in EVERY]
     assert len(missing) > 5
     for spec in missing:
@@ -56,12 +56,18 @@ def test_methods_of_torchjd_say_what_to_install_and_ours_need_nothing() -> None:
 
 
 def _examples() -> Iterator[doctest.DocTest]:
-    """Those in the docstrings of what imports torch alone."""
+    """The examples in docstrings of modules that import torch alone."""
     for name in CORE:
         module = import_module(f"hardfirst.{name}")
         inner = pkgutil.iter_modules(getattr(module, "__path__", []), f"hardfirst.{name}.")
-        for one in [module, *(import_module(found.name) for found in inner)]:
-            yield from (example for example in doctest.DocTestFinder().find(one) if example.examples)
+        for part in [module.__name__, *(info.name for info in inner)]:
+            try:
+                examples = doctest.DocTestFinder().find(import_module(part))
+            except ModuleNotFoundError as error:
+                if error.name != "pydantic":  # a study folder checks its settings with it
+                    raise
+                continue
+            yield from (example for example in examples if example.examples)
 
 
 @without["typer"]

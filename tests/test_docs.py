@@ -1,4 +1,4 @@
-"""What the documents say can be done: their Python runs, their commands exist, their figure is right."""
+"""The documents are right: their Python runs, their commands exist, their figure shows the library's numbers."""
 
 import inspect
 import pkgutil
@@ -21,28 +21,29 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.m
 
 
 def _commands() -> Iterator[str]:
-    """Every `hardfirst …` that a reader may copy; … and [options] in brackets stand for what is up to them."""
+    """Every `hardfirst …` that a reader may copy; … and [brackets] stand for what the reader fills in."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        for found in re.findall(r"^\$ (hardfirst .*)$", text, re.MULTILINE) + re.findall(r"`(hardfirst [a-z][^`…]*)`", text):
-            yield re.sub(r"\s+#.*", "", found.replace("\\|", "|"))
+        examples = re.findall(r"^\$ (hardfirst .*)$", text, re.MULTILINE)
+        for command in [*examples, *re.findall(r"`(hardfirst [a-z][^`…]*)`", text)]:
+            yield re.sub(r"\s+#.*", "", command.replace("\\|", "|"))
 
 
 def _without_choices(command: str) -> str:
-    """The command with its optional parts, the first of several alternatives."""
+    """The command with its optional parts and the first of each set of alternatives."""
     return re.sub(r"(\w+)(\|\w+)+", r"\1", re.sub(r"[\[\]]", "", command))
 
 
 @pytest.mark.parametrize("command", sorted(set(_commands())))
 def test_a_command_in_the_documents_is_one(command: str) -> None:
     name, *words = shlex.split(_without_choices(command))
-    found: Any = typer.main.get_command(app)
-    context = found.make_context(name, [], resilient_parsing=True)
-    while words and hasattr(found, "commands"):
-        assert words[0] in found.commands
-        found = found.commands[words.pop(0)]
+    node: Any = typer.main.get_command(app)
+    context = node.make_context(name, [], resilient_parsing=True)
+    while words and hasattr(node, "commands"):
+        assert words[0] in node.commands
+        node = node.commands[words.pop(0)]
         try:
-            context = found.make_context(found.name, list(words), parent=context)
+            context = node.make_context(node.name, list(words), parent=context)
         except Exception as error:
             # a sentence about an option may leave the problem out, and a group may be named alone
             if type(error).__name__ not in ("MissingParameter", "NoArgsIsHelpError"):
@@ -85,7 +86,7 @@ def test_a_method_of_ones_own_is_compared_by_its_name(
 
 
 def _documented() -> Iterator[tuple[str, str]]:
-    """What the API reference documents: each name with all that is said of it."""
+    """Every name in the API reference, with its documentation and that of its members."""
     for page in sorted(ROOT.glob("docs/api/*.md")):
         module = ""
         directives = r"\.\. (currentmodule|auto\w+):: ([\w.]+)(\n   :members:)?"
@@ -93,18 +94,18 @@ def _documented() -> Iterator[tuple[str, str]]:
             if directive == "currentmodule":
                 module = f"{name}."
                 continue
-            found = pkgutil.resolve_name(name if name.startswith("hardfirst") else module + name)
+            target = pkgutil.resolve_name(name if name.startswith("hardfirst") else module + name)
             if directive == "automodule" and not members:
                 continue
-            names = _public(found) if directive == "automodule" else [""]
+            names = _public(target) if directive == "automodule" else [""]
             for part in names:
-                one = getattr(found, part) if part else found
-                texts = [one, *vars(one).values()] if inspect.isclass(one) else [one]
+                value = getattr(target, part) if part else target
+                texts = [value, *vars(value).values()] if inspect.isclass(value) else [value]
                 yield f"{name}.{part}".strip("."), "".join(inspect.getdoc(text) or "" for text in texts)
 
 
 def _public(module: ModuleType) -> list[str]:
-    own = [name for name, one in vars(module).items() if getattr(one, "__module__", None) == module.__name__]
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
     return getattr(module, "__all__", [name for name in own if not name.startswith("_")])
 
 
@@ -112,7 +113,7 @@ def _public(module: ModuleType) -> list[str]:
 WITHOUT_EXAMPLE = {"MEASURED", "NETWORKS", "InputError", "MissingPackage"}
 
 
-@pytest.mark.parametrize(("name", "text"), [pytest.param(*found, id=found[0]) for found in _documented()])
+@pytest.mark.parametrize(("name", "text"), [pytest.param(*pair, id=pair[0]) for pair in _documented()])
 def test_the_reference_has_an_example_of_everything(name: str, text: str) -> None:
     if name.rpartition(".")[2] not in WITHOUT_EXAMPLE:
         assert ">>>" in text or "Example:" in text, f"{name} has no example"

@@ -1,6 +1,6 @@
-"""What wrong inputs get said: one sentence each, in tests/errors.txt, without a traceback and, from a command, with code 2.
+"""Every wrong input gets the message in tests/errors.txt, without a traceback and, from a command, with exit code 2.
 
-`python tests/test_errors.py` writes the file anew; read what has changed in it as a user would.
+`python tests/test_errors.py` renews the file; read its diff as a user would.
 """
 
 import io
@@ -42,7 +42,7 @@ def without_plugins() -> Iterator[None]:
 
 
 def said(case: Case) -> str:
-    """The sentence that a case gets, in a folder of its own."""
+    """Run a case in a temporary folder and return its message."""
     printed, errors = io.StringIO(), io.StringIO()
     wide = patch.dict(os.environ, {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
     streams = redirect_stdout(printed), redirect_stderr(errors)
@@ -51,32 +51,32 @@ def said(case: Case) -> str:
             with torch.random.fork_rng():
                 case()
         except InputError as error:
-            found = f"{'' if type(error) is InputError else type(error).__name__ + ': '}{error}"
+            message = f"{'' if type(error) is InputError else type(error).__name__ + ': '}{error}"
         except SystemExit as stop:
             if stop.code != 2:
                 raise AssertionError(f"code {stop.code}: {printed.getvalue()}{errors.getvalue()}") from None
-            found = plain(errors.getvalue())
+            message = plain(errors.getvalue())
         else:
             raise AssertionError(f"nothing was wrong: {printed.getvalue()}{errors.getvalue()}")
         assert not Path("executed").exists(), "code in a file was executed"
-    assert "Traceback" not in printed.getvalue() + errors.getvalue() + found
-    found = found.replace(str(Path(folder).resolve()), "FOLDER").replace(folder, "FOLDER")
-    return re.sub(r"\b[0-9a-f]{16}\b", "KEY", found)
+    assert "Traceback" not in printed.getvalue() + errors.getvalue() + message
+    message = message.replace(str(Path(folder).resolve()), "FOLDER").replace(folder, "FOLDER")
+    return re.sub(r"\b[0-9a-f]{16}\b", "KEY", message)
 
 
 def plain(text: str) -> str:
-    """What a command has said to standard error, without the box that wrong usage gets."""
+    """Return what a command wrote to standard error, without the box around usage errors."""
     if text.startswith("hardfirst: "):
         return text.rstrip()
     lines = [re.sub(r"^[│╭╰].*?[─ ]|[│╮╯]\s*$", "", line).strip(" ─│") for line in text.splitlines()]
     return "\n".join(line for line in lines if line and not line.startswith(("Usage:", "Try '", "Error")))
 
 
-def snapshot(found: dict[str, str]) -> str:
-    return "\n".join(f"{name}\n{indent(text, '    ')}\n" for name, text in found.items())
+def snapshot(messages: dict[str, str]) -> str:
+    return "\n".join(f"{name}\n{indent(text, '    ')}\n" for name, text in messages.items())
 
 
-def known() -> dict[str, str]:
+def written() -> dict[str, str]:
     blocks = re.split(r"\n\n(?=\S)", SNAPSHOT.read_text(encoding="utf-8").rstrip("\n"))
     pairs = (block.partition("\n") for block in blocks)
     return {name: re.sub(r"^    ", "", text, flags=re.MULTILINE) for name, _, text in pairs}
@@ -84,20 +84,20 @@ def known() -> dict[str, str]:
 
 @pytest.mark.parametrize("name", cases())
 def test_every_wrong_input_gets_its_sentence(name: str) -> None:
-    assert said(cases()[name]) == known()[name]
+    assert said(cases()[name]) == written()[name]
 
 
 def test_the_snapshot_has_these_cases_and_no_others() -> None:
-    assert list(known()) == list(cases())
+    assert list(written()) == list(cases())
     assert len(cases()) >= 60
-    assert all(text.strip() for text in known().values())
+    assert all(text.strip() for text in written().values())
 
 
 def run_of(store: Store) -> dict:
-    """What a run's record says that is not of the moment."""
-    (found,) = store.runs(store.about().cases[0])
-    epochs = [{name: value for name, value in line.items() if name != "seconds"} for line in found.record.epochs]
-    return {"trial": found.record.trial, "epochs": epochs, "test": found.record.test, "outcome": found.record.outcome}
+    """The fields of a run's record that do not depend on the clock."""
+    (run,) = store.runs(store.about().cases[0])
+    epochs = [{name: value for name, value in line.items() if name != "seconds"} for line in run.record.epochs]
+    return {"trial": run.record.trial, "epochs": epochs, "test": run.record.test, "outcome": run.record.outcome}
 
 
 def test_a_full_disk_loses_no_epoch(hardfirst: Callable[..., str], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What users may build on is what tests/public_api.txt says, and the version is one everywhere."""
+"""The public API is the one in tests/public_api.txt, and all files state the same version."""
 
 import difflib
 import re

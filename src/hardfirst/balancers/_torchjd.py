@@ -18,16 +18,11 @@ def weighting(name: str, **options: object) -> Weighting:
     Raises:
         MissingPackage: TorchJD or a solver that it calls is not installed.
     """
-    made: Weighting = _made("aggregation", name, **options)
-    return made
-
-
-def _made(module: str, name: str, **options: object) -> Any:
     try:
         import torchjd.aggregation
-        import torchjd.linalg
 
-        return getattr(getattr(torchjd, module), name)(**options)
+        made: Weighting = getattr(torchjd.aggregation, name)(**options)
+        return made
     except ImportError as error:
         method = name.removesuffix("Weighting")
         raise MissingPackage(f"{method} takes TorchJD and its solvers ({error}). To install them: {INSTALL}") from error
@@ -44,11 +39,6 @@ def rooted(gramian: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(gramian)
     rows: Tensor = vectors * values.clamp(min=0).sqrt()
     return rows
-
-
-def projection(lengths: Tensor) -> Weighting:
-    """UPGrad's weighting of unit vectors, for the sum of these multiples of them; 10⁻⁷ regularises its quadratic form."""
-    return weighting("UPGradWeighting", pref_vector=lengths, projector=_made("linalg", "QuadprogProjector", reg_eps=1e-7))
 
 
 def vaccine(beta: float, cosine: Tensor) -> tuple[Weighting, Callable[[], Tensor]]:

@@ -1,11 +1,11 @@
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._torchjd import projection
+
+REGULARISATION = 1e-7  # relative to the trace: dependent gradients still have one solution
+_BLOCK_STEPS = 3
+_MOST_STEPS = 1000
 
 
 class UPGrad(GramianBalancer):
@@ -24,8 +24,8 @@ class UPGrad(GramianBalancer):
         process_group: see `Balancer`.
 
     Raises:
-        InputError: TorchJD or its solver is not installed. In a training step: `shared` is missing, sharded, or has no part
-            in the losses; or the balancer is compiled.
+        InputError: in a training step: `shared` is missing, sharded, or has no part in the losses; or the balancer is
+            compiled.
 
     Example:
         >>> import torch
@@ -36,19 +36,56 @@ class UPGrad(GramianBalancer):
         [0.8 2.4]
 
     Note:
-        Solved by TorchJD with quadprog, for gradients of length 1 in whose terms the problem is the same: TorchJD's own use
-        regularises by the longest gradient, which lets tasks with short ones get worse. The paper projects the mean's parts,
-        this the sum's, T times as long, so that a learning rate found for equal weights still fits.
+        Solved for gradients of length 1, which leaves the problem as it is: TorchJD's implementation regularises by the
+        longest gradient, which lets tasks with short ones get worse. The paper projects the parts of the mean, this the
+        parts of the sum, T times as long, so that a learning rate found for equal weights still fits.
 
     References:
         Quinton and Rey, Jacobian Descent for Multi-Objective Optimization, arXiv:2406.16232, 2024.
     """
 
-    def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
-        super().__init__(tasks, process_group=process_group)
-        projection(torch.ones(len(self.tasks)))
-
     def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
-        lengths = gramian.diagonal().sqrt()
-        lengths = torch.where(lengths > 0, lengths, 1)
-        return projection(lengths)(gramian / lengths.outer(lengths)) / lengths
+        return upgrad_weights(gramian)
+
+
+def upgrad_weights(gramian: Tensor) -> Tensor:
+    """UPGrad's weights [k] for gradients with these inner products [k, k]; float64."""
+    lengths = gramian.diagonal().sqrt()
+    lengths = torch.where(lengths > 0, lengths, 1)
+    return lengths @ _projection_weights(gramian / lengths.outer(lengths)) / lengths
+
+
+def _projection_weights(gramian: Tensor) -> Tensor:
+    """Weights of the gradients whose sum is a gradient's projection on the dual cone, one gradient a row.
+
+    Row t is the v that minimises vᵀGv with v ≥ eₜ. Let v = eₜ + w: the solution is the one w ≥ 0 whose products y = Gv are
+    ≥ 0, and 0 wherever w is above 0. Block principal pivoting searches for the set where w is above 0: it solves for w on a
+    candidate set, then moves every index with a negative w or y into the set or out of it. If that does not reduce the
+    number of such indices for a few steps, it moves only the last one, which always terminates (Murty's rule).
+
+    Args:
+        gramian: the inner products [k, k], float64, of gradients whose length is 1 (or 0).
+
+    References:
+        Portugal, Júdice and Vicente, A Comparison of Block Pivoting and Interior-Point Algorithms for Linear Least Squares
+        Problems with Nonnegative Variables, Mathematics of Computation 63, 1994.
+    """
+    identity = torch.eye(len(gramian), dtype=gramian.dtype)
+    definite = gramian / gramian.trace().clamp(min=1) + REGULARISATION * identity
+    positive = torch.zeros_like(gramian, dtype=torch.bool)  # row t: where w is above 0
+    fewest = torch.full((len(gramian),), len(gramian) + 1)
+    patience = torch.full_like(fewest, _BLOCK_STEPS)
+    for _ in range(_MOST_STEPS):
+        # one system for every row: G on its set, and w = 0 elsewhere
+        on_set = positive.unsqueeze(2) & positive.unsqueeze(1)
+        raised = torch.linalg.solve(torch.where(on_set, definite, identity), -torch.where(positive, definite, 0))
+        negative = torch.where(positive, raised, (identity + raised) @ definite) < -1e-12
+        count = negative.sum(1)
+        if not count.any():
+            break
+        patience = torch.where(count < fewest, _BLOCK_STEPS, patience - 1)
+        fewest = torch.minimum(count, fewest)
+        last = negative & (negative.flip(1).cumsum(1).flip(1) == 1)
+        positive = positive ^ torch.where(patience.unsqueeze(1) >= 0, negative, last)
+    weights: Tensor = identity + raised.clamp(min=0)
+    return weights
