@@ -5,7 +5,7 @@ from pathlib import Path
 
 try:
     from hardfirst.report import Comparison
-    from hardfirst.studies import Event, Plan, Session
+    from hardfirst.studies import Event, Plan, Runner
 except ModuleNotFoundError as error:
     raise ImportError(f'Studies need {error.name}, which is not installed: pip install "hardfirst[cli]"') from None
 
@@ -35,7 +35,7 @@ class Study(Plan):
         Raises:
             InputError: the folder cannot be written to, or no trial came to its end.
         """
-        session = Session(self, None if folder is None else Path(folder))
-        session.run(tell)
-        session.measure_cost()
-        return Comparison.read(session.store.folder)
+        runner = Runner(self, None if folder is None else Path(folder))
+        runner.run(tell)
+        runner.measure_cost()
+        return Comparison.read(runner.store.folder)

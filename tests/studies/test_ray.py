@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hardfirst.errors import InputError
-from hardfirst.studies import Plan, Session, Store
+from hardfirst.studies import Plan, Runner, Store
 from hardfirst.study import Study
 
 pytestmark = pytest.mark.slow
@@ -105,7 +105,7 @@ def test_a_killed_worker_loses_no_trial(cluster: Any, tmp_path: Path) -> None:
 def test_a_killed_node_loses_no_trial(cluster: Any, tmp_path: Path) -> None:
     second = node(cluster)
     cluster.wait_for_nodes()
-    session = Session(Plan(**plan(problem(tmp_path, seconds=2.0)), engine="ray", address=cluster.address), tmp_path / "out")
+    runner = Runner(Plan(**plan(problem(tmp_path, seconds=2.0)), engine="ray", address=cluster.address), tmp_path / "out")
     started: list[str] = []
     killed = threading.Event()
 
@@ -118,18 +118,18 @@ def test_a_killed_node_loses_no_trial(cluster: Any, tmp_path: Path) -> None:
 
     thread = threading.Thread(target=kill)
     thread.start()
-    session.run(lambda event: started.append(event.what) if event.what == "started" else None)
+    runner.run(lambda event: started.append(event.what) if event.what == "started" else None)
     thread.join()
     assert killed.is_set()
-    assert {session.store.find(key).outcome for key in session.jobs()} == {"finished"}  # type: ignore[union-attr]
+    assert {runner.store.find(key).outcome for key in runner.jobs()} == {"finished"}  # type: ignore[union-attr]
 
 
 def test_a_problem_that_fails_is_an_outcome(cluster: Any, tmp_path: Path) -> None:
     path = tmp_path / "toy.py"
     path.write_text(Path(problem(tmp_path)).read_text().replace("time.sleep(SECONDS)", "raise KeyError('gone')"))
     events = []
-    session = Session(Plan(**plan(str(path), seeds=1), engine="ray", address=cluster.address), tmp_path / "out")
-    session.run(events.append)
+    runner = Runner(Plan(**plan(str(path), seeds=1), engine="ray", address=cluster.address), tmp_path / "out")
+    runner.run(events.append)
     assert [event.what for event in events if event.what != "started"] == ["failed", "failed"]
     assert "gone" in str(events[-1].reason)
 

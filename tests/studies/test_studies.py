@@ -14,7 +14,7 @@ import pytest
 from hardfirst import records
 from hardfirst.errors import InputError
 from hardfirst.records.study_folder import Description
-from hardfirst.studies import Event, Plan, Session, Store, run_locally
+from hardfirst.studies import Event, Plan, Runner, Store, run_locally
 
 PROBLEM = """
 import multiprocessing, os, signal, time
@@ -64,9 +64,9 @@ KILLED_ONCE = """
 def study(folder: Path, data: str = "", balancers: str = "equal,dtp", seeds: int = 2) -> tuple[dict, Store]:
     file = folder / "tiny.py"
     file.write_text(PROBLEM.format(data=data))
-    session = Session(plan(file, balancers=balancers, seeds=seeds), folder / "study")
-    trials = {key: jobs[0].trial for key, jobs in session.jobs().items()}
-    return trials, session.store
+    runner = Runner(plan(file, balancers=balancers, seeds=seeds), folder / "study")
+    trials = {key: jobs[0].trial for key, jobs in runner.jobs().items()}
+    return trials, runner.store
 
 
 def plan(file: Path, **settings: object) -> Plan:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from hardfirst.records.names import GRID, ORDERS
-from hardfirst.studies import Event, Job, Session, counts
+from hardfirst.studies import Event, Job, Runner, counts
 from hardfirst.training import Trial
 
 LOG_EVERY = 60  # seconds between lines where the table cannot be drawn anew, in a log file for instance
@@ -20,12 +20,12 @@ LOG_EVERY = 60  # seconds between lines where the table cannot be drawn anew, in
 class StudyProgress:
     """A table of how far each method is, a bar with the time left, and a line for whatever did not go well."""
 
-    def __init__(self, console: Console, session: Session) -> None:
-        self.console, self.session = console, session
-        self.counts = counts(session.plan)
+    def __init__(self, console: Console, runner: Runner) -> None:
+        self.console, self.runner = console, runner
+        self.counts = counts(runner.plan)
         self.ends: dict[str, Counter[str]] = defaultdict(Counter)
         self.running: dict[Trial, int] = {}
-        self._count(session.jobs())
+        self._count(runner.jobs())
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs"))
         self.bar = Progress(*columns, TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
         total = sum(map(sum, self.counts.values()))
@@ -44,10 +44,10 @@ class StudyProgress:
 
     def __call__(self, event: Event) -> None:
         """Take in an event."""
-        trial, jobs = event.trial, self.session.serves(event.trial)
+        trial, jobs = event.trial, self.runner.serves(event.trial)
         if event.what in ("finished", "diverged", "failed"):
             self.running.pop(trial, None)
-            self._count(self.session.wanted)
+            self._count(self.runner.wanted)
             if event.what != "finished":
                 for method in set(map(_row, jobs)):
                     self.ends[method][event.what] += 1
@@ -64,7 +64,7 @@ class StudyProgress:
 
     def _count(self, wanted: Mapping[str, Sequence[Job]]) -> None:
         """What has ended; one trial may serve several methods, some of which come to want it only later."""
-        ended = (jobs for key, jobs in wanted.items() if self.session.store.find(key))
+        ended = (jobs for key, jobs in wanted.items() if self.runner.store.find(key))
         found = ((_row(job), job.tuning) for jobs in ended for job in jobs)
         self.done = Counter(each for each in found if each[0] in self.counts)  # others count as one of these already
 
@@ -81,7 +81,7 @@ class StudyProgress:
     def _now(self, method: str) -> str:
         found = []
         for trial, epoch in list(self.running.items()):  # a thread that redraws reads what events change
-            if method in map(_row, self.session.serves(trial)):
+            if method in map(_row, self.runner.serves(trial)):
                 what = [
                     trial.only or "",
                     f"seed {trial.seed}" if trial.test else "tuning",

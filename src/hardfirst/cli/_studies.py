@@ -176,7 +176,7 @@ def losses(
 def _study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool) -> None:
     """Run what the plan wants and the folder lacks, and report."""
     from hardfirst.cli._progress import StudyProgress
-    from hardfirst.studies import Session, counts, stand_in
+    from hardfirst.studies import Runner, counts, with_default_order
     from hardfirst.training import check_problem
 
     console.stderr = form is not None  # what is asked for alone goes to standard output
@@ -184,20 +184,20 @@ def _study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool
         _dry_run(plan)
         return
     for trial, problem in plan.cases:
-        check_problem(stand_in(trial, problem).of(problem), trial.problem)
-    session = Session(plan, out, typed())
-    jobs = session.jobs()
-    ended = sum(session.store.ended(key) for key in jobs)
-    say(f"{sum(sum(both) for both in counts(plan).values())} runs in {session.store.folder}, {ended} of them done.")
+        check_problem(with_default_order(trial, problem).of(problem), trial.problem)
+    runner = Runner(plan, out, typed())
+    jobs = runner.jobs()
+    ended = sum(runner.store.ended(key) for key in jobs)
+    say(f"{sum(sum(both) for both in counts(plan).values())} runs in {runner.store.folder}, {ended} of them done.")
     try:
-        with StudyProgress(console, session) as progress:
-            session.run(progress)
-        session.measure_cost()
+        with StudyProgress(console, runner) as progress:
+            runner.run(progress)
+        runner.measure_cost()
     except KeyboardInterrupt:
-        ended = sum(session.store.ended(key) for key in session.jobs())
+        ended = sum(runner.store.ended(key) for key in runner.jobs())
         say(f"Stopped with {ended} runs done. The same command goes on from there.")
         raise typer.Exit(130) from None
-    write_report(session.store.folder, form)
+    write_report(runner.store.folder, form)
 
 
 def _plan(problems: list[str], settings: dict[str, Any]) -> "Plan":

@@ -61,7 +61,7 @@ def train(
     from hardfirst.balancers import Spec
     from hardfirst.cli._tables import run_table
     from hardfirst.problems import load_problem
-    from hardfirst.studies import Store, measuring, ordered
+    from hardfirst.studies import Store, difficulty_trial, with_measured_order
     from hardfirst.training import Trial, check_devices, leads
 
     check_devices(devices, strategy, accelerator)
@@ -82,9 +82,11 @@ def train(
     def store_of(trial: Trial) -> Store:
         return Store(out or Path("runs") / f"train-{loaded.name}-{trial.key(trial.of(loaded))}")
 
-    if (first := measuring(trial, loaded)) is not None:
+    if (first := difficulty_trial(trial, loaded)) is not None:
         say("First a run of the problem's own network with equal weights, which tells how hard each task is.")
-        trial = ordered(trial, loaded, _run(first, loaded, store_of(first), "measuring.pt", resume=None, **where))
+        trial = with_measured_order(
+            trial, loaded, _run(first, loaded, store_of(first), "measuring.pt", resume=None, **where)
+        )
         say(f"The network: {trial.network}")
     store = store_of(trial)
     if resume and store.ended(trial.key(trial.of(loaded))):

@@ -10,7 +10,7 @@ from hardfirst.studies.tuning import SEED
 from hardfirst.training import Trial
 
 
-def measuring(trial: Trial, problem: Problem) -> Trial | None:
+def difficulty_trial(trial: Trial, problem: Problem) -> Trial | None:
     """The run that says how hard each task is, if the trial's network takes its order from that.
 
     It trains the problem's own network with equal weights, on the seed that is for tuning, and never sees the test split.
@@ -21,11 +21,11 @@ def measuring(trial: Trial, problem: Problem) -> Trial | None:
     return replace(trial, network=OWN, balancer=EQUAL, seed=SEED, test=False)
 
 
-def ordered(trial: Trial, problem: Problem, measured: Record) -> Trial:
+def with_measured_order(trial: Trial, problem: Problem, measured: Record) -> Trial:
     """The trial with its order of tasks spelled out.
 
     Args:
-        trial: one that has a `measuring` run.
+        trial: one that has a `difficulty_trial` run.
         problem: the trial's.
         measured: that run's record.
 
@@ -43,7 +43,7 @@ def ordered(trial: Trial, problem: Problem, measured: Record) -> Trial:
         ) from None
 
 
-def stand_in(trial: Trial, problem: Problem) -> Trial:
+def with_default_order(trial: Trial, problem: Problem) -> Trial:
     """The trial with the problem's order of tasks where its own is not known yet: for checks, and for what a step costs."""
     spec = problem.network_spec(trial.network)
     return trial if spec is None or not spec.measured else replace(trial, network=str(spec.replace({"order": None})))

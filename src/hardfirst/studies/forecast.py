@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from hardfirst.records.names import SINGLE
-from hardfirst.studies.difficulty import stand_in
+from hardfirst.studies.difficulty import with_default_order
 from hardfirst.studies.executors.local import cores
 from hardfirst.studies.kinds.base import schedules
 from hardfirst.studies.plan import Plan
@@ -28,7 +28,7 @@ def estimate(plan: Plan) -> float:
     for schedule in schedules(plan, lambda key: None):
         runs = {method: sum(numbers) for method, numbers in schedule.count().items()}
         single = runs.pop(SINGLE, 0)
-        base = stand_in(schedule.base, schedule.problem)
+        base = with_default_order(schedule.base, schedule.problem)
         total += sum(runs.values()) * trial_seconds(base, accelerator=plan.accelerator)
         if single:
             alone = replace(base, only=schedule.problem.task_names[0])

@@ -16,7 +16,7 @@ from hardfirst.studies.store import Store
 from hardfirst.training import Trial, check_devices
 
 
-class Session:
+class Runner:
     """Runs what a plan asks for and its folder does not have yet.
 
     Args:

@@ -13,7 +13,7 @@ from hardfirst.records.names import EASY, FROZEN, GRID, ORDER, RAW, SINGLE, STAT
 from hardfirst.records.selection import chosen
 from hardfirst.records.study_folder import CaseTrials, Entry
 from hardfirst.studies import tuning as settings
-from hardfirst.studies.difficulty import measuring, ordered
+from hardfirst.studies.difficulty import difficulty_trial, with_measured_order
 from hardfirst.studies.plan import EQUAL, STL, Plan
 from hardfirst.studies.tuning import Candidate
 from hardfirst.training import Trial
@@ -47,7 +47,7 @@ class Schedule:
         self.plan, self.find = plan, find
         self.base, self.problem = case
         self.network = self.base.network
-        self.measuring = measuring(self.base, self.problem)
+        self.difficulty_trial = difficulty_trial(self.base, self.problem)
         self.tasks = self.problem.task_names
         self._keys: dict[Trial, str] = {}
         self._candidates_of: dict[Spec, list[Candidate]] = {}
@@ -57,11 +57,11 @@ class Schedule:
         """All that is known to be needed; what others wait for comes first, then seed by seed, so that a study that is
         stopped has complete pairs.
         """
-        if self.measuring is not None:
-            yield Job(ORDER, "order", True, self.measuring)
-            if (found := self._record(self.measuring)) is None:
+        if self.difficulty_trial is not None:
+            yield Job(ORDER, "order", True, self.difficulty_trial)
+            if (found := self._record(self.difficulty_trial)) is None:
                 return
-            self.base = ordered(replace(self.base, network=self.network), self.problem, found)
+            self.base = with_measured_order(replace(self.base, network=self.network), self.problem, found)
         yield from self._single_tuning()
         for method in self.plan.specs:
             yield from self._tuning(method)
@@ -102,7 +102,7 @@ class Schedule:
         if self._grid:
             counts[GRID] = (0, seeds * len(self._grid))
         counts |= dict.fromkeys(self._controls, (0, seeds))
-        if self.measuring is not None:
+        if self.difficulty_trial is not None:
             counts[ORDER] = (1, 0)
         if self._single:
             counts[SINGLE] = (each[0] * len(self.tasks), seeds * len(self.tasks))
