@@ -108,7 +108,7 @@ def test_a_study_that_cannot_write_stops_and_keeps_what_it_has(tmp_path: Path) -
     file.write_text(TINY)
     plan = Plan(problems=str(file), balancers="equal,dtp", seeds=1, baselines=False, controls=False, workers=1)
     runner = Runner(plan, tmp_path / "study")
-    first, second = runner.jobs()
+    first, second = runner.trials()
     runner.store.part_file(second).mkdir()  # no record can be written there
     with pytest.raises(InputError, match="has stopped, since a record could not be written, as said above"):
         runner.run()

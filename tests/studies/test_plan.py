@@ -59,10 +59,20 @@ def test_a_case_for_each_problem_and_network() -> None:
             "learning_rates: Expected two learning rates, the least",
         ),
         ({"criterion": "best"}, "criterion: Input should be 'mean' or 'worst'; got 'best'."),
-        ({"engine": "rai"}, "engine: Input should be 'local' or 'ray'; got 'rai'."),
+        ({"engine": "rai"}, "engine: Unknown engine 'rai'; did you mean 'ray'? Known: local, ray"),
+        ({"engine": 3}, "engine: Expected `engine` to be a spec such as local or ray:cpus=2; got 3."),
+        (
+            {"engine": "ray:cpu=2"},
+            "engine: Unknown option of engine 'ray': 'cpu'; did you mean 'cpus'? Known: address, cpus",
+        ),
+        ({"engine": "ray:gpus=-1"}, "engine: Expected `gpus` to be at least 0; got -1."),
+        ({"engine": "ray:cpus=2", "trial_cpus": 3}, "trial_cpus: there is no such setting;"),
+        ({"kind": "order"}, "kind: Unknown kind of study 'order'; did you mean 'orders'? Known: balancers, losses, orders."),
+        ({"orders": 3}, "orders: Expected `orders` to be true or false; got 3."),
+        ({"compared": 3}, "compared: A study of balancers compares its `balancers`; got 3 besides."),
         ({"baselines": "maybe"}, "baselines: Input should be a valid boolean, unable to interpret input; got 'maybe'."),
         ({"seed": 3}, "seed: there is no such setting; did you mean 'seeds'?"),
-        ({"xyz": 3}, "xyz: there is no such setting; there are problems, networks, losses, orders, balancers, seeds"),
+        ({"xyz": 3}, "xyz: there is no such setting; there are problems, networks, kind, compared, balancers, seeds"),
     ],
 )
 def test_an_error_says_where_and_what_is_right(settings: dict, sentence: str) -> None:
@@ -88,6 +98,31 @@ def test_a_plan_as_a_file(tmp_path: Path) -> None:
     assert Plan.read(file) == asked
     assert Plan.read(file, seeds=3) == asked.model_copy(update={"seeds": 3})
     assert "seeds" not in asked.yaml()
+
+
+def test_a_kind_of_study_is_asked_for_by_its_own_setting(tmp_path: Path) -> None:
+    asked = Plan(problems="digits", orders=True, seeds=2)
+    assert asked == Plan(problems="digits", kind="orders", seeds=2)
+    assert (asked.kind, asked.settings()) == ("orders", {"problems": ["digits"], "orders": True, "seeds": 2})
+    (tmp_path / "study.yaml").write_text(asked.yaml())
+    assert Plan.read(tmp_path / "study.yaml") == asked
+    assert Plan(problems="digits", orders=False, losses=[]).kind == "balancers"
+
+
+@pytest.mark.parametrize(
+    ("settings", "engine"),
+    [
+        ({"engine": "ray"}, "ray"),
+        ({"engine": "ray", "address": "auto", "trial_cpus": 2, "trial_gpus": 0.5}, "ray:address=auto,cpus=2,gpus=0.5"),
+        ({"engine": "ray", "address": None}, "ray"),
+        ({"trial_cpus": 2}, "local"),
+        ({"engine": "ray:gpus=0.50,cpus=2"}, "ray:cpus=2,gpus=0.5"),
+    ],
+)
+def test_the_settings_that_became_options_of_the_engine_are_still_read(settings: dict, engine: str) -> None:
+    asked = plan(**settings)
+    assert asked.engine == engine
+    assert Plan(**asked.settings()) == asked
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from hardfirst import records
 from hardfirst.errors import InputError
 from hardfirst.records.study_folder import Description
-from hardfirst.studies import Event, Plan, Runner, Store, run_locally
+from hardfirst.studies import Drive, EngineSpec, Event, Plan, Runner, Store, StudyTrial
 
 PROBLEM = """
 import multiprocessing, os, signal, time
@@ -65,8 +66,7 @@ def study(folder: Path, data: str = "", balancers: str = "equal,dtp", seeds: int
     file = folder / "tiny.py"
     file.write_text(PROBLEM.format(data=data))
     runner = Runner(plan(file, balancers=balancers, seeds=seeds), folder / "study")
-    trials = {key: jobs[0].trial for key, jobs in runner.jobs().items()}
-    return trials, runner.store
+    return {key: trials[0] for key, trials in runner.trials().items()}, runner.store
 
 
 def plan(file: Path, **settings: object) -> Plan:
@@ -74,10 +74,14 @@ def plan(file: Path, **settings: object) -> Plan:
     return Plan(**{"problems": [str(file)], "balancers": "equal,dtp", "baselines": False, "controls": False, **settings})
 
 
-def run(trials: dict, store: Store, **options: object) -> list[Event]:
+def drive(trials: dict[str, StudyTrial], store: Store, tell: Callable[[Event], None], workers: int = 2) -> None:
+    Drive(EngineSpec("local").build(), store, workers=workers, tell=tell).run(lambda: trials)
+
+
+def run(trials: dict[str, StudyTrial], store: Store) -> list[Event]:
     events: list[Event] = []
     store.begin()
-    run_locally(lambda: trials, store, workers=2, tell=events.append, **options)  # type: ignore[arg-type]
+    drive(trials, store, events.append)
     return [event for event in events if event.what != "running"]
 
 
@@ -224,7 +228,7 @@ def test_ctrl_c_stops_the_workers_and_keeps_what_has_ended(tmp_path: Path) -> No
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        run_locally(lambda: trials, store, workers=1, tell=stop)
+        drive(trials, store, stop, workers=1)
     assert 1 <= sum(store.ended(key) for key in trials) < 6
     assert not multiprocessing.active_children()
     assert not list((store.folder / "trials").glob(".*"))

@@ -79,13 +79,12 @@ def compare(
     workers: Workers = None,
     accelerator: Annotated[str | None, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")] = None,
     engine: Annotated[
-        str | None, typer.Option(help="What runs the trials: local (processes of this machine) or ray (a cluster).")
+        str | None,
+        typer.Option(
+            help="What runs the trials, with options: local (processes of this machine), ray:cpus=2,gpus=0.5,address=auto "
+            "(a Ray cluster). Default: local.",
+        ),
     ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Of a running Ray cluster, e.g. auto; unless given, one is started here.")
-    ] = None,
-    trial_cpus: Annotated[float | None, typer.Option(help="CPUs that a trial asks Ray for.")] = None,
-    trial_gpus: Annotated[float | None, typer.Option(help="GPUs that a trial asks Ray for; may be a part of one.")] = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder; runs/PROBLEM unless given.")] = None,
     dry_run: DryRun = False,
     form: FormatOption = None,
@@ -105,9 +104,6 @@ def compare(
         "workers": workers,
         "accelerator": accelerator,
         "engine": engine,
-        "address": address,
-        "trial_cpus": trial_cpus,
-        "trial_gpus": trial_gpus,
     }
     plan = _plan(with_targets(problems, targets), {name: value for name, value in settings.items() if value is not None})
     if balancers is not None and "all" in balancers.split(","):
@@ -186,15 +182,14 @@ def _study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool
     for trial, problem in plan.cases:
         check_problem(with_default_order(trial, problem).of(problem), trial.problem)
     runner = Runner(plan, out, typed())
-    jobs = runner.jobs()
-    ended = sum(runner.store.ended(key) for key in jobs)
+    ended = sum(map(runner.store.ended, runner.trials()))
     say(f"{sum(sum(both) for both in counts(plan).values())} runs in {runner.store.folder}, {ended} of them done.")
     try:
         with StudyProgress(console, runner) as progress:
             runner.run(progress)
         runner.measure_cost()
     except KeyboardInterrupt:
-        ended = sum(runner.store.ended(key) for key in runner.jobs())
+        ended = sum(map(runner.store.ended, runner.trials()))
         say(f"Stopped with {ended} runs done. The same command goes on from there.")
         raise typer.Exit(130) from None
     write_report(runner.store.folder, form)

@@ -9,7 +9,7 @@ report.html           the page
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from hardfirst.errors import InputError
 from hardfirst.records.names import Role
@@ -26,12 +26,14 @@ class Entry(BaseModel):
             are shown whole, "single" for a single-task network, "control" for a variant of DTP, "order" for one of many
             orders of tasks, or with `tuning` for the run that decides an order.
         tuning: whether it only served to choose settings, and never saw the test split.
+        control_of: for a control, the method that it is a variant of; None in older folders.
     """
 
     key: str
     method: str
     role: Role = "method"
     tuning: bool = False
+    control_of: str | None = None
 
 
 class CaseTrials(BaseModel):
@@ -44,12 +46,21 @@ class CaseTrials(BaseModel):
 
 
 class Description(BaseModel):
-    """What study.json holds; `plan` is what a YAML file of the study would."""
+    """What study.json holds; `plan` is what a YAML file of the study would, `kind` the kind of study."""
 
     title: str
     command: str | None
     cases: list[CaseTrials]
     plan: dict[str, Any] = {}
+    kind: str = "balancers"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _infer_kind(cls, content: Any) -> Any:
+        """Older folders say what kind of study they hold by a setting of the plan."""
+        if isinstance(content, dict) and "kind" not in content and isinstance(plan := content.get("plan"), dict):
+            return content | {"kind": next((kind for kind in ("losses", "orders") if plan.get(kind)), "balancers")}
+        return content
 
 
 class Run(NamedTuple):
