@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from hardfirst import records
 from hardfirst.errors import InputError
+from hardfirst.problems import load_problem
 from hardfirst.records.study_folder import Description
 from hardfirst.studies import Drive, EngineSpec, Event, Plan, Runner, Store, StudyTrial
 
@@ -207,6 +209,31 @@ def test_two_processes_share_a_folder_and_no_trial_runs_twice(tmp_path: Path) ->
     assert len(list((tmp_path / "study/trials").iterdir())) == 10
     assert set(outcomes(Store(tmp_path / "study"))) == {"finished"}
     assert all("n = 5" in text for text in printed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("options", "processes"), [(["--dry-run"], 1), ([], 1 + 4 + 1)])
+def test_a_problem_file_is_executed_once_in_each_process(
+    hardfirst: Callable[..., str], tmp_path: Path, options: list[str], processes: int
+) -> None:
+    """In the one that plans the study, in that of each trial, and in the one that measures what a step costs."""
+    count = 'with (HERE / "executed").open("a") as file:\n    file.write(f"{os.getpid()} ")\n'
+    (tmp_path / "tiny.py").write_text(PROBLEM.format(data="pass") + count)
+    few = ["--balancers", "equal,dtp", "--seeds", "2", "--no-baselines", "--no-controls"]
+    hardfirst("compare", "tiny.py", *few, *options)
+    times = Counter((tmp_path / "executed").read_text().split())
+    assert times[str(os.getpid())] == 1
+    assert len(times) == processes
+    assert set(times.values()) == {1}
+
+
+def test_a_problem_file_that_has_changed_is_executed_anew(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.py"
+    file.write_text(PROBLEM.format(data="pass"))
+    first = load_problem(str(file))
+    assert load_problem(str(file)) is first
+    file.write_text(PROBLEM.format(data="pass").replace("epochs=2", "epochs=3"))
+    assert (first.epochs, load_problem(str(file)).epochs) == (2, 3)
 
 
 def test_a_claim_is_one_processs_alone_and_ends_with_it(tmp_path: Path) -> None:
