@@ -73,10 +73,11 @@ class Executor(ABC):
         """
 
     @abstractmethod
-    def open(self, trials: Collection[Trial]) -> None:
+    def open(self, folder: Path, trials: Collection[Trial]) -> None:
         """Get ready to start trials.
 
         Args:
+            folder: the study's.
             trials: the first ones, which tell what workers will need.
 
         Raises:

@@ -118,7 +118,7 @@ class Drive:
         self._add(wanted())
         if not self._waiting:
             return
-        self.executor.open([attempt.trial.trial for attempt in self._waiting])
+        self.executor.open(self.store.folder.absolute(), [attempt.trial.trial for attempt in self._waiting])
         with ExitStack() as stack:  # left from below: trials are stopped before what they leave is removed
             stack.callback(self._clear)
             stack.callback(self.executor.close)

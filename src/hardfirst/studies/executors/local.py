@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Collection
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from hardfirst.balancers import GradientBalancer
@@ -34,7 +35,7 @@ class Local(Executor):
     def check(self, accelerator: str) -> None:
         check_devices(1, "auto", accelerator)
 
-    def open(self, trials: Collection[Trial]) -> None:
+    def open(self, folder: Path, trials: Collection[Trial]) -> None:
         gradient = any(issubclass(trial.balancer.method, GradientBalancer) for trial in trials)
         self._processes = context([*PRELOAD, *SOLVERS] if gradient else PRELOAD)
 

@@ -46,7 +46,7 @@ class Ray(Executor):
             raise MissingPackage('The engine "ray" needs Ray: pip install "hardfirst[ray]".') from None
         self._ray = ray
 
-    def open(self, trials: Collection[Trial]) -> None:
+    def open(self, folder: Path, trials: Collection[Trial]) -> None:
         if not self._ray.is_initialized():  # else by the notebook or script that this runs in, to which the cluster is left
             self._connect()
             self._connected = True
