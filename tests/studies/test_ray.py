@@ -1,6 +1,5 @@
 """Studies on a Ray cluster of two nodes, on this machine."""
 
-import json
 import os
 import threading
 import time
@@ -13,42 +12,9 @@ import pytest
 from hardfirst.errors import InputError
 from hardfirst.studies import Plan, Runner, Store
 from hardfirst.study import Study
+from toy_study import measured, plan, problem
 
 pytestmark = pytest.mark.slow
-
-PROBLEM = """
-import os, signal, time
-from pathlib import Path
-import torch
-from torch import nn
-from hardfirst.kpi import accuracy
-from hardfirst.networks import HardSharing, number_head
-from hardfirst.problems import Problem, Splits, Task, TensorTable
-
-MARK, SECONDS, DIES = Path({mark!r}), {seconds}, {dies}
-
-def data():
-    if DIES and not MARK.exists():
-        MARK.write_text("")
-        os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(SECONDS)
-    inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
-    table = TensorTable(inputs, {{"a": (inputs[:, 0] > 0).float(), "b": (inputs[:, 1] * inputs[:, 2] > 0).float()}})
-    return Splits(table, table, table)
-
-def network():
-    return HardSharing(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), {{task: number_head(8) for task in "ab"}})
-
-def problem():
-    loss = nn.functional.binary_cross_entropy_with_logits
-    return Problem("toy", tuple(Task(task, loss, accuracy) for task in "ab"), network, data, batch_size=16, epochs=3)
-"""
-
-
-def problem(folder: Path, *, seconds: float = 0.0, dies: bool = False) -> str:
-    path = folder / "toy.py"
-    path.write_text(PROBLEM.format(mark=str(folder / "mark"), seconds=seconds, dies=dies))
-    return str(path)
 
 
 @pytest.fixture(scope="module")
@@ -67,20 +33,6 @@ def cluster() -> Iterator[Any]:
 
 def node(cluster: Any) -> Any:
     return cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
-
-
-def plan(path: str, **settings: Any) -> dict[str, Any]:
-    return {"problems": path, "balancers": "equal,dtp", "baselines": False, "controls": False, "seeds": 2, **settings}
-
-
-def measured(store: Store) -> dict[str, Any]:
-    """What the records say, but for times and memory."""
-    found = {}
-    for path in sorted((store.folder / "trials").glob("*.jsonl")):
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        drop = ("seconds", "memory", "made_with")
-        found[path.stem] = [{name: value for name, value in line.items() if name not in drop} for line in lines]
-    return found
 
 
 def test_records_are_those_of_local_processes(cluster: Any, tmp_path: Path) -> None:
