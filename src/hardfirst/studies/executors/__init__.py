@@ -13,6 +13,7 @@ ENGINES: Registry[type[Executor]] = Registry(
     {
         "local": "hardfirst.studies.executors.local:Local",
         "ray": "hardfirst.studies.executors.ray:Ray",
+        "slurm": "hardfirst.studies.executors.slurm:Slurm",
     },
     group="hardfirst.engines",
 )
