@@ -260,7 +260,7 @@ def test_a_comparison_measures_the_order_first(problem: str, tmp_path: Path) -> 
 def test_training_measures_the_order_once(problem: str, hardfirst: Callable[..., str]) -> None:
     command = ("train", problem, "--balancer", "equal", "--network", "task_hierarchy", "--order", "hard_first")
     first = hardfirst(*command, "--epochs", "2")
-    assert "which tells how hard each task is" in first
+    assert "which measures how hard each task is" in first
     assert re.search(r"The network: task_hierarchy:order=\w+\+\w+\+\w+", first)
     runs = sorted(Path("runs").glob("train-tiny-*/trials/*.jsonl"))
     assert len(runs) == 2

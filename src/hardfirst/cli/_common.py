@@ -1,4 +1,4 @@
-"""What commands have in common: the terminal they print to, and the options they share."""
+"""What commands share: the terminal and options."""
 
 import shlex
 import sys
@@ -23,33 +23,45 @@ ProblemName = Annotated[
     ),
 ]
 Targets = Annotated[
-    str | None, typer.Option(help="Of a CSV table: the columns to predict, e.g. price:regression,sold:classification.")
+    str | None, typer.Option(help="The columns of a CSV table to predict, such as price:regression,sold:classification.")
 ]
-Epochs = Annotated[int | None, typer.Option(help="Passes over the training split; the problem's own unless given.")]
-LearningRate = Annotated[float | None, typer.Option(help="Adam's learning rate; the problem's own unless given.")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training split. Default: the problem's.")]
+LearningRate = Annotated[float | None, typer.Option(help="Adam's learning rate. Default: the problem's.")]
 Seeds = Annotated[
-    int | None, typer.Option(help="Runs of each method, 5 unless given; they share seeds: differences are paired.")
+    int | None,
+    typer.Option(help="Runs of each method; methods share seeds, so that differences are paired. Default: 5."),
+]
+Tune = Annotated[
+    int | None,
+    typer.Option(help="Trials for each method to choose its learning rate and options on the validation split. Default: 0."),
 ]
 LearningRates = Annotated[
     str | None,
+    typer.Option(help="The range that tuning tries, such as 1e-4,1e-2. Default: a tenth to ten times the problem's rate."),
+]
+Workers = Annotated[int | None, typer.Option(help="Trials at a time. Default: one per core, or as many as a cluster takes.")]
+Engine = Annotated[
+    str | None,
     typer.Option(
-        help="The range that is tuned over, e.g. 1e-4,1e-2; from a tenth to ten times the problem's own unless given."
+        help="The engine that runs the trials, with options: local, for processes of this machine, or that of a cluster, "
+        "such as ray:cpus=2,gpus=0.5,address=auto. Default: local."
     ),
 ]
-Workers = Annotated[int | None, typer.Option(help="Processes at a time; one per core unless given.")]
 Order = Annotated[
     str | None,
     typer.Option(
-        help="Of the task hierarchy: the tasks from its first block to its last, joined by commas; or hard_first or "
-        "easy_first, by the validation KPIs of a run made for that."
+        help="The tasks of a task hierarchy from its first block to its last, joined by commas; or hard_first or "
+        "easy_first, by validation KPIs that a separate run measures."
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be run and how long it would take.")]
+Out = Annotated[Path | None, typer.Option(help="The study's folder. Default: runs/PROBLEM and the kind of study.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be run and how long it would take.")]
 Accelerator = Annotated[str, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")]
+StudyAccelerator = Annotated[str | None, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps. Default: cpu.")]
 
 
 class Format(StrEnum):
-    """What a comparison can be printed as."""
+    """The forms in which a comparison can be printed."""
 
     md = "md"
     csv = "csv"
@@ -57,42 +69,43 @@ class Format(StrEnum):
 
 
 FormatOption = Annotated[
-    Format | None, typer.Option("--format", help="Print the comparison in this form; all else goes to standard error.")
+    Format | None,
+    typer.Option("--format", help="Print the comparison in this form; the rest goes to standard error."),
 ]
 
 
 def say(text: str) -> None:
-    """Print a sentence as it is: no markup, and no line breaks inside a path or a command."""
+    """Print a sentence without markup, and without line breaks inside a path or a command."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def typed() -> str:
-    """The command that this is."""
+    """The command line that started this process."""
     return shlex.join(["hardfirst", *sys.argv[1:]])
 
 
 def write_report(folder: Path, form: Format | None) -> None:
-    """Write the page of a folder, and print its tables and sentences."""
+    """Write the page of a study's folder, and print its tables and sentences."""
     from hardfirst.cli._tables import comparison_table
     from hardfirst.report import Comparison, formats, summary
 
-    found = Comparison.read(folder)
-    page = found.save(folder / "report.html")
+    comparison = Comparison.read(folder)
+    page = comparison.save(folder / "report.html")
     if form is not None:
-        typer.echo(getattr(formats, form.value)(found), nl=False)
-    for case in found.cases:
+        typer.echo(getattr(formats, form.value)(comparison), nl=False)
+    for case in comparison.cases:
         console.print(comparison_table(summary(case), case.name))
-    for sentence in found.verdict:
+    for sentence in comparison.verdict:
         say(sentence)
-    if found.missing:
-        say(f"{found.missing} of the trials planned so far have not ended; the page is of the others.")
-    for sentence in found.damaged:
+    if comparison.missing:
+        say(f"{comparison.missing} of the trials planned so far have not ended; the page is of the others.")
+    for sentence in comparison.damaged:
         say(f"Left out: {sentence}")
     say(f"The page: {page}")
 
 
 def with_targets(problems: list[str], targets: str | None) -> list[str]:
-    """Tables under the names that say what is to be predicted."""
+    """The problems, with tables under names that include their targets."""
     if targets is None:
         return problems
     from hardfirst.problems import table_name

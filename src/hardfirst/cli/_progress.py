@@ -1,4 +1,4 @@
-"""The progress that commands show while runs go on."""
+"""The progress that commands show during runs."""
 
 import time
 from collections import Counter, defaultdict
@@ -13,7 +13,7 @@ from rich.table import Table
 from hardfirst.studies import Event, Runner, StudyTrial, counts
 from hardfirst.training import Trial
 
-LOG_EVERY = 60  # seconds between lines where the table cannot be drawn anew, in a log file for instance
+LOG_EVERY = 60  # seconds between lines where the table cannot be redrawn, as in a log file
 
 
 class StudyProgress:
@@ -100,7 +100,7 @@ def _name(trials: Sequence[StudyTrial], trial: Trial) -> str:
 
 
 class RunProgress:
-    """A bar over the steps of an epoch, and the last epoch's figures for each task."""
+    """A bar over the steps of all epochs, and the last epoch's figures for each task."""
 
     def __init__(self, console: Console, epochs: int) -> None:
         self.console, self.epochs = console, epochs
@@ -115,7 +115,7 @@ class RunProgress:
 
     def __exit__(self, *_: object) -> None:
         self.live.stop()
-        if not self.console.is_terminal:  # where the last view is all there is, and ends without a line break
+        if not self.console.is_terminal:  # the last view is all that is printed there, and it ends without a line break
             self.console.print()
 
     def step(self, epoch: int, step: int, steps: int) -> None:
