@@ -282,6 +282,7 @@ def test_data_lists_what_there_is(hardfirst: Callable[..., str], monkeypatch: py
     monkeypatch.setenv("HARDFIRST_DATA", str(tmp_path / "data"))
     files = {PyPI("no-such-package", "1.0"): {"a.csv": hashlib.sha256(b"1,2").hexdigest()}}
     source = Source(files, size="3 bytes", licence="MIT", credit="nobody")
+    monkeypatch.setitem(PROBLEMS.plugins, "toy", None)
     monkeypatch.setitem(PROBLEMS.loaded, "toy", lambda: dataclasses.replace(PROBLEMS["digits"](), name="toy", source=source))
     printed = hardfirst("data")
     assert re.search(r"│ toy +│ not installed │ 3 bytes +│ MIT +│ nobody", printed)

@@ -276,8 +276,10 @@ def _with_kind(settings: dict[str, Any]) -> dict[str, Any]:
     named = {name: settings[name] for name in _kind_settings() if name in settings}
     # False or nothing asks for no kind: files of older versions may have `orders: false`.
     asked = {name: value for name, value in named.items() if value is not False and value not in (None, (), [], "")}
-    kinds = [*asked, *[kind for kind in (settings.get("kind"),) if kind is not None and kind not in asked]]
-    if asked and len(kinds) > 1:
+    kinds = list(asked)
+    if asked and settings.get("kind", kinds[0]) not in kinds:
+        kinds.append(settings["kind"])
+    if len(kinds) > 1:
         raise InputError(f"A study compares {' or '.join(map(str, kinds))} of tasks, not both.")
     others = {name: value for name, value in settings.items() if name not in named}
     return others | {key: content for name, value in asked.items() for key, content in (("kind", name), ("compared", value))}
