@@ -47,9 +47,9 @@ def plan(path: str, **settings: Any) -> dict[str, Any]:
 
 def measured(store: Store) -> dict[str, Any]:
     """What the records say, but for times and memory."""
-    found = {}
+    contents = {}
     for path in sorted((store.folder / "trials").glob("*.jsonl")):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         drop = ("seconds", "memory", "made_with")
-        found[path.stem] = [{name: value for name, value in line.items() if name not in drop} for line in lines]
-    return found
+        contents[path.stem] = [{name: value for name, value in line.items() if name not in drop} for line in lines]
+    return contents

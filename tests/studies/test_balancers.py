@@ -143,8 +143,8 @@ def test_potentials_are_validation_kpis_of_single_task_networks_with_the_same_se
         return {"a": 0.9, "b": 0.001, "c": math.nan}[task] - 0.1 * trial.seed * (task == "a")
 
     study.end(study.trials(role="single"), kpi)
-    found = study.trials(method="dtp:potential=stl")
-    assert [str(run.trial.balancer) for run in found] == [
+    reported = study.trials(method="dtp:potential=stl")
+    assert [str(run.trial.balancer) for run in reported] == [
         "dtp:potential.a=0.9,potential.b=0.01",
         "dtp:potential.a=0.8,potential.b=0.01",
     ]
@@ -218,9 +218,9 @@ def test_study_json_says_what_each_trial_is(toy: Callable[..., Study]) -> None:
     study = toy("dtp", tune=2)
     for _ in study.end_all():
         pass
-    found = study.case.entries()
-    assert (found.problem, found.network) == ("toy", "own")
-    assert Counter((entry.role, entry.tuning) for entry in found.trials) == Counter(
+    case = study.case.entries()
+    assert (case.problem, case.network) == ("toy", "own")
+    assert Counter((entry.role, entry.tuning) for entry in case.trials) == Counter(
         (j.role, j.tuning) for j in study.trials()
     )
-    assert {entry.key for entry in found.trials} == set(study.records)
+    assert {entry.key for entry in case.trials} == set(study.records)

@@ -39,9 +39,9 @@ def test_records_are_those_of_local_processes(cluster: Any, tmp_path: Path) -> N
     path = problem(tmp_path)
     local, there = tmp_path / "local", tmp_path / "ray"
     Study(**plan(path), workers=1).run(local)
-    found = Study(**plan(path), engine=f"ray:address={cluster.address}").run(there)
+    comparison = Study(**plan(path), engine=f"ray:address={cluster.address}").run(there)
     assert measured(Store(there)) == measured(Store(local))
-    assert len(found.runs) == 2 * 2 * 2
+    assert len(comparison.runs) == 2 * 2 * 2
     events: list[str] = []
     Study(**plan(path, seeds=3), engine=f"ray:address={cluster.address}").run(there, tell=lambda e: events.append(e.what))
     assert sorted(what for what in events if what != "running") == ["finished"] * 2 + ["started"] * 2, (
@@ -50,10 +50,10 @@ def test_records_are_those_of_local_processes(cluster: Any, tmp_path: Path) -> N
 
 
 def test_a_killed_worker_loses_no_trial(cluster: Any, tmp_path: Path) -> None:
-    found = Study(**plan(problem(tmp_path, dies=True)), engine=f"ray:address={cluster.address}").run(tmp_path / "out")
+    comparison = Study(**plan(problem(tmp_path, dies=True)), engine=f"ray:address={cluster.address}").run(tmp_path / "out")
     assert (tmp_path / "mark").exists()
-    assert set(found.runs.outcome) == {"finished"}
-    assert len(found.runs) == 8
+    assert set(comparison.runs.outcome) == {"finished"}
+    assert len(comparison.runs) == 8
 
 
 def test_a_killed_node_loses_no_trial(cluster: Any, tmp_path: Path) -> None:

@@ -41,12 +41,12 @@ def test_records_are_those_of_local_processes_and_what_is_there_is_not_run_again
 @pytest.mark.slow
 def test_a_killed_job_costs_its_trial_a_retry(tmp_path: Path) -> None:
     events: list[Event] = []
-    found = Study(**few(problem(tmp_path, dies=True), workers=1)).run(tmp_path / "out", tell=events.append)
+    comparison = Study(**few(problem(tmp_path, dies=True), workers=1)).run(tmp_path / "out", tell=events.append)
     assert states(events) == ["finished"] * 2 + ["retried"] + ["started"] * 3
     (reason,) = (event.reason for event in events if event.what == "retried")
     assert reason is not None
     assert "ended without a result" in reason
-    assert set(found.runs.outcome) == {"finished"}
+    assert set(comparison.runs.outcome) == {"finished"}
 
 
 @pytest.mark.slow

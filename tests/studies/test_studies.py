@@ -92,7 +92,7 @@ def all_records(store: Store) -> list[records.Record]:
 
 
 def outcomes(store: Store) -> list[str | None]:
-    return [found.outcome for found in all_records(store)]
+    return [record.outcome for record in all_records(store)]
 
 
 def counts(events: list[Event]) -> dict[str, int]:
@@ -127,7 +127,7 @@ def test_a_trial_whose_worker_dies_twice_has_failed_and_the_next_start_tries_aga
     trials, store = study(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)", seeds=1)
     events = run(trials, store)
     assert counts(events) == {"started": 4, "retried": 2, "failed": 2}
-    assert {found.reason for found in all_records(store)} == {"its process was killed by SIGKILL, 2 times"}
+    assert {record.reason for record in all_records(store)} == {"its process was killed by SIGKILL, 2 times"}
     assert counts(run(trials, store))["failed"] == 2
 
 
@@ -143,12 +143,12 @@ def test_the_same_trial_has_the_same_record_in_any_company(tmp_path: Path) -> No
     alone, together = tmp_path / "alone", tmp_path / "together"
     for folder in (alone, together):
         folder.mkdir()
-    one, one_store = study(alone, balancers="dtp", seeds=1)
+    single, single_store = study(alone, balancers="dtp", seeds=1)
     many, many_store = study(together, balancers="equal,dtp,uncertainty")
-    run(one, one_store)
+    run(single, single_store)
     run(many, many_store)
-    (key,) = one
-    assert records.read(one_store.record_file(key)).test == records.read(many_store.record_file(key)).test
+    (key,) = single
+    assert records.read(single_store.record_file(key)).test == records.read(many_store.record_file(key)).test
 
 
 def test_the_problem_file_counts_by_its_bytes(tmp_path: Path) -> None:

@@ -54,15 +54,15 @@ def check_each(checks: Iterable[Callable[[], object]]) -> None:
         raise InputError("\n".join(messages))
 
 
-def as_input_error(error: ValidationError, known: list[str], typed: Mapping[str, str]) -> InputError:
+def as_input_error(error: ValidationError, names: list[str], typed: Mapping[str, str]) -> InputError:
     """All errors of a plan as one error, a line each.
 
     Args:
         error: pydantic's.
-        known: the names of all settings.
+        names: those of all settings.
         typed: by field, the setting by which the user set it, where that has another name.
     """
-    lines = [f"{_location(detail, typed)}: {text}" for detail in error.errors() for text in _texts(detail, known)]
+    lines = [f"{_location(detail, typed)}: {text}" for detail in error.errors() for text in _texts(detail, names)]
     return InputError(lines[0] if len(lines) == 1 else "\n  ".join([f"The study has {len(lines)} errors:", *lines]))
 
 
@@ -71,12 +71,12 @@ def _location(detail: Any, typed: Mapping[str, str]) -> str:
     return typed.get(first, str(first)) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
 
 
-def _texts(detail: Any, known: list[str]) -> list[str]:
+def _texts(detail: Any, names: list[str]) -> list[str]:
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"]).splitlines()
     if detail["type"] == "extra_forbidden":
-        near = get_close_matches(str(detail["loc"][0]), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+        near = get_close_matches(str(detail["loc"][0]), names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}."
         return [f"there is no such setting; {hint}"]
     if detail["type"] == "missing":
         return [f"it has to be given, for example `{detail['loc'][0]}: [digits]`."]

@@ -123,9 +123,9 @@ class Plan(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            known = [*type(self).model_fields, *_kind_settings()]
+            names = [*type(self).model_fields, *_kind_settings()]
             typed = {} if "compared" in settings else {"compared": str(fields.get("kind"))}
-            raise as_input_error(error, known, typed) from None
+            raise as_input_error(error, names, typed) from None
 
     @classmethod
     def read(cls, path: Path, **changes: Any) -> Self:

@@ -67,10 +67,10 @@ class Runner:
     def measure_cost(self) -> None:
         """Measure what a step of each method costs, in a process that runs alone, unless the folder has it."""
         baseline = self.cases[0].baseline
-        known, wanted = read_costs(self.store.cost_file), {case.name: case.first_trials() for case in self.cases}
+        measured, wanted = read_costs(self.store.cost_file), {case.name: case.first_trials() for case in self.cases}
         if any(baseline not in trials for trials in wanted.values()):
             return
-        if all(set(known.get(name, {})) == set(trials) for name, trials in wanted.items()):
+        if all(set(measured.get(name, {})) == set(trials) for name, trials in wanted.items()):
             return
         with self.store.claim("cost") as mine:  # else another process with the same folder measures it
             if mine:

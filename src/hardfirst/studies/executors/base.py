@@ -60,6 +60,9 @@ class Executor(ABC):
     attempts: ClassVar[int] = 2
     """How often a trial is tried whose worker dies."""
 
+    pulse: float = 0.5
+    """Seconds between looks at which trials have ended and how far the others are."""
+
     shares_folder: ClassVar[bool] = True
     """Whether workers see the study's folder: they then claim their trial and write its record themselves."""
 

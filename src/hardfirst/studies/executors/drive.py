@@ -15,8 +15,6 @@ from hardfirst.studies.store import Store
 from hardfirst.studies.trials import StudyTrial
 from hardfirst.training import Trial
 
-PULSE = 0.5  # seconds between looks at how far the running trials are
-
 What = Literal["started", "running", "finished", "diverged", "failed", "retried", "busy"]
 
 
@@ -127,7 +125,7 @@ class Drive:
                 while len(self._running) < limit and (attempt := self._next()) is not None:
                     if not self._start(attempt):
                         self._add(wanted())
-                for ended in self.executor.ended(PULSE):
+                for ended in self.executor.ended(self.executor.pulse):
                     self._settle(ended)
                     self._add(wanted())
                 for attempt in self._running.values():

@@ -18,17 +18,17 @@ class _Cluster(NamedTuple):
     """What differs between clusters, by submitit's names for them.
 
     Args:
-        room: the number of jobs at a time.
-        interval: seconds between looks for results, each of which asks a shared file system about every job.
+        room: the number of jobs at a time; Slurm itself queues them.
+        pulse: as in `Executor`; a look asks a shared file system about every job.
         grace: seconds for a result to appear in a shared folder after its job has ended.
     """
 
     room: int
-    interval: float
+    pulse: float
     grace: float
 
 
-_CLUSTERS = {"slurm": _Cluster(1_000_000, 5.0, 15.0), "local": _Cluster(cores(), 0.0, 0.0)}
+_CLUSTERS = {"slurm": _Cluster(1_000_000, 5.0, 15.0), "local": _Cluster(cores(), 0.5, 0.0)}
 
 
 class Slurm(Executor):
@@ -64,7 +64,8 @@ class Slurm(Executor):
         cluster: str = "slurm",
     ) -> None:
         check_names("cluster", [cluster], _CLUSTERS)
-        self.cluster, self.minutes = cluster, whole("minutes", minutes, least=1)
+        self.cluster, self.pulse = cluster, _CLUSTERS[cluster].pulse
+        self.minutes = whole("minutes", minutes, least=1)
         self.cpus, gpus = whole("cpus", cpus, least=1), whole("gpus", gpus, least=0)
         parameters = {
             "name": "hardfirst",
@@ -81,7 +82,6 @@ class Slurm(Executor):
         self._submitter: Any = None
         self._jobs: dict[str, Any] = {}
         self._without_result: dict[str, float] = {}
-        self._looked = 0.0
 
     def check(self, accelerator: str) -> None:
         _submitit()
@@ -108,9 +108,6 @@ class Slurm(Executor):
 
     def ended(self, timeout: float) -> list[Ended]:
         time.sleep(timeout)
-        if time.monotonic() - self._looked < _CLUSTERS[self.cluster].interval:
-            return []
-        self._looked = time.monotonic()
         outcomes = [self._outcome(key, job) for key, job in self._jobs.items()]
         ended = [outcome for outcome in outcomes if outcome is not None]
         for outcome in ended:
