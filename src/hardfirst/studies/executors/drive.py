@@ -180,7 +180,7 @@ class Drive:
             elif ended.status == "unwritable":
                 raise InputError(
                     f"The study in {self.store.folder} has stopped, since a record could not be written, as said above. The "
-                    "records of runs that have ended are kept; the same command goes on from there."
+                    "records of runs that have ended are kept; the same command resumes the study."
                 )
             elif ended.status == "recorded":
                 if ended.record is not None:

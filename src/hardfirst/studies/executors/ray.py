@@ -25,7 +25,7 @@ class Ray(Executor):
     Args:
         address: of a running cluster, "auto" or "ray://HOST:PORT" for instance. Default: a new cluster on this machine.
         cpus: the CPUs that a trial asks for, above 0. Torch has as many threads.
-        gpus: the GPUs that a trial asks for; may be a part of one.
+        gpus: the GPUs that a trial asks for; may be a fraction of one.
     """
 
     attempts = 4

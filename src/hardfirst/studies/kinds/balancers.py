@@ -52,7 +52,7 @@ class BalancerStudy(StudyKind):
     @classmethod
     def check(cls, compared: Any, problems: Sequence[Problem]) -> None:
         if compared is not None:
-            raise InputError(f"A study of balancers compares its `balancers`; got {short(compared)} besides.")
+            raise InputError(f"A study of balancers compares its `balancers`: leave out `compared`, {short(compared)}.")
 
     def trials(self) -> Iterator[StudyTrial]:
         if self.difficulty is not None:
