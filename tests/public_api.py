@@ -28,6 +28,7 @@ MODULES = (
     "hardfirst.records",
     "hardfirst.report",
     "hardfirst.stopping",
+    "hardfirst.studies",
     "hardfirst.study",
 )
 

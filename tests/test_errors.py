@@ -20,7 +20,7 @@ import torch
 from hardfirst import records
 from hardfirst.errors import InputError
 from hardfirst.problems import PROBLEMS
-from hardfirst.studies import Plan, Session, Store
+from hardfirst.studies import Plan, Runner, Store
 from wrong_inputs.commands import TINY, TRAIN
 from wrong_inputs.machine import full_from_epoch
 
@@ -116,14 +116,14 @@ def test_a_study_that_cannot_write_stops_and_keeps_what_it_has(tmp_path: Path) -
     file = tmp_path / "tiny.py"
     file.write_text(TINY)
     plan = Plan(problems=str(file), balancers="equal,dtp", seeds=1, baselines=False, controls=False, workers=1)
-    session = Session(plan, tmp_path / "study")
-    first, second = session.jobs()
-    session.store.part_file(second).mkdir()  # no record can be written there
+    runner = Runner(plan, tmp_path / "study")
+    first, second = runner.trials()
+    runner.store.part_file(second).mkdir()  # no record can be written there
     with pytest.raises(InputError, match="has stopped, since a record could not be written, as said above"):
-        session.run()
+        runner.run()
     assert [path.stem for path in (tmp_path / "study/trials").glob("*.jsonl")] == [first]
-    session.store.part_file(second).rmdir()
-    Session(plan, tmp_path / "study").run()
+    runner.store.part_file(second).rmdir()
+    Runner(plan, tmp_path / "study").run()
     assert {Store(tmp_path / "study").ended(key) for key in (first, second)} == {True}
 
 

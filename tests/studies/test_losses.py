@@ -68,36 +68,36 @@ def problem(tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     folder = tmp_path_factory.mktemp("study")
     (folder / "tiny.py").write_text(PROBLEM)
     return Study(problems=str(folder / "tiny.py"), losses="plain,focal,wrong", seeds=7, workers=2).run(folder / "out")
 
 
-def test_each_loss_is_trained_alone_with_the_same_seeds(found: Comparison) -> None:
-    runs = found.runs
+def test_each_loss_is_trained_alone_with_the_same_seeds(comparison: Comparison) -> None:
+    runs = comparison.runs
     assert set(runs.task) == {"rare"}
     assert {(method, seed) for method, seed in zip(runs.method, runs.seed, strict=True)} == {
         (method, seed) for method in ("plain", "focal", "wrong") for seed in range(7)
     }
-    (case,) = found.cases
+    (case,) = comparison.cases
     assert case.baseline == "plain"
     assert case.methods[0] == "plain"
     assert {record.trial["loss"] for record in case.of("focal")} == {"focal"}
     assert {record.trial["only"] for record in case.of("focal")} == {"rare"}
 
 
-def test_the_verdict_is_on_the_task_against_the_first_loss(found: Comparison) -> None:
-    text = " ".join(found.verdict)
+def test_the_verdict_is_on_the_task_against_the_first_loss(comparison: Comparison) -> None:
+    text = " ".join(comparison.verdict)
     assert "wrong is below plain on rare by" in text
     assert "Plain was not beaten on rare." in text or "focal beats plain on rare" in text
     assert "worst task" not in text
     assert "equal weights" not in text
-    assert [row.kind for row in summary(found.cases[0]).rows] == ["task", "rank"]
+    assert [row.kind for row in summary(comparison.cases[0]).rows] == ["task", "rank"]
 
 
-def test_the_page_shows_stability_and_where_losses_are_spent(found: Comparison) -> None:
-    page = found.html()
+def test_the_page_shows_stability_and_where_losses_are_spent(comparison: Comparison) -> None:
+    page = comparison.html()
     for heading in (
         "<h2>Stability</h2>",
         "<h2>Where each loss is spent</h2>",
@@ -106,17 +106,17 @@ def test_the_page_shows_stability_and_where_losses_are_spent(found: Comparison) 
         assert heading in page
     assert "equal weights" not in re.sub(r"<script.*?</script>|<style.*?</style>", "", page, flags=re.S)
     assert "top tenth" not in page.split("<h2>Metrics</h2>")[-1]
-    charts = found.figures
+    charts = comparison.figures
     own = charts["own-shares"]
     assert [trace.name for trace in own.data] == ["plain", "focal"] * 2
-    record = found.cases[0].of("plain")
+    record = comparison.cases[0].of("plain")
     expected = sum(r.test["tasks"]["rare"]["metrics"]["top tenth of objects (None)"] for r in record) / len(record)
     assert own.data[0].y[0] == pytest.approx(100 * expected)
     assert "weights" not in charts
 
 
-def test_costly_metrics_are_of_the_test_split_alone(found: Comparison) -> None:
-    record = found.cases[0].of("plain")[0]
+def test_costly_metrics_are_of_the_test_split_alone(comparison: Comparison) -> None:
+    record = comparison.cases[0].of("plain")[0]
     assert record.test is not None
     assert "top tenth of objects (None)" in record.test["tasks"]["rare"]["metrics"]
     assert record.epochs[0]["tasks"]["rare"]["validation_metrics"] == {}
@@ -124,10 +124,12 @@ def test_costly_metrics_are_of_the_test_split_alone(found: Comparison) -> None:
 
 def test_every_loss_gets_the_same_learning_rates_to_choose_from(problem: str, tmp_path: Path) -> None:
     study = Study(problems=problem, losses="plain,focal", seeds=1, tune=2, epochs=1, learning_rates=(0.001, 0.1), workers=2)
-    found = study.run(tmp_path / "tuned")
-    tried = {method: [record.trial["learning_rate"] for record in runs] for method, runs in found.cases[0].tuning.items()}
+    comparison = study.run(tmp_path / "tuned")
+    tried = {
+        method: [record.trial["learning_rate"] for record in runs] for method, runs in comparison.cases[0].tuning.items()
+    }
     assert tried == {"plain": [0.001, 0.1], "focal": [0.001, 0.1]}
-    assert all(record.test is None for runs in found.cases[0].tuning.values() for record in runs)
+    assert all(record.test is None for runs in comparison.cases[0].tuning.values() for record in runs)
 
 
 def test_a_loss_is_part_of_the_trials_key(problem: str) -> None:

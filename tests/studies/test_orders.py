@@ -61,15 +61,15 @@ def problem(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def found(problem: str, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+def comparison(problem: str, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     return Study(problems=problem, orders=True, seeds=3, workers=2).run(tmp_path_factory.mktemp("study"))
 
 
 # What is run
 
 
-def test_all_orders_and_hard_sharing_share_the_seeds(found: Comparison) -> None:
-    (case,) = found.cases
+def test_all_orders_and_hard_sharing_share_the_seeds(comparison: Comparison) -> None:
+    (case,) = comparison.cases
     assert case.baseline == "hard_sharing"
     assert set(case.methods) == {"hard_sharing", HARD, EASY}
     assert set(case.orders.values()) == set(itertools.permutations(TASKS))
@@ -82,8 +82,8 @@ def test_all_orders_and_hard_sharing_share_the_seeds(found: Comparison) -> None:
     assert max(sizes) < 1.2 * min(sizes)
 
 
-def test_hard_first_follows_the_validation_kpis_of_hard_sharing(found: Comparison) -> None:
-    (case,) = found.cases
+def test_hard_first_follows_the_validation_kpis_of_hard_sharing(comparison: Comparison) -> None:
+    (case,) = comparison.cases
     kpis = {task: np.mean([run.validation_kpi(task) for run in case.of("hard_sharing")]) for task in TASKS}
     hard = tuple(sorted(TASKS, key=lambda task: kpis[task]))
     assert hard[-1] == "plain"
@@ -125,34 +125,34 @@ def test_what_cannot_be_ordered_is_refused(tmp_path: Path) -> None:
 # What is said and shown
 
 
-def test_the_verdict_tells_of_places_and_of_difficulty(found: Comparison) -> None:
-    text = " ".join(found.verdict)
+def test_the_verdict_tells_of_places_and_of_difficulty(comparison: Comparison) -> None:
+    text = " ".join(comparison.verdict)
     assert re.search(
         r"(No task's place|Its place) in the order makes a difference .*permutation p, Holm-corrected over 3", text
     )
     assert "Hard tasks first is " in text
-    (case,) = found.cases
+    (case,) = comparison.cases
     difference = (case.points(HARD) - case.points(EASY)).mean(axis=1)
     assert f"on the mean over tasks: {mean_interval(difference).mean:+z.1f} points" in text
     assert "equal weights" not in text
 
 
-def test_the_page_has_places_and_the_contrast(found: Comparison) -> None:
-    page = found.html()
+def test_the_page_has_places_and_the_contrast(comparison: Comparison) -> None:
+    page = comparison.html()
     assert "<h2>What a task&#39;s place does to it</h2>" in page
     assert "<h2>Hard tasks first, or easy ones?</h2>" in page
     assert "all that there are" in page
     assert "static weights" not in page
-    chart = found.figures["places"]
+    chart = comparison.figures["places"]
     assert [annotation.text for annotation in chart.layout.annotations] == list(TASKS)
-    (case,) = found.cases
+    (case,) = comparison.cases
     points = np.stack([case.points(method)[:, 0] for method in case.orders], axis=1)
     first = [order.index("plain") == 0 for order in case.orders.values()]
     assert chart.data[0].y[0] == pytest.approx((points[:, first].mean(axis=1) - points.mean(axis=1)).mean())
-    assert "weights" not in found.figures
+    assert "weights" not in comparison.figures
 
 
-def test_what_has_come_so_far_is_shown(found: Comparison, problem: str, tmp_path: Path) -> None:
+def test_what_has_come_so_far_is_shown(comparison: Comparison, problem: str, tmp_path: Path) -> None:
     study = Study(problems=problem, orders=True, seeds=1, epochs=1, workers=1)
     study.run(tmp_path)
     about = json.loads((tmp_path / "study.json").read_text())
@@ -174,24 +174,24 @@ def test_what_has_come_so_far_is_shown(found: Comparison, problem: str, tmp_path
 
 
 def naive_effects(kpis: list[list[float]], places: list[int]) -> list[float]:
-    found = []
+    effects = []
     for place in sorted(set(places)):
         each = []
         for row in kpis:
             here = [kpi for kpi, at in zip(row, places, strict=True) if at == place and not np.isnan(kpi)]
             known = [kpi for kpi in row if not np.isnan(kpi)]
             each.append(sum(here) / len(here) - sum(known) / len(known))
-        found.append(sum(each) / len(each))
-    return found
+        effects.append(sum(each) / len(each))
+    return effects
 
 
 def test_effects_are_means_of_differences_within_a_seed() -> None:
     kpis = np.random.default_rng(1).random((3, 6)).tolist()
     kpis[1][2] = float("nan")
     places = [0, 0, 1, 1, 2, 2]
-    found = position_effects(kpis, places)
-    assert [effect.mean for effect in found] == pytest.approx(naive_effects(kpis, places))
-    assert all(effect.n == 3 and effect.low < effect.mean < effect.high for effect in found)
+    effects = position_effects(kpis, places)
+    assert [effect.mean for effect in effects] == pytest.approx(naive_effects(kpis, places))
+    assert all(effect.n == 3 and effect.low < effect.mean < effect.high for effect in effects)
 
 
 def exact(row: list[float], places: list[int]) -> float:
@@ -226,15 +226,15 @@ def test_the_test_permutes_within_seeds() -> None:
 def test_under_the_null_p_is_uniform() -> None:
     generator = np.random.default_rng(2)
     places = list(range(3)) * 2
-    found = np.array([position_test(generator.normal(size=(2, 6)), places) for _ in range(200)])
-    assert 0.01 <= (found <= 0.05).mean() <= 0.1
-    assert 0.4 < found.mean() < 0.6
+    p_values = np.array([position_test(generator.normal(size=(2, 6)), places) for _ in range(200)])
+    assert 0.01 <= (p_values <= 0.05).mean() <= 0.1
+    assert 0.4 < p_values.mean() < 0.6
 
 
 def test_runs_that_are_missing_stay_missing() -> None:
     kpis = np.array([[1.0, np.nan, 3.0, 2.0], [np.nan] * 4])
-    found = position_effects(kpis, [0, 0, 1, 1])
-    assert [(effect.mean, effect.n) for effect in found] == [(-1.0, 1), (0.5, 1)]
+    effects = position_effects(kpis, [0, 0, 1, 1])
+    assert [(effect.mean, effect.n) for effect in effects] == [(-1.0, 1), (0.5, 1)]
     assert position_test(kpis, [0, 0, 1, 1]) == pytest.approx(2 / 3, abs=0.02), "1 or 3 on its own"
     assert np.isnan(position_test(kpis[1:], [0, 0, 1, 1]))
     with pytest.raises(InputError, match=r"Expected `kpis` as \[seeds, orders\] and `positions` as \[orders\]"):
@@ -247,8 +247,8 @@ def test_runs_that_are_missing_stay_missing() -> None:
 def test_a_comparison_measures_the_order_first(problem: str, tmp_path: Path) -> None:
     networks = "hard_sharing,task_hierarchy:order=hard_first"
     study = Study(problems=problem, networks=networks, balancers="equal", baselines=False, seeds=2, workers=2)
-    found = study.run(tmp_path)
-    hard, hierarchy = found.cases
+    comparison = study.run(tmp_path)
+    hard, hierarchy = comparison.cases
     assert (hard.network, hierarchy.network) == ("hard_sharing", "task_hierarchy:order=hard_first")
     orders = {record.trial["network"] for record in hierarchy.runs.values()}
     assert len(orders) == 1
@@ -266,7 +266,7 @@ def test_a_comparison_measures_the_order_first(problem: str, tmp_path: Path) -> 
 def test_training_measures_the_order_once(problem: str, hardfirst: Callable[..., str]) -> None:
     command = ("train", problem, "--balancer", "equal", "--network", "task_hierarchy", "--order", "hard_first")
     first = hardfirst(*command, "--epochs", "2")
-    assert "which tells how hard each task is" in first
+    assert "which measures how hard each task is" in first
     assert re.search(r"The network: task_hierarchy:order=\w+\+\w+\+\w+", first)
     runs = sorted(Path("runs").glob("train-tiny-*/trials/*.jsonl"))
     assert len(runs) == 2
@@ -275,9 +275,9 @@ def test_training_measures_the_order_once(problem: str, hardfirst: Callable[...,
     assert len(again) == 3, "the measuring run serves both"
 
     def order(text: str) -> list[str]:
-        found = re.search(r"The network: task_hierarchy:order=(\S+)", text)
-        assert found
-        return found[1].split("+")
+        match = re.search(r"The network: task_hierarchy:order=(\S+)", text)
+        assert match
+        return match[1].split("+")
 
     assert order(first) == order(easy)[::-1]
 

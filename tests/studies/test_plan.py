@@ -1,11 +1,16 @@
 """What a study may be asked for: all errors at once, as sentences, from Python, flags and YAML alike."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hardfirst.errors import InputError
-from hardfirst.studies import Plan
+from hardfirst.errors import InputError, number
+from hardfirst.problems import Problem
+from hardfirst.studies import KINDS, Plan, Runner, StudyKind, StudyTrial, counts
+from hardfirst.training import Trial
 
 
 def plan(**settings: object) -> Plan:
@@ -59,10 +64,20 @@ def test_a_case_for_each_problem_and_network() -> None:
             "learning_rates: Expected two learning rates, the least",
         ),
         ({"criterion": "best"}, "criterion: Input should be 'mean' or 'worst'; got 'best'."),
-        ({"engine": "rai"}, "engine: Input should be 'local' or 'ray'; got 'rai'."),
+        ({"engine": "rai"}, "engine: Unknown engine 'rai'; did you mean 'ray'? Known: local, ray"),
+        ({"engine": 3}, "engine: Expected `engine` to be a spec such as local or ray:cpus=2; got 3."),
+        (
+            {"engine": "ray:cpu=2"},
+            "engine: Unknown option of engine 'ray': 'cpu'; did you mean 'cpus'? Known: address, cpus",
+        ),
+        ({"engine": "ray:gpus=-1"}, "engine: Expected `gpus` to be at least 0; got -1."),
+        ({"engine": "ray:cpus=2", "trial_cpus": 3}, "trial_cpus: there is no such setting;"),
+        ({"kind": "order"}, "kind: Unknown kind of study 'order'; did you mean 'orders'? Known: balancers, losses, orders."),
+        ({"orders": 3}, "orders: Expected `orders` to be true or false; got 3."),
+        ({"compared": 3}, "compared: A study of balancers compares its `balancers`: leave out `compared`, 3."),
         ({"baselines": "maybe"}, "baselines: Input should be a valid boolean, unable to interpret input; got 'maybe'."),
         ({"seed": 3}, "seed: there is no such setting; did you mean 'seeds'?"),
-        ({"xyz": 3}, "xyz: there is no such setting; there are problems, networks, losses, orders, balancers, seeds"),
+        ({"xyz": 3}, "xyz: there is no such setting; there are problems, networks, kind, compared, balancers, seeds"),
     ],
 )
 def test_an_error_says_where_and_what_is_right(settings: dict, sentence: str) -> None:
@@ -88,6 +103,65 @@ def test_a_plan_as_a_file(tmp_path: Path) -> None:
     assert Plan.read(file) == asked
     assert Plan.read(file, seeds=3) == asked.model_copy(update={"seeds": 3})
     assert "seeds" not in asked.yaml()
+
+
+def test_a_kind_of_study_is_asked_for_by_its_own_setting(tmp_path: Path) -> None:
+    asked = Plan(problems="digits", orders=True, seeds=2)
+    assert asked == Plan(problems="digits", kind="orders", seeds=2)
+    assert (asked.kind, asked.settings()) == ("orders", {"problems": ["digits"], "orders": True, "seeds": 2})
+    (tmp_path / "study.yaml").write_text(asked.yaml())
+    assert Plan.read(tmp_path / "study.yaml") == asked
+    assert Plan(problems="digits", orders=False, losses=[]).kind == "balancers"
+
+
+class RateStudy(StudyKind):
+    """A kind of study that a package might add: which learning rate is best with equal weights."""
+
+    title, suffix, baseline = "Learning rates", "rates", "0.01"
+
+    @classmethod
+    def check(cls, compared: Any, problems: Sequence[Problem]) -> tuple[float, ...]:
+        return tuple(number("rates", rate, above=0) for rate in compared)
+
+    def trials(self) -> Iterator[StudyTrial]:
+        for seed in range(self.plan.seeds):
+            for rate in self.plan.compared:
+                yield self.study_trial(str(rate), replace(self.base, learning_rate=rate, seed=seed))
+
+    def count(self) -> dict[str, tuple[int, int]]:
+        return {str(rate): (0, self.plan.seeds) for rate in self.plan.compared}
+
+    def first_trials(self) -> dict[str, Trial]:
+        return {trial.method: trial.trial for trial in self.trials() if trial.trial.seed == 0}
+
+
+def test_a_package_adds_a_kind_of_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(KINDS.plugins, "rates", None)
+    monkeypatch.setitem(KINDS.loaded, "rates", RateStudy)
+    asked = Plan(problems="digits", rates=[0.01, 0.1], seeds=3)
+    assert Plan(**asked.settings()) == asked
+    assert counts(asked) == {"0.01": (0, 3), "0.1": (0, 3)}
+    about = Runner(asked, tmp_path).store.about()
+    assert (about.title, about.kind) == ("Learning rates on digits", "rates")
+    assert [(entry.method, entry.tuning) for entry in about.cases[0].trials] == [("0.01", False), ("0.1", False)] * 3
+    with pytest.raises(InputError, match="rates: Expected `rates` to be above 0; got -1"):
+        Plan(problems="digits", rates=[-1])
+
+
+@pytest.mark.parametrize(
+    ("settings", "engine"),
+    [
+        ({"engine": "ray"}, "ray"),
+        ({"engine": "ray", "address": "auto", "trial_cpus": 2, "trial_gpus": 0.5}, "ray:address=auto,cpus=2,gpus=0.5"),
+        ({"engine": "ray", "address": None}, "ray"),
+        ({"trial_cpus": 2}, "local"),
+        ({"engine": "ray:gpus=0.50,cpus=2"}, "ray:cpus=2,gpus=0.5"),
+    ],
+)
+def test_the_settings_that_became_options_of_the_engine_are_still_read(settings: dict, engine: str) -> None:
+    asked = plan(**settings)
+    assert asked.engine == engine
+    assert Plan(**asked.settings()) == asked
 
 
 @pytest.mark.parametrize(

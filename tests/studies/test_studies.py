@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hardfirst import records
 from hardfirst.errors import InputError
+from hardfirst.problems import load_problem
 from hardfirst.records.study_folder import Description
-from hardfirst.studies import Event, Plan, Session, Store, run_locally
+from hardfirst.studies import Drive, EngineSpec, Event, Plan, Runner, Store, StudyTrial
 
 PROBLEM = """
 import multiprocessing, os, signal, time
@@ -64,9 +67,8 @@ KILLED_ONCE = """
 def study(folder: Path, data: str = "", balancers: str = "equal,dtp", seeds: int = 2) -> tuple[dict, Store]:
     file = folder / "tiny.py"
     file.write_text(PROBLEM.format(data=data))
-    session = Session(plan(file, balancers=balancers, seeds=seeds), folder / "study")
-    trials = {key: jobs[0].trial for key, jobs in session.jobs().items()}
-    return trials, session.store
+    runner = Runner(plan(file, balancers=balancers, seeds=seeds), folder / "study")
+    return {key: trials[0] for key, trials in runner.trials().items()}, runner.store
 
 
 def plan(file: Path, **settings: object) -> Plan:
@@ -74,10 +76,14 @@ def plan(file: Path, **settings: object) -> Plan:
     return Plan(**{"problems": [str(file)], "balancers": "equal,dtp", "baselines": False, "controls": False, **settings})
 
 
-def run(trials: dict, store: Store, **options: object) -> list[Event]:
+def drive(trials: dict[str, StudyTrial], store: Store, tell: Callable[[Event], None], workers: int = 2) -> None:
+    Drive(EngineSpec("local").build(), store, workers=workers, tell=tell).run(lambda: trials)
+
+
+def run(trials: dict[str, StudyTrial], store: Store) -> list[Event]:
     events: list[Event] = []
     store.begin()
-    run_locally(lambda: trials, store, workers=2, tell=events.append, **options)  # type: ignore[arg-type]
+    drive(trials, store, events.append)
     return [event for event in events if event.what != "running"]
 
 
@@ -86,7 +92,7 @@ def all_records(store: Store) -> list[records.Record]:
 
 
 def outcomes(store: Store) -> list[str | None]:
-    return [found.outcome for found in all_records(store)]
+    return [record.outcome for record in all_records(store)]
 
 
 def counts(events: list[Event]) -> dict[str, int]:
@@ -121,7 +127,7 @@ def test_a_trial_whose_worker_dies_twice_has_failed_and_the_next_start_tries_aga
     trials, store = study(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)", seeds=1)
     events = run(trials, store)
     assert counts(events) == {"started": 4, "retried": 2, "failed": 2}
-    assert {found.reason for found in all_records(store)} == {"its process was killed by SIGKILL, 2 times"}
+    assert {record.reason for record in all_records(store)} == {"its process was killed by SIGKILL, 2 times"}
     assert counts(run(trials, store))["failed"] == 2
 
 
@@ -137,12 +143,12 @@ def test_the_same_trial_has_the_same_record_in_any_company(tmp_path: Path) -> No
     alone, together = tmp_path / "alone", tmp_path / "together"
     for folder in (alone, together):
         folder.mkdir()
-    one, one_store = study(alone, balancers="dtp", seeds=1)
+    single, single_store = study(alone, balancers="dtp", seeds=1)
     many, many_store = study(together, balancers="equal,dtp,uncertainty")
-    run(one, one_store)
+    run(single, single_store)
     run(many, many_store)
-    (key,) = one
-    assert records.read(one_store.record_file(key)).test == records.read(many_store.record_file(key)).test
+    (key,) = single
+    assert records.read(single_store.record_file(key)).test == records.read(many_store.record_file(key)).test
 
 
 def test_the_problem_file_counts_by_its_bytes(tmp_path: Path) -> None:
@@ -205,6 +211,31 @@ def test_two_processes_share_a_folder_and_no_trial_runs_twice(tmp_path: Path) ->
     assert all("n = 5" in text for text in printed)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("options", "processes"), [(["--dry-run"], 1), ([], 1 + 4 + 1)])
+def test_a_problem_file_is_executed_once_in_each_process(
+    hardfirst: Callable[..., str], tmp_path: Path, options: list[str], processes: int
+) -> None:
+    """In the one that plans the study, in that of each trial, and in the one that measures what a step costs."""
+    count = 'with (HERE / "executed").open("a") as file:\n    file.write(f"{os.getpid()} ")\n'
+    (tmp_path / "tiny.py").write_text(PROBLEM.format(data="pass") + count)
+    few = ["--balancers", "equal,dtp", "--seeds", "2", "--no-baselines", "--no-controls"]
+    hardfirst("compare", "tiny.py", *few, *options)
+    times = Counter((tmp_path / "executed").read_text().split())
+    assert times[str(os.getpid())] == 1
+    assert len(times) == processes
+    assert set(times.values()) == {1}
+
+
+def test_a_problem_file_that_has_changed_is_executed_anew(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.py"
+    file.write_text(PROBLEM.format(data="pass"))
+    first = load_problem(str(file))
+    assert load_problem(str(file)) is first
+    file.write_text(PROBLEM.format(data="pass").replace("epochs=2", "epochs=3"))
+    assert (first.epochs, load_problem(str(file)).epochs) == (2, 3)
+
+
 def test_a_claim_is_one_processs_alone_and_ends_with_it(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.begin()
@@ -224,7 +255,7 @@ def test_ctrl_c_stops_the_workers_and_keeps_what_has_ended(tmp_path: Path) -> No
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        run_locally(lambda: trials, store, workers=1, tell=stop)
+        drive(trials, store, stop, workers=1)
     assert 1 <= sum(store.ended(key) for key in trials) < 6
     assert not multiprocessing.active_children()
     assert not list((store.folder / "trials").glob(".*"))

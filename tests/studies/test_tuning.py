@@ -18,19 +18,19 @@ PLAIN = [name for name in sorted(BALANCERS) if not needed_options(name)]
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_every_method_gets_the_same_learning_rates_and_its_defaults_among_them(name: str) -> None:
-    found = candidates(Spec(name), TASKS, 0.003, 5)
-    assert [rate for _, rate in found] == [0.0003, 0.000949, 0.003, 0.00949, 0.03]
-    assert found[2].spec == Spec(name)
-    for spec, _ in found:
+    tried = candidates(Spec(name), TASKS, 0.003, 5)
+    assert [rate for _, rate in tried] == [0.0003, 0.000949, 0.003, 0.00949, 0.03]
+    assert tried[2].spec == Spec(name)
+    for spec, _ in tried:
         spec.build(TASKS)
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_options_are_tried_over_their_whole_range(name: str) -> None:
     ranges = Spec(name).free
-    found = [spec for spec, _ in candidates(Spec(name), TASKS, 0.003, 9)]
+    tried = [spec for spec, _ in candidates(Spec(name), TASKS, 0.003, 9)]
     for option, (low, high, log) in ranges.items():
-        values = sorted(float(spec.option(option)) for spec in found if spec.option(option) is not None)  # type: ignore[arg-type]
+        values = sorted(float(spec.option(option)) for spec in tried if spec.option(option) is not None)  # type: ignore[arg-type]
         assert len(set(values)) == 8, "but for the defaults, each candidate has a value of its own"
         to = math.log if log else float
         shares = [(to(value) - to(low)) / (to(high) - to(low)) for value in values]
@@ -52,9 +52,9 @@ def test_options_that_are_given_stay() -> None:
 
 
 def test_options_that_do_not_go_together_are_not_drawn() -> None:
-    found = candidates(Spec.parse("dtp:normalize=false"), TASKS, 0.003, 5)
-    assert {spec.option("uniform") for spec, _ in found} == {None}
-    assert len({spec.option("alpha") for spec, _ in found}) == 5
+    tried = candidates(Spec.parse("dtp:normalize=false"), TASKS, 0.003, 5)
+    assert {spec.option("uniform") for spec, _ in tried} == {None}
+    assert len({spec.option("alpha") for spec, _ in tried}) == 5
 
 
 def test_a_range_of_learning_rates() -> None:
@@ -64,8 +64,8 @@ def test_a_range_of_learning_rates() -> None:
 
 @given(share=st.floats(0, 1))
 def test_a_range_keeps_its_ends(share: float) -> None:
-    for found in (Range(0.05, 5, log=True), Range(0, 0.9)):
-        assert found.low <= found.at(share) <= found.high
+    for span in (Range(0.05, 5, log=True), Range(0, 0.9)):
+        assert span.low <= span.at(share) <= span.high
     assert Range(1, 100, log=True).at(0.5) == 10
 
 

@@ -14,7 +14,7 @@ from unittest.mock import patch
 from hardfirst import Spec
 from hardfirst.integrations.lightning import RecordRuns
 from hardfirst.records import Writer
-from hardfirst.studies.executors.ray import run_on_ray
+from hardfirst.studies import EngineSpec
 from wrong_inputs.commands import TRAIN, run, tiny, write
 
 FULL = Path("/dev/full")  # Linux: what is written to it finds the disk full
@@ -120,7 +120,8 @@ CASES = {
     "full disk: the page": lambda: full_disk("study/report.html", "report", "study"),
     "folder: of the system": unwritable,
     "package: TorchJD": missing(lambda: Spec.parse("cagrad").build(["a", "b"]), "torchjd", "torchjd.aggregation"),
-    "package: Ray": missing(lambda: run_on_ray(dict, None), "ray"),
+    "package: Ray": missing(lambda: EngineSpec.parse("ray").build().check("cpu"), "ray"),
+    "package: submitit": missing(lambda: EngineSpec.parse("slurm").build().check("cpu"), "submitit"),
     "package: Lightning for a callback": missing(lambda: RecordRuns("runs"), "lightning.pytorch", "pytorch_lightning"),
     "package: Lightning for training": missing(lambda: tiny(*TRAIN), "lightning", "lightning.fabric"),
     "package: pandas": missing(table, "pandas"),

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
+from hardfirst._spec import Value
 from hardfirst._task_state import TaskState
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, check_names, mapping
@@ -49,6 +50,10 @@ class Balancer(TaskState, ABC):
 
     ranges: ClassVar[Mapping[str, Range]] = MappingProxyType({})
     """The options that a study may tune, each with where to look; the defaults are tried as well."""
+
+    controls: ClassVar[Mapping[str, Mapping[str, Value]]] = MappingProxyType({})
+    """The variants that a study adds to show what the method owes its effect to: by name, the options that differ; None
+    takes an option away."""
 
     def update(self, kpis: KPIs) -> None:
         """Take in one observation of each task's KPI; does nothing in a method that KPIs do not drive.

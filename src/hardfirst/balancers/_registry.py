@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hardfirst._spec import Line
+from hardfirst._spec import Line, Value
 from hardfirst.balancers._base import Balancer
 from hardfirst.balancers._search_space import Range
 from hardfirst.balancers.achievement import Achievement
@@ -164,6 +164,16 @@ class Spec(Line):
         declared: Mapping[str, Range] = made.ranges if isinstance(made, type) and issubclass(made, Balancer) else {}
         given = {key.partition(".")[0] for key, _ in self.options}
         return {option: found for option, found in declared.items() if option not in given}
+
+    @property
+    def controls(self) -> Mapping[str, Mapping[str, Value]]:
+        """The method's `controls`; none where it is made by something else than its class.
+
+        >>> list(Spec.parse("dtp").controls), list(Spec.parse("dtp_paper").controls)
+        (['easy first', 'raw weights'], [])
+        """
+        made = BALANCERS[self.name]
+        return made.controls if isinstance(made, type) and issubclass(made, Balancer) else {}
 
 
 def needed_options(name: str) -> list[str]:

@@ -13,6 +13,7 @@ from hardfirst.errors import InputError, flag, number, per_task
 from hardfirst.functional import _scalar, log_focal_weight
 from hardfirst.functional._scalar import on_host
 from hardfirst.kpi import MovingKPI
+from hardfirst.records.names import EASY, RAW
 
 
 class DTP(LossBalancer):
@@ -67,6 +68,12 @@ class DTP(LossBalancer):
     needs = frozenset({"kpis"})
     ranges = MappingProxyType(
         {"gamma": Range(0.5, 4, log=True), "alpha": Range(0.01, 0.75, log=True), "uniform": Range(0, 0.9)}
+    )
+    controls = MappingProxyType(
+        {
+            EASY: MappingProxyType({"priority": "easy"}),
+            RAW: MappingProxyType({"normalize": False, "uniform": None}),  # `uniform` needs normalised weights
+        }
     )
     gamma: Tensor
     one: Tensor

@@ -1,4 +1,4 @@
-"""The command line: it parses, calls and prints. Nothing heavy is imported before a command needs it."""
+"""The command line. Commands import what they need when they run, so that `--help` and completion are fast."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ import typer
 from hardfirst import __version__
 from hardfirst.cli._common import console
 from hardfirst.cli._show import data, list_, new, report, watch
-from hardfirst.cli._studies import compare, losses, order
+from hardfirst.cli._studies import STUDY_COMMANDS, compare
 from hardfirst.cli._train import train
 from hardfirst.errors import InputError
 
@@ -17,12 +17,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train multi-task models without starving the hard tasks, and find out which balancing method helps on a problem.",
 )
-studies = typer.Typer(no_args_is_help=True, help="Studies of other questions than which balancer to take.")
+studies = typer.Typer(no_args_is_help=True, help="Other studies: the order of tasks, and losses for one task.")
 
 app.command()(compare)
 app.add_typer(studies, name="study")
-studies.command()(order)
-studies.command()(losses)
+for name, study in STUDY_COMMANDS.items():
+    studies.command(name)(study.function())
 app.command()(train)
 app.command()(report)
 app.command()(watch)
@@ -35,14 +35,14 @@ app.command()(new)
 def options(
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
-    """Answer the options that need no command."""
+    """Handle the options that need no command."""
     if version:
         console.print(__version__, highlight=False)
         raise typer.Exit
 
 
 def main() -> None:
-    """Run the command line; bad input gets one sentence and exit code 2."""
+    """Run the command line; bad input is answered by one sentence and exit code 2."""
     try:
         app()
     except InputError as error:
@@ -54,7 +54,7 @@ def main() -> None:
             raise
         typer.echo(f'hardfirst: this needs {package}, which is not installed: pip install "hardfirst[cli]"', err=True)
         raise SystemExit(2) from None
-    except OSError as error:  # of a file or folder that no command has a sentence of its own for
+    except OSError as error:  # of a file or folder, where the command has no message for it
         where = f", {error.filename!s:.200}" if error.filename else ""
         typer.echo(f"hardfirst: {error.strerror or error}{where}. What was written before is kept.", err=True)
         raise SystemExit(2) from None

@@ -1,4 +1,4 @@
-"""The terminal that commands print to, and the options they share."""
+"""What commands share: the terminal and options."""
 
 import shlex
 import sys
@@ -23,29 +23,41 @@ ProblemName = Annotated[
     ),
 ]
 Targets = Annotated[
-    str | None, typer.Option(help="Of a CSV table: the columns to predict, e.g. price:regression,sold:classification.")
+    str | None, typer.Option(help="The columns of a CSV table to predict, such as price:regression,sold:classification.")
 ]
-Epochs = Annotated[int | None, typer.Option(help="Passes over the training split; the problem's own unless given.")]
-LearningRate = Annotated[float | None, typer.Option(help="Adam's learning rate; the problem's own unless given.")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training split. Default: the problem's.")]
+LearningRate = Annotated[float | None, typer.Option(help="Adam's learning rate. Default: the problem's.")]
 Seeds = Annotated[
-    int | None, typer.Option(help="Runs of each method, 5 unless given; they share seeds: differences are paired.")
+    int | None,
+    typer.Option(help="Runs of each method; methods share seeds, so that differences are paired. Default: 5."),
+]
+Tune = Annotated[
+    int | None,
+    typer.Option(help="Trials for each method to choose its learning rate and options on the validation split. Default: 0."),
 ]
 LearningRates = Annotated[
     str | None,
+    typer.Option(help="The range that tuning tries, such as 1e-4,1e-2. Default: a tenth to ten times the problem's rate."),
+]
+Workers = Annotated[int | None, typer.Option(help="Trials at a time. Default: one per core, or as many as a cluster takes.")]
+Engine = Annotated[
+    str | None,
     typer.Option(
-        help="The range that is tuned over, e.g. 1e-4,1e-2; from a tenth to ten times the problem's own unless given."
+        help="The engine that runs the trials, with options: local, for processes of this machine, or that of a cluster, "
+        "such as ray:cpus=2,gpus=0.5,address=auto. Default: local."
     ),
 ]
-Workers = Annotated[int | None, typer.Option(help="Processes at a time; one per core unless given.")]
 Order = Annotated[
     str | None,
     typer.Option(
-        help="Of the task hierarchy: the tasks from its first block to its last, joined by commas; or hard_first or "
-        "easy_first, by the validation KPIs of a run made for that."
+        help="The tasks of a task hierarchy from its first block to its last, joined by commas; or hard_first or "
+        "easy_first, by validation KPIs that a separate run measures."
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be run and how long it would take.")]
+Out = Annotated[Path | None, typer.Option(help="The study's folder. Default: runs/PROBLEM and the kind of study.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be run and how long it would take.")]
 Accelerator = Annotated[str, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")]
+StudyAccelerator = Annotated[str | None, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps. Default: cpu.")]
 
 
 class Format(StrEnum):
@@ -57,7 +69,8 @@ class Format(StrEnum):
 
 
 FormatOption = Annotated[
-    Format | None, typer.Option("--format", help="Print the comparison in this form; all else goes to standard error.")
+    Format | None,
+    typer.Option("--format", help="Print the comparison in this form; the rest goes to standard error."),
 ]
 
 
@@ -67,12 +80,12 @@ def say(text: str) -> None:
 
 
 def typed() -> str:
-    """The command as the user typed it."""
+    """The command line that started this process."""
     return shlex.join(["hardfirst", *sys.argv[1:]])
 
 
 def write_report(folder: Path, form: Format | None) -> None:
-    """Write a folder's page, and print its tables and sentences."""
+    """Write the page of a study's folder, and print its tables and sentences."""
     from hardfirst.cli._tables import comparison_table
     from hardfirst.report import Comparison, exports, summary
 
@@ -92,7 +105,7 @@ def write_report(folder: Path, form: Format | None) -> None:
 
 
 def with_targets(problems: list[str], targets: str | None) -> list[str]:
-    """Tables under the names that say what is to be predicted."""
+    """The problems, with tables under names that include their targets."""
     if targets is None:
         return problems
     from hardfirst.problems import table_name

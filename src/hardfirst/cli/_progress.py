@@ -1,4 +1,4 @@
-"""The progress that commands show while runs go on."""
+"""The progress that commands show during runs."""
 
 import time
 from collections import Counter, defaultdict
@@ -10,28 +10,27 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from hardfirst.records.names import GRID, ORDERS
-from hardfirst.studies import Event, Job, Session, counts
+from hardfirst.studies import Event, Runner, StudyTrial, counts
 from hardfirst.training import Trial
 
-LOG_EVERY = 60  # seconds between lines where the table cannot be drawn anew, in a log file for instance
+LOG_EVERY = 60  # seconds between lines where the table cannot be redrawn, as in a log file
 
 
 class StudyProgress:
-    """A table of how far each method is, a bar with the time left, and a line for whatever did not go well."""
+    """A table of how far each method is, a bar with the time left, and a line for each run that did not go well."""
 
-    def __init__(self, console: Console, session: Session) -> None:
-        self.console, self.session = console, session
-        self.counts = counts(session.plan)
+    def __init__(self, console: Console, runner: Runner) -> None:
+        self.console, self.runner = console, runner
+        self.counts = counts(runner.plan)
         self.ends: dict[str, Counter[str]] = defaultdict(Counter)
-        self.running: dict[Trial, int] = {}
-        self._count(session.jobs())
+        self.running: dict[str, Event] = {}
+        self._count(runner.trials())
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs"))
         self.bar = Progress(*columns, TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
         total = sum(map(sum, self.counts.values()))
         self.task = self.bar.add_task("", total=total, completed=self.done.total())
         self.live = Live(get_renderable=self._table, console=console, refresh_per_second=2)
-        self.said = time.monotonic()
+        self.printed = time.monotonic()
 
     def __enter__(self) -> Self:
         self.live.start()
@@ -39,34 +38,34 @@ class StudyProgress:
 
     def __exit__(self, *_: object) -> None:
         self.live.stop()
-        if not self.console.is_terminal:  # where the last view is all there is, and ends without a line break
+        if not self.console.is_terminal:  # the last view is all that is printed there, and it ends without a line break
             self.console.print()
 
     def __call__(self, event: Event) -> None:
-        """Take in an event."""
-        trial, jobs = event.trial, self.session.serves(event.trial)
+        """Show an event."""
+        trials = self.runner.wanted.get(event.key, [])
         if event.what in ("finished", "diverged", "failed"):
-            self.running.pop(trial, None)
-            self._count(self.session.wanted)
+            self.running.pop(event.key, None)
+            self._count(self.runner.wanted)
             if event.what != "finished":
-                for method in set(map(_row, jobs)):
-                    self.ends[method][event.what] += 1
+                for row in {trial.row for trial in trials}:
+                    self.ends[row][event.what] += 1
         elif event.what == "busy":
-            self.running.pop(trial, None)
+            self.running.pop(event.key, None)
         else:
-            self.running[trial] = event.epoch
+            self.running[event.key] = event
         if event.reason:
-            self.console.print(f"{_what(jobs, trial)}: {event.what}: {event.reason}", markup=False)
+            self.console.print(f"{_name(trials, event.trial)}: {event.what}: {event.reason}", markup=False)
         self.bar.update(self.task, completed=self.done.total())
-        if not self.console.is_terminal and time.monotonic() - self.said > LOG_EVERY:
-            self.said = time.monotonic()
+        if not self.console.is_terminal and time.monotonic() - self.printed > LOG_EVERY:
+            self.printed = time.monotonic()
             self.console.print(f"{self.done.total()}/{self.bar.tasks[0].total:.0f} runs")
 
-    def _count(self, wanted: Mapping[str, Sequence[Job]]) -> None:
-        """What has ended; one trial may serve several methods, some of which come to want it only later."""
-        ended = (jobs for key, jobs in wanted.items() if self.session.store.find(key))
-        found = ((_row(job), job.tuning) for jobs in ended for job in jobs)
-        self.done = Counter(each for each in found if each[0] in self.counts)  # others count as one of these already
+    def _count(self, wanted: Mapping[str, Sequence[StudyTrial]]) -> None:
+        """Count what has ended; a trial may serve several methods, some of which ask for it only later."""
+        ended = (trials for key, trials in wanted.items() if self.runner.store.find(key))
+        rows = ((trial.row, trial.tuning) for trials in ended for trial in trials)
+        self.done = Counter(row for row in rows if row[0] in self.counts)  # others are part of one of these
 
     def _table(self) -> Group:
         table = Table()
@@ -79,37 +78,29 @@ class StudyProgress:
         return Group(table, self.bar)
 
     def _now(self, method: str) -> str:
-        found = []
-        for trial, epoch in list(self.running.items()):  # a thread that redraws reads what events change
-            if method in map(_row, self.session.serves(trial)):
-                what = [
-                    trial.only or "",
-                    f"seed {trial.seed}" if trial.test else "tuning",
-                    f"epoch {epoch} of {trial.epochs}",
-                ]
-                found.append(", ".join(filter(None, what)))
-        return "; ".join(found)
-
-
-def _row(job: Job) -> str:
-    """The row of the table that counts the job."""
-    if job.role == "order" and not job.tuning:
-        return ORDERS
-    return GRID if job.role == "grid" else job.method
+        """The method's trials that run now."""
+        texts = []
+        for key, event in list(self.running.items()):  # the thread that redraws reads what events change
+            if any(trial.row == method for trial in self.runner.wanted.get(key, [])):
+                trial = event.trial
+                seed = f"seed {trial.seed}" if trial.test else "tuning"
+                texts.append(", ".join(filter(None, [trial.only, seed, f"epoch {event.epoch} of {trial.epochs}"])))
+        return "; ".join(texts)
 
 
 def _of(done: int, total: int) -> str:
     return f"{done}/{total}" if total else "–"
 
 
-def _what(jobs: Sequence[Job], trial: Trial) -> str:
-    method = jobs[0].method if jobs else str(trial.balancer)
+def _name(trials: Sequence[StudyTrial], trial: Trial) -> str:
+    """What a line about a trial calls it."""
+    method = trials[0].method if trials else str(trial.balancer)
     only = f", {trial.only}" if trial.only else ""
     return f"{method}{only}, {f'seed {trial.seed}' if trial.test else f'tuning at learning rate {trial.learning_rate}'}"
 
 
 class RunProgress:
-    """A bar over the steps of an epoch, and the last epoch's figures for each task."""
+    """A bar over the steps of all epochs, and the last epoch's figures for each task."""
 
     def __init__(self, console: Console, epochs: int) -> None:
         self.console, self.epochs = console, epochs
@@ -124,7 +115,7 @@ class RunProgress:
 
     def __exit__(self, *_: object) -> None:
         self.live.stop()
-        if not self.console.is_terminal:  # where the last view is all there is, and ends without a line break
+        if not self.console.is_terminal:  # the last view is all that is printed there, and it ends without a line break
             self.console.print()
 
     def step(self, epoch: int, step: int, steps: int) -> None:

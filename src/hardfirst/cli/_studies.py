@@ -1,22 +1,28 @@
-"""Commands that run studies: of balancers, of losses, of orders of tasks."""
+"""The commands that run studies."""
 
+from collections.abc import Callable, Mapping
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from hardfirst.cli import _completion
 from hardfirst.cli._common import (
     DryRun,
+    Engine,
     Epochs,
     Format,
     FormatOption,
     LearningRate,
     LearningRates,
     Order,
+    Out,
     ProblemName,
     Seeds,
+    StudyAccelerator,
     Targets,
+    Tune,
     Workers,
     console,
     say,
@@ -43,54 +49,42 @@ def compare(
     balancers: Annotated[
         str | None,
         typer.Option(
-            help="Specs joined by commas, e.g. equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`); unless given "
-            "equal,uncertainty,dtp,dtp:uniform=0.8.",
+            help="Specs joined by commas, such as equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`). "
+            "Default: equal,uncertainty,dtp,dtp:uniform=0.8.",
             autocompletion=_completion.several(_completion.balancers, "all"),
         ),
     ] = None,
     networks: Annotated[
         str | None,
         typer.Option(
-            help="Networks to cross the balancers with, joined by commas (see `list networks`).",
+            help="Networks to cross the balancers with, joined by commas (see `hardfirst list networks`).",
             autocompletion=_completion.several(_completion.networks, "own"),
         ),
     ] = None,
     order: Order = None,
     seeds: Seeds = None,
-    tune: Annotated[
-        int | None,
-        typer.Option(
-            help="Trials for each method to choose its learning rate and options on validation; none unless given."
-        ),
-    ] = None,
+    tune: Tune = None,
     learning_rates: LearningRates = None,
     learning_rate: LearningRate = None,
     epochs: Epochs = None,
     criterion: Annotated[
         str | None,
-        typer.Option(help="What settings and epochs are chosen by on validation, over tasks: mean, unless given, or worst."),
+        typer.Option(
+            help="What settings and epochs are chosen by on the validation split, over tasks: mean or worst. Default: mean."
+        ),
     ] = None,
     baselines: Annotated[
         bool | None, typer.Option(help="Add single-task networks, equal weights and static weights from a grid.")
     ] = None,
-    controls: Annotated[
-        bool | None, typer.Option(help="Add the variants of DTP that tell why it does what it does.")
-    ] = None,
+    controls: Annotated[bool | None, typer.Option(help="Add variants of DTP that show what its effect comes from.")] = None,
     workers: Workers = None,
-    accelerator: Annotated[str | None, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="What runs the trials: local (processes of this machine) or ray (a cluster).")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Of a running Ray cluster, e.g. auto; unless given, one is started here.")
-    ] = None,
-    trial_cpus: Annotated[float | None, typer.Option(help="CPUs that a trial asks Ray for.")] = None,
-    trial_gpus: Annotated[float | None, typer.Option(help="GPUs that a trial asks Ray for; may be a part of one.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The study's folder; runs/PROBLEM unless given.")] = None,
+    accelerator: StudyAccelerator = None,
+    engine: Engine = None,
+    out: Out = None,
     dry_run: DryRun = False,
     form: FormatOption = None,
 ) -> None:
-    """Train methods × seeds on a problem and report with intervals; the same command goes on where it was stopped."""
+    """Compare methods on a problem over several seeds, with intervals; the same command resumes a study that was stopped."""
     settings = {
         "balancers": balancers,
         "networks": networks if order is None else with_order(networks or "", order),
@@ -105,9 +99,6 @@ def compare(
         "workers": workers,
         "accelerator": accelerator,
         "engine": engine,
-        "address": address,
-        "trial_cpus": trial_cpus,
-        "trial_gpus": trial_gpus,
     }
     plan = _plan(with_targets(problems, targets), {name: value for name, value in settings.items() if value is not None})
     if balancers is not None and "all" in balancers.split(","):
@@ -115,89 +106,98 @@ def compare(
     _study(plan, out, form, dry_run=dry_run)
 
 
-def order(
-    problem: ProblemName,
-    targets: Targets = None,
-    seeds: Seeds = None,
-    learning_rate: LearningRate = None,
-    epochs: Epochs = None,
-    workers: Workers = None,
-    accelerator: Annotated[str | None, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The study's folder; runs/PROBLEM-order unless given.")] = None,
-    dry_run: DryRun = False,
-    form: FormatOption = None,
-) -> None:
-    """Compare orders of tasks in a task hierarchy: what a task's place does to it, and hard tasks first or easy ones."""
-    settings = {
-        "orders": True,
-        "seeds": seeds,
-        "learning_rate": learning_rate,
-        "epochs": epochs,
-        "workers": workers,
-        "accelerator": accelerator,
-    }
-    plan = _plan(with_targets([problem], targets), {name: value for name, value in settings.items() if value is not None})
-    _study(plan, out, form, dry_run=dry_run)
+class StudyCommand(NamedTuple):
+    """A command of `hardfirst study`.
+
+    Args:
+        kind: the kind of study, a name in `hardfirst.studies.KINDS`.
+        summary: what `--help` says.
+        flags: the settings of the plan that have a flag, in the order of `--help`, each with its type.
+    """
+
+    kind: str
+    summary: str
+    flags: Mapping[str, Any]
+
+    def function(self) -> Callable[..., None]:
+        """What the command calls; its signature has the flags, from which typer makes the command line."""
+
+        def command(problem: str, out: Path | None, dry_run: bool, form: Format | None, **flags: Any) -> None:
+            settings = {name: value for name, value in flags.items() if value is not None and name != "targets"}
+            plan = _plan(with_targets([problem], flags.get("targets")), {"kind": self.kind, **settings})
+            _study(plan, out, form, dry_run=dry_run)
+
+        types = {"problem": ProblemName, **self.flags, "out": Out, "dry_run": DryRun, "form": FormatOption}
+        defaults = {"problem": Parameter.empty, "dry_run": False}
+        parameters = [
+            Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=defaults.get(name), annotation=annotation)
+            for name, annotation in types.items()
+        ]
+        command.__doc__, command.__annotations__ = self.summary, types
+        command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # which inspect looks for
+        return command
 
 
-def losses(
-    problem: ProblemName,
-    losses: Annotated[
-        str | None, typer.Option(help="Which of the task's losses, joined by commas, the baseline first; all unless given.")
-    ] = None,
-    seeds: Seeds = None,
-    tune: Annotated[int | None, typer.Option(help="Learning rates for each loss to choose from, on validation.")] = None,
-    learning_rates: LearningRates = None,
-    learning_rate: LearningRate = None,
-    epochs: Epochs = None,
-    workers: Workers = None,
-    accelerator: Annotated[str | None, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The study's folder; runs/PROBLEM-losses unless given.")] = None,
-    dry_run: DryRun = False,
-    form: FormatOption = None,
-) -> None:
-    """Compare the losses that a problem's task offers, with that task alone: focal losses and their rivals on a detector."""
-    from hardfirst.problems import load_problem
-
-    settings = {
-        "losses": losses or ",".join(load_problem(problem).loss_study_task.losses),
-        "seeds": seeds,
-        "tune": tune,
-        "learning_rates": learning_rates,
-        "learning_rate": learning_rate,
-        "epochs": epochs,
-        "workers": workers,
-        "accelerator": accelerator,
-    }
-    plan = _plan([problem], {name: value for name, value in settings.items() if value is not None})
-    _study(plan, out, form, dry_run=dry_run)
+STUDY_COMMANDS = {
+    "order": StudyCommand(
+        "orders",
+        "Compare orders of tasks in a task hierarchy: the effect of a task's position, and of hard or easy tasks first.",
+        {
+            "targets": Targets,
+            "seeds": Seeds,
+            "learning_rate": LearningRate,
+            "epochs": Epochs,
+            "workers": Workers,
+            "accelerator": StudyAccelerator,
+            "engine": Engine,
+        },
+    ),
+    "losses": StudyCommand(
+        "losses",
+        "Compare the losses that a problem's task offers, with that task alone, such as focal losses on a detector.",
+        {
+            "losses": Annotated[
+                str | None,
+                typer.Option(help="The losses to compare, joined by commas, the baseline first. Default: all."),
+            ],
+            "seeds": Seeds,
+            "tune": Tune,
+            "learning_rates": LearningRates,
+            "learning_rate": LearningRate,
+            "epochs": Epochs,
+            "workers": Workers,
+            "accelerator": StudyAccelerator,
+            "engine": Engine,
+        },
+    ),
+}
+"""By name, the commands of `hardfirst study`: a new kind of study has a row here."""
 
 
 def _study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool) -> None:
-    """Run what the plan wants and the folder lacks, and report."""
+    """Run what the plan asks for and the folder does not have, and report."""
     from hardfirst.cli._progress import StudyProgress
-    from hardfirst.studies import Session, counts, stand_in
+    from hardfirst.studies import Runner, counts, with_default_order
     from hardfirst.training import check_problem
 
-    console.stderr = form is not None  # what is asked for alone goes to standard output
+    console.stderr = form is not None  # standard output is for the comparison in that form alone
     if dry_run:
         _dry_run(plan)
         return
     for trial, problem in plan.cases:
-        check_problem(stand_in(trial, problem).of(problem), trial.problem)
-    session = Session(plan, out, typed())
-    jobs = session.jobs()
-    ended = sum(session.store.ended(key) for key in jobs)
-    say(f"{sum(sum(both) for both in counts(plan).values())} runs in {session.store.folder}, {ended} of them done.")
+        check_problem(with_default_order(trial, problem).of(problem), trial.problem)
+    runner = Runner(plan, out, typed())
+    ended = sum(map(runner.store.ended, runner.trials()))
+    say(f"{sum(sum(both) for both in counts(plan).values())} runs in {runner.store.folder}, {ended} of them done.")
     try:
-        with StudyProgress(console, session) as progress:
-            session.run(progress)
-        session.measure_cost()
+        with StudyProgress(console, runner) as progress:
+            runner.run(progress)
+        runner.measure_cost()
     except KeyboardInterrupt:
-        ended = sum(session.store.ended(key) for key in session.jobs())
-        say(f"Stopped with {ended} runs done. The same command goes on from there.")
+        ended = sum(map(runner.store.ended, runner.trials()))
+        say(f"Stopped with {ended} runs done. The same command resumes the study.")
         raise typer.Exit(130) from None
-    write_report(session.store.folder, form)
+    write_report(runner.store.folder, form)
 
 
 def _plan(problems: list[str], settings: dict[str, Any]) -> "Plan":

@@ -36,7 +36,7 @@ def train(
     balancer: Annotated[
         str,
         typer.Option(
-            help="One spec, e.g. dtp:gamma=2 (see `hardfirst list balancers`).",
+            help="A spec such as dtp:gamma=2 (see `hardfirst list balancers`).",
             autocompletion=_completion.one(_completion.balancers),
         ),
     ] = "dtp",
@@ -44,7 +44,7 @@ def train(
     network: Annotated[
         str,
         typer.Option(
-            help="Which network (see `hardfirst list networks`); the problem's first is called own.",
+            help="The network (see `hardfirst list networks`); the problem's first is called own.",
             autocompletion=_completion.one(_completion.networks, "own"),
         ),
     ] = "own",
@@ -52,24 +52,24 @@ def train(
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
     accelerator: Accelerator = "auto",
-    devices: Annotated[int, typer.Option(help="How many devices share each batch; on the CPU, how many processes.")] = 1,
+    devices: Annotated[int, typer.Option(help="Devices that share each batch; on the CPU, processes.")] = 1,
     strategy: Annotated[str, typer.Option(help="How several devices train together: auto or ddp.")] = "auto",
-    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/train-PROBLEM-KEY unless given.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of a run that was stopped.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/train-PROBLEM-KEY.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the checkpoint of a run that was stopped.")] = False,
 ) -> None:
-    """Train one network; Ctrl-C saves, and --resume goes on to the same weights as if nothing had happened."""
+    """Train one network. Ctrl-C saves the state, and --resume leads to the same weights as a run without the stop."""
     from hardfirst.balancers import Spec
     from hardfirst.cli._tables import run_table
     from hardfirst.problems import load_problem
-    from hardfirst.studies import Store, measuring, ordered
+    from hardfirst.studies import Store, difficulty_trial, with_measured_order
     from hardfirst.training import Trial, check_devices, is_main_process
 
     check_devices(devices, strategy, accelerator)
-    console.quiet = not is_main_process(devices)  # of the processes that torchrun started, which all run this function
-    (problem,) = with_targets([problem], targets)
-    loaded = load_problem(problem)
+    console.quiet = not is_main_process(devices)  # torchrun starts several processes, which all run this function
+    (name,) = with_targets([problem], targets)
+    loaded = load_problem(name)
     trial = Trial.plan(
-        problem,
+        name,
         Spec.parse(balancer),
         seed=seed,
         epochs=epochs,
@@ -82,35 +82,38 @@ def train(
     def store_of(trial: Trial) -> Store:
         return Store(out or Path("runs") / f"train-{loaded.name}-{trial.key(trial.of(loaded))}")
 
-    if (first := measuring(trial, loaded)) is not None:
-        say("First a run of the problem's own network with equal weights, which tells how hard each task is.")
-        trial = ordered(trial, loaded, _run(first, loaded, store_of(first), "measuring.pt", resume=None, **where))
+    if (first := difficulty_trial(trial, loaded)) is not None:
+        say("First a run of the problem's own network with equal weights, which measures how hard each task is.")
+        trial = with_measured_order(
+            trial, loaded, _run(first, loaded, store_of(first), "measuring.pt", resume=None, **where)
+        )
         say(f"The network: {trial.network}")
     store = store_of(trial)
     if resume and store.ended(trial.key(trial.of(loaded))):
         say(f"The run in {store.folder} has ended already.")
         return
     checkpoint = store.folder / "checkpoint.pt"
-    goes_on = resume and (first is None or checkpoint.exists())
-    found = _run(trial, loaded, store, checkpoint.name, resume=goes_on, **where)
-    if found.outcome == "diverged":
-        say(f"The run diverged: {found.reason}.")
+    resumes = resume and (first is None or checkpoint.exists())  # it may have been stopped in the first run
+    record = _run(trial, loaded, store, checkpoint.name, resume=resumes, **where)
+    if record.outcome == "diverged":
+        say(f"The run diverged: {record.reason}.")
         raise typer.Exit(1)
-    console.print(run_table(found))
+    console.print(run_table(record))
     say(f"The weights of the selected epoch are in {checkpoint} under 'best'. A page: hardfirst report {store.folder}")
 
 
 def _run(
-    trial: "Trial", loaded: "Problem", store: "Store", file: str, *, resume: bool | None, devices: int, **where: Any
+    trial: "Trial", problem: "Problem", store: "Store", file: str, *, resume: bool | None, devices: int, **where: Any
 ) -> "Record":
-    """Train one network to its end, and give its record.
+    """Train one network to its end, and return its record.
 
     Args:
         trial: what to train.
-        loaded: its problem.
+        problem: the trial's.
         store: where the record goes.
-        file: what the checkpoint beside it is called.
-        resume: whether to go on from the checkpoint; None to do so if there is one, and nothing if the run has ended.
+        file: the name of the checkpoint in the same folder.
+        resume: whether to resume from the checkpoint; None for a run that is done if it has ended, and resumed if it has a
+            checkpoint.
         devices: as in `fit`.
         where: as in `fit`.
     """
@@ -119,15 +122,15 @@ def _run(
     from hardfirst.records.study_folder import CaseTrials, Description, Entry
     from hardfirst.training import Interrupted, fit, is_main_process
 
-    key, checkpoint = trial.key(trial.of(loaded)), store.folder / file
+    key, checkpoint = trial.key(trial.of(problem)), store.folder / file
     if resume is None and (ended := store.find(key)) is not None and store.ended(key):
         return ended
     if resume is False and checkpoint.exists() and not store.ended(key):
         raise InputError(f"{store.folder} holds a run that was stopped: add --resume to go on, or choose another --out.")
     if is_main_process(devices):
         store.begin()
-        trials = CaseTrials(problem=loaded.name, network=trial.network, trials=[Entry(key=key, method=str(trial.balancer))])
-        store.describe(Description(title=f"{trial.balancer} on {loaded.name}", command=typed(), cases=[trials]))
+        trials = CaseTrials(problem=problem.name, network=trial.network, trials=[Entry(key=key, method=str(trial.balancer))])
+        store.describe(Description(title=f"{trial.balancer} on {problem.name}", command=typed(), cases=[trials]))
     try:
         with RunProgress(console, trial.epochs) as progress:
             job = partial(
@@ -141,11 +144,11 @@ def _run(
                 devices=devices,
                 **where,
             )
-            found = explained(trial.problem, job)
+            record = explained(trial.problem, job)
     except Interrupted as stopped:
         again = typed() if "--resume" in sys.argv else f"{typed()} --resume"
         say(f"{stopped} The state is in {checkpoint}. To go on: {again}")
         raise typer.Exit(130) from None
     if is_main_process(devices):
         store.part_file(key).replace(store.record_file(key))
-    return found
+    return record

@@ -1,4 +1,4 @@
-"""A problem by its name, or from a user's own Python file."""
+"""Loads a problem by its name, or from a user's own Python file or table."""
 
 import hashlib
 import importlib.util
@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from hardfirst.errors import InputError
 from hardfirst.problems import PROBLEMS, _table
@@ -18,8 +18,21 @@ T = TypeVar("T")
 _CONTRACT = "(A problem file has a function `problem()` that returns a Problem: `hardfirst new` writes one to begin with.)"
 
 
+class _Loaded(NamedTuple):
+    """A user's problem, and the digest of the file that it was made from."""
+
+    digest: str
+    problem: Problem
+
+
+_LOADED: dict[Path, _Loaded] = {}
+"""By file, what this process has loaded: a file may read data or take long, so it is executed once unless it changes."""
+
+
 def load_problem(name: str) -> Problem:
-    """The built-in problem of this name, or the one that `problem()` in a user's Python file returns.
+    """Return the built-in problem of this name, or the one that `problem()` in a user's Python file returns.
+
+    A file is executed once per process, and again if its content has changed.
 
     Args:
         name: a name in `PROBLEMS`, or the path of a `.py` file. Its code is run: load only files that you trust. Or a table
@@ -46,6 +59,26 @@ def load_problem(name: str) -> Problem:
         raise InputError(
             f"There is no file {name}. A problem is a built-in one ({', '.join(PROBLEMS)}), a Python file, or a CSV table."
         )
+    content, location = _digest(path), path.resolve()
+    if location not in _LOADED or _LOADED[location].digest != content:
+        _LOADED[location] = _Loaded(content, _execute(name, path))
+    return _LOADED[location].problem
+
+
+def digest(name: str) -> str | None:
+    """The SHA-256 of a user's file, which identifies it wherever it is; None for a built-in problem."""
+    if _table.is_table(name):
+        return _table.digest(name)
+    path = Path(name)
+    return _digest(path) if path.suffix == ".py" and path.is_file() else None
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _execute(name: str, path: Path) -> Problem:
+    """The problem that a file gives."""
     function = getattr(_module(path), "problem", None)
     if not callable(function):
         raise InputError(f"{path} has no function `problem()`; it should return a hardfirst.problems.Problem.")
@@ -53,14 +86,6 @@ def load_problem(name: str) -> Problem:
     if not isinstance(problem, Problem):
         raise InputError(f"`problem()` in {path} should return a Problem; it returned {type(problem).__name__}.")
     return problem
-
-
-def digest(name: str) -> str | None:
-    """The SHA-256 of a file's bytes, which stand for it wherever it lies; None for a built-in problem."""
-    if _table.is_table(name):
-        return _table.digest(name)
-    path = Path(name)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
 
 
 def _module(path: Path) -> ModuleType:
@@ -76,31 +101,33 @@ def _module(path: Path) -> ModuleType:
 
 
 def explained(name: str, function: Callable[[], T]) -> T:
-    """What the function returns; if it fails in the code of the Python file of this name, the error says in which line.
+    """Call a function, and let an error that comes from the user's Python file say in which line.
+
+    Args:
+        name: the problem's; other errors than those of its file are passed on as they are.
+        function: what is called.
 
     Raises:
-        InputError: it failed, or raised one itself.
+        InputError: the function failed in the file, or raised one itself.
     """
     path = Path(name)
     try:
         return function()
-    except SystemExit as error:  # of a script, say, that reads arguments of its own
+    except SystemExit as error:  # a script, for instance, that reads its own arguments
         if path.suffix != ".py" or not (line := _line(path, error)):
             raise
         raise InputError(f"{path}{line}: it ends the program, by SystemExit {error.code!r}. {_CONTRACT}") from error
     except Exception as error:
         line = _line(path, error)
-        # without a line the error is not the file's: a package that is missing, say, or a full disk
+        # without a line the error is not the file's but, say, that of a missing package or a full disk
         if path.suffix != ".py" or (isinstance(error, InputError | ImportError | OSError) and not line):
             raise
-        raise InputError(f"{path}{line}: {_said(error)} {_CONTRACT}") from error
-
-
-def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        message = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}{line}: {message} {_CONTRACT}") from error
 
 
 def _line(path: Path, error: BaseException) -> str:
+    """Where in the file an error comes from, as part of a sentence; empty if it does not come from there."""
     if isinstance(error, SyntaxError) and error.lineno:
         return f", line {error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from hardfirst.errors import InputError
 from hardfirst.records.names import EQUAL, Role
@@ -29,7 +29,7 @@ class Entry(BaseModel):
             is shown as a reference, "single" for a single-task network, "control" for a variant of a method, "order" for one
             of many orders of tasks, or with `tuning` for the run that decides an order.
         tuning: whether it only served to choose settings, and never saw the test split.
-        control_of: of a control, the method that it is a variant of.
+        control_of: for a control, the method that it is a variant of; None in older folders.
         constant_weights: whether the method is static weights that the user gave.
     """
 
@@ -56,12 +56,21 @@ class CaseTrials(BaseModel):
 
 
 class Description(BaseModel):
-    """The content of study.json; `plan` is what a YAML file of the study would hold."""
+    """The content of study.json; `plan` is what a YAML file of the study would hold, `kind` the kind of study."""
 
     title: str
     command: str | None
     cases: list[CaseTrials]
     plan: dict[str, Any] = {}
+    kind: str = "balancers"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _infer_kind(cls, content: Any) -> Any:
+        """Older folders say what kind of study they hold by a setting of the plan."""
+        if isinstance(content, dict) and "kind" not in content and isinstance(plan := content.get("plan"), dict):
+            return content | {"kind": next((kind for kind in ("losses", "orders") if plan.get(kind)), "balancers")}
+        return content
 
 
 @dataclass(frozen=True)

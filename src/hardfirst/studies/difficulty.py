@@ -1,19 +1,18 @@
-"""How hard each task is, where a network takes the order of its tasks from that."""
+"""Measured difficulty of tasks, for networks that take the order of their tasks from it."""
 
 from dataclasses import replace
 
 from hardfirst.errors import InputError
 from hardfirst.problems import OWN, Problem
 from hardfirst.records import Record
-from hardfirst.studies.plan import EQUAL
-from hardfirst.studies.tuning import SEED
+from hardfirst.studies.tuning import EQUAL, SEED
 from hardfirst.training import Trial
 
 
-def measuring(trial: Trial, problem: Problem) -> Trial | None:
-    """The run that says how hard each task is, if the trial's network takes its order from that.
+def difficulty_trial(trial: Trial, problem: Problem) -> Trial | None:
+    """The trial that measures how hard each task is; None if the network of `trial` does not take its order from that.
 
-    It trains the problem's own network with equal weights, on the seed that is for tuning, and never sees the test split.
+    It trains the problem's own network with equal weights on the tuning seed, and never reads the test split.
     """
     spec = problem.network_spec(trial.network)
     if spec is None or not spec.measured:
@@ -21,16 +20,16 @@ def measuring(trial: Trial, problem: Problem) -> Trial | None:
     return replace(trial, network=OWN, balancer=EQUAL, seed=SEED, test=False)
 
 
-def ordered(trial: Trial, problem: Problem, measured: Record) -> Trial:
+def with_measured_order(trial: Trial, problem: Problem, measured: Record) -> Trial:
     """The trial with its order of tasks spelled out.
 
     Args:
-        trial: one that has a `measuring` run.
+        trial: one that has a `difficulty_trial`.
         problem: the trial's.
-        measured: that run's record.
+        measured: the record of the difficulty trial.
 
     Raises:
-        InputError: it has no KPI of some task.
+        InputError: the record lacks a task's KPI.
     """
     spec = problem.network_spec(trial.network)
     assert spec is not None
@@ -43,7 +42,7 @@ def ordered(trial: Trial, problem: Problem, measured: Record) -> Trial:
         ) from None
 
 
-def stand_in(trial: Trial, problem: Problem) -> Trial:
-    """The trial with the problem's order of tasks where its own is not known yet: for checks, and for what a step costs."""
+def with_default_order(trial: Trial, problem: Problem) -> Trial:
+    """The trial with the problem's order of tasks in place of a measured one, for checks and estimates."""
     spec = problem.network_spec(trial.network)
     return trial if spec is None or not spec.measured else replace(trial, network=str(spec.replace({"order": None})))

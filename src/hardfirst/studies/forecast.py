@@ -1,11 +1,12 @@
-"""What a study will take, before it runs."""
+"""Estimates of what a study will take."""
 
 from dataclasses import replace
 
 from hardfirst.records.names import SINGLE
-from hardfirst.studies.difficulty import stand_in
+from hardfirst.studies.difficulty import with_default_order
 from hardfirst.studies.executors.local import cores
-from hardfirst.studies.kinds.base import schedules
+from hardfirst.studies.kinds import KINDS
+from hardfirst.studies.kinds.base import StudyKind
 from hardfirst.studies.plan import Plan
 from hardfirst.training import trial_seconds
 
@@ -13,24 +14,29 @@ Counts = dict[str, tuple[int, int]]
 
 
 def counts(plan: Plan) -> Counts:
-    """By method, how many tuning runs and how many reported runs there will be at most, over all problems and networks."""
+    """By row (`StudyTrial.row`), the greatest number of tuning runs and of reported runs, over all problems and networks."""
     totals: Counts = {}
-    for schedule in schedules(plan, lambda key: None):
-        for method, (tuning, reported) in schedule.count().items():
-            before = totals.get(method, (0, 0))
-            totals[method] = (before[0] + tuning, before[1] + reported)
+    for case in _cases(plan):
+        for row, (tuning, reported) in case.count().items():
+            before = totals.get(row, (0, 0))
+            totals[row] = (before[0] + tuning, before[1] + reported)
     return totals
 
 
 def estimate(plan: Plan) -> float:
-    """About how many seconds the study will take from the beginning, by timing a few training steps on each problem."""
+    """About how many seconds the study takes on this machine, from the time of a few training steps on each problem."""
     total = 0.0
-    for schedule in schedules(plan, lambda key: None):
-        runs = {method: sum(numbers) for method, numbers in schedule.count().items()}
+    for case in _cases(plan):
+        runs = {row: sum(numbers) for row, numbers in case.count().items()}
         single = runs.pop(SINGLE, 0)
-        base = stand_in(schedule.base, schedule.problem)
+        base = with_default_order(case.base, case.problem)
         total += sum(runs.values()) * trial_seconds(base, accelerator=plan.accelerator)
         if single:
-            alone = replace(base, only=schedule.problem.task_names[0])
+            alone = replace(base, only=case.problem.task_names[0])
             total += single * trial_seconds(alone, accelerator=plan.accelerator)
     return total / (plan.workers or cores())
+
+
+def _cases(plan: Plan) -> list[StudyKind]:
+    """The plan's cases before anything has run."""
+    return [KINDS[plan.kind](plan, case, lambda key: None) for case in plan.cases]

@@ -1,4 +1,4 @@
-"""The write half of a study's folder: its description, and which process has which trial."""
+"""Writes a study's folder: its description, and which process has which trial."""
 
 import os
 import sys
@@ -13,10 +13,10 @@ from hardfirst.records.study_folder import Description, StudyFolder
 
 
 class Store(StudyFolder):
-    """Reads and writes a study's folder; its folder is made when something is written."""
+    """Reads and writes a study's folder, which is created when something is written."""
 
     def begin(self) -> None:
-        """Make the folder, and forget failures: what the machine did to a trial then, it may not do now.
+        """Create the folder and remove the records of failed trials, so that they run again: the machine may have failed.
 
         Raises:
             InputError: the folder cannot be written to.
@@ -29,7 +29,7 @@ class Store(StudyFolder):
                     self.forget(path.stem)
 
     def describe(self, description: Description) -> None:
-        """Say what the study is.
+        """Write study.json.
 
         Raises:
             InputError: the folder cannot be written to.
@@ -38,16 +38,16 @@ class Store(StudyFolder):
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
-        """Whether this process has the trial to itself for the time of the `with` block.
+        """Whether this process has the trial to itself for the duration of the `with` block.
 
-        A lock of the operating system, which ends with its process however that ends; it holds between machines where the
-        shared folder's file system has locks. On Windows every claim is granted.
+        The claim is a lock of the operating system, which ends with its process however that ends. It holds between machines
+        if the file system of a shared folder has locks. On Windows every claim is granted.
         """
         path = self.folder / "trials" / f".{key}.lock"
         with writing(path):
             file = path.open("w")
         with file:
-            mine = _lock(file) and _same(path, file)  # or its holder has just removed it
+            mine = _lock(file) and _same(path, file)  # its last holder may just have removed the file
             try:
                 yield mine
             finally:

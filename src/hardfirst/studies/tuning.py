@@ -1,4 +1,4 @@
-"""Which settings a study tries for a method, and which of them it takes: on the validation split, on a seed of their own."""
+"""The settings that a study tries for a method, all with one seed that no reported run has."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -12,7 +12,11 @@ from hardfirst.balancers import Spec
 from hardfirst.errors import InputError
 
 SEED = 1_000_000
-"""The seed of all tuning runs: far from those that are reported on."""
+"""The seed of all tuning runs; reported runs have the seeds 0, 1, 2, …"""
+
+EQUAL = Spec("equal")
+STL = "stl"
+"""What a spec gives as `potential` for "the KPI that the single-task network reaches"."""
 
 _SPAN = 10.0
 
@@ -27,18 +31,18 @@ class Candidate(NamedTuple):
 def candidates(
     spec: Spec, tasks: Sequence[str], learning_rate: float, count: int, span: tuple[float, float] | None = None
 ) -> list[Candidate]:
-    """As many candidates as asked for, from the lowest learning rate to the highest.
+    """Settings to choose from, in ascending order of the learning rate.
 
-    The learning rates are evenly spaced on a log scale. The options that the method declares and the spec leaves open come
-    from a Latin hypercube, so that each option, too, is tried at evenly spaced values; which goes with which learning rate
+    Learning rates are evenly spaced on a log scale. Options that the method declares and the spec leaves open come from a
+    Latin hypercube, so that each option is tried at evenly spaced values as well. Which value goes with which learning rate
     depends on the spec alone. The middle candidate has the method's defaults.
 
     Args:
-        spec: the method; options that it gives stay as they are.
+        spec: the method. Options that it gives are kept.
         tasks: the problem's.
-        learning_rate: the problem's own, the middle of the grid.
-        count: 0 for the learning rate and the spec as they are.
-        span: the least and the greatest learning rate; a tenth and ten times the middle one unless given.
+        learning_rate: the middle of the grid.
+        count: the number of candidates; 0 for one, with the given learning rate and spec.
+        span: the least and the greatest learning rate. Default: a tenth and ten times the middle one.
 
     >>> [candidate.learning_rate for candidate in candidates(Spec("equal"), ["a", "b"], 1e-3, 5)]
     [0.0001, 0.000316, 0.001, 0.00316, 0.01]
@@ -55,20 +59,21 @@ def candidates(
 
 
 def _drawn(spec: Spec, tasks: Sequence[str], count: int) -> list[Spec]:
-    free = {option: found for option, found in spec.free.items() if _accepts(spec.replace({option: found.high}), tasks)}
+    """The spec with its free options at the points of a Latin hypercube."""
+    free = {option: span for option, span in spec.free.items() if _accepts(spec.replace({option: span.high}), tasks)}
     if not free:
         return [spec] * count
     seed = int.from_bytes(sha256(str(spec).encode()).digest()[:8], "big")
     shares = qmc.LatinHypercube(1 + len(free), scramble=False, optimization="random-cd", rng=seed).random(count)
     shares = shares[shares[:, 0].argsort()][:, 1:]  # the first column is the learning rate's
     return [
-        spec.replace({option: found.at(float(share)) for (option, found), share in zip(free.items(), row, strict=True)})
+        spec.replace({option: span.at(float(share)) for (option, span), share in zip(free.items(), row, strict=True)})
         for row in shares
     ]
 
 
 def _accepts(spec: Spec, tasks: Sequence[str]) -> bool:
-    """Whether the option goes with those that are given, as `uniform` does not with `normalize=false`."""
+    """Whether the method takes these options together; `uniform` and `normalize=false` for instance exclude each other."""
     if spec.option("potential") is not None:
         spec = spec.replace({"potential": None})
     try:
@@ -79,11 +84,11 @@ def _accepts(spec: Spec, tasks: Sequence[str]) -> bool:
 
 
 def simplex_grid(tasks: Sequence[str]) -> list[Spec]:
-    """Static weights to choose from, equal ones first; each adds up to the number of tasks.
+    """Static weights to choose from, equal weights first; the weights of each point add up to the number of tasks.
 
-    Of two tasks, 1/6, 2/6, … 5/6 of the weight go to the first. Of more, each task alone and, up to four, each proper subset
-    of them gets half of the weight beside its equal share of the other half: the simplex-centroid design, drawn halfway to
-    its centre so that no task gets nothing.
+    Of two tasks, the first gets 1/6, 2/6, … 5/6 of the weight. Of three or four, each proper subset of the tasks gets half
+    of the weight in addition to its equal share of the other half; of more, each single task. This is the simplex-centroid
+    design, moved halfway to its centre so that no task has weight 0.
 
     References:
         Scheffé, "The Simplex-Centroid Design for Experiments with Mixtures", JRSS B 25, 1963.
@@ -104,7 +109,7 @@ def simplex_grid(tasks: Sequence[str]) -> list[Spec]:
 
 
 def fixed(weights: dict[str, float]) -> Spec:
-    """Static weights in these proportions, adding up to the number of tasks, to four significant digits.
+    """Static weights in the given proportions, scaled to add up to the number of tasks, with four significant digits.
 
     >>> str(fixed({"a": 1, "b": 3}))
     'fixed:normalize=true,weights.a=0.5,weights.b=1.5'

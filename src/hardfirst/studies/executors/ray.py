@@ -1,166 +1,117 @@
-"""Running trials as tasks of a Ray cluster, on this machine or on many."""
+"""The Ray engine: each trial is a task of a Ray cluster, on this machine or on many."""
 
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hardfirst import records
-from hardfirst.errors import InputError, MissingPackage
-from hardfirst.studies.executors.local import Event, Queue, happened, record_failure, run_trial
-from hardfirst.studies.store import Store
+from hardfirst.errors import InputError, MissingPackage, number
+from hardfirst.studies.executors.base import Assignment, Ended, Executor
+from hardfirst.studies.executors.files import pack, unpack
+from hardfirst.studies.executors.worker import run_trial
 from hardfirst.training import Trial
 
-PULSE = 0.5  # seconds between looks at what has ended
-RETRIES = 3  # of a trial whose worker or node has died
 
+class Ray(Executor):
+    """Tasks of a Ray cluster.
 
-@dataclass
-class _Task:
-    key: str
-    trial: Trial
-    claim: ExitStack
-
-
-def run_on_ray(
-    wanted: Callable[[], Mapping[str, Trial]],
-    store: Store,
-    *,
-    workers: int | None = None,
-    command: str | None = None,
-    accelerator: str = "cpu",
-    tell: Callable[[Event], None] = lambda event: None,
-    address: str | None = None,
-    cpus: float = 1,
-    gpus: float = 0,
-) -> None:
-    """Run the trials that have not ended as Ray tasks, until no more are wanted; otherwise like `run_locally`.
-
-    A worker or a node that dies costs its trials a retry, by Ray. Records come back to this process, which writes them, so
-    that nodes need no shared folder; they need hardfirst and the problem's data. A problem file or table is sent along.
+    Nodes need hardfirst and the problem's data, but no shared folder: records come back to this process, which writes them,
+    and the user's problem file or table is sent along.
 
     Args:
-        wanted: the trials by key. Asked again whenever one has ended, since others may depend on its outcome.
-        store: where the records go.
-        workers: how many at a time; None for as many as the cluster has room for.
-        command: what the user typed, for the records.
-        accelerator: as in Lightning Fabric.
-        tell: called with each event.
-        address: of a running cluster, "auto" or "ray://…" for instance; None starts one on this machine.
-        cpus: that a trial asks for.
-        gpus: that a trial asks for.
-
-    Raises:
-        MissingPackage: Ray is not installed.
-        InputError: the cluster does not answer, or has no room for a single trial.
+        address: of a running cluster, "auto" or "ray://HOST:PORT" for instance. Default: a new cluster on this machine.
+        cpus: the CPUs that a trial asks for, above 0. Torch has as many threads.
+        gpus: the GPUs that a trial asks for; may be a fraction of one.
     """
-    ray, mine = _connected(address)
-    try:
-        room = min(workers or 1_000_000, _room(ray, cpus, gpus))
-        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(_work)
-        queue, running = Queue(wanted, store), dict[Any, _Task]()
-        queue.ask()
+
+    attempts = 4
+    shares_folder = False
+
+    def __init__(self, *, address: str | None = None, cpus: float = 1, gpus: float = 0) -> None:
+        self.address = None if address is None else str(address)
+        self.cpus, self.gpus = number("cpus", cpus, above=0), number("gpus", gpus, least=0)
+        self._ray: Any = None
+        self._connected = False
+        self._running: dict[Any, str] = {}
+
+    def check(self, accelerator: str) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # without it Ray reports to its makers
         try:
-            while queue.waiting or running:
-                while len(running) < room and queue.waiting:
-                    key, trial, number = queue.waiting.pop(0)
-                    if store.ended(key):  # by another process with the same folder
-                        tell(Event(trial, "finished"))
-                        queue.ask()
-                        continue
-                    claim = ExitStack()
-                    if not claim.enter_context(store.claim(key)):
-                        claim.close()
-                        queue.waiting.append((key, trial, number))
-                        break
-                    running[task.remote(trial, _content(trial), command, accelerator, cpus)] = _Task(key, trial, claim)
-                    tell(Event(trial, "started"))
-                done, _ = ray.wait(list(running), timeout=PULSE) if running else ([], [])
-                for reference in done:
-                    _take(ray, reference, running.pop(reference), store, command, tell)
-                    queue.ask()
-        finally:
-            for reference, each in running.items():
-                ray.cancel(reference, force=True)
-                each.claim.close()
-    finally:
-        if mine:
-            ray.shutdown()
+            import ray
+        except ImportError:
+            raise MissingPackage('The engine "ray" needs Ray: pip install "hardfirst[ray]".') from None
+        self._ray = ray
+
+    def open(self, folder: Path, trials: Collection[Trial]) -> None:
+        if not self._ray.is_initialized():  # else by the notebook or script that this runs in, to which the cluster is left
+            self._connect()
+            self._connected = True
+        self._task = self._ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0)(_work)
+
+    def _connect(self) -> None:
+        # "local" is a new cluster: without an address Ray would join any cluster of this machine
+        where = {"address": "local", "include_dashboard": False} if self.address is None else {"address": self.address}
+        try:
+            _check_answers(self.address)
+            self._ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **where)
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"The Ray cluster at {self.address!r} cannot be reached: {reason}") from None
+
+    @property
+    def room(self) -> int:
+        resources = self._ray.cluster_resources()
+        asked = {"CPU": self.cpus, "GPU": self.gpus}
+        room = min(int(resources.get(kind, 0) / amount) for kind, amount in asked.items() if amount)
+        if room < 1:
+            has = ", ".join(f"{resources.get(kind, 0):g} {kind}s" for kind in asked)
+            raise InputError(
+                f"A trial asks for {self.cpus:g} CPUs and {self.gpus:g} GPUs, and the whole Ray cluster has {has}."
+            )
+        return room
+
+    def start(self, assignment: Assignment) -> None:
+        reference = self._task.remote(assignment, pack(assignment.trial), max(1, int(self.cpus)))
+        self._running[reference] = assignment.key
+
+    def ended(self, timeout: float) -> list[Ended]:
+        if not self._running:
+            time.sleep(timeout)
+            return []
+        done, _ = self._ray.wait(list(self._running), timeout=timeout)
+        return [self._result(reference, self._running.pop(reference)) for reference in done]
+
+    def _result(self, reference: Any, key: str) -> Ended:
+        try:
+            return Ended(key, "recorded", record=self._ray.get(reference))
+        except self._ray.exceptions.RayError as error:
+            return Ended(key, "died", f"its Ray task died: {type(error).__name__}")
+
+    def close(self) -> None:
+        for reference in self._running:
+            self._ray.cancel(reference, force=True)
+        if self._connected:
+            self._ray.shutdown()
 
 
-def _connected(address: str | None) -> tuple[Any, bool]:
-    """Ray, and whether it was this that connected it."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray reports to its makers
-    try:
-        import ray
-    except ImportError:
-        raise MissingPackage('The engine "ray" needs Ray: pip install "hardfirst[ray]".') from None
-    if ray.is_initialized():  # by the notebook or script that this runs in
-        return ray, False
-    # "local" is a new one: without an address Ray would join whichever cluster of this machine it finds
-    here = {"address": "local", "include_dashboard": False} if address is None else {"address": address}
-    try:
-        _knock(address)
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **here)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"The Ray cluster at {address!r} cannot be reached: {str(error).splitlines()[0]}") from None
-    return ray, True
-
-
-def _knock(address: str | None) -> None:
-    """Raise `OSError` where nobody answers at a host and port: Ray itself would try for minutes."""
+def _check_answers(address: str | None) -> None:
+    """Raise `OSError` if nothing answers at a host and port: Ray itself would try for minutes."""
     host, colon, port = (address or "").rpartition("://")[2].rpartition(":")
     if colon and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _room(ray: Any, cpus: float, gpus: float) -> int:
-    """How many trials the cluster can run at a time."""
-    there = ray.cluster_resources()
-    asked = {"CPU": cpus, "GPU": gpus}
-    room = min(int(there.get(kind, 0) / number) for kind, number in asked.items() if number) if cpus or gpus else 1
-    if room < 1:
-        has = ", ".join(f"{there.get(kind, 0):g} {kind}s" for kind in asked)
-        raise InputError(f"A trial asks for {cpus:g} CPUs and {gpus:g} GPUs, and the whole Ray cluster has {has}.")
-    return room
-
-
-def _content(trial: Trial) -> bytes | None:
-    """The bytes of the user's own problem, if it is a file."""
-    path = Path(trial.problem.partition("?")[0])
-    return path.read_bytes() if path.is_file() else None
-
-
-def _work(trial: Trial, content: bytes | None, command: str | None, accelerator: str, cpus: float) -> str:
-    """What a Ray task does; the record's text."""
+def _work(assignment: Assignment, files: dict[Path, bytes], threads: int) -> str:
+    """What a Ray task does; returns the record's text."""
     import torch
 
-    torch.set_num_threads(max(1, int(cpus)))
-    with TemporaryDirectory() as folder:
-        file, mark, query = trial.problem.partition("?")
-        if content is not None and not Path(file).is_file():
-            (Path(folder) / Path(file).name).write_bytes(content)
-            trial = replace(trial, problem=f"{Path(folder) / Path(file).name}{mark}{query}")
-        part = Path(folder) / "record.jsonl"
-        run_trial(trial, part, command, accelerator)
+    torch.set_num_threads(threads)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        part = folder / "record.jsonl"
+        run_trial(unpack(assignment.trial, files, folder), part, assignment.command, assignment.accelerator)
         return part.read_text()
-
-
-def _take(ray: Any, reference: Any, task: _Task, store: Store, command: str | None, tell: Callable[[Event], None]) -> None:
-    """Write what a task has given."""
-    with task.claim:
-        try:
-            text: str = ray.get(reference)
-        except ray.exceptions.RayError as error:
-            reason = f"its Ray task died {RETRIES + 1} times: {type(error).__name__}"
-            record_failure(task.trial, store.part_file(task.key), reason, command)
-            store.part_file(task.key).replace(store.record_file(task.key))
-            tell(Event(task.trial, "failed", reason))
-            return
-        records.write_atomically(store.record_file(task.key), text)
-        tell(happened(task.trial, store.record_file(task.key)))

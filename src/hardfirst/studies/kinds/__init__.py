@@ -1,0 +1,17 @@
+"""Kinds of studies: what is compared with what, and which trials that takes. One kind a file."""
+
+from hardfirst._registry import Registry
+from hardfirst.studies.kinds.base import StudyKind
+
+BALANCERS = "balancers"
+
+KINDS: Registry[type[StudyKind]] = Registry(
+    "kind of study",
+    {
+        BALANCERS: "hardfirst.studies.kinds.balancers:BalancerStudy",
+        "losses": "hardfirst.studies.kinds.losses:LossStudy",
+        "orders": "hardfirst.studies.kinds.orders:OrderStudy",
+    },
+    group="hardfirst.studies",
+)
+"""By name, the class that plans a kind of study. The name is also the plan's setting that asks for it."""

@@ -1,47 +1,128 @@
-"""What a plan compares, and so which trials it wants."""
+"""The base of all kinds of studies."""
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hardfirst.problems import Problem
 from hardfirst.records import Record
+from hardfirst.records.names import Role
+from hardfirst.records.selection import chosen
 from hardfirst.records.study_folder import CaseTrials
-from hardfirst.studies.kinds.balancers import Job, Schedule
-from hardfirst.studies.kinds.losses import LossSchedule
-from hardfirst.studies.kinds.orders import OrderSchedule
-from hardfirst.studies.plan import Plan
+from hardfirst.studies.trials import CaseBase, StudyTrial
+from hardfirst.studies.tuning import Candidate
 from hardfirst.training import Trial
 
+if TYPE_CHECKING:
+    from hardfirst.studies.plan import Plan
 
-class Scheduled(Protocol):
-    """The trials of one problem and network."""
+FindRecord = Callable[[str], Record | None]
 
-    base: Trial
-    problem: Problem
+
+class StudyKind(ABC):
+    """The trials of one kind of study on one problem and network.
+
+    Trials depend on the outcome of others: a method is reported on with the settings that its tuning chooses. `trials` is
+    therefore a function of the plan and of the records so far. It is called again whenever a trial has ended, and lists all
+    trials whose settings are known by then, those that have ended included. It has no other state, which is why a study
+    that was stopped resumes by asking again.
+
+    A kind is a subclass in a file of its own and a row in `KINDS`.
+
+    Args:
+        plan: the study.
+        case: one of `plan.cases`.
+        find: returns the record of an ended trial by the trial's key, or None.
+    """
+
+    title: ClassVar[str]
+    """What is compared, for the page's title."""
+
+    suffix: ClassVar[str] = ""
+    """What the name of the study's folder ends in, after the problems' names."""
+
     baseline: str
-    """The method that the others are held against."""
+    """The method that the others are compared with."""
+
+    def __init__(self, plan: "Plan", case: CaseBase, find: FindRecord) -> None:
+        self.plan, self.find = plan, find
+        self.base, self.problem = case
+        self.network = self.base.network
+        self._trials: dict[tuple[Hashable, ...], StudyTrial] = {}
+        self._best: dict[Hashable, Candidate] = {}
+
+    @classmethod
+    @abstractmethod
+    def check(cls, compared: Any, problems: Sequence[Problem]) -> Any:
+        """Return the plan's setting `compared` in its normal form, which JSON and YAML can hold.
+
+        Args:
+            compared: as the user gave it; None for the default.
+            problems: the plan's.
+
+        Raises:
+            InputError: it is not what this kind of study compares, or a problem does not have it.
+        """
+
+    @classmethod
+    def networks(cls, plan: "Plan") -> Sequence[str]:
+        """The networks that the study is made on; each is a case of its own."""
+        return plan.networks
+
+    @abstractmethod
+    def trials(self) -> Iterator[StudyTrial]:
+        """Yield all trials whose settings are known so far, in the order in which they should run.
+
+        Trials that others depend on come first. Reported trials come seed by seed, so that a study that is stopped early has
+        all methods at the same seeds.
+        """
+
+    @abstractmethod
+    def count(self) -> dict[str, tuple[int, int]]:
+        """By row (`StudyTrial.row`), the greatest number of tuning runs and of reported runs."""
+
+    @abstractmethod
+    def first_trials(self) -> dict[str, Trial]:
+        """By method, the reported trial with seed 0 if its settings are known: the trials whose step cost is measured."""
 
     @property
     def name(self) -> str:
-        """What the case is called in cost.json."""
-
-    def jobs(self) -> Iterator[Job]:
-        """All that is known to be needed."""
-
-    def key(self, trial: Trial) -> str:
-        """The name of the trial's record."""
+        """The case's name in cost.json."""
+        return f"{self.problem.name}/{self.network}"
 
     def entries(self) -> CaseTrials:
-        """What study.json says of the trials that are known so far."""
+        """What study.json says of the case's trials so far."""
+        trials = [trial.entry for trial in self.trials()]
+        return CaseTrials(problem=self.problem.name, network=self.network, baseline=self.baseline, trials=trials)
 
-    def first_trials(self) -> dict[str, Trial]:
-        """For each method whose settings are known, its trial with seed 0."""
+    def study_trial(
+        self, method: str, trial: Trial, *, role: Role = "method", tuning: bool = False, control_of: str | None = None
+    ) -> StudyTrial:
+        """A trial with its part in the study; the same object for the same arguments, so that its key is computed once."""
+        identity = (method, trial, role, tuning, control_of)
+        if identity not in self._trials:
+            self._trials[identity] = StudyTrial(method, trial, self.problem, role, tuning, control_of)
+        return self._trials[identity]
 
-    def count(self) -> dict[str, tuple[int, int]]:
-        """By method, how many tuning runs and how many reported runs there will be at most."""
+    def record_of(self, trial: StudyTrial) -> Record | None:
+        """The trial's record; None until it has ended."""
+        return self.find(trial.key)
 
+    def records_of(self, trials: Sequence[StudyTrial]) -> list[Record] | None:
+        """The trials' records; None until all have ended."""
+        records = [record for trial in trials if (record := self.record_of(trial)) is not None]
+        return records if len(records) == len(trials) else None
 
-def schedules(plan: Plan, find: Callable[[str], Record | None]) -> list[Scheduled]:
-    """One for each case of the plan."""
-    kind: Callable[..., Scheduled] = OrderSchedule if plan.orders else LossSchedule if plan.losses else Schedule
-    return [kind(plan, case, find) for case in plan.cases]
+    def best(self, name: Hashable, candidates: Sequence[Candidate], trials: Sequence[StudyTrial] | None) -> Candidate | None:
+        """The candidate whose trial did best on the validation split; None until all trials have ended.
+
+        Args:
+            name: identifies the choice, which is made once: records do not change.
+            candidates: what to choose from. A single one needs no trial.
+            trials: one for each candidate; None while they cannot be planned yet.
+        """
+        if len(candidates) == 1:
+            return candidates[0]
+        if name not in self._best and trials is not None and (records := self.records_of(trials)) is not None:
+            self._best[name] = candidates[chosen(records)]
+        return self._best.get(name)

@@ -1,93 +1,89 @@
-"""Which order of tasks is best in a task hierarchy: the trials of a study that compares orders."""
+"""Studies of the order of tasks in a task hierarchy."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
 from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
+from hardfirst.errors import InputError
 from hardfirst.networks import MEASURED, NetworkSpec
 from hardfirst.problems import Problem
-from hardfirst.records import Record
 from hardfirst.records.names import ORDERS
-from hardfirst.records.study_folder import CaseTrials, Entry
-from hardfirst.studies.kinds.balancers import Job
-from hardfirst.studies.plan import Plan
+from hardfirst.studies._settings import short
+from hardfirst.studies.kinds.base import FindRecord, StudyKind
+from hardfirst.studies.trials import CaseBase, StudyTrial
 from hardfirst.training import Trial
+
+if TYPE_CHECKING:
+    from hardfirst.studies.plan import Plan
 
 HARD_SHARING, HIERARCHY = "hard_sharing", "task_hierarchy"
 ALL_UP_TO = 4
-"""So many tasks have all their orders compared; of more, as many orders as tasks."""
+"""The greatest number of tasks of which all orders are compared; of more tasks, as many orders as tasks."""
 
 
-class OrderSchedule:
+class OrderStudy(StudyKind):
     """The trials of one problem: task hierarchies in many orders, with equal weights, and hard sharing of the same size.
 
-    Of up to four tasks all orders are run, of more those of a Latin square, in which each task has each place once. The
-    orders "hard_first" and "easy_first" follow the mean validation KPIs of hard sharing, and so come last.
-
-    Args:
-        plan: the study.
-        case: one of `plan.cases`.
-        find: the record of a trial that has ended, or None. Called with its key.
+    Up to four tasks are trained in all their orders, more in those of a Latin square, in which each task is once at each
+    position. The orders "hard_first" and "easy_first" follow the mean validation KPIs of hard sharing, and therefore wait
+    for all its runs.
     """
 
-    baseline = HARD_SHARING
+    title, suffix, baseline = "Orders of tasks", "order", HARD_SHARING
 
-    def __init__(self, plan: Plan, case: tuple[Trial, Problem], find: Callable[[str], Record | None]) -> None:
-        self.plan, self.find = plan, find
-        base, self.problem = case
+    def __init__(self, plan: "Plan", case: CaseBase, find: FindRecord) -> None:
+        super().__init__(plan, case, find)
         self.sample = sample(self.problem.task_names)
-        self.base = replace(base, network=_network(self.sample[0]))
-        self._keys: dict[Trial, str] = {}
+        self.base = replace(self.base, network=_network(self.sample[0]))
 
-    @property
-    def name(self) -> str:
-        """What the case is called in cost.json."""
-        return f"{self.problem.name}/{HIERARCHY}"
+    @classmethod
+    def check(cls, compared: Any, problems: Sequence[Problem]) -> bool:
+        if compared not in (None, True):
+            raise InputError(f"Expected `orders` to be true or false; got {short(compared)}.")
+        for problem in problems:
+            if len(problem.tasks) < 2:
+                raise InputError(f"{problem.name} has one task, and so no order of tasks.")
+            if problem.parts is None:
+                raise InputError(f"{problem.name} has no parts, of which a task hierarchy could be made: see Problem.parts.")
+        return True
 
-    def jobs(self) -> Iterator[Job]:
-        """What is known to be needed, seed by seed, so that a study that is stopped has whole pairs."""
+    @classmethod
+    def networks(cls, plan: "Plan") -> Sequence[str]:
+        return [HIERARCHY]
+
+    def trials(self) -> Iterator[StudyTrial]:
         for seed in range(self.plan.seeds):
-            yield Job(HARD_SHARING, "method", False, replace(self.base, network=HARD_SHARING, seed=seed))
+            yield self._hard_sharing(seed)
             for order in self.sample:
-                yield Job(" → ".join(order), "order", False, self._trial(order, seed))
+                yield self.study_trial(" → ".join(order), self._trial(order, seed), role="order")
         for name, order in self._by_difficulty().items():
             for seed in range(self.plan.seeds):
-                yield Job(name, "method", False, self._trial(order, seed))
-
-    def key(self, trial: Trial) -> str:
-        """The name of the trial's record."""
-        if trial not in self._keys:
-            self._keys[trial] = trial.key(trial.of(self.problem))
-        return self._keys[trial]
-
-    def entries(self) -> CaseTrials:
-        """What study.json says of the trials that are known so far."""
-        entries = [Entry(key=self.key(job.trial), method=job.method, role=job.role) for job in self.jobs()]
-        return CaseTrials(problem=self.problem.name, network=HIERARCHY, baseline=self.baseline, trials=entries)
+                yield self.study_trial(name, self._trial(order, seed))
 
     def first_trials(self) -> dict[str, Trial]:
-        """For hard sharing and the orders by difficulty, the trial with seed 0."""
         orders = {name: self._trial(order, 0) for name, order in self._by_difficulty().items()}
-        return {HARD_SHARING: replace(self.base, network=HARD_SHARING, seed=0), **orders}
+        return {HARD_SHARING: self._hard_sharing(0).trial, **orders}
 
     def count(self) -> dict[str, tuple[int, int]]:
-        """How many runs there will be at most."""
         seeds = self.plan.seeds
         counts = {HARD_SHARING: (0, seeds), ORDERS: (0, seeds * len(self.sample))}
-        if len(self.problem.task_names) > ALL_UP_TO:  # else they are among the orders
+        if len(self.problem.task_names) > ALL_UP_TO:  # else the orders by difficulty are among all orders
             counts |= dict.fromkeys(MEASURED, (0, seeds))
         return counts
 
     def _trial(self, order: Sequence[str], seed: int) -> Trial:
         return replace(self.base, network=_network(order), seed=seed)
 
-    def _by_difficulty(self) -> dict[str, tuple[str, ...]]:
+    def _hard_sharing(self, seed: int) -> StudyTrial:
+        return self.study_trial(HARD_SHARING, replace(self.base, network=HARD_SHARING, seed=seed))
+
+    def _by_difficulty(self) -> Mapping[str, tuple[str, ...]]:
         """The orders that measured KPIs decide; none until all runs of hard sharing have ended."""
-        trials = [replace(self.base, network=HARD_SHARING, seed=seed) for seed in range(self.plan.seeds)]
-        found = [self.find(self.key(trial)) for trial in trials]
-        finished = [record for record in found if record is not None and record.outcome == "finished"]
-        if None in found or not finished:
+        records = self.records_of([self._hard_sharing(seed) for seed in range(self.plan.seeds)]) or []
+        finished = [record for record in records if record.outcome == "finished"]
+        if not finished:
             return {}
         kpis = {task: fmean(record.validation_kpi(task) for record in finished) for task in self.problem.task_names}
         specs = {name: NetworkSpec(HIERARCHY, (("order", name),)).ordered(kpis) for name in MEASURED}
@@ -104,16 +100,16 @@ def sample(tasks: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def latin_square(tasks: Sequence[str]) -> list[tuple[str, ...]]:
-    """As many orders as tasks, in which each task has each place once.
+    """As many orders as tasks; each task is at each position in one of them.
 
-    If their number is even, each task follows each other one once, too (Williams, Experimental Designs Balanced for the
-    Estimation of Residual Effects of Treatments, Australian Journal of Scientific Research, 1949).
+    For an even number of tasks, each task also follows each other one in exactly one order (Williams, Experimental Designs
+    Balanced for the Estimation of Residual Effects of Treatments, Australian Journal of Scientific Research, 1949).
 
     >>> [" ".join(order) for order in latin_square("abcd")]
     ['a b d c', 'b c a d', 'c d b a', 'd a c b']
     """
     count = len(tasks)
-    zigzag = [place // 2 + 1 if place % 2 else -(place // 2) for place in range(count)]  # 0, 1, -1, 2, -2, …
+    zigzag = [position // 2 + 1 if position % 2 else -(position // 2) for position in range(count)]  # 0, 1, -1, 2, -2, …
     return [tuple(tasks[(start + step) % count] for step in zigzag) for start in range(count)]
 
 

@@ -1,0 +1,55 @@
+"""A study that takes a second, for tests of engines."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hardfirst.studies import Store
+
+PROBLEM = """
+import os, signal, time
+from pathlib import Path
+import torch
+from torch import nn
+from hardfirst.kpi import accuracy
+from hardfirst.networks import HardSharing, number_head
+from hardfirst.problems import Problem, Splits, Task, TensorTable
+
+MARK, SECONDS, DIES = Path({mark!r}), {seconds}, {dies}
+
+def data():
+    if DIES and not MARK.exists():
+        MARK.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(SECONDS)
+    inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    table = TensorTable(inputs, {{"a": (inputs[:, 0] > 0).float(), "b": (inputs[:, 1] * inputs[:, 2] > 0).float()}})
+    return Splits(table, table, table)
+
+def network():
+    return HardSharing(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), {{task: number_head(8) for task in "ab"}})
+
+def problem():
+    loss = nn.functional.binary_cross_entropy_with_logits
+    return Problem("toy", tuple(Task(task, loss, accuracy) for task in "ab"), network, data, batch_size=16, epochs=3)
+"""
+
+
+def problem(folder: Path, *, seconds: float = 0.0, dies: bool = False) -> str:
+    path = folder / "toy.py"
+    path.write_text(PROBLEM.format(mark=str(folder / "mark"), seconds=seconds, dies=dies))
+    return str(path)
+
+
+def plan(path: str, **settings: Any) -> dict[str, Any]:
+    return {"problems": path, "balancers": "equal,dtp", "baselines": False, "controls": False, "seeds": 2, **settings}
+
+
+def measured(store: Store) -> dict[str, Any]:
+    """What the records say, but for times and memory."""
+    contents = {}
+    for path in sorted((store.folder / "trials").glob("*.jsonl")):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        drop = ("seconds", "memory", "made_with")
+        contents[path.stem] = [{name: value for name, value in line.items() if name not in drop} for line in lines]
+    return contents
