@@ -14,7 +14,7 @@ _GIVEN = ("tasks", "parts", "process_group")  # what whoever makes it has, and n
 
 
 @dataclass(frozen=True)
-class Line:
+class SpecBase:
     """A name, and options sorted by their keys.
 
     A value is a number, true, false, none, a word, or a list joined by "+". An option that takes one value per task is

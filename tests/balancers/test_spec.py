@@ -28,7 +28,7 @@ def test_build_passes_options_on() -> None:
     balancer = Spec.parse("dtp:gamma.b.c=3,alpha=0.5,normalize=false,priority=easy").build(["a", "b.c"])
     assert isinstance(balancer, DTP)
     assert balancer.gammas == [1.0, 3.0]
-    assert (balancer.kpi.alpha, balancer.normalize, balancer.easy) == (0.5, False, True)
+    assert (balancer.kpi.alpha, balancer.normalize, balancer.easy_first) == (0.5, False, True)
     fixed = Spec.parse("fixed:a=1,b=3,normalize=true").build(["a", "b"])
     assert isinstance(fixed, Fixed)
     assert fixed.weight.tolist() == [0.5, 1.5]

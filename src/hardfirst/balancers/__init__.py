@@ -1,6 +1,6 @@
 """Balancing methods: one file each, one contract for all, by name in `BALANCERS`."""
 
-from hardfirst.balancers._base import Balancer, LossBalancer, kept, task_weights, weighted_sum
+from hardfirst.balancers._base import Balancer, LossBalancer, no_recompute, task_weights, weighted_sum
 from hardfirst.balancers._cards import Card, card
 from hardfirst.balancers._gradient import GradientBalancer
 from hardfirst.balancers._registry import BALANCERS, Spec, needed_options
@@ -69,8 +69,8 @@ __all__ = [
     "UPGrad",
     "Uncertainty",
     "card",
-    "kept",
     "needed_options",
+    "no_recompute",
     "task_weights",
     "weighted_sum",
 ]

@@ -29,9 +29,9 @@ class Adam(TaskState):
         super().__init__(tasks, process_group=False)
         self.lr = number("lr", lr, above=0)
         self.weight_decay = number("weight_decay", weight_decay, least=0)
-        self._hold("first", 0.0)
-        self._hold("second", 0.0)
-        self._hold("steps", 0, dtype=torch.int64)
+        self.add_state("first", 0.0)
+        self.add_state("second", 0.0)
+        self.add_state("steps", 0, dtype=torch.int64)
 
     @torch.no_grad()
     def step(self, value: Tensor, gradient: Tensor) -> None:

@@ -20,8 +20,8 @@ class EpochMean(TaskState):
 
     def __init__(self, tasks: Sequence[str]) -> None:
         super().__init__(tasks, process_group=False)
-        self._hold("total", 0.0)
-        self._hold("count", 0, dtype=torch.int64)
+        self.add_state("total", 0.0)
+        self.add_state("count", 0, dtype=torch.int64)
 
     @torch.no_grad()
     def add(self, losses: Tensor) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hardfirst._spec import Line
+from hardfirst._spec import SpecBase
 from hardfirst.balancers._base import Balancer
 from hardfirst.balancers._search_space import Range
 from hardfirst.balancers.achievement import Achievement
@@ -71,7 +71,7 @@ BALANCERS: dict[str, Callable[..., Balancer]] = {
 
 
 @dataclass(frozen=True)
-class Spec(Line):
+class Spec(SpecBase):
     """A balancer as a line of text: a name, and options sorted by their keys.
 
     `name:key=value,key=value`. A value is a number, true, false, none, a word, or a list joined by "+". An option that takes

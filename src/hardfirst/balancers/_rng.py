@@ -15,7 +15,7 @@ _STRIDE = 0x9E3779B9  # 2³² over the golden ratio: keeps a hash of zeros from 
 Word = TypeVar("Word", int, Tensor)
 
 
-class Draws(TaskState):
+class StepRNG(TaskState):
     """Torch's own random numbers for a method that runs eagerly, seeded anew in each step.
 
     Args:
@@ -28,8 +28,8 @@ class Draws(TaskState):
 
     def __init__(self, tasks: Sequence[str], seed: int) -> None:
         super().__init__(tasks, process_group=False)
-        self._hold("key", [key(whole("seed", seed, least=0), 0)], dtype=torch.int64)
-        self._hold("step", [0], dtype=torch.int64)
+        self.add_state("key", [key(whole("seed", seed, least=0), 0)], dtype=torch.int64)
+        self.add_state("step", [0], dtype=torch.int64)
 
     def generator(self, device: torch.device) -> torch.Generator:
         """A generator for the next step; in training mode the step counts."""

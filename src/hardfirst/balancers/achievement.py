@@ -6,14 +6,14 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs, kept
-from hardfirst.balancers._nonlinear import CurrentLossBalancer
+from hardfirst.balancers._base import KPIs, no_recompute
+from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, per_task
 from hardfirst.kpi import MovingKPI
 
 
-class Achievement(CurrentLossBalancer):
+class Achievement(NonlinearLossBalancer):
     r"""Achievement-based training: :math:`\prod_t L_t^{w_t}`, :math:`w = \mathrm{softmax}((1 - a_t)^\gamma)`.
 
     :math:`a_t = \bar\kappa_t / (P_t (1 + m))`, at most 1, is what the task has achieved: :math:`\bar\kappa_t` is a moving
@@ -76,19 +76,19 @@ class Achievement(CurrentLossBalancer):
         self.margin = number("margin", margin, least=0)
         self.gamma = number("gamma", gamma, least=0)
         best = per_task("potential", potential or {}, self.tasks, default=1.0, above=0, most=1)
-        self._hold("potential", best, persistent=False)
+        self.add_state("potential", best, persistent=False)
         # not given to MovingKPI, which would take no KPI above the potential, and there the margin begins
         self.kpi = MovingKPI(self.tasks, alpha=alpha, process_group=process_group)
 
     def update(self, kpis: KPIs) -> None:
         self.kpi.update(kpis)
 
-    def _equation(self, losses: Tensor) -> Tensor:
-        logs = kept(self._exponents(losses != 0)) * functional.present_logs(losses)
+    def combine(self, losses: Tensor, kpis: KPIs | None = None) -> Tensor:
+        logs = no_recompute(self._exponents(losses != 0)) * functional.present_logs(losses)
         return torch.where((losses != 0).any(), logs.sum().exp(), 0)
 
-    def _slope(self, losses: Tensor) -> Tensor:
-        return self._exponents(losses != 0) * self._equation(losses) / losses
+    def slope(self, losses: Tensor) -> Tensor:
+        return self._exponents(losses != 0) * self.combine(losses) / losses
 
     def _exponents(self, present: Tensor) -> Tensor:
         """The weights [T], scaled so that those of the tasks present sum to 1."""

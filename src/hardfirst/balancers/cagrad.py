@@ -55,5 +55,5 @@ class CAGrad(GramianBalancer):
         self.c = number("c", c, least=0)
         weighting("CAGradWeighting", c=self.c)
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         return len(present) * solve(weighting("CAGradWeighting", c=self.c), gramian)

@@ -47,11 +47,11 @@ class ConFIG(GramianBalancer):
         super().__init__(tasks, process_group=process_group)
         weighting("ConFIG")
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
-        return solve(_weights, gramian)
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
+        return solve(_config_weights, gramian)
 
 
-def _weights(gramian: Tensor) -> Tensor:
+def _config_weights(gramian: Tensor) -> Tensor:
     rows = rooted(gramian)
     weights: Tensor = torch.linalg.pinv(rows.T) @ weighting("ConFIG")(rows)
     return weights

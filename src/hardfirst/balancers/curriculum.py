@@ -55,15 +55,15 @@ class Curriculum(LossBalancer):
         if len(set(names)) < len(names) or len(names) < len(self.tasks):
             raise InputError(f"Expected `order` to have every task once, from easy to hard; got {'+'.join(names)}.")
         self.epochs = whole("epochs", epochs, least=1)
-        self._hold("place", [float(names.index(task)) for task in self.tasks], persistent=False)
-        self._hold("epoch", [0], dtype=torch.int64)
+        self.add_state("place", [float(names.index(task)) for task in self.tasks], persistent=False)
+        self.add_state("epoch", [0], dtype=torch.int64)
 
     def end_epoch(self) -> None:
         self.epoch.add_(1)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         begun = 1 + (len(self.tasks) - 1) * self.epoch.float() / self.epochs
         return (begun - self.place).clamp(0, 1)
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self._weights())
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return weighted_sum(losses, self.current_weights())

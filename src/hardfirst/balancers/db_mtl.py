@@ -61,11 +61,11 @@ class DBMTL(GradientBalancer):
         super().reset()
         self.average = self.average.new_zeros(len(self.tasks), 0)
 
-    def _factors(self, losses: Tensor) -> Tensor:
-        logs: Tensor = torch.where(losses < 0, torch.nan, 1 / self._measured(losses))
+    def gradient_factors(self, losses: Tensor) -> Tensor:
+        logs: Tensor = torch.where(losses < 0, torch.nan, 1 / self.losses_for_state(losses))
         return torch.where(losses == 0, 0, logs)
 
-    def _combine(self, rows: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    def aggregate(self, rows: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         if self.average.shape[1] not in (0, rows.shape[1]):
             raise InputError(
                 f"Expected `shared` to have {self.average.shape[1]} numbers, as in the steps that DBMTL averages over; got "

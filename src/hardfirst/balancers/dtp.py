@@ -1,5 +1,4 @@
 from collections.abc import Mapping, Sequence
-from math import exp, isnan
 from types import MappingProxyType
 from typing import Literal, Self
 
@@ -10,8 +9,8 @@ from hardfirst._task_state import Group
 from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, flag, number, per_task
-from hardfirst.functional import _scalar, log_focal_weight
-from hardfirst.functional._scalar import on_host
+from hardfirst.functional import log_focal_weight
+from hardfirst.functional._scalar import fast_focal_weights
 from hardfirst.kpi import MovingKPI
 
 
@@ -69,7 +68,6 @@ class DTP(LossBalancer):
         {"gamma": Range(0.5, 4, log=True), "alpha": Range(0.01, 0.75, log=True), "uniform": Range(0, 0.9)}
     )
     gamma: Tensor
-    one: Tensor
     gain: Tensor
 
     def __init__(
@@ -94,13 +92,12 @@ class DTP(LossBalancer):
         if self.uniform and not normalize:
             raise InputError("`uniform` mixes normalised weights with 1; it needs `normalize=True`.")
         self.normalize, self.differentiable = flag("normalize", normalize), flag("differentiable", differentiable)
-        self.easy = priority == "easy"
+        self.easy_first = priority == "easy"
         self.gammas = per_task("gamma", gamma, self.tasks, default=1.0, least=0)
-        self._hold("gamma", self.gammas, persistent=False)
-        self._hold("one", 1.0, persistent=False)
+        self.add_state("gamma", self.gammas, persistent=False)
         self.kpi = MovingKPI(self.tasks, alpha=alpha, potential=potential, process_group=process_group)
         if self.differentiable:
-            self._hold("gain", self.kpi.alpha, persistent=False)  # d(average)/d(KPI) of the latest update
+            self.add_state("gain", self.kpi.alpha, persistent=False)  # d(average)/d(KPI) of the latest update
 
     @classmethod
     def paper(cls, tasks: Sequence[str]) -> Self:
@@ -116,40 +113,19 @@ class DTP(LossBalancer):
             self.gain.copy_(torch.where(self.kpi.average.isnan(), 1.0, self.kpi.alpha))
         self.kpi.update(kpis)
 
-    def _weights(self) -> Tensor:
-        average = self.kpi.average
-        if on_host(average):
-            return torch.tensor(self._rule(average.tolist()), dtype=torch.float32)
-        logs = self._log_weights(average)
-        if not self.normalize:
-            return logs.exp().nan_to_num(1.0)
-        measured = ~logs.isnan()
-        weights = logs.nan_to_num(-1e30).softmax(0) * measured.sum()
-        return torch.where(measured, (1 - self.uniform) * weights + self.uniform, self.one)
+    def current_weights(self) -> Tensor:
+        return fast_focal_weights(
+            self.kpi.average,
+            self.gamma,
+            self.gammas,
+            floor=self.floor,
+            normalize=self.normalize,
+            uniform=self.uniform,
+            easy_first=self.easy_first,
+        )
 
-    def _rule(self, averages: list[float]) -> list[float]:
-        """`_weights` in Python numbers."""
-        kpis = [1 - average for average in averages] if self.easy else averages
-        logs = [_scalar.log_focal_weight(kpi, gamma, self.floor) for kpi, gamma in zip(kpis, self.gammas, strict=True)]
-        if not isnan(sum(logs)):
-            return self._scaled(logs)
-        measured = iter(self._scaled([log for log in logs if not isnan(log)]))
-        return [1.0 if isnan(log) else next(measured) for log in logs]
-
-    def _scaled(self, logs: list[float]) -> list[float]:
-        if not self.normalize or not logs:
-            return [exp(log) for log in logs]
-        highest, uniform = max(logs), self.uniform
-        shares = [exp(log - highest) for log in logs]
-        scale = (1 - uniform) * len(shares) / sum(shares)
-        return [scale * share + uniform for share in shares]
-
-    def _log_weights(self, average: Tensor) -> Tensor:
-        """The logarithm of Eq. (4)'s weights [T]; NaN where unmeasured."""
-        return log_focal_weight(1 - average if self.easy else average, self.gamma, floor=self.floor)
-
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        total = weighted_sum(losses, self._weights())
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        total = weighted_sum(losses, self.current_weights())
         if self.differentiable and kpis is not None and torch.is_grad_enabled():
             total = total + self._second_term(losses.detach(), self.kpi.scaled(kpis))
         return total
@@ -159,7 +135,8 @@ class DTP(LossBalancer):
         if not kpi.requires_grad:
             raise InputError("`differentiable=True`, but no KPI has a gradient: give KPIs that are not detached.")
         change = torch.where(kpi.isnan(), 0, kpi - kpi.detach())
-        logs = self._log_weights(self.kpi.average + self.gain * change)
-        # dw = w·d(log w) with the normaliser held constant; the uniform share of w does not move
-        moved = (self._weights() - self.uniform) * (logs - logs.detach()) * losses
-        return torch.where(logs.isnan(), 0, moved).sum()
+        average = self.kpi.average + self.gain * change
+        logs = log_focal_weight(1 - average if self.easy_first else average, self.gamma, floor=self.floor)
+        # dw = w·d(log w) with the normaliser held constant; the uniform share of w is constant as well
+        terms = (self.current_weights() - self.uniform) * (logs - logs.detach()) * losses
+        return torch.where(logs.isnan(), 0, terms).sum()

@@ -59,8 +59,8 @@ class DWA(LossBalancer):
     def __init__(self, tasks: Sequence[str], *, temperature: float = 2.0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.temperature = number("temperature", temperature, above=0)
-        self._hold("weight", 1.0)
-        self._hold("previous", nan)
+        self.add_state("weight", 1.0)
+        self.add_state("previous", nan)
         self.epoch = EpochMean(self.tasks)
 
     @torch.no_grad()
@@ -71,11 +71,11 @@ class DWA(LossBalancer):
         self.weight.copy_(logits.softmax(0) * len(self.tasks))
         self.previous.copy_(mean)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         return self.weight.clone()
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self._weights())
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return weighted_sum(losses, self.current_weights())
 
-    def _learn(self, losses: Tensor) -> None:
-        self.epoch.add(self._measured(losses))
+    def learn(self, losses: Tensor) -> None:
+        self.epoch.add(losses)

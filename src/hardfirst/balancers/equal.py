@@ -24,10 +24,10 @@ class Equal(LossBalancer):
 
     def __init__(self, tasks: list[str] | tuple[str, ...]) -> None:
         super().__init__(tasks, process_group=False)
-        self._hold("ones", 1.0, persistent=False)
+        self.add_state("ones", 1.0, persistent=False)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         return self.get_buffer("ones").clone()
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         return losses.sum()

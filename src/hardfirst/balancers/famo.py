@@ -7,13 +7,13 @@ from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
-from hardfirst.balancers._base import kept
-from hardfirst.balancers._nonlinear import CurrentLossBalancer
+from hardfirst.balancers._base import KPIs, no_recompute
+from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, per_task
 
 
-class FAMO(CurrentLossBalancer):
+class FAMO(NonlinearLossBalancer):
     r"""FAMO: :math:`\sum_t z_t \log D_t / \mathrm{sg}(\sum_t z_t / D_t)` with :math:`z = \mathrm{softmax}(\xi)`, ξ learned.
 
     :math:`D_t = L_t - L_{t,\min} + 10^{-8}` is what is left of the task's loss. The step is along a weighted mean of the
@@ -76,22 +76,22 @@ class FAMO(CurrentLossBalancer):
         process_group: Group = None,
     ) -> None:
         super().__init__(tasks, process_group=process_group)
-        self._hold("xi", 0.0)
-        self._hold("last", nan)
-        self._hold("least", per_task("min_losses", min_losses, self.tasks, default=0.0), persistent=False)
+        self.add_state("xi", 0.0)
+        self.add_state("last", nan)
+        self.add_state("least", per_task("min_losses", min_losses, self.tasks, default=0.0), persistent=False)
         self.adam = Adam(self.tasks, lr, weight_decay=number("decay", decay, least=0))
 
-    def _equation(self, losses: Tensor) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None = None) -> Tensor:
         left = self._left(losses)
-        shares = kept(self._shares(losses != 0))
+        shares = no_recompute(self._shares(losses != 0))
         scale = (shares / left.detach()).sum()
         return (shares * left.log()).sum() / torch.where(scale == 0, 1, scale)
 
-    def _slope(self, losses: Tensor) -> Tensor:
+    def slope(self, losses: Tensor) -> Tensor:
         shares = self._shares(losses != 0) / self._left(losses)
         return shares / shares.sum()
 
-    def _observe(self, losses: Tensor) -> None:
+    def learn(self, losses: Tensor) -> None:
         fall = (self.last - self.least + 1e-8).log() - (losses - self.least + 1e-8).log()
         seen = fall.isfinite()
         shares, fall = self._shares(seen), torch.where(seen, fall, 0)

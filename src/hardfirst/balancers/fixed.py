@@ -47,7 +47,7 @@ class Fixed(LossBalancer):
         if not sum(values):
             raise InputError("Expected at least one weight above 0; got none.")
         scale = len(values) / sum(values) if flag("normalize", normalize) else 1.0
-        self._hold("weight", [scale * value for value in values], persistent=False)
+        self.add_state("weight", [scale * value for value in values], persistent=False)
 
     @classmethod
     def frozen(cls, tasks: Sequence[str], *, record: str | PathLike[str]) -> Self:
@@ -78,8 +78,8 @@ class Fixed(LossBalancer):
                 raise InputError(f"The record {path} has no weights of task {task!r}.")
         return cls(tasks, {task: fmean(curve) for task, curve in curves.items()}, normalize=True)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         return self.weight.clone()
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         return weighted_sum(losses, self.weight)

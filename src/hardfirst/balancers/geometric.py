@@ -4,10 +4,11 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._nonlinear import CurrentLossBalancer
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 
 
-class Geometric(CurrentLossBalancer):
+class Geometric(NonlinearLossBalancer):
     r"""The geometric mean of the losses: :math:`\prod_t L_t^{1/T}` over the T tasks that are present.
 
     When to use: losses of different units and sizes and nothing to tune: a loss times a constant changes the step for
@@ -41,8 +42,8 @@ class Geometric(CurrentLossBalancer):
     def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
 
-    def _equation(self, losses: Tensor) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None = None) -> Tensor:
         return functional.geometric(losses)
 
-    def _slope(self, losses: Tensor) -> Tensor:
+    def slope(self, losses: Tensor) -> Tensor:
         return functional.geometric(losses) / ((losses != 0).sum() * losses)

@@ -6,7 +6,7 @@ from torch import Tensor
 from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GradientBalancer, gramian
-from hardfirst.balancers._rng import Draws
+from hardfirst.balancers._rng import StepRNG
 
 
 class GradDrop(GradientBalancer):
@@ -47,9 +47,9 @@ class GradDrop(GradientBalancer):
 
     def __init__(self, tasks: Sequence[str], *, seed: int = 0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
-        self.draws = Draws(self.tasks, seed)
+        self.draws = StepRNG(self.tasks, seed)
 
-    def _combine(self, rows: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    def aggregate(self, rows: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         generator = self.draws.generator(rows.device)
         update = functional.graddrop(rows, torch.rand(rows.shape[1], generator=generator, device=rows.device))
         return update, torch.linalg.pinv(gramian(rows), hermitian=True) @ (rows @ update).cpu().double()

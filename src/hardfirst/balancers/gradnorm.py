@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
-from hardfirst.balancers._autograd import flat, gradients, independent, trained
+from hardfirst.balancers._autograd import flat, gradients_of, no_dependence_error, require_trainable
 from hardfirst.balancers._base import KPIs, LossBalancer, Losses, weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
@@ -74,23 +74,22 @@ class GradNorm(LossBalancer):
     def __init__(self, tasks: Sequence[str], *, alpha: float = 1.5, lr: float = 0.025, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.alpha = number("alpha", alpha, least=0)
-        self._hold("weight", 1.0)
-        self._hold("first", nan)
+        self.add_state("weight", 1.0)
+        self.add_state("first", nan)
         self.adam = Adam(self.tasks, lr)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         return self.weight.clone()
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self._weights())
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return weighted_sum(losses, self.current_weights())
 
-    def _learn_from_gradients(self, losses: Losses, shared: Iterable[nn.Parameter] | None) -> None:
-        norms = self._norms(losses, trained(shared, "GradNorm"))
+    def learn_from_gradients(self, losses: Losses, values: Tensor, shared: Iterable[nn.Parameter] | None) -> None:
+        norms = self._norms(losses, require_trainable(shared, "GradNorm"))
         with torch.no_grad():
-            measured = self._measured(self._loss_vector(losses))
-            self.first.copy_(torch.where(self.first.isnan(), measured, self.first))
+            self.first.copy_(torch.where(self.first.isnan(), values, self.first))
             weighted = self.weight * norms
-            target = functional.gradnorm_target(weighted, measured / self.first, self.alpha)
+            target = functional.gradnorm_target(weighted, values / self.first, self.alpha)
             self._step((weighted - target).sign() * norms)
 
     def _step(self, gradient: Tensor) -> None:
@@ -105,14 +104,14 @@ class GradNorm(LossBalancer):
         """The norm [T] of each loss's gradient, averaged over ranks first; NaN where a task is absent on all of them."""
         norms, reached = [], False
         size = sum(parameter.numel() for parameter in shared)
-        for task in self.tasks:  # absent or not, so that every rank makes the same calls
+        for task in self.tasks:  # absent ones as well: every rank has to make the same collective calls
             gradient = _gradient(losses[task], shared) if task in losses else None
             reached = reached or gradient is not None
             if gradient is None:
                 gradient = torch.full((size,), nan, device=shared[0].device)
-            norms.append(self._mean_over_ranks(gradient).norm())
+            norms.append(self.mean_over_ranks(gradient).norm())
         if not reached and any(bool(loss != 0) for loss in losses.values()):
-            raise independent()
+            raise no_dependence_error()
         stacked = torch.stack(norms)
         return torch.where(stacked.isfinite(), stacked, nan)
 
@@ -121,7 +120,7 @@ def _gradient(loss: Tensor, shared: list[nn.Parameter]) -> Tensor | None:
     """The gradient of one loss as a float32 vector; NaN where the loss may not enter state, None if it is independent."""
     if not loss.requires_grad:
         return None
-    found = gradients(loss, shared)
-    if all(part is None for part in found):
+    parts = gradients_of(loss, shared)
+    if all(part is None for part in parts):
         return None
-    return torch.where((loss.detach() != 0) & loss.detach().isfinite(), flat(found, shared), nan)
+    return torch.where((loss.detach() != 0) & loss.detach().isfinite(), flat(parts, shared), nan)

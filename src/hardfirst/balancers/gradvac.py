@@ -5,7 +5,7 @@ from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._rng import Draws
+from hardfirst.balancers._rng import StepRNG
 from hardfirst.balancers._search_space import Range
 from hardfirst.balancers._torchjd import solve, vaccine
 from hardfirst.errors import number
@@ -57,11 +57,11 @@ class GradVac(GramianBalancer):
     def __init__(self, tasks: Sequence[str], *, beta: float = 0.01, seed: int = 0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.beta = number("beta", beta, above=0, most=1)
-        self.draws = Draws(self.tasks, seed)
-        self._hold("cosine", [0.0] * len(self.tasks) ** 2)
+        self.draws = StepRNG(self.tasks, seed)
+        self.add_state("cosine", [0.0] * len(self.tasks) ** 2)
         vaccine(self.beta, self.cosine)
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         table = self.cosine.view(len(self.tasks), len(self.tasks))
         made, after = vaccine(self.beta, table[present][:, present].to(gramian))
         with self.draws.seeded():

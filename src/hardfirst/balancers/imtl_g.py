@@ -46,5 +46,5 @@ class IMTLG(GramianBalancer):
         super().__init__(tasks, process_group=process_group)
         weighting("IMTLGWeighting")
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         return len(present) * solve(weighting("IMTLGWeighting"), gramian)

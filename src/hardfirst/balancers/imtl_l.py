@@ -1,13 +1,12 @@
 from collections.abc import Sequence
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
-from hardfirst.balancers._base import KPIs, LossBalancer, kept
+from hardfirst.balancers._base import KPIs, LossBalancer, no_recompute
 from hardfirst.balancers._search_space import Range
 
 
@@ -52,15 +51,14 @@ class IMTLL(LossBalancer):
 
     def __init__(self, tasks: Sequence[str], *, lr: float = 0.025, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
-        self._hold("s", 0.0)
+        self.add_state("s", 0.0)
         self.adam = Adam(self.tasks, lr)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         return self.s.exp()
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return functional.imtl_l(losses, kept(self.s))
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return functional.imtl_l(losses, no_recompute(self.s))
 
-    @torch.no_grad()
-    def _learn(self, losses: Tensor) -> None:
-        self.adam.step(self.s, self._measured(losses) * self._weights() - 1)
+    def learn(self, losses: Tensor) -> None:
+        self.adam.step(self.s, losses * self.current_weights() - 1)

@@ -68,21 +68,19 @@ class LearningProgress(LossBalancer):
         super().__init__(tasks, process_group=process_group)
         self.eta = number("eta", eta, above=0)
         self.epsilon = number("epsilon", epsilon, least=0, most=1)
-        self._hold("score", 0.0)
-        self._hold("last", nan)
-        self._hold("rewards", [nan] * (len(self.tasks) * _WINDOW))  # a ring of the latest ones for each task
-        self._hold("seen", 0, dtype=torch.int64)
-        self._hold("ends", [0.2, 0.8], persistent=False)
+        self.add_state("score", 0.0)
+        self.add_state("last", nan)
+        self.add_state("rewards", [nan] * (len(self.tasks) * _WINDOW))  # a ring of the latest ones for each task
+        self.add_state("seen", 0, dtype=torch.int64)
+        self.add_state("ends", [0.2, 0.8], persistent=False)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         return (1 - self.epsilon) * self.score.softmax(0) * len(self.tasks) + self.epsilon
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self._weights())
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return weighted_sum(losses, self.current_weights())
 
-    @torch.no_grad()
-    def _learn(self, losses: Tensor) -> None:
-        losses = self._measured(losses)
+    def learn(self, losses: Tensor) -> None:
         reward = self.last - losses  # NaN where a task is absent, or was never there before
         self._remember(reward)
         low, high = self.rewards.nanquantile(self.ends).unbind()

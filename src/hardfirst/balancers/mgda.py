@@ -48,5 +48,5 @@ class MGDA(GramianBalancer):
         super().__init__(tasks, process_group=process_group)
         weighting("MGDAWeighting")
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         return len(present) * solve(weighting("MGDAWeighting"), gramian)

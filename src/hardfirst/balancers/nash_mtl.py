@@ -51,7 +51,7 @@ class NashMTL(GramianBalancer):
         super().__init__(tasks, process_group=process_group)
         self.max_norm = number("max_norm", max_norm, least=0)
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         size = gramian.norm()
         if size == 0:
             return gramian.new_ones(len(present))

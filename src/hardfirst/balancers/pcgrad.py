@@ -4,7 +4,7 @@ from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._rng import Draws
+from hardfirst.balancers._rng import StepRNG
 from hardfirst.balancers._torchjd import solve, weighting
 
 
@@ -45,9 +45,9 @@ class PCGrad(GramianBalancer):
 
     def __init__(self, tasks: Sequence[str], *, seed: int = 0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
-        self.draws = Draws(self.tasks, seed)
+        self.draws = StepRNG(self.tasks, seed)
         weighting("PCGradWeighting")
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         with self.draws.seeded():
             return solve(weighting("PCGradWeighting"), gramian)

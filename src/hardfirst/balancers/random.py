@@ -51,19 +51,18 @@ class RLW(LossBalancer):
     def __init__(self, tasks: Sequence[str], *, seed: int = 0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         seed = whole("seed", seed, least=0)
-        self._hold("key", [key(seed, position) for position in range(len(self.tasks))], dtype=torch.int64)
-        self._hold("step", [0], dtype=torch.int64)
+        self.add_state("key", [key(seed, position) for position in range(len(self.tasks))], dtype=torch.int64)
+        self.add_state("step", [0], dtype=torch.int64)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         return _normal(self.key, self.step).softmax(0) * len(self.tasks)
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self._weights())
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return weighted_sum(losses, self.current_weights())
 
-    @torch.no_grad()
-    def _learn(self, losses: Tensor) -> None:
-        # measured over the ranks, since a rank without any labels in this batch must count on with the others
-        self.step.add_((~self._measured(losses).isnan()).any())
+    def learn(self, losses: Tensor) -> None:
+        # the losses are averaged over ranks, so that a rank without any label in this batch counts the step as well
+        self.step.add_((~losses.isnan()).any())
 
 
 def _normal(key: Tensor, step: Tensor) -> Tensor:

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import weighted_sum
+from hardfirst.balancers._base import KPIs, weighted_sum
 from hardfirst.balancers._epoch_mean import EpochMean
-from hardfirst.balancers._nonlinear import CurrentLossBalancer
+from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, number
 
 
-class SelfPaced(CurrentLossBalancer):
+class SelfPaced(NonlinearLossBalancer):
     r"""Self-paced learning of tasks: weights :math:`1[L_t < \lambda]`, or :math:`\max(0, 1 - L_t / \lambda)`, λ growing.
 
     Tasks with a high loss wait until the others are learned. λ starts, after a first epoch in which all weigh 1, at the
@@ -75,7 +75,7 @@ class SelfPaced(CurrentLossBalancer):
             raise InputError(f"Expected `kind` to be 'hard' or 'linear'; got {kind!r}.")
         self.kind = kind
         self.growth = number("growth", growth, least=1)
-        self._hold("threshold", [nan])
+        self.add_state("threshold", [nan])
         self.epoch = EpochMean(self.tasks)
 
     @torch.no_grad()
@@ -83,12 +83,12 @@ class SelfPaced(CurrentLossBalancer):
         median = self.epoch.close().nanquantile(0.5)
         self.threshold.copy_(torch.where(self.threshold.isnan(), median, self.threshold * self.growth))
 
-    def _equation(self, losses: Tensor) -> Tensor:
-        return weighted_sum(losses, self._slope(losses))
+    def combine(self, losses: Tensor, kpis: KPIs | None = None) -> Tensor:
+        return weighted_sum(losses, self.slope(losses))
 
-    def _slope(self, losses: Tensor) -> Tensor:
+    def slope(self, losses: Tensor) -> Tensor:
         weights = functional.self_paced_weight(losses, self.threshold, self.kind)
         return torch.where(self.threshold.isnan(), 1, weights)
 
-    def _observe(self, losses: Tensor) -> None:
+    def learn(self, losses: Tensor) -> None:
         self.epoch.add(losses)

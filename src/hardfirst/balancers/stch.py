@@ -7,13 +7,14 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
+from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._epoch_mean import EpochMean
-from hardfirst.balancers._nonlinear import CurrentLossBalancer
+from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, whole
 
 
-class STCH(CurrentLossBalancer):
+class STCH(NonlinearLossBalancer):
     r"""Smooth Tchebycheff scalarization: :math:`T\mu\log\sum_t (L_t/n_t)^{1/\mu}`, a smooth maximum of log losses.
 
     T is the number of tasks that are present, :math:`n_t` the nadir: the task's mean loss in the last epoch of a warm-up
@@ -68,8 +69,8 @@ class STCH(CurrentLossBalancer):
         super().__init__(tasks, process_group=process_group)
         self.mu = number("mu", mu, above=0, below=inf)
         self.warmup_epochs = whole("warmup_epochs", warmup_epochs, least=1)
-        self._hold("nadir", nan)
-        self._hold("epochs", [0], dtype=torch.int64)
+        self.add_state("nadir", nan)
+        self.add_state("epochs", [0], dtype=torch.int64)
         self.epoch = EpochMean(self.tasks)
 
     @torch.no_grad()
@@ -85,13 +86,13 @@ class STCH(CurrentLossBalancer):
     def _nadir(self, losses: Tensor) -> Tensor:
         return torch.where(self.nadir.isnan(), losses.detach(), self.nadir)
 
-    def _equation(self, losses: Tensor) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None = None) -> Tensor:
         warm_up = functional.present_logs(losses).sum()
         return torch.where(self._warming_up(), warm_up, functional.stch(losses, self._nadir(losses), self.mu))
 
-    def _slope(self, losses: Tensor) -> Tensor:
+    def slope(self, losses: Tensor) -> Tensor:
         shares = functional.stch_logits(losses, self._nadir(losses), self.mu).softmax(0)
         return torch.where(self._warming_up(), 1, shares * (losses != 0).sum()) / losses
 
-    def _observe(self, losses: Tensor) -> None:
+    def learn(self, losses: Tensor) -> None:
         self.epoch.add(losses)

@@ -48,7 +48,7 @@ class UPGrad(GramianBalancer):
         super().__init__(tasks, process_group=process_group)
         projection(torch.ones(len(self.tasks)))
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         lengths = gramian.diagonal().sqrt()
         lengths = torch.where(lengths > 0, lengths, 1)
         return projection(lengths)(gramian / lengths.outer(lengths)) / lengths

@@ -5,13 +5,13 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import weighted_sum
-from hardfirst.balancers._nonlinear import CurrentLossBalancer
+from hardfirst.balancers._base import KPIs, weighted_sum
+from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 
 
-class UWSO(CurrentLossBalancer):
+class UWSO(NonlinearLossBalancer):
     r"""Soft optimal uncertainty weighting (UW-SO): weights :math:`w = T\,\mathrm{softmax}(1/(\tau\,\mathrm{sg}\,L))`.
 
     T is the number of tasks that are present, sg stops the gradient. 1/L is where uncertainty weighting would arrive if it
@@ -53,8 +53,8 @@ class UWSO(CurrentLossBalancer):
         super().__init__(tasks, process_group=process_group)
         self.temperature = number("temperature", temperature, above=0)
 
-    def _equation(self, losses: Tensor) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None = None) -> Tensor:
         return weighted_sum(losses, functional.uw_so(losses, self.temperature))
 
-    def _slope(self, losses: Tensor) -> Tensor:
+    def slope(self, losses: Tensor) -> Tensor:
         return functional.uw_so(losses, self.temperature)

@@ -4,6 +4,7 @@ from hardfirst.functional._examples import class_weight, focal, regression_focal
 from hardfirst.functional._tasks import (
     achievement,
     focal_weight,
+    focal_weights,
     geometric,
     graddrop,
     gradnorm_target,
@@ -24,6 +25,7 @@ __all__ = [
     "class_weight",
     "focal",
     "focal_weight",
+    "focal_weights",
     "geometric",
     "graddrop",
     "gradnorm_target",

@@ -29,6 +29,44 @@ def focal_weight(kpi: Tensor, gamma: Tensor | float, *, floor: float = 1e-6) -> 
     return log_focal_weight(kpi, gamma, floor=floor).exp()
 
 
+def focal_weights(
+    kpi: Tensor,
+    gamma: Tensor | float,
+    *,
+    floor: float = 1e-3,
+    normalize: bool = True,
+    uniform: float = 0.0,
+    easy_first: bool = False,
+) -> Tensor:
+    r"""The weights of Dynamic Task Prioritization: `focal_weight` of each task, normalized, and mixed with equal weights.
+
+    Args:
+        kpi: [T], in [0, 1]; NaN where a task is not measured yet.
+        gamma: the focusing parameter, at least 0, a number or [T].
+        floor: as in `focal_weight`.
+        normalize: scale the weights so that they sum to the number of measured tasks.
+        uniform: the share u of equal weights after normalizing, w ← (1 − u)·w + u, in [0, 1].
+        easy_first: use 1 − κ in place of κ, so that easy tasks weigh more: the paper's control.
+
+    Returns:
+        [T]; 1 for a task that is not measured.
+
+    Example:
+        >>> focal_weights(torch.tensor([0.9, 0.6, float("nan")]), gamma=1.0)
+        tensor([0.0981, 1.9019, 1.0000])
+
+    References:
+        Guo et al., Dynamic Task Prioritization for Multitask Learning, ECCV 2018, Eq. (4).
+    """
+    logs = log_focal_weight(1 - kpi if easy_first else kpi, gamma, floor=floor)
+    if not normalize:
+        return logs.exp().nan_to_num(1.0)
+    measured = ~logs.isnan()
+    # a softmax of the logarithms: at a large gamma all weights may underflow, but not their ratios
+    weights = logs.nan_to_num(-1e30).softmax(0) * measured.sum()
+    return torch.where(measured, (1 - uniform) * weights + uniform, 1.0)
+
+
 def log_focal_weight(kpi: Tensor, gamma: Tensor | float, *, floor: float) -> Tensor:
     """The logarithm of `focal_weight`, which does not underflow at a large gamma.
 

@@ -24,7 +24,7 @@ class Network(nn.Module, ABC):
     What does not fit raises an `InputError` that names the block or the task, and the shapes. Under `torch.compile` the
     error is torch's own: run one batch before compiling.
 
-    A subclass implements `forward` and `_paths`.
+    A subclass implements `forward` and `task_modules`.
 
     Example:
         >>> class Pair(Network):
@@ -35,7 +35,7 @@ class Network(nn.Module, ABC):
         ...     def forward(self, inputs):
         ...         features = self.trunk(inputs).relu()
         ...         return {"a": self.a(features), "b": self.b(features)}
-        ...     def _paths(self):
+        ...     def task_modules(self):
         ...         return {"a": [self.trunk, self.a], "b": [self.trunk, self.b]}
         >>> [tuple(parameter.shape) for parameter in Pair().shared_parameters()]
         [(8, 4), (8,)]
@@ -49,7 +49,7 @@ class Network(nn.Module, ABC):
 
         They are what balancers that look at shared gradients need. With a single task, all but its head's.
         """
-        paths = list(self._paths().values())
+        paths = list(self.task_modules().values())
         if len(paths) == 1:
             paths = [paths[0][:-1]] * 2
         found: dict[int, nn.Parameter] = {}
@@ -62,7 +62,7 @@ class Network(nn.Module, ABC):
         return [parameter for key, parameter in found.items() if users[key] > 1]
 
     @abstractmethod
-    def _paths(self) -> dict[str, list[nn.Module]]:
+    def task_modules(self) -> dict[str, list[nn.Module]]:
         """For each task the modules that its output depends on, its head last."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hardfirst._spec import Line
+from hardfirst._spec import SpecBase
 from hardfirst.errors import InputError
 from hardfirst.networks._base import Network
 from hardfirst.networks._parts import Parts
@@ -32,7 +32,7 @@ MEASURED: Mapping[str, Literal["hard", "easy"]] = {"hard_first": "hard", "easy_f
 
 
 @dataclass(frozen=True)
-class NetworkSpec(Line):
+class NetworkSpec(SpecBase):
     """A network as a line of text: its name in `NETWORKS`, and options sorted by their keys.
 
     Example:

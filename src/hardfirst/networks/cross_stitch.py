@@ -120,7 +120,7 @@ class CrossStitch(Network):
             for task, head in zip(self.tasks, self.heads.values(), strict=True)
         }
 
-    def _paths(self) -> dict[str, list[nn.Module]]:
+    def task_modules(self) -> dict[str, list[nn.Module]]:
         return {
             task: [self.stem, self.columns, self.stitches, head]
             for task, head in zip(self.tasks, self.heads.values(), strict=True)

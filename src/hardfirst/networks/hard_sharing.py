@@ -75,5 +75,5 @@ class HardSharing(Network):
             for task, head in zip(self.tasks, self.heads.values(), strict=True)
         }
 
-    def _paths(self) -> dict[str, list[nn.Module]]:
+    def task_modules(self) -> dict[str, list[nn.Module]]:
         return {task: [self.trunk, head] for task, head in zip(self.tasks, self.heads.values(), strict=True)}

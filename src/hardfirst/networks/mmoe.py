@@ -96,7 +96,7 @@ class MMoE(Network):
             outputs[task] = call(head, own, f"The head of task {task!r}")
         return outputs
 
-    def _paths(self) -> dict[str, list[nn.Module]]:
+    def task_modules(self) -> dict[str, list[nn.Module]]:
         return {
             task: [self.stem, self.experts, gate, head]
             for task, gate, head in zip(self.tasks, self.gates.values(), self.heads.values(), strict=True)

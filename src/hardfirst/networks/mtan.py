@@ -152,7 +152,7 @@ class MTAN(Network):
             attended = mask * masked
         return attended
 
-    def _paths(self) -> dict[str, list[nn.Module]]:
+    def task_modules(self) -> dict[str, list[nn.Module]]:
         return {
             task: [self.stem, self.blocks, self.transitions, attentions, head]
             for task, attentions, head in zip(self.tasks, self.attentions.values(), self.heads.values(), strict=True)

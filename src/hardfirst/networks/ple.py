@@ -109,7 +109,7 @@ class PLE(Network):
             for task, head in zip(self.tasks, self.heads.values(), strict=True)
         }
 
-    def _paths(self) -> dict[str, list[nn.Module]]:
+    def task_modules(self) -> dict[str, list[nn.Module]]:
         # from the last level back: the tasks that depend on what a level hands on, for each task and in common
         paths: dict[str, list[nn.Module]] = {task: [] for task in self.tasks}
         readers: dict[str, set[str]] = {task: {task} for task in self.tasks}

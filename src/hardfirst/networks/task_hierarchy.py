@@ -132,7 +132,7 @@ class TaskHierarchy(Network):
             for task, module in zip(self.tasks, self.heads.values(), strict=True)
         }
 
-    def _paths(self) -> dict[str, list[nn.Module]]:
+    def task_modules(self) -> dict[str, list[nn.Module]]:
         modules = dict(zip(self.tasks, self.heads.values(), strict=True))
         blocks, transitions = list(self.blocks.values()), list(self.transitions.values())
         return {task: [*blocks[: place + 1], *transitions[:place], modules[task]] for place, task in enumerate(self.order)}

@@ -111,7 +111,7 @@ class UberNet(Network):
             outputs[task] = call(head, own, f"The head of task {task!r}")
         return outputs
 
-    def _paths(self) -> dict[str, list[nn.Module]]:
+    def task_modules(self) -> dict[str, list[nn.Module]]:
         return {
             task: [self.blocks, self.transitions, module, head]
             for task, module, head in zip(self.tasks, self.fusions.values(), self.heads.values(), strict=True)
