@@ -57,6 +57,7 @@ class Achievement(NonlinearLossBalancer):
     """
 
     needs = frozenset({"kpis"})
+    single_task_options = frozenset({"potential"})
     ranges = MappingProxyType(
         {"gamma": Range(0.5, 4, log=True), "margin": Range(0, 0.2), "alpha": Range(0.01, 0.75, log=True)}
     )

@@ -1,4 +1,5 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from hardfirst.errors import InputError, check_names, whole
 class Curriculum(LossBalancer):
     r"""A curriculum from easy to hard: weights :math:`w_t = \mathrm{clip}(1 + (T - 1) \, e / E - k_t, \, 0, \, 1)`.
 
-    e epochs are done of the E that the curriculum takes, and :math:`k_t` is the task's place in the order, 0 for the
+    e epochs are done of the E that the curriculum takes, and :math:`k_t` is the task's position in the order, 0 for the
     easiest. The easiest task starts alone; the others come in one after another, each linearly, until all weigh 1.
 
     When to use: harder tasks build on easier ones, and you know the order. It is the opposite of putting hard tasks first:
@@ -44,8 +45,12 @@ class Curriculum(LossBalancer):
     """
 
     needs = frozenset({"epochs"})
-    place: Tensor
+    rank: Tensor
     epoch: Tensor
+
+    @classmethod
+    def example_options(cls, tasks: Sequence[str]) -> Mapping[str, Any]:
+        return {"order": tasks, "epochs": 2}
 
     def __init__(self, tasks: Sequence[str], *, order: Sequence[str], epochs: int) -> None:
         super().__init__(tasks, process_group=False)
@@ -55,7 +60,7 @@ class Curriculum(LossBalancer):
         if len(set(names)) < len(names) or len(names) < len(self.tasks):
             raise InputError(f"Expected `order` to have every task once, from easy to hard; got {'+'.join(names)}.")
         self.epochs = whole("epochs", epochs, least=1)
-        self.add_state("place", [float(names.index(task)) for task in self.tasks], persistent=False)
+        self.add_state("rank", [float(names.index(task)) for task in self.tasks], persistent=False)
         self.add_state("epoch", [0], dtype=torch.int64)
 
     def end_epoch(self) -> None:
@@ -63,7 +68,7 @@ class Curriculum(LossBalancer):
 
     def current_weights(self) -> Tensor:
         begun = 1 + (len(self.tasks) - 1) * self.epoch.float() / self.epochs
-        return (begun - self.place).clamp(0, 1)
+        return (begun - self.rank).clamp(0, 1)
 
     def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         return weighted_sum(losses, self.current_weights())

@@ -64,6 +64,7 @@ class DTP(LossBalancer):
     """
 
     needs = frozenset({"kpis"})
+    single_task_options = frozenset({"potential"})
     ranges = MappingProxyType(
         {"gamma": Range(0.5, 4, log=True), "alpha": Range(0.01, 0.75, log=True), "uniform": Range(0, 0.9)}
     )

@@ -3,7 +3,7 @@ from math import isnan
 from os import PathLike
 from pathlib import Path
 from statistics import fmean
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -35,6 +35,10 @@ class Fixed(LossBalancer):
     """
 
     weight: Tensor
+
+    @classmethod
+    def example_options(cls, tasks: Sequence[str]) -> Mapping[str, Any]:
+        return {"weights": dict.fromkeys(tasks, 1.0)}
 
     def __init__(self, tasks: Sequence[str], weights: Mapping[str, float], *, normalize: bool = False) -> None:
         super().__init__(tasks, process_group=False)

@@ -88,7 +88,7 @@ class CrossStitch(Network):
 
         Args:
             parts: the problem's.
-            same: see the class.
+            same: see `CrossStitch`.
             per_channel: whether each channel has an α of its own.
             width: channels of each layer; unless given, such that the network is of hard sharing's size.
 

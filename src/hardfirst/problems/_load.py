@@ -1,14 +1,10 @@
 """A problem by its name, or from a user's own Python file."""
 
-import hashlib
-import importlib.util
-import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import TypeVar
 
+from hardfirst._user_file import explain_errors, file_sha256, load_module
 from hardfirst.errors import InputError, unknown
 from hardfirst.problems import PROBLEMS, _table
 from hardfirst.problems._base import Problem
@@ -46,7 +42,7 @@ def load_problem(name: str) -> Problem:
         raise InputError(
             f"There is no file {name}. A problem is a built-in one ({', '.join(PROBLEMS)}), a Python file, or a CSV table."
         )
-    function = getattr(_module(path), "problem", None)
+    function = getattr(load_module(path, contract=_CONTRACT), "problem", None)
     if not callable(function):
         raise InputError(f"{path} has no function `problem()`; it should return a hardfirst.problems.Problem.")
     problem = explained(name, function)
@@ -60,19 +56,7 @@ def digest(name: str) -> str | None:
     if _table.is_table(name):
         return _table.digest(name)
     path = Path(name)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" and path.is_file() else None
-
-
-def _module(path: Path) -> ModuleType:
-    name = f"hardfirst_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{path} cannot be read as a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # so that classes defined in the file can be pickled
-    loader = spec.loader
-    explained(str(path), lambda: loader.exec_module(module))
-    return module
+    return file_sha256(path) if path.suffix == ".py" and path.is_file() else None
 
 
 def explained(name: str, function: Callable[[], T]) -> T:
@@ -81,28 +65,4 @@ def explained(name: str, function: Callable[[], T]) -> T:
     Raises:
         InputError: it failed, or raised one itself.
     """
-    path = Path(name)
-    try:
-        return function()
-    except SystemExit as error:  # of a script, say, that reads arguments of its own
-        if path.suffix != ".py" or not (line := _line(path, error)):
-            raise
-        raise InputError(f"{path}{line}: it ends the program, by SystemExit {error.code!r}. {_CONTRACT}") from error
-    except Exception as error:
-        line = _line(path, error)
-        # without a line the error is not the file's: a package that is missing, say, or a full disk
-        if path.suffix != ".py" or (isinstance(error, InputError | ImportError | OSError) and not line):
-            raise
-        raise InputError(f"{path}{line}: {_said(error)} {_CONTRACT}") from error
-
-
-def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-
-
-def _line(path: Path, error: BaseException) -> str:
-    if isinstance(error, SyntaxError) and error.lineno:
-        return f", line {error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
-    return f", line {lines[-1]}" if lines else ""
+    return explain_errors(Path(name), function, contract=_CONTRACT)

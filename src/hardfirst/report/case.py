@@ -177,7 +177,7 @@ def arrange(
 
 def order_of(record: Record) -> tuple[str, ...]:
     """The order of tasks in the run's task hierarchy."""
-    order = NetworkSpec.parse(record.trial["network"]).option("order")
+    order = NetworkSpec.read(record.trial["network"]).option("order")
     return tuple(map(str, order)) if isinstance(order, tuple) else ()
 
 

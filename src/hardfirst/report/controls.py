@@ -105,7 +105,7 @@ def _shares_settings(case: Case, method: str) -> bool:
 
 
 def _without(trial: Mapping[str, Any], options: Sequence[str]) -> tuple[Spec, float]:
-    return Spec.parse(trial["balancer"]).replace(dict.fromkeys(options)), trial["learning_rate"]
+    return Spec.read(trial["balancer"]).replace(dict.fromkeys(options)), trial["learning_rate"]
 
 
 # The table

@@ -109,5 +109,5 @@ def _train(
             if writer.empty:
                 size = parameters(run.ranks.bare)
                 writer.trial(trial.describe(problem), problem.task_names, command, devices=devices, parameters=size)
-        run.train(writer, checkpoint, watcher)
+        trial.balancer.explain_errors(lambda: run.train(writer, checkpoint, watcher))
         return run.ranks.shared(records.read(record_file) if run.ranks.first else None)  # type: ignore[return-value]

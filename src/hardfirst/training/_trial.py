@@ -1,4 +1,4 @@
-"""What a training run is, before it has run."""
+"""The settings of a training run."""
 
 import hashlib
 import json
@@ -9,26 +9,26 @@ from hardfirst.balancers import Spec
 from hardfirst.errors import number, whole
 from hardfirst.problems import OWN, Problem, digest, load_problem
 
-# Part of every key: raise it when the same settings no longer give the same run.
+# Part of every key. Raise it when the same settings no longer give the same run.
 REVISION = 3
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Everything that decides a run's outcome: the same trial gives the same record.
+    """Everything that determines a run's outcome: the same trial gives the same record.
 
     Args:
         problem: a built-in problem's name, or the path of a Python file.
         balancer: the balancer's spec.
-        seed: decides initial weights and the order of the data.
+        seed: determines the initial weights and the order of the data.
         epochs: passes over the training split.
         learning_rate: Adam's.
         network: which of the problem's networks.
         only: the one task to train, for a single-task network; None for all.
         loss: another loss of that task, by its name in `Task.losses`.
-        criterion: what the best epoch is chosen by on the validation split: the "mean" over tasks of their KPIs, or the
-            KPI of the "worst" task.
-        test: whether the test split is read at the end. A run that only serves to choose settings never sees it.
+        criterion: how the best epoch is chosen on the validation split: by the "mean" of the tasks' KPIs, or by the KPI of
+            the "worst" task.
+        test: whether the test split is evaluated at the end. A run that only serves to choose settings never sees it.
     """
 
     problem: str
@@ -54,7 +54,7 @@ class Trial:
         network: str = OWN,
         loaded: Problem | None = None,
     ) -> "Trial":
-        """A trial with the problem's own settings where none are given; all are checked now.
+        """Plan a trial: check all settings, with the problem's defaults where none are given.
 
         Raises:
             InputError: there is no such problem, or an option is out of range.
@@ -70,7 +70,7 @@ class Trial:
         """The problem as this trial trains it.
 
         Raises:
-            InputError: the problem has gone, or has no such network or task.
+            InputError: the problem no longer exists, or has no such network or task.
         """
         return self.of(load_problem(self.problem))
 
@@ -79,8 +79,8 @@ class Trial:
         return problem.variant(network=self.network, only=self.only, loss=self.loss)
 
     def describe(self, problem: Problem) -> dict[str, Any]:
-        """The settings for the record; the user's file enters by its bytes, not by its path."""
-        return {
+        """The settings for the record, with the bytes of the user's files as hashes."""
+        settings = {
             "problem": problem.name,
             "problem_sha256": digest(self.problem),
             "network": self.network,
@@ -94,8 +94,10 @@ class Trial:
             "criterion": self.criterion,
             "test": self.test,
         }
+        # a field of specs with a file alone, so that the keys of all other trials stay as they are
+        return settings if self.balancer.file is None else {**settings, "balancer_sha256": self.balancer.sha256}
 
     def key(self, problem: Problem) -> str:
-        """The name of the trial's record: a hash of all that decides its outcome."""
+        """The name of the trial's record: a hash of everything that determines its outcome."""
         content = json.dumps({**self.describe(problem), "revision": REVISION}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
