@@ -27,7 +27,7 @@ class NonlinearLossBalancer(LossBalancer):
     Example:
         >>> import torch
         >>> class Squares(NonlinearLossBalancer):
-        ...     def combine(self, losses, kpis=None):
+        ...     def combine(self, losses, kpis):
         ...         return losses.square().sum()
         ...     def slope(self, losses):
         ...         return 2 * losses

@@ -84,12 +84,12 @@ class Achievement(NonlinearLossBalancer):
     def update(self, kpis: KPIs) -> None:
         self.kpi.update(kpis)
 
-    def combine(self, losses: Tensor, kpis: KPIs | None = None) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         logs = no_recompute(self._exponents(losses != 0)) * functional.present_logs(losses)
         return torch.where((losses != 0).any(), logs.sum().exp(), 0)
 
     def slope(self, losses: Tensor) -> Tensor:
-        return self._exponents(losses != 0) * self.combine(losses) / losses
+        return self._exponents(losses != 0) * self.combine(losses, None) / losses
 
     def _exponents(self, present: Tensor) -> Tensor:
         """The weights [T], scaled so that those of the tasks present sum to 1."""

@@ -65,14 +65,14 @@ class DBMTL(GradientBalancer):
         logs: Tensor = torch.where(losses < 0, torch.nan, 1 / self.losses_for_state(losses))
         return torch.where(losses == 0, 0, logs)
 
-    def aggregate(self, rows: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        if self.average.shape[1] not in (0, rows.shape[1]):
+    def aggregate(self, jacobian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        if self.average.shape[1] not in (0, jacobian.shape[1]):
             raise InputError(
                 f"Expected `shared` to have {self.average.shape[1]} numbers, as in the steps that DBMTL averages over; got "
-                f"{rows.shape[1]}. Give the same parameters in each step, or call reset()."
+                f"{jacobian.shape[1]}. Give the same parameters in each step, or call reset()."
             )
-        before = self.average if self.average.shape[1] else rows.new_zeros(len(self.tasks), rows.shape[1])
-        average = torch.lerp(rows, before[present], self.beta)
+        before = self.average if self.average.shape[1] else jacobian.new_zeros(len(self.tasks), jacobian.shape[1])
+        average = torch.lerp(jacobian, before[present], self.beta)
         if self.training:
             self.average = before.index_copy(0, present.to(before.device), average)
         lengths = average.norm(dim=1)

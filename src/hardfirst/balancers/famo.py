@@ -81,7 +81,7 @@ class FAMO(NonlinearLossBalancer):
         self.add_state("least", per_task("min_losses", min_losses, self.tasks, default=0.0), persistent=False)
         self.adam = Adam(self.tasks, lr, weight_decay=number("decay", decay, least=0))
 
-    def combine(self, losses: Tensor, kpis: KPIs | None = None) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         left = self._left(losses)
         shares = no_recompute(self._shares(losses != 0))
         scale = (shares / left.detach()).sum()

@@ -42,7 +42,7 @@ class Geometric(NonlinearLossBalancer):
     def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
 
-    def combine(self, losses: Tensor, kpis: KPIs | None = None) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         return functional.geometric(losses)
 
     def slope(self, losses: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class GradDrop(GradientBalancer):
         super().__init__(tasks, process_group=process_group)
         self.draws = StepRNG(self.tasks, seed)
 
-    def aggregate(self, rows: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        generator = self.draws.generator(rows.device)
-        update = functional.graddrop(rows, torch.rand(rows.shape[1], generator=generator, device=rows.device))
-        return update, torch.linalg.pinv(gramian(rows), hermitian=True) @ (rows @ update).cpu().double()
+    def aggregate(self, jacobian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        generator = self.draws.generator(jacobian.device)
+        update = functional.graddrop(jacobian, torch.rand(jacobian.shape[1], generator=generator, device=jacobian.device))
+        return update, torch.linalg.pinv(gramian(jacobian), hermitian=True) @ (jacobian @ update).cpu().double()

@@ -83,7 +83,7 @@ class SelfPaced(NonlinearLossBalancer):
         median = self.epoch.close().nanquantile(0.5)
         self.threshold.copy_(torch.where(self.threshold.isnan(), median, self.threshold * self.growth))
 
-    def combine(self, losses: Tensor, kpis: KPIs | None = None) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         return weighted_sum(losses, self.slope(losses))
 
     def slope(self, losses: Tensor) -> Tensor:

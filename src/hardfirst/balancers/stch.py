@@ -86,7 +86,7 @@ class STCH(NonlinearLossBalancer):
     def _nadir(self, losses: Tensor) -> Tensor:
         return torch.where(self.nadir.isnan(), losses.detach(), self.nadir)
 
-    def combine(self, losses: Tensor, kpis: KPIs | None = None) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         warm_up = functional.present_logs(losses).sum()
         return torch.where(self._warming_up(), warm_up, functional.stch(losses, self._nadir(losses), self.mu))
 

@@ -53,7 +53,7 @@ class UWSO(NonlinearLossBalancer):
         super().__init__(tasks, process_group=process_group)
         self.temperature = number("temperature", temperature, above=0)
 
-    def combine(self, losses: Tensor, kpis: KPIs | None = None) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         return weighted_sum(losses, functional.uw_so(losses, self.temperature))
 
     def slope(self, losses: Tensor) -> Tensor:
