@@ -18,11 +18,10 @@ class DTP(LossBalancer):
     r"""Dynamic Task Prioritization: weights :math:`w_t \propto -(1-\bar\kappa_t)^{\gamma_t}\log\bar\kappa_t`.
 
     :math:`\bar\kappa_t` is an exponential moving average of the task's KPI (accuracy, share within a threshold, IoU …):
-    a hard task, one whose KPI is low, weighs more. A task without a KPI so far weighs 1. Equal KPIs give equal weights.
+    a hard task, one with a low KPI, weighs more. A task without a KPI so far weighs 1. Equal KPIs give equal weights.
 
-    When to use: easy tasks crowd hard ones that would learn if given room. A task that is hard because its labels are
-    noisy draws the same weight for nothing, which `uniform` and `potential` are there to limit; `hardfirst compare`
-    tells which you have.
+    When to use: easy tasks starve hard ones that could still learn. A task that is hard because its labels are noisy gets
+    the same weight without any use; `uniform` and `potential` limit that. `hardfirst compare` shows which is the case.
 
     Cost: one backward per step; T numbers of state.
 
@@ -30,17 +29,16 @@ class DTP(LossBalancer):
         tasks: distinct non-empty strings.
         gamma: the focusing parameter, at least 0, for all tasks or by task. The paper uses 1.
         alpha: the share of the new KPI in the average, in (0, 1]. The paper uses 0.75; a per-batch KPI is noisy, hence 0.1.
-        normalize: scale the weights so that they sum to the number of measured tasks. Raw weights fall as the tasks get
-            better, which is a hidden learning-rate decay.
-        priority: "hard", or "easy" for the paper's control, in which :math:`1-\bar\kappa_t` takes the place of
+        normalize: scale the weights so that they sum to the number of measured tasks. Raw weights fall as the tasks
+            improve, which is a hidden learning-rate decay.
+        priority: "hard", or "easy" for the paper's control, which uses :math:`1-\bar\kappa_t` in place of
             :math:`\bar\kappa_t`.
-        potential: by task, the KPI that it can reach at best, in (0, 1], for instance that of a single-task network;
-            κ is divided by it (at most 1), so that an irreducibly noisy task does not keep the highest weight for ever.
-        floor: the average is kept in [floor, 1 − floor], in (0, .5).
-        uniform: mixes with equal weights after normalising, w ← (1 − u)·w + u, in [0, 1]; 0 is the paper.
-        differentiable: add the second term of the paper's Eq. (5), the gradient through KPIs that are differentiable and
-            given to `forward`; the normaliser and the average's history count as constants, and each rank differentiates
-            its own KPI.
+        potential: by task, the highest KPI that it can reach, in (0, 1], for example that of a single-task network; κ is
+            divided by it and clamped to 1, so that an irreducibly noisy task does not keep the highest weight forever.
+        floor: the average is clamped to [floor, 1 − floor]; in (0, 0.5).
+        uniform: the share u of equal weights after normalising, w ← (1 − u)·w + u, in [0, 1]; 0 in the paper.
+        differentiable: add the second term of the paper's Eq. (5), the gradient through differentiable KPIs given to
+            `forward`. The normaliser and the average's history are constants, and each rank differentiates its own KPI.
         process_group: see `Balancer`.
 
     Raises:
@@ -57,7 +55,7 @@ class DTP(LossBalancer):
 
     Note:
         The paper has no normalisation (`normalize`), no `floor`, and `alpha` = 0.75. The first observation is the first
-        average; the paper does not say. `DTP.paper` has none of these departures but the last.
+        average, on which the paper is silent. Of these departures, `DTP.paper` has only the last.
 
     References:
         Guo, Haque, Huang, Yeung and Fei-Fei, Dynamic Task Prioritization for Multitask Learning, ECCV 2018.
@@ -102,7 +100,7 @@ class DTP(LossBalancer):
 
     @classmethod
     def paper(cls, tasks: Sequence[str]) -> Self:
-        """The published method to the letter: α = .75, γ = 1, raw weights (Guo et al., Appendix B).
+        """The method as published: α = 0.75, γ = 1, raw weights (Guo et al., Appendix B).
 
         >>> DTP.paper(["a", "b"]).normalize
         False

@@ -6,7 +6,7 @@ from hardfirst.balancers._base import KPIs, LossBalancer
 class Equal(LossBalancer):
     r"""Equal weights: the plain sum :math:`\sum_t L_t`.
 
-    When to use: first; under equal tuning it is often not beaten.
+    When to use: start here: the baseline for every comparison. With equal tuning it is often not beaten.
 
     Cost: one backward per step; no state.
 

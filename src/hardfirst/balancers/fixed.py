@@ -15,7 +15,7 @@ from hardfirst.records import read
 class Fixed(LossBalancer):
     r"""Weights set by hand: :math:`\sum_t w_t L_t`.
 
-    When to use: you know the weights, or can tune them on validation; dynamic methods have to beat that.
+    When to use: you know the weights, or can tune them on validation. Dynamic methods have to beat that.
 
     Cost: one backward per step; no state.
 
@@ -55,9 +55,9 @@ class Fixed(LossBalancer):
 
     @classmethod
     def frozen(cls, tasks: Sequence[str], *, record: str | PathLike[str]) -> Self:
-        """The effective weights of an earlier run, averaged over its epochs and held still.
+        """The effective weights of an earlier run, averaged over its epochs, as constants.
 
-        When to use: as the control that asks whether a dynamic method's gain is its dynamics, or just better static weights.
+        When to use: as a control: is a dynamic method's gain due to its dynamics, or to better static weights?
 
         Args:
             tasks: the tasks of that run, in any order.
@@ -74,9 +74,9 @@ class Fixed(LossBalancer):
         path = Path(record)
         if not path.is_file():
             raise InputError(f"There is no record {path} to take weights from.")
-        found = read(path)
-        check_names("task", tasks, found.tasks)
-        curves = {task: [weight for weight in found.curve(task, "weight") if not isnan(weight)] for task in tasks}
+        run = read(path)
+        check_names("task", tasks, run.tasks)
+        curves = {task: [weight for weight in run.curve(task, "weight") if not isnan(weight)] for task in tasks}
         for task, curve in curves.items():
             if not curve:
                 raise InputError(f"The record {path} has no weights of task {task!r}.")

@@ -37,9 +37,9 @@ class GradDrop(GradientBalancer):
 
     Note:
         The paper drops gradients of a layer's activations, each multiplied by its sign; here, as in LibMTL and TorchJD,
-        those of the shared parameters are dropped. There is no leak: all tasks are treated alike. The draws are the same on
-        every rank with one kind of device, and after a resume. `weights` are those of the sum of gradients that is nearest
-        to the update.
+        those of the shared parameters are dropped. There is no leak parameter. The draws are the same on
+        every rank with the same kind of device, and after a resume. `weights` are those of the weighted sum of gradients
+        that is nearest to the update.
 
     References:
         Chen et al., Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout, NeurIPS 2020.

@@ -20,13 +20,12 @@ class GradNorm(LossBalancer):
     r"""GradNorm: learned weights that bring each task's gradient norm to :math:`\bar G \, (r_t / \bar r)^\alpha`.
 
     :math:`G_t = \lVert\nabla_W w_t L_t\rVert` is the norm of the weighted loss's gradient at the parameters W that the
-    tasks share, :math:`r_t = L_t / L_t(0)` is how much of its first loss the task still has, and bars are means over the
+    tasks share, :math:`r_t = L_t / L_t(0)` is the task's loss relative to its first one, and bars are means over the
     tasks. w takes a step down :math:`\sum_t |G_t - \mathrm{sg}(\bar G \, (r_t / \bar r)^\alpha)|` and is then rescaled to
     the sum it had.
 
-    When to use: one task's gradients drown the others', or tasks learn at rates that are to be brought together, and
-    losses start from a state worth comparing with: :math:`L_t(0)` is that of a single batch. It costs more than the methods
-    that look at losses alone.
+    When to use: one task's gradients dominate the others', or tasks should learn at similar rates, and the initial losses
+    are a meaningful reference: :math:`L_t(0)` is that of a single batch. It costs more than methods that use losses alone.
 
     Cost: one backward per step, and one from each loss to `shared` alone; T gradients of `shared` pass through memory one
     by one, and each is averaged over ranks, so give it the last shared layer and not all of a trunk. 5·T numbers of state.
@@ -53,12 +52,12 @@ class GradNorm(LossBalancer):
         {'a': tensor(1.0250), 'b': tensor(0.9750)}
 
     Note:
-        The step on w is Adam's, as in the paper, so that `lr` is how far a weight moves whatever the unit of its loss. The
-        first batch's losses stand for :math:`L_t(0)`; where they depend much on the initialisation, the paper advises the
-        value that theory gives. A weight stays at 0.001 or more. The paper does not treat missing labels: tasks that are
-        absent, or do not depend on `shared`, keep their weight and are left out of the means, and the others are rescaled to
-        the sum they had. Parameters that FSDP has sharded are refused, since no rank has the whole gradient. The balancer
-        cannot be compiled, the network may be.
+        The step on w is Adam's, as in the paper, so `lr` is the size of a step whatever the unit of the loss. The first
+        batch's losses are :math:`L_t(0)`; if they depend strongly on the initialisation, the paper advises the theoretical
+        value. A weight is at least 0.001. The paper does not treat missing labels: tasks that are absent, or do not depend
+        on `shared`, keep their weight and are left out of the means; the others are rescaled to the sum they had.
+        Parameters that FSDP has sharded raise an error, since no rank has the whole gradient. The balancer cannot be
+        compiled; the network may be.
 
     References:
         Chen, Badrinarayanan, Lee and Rabinovich, GradNorm: Gradient Normalization for Adaptive Loss Balancing in Deep
@@ -93,12 +92,12 @@ class GradNorm(LossBalancer):
             self._step((weighted - target).sign() * norms)
 
     def _step(self, gradient: Tensor) -> None:
-        """Move the weights whose gradient is not NaN, and keep their sum."""
-        before, seen = self.weight.clone(), ~gradient.isnan()
+        """Update the weights whose gradient is not NaN, and keep their sum."""
+        before, present = self.weight.clone(), ~gradient.isnan()
         self.adam.step(self.weight, gradient)
-        after = torch.where(seen, self.weight.clamp_min(_FLOOR), 0)
-        scale = torch.where(seen, before, 0).sum() / after.sum()
-        self.weight.copy_(torch.where(seen, after * scale, before))
+        after = torch.where(present, self.weight.clamp_min(_FLOOR), 0)
+        scale = torch.where(present, before, 0).sum() / after.sum()
+        self.weight.copy_(torch.where(present, after * scale, before))
 
     def _norms(self, losses: Losses, shared: list[nn.Parameter]) -> Tensor:
         """The norm [T] of each loss's gradient, averaged over ranks first; NaN where a task is absent on all of them."""

@@ -13,10 +13,10 @@ from hardfirst.balancers._search_space import Range
 class IMTLL(LossBalancer):
     r"""IMTL's loss balance (IMTL-L): :math:`\sum_t e^{s_t} L_t - s_t` with a learned log-scale :math:`s_t`.
 
-    It is least where every scaled loss :math:`e^{s_t} L_t` is 1, so that all are kept at a comparable size.
+    Its minimum over s is where every scaled loss :math:`e^{s_t} L_t` is 1, so s keeps all losses at a comparable size.
 
     When to use: losses of different units and sizes, of any kind. It is uncertainty weighting without the likelihood and
-    the ½, and shares its limit: the weights follow 1/L, whether or not a task with a low loss is one that matters.
+    the ½, and shares its limit: the weights follow 1/L, whether or not the task with the low loss matters.
 
     Cost: one backward per step; 4·T numbers of state.
 
@@ -37,9 +37,9 @@ class IMTLL(LossBalancer):
         {'a': tensor(1.), 'b': tensor(0.9753)}
 
     Note:
-        s is a buffer with an Adam of its own, one step from each batch's losses by the closed-form gradient
-        :math:`e^{s_t} L_t - 1`; in the paper the model's optimizer learns it. A task that is absent from the batch adds
-        no :math:`-s_t`. The paper's gradient balance (IMTL-G) is a method of its own.
+        s is a buffer that Adam updates once per batch, by the closed-form gradient :math:`e^{s_t} L_t - 1`; in the paper the
+        model's optimizer learns it. A task that is absent from the batch adds no :math:`-s_t`. The paper's gradient balance
+        is a separate method, `imtl_g`.
 
     References:
         Liu et al., Towards Impartial Multi-task Learning, ICLR 2021, Sec. 3.2.

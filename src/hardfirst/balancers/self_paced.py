@@ -18,17 +18,17 @@ from hardfirst.errors import InputError, number
 class SelfPaced(NonlinearLossBalancer):
     r"""Self-paced learning of tasks: weights :math:`1[L_t < \lambda]`, or :math:`\max(0, 1 - L_t / \lambda)`, λ growing.
 
-    Tasks with a high loss wait until the others are learned. λ starts, after a first epoch in which all weigh 1, at the
+    Tasks with a high loss wait until the others are learned. In the first epoch all weights are 1. λ then starts at the
     median of the tasks' mean losses in that epoch, and grows by a factor at the end of each epoch.
 
-    When to use: as a baseline, or where a task with a high loss is one that is noisy or not yet learnable. Losses have to be
-    comparable, since one λ holds for all. Without enough epochs for λ to pass the highest loss, that task is not learned.
+    When to use: as a baseline, or if a high loss means that a task is noisy or not yet learnable. Losses have to be
+    comparable, since all tasks have one λ. Without enough epochs for λ to pass the highest loss, that task is not learned.
 
     Cost: one backward per step; 3·T + 1 numbers of state.
 
     Args:
         tasks: distinct non-empty strings. Their losses are at least 0.
-        kind: "hard" for all or nothing, "linear" for the second form, whose weights are below 1 until λ is far above.
+        kind: "hard" for weights of 0 or 1, "linear" for the second form, whose weights are below 1 unless λ is far above L.
         growth: the factor by which λ grows in an epoch, at least 1.
         process_group: see `Balancer`.
 
@@ -47,11 +47,10 @@ class SelfPaced(NonlinearLossBalancer):
         [5.0, 1.0, 1.0, 5.0]
 
     Note:
-        Call `end_epoch` after each epoch; without it all weigh 1. The paper paces examples, for which there is
-        `functional.self_paced_weight`, and leaves the first λ and its growth to the user. Its selection of examples
-        alternates with the training of a model; here a task is selected by its loss in the very step, averaged over ranks.
-        A λ needs losses that were not divided by the number of micro-batches; micro-batches do not add up to one batch.
-        The weights do not sum to T.
+        Call `end_epoch` after each epoch; without it all weights are 1. The paper paces examples (`functional.
+        self_paced_weight`), and leaves the first λ and its growth to the user. Its selection alternates with training a
+        model; here a task is selected by its loss in the current step, averaged over ranks. λ needs losses that are not
+        divided by the number of micro-batches; micro-batches do not add up to one batch. The weights do not sum to T.
 
     References:
         Kumar, Packer and Koller, Self-Paced Learning for Latent Variable Models, NeurIPS 2010 (hard); Jiang et al., Easy

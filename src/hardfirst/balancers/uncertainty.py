@@ -13,10 +13,10 @@ from hardfirst.balancers._search_space import Range
 class Uncertainty(LossBalancer):
     r"""Uncertainty weighting: :math:`\sum_t \tfrac12 e^{-s_t} L_t + \tfrac12 s_t` with a learned log-variance :math:`s_t`.
 
-    The total may become negative, which is right: :math:`s_t` falls below 0 when a task's loss falls below 1.
+    The total may be negative: :math:`s_t` falls below 0 when a task's loss falls below 1.
 
-    When to use: losses of different units and sizes, all likelihoods or close to one. It weighs noisy tasks less, whether
-    or not they are the ones that matter.
+    When to use: losses of different units and sizes, all likelihoods or close to one. It gives noisy tasks lower weights,
+    whether or not they matter.
 
     Cost: one backward per step; 4·T numbers of state.
 
@@ -34,7 +34,7 @@ class Uncertainty(LossBalancer):
         {'a': tensor(0.5000), 'b': tensor(0.4877)}
 
     Note:
-        s is a buffer with an Adam of its own, one step from each batch's losses by the closed-form gradient
+        s is a buffer that Adam updates once per batch, by the closed-form gradient
         :math:`\tfrac12 - \tfrac12 e^{-s_t} L_t`; in the paper the model's optimizer learns it.
         A task that is absent from the batch adds no :math:`\tfrac12 s_t`.
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._torchjd import projection
+from hardfirst.balancers._torchjd import upgrad_weighting
 
 
 class UPGrad(GramianBalancer):
@@ -13,8 +13,8 @@ class UPGrad(GramianBalancer):
 
     These directions are the dual cone of the gradients, :math:`\{d : g_t \cdot d \ge 0 \text{ for all } t\}`.
 
-    When to use: the first gradient method to try where tasks conflict: no task gets worse, and each counts by the size of
-    its gradient, so that none is brought to a halt by one that is done.
+    When to use: the first gradient method to try if tasks conflict. No task gets worse, and each counts by the size of its
+    gradient, so a task that has converged does not stop the others.
 
     Cost: one backward for each task and step, and T quadratic programs of T variables, well below a millisecond; T·n numbers
     of memory for n shared parameters, T of state.
@@ -36,9 +36,9 @@ class UPGrad(GramianBalancer):
         [0.8 2.4]
 
     Note:
-        Solved by TorchJD with quadprog, for gradients of length 1 in whose terms the problem is the same: TorchJD's own use
-        regularises by the longest gradient, which lets tasks with short ones get worse. The paper projects the mean's parts,
-        this the sum's, T times as long, so that a learning rate found for equal weights still fits.
+        Solved by TorchJD with quadprog, in terms of gradients of length 1: TorchJD regularises by the longest gradient,
+        which would let tasks with short ones get worse. The paper projects the parts of the mean, this those of the sum, T
+        times as long, so a learning rate tuned for equal weights still fits.
 
     References:
         Quinton and Rey, Jacobian Descent for Multi-Objective Optimization, arXiv:2406.16232, 2024.
@@ -46,9 +46,9 @@ class UPGrad(GramianBalancer):
 
     def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
-        projection(torch.ones(len(self.tasks)))
+        upgrad_weighting(torch.ones(len(self.tasks)))
 
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         lengths = gramian.diagonal().sqrt()
         lengths = torch.where(lengths > 0, lengths, 1)
-        return projection(lengths)(gramian / lengths.outer(lengths)) / lengths
+        return upgrad_weighting(lengths)(gramian / lengths.outer(lengths)) / lengths
