@@ -73,11 +73,10 @@ class Registry(Mapping[str, T], Generic[T]):
         return name in self.loaded or name in self._targets or name in self.plugins
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._targets
-        yield from self.plugins
+        return iter({**self._targets, **self.plugins, **self.loaded})
 
     def __len__(self) -> int:
-        return len(self._targets) + len(self.plugins)
+        return len(list(iter(self)))
 
 
 def resolve(target: str) -> Any:

@@ -192,7 +192,7 @@ def _difference(state: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     """How a state differs from the module's own, in words."""
     differences = {
         "it lacks": [key for key in own if key not in state],
-        "it has, besides,": [key for key in state if key not in own],
+        "it also has": [key for key in state if key not in own],
         "of another shape is": [key for key in own if key in state and state[key].shape != own[key].shape],
     }
     return "; ".join(f"{what} {', '.join(keys)}" for what, keys in differences.items() if keys)

@@ -93,7 +93,7 @@ assert not heavy, heavy
         (["compare", "study.yaml"], "The plan study.yaml cannot be read: No such file or directory."),
         (["compare", "digits", "--format", "xls"], "'xls' is not one of"),
         (["train", "digits", "--resume"], "There is no checkpoint"),
-        (["train", "digits", "--balancer", "dtp:potential=stl"], "takes potentials from single-task runs"),
+        (["train", "digits", "--balancer", "dtp:potential=stl"], "takes the potential from single-task runs"),
         (["report", "nowhere"], "There is no study in nowhere: it has no study.json."),
         (["list", "networ"], "'networ' is not one of"),
         (["comprae"], "No such command 'comprae'"),

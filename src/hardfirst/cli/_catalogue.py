@@ -16,7 +16,7 @@ Rows = tuple[list[str], list[list[str]]]
 
 
 def balancers() -> Rows:
-    """The methods with what they need and cost."""
+    """The methods, with what they need and cost."""
     cards = [card(name) for name in sorted(BALANCERS)]
     columns = ["balancer", "method", "needs", "cost", "when to use"]
     return columns, [
@@ -47,13 +47,13 @@ def balancer(name: str) -> str:
 
 
 def problems() -> Rows:
-    """The built-in problems."""
-    found = [make() for make in PROBLEMS.values()]
-    return ["problem", "tasks", "what it is"], [[p.name, ", ".join(p.task_names), p.description] for p in found]
+    """The problems by name."""
+    rows = [[p.name, ", ".join(p.task_names), p.description] for p in (make() for make in PROBLEMS.values())]
+    return ["problem", "tasks", "what it is"], rows
 
 
 def data() -> Rows:
-    """The built-in problems with what their data is, and whether it is there."""
+    """The problems' data: source, size, licence, and whether it is installed."""
     columns = ["problem", "data", "size", "licence", "source"]
     return columns, [
         [name, _state(source), source.size, source.licence, source.credit]
@@ -63,20 +63,20 @@ def data() -> Rows:
 
 
 def to_install() -> list[str]:
-    """A sentence with the commands for each problem whose data is missing."""
+    """The commands that install the data of each problem whose data is missing."""
     sources = {name: make().source for name, make in PROBLEMS.items()}
-    return [f"To install {name}: {found.install}" for name, found in sources.items() if found and not found.ready]
+    return [f"To install {name}: {source.install}" for name, source in sources.items() if source and not source.ready]
 
 
 def check_data(name: str) -> str:
-    """Read all files of a problem against their checksums, and say what they are.
+    """Check all files of a problem by their checksums, and describe the data.
 
     Raises:
         InputError: there is no such problem, a file is missing, or is not the one that was published.
     """
     source = PROBLEMS[name]().source
     if source is None:
-        return f"{name} needs no data beside the packages of hardfirst[cli]."
+        return f"{name} needs no data other than the packages of hardfirst[cli]."
     lines = [f"{path}: as published" for path in source.check()]
     return "\n".join([*lines, f"Licence: {source.licence}", f"Source: {source.credit}"])
 
@@ -99,7 +99,7 @@ def _state(source: Source) -> str:
 
 
 def networks() -> Rows:
-    """The networks that can be made of a problem's `Parts`, beside those that a problem has of its own."""
+    """The networks that can be made of a problem's `Parts`; a problem has networks of its own as well."""
     rows = []
     for name in NETWORKS:
         text = _network_text(name)
@@ -108,11 +108,11 @@ def networks() -> Rows:
 
 
 def own_networks() -> str:
-    """What to write for a network, and which problems have more than one of their own, as a sentence."""
-    more = [f"{name} has {', '.join(found)}" for name, make in PROBLEMS.items() if (found := make().networks)]
+    """How to choose a network, and which problems define more than one."""
+    more = [f"{name} has {', '.join(networks)}" for name, make in PROBLEMS.items() if (networks := make().networks)]
     return (
-        "Each can be made for every built-in problem, at about the size of hard_sharing: --network mmoe:experts=8, for "
-        f"instance. A problem's first network of its own is called own; {'; '.join(more)} besides."
+        "Each can be made for every built-in problem, at about the size of hard_sharing: for example --network "
+        f"mmoe:experts=8. A problem's default network is called own; in addition, {'; '.join(more)}."
     )
 
 

@@ -1,4 +1,4 @@
-"""The equations of the balancing methods, over a vector with one entry per task."""
+"""The equations of the balancing methods, for a vector with one entry per task."""
 
 from typing import Literal
 
@@ -14,10 +14,10 @@ def focal_weight(kpi: Tensor, gamma: Tensor | float, *, floor: float = 1e-6) -> 
     Args:
         kpi: any shape, in [0, 1]; NaN stays NaN.
         gamma: the focusing parameter, at least 0, a number or a tensor that broadcasts with `kpi`.
-        floor: the KPI is kept in [floor, 1 − floor], where the weight and its logarithm are finite.
+        floor: the KPI is clamped to [floor, 1 − floor], where the weight and its logarithm are finite.
 
     Returns:
-        The shape of `kpi`: large for a hard task, near 0 for one that is done.
+        The shape of `kpi`: large for a hard task, near 0 for one that has been learned.
 
     Example:
         >>> focal_weight(torch.tensor([0.1, 0.5, 0.9]), gamma=1.0)
@@ -83,19 +83,19 @@ def moving_average(value: Tensor, new: Tensor, *, alpha: float) -> Tensor:
     r"""The exponential moving average :math:`\bar\kappa \leftarrow \alpha \kappa + (1 - \alpha) \bar\kappa`.
 
     Args:
-        value: the average so far, any shape; NaN where nothing was measured yet.
-        new: the same shape; NaN where there is nothing new.
+        value: the average so far, any shape; NaN where there is no measurement yet.
+        new: the same shape; NaN where there is no new value.
         alpha: the share of the new value, in (0, 1].
 
     Returns:
-        The new average: `new` where nothing was measured before, `value` where there is nothing new.
+        The new average: `new` where there was no measurement, `value` where there is no new one.
 
     Example:
         >>> nan = float("nan")
         >>> moving_average(torch.tensor([0.5, nan, 0.5]), torch.tensor([1.0, 0.8, nan]), alpha=0.1)
         tensor([0.5500, 0.8000, 0.5000])
     """
-    # fmin and fmax pass over NaN; where both values are there, the average is the larger of itself and the smaller value
+    # fmin and fmax ignore NaN. Without NaN, the average is at least the smaller of the two values, and fmax selects it
     return torch.fmax(torch.lerp(value, new, alpha), torch.fmin(value, new))
 
 
@@ -127,7 +127,7 @@ def imtl_l(losses: Tensor, s: Tensor) -> Tensor:
         s: [T], the logarithm of each task's scale. Twice `uncertainty` at −s.
 
     Returns:
-        A 0-d tensor; it is least where every :math:`e^{s_t} L_t` is 1.
+        A 0-d tensor. Its minimum over s is where every :math:`e^{s_t} L_t` is 1.
 
     Example:
         >>> imtl_l(torch.tensor([1.0, 4.0]), torch.tensor([0.0, -1.3863]))
@@ -167,8 +167,8 @@ def stch(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
 
     Args:
         losses: [T], at least 0; a negative one gives NaN.
-        nadir: [T], the loss :math:`n_t` from which each task's progress counts, above 0 where the task is present.
-        mu: the smoothing, above 0; towards 0 the worst task alone counts.
+        nadir: [T], the loss :math:`n_t` that each task's progress is relative to, above 0 where the task is present.
+        mu: the smoothing, above 0; near 0 only the worst task counts.
 
     Returns:
         A 0-d tensor, 0 if all losses are. It may be negative.
@@ -185,7 +185,15 @@ def stch(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
 
 
 def stch_logits(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
-    """log(L / nadir) / mu, [T], whose softmax is the tasks' shares in `stch`; so low that it counts nothing where L is 0.
+    """log(L / nadir) / mu, whose softmax is the tasks' shares in `stch`; −1e30, for a share of 0, where L is 0.
+
+    Args:
+        losses: [T], as in `stch`.
+        nadir: [T], as in `stch`.
+        mu: as in `stch`.
+
+    Returns:
+        [T].
 
     Example:
         >>> stch_logits(torch.tensor([0.5, 2.0]), nadir=torch.tensor([1.0, 1.0]), mu=1.0).softmax(0)
@@ -224,11 +232,11 @@ def achievement(kpi: Tensor, potential: Tensor | float, margin: float, gamma: fl
     r"""The weights of achievement-based training: :math:`w = \mathrm{softmax}((1 - \kappa_t / (P_t (1 + m)))^\gamma)`.
 
     Args:
-        kpi: [T], in [0, 1]; NaN where a task is not measured yet.
+        kpi: [T], in [0, 1]; NaN where there is no measurement yet.
         potential: :math:`P_t`, the KPI that the task reaches when trained alone, above 0; [T] or a number.
-        margin: :math:`m`, how far above its potential a task is still to be pushed, at least 0.
-        gamma: the focusing parameter, at least 0. The base is kept at 0 or more, so that a KPI above the mark has the
-            lowest weight whatever gamma is.
+        margin: :math:`m`, how far above its potential a task is still pushed, at least 0.
+        gamma: the focusing parameter, at least 0. The base is clamped to 0, so a KPI above the margin has the lowest weight
+            whatever gamma is.
 
     Returns:
         [T], the weights, which sum to 1. A task that is not measured has 1/T, the others share the rest.
@@ -247,7 +255,7 @@ def achievement(kpi: Tensor, potential: Tensor | float, margin: float, gamma: fl
 
 
 def gradnorm_target(norms: Tensor, rates: Tensor, alpha: float) -> Tensor:
-    r"""What GradNorm wants the gradient norms to be: :math:`\bar G \, (r_t / \bar r)^\alpha`, bars over means.
+    r"""GradNorm's target for the gradient norms: :math:`\bar G \, (r_t / \bar r)^\alpha`, with bars for means.
 
     Args:
         norms: [T], the norms :math:`G_t` of the weighted losses' gradients; NaN where a task is absent.
@@ -275,8 +283,8 @@ def self_paced_weight(loss: Tensor, threshold: Tensor | float, kind: Literal["ha
 
     Args:
         loss: any shape, at least 0.
-        threshold: :math:`\lambda`, above 0; it grows in training, until everything counts.
-        kind: "hard" for all or nothing, "linear" for the second form.
+        threshold: :math:`\lambda`, above 0; it grows in training until all weights are positive.
+        kind: "hard" for weights of 0 or 1, "linear" for the second form.
 
     Returns:
         The shape of `loss`, in [0, 1], without a graph.
@@ -298,7 +306,7 @@ def self_paced_weight(loss: Tensor, threshold: Tensor | float, kind: Literal["ha
 
 
 def present_logs(losses: Tensor) -> Tensor:
-    """Log L, elementwise, in float32 or better; 0, with a gradient of 0, where L is 0.
+    """The logarithm of losses of any shape, in float32 or better; 0, with a gradient of 0, where a loss is 0.
 
     Example:
         >>> present_logs(torch.tensor([1.0, 0.5, 0.0]))
@@ -316,12 +324,12 @@ def _precise(losses: Tensor) -> Tensor:
 def nash(gramian: Tensor) -> Tensor:
     r"""The Nash bargain of the tasks: the weights α above 0 with :math:`G \alpha = 1 / \alpha`.
 
-    They are the least point of the strictly convex :math:`\tfrac12 \alpha^\top G \alpha - \sum_t \log \alpha_t`, found
-    by Newton's method, with damped steps while it is far off.
+    They minimise the strictly convex :math:`\tfrac12 \alpha^\top G \alpha - \sum_t \log \alpha_t`. Newton's method finds
+    them, with damped steps far from the minimum.
 
     Args:
-        gramian: [T, T], the inner products of the tasks' gradients. Cosines are taken for 10⁻⁶ less than they are, so that
-            gradients that cancel have weights too; a gradient of 0 for one that is orthogonal to all others.
+        gramian: [T, T], the inner products of the tasks' gradients. A diagonal of 1 + 10⁻⁶ in the matrix of cosines gives
+            gradients that cancel finite weights; a gradient of 0 counts as orthogonal to all others.
 
     Returns:
         [T], all above 0.
@@ -349,16 +357,16 @@ def nash(gramian: Tensor) -> Tensor:
 
 
 def graddrop(rows: Tensor, draws: Tensor) -> Tensor:
-    r"""Gradient sign dropout: of each coordinate only the positive entries are kept, or only the negative ones.
+    r"""Gradient sign dropout: for each coordinate, keep only the positive entries, or only the negative ones.
 
-    The positive ones with the probability :math:`\tfrac12 (1 + \sum_t J_t / \sum_t |J_t|)`.
+    The positive ones are kept with the probability :math:`\tfrac12 (1 + \sum_t J_t / \sum_t |J_t|)`.
 
     Args:
         rows: [T, n], each task's gradient.
         draws: [n], uniform in [0, 1).
 
     Returns:
-        [n], the sum of what is kept.
+        [n], the sum of the entries that are kept.
 
     Example:
         >>> graddrop(torch.tensor([[1.0, 1.0], [3.0, -3.0]]), torch.tensor([0.5, 0.5]))

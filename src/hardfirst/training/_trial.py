@@ -59,11 +59,11 @@ class Trial:
         Raises:
             InputError: there is no such problem, or an option is out of range.
         """
-        found = loaded or load_problem(problem)
-        network = str(found.network_spec(network) or network)
-        balancer.build(found.task_names)
-        epochs = found.epochs if epochs is None else whole("epochs", epochs, least=1)
-        learning_rate = found.learning_rate if learning_rate is None else number("learning_rate", learning_rate, above=0)
+        loaded = loaded or load_problem(problem)
+        network = str(loaded.network_spec(network) or network)
+        balancer.build(loaded.task_names)
+        epochs = loaded.epochs if epochs is None else whole("epochs", epochs, least=1)
+        learning_rate = loaded.learning_rate if learning_rate is None else number("learning_rate", learning_rate, above=0)
         return cls(problem, balancer, whole("seed", seed, least=0), epochs, learning_rate, network)
 
     def load(self) -> Problem:
