@@ -261,7 +261,7 @@ def test_new_writes_a_problem_that_runs(hardfirst: Callable[..., str], tmp_path:
     before = (tmp_path / "mine.py").read_text()
     assert "already exists and is not changed" in hardfirst("new", "mine.py", code=2)
     assert (tmp_path / "mine.py").read_text() == before
-    assert "call it mine.py, for instance" in hardfirst("new", "mine", code=2)
+    assert "name it mine.py, for example" in hardfirst("new", "mine", code=2)
     assert "cannot be written: No such file or directory" in hardfirst("new", "nowhere/mine.py", code=2)
 
 

@@ -201,4 +201,6 @@ def _require_balancer(method: object, what: str) -> None:
     from hardfirst.balancers._base import Balancer
 
     if not (isinstance(method, type) and issubclass(method, Balancer)):
-        raise InputError(f"{what} is not a subclass of hardfirst.balancers.Balancer. {_CONTRACT}")
+        raise InputError(
+            f"{what} is not a balancer: derive it from hardfirst.LossBalancer, or from another base class in hardfirst.balancers."
+        )
