@@ -7,15 +7,15 @@ from hardfirst._registry import Registry, lazy_names
 
 if TYPE_CHECKING:
     from hardfirst.balancers._base import Balancer as Balancer
-    from hardfirst.balancers._base import LossBalancer as LossBalancer
-    from hardfirst.balancers._base import no_recompute as no_recompute
-    from hardfirst.balancers._base import task_weights as task_weights
-    from hardfirst.balancers._base import weighted_sum as weighted_sum
     from hardfirst.balancers._cards import Card as Card
     from hardfirst.balancers._cards import card as card
     from hardfirst.balancers._gradient import GradientBalancer as GradientBalancer
     from hardfirst.balancers._gradient import GramianBalancer as GramianBalancer
+    from hardfirst.balancers._loss import LossBalancer as LossBalancer
     from hardfirst.balancers._nonlinear import NonlinearLossBalancer as NonlinearLossBalancer
+    from hardfirst.balancers._ops import no_recompute as no_recompute
+    from hardfirst.balancers._ops import task_weights as task_weights
+    from hardfirst.balancers._ops import weighted_sum as weighted_sum
     from hardfirst.balancers._registry import Spec as Spec
     from hardfirst.balancers._registry import needed_options as needed_options
     from hardfirst.balancers._search_space import Range as Range
@@ -89,15 +89,15 @@ _HOMES = {
     "Card": "_cards",
     "GradientBalancer": "_gradient",
     "GramianBalancer": "_gradient",
-    "LossBalancer": "_base",
+    "LossBalancer": "_loss",
     "NonlinearLossBalancer": "_nonlinear",
     "Range": "_search_space",
     "Spec": "_registry",
     "card": "_cards",
     "needed_options": "_registry",
-    "no_recompute": "_base",
-    "task_weights": "_base",
-    "weighted_sum": "_base",
+    "no_recompute": "_ops",
+    "task_weights": "_ops",
+    "weighted_sum": "_ops",
 }
 
 __all__ = ["BALANCERS", *_HOMES, *BALANCERS.classes]  # noqa: PLE0604  # the names of a table, all strings

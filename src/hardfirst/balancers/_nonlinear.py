@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs, LossBalancer
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._loss import LossBalancer
 
 
 class NonlinearLossBalancer(LossBalancer):

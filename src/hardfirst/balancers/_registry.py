@@ -202,5 +202,6 @@ def _require_balancer(method: object, what: str) -> None:
 
     if not (isinstance(method, type) and issubclass(method, Balancer)):
         raise InputError(
-            f"{what} is not a balancer: derive it from hardfirst.LossBalancer, or from another base class in hardfirst.balancers."
+            f"{what} is not a balancer: derive it from hardfirst.LossBalancer, or from another base class in "
+            "hardfirst.balancers."
         )

@@ -6,8 +6,9 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs, no_recompute
+from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._nonlinear import NonlinearLossBalancer
+from hardfirst.balancers._ops import no_recompute
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, per_task
 from hardfirst.kpi import MovingKPI

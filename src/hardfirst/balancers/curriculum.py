@@ -4,7 +4,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._ops import weighted_sum
 from hardfirst.errors import InputError, check_names, whole
 
 

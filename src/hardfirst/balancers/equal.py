@@ -1,6 +1,7 @@
 from torch import Tensor
 
-from hardfirst.balancers._base import KPIs, LossBalancer
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._loss import LossBalancer
 
 
 class Equal(LossBalancer):

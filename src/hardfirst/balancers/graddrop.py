@@ -5,8 +5,9 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._gradient import GradientBalancer, gramian
+from hardfirst.balancers._gradient import GradientBalancer
 from hardfirst.balancers._rng import StepRNG
+from hardfirst.balancers._task_gradients import gramian
 
 
 class GradDrop(GradientBalancer):

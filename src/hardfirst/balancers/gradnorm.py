@@ -9,7 +9,9 @@ from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
 from hardfirst.balancers._autograd import flat, gradients_of, no_dependence_error, require_trainable
-from hardfirst.balancers._base import KPIs, LossBalancer, Losses, weighted_sum
+from hardfirst.balancers._base import KPIs, Losses
+from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 

@@ -6,7 +6,9 @@ from torch import Tensor
 from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
-from hardfirst.balancers._base import KPIs, LossBalancer, no_recompute
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._ops import no_recompute
 from hardfirst.balancers._search_space import Range
 
 

@@ -11,7 +11,7 @@ from math import exp, isnan, log, log1p
 import torch
 from torch import Tensor
 
-from hardfirst.functional._tasks import focal_weights
+from hardfirst.functional._kpi_weights import focal_weights
 
 
 def on_host(state: Tensor) -> bool:
