@@ -76,5 +76,6 @@ def test_a_name_of_hardfirst_stays_its_own() -> None:
 def test_what_is_wrong_with_a_plugin_is_said() -> None:
     with pytest.raises(InputError, match="'broken' comes from the plug-in a_plugin_that_is_missing:PlainSum of a-plugin"):
         Spec.parse("broken")
+    assert [spec.name for spec in Spec.parse_list("equal,plain_sum")] == ["equal", "plain_sum"], "others are not imported"
     with pytest.raises(InputError, match="The balancer 'function' is not a balancer"):
         Spec.parse("function")

@@ -69,6 +69,13 @@ def test_it_builds_and_can_be_tuned() -> None:
     assert card("mine.py:Power").sentence == "", "the base's docstring is not the method's"
 
 
+@pytest.mark.parametrize("annotation", ["Mapping[str, float]", "dict[str, float] | None"])
+def test_a_mapping_by_task_is_known_by_its_type(annotation: str, folder: Path) -> None:
+    code = CODE.replace("*, p=1.0", f"powers: {annotation}").replace("self.p = p + 0", "self.p = powers[tasks[0]]")
+    (folder / "mapped.py").write_text(f"from __future__ import annotations\nfrom collections.abc import Mapping\n{code}")
+    assert Spec.parse("mapped.py:Power:a=2").build(["a"])({"a": torch.tensor(3.0)}) == 9
+
+
 def test_lists_have_files_in_them() -> None:
     specs = Spec.parse_list("equal,mine.py:Power,mine.py:Power:p=2,dtp:gamma=2,alpha=0.5")
     assert [str(spec) for spec in specs] == ["equal", "mine.py:Power", "mine.py:Power:p=2", "dtp:alpha=0.5,gamma=2"]

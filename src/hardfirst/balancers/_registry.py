@@ -69,8 +69,11 @@ class Spec(SpecBase):
         Raises:
             InputError: the list is empty.
         """
-        simple = ",".join(name for name in sorted(BALANCERS) if not needed_options(name))
-        return super().split(",".join(simple if piece.strip() == "all" else piece for piece in text.split(",")))
+        pieces = [piece.strip() for piece in text.split(",")]
+        if "all" in pieces:  # to look at every method imports it
+            simple = ",".join(name for name in sorted(BALANCERS) if not needed_options(name))
+            pieces = [simple if piece == "all" else piece for piece in pieces]
+        return super().split(",".join(pieces))
 
     @property
     def file(self) -> Path | None:
