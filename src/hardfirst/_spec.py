@@ -54,16 +54,12 @@ class SpecBase:
             raise InputError(
                 f"Expected a {cls.kind} as text, {next(iter(cls.registry))} or NAME:OPTION=VALUE; got {text!r}."
             )
-        name, rest = _split_name(text.strip())
-        options: dict[str, Value] = {}
-        for piece in filter(None, (piece.strip() for piece in (rest or "").split(","))):
-            key, equals, value = piece.partition("=")
-            if not equals or not key or not value:
-                cls._check_name(name)  # an unknown name is the likelier mistake
-                raise InputError(f"Expected options of {name!r} as key=value; got {piece!r}.")
-            if key in options:
-                raise InputError(f"Option {key!r} of {name!r} is given twice.")
-            options[key] = _value(value)
+        name, _ = _split_name(text)
+        try:
+            name, options = parse_options(text)
+        except InputError:
+            cls(name).maker()  # an unknown name is the likelier mistake
+            raise
         return cls(name, tuple(sorted(options.items())))
 
     @classmethod
@@ -86,10 +82,6 @@ class SpecBase:
             raise InputError(f"Expected at least one {cls.kind}; got none.")
         return texts
 
-    @classmethod
-    def _check_name(cls, name: str) -> None:
-        cls(name).maker()
-
     def maker(self) -> Callable[..., Any]:
         """The callable that takes the options.
 
@@ -108,7 +100,7 @@ class SpecBase:
         return type(self)(self.name, tuple(sorted((key, value) for key, value in changed.items() if value is not None)))
 
     def __str__(self) -> str:
-        text = ",".join(f"{key}={_text(value)}" for key, value in self.options)
+        text = ",".join(f"{key}={format_value(value)}" for key, value in self.options)
         return f"{self.name}:{text}" if text else self.name
 
     def arguments(self) -> dict[str, Any]:
@@ -134,10 +126,48 @@ class SpecBase:
         return arguments
 
 
+def parse_options(text: str) -> tuple[str, dict[str, Value]]:
+    """Parse `name:key=value,key=value` into the name and the options, without looking up either.
+
+    The name may be a class in a file, `path/to/file.py:ClassName`.
+
+    Raises:
+        InputError: a piece is not `key=value`, or a key is given twice.
+
+    >>> parse_options("dtp:gamma.depth=2,normalize=false")
+    ('dtp', {'gamma.depth': 2, 'normalize': False})
+    >>> parse_options("mine.py:LossRank:power=0.5")
+    ('mine.py:LossRank', {'power': 0.5})
+    """
+    name, rest = _split_name(text)
+    options: dict[str, Value] = {}
+    for piece in filter(None, (piece.strip() for piece in (rest or "").split(","))):
+        key, equals, value = piece.partition("=")
+        if not equals or not key or not value:
+            raise InputError(f"Expected options of {name!r} as key=value; got {piece!r}.")
+        if key in options:
+            raise InputError(f"Option {key!r} of {name!r} is given twice.")
+        options[key] = _value(value)
+    return name, options
+
+
+def format_value(value: Value) -> str:
+    """An option's value as it is written in a spec.
+
+    >>> format_value((0.5, True)), format_value(1e25)
+    ('0.5+true', '1e25')
+    """
+    if isinstance(value, tuple):
+        return "+".join(format_value(item) for item in value)
+    if isinstance(value, float):
+        return str(value).replace("e+", "e")  # a plus would make a list of it
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
 def _split_name(text: str) -> tuple[str, str | None]:
     """The name, and the text of the options; None where there is no colon after the name."""
-    match = _SPEC.fullmatch(text)
-    assert match is not None  # any text is a name
+    match = _SPEC.fullmatch(text.strip())
+    assert match is not None  # any text has a name
     return match[1], match[2]
 
 
@@ -176,11 +206,3 @@ def _is_number(text: str) -> bool:
         return not math.isnan(float(text))  # "nan" is a word: no option takes it, and it does not equal itself
     except ValueError:
         return False
-
-
-def _text(value: Value) -> str:
-    if isinstance(value, tuple):
-        return "+".join(_text(item) for item in value)
-    if isinstance(value, float):
-        return str(value).replace("e+", "e")  # a plus would make a list of it
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

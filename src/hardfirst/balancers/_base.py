@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from hardfirst._spec import Value
 from hardfirst._task_state import TaskState
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, check_names, mapping
@@ -50,6 +51,10 @@ class Balancer(TaskState, ABC):
 
     ranges: ClassVar[Mapping[str, Range]] = MappingProxyType({})
     """The options that a study may tune, each with the range to search; the default is tried as well."""
+
+    controls: ClassVar[Mapping[str, Mapping[str, Value]]] = MappingProxyType({})
+    """The variants that a study adds to show what causes the method's effect: by name, the options that differ; None
+    removes an option."""
 
     single_task_options: ClassVar[frozenset[str]] = frozenset()
     """The options that accept `stl` in a study: for each task, the KPI of its single-task run."""

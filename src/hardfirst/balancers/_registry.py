@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hardfirst._spec import SpecBase
+from hardfirst._spec import SpecBase, Value
 from hardfirst._user_file import explain_errors, file_sha256, load_module
 from hardfirst.balancers import BALANCERS
 from hardfirst.balancers._search_space import Range
@@ -163,10 +163,23 @@ class Spec(SpecBase):
         >>> list(Spec.parse("dtp:gamma=2").free)
         ['alpha', 'uniform']
         """
-        maker = self.maker()
-        ranges: Mapping[str, Range] = self.method.ranges if maker is self.method else {}  # a variant has fixed options
+        ranges: Mapping[str, Range] = {} if self._is_variant else self.method.ranges
         given = {key.partition(".")[0] for key, _ in self.options}
         return {option: declared for option, declared in ranges.items() if option not in given}
+
+    @property
+    def controls(self) -> Mapping[str, Mapping[str, Value]]:
+        """The method's `controls`; none for a variant, which has no such options.
+
+        >>> list(Spec.parse("dtp").controls), list(Spec.parse("dtp_paper").controls)
+        (['easy first', 'raw weights'], [])
+        """
+        return {} if self._is_variant else self.method.controls
+
+    @property
+    def _is_variant(self) -> bool:
+        """Whether a class method makes it, which fixes options: dtp_paper, for example."""
+        return self.maker() is not self.method
 
 
 def needed_options(name: str) -> list[str]:

@@ -14,6 +14,7 @@ from hardfirst.errors import InputError, flag, number, per_task
 from hardfirst.functional import log_focal_weight
 from hardfirst.functional._scalar import fast_focal_weights
 from hardfirst.kpi import MovingKPI
+from hardfirst.records.names import EASY, RAW
 
 
 class DTP(LossBalancer):
@@ -67,6 +68,12 @@ class DTP(LossBalancer):
     single_task_options = frozenset({"potential"})
     ranges = MappingProxyType(
         {"gamma": Range(0.5, 4, log=True), "alpha": Range(0.01, 0.75, log=True), "uniform": Range(0, 0.9)}
+    )
+    controls = MappingProxyType(
+        {
+            EASY: MappingProxyType({"priority": "easy"}),
+            RAW: MappingProxyType({"normalize": False, "uniform": None}),  # `uniform` needs normalised weights
+        }
     )
     gamma: Tensor
     gain: Tensor
