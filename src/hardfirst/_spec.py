@@ -54,11 +54,10 @@ class SpecBase:
             raise InputError(
                 f"Expected a {cls.kind} as text, {next(iter(cls.registry))} or NAME:OPTION=VALUE; got {text!r}."
             )
-        name, _ = _split_name(text)
         try:
             name, options = parse_options(text)
         except InputError:
-            cls(name).maker()  # an unknown name is the likelier mistake
+            cls(_split_name(text)[0]).maker()  # an unknown name is the likelier mistake
             raise
         return cls(name, tuple(sorted(options.items())))
 
