@@ -8,6 +8,7 @@ from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 
 _MOST_LISTED = 12  # names in an error
+_ALIKE = 0.4  # the least similarity of names that an error suggests
 
 
 class InputError(ValueError):
@@ -46,7 +47,7 @@ def unknown(kind: str, name: object, known: Iterable[str], *, listing: str | Non
     Args:
         kind: what the name is of.
         name: the unknown name.
-        known: the names to choose from; of more than twelve, the error has the five nearest.
+        known: the names to choose from; of more than twelve, the error has the nearest, five at most.
         listing: a command that lists them all.
 
     Example:
@@ -58,9 +59,11 @@ def unknown(kind: str, name: object, known: Iterable[str], *, listing: str | Non
     hint = f"; did you mean {near[0]!r}?" if near else "."
     if len(names) <= _MOST_LISTED:
         return InputError(f"Unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}.")
-    nearest = sorted(names, key=lambda each: SequenceMatcher(None, str(name).lower(), each.lower()).ratio(), reverse=True)
+    ratios = {each: SequenceMatcher(None, str(name).lower(), each.lower()).ratio() for each in names}
+    nearest = sorted((each for each in names if ratios[each] > _ALIKE), key=ratios.__getitem__, reverse=True)[:5]
+    listed = f" The nearest: {', '.join(nearest)}." if nearest else ""
     remedy = f" `{listing}` lists all." if listing else ""
-    return InputError(f"Unknown {kind} {name!r}{hint} The nearest: {', '.join(nearest[:5])}.{remedy}")
+    return InputError(f"Unknown {kind} {name!r}{hint}{listed}{remedy}")
 
 
 def check_names(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
