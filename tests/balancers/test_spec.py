@@ -62,7 +62,7 @@ def test_lists() -> None:
             "dpt",
             r"Unknown balancer 'dpt'; did you mean 'dtp'\? The nearest: dtp, db_mtl. `hardfirst list balancers` lists all",
         ),
-        ("zzz", "Unknown balancer 'zzz'. `hardfirst list balancers` lists all"),
+        ("zzz", r"Unknown balancer 'zzz'\. `hardfirst list balancers` lists all"),
         ("dtp:gama=1", "Unknown option of balancer 'dtp': 'gama'; did you mean 'gamma'"),
         ("dtp:process_group=none", "Unknown option of balancer 'dtp': 'process_group'"),
         ("dtp:gamma", "key=value; got 'gamma'"),
