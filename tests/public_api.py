@@ -6,6 +6,7 @@
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -57,16 +58,30 @@ def _names(name: str) -> Iterator[str]:
             yield f"{public}: {type(found).__name__}"
 
 
+@cache
+def _public_classes() -> frozenset[type]:
+    modules = map(import_module, MODULES)
+    public = [getattr(module, name) for module in modules for name in getattr(module, "__all__", ())]
+    return frozenset(each for each in public if inspect.isclass(each))
+
+
 def _members(found: type) -> Iterator[str]:
-    """A class's own public methods and properties; those that a base has are listed there."""
-    for name, one in sorted(vars(found).items()):
-        if name[0] == "_":
-            continue
-        inner = getattr(one, "__func__", one)
-        if inspect.isfunction(inner):
-            yield f"{name}{_signature(inner)}"
-        elif isinstance(one, property):
-            yield f"{name}: property"
+    """A class's own public methods and properties and those of its private bases, but for what a public base lists."""
+    public = [base for base in found.__mro__[1:] if base in _public_classes()]
+    listed = {above for base in public for above in base.__mro__}
+    own = [base for base in found.__mro__ if base not in listed and base.__module__.startswith("hardfirst.")]
+    members = {name: one for base in reversed(own) for name, one in vars(base).items() if name[0] != "_"}
+    for name, one in sorted(members.items()):
+        line = _member(name, one)
+        if line and all(line != _member(name, getattr(base, name, None)) for base in public):
+            yield line
+
+
+def _member(name: str, one: object) -> str | None:
+    inner = getattr(one, "__func__", one)
+    if inspect.isfunction(inner):
+        return f"{name}{_signature(inner)}"
+    return f"{name}: property" if isinstance(one, property) else None
 
 
 def _signature(found: object) -> str:

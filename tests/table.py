@@ -1,5 +1,6 @@
 """The balancers that the contract is tested on: every name in the registry."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from hardfirst.errors import MissingPackage
 
 TASKS = ("easy", "hard one", "c.d")
 SHARED = torch.nn.Parameter(torch.ones(2))  # what the losses of the table depend on
-# Methods that cannot be made from their name alone, and variants that deserve the whole table.
+# Variants that deserve the whole table. A method with required options has an example of its own, `example_options`.
 OPTIONS = {
     "fixed": ["fixed:easy=1,hard one=2,c.d=0.5", "fixed:easy=1,hard one=2,c.d=0.5,normalize=true"],
     "dtp": [
@@ -25,7 +26,7 @@ OPTIONS = {
     "stch": ["stch", "stch:mu=0.1,warmup_epochs=1"],
     "nash_mtl": ["nash_mtl", "nash_mtl:max_norm=0"],
 }
-BESIDES = {"frozen"}  # not a method of its own: `fixed` with weights out of a record, tested in test_fixed.py
+BESIDES = {"frozen"}  # a variant of `fixed` that needs a record, tested in test_fixed.py
 
 
 def _can_be_made(spec: Spec) -> bool:
@@ -36,7 +37,17 @@ def _can_be_made(spec: Spec) -> bool:
         return not issubclass(spec.method, GradientBalancer)
 
 
-NAMED = [Spec.parse(text) for name in BALANCERS if name not in BESIDES for text in OPTIONS.get(name, [name])]
+def _examples(name: str) -> list[Spec]:
+    """The variants of a method in OPTIONS, or the method with the options that it cannot be made without."""
+    if name in OPTIONS:
+        return [Spec.parse(text) for text in OPTIONS[name]]
+    spec = Spec(name)
+    for option, value in spec.method.example_options(TASKS).items():
+        spec = spec.per_task(option, value) if isinstance(value, Mapping) else spec.replace({option: value})
+    return [spec]
+
+
+NAMED = [spec for name in BALANCERS if name not in BESIDES for spec in _examples(name)]
 EVERY = [spec for spec in NAMED if _can_be_made(spec)]
 SPECS = [spec for spec in EVERY if issubclass(spec.method, LossBalancer)]
 GRADIENT = [spec for spec in EVERY if issubclass(spec.method, GradientBalancer)]

@@ -13,7 +13,7 @@ import pytest
 import torch
 import typer
 
-from hardfirst import DTP, balancers, functional
+from hardfirst import DTP, functional
 from hardfirst.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -57,32 +57,43 @@ def test_every_page_is_in_a_table_of_contents() -> None:
     assert pages <= listed
 
 
+def _write_files(page: str, folder: Path) -> list[Path]:
+    """Write the Python files that a page shows: blocks that begin with a comment of their name."""
+    blocks = re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    for name, code in blocks:
+        (folder / name).write_text(code, encoding="utf-8")
+    return [folder / name for name, _ in blocks]
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if ">>>" in page.read_text("utf-8")], ids=lambda page: page.name)
-def test_python_in_the_documents_gives_what_it_says(page: Path) -> None:
+def test_python_in_the_documents_gives_what_it_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import doctest
 
+    _write_files(page.read_text("utf-8"), tmp_path)
+    monkeypatch.chdir(tmp_path)
     failed, tried = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
     assert tried
     assert not failed
 
 
 @pytest.mark.slow
-def test_a_method_of_ones_own_is_compared_by_its_name(
+def test_the_balancer_of_the_documents_is_compared(
     hardfirst: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = (ROOT / "docs/extending.md").read_text("utf-8")
-    method = "\n".join(re.findall(r"^(?:>>>|\.\.\.) ?(.*)", page, re.MULTILINE)).partition("Highest([")[0]
-    named = re.search(r"^hardfirst.balancers.BALANCERS.*", page, re.MULTILINE)
-    assert named
-    hardfirst("new", "my_problem.py")
-    with (tmp_path / "my_problem.py").open("a", encoding="utf-8") as file:
-        file.write(f"{method}\n{named[0]}\n")
-    monkeypatch.setitem(balancers.BALANCERS, "highest", DTP)  # is taken away again after the test
+    (file,) = _write_files((ROOT / "docs/extending.md").read_text("utf-8"), tmp_path)
     monkeypatch.setattr("hardfirst.cli._progress.LOG_EVERY", 0)
-    few = ["--seeds", "1", "--epochs", "1", "--no-baselines", "--no-controls"]
-    printed = hardfirst("compare", "my_problem.py", "--balancers", "equal,highest", *few)
-    assert re.search(r"highest is .* equal weights on the worst task", printed)
-    assert "2/2 runs" in printed, "a log file has a line now and then"
+    assert "power: the exponent p" in hardfirst("list", "balancers", "my_methods.py:LossRank")
+    study = ["digits", "--seeds", "1", "--epochs", "1", "--no-baselines", "--no-controls", "--out", "study"]
+    methods = ["--balancers", "equal,my_methods.py:LossRank,my_methods.py:LossRank:power=2"]
+    printed = hardfirst("compare", *study, *methods)
+    assert re.search(r"my_methods.py:LossRank:power=2 is .* equal weights on the worst task", printed)
+    assert "3/3 runs" in printed, "a log file has a line now and then"
+
+    file.write_text(file.read_text("utf-8") + "# a change\n", encoding="utf-8")
+    assert "3 runs in study, 1 of them done" in hardfirst("compare", *study, *methods), "the other method's run stays"
+
+    file.unlink()
+    assert "LossRank:power=2 is" in hardfirst("report", "study"), "a report does not need the file"
 
 
 def _documented() -> Iterator[tuple[str, str]]:

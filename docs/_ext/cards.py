@@ -29,32 +29,33 @@ def table(columns: Sequence[str], rows: Iterable[Iterable[str]], widths: str) ->
     return "".join([*lines, "```\n"])
 
 
-def balancer_page(found: Card) -> str:
-    """A method's card: what its docstring says, and what is read off its class."""
-    method = Spec(found.name).method
+def balancer_page(shown: Card) -> str:
+    """The card of a method: its docstring, and facts of its class."""
+    method = Spec(shown.name).method
     facts = [
-        ["By name", f"`{found.name}`, in `--balancers`, plans and `Spec.parse`"],
-        ["Needs", ", ".join(f"`{need}`" for need in found.needs) or "nothing but losses"],
-        ["State", ", ".join(f"`{name}`" for name in found.state or ()) or "none"],
-        ["Micro-batches", "add up to one batch" if found.linear else "do not add up to one batch"],
-        ["torch.compile", "one graph" if found.compiles else "eager mode only"],
+        ["By name", f"`{shown.name}`, in `--balancers`, plans and `Spec.parse`"],
+        ["Needs", ", ".join(f"`{need}`" for need in shown.needs) or "nothing but losses"],
+        ["State", ", ".join(f"`{name}`" for name in shown.state or ()) or "none"],
+        ["Micro-batches", "add up to one batch" if shown.linear else "do not add up to one batch"],
+        ["torch.compile", "one graph" if shown.compiles else "eager mode only"],
     ]
-    members = "   :members: paper\n" if found.name == "dtp" else ""
+    variants = [maker.__name__ for maker in BALANCERS.values() if getattr(maker, "__self__", None) is method]
+    members = f"   :members: {', '.join(variants)}\n" if variants else ""
     documented = f"```{{eval-rst}}\n.. autoclass:: hardfirst.balancers.{method.__name__}\n{members}```\n"
-    return f"# {found.name}\n\n{table([], facts, '20 80')}\n{documented}"
+    return f"# {shown.name}\n\n{table([], facts, '20 80')}\n{documented}"
 
 
 def balancer_table(cards: list[Card]) -> str:
-    """All methods with what they need, and when to use them."""
+    """All methods, with what they need and when to use them."""
     rows = [[f"[{c.name}](cards/{c.name}.md)", c.title, ", ".join(c.needs), markdown(c.when)] for c in cards]
     return table(["name", "method", "needs", "when to use"], rows, "16 22 10 52")
 
 
 def departures(cards: list[Card]) -> str:
-    """What differs from the papers, method by method."""
+    """The differences from the papers, by method."""
     texts = {f"[{c.name}](cards/{c.name}.md)": inspect.getdoc(Spec(c.name).method) or "" for c in cards}
-    texts |= {f"`{name}`": inspect.getdoc(made.__self__) or "" for name, made in NETWORKS.items()}  # type: ignore[attr-defined]
-    texts |= {f"`{made.__name__}`": inspect.getdoc(made) or "" for made in losses_of_papers()}
+    texts |= {f"`{name}`": inspect.getdoc(maker.__self__) or "" for name, maker in NETWORKS.items()}  # type: ignore[attr-defined]
+    texts |= {f"`{loss.__name__}`": inspect.getdoc(loss) or "" for loss in losses_of_papers()}
     rows = [[name, markdown(section(text, "References")), markdown(section(text, "Note"))] for name, text in texts.items()]
     return table(["what", "paper", "departures"], [row for row in rows if row[1]], "14 30 56")
 
@@ -67,21 +68,20 @@ def losses_of_papers() -> list[type]:
 def network_table() -> str:
     """All networks."""
     rows = []
-    for name, made in NETWORKS.items():
-        text = inspect.getdoc(made.__self__) or ""  # type: ignore[attr-defined]
+    for name, maker in NETWORKS.items():
+        text = inspect.getdoc(maker.__self__) or ""  # type: ignore[attr-defined]
         rows.append([f"`{name}`", markdown(sentence(text)), markdown(paragraph(text, "When to use"))])
     return table(["name", "what it is", "when to use"], rows, "16 34 50")
 
 
 def write(app: Sphinx) -> None:
-    """Write the pages; an unchanged one keeps its date, so that it is not built anew."""
+    """Write the pages. An unchanged one keeps its date, so that Sphinx does not build it again."""
     source = Path(app.srcdir)
-    cards = [card(name) for name in sorted(BALANCERS)]
-    pages = {f"cards/{found.name}.md": balancer_page(found) for found in cards if found.name not in ("dtp_paper", "frozen")}
-    named = [found for found in cards if f"cards/{found.name}.md" in pages]
-    pages |= {
-        "_made/balancers.md": balancer_table(named),
-        "_made/departures.md": departures(named),
+    # a variant, such as dtp_paper, is on the card of its class
+    cards = [card(name) for name, maker in sorted(BALANCERS.items()) if isinstance(maker, type)]
+    pages = {f"cards/{shown.name}.md": balancer_page(shown) for shown in cards} | {
+        "_made/balancers.md": balancer_table(cards),
+        "_made/departures.md": departures(cards),
         "_made/networks.md": network_table(),
     }
     for name, text in pages.items():

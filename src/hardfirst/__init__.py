@@ -1,4 +1,4 @@
-"""hardfirst: multi-task training that keeps the hard tasks from being starved by the easy ones.
+"""hardfirst: multi-task training in which easy tasks do not starve hard ones.
 
 >>> import torch, hardfirst
 >>> balancer = hardfirst.DTP(["segment", "depth"])

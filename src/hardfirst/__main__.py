@@ -1,4 +1,4 @@
-"""The way into the command line, which says what to install where its packages are missing."""
+"""The entry point of the command line; it says what to install if its packages are missing."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Names whose modules are imported when they are first used: registries with plug-ins, and the names of a package."""
+"""Lazy imports: registries whose entries are imported on first use, and the names of a package."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,8 +15,8 @@ T = TypeVar("T")
 class Registry(Mapping[str, T], Generic[T]):
     """A read-only mapping from names to objects, which imports an object's module only when it is looked up.
 
-    Listing the names imports nothing, so that shell completion and `hardfirst --help` stay fast. A package adds names by
-    entry points in `group`; a name of hardfirst's own cannot be replaced.
+    Listing the names imports nothing, so shell completion and `hardfirst --help` stay fast. A package adds names by entry
+    points in `group`; it cannot replace one of hardfirst's own.
 
     Args:
         kind: what the objects are, for error messages.
@@ -46,6 +46,13 @@ class Registry(Mapping[str, T], Generic[T]):
         """The entry points of installed packages, by name."""
         return {point.name: point for point in entry_points(group=self.group) if point.name not in self._targets}
 
+    @property
+    def classes(self) -> dict[str, str]:
+        """By class name, the target of each class that hardfirst's own names are made from, for `lazy_names`."""
+        targets = (target.partition(":") for target in self._targets.values())
+        names = ((module, attribute.partition(".")[0]) for module, _, attribute in targets)
+        return {name: f"{module}:{name}" for module, name in names}
+
     def __getitem__(self, name: str) -> T:
         if name not in self.loaded:
             self.loaded[name] = self._load(name)
@@ -56,10 +63,10 @@ class Registry(Mapping[str, T], Generic[T]):
             return resolve(self._targets[name])
         if name not in self.plugins:
             raise self.unknown(name)
+        point = self.plugins[name]
         try:
-            return self.plugins[name].load()
+            return point.load()
         except Exception as error:  # a plug-in's module may raise anything
-            point = self.plugins[name]
             package = f" of {point.dist.name}" if point.dist else ""
             raise InputError(
                 f"The {self.kind} {name!r} comes from the plug-in {point.value}{package}, which cannot be imported: "
@@ -78,17 +85,16 @@ class Registry(Mapping[str, T], Generic[T]):
         if package := packages.get(name.partition(":")[0]):
             reason = f"comes with {package}, which is not installed"
             return MissingPackage(f"The {self.kind} {name!r} {reason}: pip install {package}")
-        return unknown(self.kind, name, self)
+        return unknown(self.kind, name, self, listing=f"hardfirst list {self.kind}s")
 
     def __contains__(self, name: object) -> bool:
         return name in self.loaded or name in self._targets or name in self.plugins
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._targets
-        yield from self.plugins
+        return iter({**self._targets, **self.plugins, **self.loaded})
 
     def __len__(self) -> int:
-        return len(self._targets) + len(self.plugins)
+        return len(list(iter(self)))
 
 
 def resolve(target: str) -> Any:
@@ -98,10 +104,10 @@ def resolve(target: str) -> Any:
     <class 'float'>
     """
     module, _, attributes = target.partition(":")
-    found: Any = import_module(module)
+    resolved: Any = import_module(module)
     for attribute in filter(None, attributes.split(".")):
-        found = getattr(found, attribute)
-    return found
+        resolved = getattr(resolved, attribute)
+    return resolved
 
 
 def lazy_names(package: str, targets: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -117,9 +123,9 @@ def lazy_names(package: str, targets: Mapping[str, str]) -> tuple[Callable[[str]
     def get_attribute(name: str) -> Any:
         if name not in targets:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        found = resolve(targets[name])
-        setattr(sys.modules[package], name, found)  # the next look-up finds it at once
-        return found
+        resolved = resolve(targets[name])
+        setattr(sys.modules[package], name, resolved)  # the next look-up does not come here
+        return resolved
 
     def list_names() -> list[str]:
         return sorted({*vars(sys.modules[package]), *targets})

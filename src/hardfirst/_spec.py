@@ -1,7 +1,9 @@
-"""What is made from a line of text, `name:key=value,key=value`: how the line is read and written."""
+"""The language of specs, `name:key=value,key=value`: how a spec is read, written and turned into arguments."""
 
 import inspect
 import math
+import re
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -10,65 +12,89 @@ from hardfirst.errors import InputError, unknown
 
 Value = bool | int | float | str | None | tuple["Value", ...]
 
-_GIVEN = ("tasks", "parts", "process_group")  # what whoever makes it has, and no text
+_FROM_CALLER = ("tasks", "parts", "process_group")  # parameters that the caller supplies, never a spec
+_SPEC = re.compile(r"([^=,]*\.py:\w+|[^:]*)(?::(.*))?", re.DOTALL)  # a name may be that of a class in a file
 
 
 @dataclass(frozen=True)
-class Line:
+class SpecBase:
     """A name, and options sorted by their keys.
 
     A value is a number, true, false, none, a word, or a list joined by "+". An option that takes one value per task is
-    written `gamma.depth=2` (the task is all that follows the first dot).
+    written `gamma.depth=2` (the task is everything after the first dot).
 
-    A subclass has a `kind`, which errors call it by, and what there is to be made, `makers`.
+    A subclass sets `kind`, the word for it in errors, and `registry`, by name the callables that take the options.
     """
 
     name: str
     options: tuple[tuple[str, Value], ...] = ()
 
     kind: ClassVar[str]
-    makers: ClassVar[Mapping[str, Callable[..., Any]]]
+    registry: ClassVar[Mapping[str, Callable[..., Any]]]
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read one line.
+        """Read a spec and check its name and options.
 
         Raises:
             InputError: the name or an option is unknown, or a piece is not `key=value`.
         """
+        spec = cls.read(text)
+        spec.arguments()
+        return spec
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read a spec without looking up what it names: a record is read without the balancer's file, for example.
+
+        Raises:
+            InputError: a piece is not `key=value`, or an option is given twice.
+        """
         if not isinstance(text, str) or not text.strip():
-            raise InputError(f"Expected a {cls.kind} as text, {next(iter(cls.makers))} or NAME:OPTION=VALUE; got {text!r}.")
-        name, _ = _split_name(text)
-        if name not in cls.makers:
-            raise unknown(cls.kind, name, cls.makers)
-        name, options = parse_options(text)
-        line = cls(name, tuple(sorted(options.items())))
-        line._arguments()
-        return line
+            raise InputError(
+                f"Expected a {cls.kind} as text, {next(iter(cls.registry))} or NAME:OPTION=VALUE; got {text!r}."
+            )
+        try:
+            name, options = parse_options(text)
+        except InputError:
+            cls(_split_name(text)[0]).maker()  # an unknown name is the likelier mistake
+            raise
+        return cls(name, tuple(sorted(options.items())))
 
     @classmethod
     def split(cls, text: str) -> list[str]:
-        """The texts of several, joined by commas; a piece with "=" but no name goes on with the one before it.
+        """Split a list of specs joined by commas into the texts of each.
+
+        A piece with "=" but no name is a further option of the spec before it.
 
         Raises:
-            InputError: there is none.
+            InputError: the list is empty.
         """
         texts: list[str] = []
         for piece in filter(None, (piece.strip() for piece in text.split(","))):
-            if texts and "=" in piece and ":" not in piece.partition("=")[0]:
-                texts[-1] += ("," if ":" in texts[-1] else ":") + piece
+            key, equals, _ = piece.partition("=")
+            if texts and equals and ":" not in key:
+                texts[-1] += (":" if _split_name(texts[-1])[1] is None else ",") + piece
             else:
                 texts.append(piece)
         if not texts:
             raise InputError(f"Expected at least one {cls.kind}; got none.")
         return texts
 
+    def maker(self) -> Callable[..., Any]:
+        """The callable that takes the options.
+
+        Raises:
+            InputError: the name is unknown.
+        """
+        return self.registry[self.name]
+
     def option(self, key: str) -> Value:
-        """The option's value; None where it is not given."""
+        """The option's value; None if it is not given."""
         return dict(self.options).get(key)
 
     def replace(self, options: Mapping[str, Value]) -> Self:
-        """The same with these options in place of its own; the value None takes one away."""
+        """The spec with these options changed or added; None removes one."""
         changed = {**dict(self.options), **options}
         return type(self)(self.name, tuple(sorted((key, value) for key, value in changed.items() if value is not None)))
 
@@ -76,16 +102,20 @@ class Line:
         text = ",".join(f"{key}={format_value(value)}" for key, value in self.options)
         return f"{self.name}:{text}" if text else self.name
 
-    def _arguments(self) -> dict[str, Any]:
-        """The options as keyword arguments, `a.b=c` gathered to `a={b: c}`."""
-        known, direct = _options(self.makers[self.name])
+    def arguments(self) -> dict[str, Any]:
+        """The options as keyword arguments, with `a.b=c` collected to `a={b: c}`.
+
+        Raises:
+            InputError: the name or an option is unknown.
+        """
+        names, direct = _parameters(self.maker())
         arguments: dict[str, Any] = {direct: {}} if direct else {}
         for key, value in self.options:
             option, _, task = key.partition(".")
-            if direct and option not in known:
+            if direct and option not in names:
                 option, task = direct, key  # fixed:a=1 for fixed:weights.a=1
-            if option not in known:
-                raise unknown(f"option of {self.kind} {self.name!r}:", option, known)
+            if option not in names:
+                raise unknown(f"option of {self.kind} {self.name!r}:", option, names)
             if not task:
                 arguments[option] = value
             elif isinstance(nested := arguments.setdefault(option, {}), dict):
@@ -96,7 +126,7 @@ class Line:
 
 
 def parse_options(text: str) -> tuple[str, dict[str, Value]]:
-    """Parse `name:key=value,key=value` into the name and the options, without checking either against what exists.
+    """Parse `name:key=value,key=value` into the name and the options, without looking up either.
 
     The name may be a class in a file, `path/to/file.py:ClassName`.
 
@@ -110,7 +140,7 @@ def parse_options(text: str) -> tuple[str, dict[str, Value]]:
     """
     name, rest = _split_name(text)
     options: dict[str, Value] = {}
-    for piece in filter(None, (piece.strip() for piece in rest.split(","))):
+    for piece in filter(None, (piece.strip() for piece in (rest or "").split(","))):
         key, equals, value = piece.partition("=")
         if not equals or not key or not value:
             raise InputError(f"Expected options of {name!r} as key=value; got {piece!r}.")
@@ -129,24 +159,33 @@ def format_value(value: Value) -> str:
     if isinstance(value, tuple):
         return "+".join(format_value(item) for item in value)
     if isinstance(value, float):
-        return str(value).replace("e+", "e")  # a plus would make it a list
+        return str(value).replace("e+", "e")  # a plus would make a list of it
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-def _split_name(text: str) -> tuple[str, str]:
-    """The name, and the text of the options."""
-    name, _, rest = text.strip().partition(":")
-    if name.endswith(".py"):
-        class_name, _, rest = rest.partition(":")
-        name = f"{name}:{class_name}"
-    return name, rest
+def _split_name(text: str) -> tuple[str, str | None]:
+    """The name, and the text of the options; None where there is no colon after the name."""
+    match = _SPEC.fullmatch(text.strip())
+    assert match is not None  # any text has a name
+    return match[1], match[2]
 
 
-def _options(maker: Callable[..., Any]) -> tuple[list[str], str | None]:
-    """Its options, and the one, if any, that is a mapping and need not be named."""
-    parameters = [p for p in inspect.signature(maker).parameters.values() if p.name not in _GIVEN]
-    direct = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and "Mapping" in str(p.annotation)]
+def _parameters(maker: Callable[..., Any]) -> tuple[list[str], str | None]:
+    """The names of the options, and the one, if any, that is a mapping by task and may be left out in a spec."""
+    try:
+        signature = inspect.signature(maker, eval_str=True)
+    except NameError:  # an annotation of a user's class that is imported for type checking only
+        signature = inspect.signature(maker)
+    parameters = [p for p in signature.parameters.values() if p.name not in _FROM_CALLER]
+    direct = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and _is_mapping(p.annotation)]
     return [parameter.name for parameter in parameters], direct[0] if direct else None
+
+
+def _is_mapping(annotation: Any) -> bool:
+    """Whether an annotation is a mapping, or a union with one."""
+    types = [annotation, *typing.get_args(annotation)] if not isinstance(annotation, str) else []
+    origins = [typing.get_origin(each) or each for each in types]
+    return any(isinstance(origin, type) and issubclass(origin, Mapping) for origin in origins)
 
 
 def _value(text: str) -> Value:
@@ -163,6 +202,6 @@ def _value(text: str) -> Value:
 
 def _is_number(text: str) -> bool:
     try:
-        return not math.isnan(float(text))  # which is a word: no option takes it, and it is not equal to itself
+        return not math.isnan(float(text))  # "nan" is a word: no option takes it, and it does not equal itself
     except ValueError:
         return False

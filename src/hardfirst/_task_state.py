@@ -1,4 +1,4 @@
-"""State with one entry per task: what balancers and moving averages are made of."""
+"""A module with per-task buffers: the base of balancers and moving averages."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 from hardfirst.errors import InputError, check_names, mapping
 
-# The group whose ranks are averaged over: None is the default group, False none at all.
+# The process group to average over: None is the default group, False is none.
 Group = dist.ProcessGroup | Literal[False] | None
-Constant = float | Sequence[float]
+Initial = float | Sequence[float]
 
 
 class TaskState(nn.Module):
     """A module that holds fixed-shape buffers for a fixed list of tasks.
 
-    Buffers are float32 (counters int64) whatever the default dtype; they follow the module to another device but not to
-    another dtype, since a bfloat16 average would stop moving. `reset` makes them anew from constants.
+    Buffers are float32 (counters int64) whatever the default dtype. They follow the module to another device but not to
+    another dtype, since a bfloat16 average would stop moving.
 
     Args:
         tasks: distinct non-empty strings; their order is the order of every buffer.
@@ -31,27 +31,35 @@ class TaskState(nn.Module):
         super().__init__()
         self.tasks = _check_tasks(tasks)
         self.process_group = process_group
-        self._constants: dict[str, Constant] = {}
+        self._initial: dict[str, Initial] = {}
 
-    def _hold(self, name: str, constant: Constant, *, dtype: torch.dtype = torch.float32, persistent: bool = True) -> None:
-        """Register a buffer: one entry per task of a number, or the numbers of a sequence."""
-        self._constants[name] = [constant] * len(self.tasks) if isinstance(constant, int | float) else constant
-        self.register_buffer(name, torch.tensor(self._constants[name], dtype=dtype), persistent=persistent)
+    def add_state(self, name: str, initial: Initial, *, dtype: torch.dtype = torch.float32, persistent: bool = True) -> None:
+        """Register a buffer, as attribute `name`. Call it in `__init__`.
+
+        Args:
+            name: the attribute, and the key in `state_dict`.
+            initial: a number for a buffer [T] with that number for every task; or a sequence of any length, such as `[0]`
+                for a state that is not per task. `reset` restores it.
+            dtype: float32, or int64 for counters.
+            persistent: False leaves a constant out of `state_dict`.
+        """
+        self._initial[name] = [initial] * len(self.tasks) if isinstance(initial, int | float) else initial
+        self.register_buffer(name, torch.tensor(self._initial[name], dtype=dtype), persistent=persistent)
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Put everything back to how it was at construction; also what to call after `to_empty`."""
+        """Restore the state at construction. Call it after `to_empty` as well."""
         for module in self.modules():
             if isinstance(module, TaskState):
-                for name, constant in module._constants.items():
+                for name, initial in module._initial.items():
                     buffer = module.get_buffer(name)
-                    buffer.copy_(torch.tensor(constant, dtype=buffer.dtype))
+                    buffer.copy_(torch.tensor(initial, dtype=buffer.dtype))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Take up what `state_dict` gave.
+        """Load a state that `state_dict` gave.
 
         Raises:
-            InputError: it is of other tasks, another method or other options.
+            InputError: it belongs to other tasks, another method or other options.
         """
         try:
             return super().load_state_dict(state_dict, strict, assign)
@@ -72,72 +80,98 @@ class TaskState(nn.Module):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        # a process group belongs to this process; the copy uses the default group, unless there was to be none
+        # a process group belongs to this process: the copy uses the default group, unless averaging is off
         return {**self.__dict__, "process_group": False if self.process_group is False else None}
 
     def extra_repr(self) -> str:
         return ", ".join(self.tasks)
 
-    def _vector(
-        self, values: Mapping[str, Any], what: str, *, absent: float, check: Callable[[str, object], None]
-    ) -> Tensor:
-        """The mapping's values in the tasks' order as a tensor [T], with `absent` where there is none.
+    @property
+    def _device(self) -> torch.device | None:
+        """Where the state is; None if there is none."""
+        buffer = next(iter(self._buffers.values()), None)
+        return None if buffer is None else buffer.device
 
-        `check` is called with each task and value that is not a tensor, and raises if it will not do.
+    def stack_by_task(self, values: Mapping[str, Any], kind: Literal["loss", "KPI"]) -> Tensor:
+        """Stack a mapping's values in the order of `tasks`.
+
+        Args:
+            values: by task, 0-d tensors; for KPIs also numbers, or None for no measurement.
+            kind: what the values are: errors name it, and an absent task is 0 for losses and NaN for KPIs.
+
+        Returns:
+            [T], with the graph of the values.
+
+        Raises:
+            InputError: a name is unknown, a value is no 0-d tensor (or, for KPIs, no number), or devices differ.
         """
-        if type(values) is not dict:  # the quick look first, in every training step
-            mapping("losses" if what == "loss" else "kpis", values, f"{{{self.tasks[0]!r}: {what}}}")
+        if type(values) is not dict:  # the cheap check first, since this runs in every training step
+            mapping("losses" if kind == "loss" else "kpis", values, f"{{{self.tasks[0]!r}: {kind}}}")
         columns = [values.get(task) for task in self.tasks]
-        if not self._complete(values, columns):
+        # a list comprehension is faster than a generator here
+        if len(values) != len(columns) or not all([isinstance(column, Tensor) for column in columns]):  # noqa: C419
+            check_names("task", values, self.tasks)
             for task, value in values.items():
-                if not isinstance(value, Tensor):
-                    check(task, value)
-            columns = self._filled(columns, absent)
+                _check_value(task, value, kind)
+            columns = self._filled(columns, 0.0 if kind == "loss" else math.nan)
         try:
             vector = torch.stack(columns)  # type: ignore[arg-type]  # all are tensors by now
         except RuntimeError:  # shapes or devices that differ
-            raise self._not_a_scalar(values, what) from None
+            raise self._not_a_scalar(values, kind) from None
         if vector.dim() != 1:
-            raise self._not_a_scalar(values, what)
+            raise self._not_a_scalar(values, kind)
         return vector
 
-    def _complete(self, values: Mapping[str, Any], columns: list[Any]) -> bool:
-        """Whether every task has a tensor; raises if a name is unknown."""
-        if len(values) == len(columns) and all([isinstance(column, Tensor) for column in columns]):  # noqa: C419
-            return True  # a list is quicker than a generator here, in every training step
-        check_names("task", values, self.tasks)
-        return False
-
     def _filled(self, columns: list[Any], absent: float) -> list[Any]:
-        """The columns with numbers, and `absent` in place of None, made tensors beside those that are."""
+        """The columns as tensors on one device: numbers converted, and `absent` in place of None."""
         tensor = next((column for column in columns if isinstance(column, Tensor)), None)
-        device = next(iter(self._buffers.values())) if tensor is None else tensor
         numbers = [math.nan if isinstance(c, Tensor) else absent if c is None else float(c) for c in columns]
-        made = torch.tensor(numbers, dtype=torch.float32, device=None if device is None else device.device)
-        return [c if isinstance(c, Tensor) else m for c, m in zip(columns, made.unbind(), strict=True)]
+        device = self._device if tensor is None else tensor.device
+        converted = torch.tensor(numbers, dtype=torch.float32, device=device)
+        return [c if isinstance(c, Tensor) else number for c, number in zip(columns, converted.unbind(), strict=True)]
 
-    def _not_a_scalar(self, values: Mapping[str, Any], what: str) -> InputError:
+    def _not_a_scalar(self, values: Mapping[str, Any], kind: str) -> InputError:
+        """The error for values that cannot be stacked: a shape, or devices that differ."""
         tensors = {task: value for task, value in values.items() if isinstance(value, Tensor)}
         for task, value in tensors.items():
             if value.dim():
                 return InputError(
-                    f"Expected the {what} of task {task!r} to be a 0-d tensor; got shape {list(value.shape)}. "
+                    f"Expected the {kind} of task {task!r} to be a 0-d tensor; got shape {list(value.shape)}. "
                     "Reduce it first, for instance with .mean()."
                 )
         devices = ", ".join(f"{task!r} on {value.device}" for task, value in tensors.items())
-        return InputError(f"Expected the {what} of every task on one device; got {devices}.")
+        return InputError(f"Expected the {kind} of every task on one device; got {devices}.")
 
-    def _shared_by_ranks(self) -> bool:
+    def is_distributed(self) -> bool:
+        """Whether `mean_over_ranks` communicates: torch.distributed is initialized, and `process_group` is not False."""
         return self.process_group is not False and dist.is_available() and dist.is_initialized()
 
-    def _mean_over_ranks(self, values: Tensor) -> Tensor:
-        """The mean over ranks of the entries that are finite; NaN where no rank has one. One collective of [2, T]."""
-        if not self._shared_by_ranks():
+    def mean_over_ranks(self, values: Tensor) -> Tensor:
+        """Average a measurement over ranks, in one collective; every rank has to call it.
+
+        Args:
+            values: any shape, without a graph. Entries that are not finite count as missing on this rank.
+
+        Returns:
+            The same shape: the mean over the ranks that have a finite entry, NaN where no rank has one. Without
+            torch.distributed, `values` itself.
+        """
+        if not self.is_distributed():
             return values
         finite = values.isfinite()
-        both = torch.stack([torch.where(finite, values, 0), finite.to(values.dtype)])
-        dist.all_reduce(both, group=self.process_group)
-        return both[0] / both[1]
+        sums = torch.stack([torch.where(finite, values, 0), finite.to(values.dtype)])
+        dist.all_reduce(sums, group=self.process_group)
+        return sums[0] / sums[1]
+
+
+def _check_value(task: str, value: object, kind: Literal["loss", "KPI"]) -> None:
+    """Raise `InputError` unless the value is a tensor or, for a KPI, a number or None."""
+    if isinstance(value, Tensor):
+        return
+    if kind == "loss":
+        raise InputError(f"Expected the loss of task {task!r} to be a tensor; got {value!r}.")
+    if value is not None and not isinstance(value, Real):
+        raise InputError(f"Expected the KPI of task {task!r} to be a number or a 0-d tensor; got {value!r}.")
 
 
 def _check_tasks(tasks: Sequence[str]) -> tuple[str, ...]:
@@ -155,16 +189,10 @@ def _check_tasks(tasks: Sequence[str]) -> tuple[str, ...]:
 
 
 def _difference(state: Mapping[str, Any], own: Mapping[str, Any]) -> str:
-    """In what the one differs from the other."""
-    found = {
+    """How a state differs from the module's own, in words."""
+    differences = {
         "it lacks": [key for key in own if key not in state],
-        "it has, besides,": [key for key in state if key not in own],
+        "it also has": [key for key in state if key not in own],
         "of another shape is": [key for key in own if key in state and state[key].shape != own[key].shape],
     }
-    return "; ".join(f"{what} {', '.join(keys)}" for what, keys in found.items() if keys)
-
-
-def check_number(task: str, value: object) -> None:
-    """Raise `InputError` unless a KPI is a number, or None for no measurement."""
-    if value is not None and not isinstance(value, Real):
-        raise InputError(f"Expected the KPI of task {task!r} to be a number or a 0-d tensor; got {value!r}.")
+    return "; ".join(f"{what} {', '.join(keys)}" for what, keys in differences.items() if keys)

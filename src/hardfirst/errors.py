@@ -1,27 +1,30 @@
-"""Errors that say what was wrong with an input, and what to do about it."""
+"""Errors that say what is wrong with an input and how to mend it, and checks that raise them."""
 
 import errno
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
+
+_MOST_LISTED = 12  # names in an error
+_ALIKE = 0.4  # the least similarity of names that an error suggests
 
 
 class InputError(ValueError):
-    """An input that hardfirst cannot work with; its text is a sentence for the user.
+    """An input that hardfirst cannot work with. Its text says what is wrong and how to mend it.
 
     The command line prints it and exits with code 2. In Python it is a `ValueError`.
     """
 
 
-class MissingPackage(InputError):  # noqa: N818  # what is wrong, not that it is an error
-    """Something that hardfirst can do without is not installed; the text has the command that installs it."""
+class MissingPackage(InputError):  # noqa: N818  # named after the problem
+    """An optional package is missing. The text has the command that installs it."""
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """What the `with` block cannot write is an `InputError` that says why, and what to do.
+    """Turn an `OSError` in the `with` block into an `InputError` that says why the file cannot be written.
 
     >>> with writing(Path("study.json")):
     ...     raise OSError(28, "No space left on device")
@@ -38,20 +41,33 @@ def writing(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be written: {error.strerror or error}. {remedy}") from error
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
-    """The error for a name that is not among the known ones, with the nearest one that is.
+def unknown(kind: str, name: object, known: Iterable[str], *, listing: str | None = None) -> InputError:
+    """The error for a name that is not among the known ones, with the nearest ones that are.
 
-    >>> str(unknown("task", "dept", ["depth", "segment"]))
-    "Unknown task 'dept'; did you mean 'depth'? Known: depth, segment."
+    Args:
+        kind: what the name is of.
+        name: the unknown name.
+        known: the names to choose from; of more than twelve, the error has the nearest, five at most.
+        listing: a command that lists them all.
+
+    Example:
+        >>> str(unknown("task", "dept", ["depth", "segment"]))
+        "Unknown task 'dept'; did you mean 'depth'? Known: depth, segment."
     """
     names = [str(each) for each in known]
     near = get_close_matches(str(name), names, n=1) or [each for each in names if each.lower() == str(name).lower()]
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    return InputError(f"Unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}.")
+    if len(names) <= _MOST_LISTED:
+        return InputError(f"Unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}.")
+    ratios = {each: SequenceMatcher(None, str(name).lower(), each.lower()).ratio() for each in names}
+    nearest = sorted((each for each in names if ratios[each] > _ALIKE), key=ratios.__getitem__, reverse=True)[:5]
+    listed = f" The nearest: {', '.join(nearest)}." if nearest else ""
+    remedy = f" `{listing}` lists all." if listing else ""
+    return InputError(f"Unknown {kind} {name!r}{hint}{listed}{remedy}")
 
 
 def check_names(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Raise `InputError` at the first name that is not known."""
+    """Raise `InputError` for the first name that is not known."""
     known = tuple(known)
     for name in names:
         if name not in known:
@@ -68,7 +84,7 @@ def number(
     below: float | None = None,
     finite: bool = True,
 ) -> float:
-    """The value as a float, or an `InputError` that names the bound it breaks.
+    """Return the value as a float, or raise an `InputError` that names the bound that it violates.
 
     >>> number("gamma", -1, least=0)
     Traceback (most recent call last):
@@ -76,26 +92,26 @@ def number(
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
         raise InputError(f"Expected `{name}` to be a number; got {value!r}.")
-    bounds: Mapping[str, bool] = {
+    violated: Mapping[str, bool] = {
         f"at least {least}": least is not None and value < least,
         f"above {above}": above is not None and value <= above,
         f"at most {most}": most is not None and value > most,
         f"below {below}": below is not None and value >= below,
     }
-    for text, broken in bounds.items():
-        if broken:
-            raise InputError(f"Expected `{name}` to be {text}; got {value!r}.")
+    for bound, is_violated in violated.items():
+        if is_violated:
+            raise InputError(f"Expected `{name}` to be {bound}; got {value!r}.")
     try:
-        found = float(value)
-    except OverflowError:  # a whole number of more than 308 digits
-        found = math.inf
-    if finite and math.isinf(found):
+        result = float(value)
+    except OverflowError:  # an int of more than 308 digits
+        result = math.inf
+    if finite and math.isinf(result):
         raise InputError(f"Expected `{name}` to be a finite number; got {value!r:.40}.")
-    return found
+    return result
 
 
 def whole(name: str, value: object, *, least: int) -> int:
-    """The value as an int, or an `InputError`.
+    """Return the value as an int, or raise an `InputError`.
 
     >>> whole("epochs", 2.5, least=1)
     Traceback (most recent call last):
@@ -107,7 +123,7 @@ def whole(name: str, value: object, *, least: int) -> int:
 
 
 def flag(name: str, value: object) -> bool:
-    """The value as a bool, or an `InputError`: any word would count as true.
+    """Return the value as a bool, or raise an `InputError`: a word would be true whatever it says.
 
     >>> flag("normalize", "no")
     Traceback (most recent call last):
@@ -139,7 +155,7 @@ def per_task(
     above: float | None = None,
     most: float | None = None,
 ) -> list[float]:
-    """An option given for all tasks or by task, as one number per task; tasks that are left out get the default.
+    """Expand an option, a number or numbers by task, to one number per task; missing tasks get the default.
 
     >>> per_task("gamma", {"b": 2.0}, ["a", "b"], default=1.0)
     [1.0, 2.0]

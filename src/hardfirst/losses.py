@@ -1,4 +1,4 @@
-"""Example-level focal losses as modules: they hold the options, call `hardfirst.functional`, and reduce."""
+"""Focal losses of examples as modules, which hold the options, call `hardfirst.functional`, and reduce."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ Reduction = Literal["mean", "sum", "none"]
 
 
 class _FocalLoss(nn.Module):
-    """Checks what all focal losses share: the focusing parameter and the reduction."""
+    """The base class of focal losses: the focusing parameter and the reduction."""
 
     def __init__(self, gamma: float, reduction: Reduction) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class _FocalLoss(nn.Module):
         if self.reduction == "sum":
             return total
         count = weight.sum().to(total.dtype)
-        # with no label at all total is 0 and still has its graph; 0/0 must not make it NaN
+        # without any label the total is 0, with its graph; 0/0 would make it NaN
         return total / torch.where(count == 0, 1, count)
 
 
@@ -42,8 +42,8 @@ class SoftmaxFocalLoss(_FocalLoss):
         gamma: the focusing parameter, at least 0; 0 is `torch.nn.CrossEntropyLoss`. The DTP paper used 0 in its final
             model, Lin et al. 2.
         weight: [classes], a factor per class.
-        ignore_index: the target that stands for "no label".
-        reduction: "mean" is Σ w·focal / Σ w over labelled elements (0 with a graph where nothing is labelled), "sum", or
+        ignore_index: the target of elements without a label.
+        reduction: "mean" for Σ w·focal / Σ w over labelled elements (0 with a graph if nothing is labelled), "sum", or
             "none".
 
     Shape:
@@ -78,7 +78,7 @@ class SoftmaxFocalLoss(_FocalLoss):
         self.ignore_index = ignore_index
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See the class."""
+        """Compute the loss, reduced."""
         loss = functional.softmax_focal_loss(
             logits, target, gamma=self.gamma, weight=self.weight, ignore_index=self.ignore_index
         )
@@ -91,8 +91,8 @@ class SigmoidFocalLoss(_FocalLoss):
     Args:
         gamma: the focusing parameter, at least 0; with `alpha=None`, 0 is `torch.nn.BCEWithLogitsLoss`.
         alpha: the weight of positives, negatives get 1 − alpha; None for no class balance.
-        reduction: "mean" is over labelled elements (0 with a graph where there is none), "sum" (a detector divides
-            it by its number of positives), or "none".
+        reduction: "mean" over labelled elements (0 with a graph if there is none), "sum" (a detector divides it by its
+            number of positives), or "none".
 
     Shape:
         logits and target of the same shape; target 0 or 1, NaN where there is no label.
@@ -111,19 +111,19 @@ class SigmoidFocalLoss(_FocalLoss):
         self.alpha = None if alpha is None else number("alpha", alpha, least=0, most=1)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """See the class."""
+        """Compute the loss, reduced."""
         loss = functional.sigmoid_focal_loss(logits, target, gamma=self.gamma, alpha=self.alpha)
         return self._reduce(loss, ~target.isnan())
 
 
 class RegressionFocalLoss(_FocalLoss):
-    """The focal loss for regression: the scaled error in place of the cross-entropy.
+    """The focal loss for regression, with a scaled error in place of the cross-entropy.
 
     Args:
         gamma: the focusing parameter, at least 0; 0 is `torch.nn.L1Loss` (or `MSELoss`) of the scaled error.
         scale: the error that counts as 1, in the target's unit; above 0.
         kind: "l1", "l2", or "linear" for the form of the DTP paper; see `hardfirst.functional.regression_focal_loss`.
-        reduction: "mean" over labelled elements (0 with a graph where there is none), "sum", or "none".
+        reduction: "mean" over labelled elements (0 with a graph if there is none), "sum", or "none".
 
     Shape:
         prediction and target of the same shape; NaN where there is no label.
@@ -152,6 +152,6 @@ class RegressionFocalLoss(_FocalLoss):
         self.kind: Literal["l1", "l2", "linear"] = kind
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """See the class."""
+        """Compute the loss, reduced."""
         loss = functional.regression_focal_loss(prediction, target, gamma=self.gamma, scale=self.scale, kind=self.kind)
         return self._reduce(loss, ~target.isnan())

@@ -1,4 +1,4 @@
-"""Stop training a task that no longer gets better, while the others go on."""
+"""Early stopping for single tasks, while the others keep training."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,25 +6,25 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from hardfirst._task_state import Group, TaskState, check_number
+from hardfirst._task_state import Group, TaskState
 from hardfirst.errors import number, whole
 
 
 class TaskEarlyStopping(TaskState):
-    """Early stopping task by task: a task whose validation KPI has not risen for some time is left out of the loss.
+    """Early stopping by task: a task whose validation KPI has stopped rising no longer contributes to the loss.
 
-    Its loss is multiplied by 0, which balancers take for "absent": it enters no state, and no other task's weight changes.
-    A stopped task stays stopped. Its figures may still move, since the others go on to train what is shared.
+    Its loss is multiplied by 0, which balancers treat as absent: it enters no state, and no other task's weight changes.
+    A stopped task stays stopped. Its KPI may still change, since the other tasks keep training the shared parameters.
 
     Args:
         tasks: distinct non-empty strings.
-        patience: so many validations without a rise stop a task; at least 1.
-        min_delta: what counts as a rise, above 0.
+        patience: the number of validations without a rise after which a task stops; at least 1.
+        min_delta: the smallest rise that counts, at least 0.
         process_group: the ranks that KPIs are averaged over; None for the default group, False for none.
 
     Attributes:
         best: [T] float32, each task's best KPI so far; NaN before the first.
-        waited: [T] float32, how many validations there have been since.
+        waited: [T] float32, the number of validations since then.
 
     Raises:
         InputError: a number is out of its range; in use, if a name is unknown.
@@ -49,17 +49,17 @@ class TaskEarlyStopping(TaskState):
         super().__init__(tasks, process_group=process_group)
         self.patience = whole("patience", patience, least=1)
         self.min_delta = number("min_delta", min_delta, least=0)
-        self._hold("best", math.nan)
-        self._hold("waited", 0.0)
+        self.add_state("best", math.nan)
+        self.add_state("waited", 0.0)
 
     @torch.no_grad()
     def update(self, kpis: Mapping[str, Tensor | float]) -> None:
-        """Take in one validation; a KPI that is left out or NaN leaves its task as it was."""
-        new = self._mean_over_ranks(self._vector(kpis, "KPI", absent=math.nan, check=check_number).to(self.best))
+        """Record the KPIs of one validation; a task whose KPI is left out or NaN is not updated."""
+        new = self.mean_over_ranks(self.stack_by_task(kpis, "KPI").to(self.best))
         rises = ~(new <= self.best + self.min_delta) & ~new.isnan()
-        going = self.waited < self.patience
-        self.waited.copy_(torch.where(new.isnan() | ~going, self.waited, torch.where(rises, 0.0, self.waited + 1)))
-        self.best.copy_(torch.where(rises & going, new, self.best))
+        active = self.waited < self.patience
+        self.waited.copy_(torch.where(new.isnan() | ~active, self.waited, torch.where(rises, 0.0, self.waited + 1)))
+        self.best.copy_(torch.where(rises & active, new, self.best))
 
     @property
     def stopped(self) -> tuple[str, ...]:
@@ -67,6 +67,6 @@ class TaskEarlyStopping(TaskState):
         return tuple(task for task, waited in zip(self.tasks, self.waited.tolist(), strict=True) if waited >= self.patience)
 
     def forward(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The losses, those of stopped tasks times 0: they keep their graph, which DDP wants."""
-        going = dict(zip(self.tasks, (self.waited < self.patience).unbind(), strict=True))
-        return {task: torch.where(going[task], loss, loss * 0) for task, loss in losses.items()}
+        """Multiply the losses of stopped tasks by 0; they keep their graph, which DDP needs."""
+        active = dict(zip(self.tasks, (self.waited < self.patience).unbind(), strict=True))
+        return {task: torch.where(active[task], loss, loss * 0) for task, loss in losses.items()}

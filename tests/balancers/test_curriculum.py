@@ -71,7 +71,7 @@ def test_from_a_spec() -> None:
     assert str(spec) == "curriculum:epochs=4,order=easy+medium+hard"
     balancer = spec.build(TASKS)
     assert isinstance(balancer, Curriculum)
-    assert balancer.place.tolist() == [2.0, 0.0, 1.0]
+    assert balancer.rank.tolist() == [2.0, 0.0, 1.0]
     assert [str(one) for one in Spec.parse_list("curriculum:order=easy+hard,epochs=4,equal")][1] == "equal"
     assert Spec.parse("curriculum:order=easy,epochs=4").build(["easy"])({"easy": torch.tensor(2.0)}) == 2  # type: ignore[operator]
 

@@ -382,7 +382,7 @@ def test_a_missing_package_is_said_at_construction(spec: Spec, monkeypatch: pyte
     if spec.name in ("nash_mtl", "graddrop", "db_mtl", "upgrad"):
         make(spec)
         return
-    with pytest.raises(MissingPackage, match=r"takes TorchJD and its solvers .*pip install 'hardfirst\[gradient\]'"):
+    with pytest.raises(MissingPackage, match=r"needs TorchJD and its solvers .*pip install 'hardfirst\[gradient\]'"):
         make(spec)
     assert card(spec.name).state is None
 

@@ -10,10 +10,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from hardfirst.balancers import LossBalancer, Spec, task_weights
-from hardfirst.balancers._nonlinear import CurrentLossBalancer
+from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 from table import SPECS, TASKS, make
 
-CURRENT = [spec for spec in SPECS if isinstance(make(spec), CurrentLossBalancer)]
+CURRENT = [spec for spec in SPECS if isinstance(make(spec), NonlinearLossBalancer)]
 STEPS = 12
 
 

@@ -93,7 +93,7 @@ assert not heavy, heavy
         (["compare", "study.yaml"], "The plan study.yaml cannot be read: No such file or directory."),
         (["compare", "digits", "--format", "xls"], "'xls' is not one of"),
         (["train", "digits", "--resume"], "There is no checkpoint"),
-        (["train", "digits", "--balancer", "dtp:potential=stl"], "takes potentials from single-task runs"),
+        (["train", "digits", "--balancer", "dtp:potential=stl"], "takes the potential from single-task runs"),
         (["report", "nowhere"], "There is no study in nowhere: it has no study.json."),
         (["list", "networ"], "'networ' is not one of"),
         (["comprae"], "No such command 'comprae'"),
@@ -245,7 +245,7 @@ def test_list(hardfirst: Callable[..., str]) -> None:
     assert "[f_1, …, f_" in networks, "brackets are no markup"
     assert "digits has wide; census has wide" in networks
     card = hardfirst("list", "networks", "cross_stitch")
-    assert "same: what α begins with between a column and itself" in card
+    assert "same: the initial α between a column and itself" in card
     assert "Default: 0.9." in card
     assert "Unknown network 'mmo'; did you mean 'mmoe'?" in hardfirst("list", "networks", "mmo", code=2)
     assert "Problems have no cards" in hardfirst("list", "problems", "digits", code=2)
@@ -259,9 +259,9 @@ def test_new_writes_a_problem_that_runs(hardfirst: Callable[..., str], tmp_path:
     assert min(run.record.test_kpi(task) for task in ("colour", "size", "ripe")) > 0.5
     assert "MAE" in printed
     before = (tmp_path / "mine.py").read_text()
-    assert "is there already, and stays as it is" in hardfirst("new", "mine.py", code=2)
+    assert "already exists and is not changed" in hardfirst("new", "mine.py", code=2)
     assert (tmp_path / "mine.py").read_text() == before
-    assert "call it mine.py, for instance" in hardfirst("new", "mine", code=2)
+    assert "name it mine.py, for example" in hardfirst("new", "mine", code=2)
     assert "cannot be written: No such file or directory" in hardfirst("new", "nowhere/mine.py", code=2)
 
 

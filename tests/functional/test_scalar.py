@@ -48,6 +48,6 @@ def test_dtp_is_the_same_either_way(options: dict, kpis: list[list[float]]) -> N
             tensors.update({task: torch.tensor(value) for task, value in zip("abc", values, strict=True)})
     torch.testing.assert_close(numbers.kpi.average, tensors.kpi.average, equal_nan=True, rtol=1e-5, atol=1e-7)
     tensors.kpi.average.copy_(numbers.kpi.average)  # near 1 a rounding of κ̄ is a large relative change of 1 − κ̄
-    with patch("hardfirst.balancers.dtp.on_host", return_value=False):
+    with patch("hardfirst.functional._scalar.on_host", return_value=False):
         expected = torch.stack(list(tensors.weights.values()))
     torch.testing.assert_close(torch.stack(list(numbers.weights.values())), expected, rtol=2e-3, atol=1e-5)

@@ -177,7 +177,7 @@ def kpis_of(batch: int) -> float:
 def test_methods_that_learn_do_so_on_the_last_micro_batch(lightning: ModuleType, tmp_path: Path) -> None:
     mine = module(lightning, "uncertainty")
     learned: list[Tensor] = []
-    mine.balancer._learn = learned.append  # type: ignore[method-assign]
+    mine.balancer.learn = learned.append  # type: ignore[method-assign]
     trainer(lightning, tmp_path, accumulate_grad_batches=2, max_epochs=1).fit(mine, loader(batch=8))
     assert len(learned) == 4
 

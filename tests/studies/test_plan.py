@@ -92,7 +92,7 @@ def test_all_errors_at_once() -> None:
 
 def test_potentials_from_single_task_runs_are_for_studies_alone() -> None:
     (spec,) = plan(balancers="achievement:potential=stl", baselines=False).specs
-    with pytest.raises(InputError, match="takes potentials from single-task runs, which only a study has"):
+    with pytest.raises(InputError, match="takes the potential from single-task runs, which only a study has"):
         spec.build(["a", "b"])
 
 

@@ -1,5 +1,6 @@
 """What can be wrong with balancers, their losses and KPIs, and the lines that make them."""
 
+from pathlib import Path
 from unittest.mock import patch
 
 import torch
@@ -18,6 +19,11 @@ def losses(**others: object) -> dict:
 
 def balance(kpis: object = None, **others: object) -> None:
     DTP(TASKS)(losses(**others), kpis)
+
+
+def in_file(code: str, text: str) -> None:
+    Path("mine.py").write_text(code, encoding="utf-8")
+    build(text)
 
 
 def build(text: str) -> None:
@@ -105,6 +111,11 @@ CASES = {
     "line: empty": lambda: build(""),
     "line: an unknown name": lambda: build("dpt"),
     "line: a name in capitals": lambda: build("DTP"),
+    "line: a file that is missing": lambda: build("no.py:Mine"),
+    "line: a file without a class": lambda: build("no.py"),
+    "line: a class that the file lacks": lambda: in_file("class Mine: pass", "mine.py:Main"),
+    "line: a class that is no balancer": lambda: in_file("class Mine: pass", "mine.py:Mine"),
+    "line: a file that fails": lambda: in_file("1 / 0", "mine.py:Mine"),
     "line: an unknown option": lambda: build("dtp:gama=2"),
     "line: a word for a number": lambda: build("dtp:gamma=x"),
     "line: an option without a value": lambda: build("dtp:gamma"),

@@ -1,4 +1,4 @@
-"""Adam on a balancer's own numbers, with its moments as buffers."""
+"""Adam for a balancer's learned state, with its moments as buffers."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from hardfirst.errors import number
 
 
 class Adam(TaskState):
-    """One step at a time for a tensor [T] that is learned by a closed-form gradient.
+    """Adam steps on a tensor [T] whose gradient has a closed form.
 
     A `torch.optim.Adam` inside `forward` would break the graph under `torch.compile`, would see the GradScaler's scale,
-    and would have to be checkpointed by the user.
+    and the user would have to checkpoint it.
 
     Args:
-        tasks: the tasks whose numbers are learned; each has its own moments and step count.
-        lr: the learning rate, above 0. The other constants are Adam's usual ones.
+        tasks: the tasks; each has its own moments and step count.
+        lr: the learning rate, above 0. The other constants are Adam's defaults.
         weight_decay: the L2 coefficient added to the gradient, at least 0.
     """
 
@@ -29,21 +29,21 @@ class Adam(TaskState):
         super().__init__(tasks, process_group=False)
         self.lr = number("lr", lr, above=0)
         self.weight_decay = number("weight_decay", weight_decay, least=0)
-        self._hold("first", 0.0)
-        self._hold("second", 0.0)
-        self._hold("steps", 0, dtype=torch.int64)
+        self.add_state("first", 0.0)
+        self.add_state("second", 0.0)
+        self.add_state("steps", 0, dtype=torch.int64)
 
     @torch.no_grad()
     def step(self, value: Tensor, gradient: Tensor) -> None:
-        """Move `value` [T] in place; entries whose gradient [T] is NaN stay as they are, moments and all."""
-        seen = ~gradient.isnan()
-        gradient = torch.where(seen, gradient + self.weight_decay * value, 0)
-        steps = self.steps + seen
-        first = torch.where(seen, torch.lerp(self.first, gradient, 0.1), self.first)
-        second = torch.where(seen, torch.lerp(self.second, gradient.square(), 0.001), self.second)
+        """Update `value` [T] in place. Entries whose gradient [T] is NaN do not change, and neither do their moments."""
+        present = ~gradient.isnan()
+        gradient = torch.where(present, gradient + self.weight_decay * value, 0)
+        steps = self.steps + present
+        first = torch.where(present, torch.lerp(self.first, gradient, 0.1), self.first)
+        second = torch.where(present, torch.lerp(self.second, gradient.square(), 0.001), self.second)
         mean = first / (1 - 0.9**steps)
         root = (second / (1 - 0.999**steps)).sqrt()
-        value.copy_(torch.where(seen, value - self.lr * mean / (root + 1e-8), value))
+        value.copy_(torch.where(present, value - self.lr * mean / (root + 1e-8), value))
         self.steps.copy_(steps)
         self.first.copy_(first)
         self.second.copy_(second)

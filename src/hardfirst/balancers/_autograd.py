@@ -1,4 +1,4 @@
-"""Gradients of single losses: what GradNorm and the gradient balancers look at."""
+"""Gradients of single losses, for GradNorm and the gradient balancers."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -9,10 +9,14 @@ from torch import Tensor, nn
 from hardfirst.errors import InputError
 
 
-def trained(shared: Iterable[nn.Parameter] | None, method: str) -> list[nn.Parameter]:
-    """The shared parameters, or an `InputError` if they are not what gradients can be taken of."""
+def require_trainable(shared: Iterable[nn.Parameter] | None, method: str) -> list[nn.Parameter]:
+    """Return the shared parameters as a list.
+
+    Raises:
+        InputError: there are none, one is not trainable, or one is sharded over ranks.
+    """
     parameters = [shared] if isinstance(shared, nn.Parameter) else list(shared or ())
-    if not parameters or not all(isinstance(one, Tensor) and one.requires_grad for one in parameters):
+    if not parameters or not all(isinstance(item, Tensor) and item.requires_grad for item in parameters):
         raise InputError(
             f"{method} needs the parameters that the tasks share, all of them trained, in every training step: for instance "
             "`shared=network.shared_parameters()`, or those of the last layer that all tasks use, "
@@ -27,20 +31,21 @@ def trained(shared: Iterable[nn.Parameter] | None, method: str) -> list[nn.Param
 
 
 def _sharded(parameter: Tensor) -> bool:
-    tensor = sys.modules.get("torch.distributed.tensor")  # it takes seconds to import, and a DTensor has imported it
+    # importing it takes seconds; where a DTensor exists, it has been imported
+    tensor = sys.modules.get("torch.distributed.tensor")
     return (tensor is not None and isinstance(parameter, tensor.DTensor)) or type(parameter).__name__ == "FlatParameter"
 
 
-def independent() -> InputError:
-    """The error for losses none of which depends on the shared parameters."""
+def no_dependence_error() -> InputError:
+    """The error for losses of which none depends on the shared parameters."""
     return InputError(
         "Expected the losses to depend on `shared`, with a graph; none of them does. Give parameters that the "
         "network used for these losses, and put the balancer in eval mode where gradients are off."
     )
 
 
-def gradients(loss: Tensor, leaves: Sequence[Tensor], factor: float = 1.0) -> tuple[Tensor | None, ...]:
-    """The gradient of factor · loss at each leaf, None where it does not depend on it; the graph is kept.
+def gradients_of(loss: Tensor, leaves: Sequence[Tensor], factor: float = 1.0) -> tuple[Tensor | None, ...]:
+    """The gradient of factor · loss for each leaf; None where the loss does not depend on it. The graph is retained.
 
     Raises:
         InputError: the network is compiled in a way that lets its graph be used only once.
@@ -57,21 +62,22 @@ def gradients(loss: Tensor, leaves: Sequence[Tensor], factor: float = 1.0) -> tu
 
 
 def flat(parts: Sequence[Tensor | None], parameters: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
-    """Gradients as one float32 vector, 0 where there is none."""
-    filled = (torch.zeros_like(one) if part is None else part for one, part in zip(parameters, parts, strict=True))
+    """Concatenate gradients to one float32 vector [n]; 0 for a parameter whose gradient is None."""
+    filled = (torch.zeros_like(p) if part is None else part for p, part in zip(parameters, parts, strict=True))
     return torch.cat([part.detach().flatten().float() for part in filled], out=out)
 
 
 def other_leaves(losses: Iterable[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
     """The leaves of the losses' graphs that are not among the parameters: those of the heads."""
-    seen = {torch.autograd.graph.get_gradient_edge(one).node for one in parameters}
-    ahead = [torch.autograd.graph.get_gradient_edge(loss).node for loss in losses if loss.requires_grad]
-    found = []
-    while ahead:
-        node = ahead.pop()
+    # Depth first from the losses back. An AccumulateGrad node, one for each leaf, has the leaf as its `variable`.
+    seen = {torch.autograd.graph.get_gradient_edge(parameter).node for parameter in parameters}
+    stack = [torch.autograd.graph.get_gradient_edge(loss).node for loss in losses if loss.requires_grad]
+    leaves = []
+    while stack:
+        node = stack.pop()
         if node not in seen:
             seen.add(node)
-            ahead += [before for before, _ in node.next_functions if before is not None]
+            stack += [parent for parent, _ in node.next_functions if parent is not None]
             if (leaf := getattr(node, "variable", None)) is not None:
-                found.append(leaf)
-    return found
+                leaves.append(leaf)
+    return leaves

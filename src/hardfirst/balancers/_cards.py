@@ -1,28 +1,28 @@
-"""A card for each method, read off its class and docstring, so that it cannot say other than the code."""
+"""A card for each method, read from its class and docstring, so that it agrees with the code."""
 
 import inspect
 import re
 from dataclasses import dataclass
 
 from hardfirst._docstring import paragraph, section, sentence
-from hardfirst.balancers._registry import BALANCERS, Spec
-from hardfirst.errors import MissingPackage, unknown
+from hardfirst.balancers._registry import Spec
+from hardfirst.errors import MissingPackage
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a user wants to know before choosing a method; texts are in the docstring's markup.
+    """What a user needs to know before choosing a method. Texts have the docstring's markup.
 
     Args:
-        name: in the registry.
+        name: as in a `Spec`.
         sentence: the docstring's first line.
         when: when to use it.
-        cost: backwards per step and state.
+        cost: backward passes per step, and state.
         needs: any of "kpis", "epochs", "shared".
-        state: the names of the persistent buffers; None where the method cannot be made because a package is missing.
-        linear: whether micro-batches add up.
+        state: the keys of its `state_dict`; None if the method cannot be made, because a package is missing.
+        linear: whether micro-batches add up to one batch.
         compiles: whether it runs under `torch.compile`.
-        departures: where it departs from the paper.
+        departures: where it differs from the paper.
 
     Example:
         >>> card("gradnorm").needs, card("gradnorm").compiles
@@ -41,12 +41,15 @@ class Card:
 
     @property
     def title(self) -> str:
-        """The sentence up to its formula."""
+        """The first line up to its formula."""
         return re.split(r":? *(weights )?:math:|:\s", self.sentence)[0].rstrip(" .:")
 
 
 def card(name: str) -> Card:
-    """The card of the method of this name.
+    """The card of a method.
+
+    Args:
+        name: a name in `BALANCERS`, or `path/to/file.py:ClassName`.
 
     Raises:
         InputError: there is no such method.
@@ -57,27 +60,32 @@ def card(name: str) -> Card:
         >>> card("dtp").needs
         ('kpis',)
     """
-    if name not in BALANCERS:
-        raise unknown("balancer", name, BALANCERS)
-    method = Spec(name).method
-    own, text = inspect.getdoc(BALANCERS[name]) or "", inspect.getdoc(method) or ""
+    spec = Spec(name)
+    method = spec.method
+    own, text = _docstring(spec.maker()), _docstring(method)
     return Card(
         name=name,
         sentence=sentence(own),
         when=paragraph(own, "When to use") or paragraph(text, "When to use"),
         cost=paragraph(text, "Cost"),
         needs=tuple(sorted(method.needs)),
-        state=_state(name),
+        state=_state(spec),
         linear=method.linear,
         compiles=method.compiles,
         departures=section(text, "Note"),
     )
 
 
-def _state(name: str) -> tuple[str, ...] | None:
-    """What a `state_dict` of the method holds."""
-    examples = {"fixed": "fixed:a=1,b=1", "frozen": "fixed:a=1,b=1", "curriculum": "curriculum:order=a+b,epochs=1"}
+def _docstring(maker: object) -> str:
+    """The docstring of a class or method itself: a user's class may have none, and its base's would mislead."""
+    return inspect.cleandoc(maker.__doc__ or "")
+
+
+def _state(spec: Spec) -> tuple[str, ...] | None:
+    """The keys of the method's `state_dict`."""
+    tasks, method = ["a", "b"], spec.method
     try:
-        return tuple(Spec.parse(examples.get(name, name)).build(["a", "b"]).state_dict())
+        balancer = spec.explain_errors(lambda: method(tasks, **method.example_options(tasks)))
     except MissingPackage:
         return None
+    return tuple(balancer.state_dict())

@@ -12,7 +12,7 @@ class EpochMean(TaskState):
     """The mean over the steps of an epoch in which a task was present.
 
     Args:
-        tasks: whose losses are averaged; each has its own count of steps.
+        tasks: the tasks; each has its own count of steps.
     """
 
     total: Tensor
@@ -20,18 +20,18 @@ class EpochMean(TaskState):
 
     def __init__(self, tasks: Sequence[str]) -> None:
         super().__init__(tasks, process_group=False)
-        self._hold("total", 0.0)
-        self._hold("count", 0, dtype=torch.int64)
+        self.add_state("total", 0.0)
+        self.add_state("count", 0, dtype=torch.int64)
 
     @torch.no_grad()
     def add(self, losses: Tensor) -> None:
-        """Take in the losses [T] of a step; NaN where a task is absent."""
+        """Add the losses [T] of a step; NaN where a task is absent."""
         self.total.add_(losses.nan_to_num(0))
         self.count.add_(~losses.isnan())
 
     @torch.no_grad()
     def close(self) -> Tensor:
-        """The means [T] of the epoch that ends here, NaN for a task that was never present; the next one starts."""
+        """Return the means [T], NaN for a task that was never present, and start the next epoch."""
         mean = self.total / self.count
         self.total.zero_()
         self.count.zero_()

@@ -1,4 +1,4 @@
-"""What the methods share that combine the tasks' gradients rather than their losses."""
+"""The base classes of methods that combine the tasks' gradients rather than their losses."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,23 +7,24 @@ from typing import Any, NoReturn, final
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from hardfirst._task_state import Group
-from hardfirst.balancers._autograd import flat, gradients, independent, other_leaves, trained
-from hardfirst.balancers._base import Balancer, KPIs, Losses, refuse_to_compile
+from hardfirst.balancers._autograd import gradients_of, no_dependence_error, other_leaves, require_trainable
+from hardfirst.balancers._base import Balancer, KPIs, Losses
+from hardfirst.balancers._ops import refuse_to_compile
+from hardfirst.balancers._task_gradients import Delivery, TaskGradients, gramian
 from hardfirst.errors import InputError
 
-_MAGNIFIED = 2.0**12  # keeps float16 gradients from vanishing on their way; exact in float32 and bfloat16
+_SCALE = 2.0**12  # a power of 2: exact in float32 and bfloat16
 
 
 class GradientBalancer(Balancer):
     r"""A method that combines the rows of the Jacobian J [T, n]: each task's gradient of the n shared parameters.
 
-    The combination becomes the gradient of the shared parameters; all others, the heads', get the gradient of their own
-    tasks' losses. `backward` calls `using` once, with a scalar whose value is the sum of the losses and whose graph leads
-    straight to the parameters, so that accumulation, DDP and `GradScaler` work as ever: under a scaler give the losses as
-    they are, and `using=lambda total: scaler.scale(total).backward()`.
+    The combination becomes the gradient of the shared parameters. All other parameters, those of the heads, get the gradient
+    of their own tasks' losses. `backward` calls `using` once, with a scalar whose value is the sum of the losses and whose
+    graph leads straight to the parameters, so accumulation, DDP and `GradScaler` work as usual: under a scaler, pass the
+    unscaled losses, and `using=lambda total: scaler.scale(total).backward()`.
 
     A task that is absent, or does not depend on the shared parameters, has no row. Over several ranks each row is the mean
     over the ranks that have the task, so that the update is that of the full batch where these have equally many labels.
@@ -31,9 +32,13 @@ class GradientBalancer(Balancer):
     then the combined one. The balancer cannot be compiled; a network may be, with
     `torch._functorch.config.donated_buffer = False`.
 
-    `weights` are what the rows were combined with, in the latest training step that had the task; 1 before the first.
+    `weights` are the weights of the rows in the latest training step in which the task was present; 1 before the first.
 
-    A method implements `_combine`, and `_factors` if it differentiates another function of the losses.
+    A subclass implements `aggregate`, and `gradient_factors` if it differentiates a function of each loss.
+
+    Args:
+        tasks: distinct non-empty strings.
+        process_group: see `Balancer`.
 
     Example:
         >>> import torch
@@ -41,7 +46,7 @@ class GradientBalancer(Balancer):
         >>> shared = torch.nn.Parameter(torch.tensor([1.0, 3.0]))
         >>> balancer = UPGrad(["a", "b"])
         >>> balancer.backward({"a": shared[0], "b": shared[1] - shared[0]}, shared=[shared])
-        >>> print((shared.grad / shared.grad.norm()).numpy().round(2))  # of use to both, though they conflict
+        >>> print((shared.grad / shared.grad.norm()).numpy().round(2))  # a step that helps both, though they conflict
         [0.32 0.95]
     """
 
@@ -52,14 +57,14 @@ class GradientBalancer(Balancer):
 
     def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
-        self._hold("weight", 1.0)
+        self.add_state("weight", 1.0)
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
         return dict(zip(self.tasks, self.weight.clone().unbind(), strict=True))
 
     def forward(self, *_: object, **__: object) -> NoReturn:
-        """There is no total to return.
+        """Raise an error: there is no total to return.
 
         Raises:
             InputError: always.
@@ -80,164 +85,131 @@ class GradientBalancer(Balancer):
     ) -> None:
         if torch.compiler.is_compiling():
             refuse_to_compile(type(self).__name__)
-        vector = self._loss_vector(losses).detach()
+        vector = self._stack_losses(losses).detach()
+        self._follow_device(vector)
         if kpis is not None and self.training:
             self.update(kpis)
-        parameters = trained(shared, type(self).__name__)
-        factors = self._factors(vector.float())
-        live = {task: loss for task, loss in losses.items() if loss.requires_grad}
-        found = self._differentiate(live, vector, factors.tolist(), parameters)
+        parameters = require_trainable(shared, type(self).__name__)
+        factors = self.gradient_factors(vector.float())
+        with_graph = {task: loss for task, loss in losses.items() if loss.requires_grad}
+        gradients = self._differentiate(with_graph, vector, factors.tolist(), parameters)
         with torch.no_grad():
-            delivered = self._balance(found, factors)
+            by_leaf = self._update_by_leaf(gradients, factors)
+        # The host runs backward on a scalar (a GradScaler, DDP's hooks and gradient accumulation rely on it), so the update
+        # goes into a node of the graph that leads from this scalar straight to the leaves.
         total = vector.sum()
-        if delivered:
-            total = _Delivery.apply(total, list(delivered.values()), *delivered)  # type: ignore[no-untyped-call]
-        using(total if delivered else total.requires_grad_())
+        if by_leaf:
+            total = Delivery.apply(total, list(by_leaf.values()), *by_leaf)  # type: ignore[no-untyped-call]
+        using(total if by_leaf else total.requires_grad_())
 
     @abstractmethod
-    def _combine(self, rows: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """The method itself; it changes state in training mode only.
+    def aggregate(self, jacobian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Combine the tasks' gradients. Called once in each `backward` in which a task has a gradient, without gradients.
+
+        It changes state in training mode only (`self.training`).
 
         Args:
-            rows: float32 [k, n], those of the tasks that are there.
-            present: int64 [k], at least one, the tasks' positions; on the CPU.
+            jacobian: [k, n] float32, all finite: a row for each of the k tasks that are present and depend on the n shared
+                parameters, averaged over ranks and multiplied by `gradient_factors`.
+            present: [k] int64 on the CPU, k ≥ 1: the positions of these tasks in `tasks`.
 
         Returns:
-            The shared parameters' gradient [n], and the weights of the rows [k].
+            The gradient of the shared parameters [n], and the weights of the rows [k], for logging.
         """
 
-    def _factors(self, losses: Tensor) -> Tensor:
-        """What each task's gradient is multiplied by [T]: the derivative of what the method makes of its loss."""
+    def gradient_factors(self, losses: Tensor) -> Tensor:
+        """The derivative of the function of each loss that the method differentiates; 1 here, for the loss itself.
+
+        Called before the losses are differentiated. Heads get their gradients multiplied by it as well.
+
+        Args:
+            losses: [T] float32 without a graph; 0 where a task is absent.
+
+        Returns:
+            [T].
+        """
         return torch.ones_like(losses)
 
     def _differentiate(
         self, losses: Losses, vector: Tensor, factors: list[float], shared: list[nn.Parameter]
-    ) -> "_Gradients":
+    ) -> TaskGradients:
+        """Each present task's gradient of the shared parameters and the heads, averaged over ranks."""
         heads = other_leaves(losses.values(), shared)
-        there = (vector != 0).tolist()
-        present = [place for place, task in enumerate(self.tasks) if task in losses and there[place]]
-        for magnified in (_MAGNIFIED, 1.0):
-            found = _Gradients(len(self.tasks), shared, heads)
-            for place in present:
-                found.add(place, gradients(losses[self.tasks[place]], [*shared, *heads], magnified * factors[place]))
-            if found.finite():
+        nonzero = (vector != 0).tolist()
+        present = [index for index, task in enumerate(self.tasks) if task in losses and nonzero[index]]
+        # Scaling up keeps small float16 gradients from underflowing; if large ones overflow instead, do without.
+        for scale in (_SCALE, 1.0):
+            gradients = TaskGradients(len(self.tasks), shared, heads)
+            for index in present:
+                gradients.add(index, gradients_of(losses[self.tasks[index]], [*shared, *heads], scale * factors[index]))
+            if gradients.all_finite():
                 break
-        found.divide(magnified)
-        found.set_aside_broken(vector)
-        self._over_ranks(found)
-        if any(there) and not found.reached.any():
-            raise independent()
-        return found
+        gradients.divide(scale)
+        gradients.set_aside_nonfinite(vector)
+        self._average_over_ranks(gradients)
+        if any(nonzero) and not gradients.reached.any():
+            raise no_dependence_error()
+        return gradients
 
-    def _over_ranks(self, found: "_Gradients") -> None:
-        """Each row becomes its mean over the ranks that have it."""
-        if not self._shared_by_ranks():
+    def _average_over_ranks(self, gradients: TaskGradients) -> None:
+        """Replace each row by its mean over the ranks that have it."""
+        if not self.is_distributed():
             return
-        counts = torch.cat([found.there, found.reached]).to(found.jacobian)
+        # absent rows are 0, so that a sum over all ranks, divided by how many have the row, is the mean
+        counts = torch.cat([gradients.present, gradients.reached]).to(gradients.jacobian)
         dist.all_reduce(counts, group=self.process_group or None)
-        dist.all_reduce(found.jacobian, group=self.process_group or None)
-        there, reached = counts[: len(found.there)], counts[len(found.there) :]
-        found.jacobian.div_(there.clamp(min=1).unsqueeze(1))
-        found.there, found.reached = there.cpu() > 0, reached.cpu() > 0
+        dist.all_reduce(gradients.jacobian, group=self.process_group or None)
+        ranks_with_task, ranks_with_parameter = counts[: len(self.tasks)], counts[len(self.tasks) :]
+        gradients.jacobian.div_(ranks_with_task.clamp(min=1).unsqueeze(1))
+        gradients.present, gradients.reached = ranks_with_task.cpu() > 0, ranks_with_parameter.cpu() > 0
 
-    def _balance(self, found: "_Gradients", factors: Tensor) -> dict[Tensor, Tensor]:
-        """The gradient of each leaf."""
-        update = found.aside
-        present = found.there.nonzero().squeeze(1)
+    def _update_by_leaf(self, gradients: TaskGradients, factors: Tensor) -> dict[Tensor, Tensor]:
+        """The gradient of each leaf: combined for shared parameters, of the own task's loss for heads."""
+        update = gradients.nonfinite
+        present = gradients.present.nonzero().squeeze(1)
         if len(present):
-            every = len(present) == len(self.tasks)
-            combined, weights = self._combine(found.jacobian if every else found.jacobian[present], present)
+            # no copy of the Jacobian, which may be large, in the usual case
+            rows = gradients.jacobian if len(present) == len(self.tasks) else gradients.jacobian[present]
+            combined, weights = self.aggregate(rows, present)
             update = combined + update
             if self.training:
                 self.weight[present] = weights.to(self.weight) * factors[present].to(self.weight)
-        return found.delivered(update)
-
-
-class _Gradients:
-    """What the losses' graphs give."""
-
-    def __init__(self, tasks: int, shared: list[nn.Parameter], heads: list[Tensor]) -> None:
-        size = sum(parameter.numel() for parameter in shared)
-        self.shared = shared
-        self.jacobian = torch.zeros(tasks, size, device=shared[0].device)  # a row for each task
-        self.there = torch.zeros(tasks, dtype=torch.bool)  # which of them have one
-        self.reached = torch.zeros(len(shared), dtype=torch.bool)  # the parameters that some loss depends on
-        self.heads: dict[Tensor, Tensor | None] = dict.fromkeys(heads)
-        self.aside = torch.zeros(size, device=shared[0].device)  # rows that are not finite, for the optimizer to see
-
-    def add(self, place: int, parts: Sequence[Tensor | None]) -> None:
-        """Take in a task's gradients of the shared parameters and the heads."""
-        rows, rest = parts[: len(self.shared)], parts[len(self.shared) :]
-        reached = torch.tensor([part is not None for part in rows])
-        if reached.any():
-            flat(rows, self.shared, out=self.jacobian[place])
-            self.there[place] = True
-            self.reached |= reached
-        for leaf, part in zip(self.heads, rest, strict=True):
-            if part is not None:
-                before = self.heads[leaf]
-                self.heads[leaf] = part if before is None else before + part
-
-    def finite(self) -> bool:
-        """Whether nothing has overflown."""
-        parts = [self.jacobian, *(part for part in self.heads.values() if part is not None)]
-        return bool(torch.stack([part.isfinite().all().to(self.jacobian.device) for part in parts]).all())
-
-    def divide(self, by: float) -> None:
-        if by != 1:
-            self.jacobian.div_(by)
-            self.heads = {leaf: None if part is None else part / by for leaf, part in self.heads.items()}
-
-    def set_aside_broken(self, losses: Tensor) -> None:
-        """Rows of tasks whose loss or gradient is not finite have no part in the method."""
-        broken = self.there & ~(losses.isfinite() & self.jacobian.isfinite().all(1)).cpu()
-        if broken.any():
-            self.aside += self.jacobian[broken].sum(0)
-            self.jacobian[broken] = 0
-            self.there &= ~broken
-
-    def delivered(self, update: Tensor) -> dict[Tensor, Tensor]:
-        """The gradient of each leaf that some loss depends on, given that of the shared parameters [n]."""
-        parts = torch.split(update, [parameter.numel() for parameter in self.shared])
-        given: dict[Tensor, Tensor] = {
-            parameter: part.view_as(parameter).to(parameter.dtype)
-            for parameter, part, reached in zip(self.shared, parts, self.reached.tolist(), strict=True)
-            if reached
-        }
-        heads = {leaf: torch.zeros_like(leaf) if part is None else part for leaf, part in self.heads.items()}
-        return {**given, **heads}
-
-
-class _Delivery(torch.autograd.Function):
-    """A scalar with given gradients: what `using` runs backward on."""
-
-    @staticmethod
-    def forward(ctx: Any, total: Tensor, given: list[Tensor], *leaves: Tensor) -> Tensor:
-        ctx.given = given
-        return total.clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, factor: Tensor) -> tuple[Any, ...]:
-        return None, None, *(gradient * factor.to(gradient.dtype) for gradient in ctx.given)
+        return gradients.by_leaf(update)
 
 
 class GramianBalancer(GradientBalancer):
-    """A method whose weights depend on the inner products of the rows alone, and whose update is the weighted sum of rows.
+    """A method whose update is a weighted sum of the rows, with weights that depend on their inner products alone.
 
-    A method implements `_solve`.
+    A subclass implements `gramian_weights`.
+
+    Args:
+        tasks: distinct non-empty strings.
+        process_group: see `Balancer`.
+
+    Example:
+        >>> import torch
+        >>> class UnitLengths(GramianBalancer):
+        ...     def gramian_weights(self, gramian, present):
+        ...         return gramian.diagonal().rsqrt()
+        >>> shared = torch.nn.Parameter(torch.ones(2))
+        >>> UnitLengths(["a", "b"]).backward({"a": 2 * shared[0], "b": 5 * shared[1]}, shared=[shared])
+        >>> shared.grad
+        tensor([1., 1.])
     """
 
     @final
-    def _combine(self, rows: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        weights = self._solve(gramian(rows), present)
-        return weights.to(rows) @ rows, weights
+    def aggregate(self, jacobian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        weights = self.gramian_weights(gramian(jacobian), present)
+        return weights.to(jacobian) @ jacobian, weights
 
     @abstractmethod
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
-        """The weights [k] from the rows' inner products [k, k], float64 on the CPU; `present` as in `_combine`."""
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
+        """The weights of the rows. Called as `aggregate` is.
 
+        Args:
+            gramian: [k, k] float64 on the CPU, the inner products of the k rows.
+            present: [k], as in `aggregate`.
 
-def gramian(rows: Tensor) -> Tensor:
-    """The inner products [k, k] of rows [k, n], summed in float64; on the CPU, where the small problem is solved."""
-    return torch.stack([part @ part.T for part in torch.split(rows, 2**16, dim=1)]).cpu().double().sum(0)
+        Returns:
+            [k].
+        """

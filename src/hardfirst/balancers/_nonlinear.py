@@ -1,4 +1,4 @@
-"""What the methods share whose weights are a function of the losses of the very step."""
+"""The base class of methods whose total is not linear in the losses."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -8,17 +8,35 @@ import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs, LossBalancer
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._loss import LossBalancer
 
 
-class CurrentLossBalancer(LossBalancer):
-    """A method whose total is a function of the present losses, but not a weighted sum of them by weights from state.
+class NonlinearLossBalancer(LossBalancer):
+    """A method whose total is a function of the current losses, rather than a sum weighted by state.
 
-    In a training step over several ranks, each loss takes the value of its mean over the ranks and keeps its own graph,
-    so that the ranks have one total, one set of weights, and together the update of the full batch. `weights` are what
-    the tasks counted in the latest training step in which they were present, ∂total/∂loss; 1 before the first.
+    `weights` are ∂total/∂loss in the latest training step in which the task was present; 1 before the first.
 
-    A method implements `_equation` and `_slope`, and `_observe` if it learns from losses.
+    A subclass implements `combine` and `slope`, its derivative; `learn` if it learns from losses. In a training step over
+    several ranks, `combine` gets losses whose values are the means over ranks and whose graphs are this rank's. All ranks
+    then have the same total and weights, and their averaged gradient is that of the full batch.
+
+    Args:
+        tasks: distinct non-empty strings.
+        process_group: see `Balancer`.
+
+    Example:
+        >>> import torch
+        >>> class Squares(NonlinearLossBalancer):
+        ...     def combine(self, losses, kpis):
+        ...         return losses.square().sum()
+        ...     def slope(self, losses):
+        ...         return 2 * losses
+        >>> balancer = Squares(["a", "b"])
+        >>> balancer({"a": torch.tensor(1.0), "b": torch.tensor(3.0)})
+        tensor(10.)
+        >>> balancer.weights
+        {'a': tensor(2.), 'b': tensor(6.)}
     """
 
     linear = False
@@ -26,33 +44,30 @@ class CurrentLossBalancer(LossBalancer):
 
     def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
-        self._hold("weight", 1.0)
+        self.add_state("weight", 1.0)
 
     @final
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         return self.weight.clone()
 
-    @final
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        if not self.training:
-            return self._equation(losses)
-        measured = self._measured(losses)
-        if self._shared_by_ranks():
-            # NaN − NaN and ∞ − ∞ are NaN: a loss that is broken on this rank alone reaches the total as well
-            losses = torch.where(measured.isnan(), losses, measured + (losses - losses.detach()))
-        total = self._equation(losses)
+    def _training_total(self, losses: Tensor, kpis: KPIs | None) -> tuple[Tensor, Tensor]:
+        values = self.losses_for_state(losses)
+        if self.is_distributed():
+            # a value from all ranks with this rank's graph. NaN − NaN and ∞ − ∞ are NaN, so that a loss that is not finite
+            # on this rank alone still reaches the total
+            losses = torch.where(values.isnan(), losses, values + (losses - losses.detach()))
+        total = self.combine(losses, kpis)
         with torch.no_grad():
-            self.weight.copy_(torch.where(measured.isnan(), self.weight, self._slope(measured.nan_to_num(0))))
-            self._observe(measured)
-        return total
+            self.weight.copy_(torch.where(values.isnan(), self.weight, self.slope(values.nan_to_num(0))))
+        return total, values
 
     @abstractmethod
-    def _equation(self, losses: Tensor) -> Tensor:
-        """The total, 0-d: losses [T], 0 where a task is absent."""
+    def slope(self, losses: Tensor) -> Tensor:
+        """The derivative of `combine`. Called after it in a training step, without gradients.
 
-    @abstractmethod
-    def _slope(self, losses: Tensor) -> Tensor:
-        """∂total/∂loss [T] at the losses [T], all finite, 0 where a task is absent; what stands there is not used."""
+        Args:
+            losses: [T] float32, all finite; 0 where a task is absent.
 
-    def _observe(self, losses: Tensor) -> None:
-        """Take in the losses [T] of a training step, NaN where a task is absent, after the total was formed."""
+        Returns:
+            ∂total/∂loss [T]; the entries of absent tasks are ignored.
+        """

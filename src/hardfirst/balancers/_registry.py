@@ -1,82 +1,35 @@
-"""Balancers by name, and the one-line text that makes one: `dtp:gamma=2,alpha=0.05`."""
+"""Balancers by name or from a user's file, and the spec that makes one: `dtp:gamma=2,alpha=0.05`."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from hardfirst._spec import Line, Value
-from hardfirst.balancers._base import Balancer
+from hardfirst._spec import SpecBase, Value
+from hardfirst._user_file import explain_errors, file_sha256, load_module
+from hardfirst.balancers import BALANCERS
 from hardfirst.balancers._search_space import Range
-from hardfirst.balancers.achievement import Achievement
-from hardfirst.balancers.aligned_mtl import AlignedMTL
-from hardfirst.balancers.cagrad import CAGrad
-from hardfirst.balancers.config import ConFIG
-from hardfirst.balancers.curriculum import Curriculum
-from hardfirst.balancers.db_mtl import DBMTL
-from hardfirst.balancers.dtp import DTP
-from hardfirst.balancers.dwa import DWA
-from hardfirst.balancers.equal import Equal
-from hardfirst.balancers.famo import FAMO
-from hardfirst.balancers.fixed import Fixed
-from hardfirst.balancers.geometric import Geometric
-from hardfirst.balancers.graddrop import GradDrop
-from hardfirst.balancers.gradnorm import GradNorm
-from hardfirst.balancers.gradvac import GradVac
-from hardfirst.balancers.imtl_g import IMTLG
-from hardfirst.balancers.imtl_l import IMTLL
-from hardfirst.balancers.learning_progress import LearningProgress
-from hardfirst.balancers.mgda import MGDA
-from hardfirst.balancers.nash_mtl import NashMTL
-from hardfirst.balancers.pcgrad import PCGrad
-from hardfirst.balancers.random import RLW
-from hardfirst.balancers.self_paced import SelfPaced
-from hardfirst.balancers.stch import STCH
-from hardfirst.balancers.uncertainty import Uncertainty
-from hardfirst.balancers.upgrad import UPGrad
-from hardfirst.balancers.uw_so import UWSO
-from hardfirst.errors import InputError
+from hardfirst.errors import InputError, unknown
 
-BALANCERS: dict[str, Callable[..., Balancer]] = {
-    "dtp": DTP,
-    "dtp_paper": DTP.paper,
-    "equal": Equal,
-    "fixed": Fixed,
-    "frozen": Fixed.frozen,
-    "dwa": DWA,
-    "geometric": Geometric,
-    "imtl_l": IMTLL,
-    "random": RLW,
-    "stch": STCH,
-    "uncertainty": Uncertainty,
-    "gradnorm": GradNorm,
-    "famo": FAMO,
-    "achievement": Achievement,
-    "curriculum": Curriculum,
-    "self_paced": SelfPaced,
-    "learning_progress": LearningProgress,
-    "uw_so": UWSO,
-    "pcgrad": PCGrad,
-    "mgda": MGDA,
-    "cagrad": CAGrad,
-    "imtl_g": IMTLG,
-    "nash_mtl": NashMTL,
-    "aligned_mtl": AlignedMTL,
-    "upgrad": UPGrad,
-    "gradvac": GradVac,
-    "graddrop": GradDrop,
-    "config": ConFIG,
-    "db_mtl": DBMTL,
-}
+if TYPE_CHECKING:
+    from hardfirst.balancers._base import Balancer
+
+T = TypeVar("T")
+
+_CONTRACT = "(A balancer is a subclass of hardfirst.LossBalancer, or of another base class in hardfirst.balancers.)"
 
 
 @dataclass(frozen=True)
-class Spec(Line):
+class Spec(SpecBase):
     """A balancer as a line of text: a name, and options sorted by their keys.
 
     `name:key=value,key=value`. A value is a number, true, false, none, a word, or a list joined by "+". An option that takes
-    one value per task is written `gamma.depth=2` (the task is all that follows the first dot); a method whose first
-    option is such a mapping takes the tasks directly: `fixed:depth=1,segment=2`.
+    one value per task is written `gamma.depth=2` (the task is everything after the first dot); a method whose first option
+    is such a mapping takes the tasks directly: `fixed:depth=1,segment=2`.
+
+    The name is one in `BALANCERS`, or a class in a Python file, `path/to/file.py:ClassName`. Its code is executed: use only
+    files that you trust.
 
     Example:
         >>> spec = Spec.parse("dtp:gamma=2.0,alpha=0.05")
@@ -92,11 +45,11 @@ class Spec(Line):
     """
 
     kind = "balancer"
-    makers = BALANCERS
+    registry = BALANCERS
 
     @classmethod
     def parse_list(cls, text: str) -> list["Spec"]:
-        """Read specs joined by commas; a piece with "=" but no name goes on with the spec before it.
+        """Read specs joined by commas. A piece with "=" but no name is a further option of the spec before it.
 
         The word "all" stands for every method that can be made from its name alone.
 
@@ -104,42 +57,100 @@ class Spec(Line):
         ['equal', 'dtp:alpha=0.05,gamma=2', 'uncertainty']
         """
         specs = [cls.parse(text) for text in cls.split(text)]
-        for position, spec in enumerate(specs):
-            if spec in specs[:position]:
+        for index, spec in enumerate(specs):
+            if spec in specs[:index]:
                 raise InputError(f"Balancer {str(spec)!r} is given twice.")
         return specs
 
     @classmethod
     def split(cls, text: str) -> list[str]:
-        """The texts of the single specs in a list as `parse_list` reads it.
+        """Split a list as `parse_list` reads it into the texts of its specs.
 
         Raises:
-            InputError: there is none.
+            InputError: the list is empty.
         """
-        simple = ",".join(name for name in sorted(BALANCERS) if not needed_options(name))
-        return super().split(",".join(simple if piece.strip() == "all" else piece for piece in text.split(",")))
+        pieces = [piece.strip() for piece in text.split(",")]
+        if "all" in pieces:  # to look at every method imports it
+            simple = ",".join(name for name in sorted(BALANCERS) if not needed_options(name))
+            pieces = [simple if piece == "all" else piece for piece in pieces]
+        return super().split(",".join(pieces))
 
-    def build(self, tasks: Sequence[str], *, seed: int = 0) -> Balancer:
-        """Make the balancer for these tasks; `seed` is for methods that draw random numbers, unless the spec has one.
+    @property
+    def file(self) -> Path | None:
+        """The Python file that has the class; None for a name in `BALANCERS`.
+
+        >>> Spec.read("my_methods.py:LossRank:power=2").file.name
+        'my_methods.py'
+        """
+        path, colon, _ = self.name.rpartition(".py:")
+        return Path(f"{path}.py") if colon else None
+
+    def with_file(self, path: Path) -> "Spec":
+        """The spec with its class in another file, such as a copy elsewhere.
+
+        >>> str(Spec.read("folder/my_methods.py:LossRank:power=2").with_file(Path("my_methods.py")))
+        'my_methods.py:LossRank:power=2'
+        """
+        return replace(self, name=f"{path}:{self.name.rpartition(':')[2]}")
+
+    @property
+    def sha256(self) -> str | None:
+        """The SHA-256 of the file's bytes; None for a name in `BALANCERS`."""
+        return file_sha256(self.file) if self.file else None
+
+    def maker(self) -> "Callable[..., Balancer]":
+        """The class, or the class method, that makes the balancer.
 
         Raises:
-            InputError: the method refuses an option, or lacks one that it needs.
+            InputError: the name is unknown, or the file or the class is missing or is no balancer.
         """
-        arguments = self._arguments()
-        if arguments.get("potential") == "stl":
-            raise InputError(
-                f"{str(self)!r} takes potentials from single-task runs, which only a study has: use it in `hardfirst "
-                "compare`, or give a potential for each task, potential.TASK=0.9."
-            )
+        if self.file:
+            return _load_class(self.file, self.name.rpartition(":")[2])
+        if self.name.endswith(".py"):
+            raise InputError(f"{self.name} is a file: name the class in it as well, {self.name}:ClassName.")
+        maker = BALANCERS[self.name]
+        _require_balancer(getattr(maker, "__self__", maker), f"The balancer {self.name!r}")
+        return maker
+
+    def build(self, tasks: Sequence[str], *, seed: int = 0) -> "Balancer":
+        """Make the balancer for these tasks.
+
+        Args:
+            tasks: distinct non-empty strings.
+            seed: for methods that draw random numbers, unless the spec has one.
+
+        Raises:
+            InputError: the method rejects an option, or lacks one that it needs.
+        """
+        arguments = self.arguments()
+        for option in self.method.single_task_options:
+            if arguments.get(option) == "stl":
+                raise InputError(
+                    f"{str(self)!r} takes the {option} from single-task runs, which only a study has: use it in `hardfirst "
+                    f"compare`, or give a number for each task, {option}.TASK=0.9."
+                )
         if missing := [option for option in needed_options(self.name) if option not in arguments]:
             example = ",".join(f"{option}=…" for option in missing)
             raise InputError(f"Balancer {self.name!r} needs the options {', '.join(missing)}; write {self.name}:{example}.")
-        if "seed" in inspect.signature(BALANCERS[self.name]).parameters:
+        maker = self.maker()
+        if "seed" in inspect.signature(maker).parameters:
             arguments.setdefault("seed", seed)
-        return BALANCERS[self.name](tasks, **arguments)
+        return self.explain_errors(lambda: maker(tasks, **arguments), located=False)
+
+    def explain_errors(self, function: Callable[[], T], *, located: bool = True) -> T:
+        """Call a function. An error that it raises in the code of the balancer's file names the file and the line.
+
+        Args:
+            function: uses the balancer.
+            located: whether errors without a line in the file pass unchanged, since the function calls other code as well.
+
+        Raises:
+            InputError: there is such an error.
+        """
+        return explain_errors(self.file, function, contract=_CONTRACT, located=located) if self.file else function()
 
     def per_task(self, option: str, values: Mapping[str, float]) -> "Spec":
-        """The spec with the option's value for each task, in place of one for all.
+        """The spec with a value of the option for each task, in place of one for all.
 
         >>> str(Spec.parse("dtp:potential=stl").per_task("potential", {"a": 0.9}))
         'dtp:potential.a=0.9'
@@ -147,11 +158,11 @@ class Spec(Line):
         return self.replace({option: None, **{f"{option}.{task}": value for task, value in values.items()}})
 
     @property
-    def method(self) -> type[Balancer]:
-        """The class that makes it."""
-        made: Any = BALANCERS[self.name]
-        found: type[Balancer] = getattr(made, "__self__", made)  # dtp_paper is a classmethod of DTP
-        return found
+    def method(self) -> "type[Balancer]":
+        """The balancer's class."""
+        maker: Any = self.maker()
+        method: type[Balancer] = getattr(maker, "__self__", maker)  # dtp_paper is a class method of DTP
+        return method
 
     @property
     def free(self) -> Mapping[str, Range]:
@@ -160,27 +171,61 @@ class Spec(Line):
         >>> list(Spec.parse("dtp:gamma=2").free)
         ['alpha', 'uniform']
         """
-        made = BALANCERS[self.name]
-        declared: Mapping[str, Range] = made.ranges if isinstance(made, type) and issubclass(made, Balancer) else {}
+        ranges: Mapping[str, Range] = {} if self._is_variant else self.method.ranges
         given = {key.partition(".")[0] for key, _ in self.options}
-        return {option: found for option, found in declared.items() if option not in given}
+        return {option: declared for option, declared in ranges.items() if option not in given}
 
     @property
     def controls(self) -> Mapping[str, Mapping[str, Value]]:
-        """The method's `controls`; none where it is made by something else than its class.
+        """The method's `controls`; none for a variant, which has no such options.
 
         >>> list(Spec.parse("dtp").controls), list(Spec.parse("dtp_paper").controls)
         (['easy first', 'raw weights'], [])
         """
-        made = BALANCERS[self.name]
-        return made.controls if isinstance(made, type) and issubclass(made, Balancer) else {}
+        return {} if self._is_variant else self.method.controls
+
+    @property
+    def _is_variant(self) -> bool:
+        """Whether a class method makes it, which fixes options: dtp_paper, for example."""
+        return self.maker() is not self.method
 
 
 def needed_options(name: str) -> list[str]:
     """The options without which the method cannot be made.
 
-    >>> needed_options("curriculum")
-    ['order', 'epochs']
+    Args:
+        name: as in a `Spec`.
+
+    Example:
+        >>> needed_options("curriculum")
+        ['order', 'epochs']
     """
-    parameters = inspect.signature(BALANCERS[name]).parameters.values()
-    return [parameter.name for parameter in parameters if parameter.default is parameter.empty and parameter.name != "tasks"]
+    parameters = inspect.signature(Spec(name).maker()).parameters.values()
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic and p.name != "tasks"]
+
+
+def _load_class(path: Path, name: str) -> "type[Balancer]":
+    """The class of this name in a user's file."""
+    if not path.is_file():
+        raise InputError(
+            f"There is no file {path}. A balancer is a name (see `hardfirst list balancers`), or a class in a Python file, "
+            "path/to/file.py:ClassName."
+        )
+    module = load_module(path, contract=_CONTRACT)
+    if not hasattr(module, name):
+        own = [key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__]
+        raise unknown(f"class in {path}:", name, own)
+    loaded: type[Balancer] = getattr(module, name)
+    _require_balancer(loaded, f"{name} in {path}")
+    return loaded
+
+
+def _require_balancer(method: object, what: str) -> None:
+    from hardfirst.balancers._base import Balancer
+
+    if not (isinstance(method, type) and issubclass(method, Balancer)):
+        raise InputError(
+            f"{what} is not a balancer: derive it from hardfirst.LossBalancer, or from another base class in "
+            "hardfirst.balancers."
+        )

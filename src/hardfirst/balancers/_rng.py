@@ -1,4 +1,4 @@
-"""Random numbers that depend on a seed and a step alone: the same on every rank, and after a resume."""
+"""Random numbers that depend on a seed and a step alone: the same on every rank and after a resume."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,15 +11,15 @@ from hardfirst._task_state import TaskState
 from hardfirst.errors import whole
 
 WORD = 0xFFFFFFFF
-_STRIDE = 0x9E3779B9  # 2³² over the golden ratio: keeps a hash of zeros from being zero
+_STRIDE = 0x9E3779B9  # 2³² over the golden ratio: the hash of zeros is not zero
 Word = TypeVar("Word", int, Tensor)
 
 
-class Draws(TaskState):
-    """Torch's own random numbers for a method that runs eagerly, seeded anew in each step.
+class StepRNG(TaskState):
+    """Torch's random numbers for a method that runs eagerly, seeded again in each step.
 
     Args:
-        tasks: the balancer's.
+        tasks: the balancer's tasks.
         seed: a whole number, at least 0.
     """
 
@@ -28,16 +28,16 @@ class Draws(TaskState):
 
     def __init__(self, tasks: Sequence[str], seed: int) -> None:
         super().__init__(tasks, process_group=False)
-        self._hold("key", [key(whole("seed", seed, least=0), 0)], dtype=torch.int64)
-        self._hold("step", [0], dtype=torch.int64)
+        self.add_state("key", [key(whole("seed", seed, least=0), 0)], dtype=torch.int64)
+        self.add_state("step", [0], dtype=torch.int64)
 
     def generator(self, device: torch.device) -> torch.Generator:
-        """A generator for the next step; in training mode the step counts."""
+        """Make a generator for the next step. In training mode it advances the step."""
         return torch.Generator(device).manual_seed(self._next())
 
     @contextmanager
     def seeded(self) -> Iterator[None]:
-        """The same for a library that draws from torch's global generator, on the CPU."""
+        """Seed torch's global generator on the CPU for the next step, and restore it afterwards."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self._next())
             yield
@@ -50,19 +50,19 @@ class Draws(TaskState):
 
 
 def key(seed: int, position: int) -> int:
-    """32 bits of the seed, however long, and of a task's position."""
-    found = mix((position + _STRIDE) & WORD)
-    while True:
-        found = mix((found + (seed & WORD) + _STRIDE) & WORD)
+    """Hash a seed of any length and a task's position to 32 bits."""
+    word = mix((position + _STRIDE) & WORD)
+    while True:  # 32 bits of the seed at a time, at least once
+        word = mix((word + (seed & WORD) + _STRIDE) & WORD)
         seed >>= 32
         if not seed:
-            return found
+            return word
 
 
 def mix(word: Word) -> Word:
-    """A permutation of the 32-bit numbers in which each bit of the result depends on each bit of `word`.
+    """Permute the 32-bit numbers, so that each bit of the result depends on each bit of `word`.
 
-    The constants are from github.com/skeeto/hash-prospector, a pair below 2³¹, so that no product exceeds int64.
+    The constants are from github.com/skeeto/hash-prospector. Both are below 2³¹, so no product exceeds int64.
     """
     word = (word ^ (word >> 16)) * 0x604BAA5D & WORD
     word = (word ^ (word >> 15)) * 0x43D6CE97 & WORD

@@ -1,15 +1,15 @@
-"""Where a study looks for a method's options."""
+"""The search space of a method's options in a study."""
 
 from typing import NamedTuple
 
 
 class Range(NamedTuple):
-    """The values of an option that tuning draws from.
+    """The range of an option that tuning searches.
 
     Args:
-        low: the least.
-        high: the greatest.
-        log: whether equal ratios, rather than equal differences, are equally likely; both ends are then above 0.
+        low: the lower end.
+        high: the upper end.
+        log: whether to search on a logarithmic scale; both ends are then above 0.
     """
 
     low: float
@@ -17,7 +17,7 @@ class Range(NamedTuple):
     log: bool = False
 
     def at(self, share: float) -> float:
-        """The value so far along the range, 0 for the least and 1 for the greatest, to three significant digits.
+        """The value at a share of the range, 0 for the lower end and 1 for the upper, to three significant digits.
 
         >>> Range(0.1, 10, log=True).at(0.5), Range(0, 3).at(0.25)
         (1.0, 0.75)

@@ -1,4 +1,4 @@
-"""The one file that knows TorchJD, which solves the small problems of most gradient balancers."""
+"""The interface to TorchJD, which solves the small problems of most gradient balancers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ Weighting = Callable[[Tensor], Tensor]
 
 
 def weighting(name: str, **options: object) -> Weighting:
-    """One of TorchJD's weightings or aggregators, by its class's name.
+    """Make one of TorchJD's weightings or aggregators, by the name of its class.
 
     Raises:
         MissingPackage: TorchJD or a solver that it calls is not installed.
@@ -21,31 +21,31 @@ def weighting(name: str, **options: object) -> Weighting:
     try:
         import torchjd.aggregation
 
-        made: Weighting = getattr(torchjd.aggregation, name)(**options)
-        return made
+        instance: Weighting = getattr(torchjd.aggregation, name)(**options)
+        return instance
     except ImportError as error:
         method = name.removesuffix("Weighting")
-        raise MissingPackage(f"{method} takes TorchJD and its solvers ({error}). To install them: {INSTALL}") from error
+        raise MissingPackage(f"{method} needs TorchJD and its solvers ({error}). To install them: {INSTALL}") from error
 
 
-def solve(made: Weighting, gramian: Tensor) -> Tensor:
-    """The weights [k] for inner products [k, k]; their scale does not matter, but TorchJD's constants suppose it near 1."""
+def solve(weighting: Weighting, gramian: Tensor) -> Tensor:
+    """Compute the weights [k] for inner products [k, k] of any scale (TorchJD's constants assume one near 1)."""
     scale = gramian.diagonal().mean()
-    return made(gramian / scale) if scale > 0 else torch.ones(len(gramian), dtype=gramian.dtype)
+    return weighting(gramian / scale) if scale > 0 else torch.ones(len(gramian), dtype=gramian.dtype)
 
 
-def rooted(gramian: Tensor) -> Tensor:
-    """Rows [k, k] that have these inner products, for an aggregator that wants rows."""
+def rows_of(gramian: Tensor) -> Tensor:
+    """Rows [k, k] with these inner products, for an aggregator that takes rows."""
     values, vectors = torch.linalg.eigh(gramian)
     rows: Tensor = vectors * values.clamp(min=0).sqrt()
     return rows
 
 
-def vaccine(beta: float, cosine: Tensor) -> tuple[Weighting, Callable[[], Tensor]]:
-    """GradVac's weighting with these averages of cosines [k, k], and a function that gives them afterwards.
+def gradvac_weighting(beta: float, cosine: Tensor) -> tuple[Weighting, Callable[[], Tensor]]:
+    """GradVac's weighting with these averages of cosines [k, k], and a function that returns them after the step.
 
-    TorchJD neither saves the averages nor lets them be set, so this reaches for what it holds them in.
+    TorchJD neither saves the averages nor has a way to set them, so this uses its private attributes.
     """
-    made: Any = weighting("GradVacWeighting", beta=beta)
-    made._phi_t, made._state_key = cosine.clone(), (len(cosine), cosine.dtype)
-    return made, lambda: made._phi_t
+    instance: Any = weighting("GradVacWeighting", beta=beta)
+    instance._phi_t, instance._state_key = cosine.clone(), (len(cosine), cosine.dtype)
+    return instance, lambda: instance._phi_t

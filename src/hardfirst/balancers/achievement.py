@@ -6,29 +6,30 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs, kept
-from hardfirst.balancers._nonlinear import CurrentLossBalancer
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._nonlinear import NonlinearLossBalancer
+from hardfirst.balancers._ops import no_recompute
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, per_task
 from hardfirst.kpi import MovingKPI
 
 
-class Achievement(CurrentLossBalancer):
+class Achievement(NonlinearLossBalancer):
     r"""Achievement-based training: :math:`\prod_t L_t^{w_t}`, :math:`w = \mathrm{softmax}((1 - a_t)^\gamma)`.
 
     :math:`a_t = \bar\kappa_t / (P_t (1 + m))`, at most 1, is what the task has achieved: :math:`\bar\kappa_t` is a moving
     average of its KPI, :math:`P_t` its potential, the KPI that a network for this task alone reaches. The task that is
-    furthest from its potential has the largest exponent in a geometric mean, to which the size of the losses is irrelevant.
+    furthest from its potential has the largest exponent in a geometric mean, which does not depend on the losses' sizes.
 
-    When to use: you know, or can find out, what each task reaches alone, and losses are of different sizes. A difficult
-    task that is as good as it gets is not pushed further. The weights are mild: with T tasks none is above e times another.
+    When to use: you know, or can measure, what each task reaches alone, and losses have different sizes. A difficult task
+    that has reached its potential is not pushed further. The weights are mild: none is above e times another.
 
     Cost: one backward per step; 2·T numbers of state.
 
     Args:
         tasks: distinct non-empty strings. Their losses are at least 0; a negative loss gives a total of NaN.
         potential: by task, the KPI it reaches when trained alone, in (0, 1]; 1 for tasks that are left out.
-        margin: how far above its potential a task is still to be pushed, as a share of it, at least 0. The authors use 0.05.
+        margin: how far above its potential a task is still pushed, as a share of it, at least 0. The authors use 0.05.
         gamma: the focusing parameter, at least 0. The authors use 2.
         alpha: the share of the new KPI in the average, in (0, 1].
         process_group: see `Balancer`.
@@ -45,18 +46,19 @@ class Achievement(CurrentLossBalancer):
         {'depth': tensor(0.8946), 'segment': tensor(0.3690)}
 
     Note:
-        `weights` are what the tasks counted in the latest step, :math:`w_t \prod L^w / L_t`; the exponents alone are
-        `functional.achievement` of `kpi.average`. The base of the power is kept at 0 or more: above its mark a task would
-        regain weight by an even γ, and be NaN by a fraction. KPIs may come from every batch, the paper's come from
-        validation; until a task has one, its exponent is 1/T. The exponents of the tasks present are scaled to sum to 1, so
-        that a batch with labels of one task is trained on that task's own loss. Not linear in the losses: micro-batches do
-        not add up to one batch.
+        `weights` are the effective weights in the latest step, :math:`w_t \prod L^w / L_t`; the exponents alone are
+        `functional.achievement` of `kpi.average`. The base of the power is clamped to 0: above the margin, an even γ would
+        raise the weight again, and a fractional one make it NaN. KPIs may come from every batch; the paper's come from
+        validation. Until a task has one, its exponent is 1/T. The exponents of the tasks present are scaled to sum to 1, so
+        a batch with labels of one task trains on that task's own loss. Not linear in the losses: micro-batches do not add
+        up to one batch.
 
     References:
         Yun and Cho, Achievement-Based Training Progress Balancing for Multi-Task Learning, ICCV 2023.
     """
 
     needs = frozenset({"kpis"})
+    single_task_options = frozenset({"potential"})
     ranges = MappingProxyType(
         {"gamma": Range(0.5, 4, log=True), "margin": Range(0, 0.2), "alpha": Range(0.01, 0.75, log=True)}
     )
@@ -76,19 +78,19 @@ class Achievement(CurrentLossBalancer):
         self.margin = number("margin", margin, least=0)
         self.gamma = number("gamma", gamma, least=0)
         best = per_task("potential", potential or {}, self.tasks, default=1.0, above=0, most=1)
-        self._hold("potential", best, persistent=False)
-        # not given to MovingKPI, which would take no KPI above the potential, and there the margin begins
+        self.add_state("potential", best, persistent=False)
+        # MovingKPI does not get the potential: it would clamp KPIs to it, and the margin lies above it
         self.kpi = MovingKPI(self.tasks, alpha=alpha, process_group=process_group)
 
     def update(self, kpis: KPIs) -> None:
         self.kpi.update(kpis)
 
-    def _equation(self, losses: Tensor) -> Tensor:
-        logs = kept(self._exponents(losses != 0)) * functional.present_logs(losses)
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        logs = no_recompute(self._exponents(losses != 0)) * functional.present_logs(losses)
         return torch.where((losses != 0).any(), logs.sum().exp(), 0)
 
-    def _slope(self, losses: Tensor) -> Tensor:
-        return self._exponents(losses != 0) * self._equation(losses) / losses
+    def slope(self, losses: Tensor) -> Tensor:
+        return self._exponents(losses != 0) * self.combine(losses, None) / losses
 
     def _exponents(self, present: Tensor) -> Tensor:
         """The weights [T], scaled so that those of the tasks present sum to 1."""

@@ -35,8 +35,8 @@ class AlignedMTL(GramianBalancer):
         (tensor([1., 1.]), {'a': tensor(1.), 'b': tensor(0.2500)})
 
     Note:
-        Solved by TorchJD, all tasks preferred alike. The preference sums to the number of tasks present, so that a learning
-        rate found for equal weights still fits where gradients are orthogonal and alike.
+        Solved by TorchJD with equal preferences, which sum to the number of tasks present, so that a learning rate tuned for
+        equal weights still fits where gradients are orthogonal and equally long.
 
     References:
         Senushkin, Patakin, Kuznetsov and Konushin, Independent Component Alignment for Multi-Task Learning, CVPR 2023,
@@ -47,5 +47,5 @@ class AlignedMTL(GramianBalancer):
         super().__init__(tasks, process_group=process_group)
         weighting("AlignedMTLWeighting")
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         return len(present) * solve(weighting("AlignedMTLWeighting"), gramian)

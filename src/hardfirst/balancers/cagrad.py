@@ -16,8 +16,8 @@ class CAGrad(GramianBalancer):
     :math:`\max_d \min_t g_t \cdot d` with :math:`\lVert d - g_0 \rVert \le c \, \lVert g_0 \rVert` for the mean gradient
     :math:`g_0`.
 
-    When to use: between equal weights (c = 0) and MGDA (c large): the mean loss still falls to its minimum for c below 1,
-    and on the way the worst task is looked after.
+    When to use: between equal weights (c = 0) and MGDA (c large): the mean loss still converges to its minimum for c
+    below 1, and the worst task improves on the way.
 
     Cost: one backward for each task and step, and a cone problem of T variables, some milliseconds; T·n numbers of memory
     for n shared parameters, T of state.
@@ -41,8 +41,8 @@ class CAGrad(GramianBalancer):
         tensor([2.5811, 3.0000])
 
     Note:
-        Solved by TorchJD with Clarabel, where the authors' code uses scipy. The paper's direction is near the mean gradient,
-        this near the sum, T times as long, so that a learning rate found for equal weights still fits.
+        Solved by TorchJD with Clarabel; the authors' code uses scipy. The paper's direction is near the mean gradient, this
+        near the sum, T times as long, so a learning rate tuned for equal weights still fits.
 
     References:
         Liu, Liu, Jin, Stone and Liu, Conflict-Averse Gradient Descent for Multi-task Learning, NeurIPS 2021, Algorithm 1.
@@ -55,5 +55,5 @@ class CAGrad(GramianBalancer):
         self.c = number("c", c, least=0)
         weighting("CAGradWeighting", c=self.c)
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         return len(present) * solve(weighting("CAGradWeighting", c=self.c), gramian)

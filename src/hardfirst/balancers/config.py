@@ -5,7 +5,7 @@ from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._torchjd import rooted, solve, weighting
+from hardfirst.balancers._torchjd import rows_of, solve, weighting
 
 
 class ConFIG(GramianBalancer):
@@ -14,7 +14,7 @@ class ConFIG(GramianBalancer):
     With :math:`u_t = g_t / \lVert g_t \rVert` the rows of U, the direction is that of :math:`d = U^{+} \mathbf 1`, and its
     length :math:`\sum_t g_t \cdot d / \lVert d \rVert`.
 
-    When to use: gradients conflict and differ in size, as in physics-informed networks: no task is favoured in direction,
+    When to use: gradients conflict and differ in size, as in physics-informed networks: the direction favours no task,
     and the step is shorter the more they disagree.
 
     Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T of state.
@@ -36,8 +36,8 @@ class ConFIG(GramianBalancer):
         (tensor([2., 2.]), {'a': tensor(2.), 'b': tensor(0.6667)})
 
     Note:
-        Solved by TorchJD, not on the gradients themselves but on T vectors of T numbers with the same inner products, which
-        is all that matters. The momentum variant (M-ConFIG) is not here.
+        Solved by TorchJD on T vectors of T numbers with the gradients' inner products, on which alone the weights depend.
+        The momentum variant (M-ConFIG) is not implemented.
 
     References:
         Liu, Chu and Thuerey, ConFIG: Towards Conflict-free Training of Physics Informed Neural Networks, ICLR 2025, Eq. (2).
@@ -47,11 +47,11 @@ class ConFIG(GramianBalancer):
         super().__init__(tasks, process_group=process_group)
         weighting("ConFIG")
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
-        return solve(_weights, gramian)
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
+        return solve(_config_weights, gramian)
 
 
-def _weights(gramian: Tensor) -> Tensor:
-    rows = rooted(gramian)
+def _config_weights(gramian: Tensor) -> Tensor:
+    rows = rows_of(gramian)
     weights: Tensor = torch.linalg.pinv(rows.T) @ weighting("ConFIG")(rows)
     return weights

@@ -1,27 +1,30 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._ops import weighted_sum
 from hardfirst.errors import InputError, check_names, whole
 
 
 class Curriculum(LossBalancer):
     r"""A curriculum from easy to hard: weights :math:`w_t = \mathrm{clip}(1 + (T - 1) \, e / E - k_t, \, 0, \, 1)`.
 
-    e epochs are done of the E that the curriculum takes, and :math:`k_t` is the task's place in the order, 0 for the
-    easiest. The easiest task starts alone; the others come in one after another, each linearly, until all weigh 1.
+    e of the curriculum's E epochs are done, and :math:`k_t` is the task's position in the order, 0 for the easiest. The
+    easiest task starts alone; the weights of the others rise one after another, linearly, until all are 1.
 
-    When to use: harder tasks build on easier ones, and you know the order. It is the opposite of putting hard tasks first:
-    the baseline that Dynamic Task Prioritization argues against.
+    When to use: harder tasks build on easier ones, and you know the order. It is the opposite of hard tasks first, and the
+    baseline that Dynamic Task Prioritization argues against.
 
     Cost: one backward per step; 1 number of state.
 
     Args:
         tasks: distinct non-empty strings.
         order: every task once, from easy to hard; in a spec `curriculum:order=easy+hard,epochs=10`.
-        epochs: the number E of epochs after which all weigh 1, at least 1; fewer than the run has.
+        epochs: the number E of epochs after which all weights are 1, at least 1; fewer than the run has.
 
     Raises:
         InputError: `order` does not have every task once, or `epochs` is not a whole number of at least 1.
@@ -34,18 +37,21 @@ class Curriculum(LossBalancer):
         {'hard': tensor(0.5000), 'easy': tensor(1.), 'medium': tensor(1.)}
 
     Note:
-        Call `end_epoch` after each epoch; without it only the easiest task is learned. The paper orders examples, not tasks,
-        and asks of a curriculum that no weight falls, that the distribution's entropy rises, and that in the end all weigh
-        1; this is the schedule with those properties whose sum is linear. While tasks are waiting, the weights sum to less
-        than T.
+        Call `end_epoch` after each epoch; without it only the easiest task is learned. The paper orders examples, not tasks.
+        In its curricula no weight falls, the distribution's entropy rises, and all weights end at 1; this is the schedule
+        with these properties whose sum is linear. Until the end, the weights sum to less than T.
 
     References:
         Bengio, Louradour, Collobert and Weston, Curriculum Learning, ICML 2009, Sec. 3.
     """
 
     needs = frozenset({"epochs"})
-    place: Tensor
+    rank: Tensor
     epoch: Tensor
+
+    @classmethod
+    def example_options(cls, tasks: Sequence[str]) -> Mapping[str, Any]:
+        return {"order": tasks, "epochs": 2}
 
     def __init__(self, tasks: Sequence[str], *, order: Sequence[str], epochs: int) -> None:
         super().__init__(tasks, process_group=False)
@@ -55,15 +61,15 @@ class Curriculum(LossBalancer):
         if len(set(names)) < len(names) or len(names) < len(self.tasks):
             raise InputError(f"Expected `order` to have every task once, from easy to hard; got {'+'.join(names)}.")
         self.epochs = whole("epochs", epochs, least=1)
-        self._hold("place", [float(names.index(task)) for task in self.tasks], persistent=False)
-        self._hold("epoch", [0], dtype=torch.int64)
+        self.add_state("rank", [float(names.index(task)) for task in self.tasks], persistent=False)
+        self.add_state("epoch", [0], dtype=torch.int64)
 
     def end_epoch(self) -> None:
         self.epoch.add_(1)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         begun = 1 + (len(self.tasks) - 1) * self.epoch.float() / self.epochs
-        return (begun - self.place).clamp(0, 1)
+        return (begun - self.rank).clamp(0, 1)
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self._weights())
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return weighted_sum(losses, self.current_weights())

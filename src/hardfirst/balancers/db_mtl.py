@@ -18,7 +18,7 @@ class DBMTL(GradientBalancer):
     :math:`\sum_t (\max_s \lVert \hat g_s \rVert / \lVert \hat g_t \rVert) \, \hat g_t`.
 
     When to use: losses of different units and speeds, with memory to spare: the logarithm makes losses comparable, the
-    scaling makes gradients so. Losses have to stay above 0; one that comes near it is pushed ever harder.
+    scaling makes gradients comparable. Losses have to stay above 0; one that nears 0 is pushed harder and harder.
 
     Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, and T·n + T of state.
 
@@ -40,10 +40,10 @@ class DBMTL(GradientBalancer):
         (tensor([1., 1.]), {'a': tensor(1.), 'b': tensor(0.3333)})
 
     Note:
-        As in the paper the averages begin at 0, and heads get the gradient of log losses too. Updates are of the size of a
-        log loss's gradient, not of a loss's: tune the learning rate. The averages' buffer has no columns until the first
-        step, when the number of shared parameters is known. An absent task's average stays as it is, and is no part of the
-        sum. `weights` are what the tasks' own gradients were multiplied by.
+        As in the paper, the averages start at 0, and heads get the gradient of log losses as well. Updates have the size of
+        a log loss's gradient: tune the learning rate. The averages' buffer has no columns until the first step, when the
+        number of shared parameters is known. An absent task's average does not change, and is not part of the sum. `weights`
+        are the factors of the tasks' own gradients.
 
     References:
         Lin, Jiang, Ye, Zhang, Chen, Chen, Liu and Kwok, Dual-Balancing for Multi-Task Learning, arXiv:2308.12029, 2023.
@@ -61,18 +61,18 @@ class DBMTL(GradientBalancer):
         super().reset()
         self.average = self.average.new_zeros(len(self.tasks), 0)
 
-    def _factors(self, losses: Tensor) -> Tensor:
-        logs: Tensor = torch.where(losses < 0, torch.nan, 1 / self._measured(losses))
+    def gradient_factors(self, losses: Tensor) -> Tensor:
+        logs: Tensor = torch.where(losses < 0, torch.nan, 1 / self.losses_for_state(losses))
         return torch.where(losses == 0, 0, logs)
 
-    def _combine(self, rows: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        if self.average.shape[1] not in (0, rows.shape[1]):
+    def aggregate(self, jacobian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        if self.average.shape[1] not in (0, jacobian.shape[1]):
             raise InputError(
                 f"Expected `shared` to have {self.average.shape[1]} numbers, as in the steps that DBMTL averages over; got "
-                f"{rows.shape[1]}. Give the same parameters in each step, or call reset()."
+                f"{jacobian.shape[1]}. Give the same parameters in each step, or call reset()."
             )
-        before = self.average if self.average.shape[1] else rows.new_zeros(len(self.tasks), rows.shape[1])
-        average = torch.lerp(rows, before[present], self.beta)
+        before = self.average if self.average.shape[1] else jacobian.new_zeros(len(self.tasks), jacobian.shape[1])
+        average = torch.lerp(jacobian, before[present], self.beta)
         if self.training:
             self.average = before.index_copy(0, present.to(before.device), average)
         lengths = average.norm(dim=1)

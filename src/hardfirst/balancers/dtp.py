@@ -1,5 +1,4 @@
 from collections.abc import Mapping, Sequence
-from math import exp, isnan
 from types import MappingProxyType
 from typing import Literal, Self
 
@@ -7,11 +6,13 @@ import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, flag, number, per_task
-from hardfirst.functional import _scalar, log_focal_weight
-from hardfirst.functional._scalar import on_host
+from hardfirst.functional import log_focal_weight
+from hardfirst.functional._scalar import fast_focal_weights
 from hardfirst.kpi import MovingKPI
 from hardfirst.records.names import EASY, RAW
 
@@ -20,11 +21,10 @@ class DTP(LossBalancer):
     r"""Dynamic Task Prioritization: weights :math:`w_t \propto -(1-\bar\kappa_t)^{\gamma_t}\log\bar\kappa_t`.
 
     :math:`\bar\kappa_t` is an exponential moving average of the task's KPI (accuracy, share within a threshold, IoU …):
-    a hard task, one whose KPI is low, weighs more. A task without a KPI so far weighs 1. Equal KPIs give equal weights.
+    a hard task, one with a low KPI, weighs more. A task without a KPI so far weighs 1. Equal KPIs give equal weights.
 
-    When to use: easy tasks crowd hard ones that would learn if given room. A task that is hard because its labels are
-    noisy draws the same weight for nothing, which `uniform` and `potential` are there to limit; `hardfirst compare`
-    tells which you have.
+    When to use: easy tasks starve hard ones that could still learn. A task that is hard because its labels are noisy gets
+    the same weight without any use; `uniform` and `potential` limit that. `hardfirst compare` shows which is the case.
 
     Cost: one backward per step; T numbers of state.
 
@@ -32,17 +32,16 @@ class DTP(LossBalancer):
         tasks: distinct non-empty strings.
         gamma: the focusing parameter, at least 0, for all tasks or by task. The paper uses 1.
         alpha: the share of the new KPI in the average, in (0, 1]. The paper uses 0.75; a per-batch KPI is noisy, hence 0.1.
-        normalize: scale the weights so that they sum to the number of measured tasks. Raw weights fall as the tasks get
-            better, which is a hidden learning-rate decay.
-        priority: "hard", or "easy" for the paper's control, in which :math:`1-\bar\kappa_t` takes the place of
+        normalize: scale the weights so that they sum to the number of measured tasks. Raw weights fall as the tasks
+            improve, which is a hidden learning-rate decay.
+        priority: "hard", or "easy" for the paper's control, which uses :math:`1-\bar\kappa_t` in place of
             :math:`\bar\kappa_t`.
-        potential: by task, the KPI that it can reach at best, in (0, 1], for instance that of a single-task network;
-            κ is divided by it (at most 1), so that an irreducibly noisy task does not keep the highest weight for ever.
-        floor: the average is kept in [floor, 1 − floor], in (0, .5).
-        uniform: mixes with equal weights after normalising, w ← (1 − u)·w + u, in [0, 1]; 0 is the paper.
-        differentiable: add the second term of the paper's Eq. (5), the gradient through KPIs that are differentiable and
-            given to `forward`; the normaliser and the average's history count as constants, and each rank differentiates
-            its own KPI.
+        potential: by task, the highest KPI that it can reach, in (0, 1], for example that of a single-task network; κ is
+            divided by it and clamped to 1, so that an irreducibly noisy task does not keep the highest weight forever.
+        floor: the average is clamped to [floor, 1 − floor]; in (0, 0.5).
+        uniform: the share u of equal weights after normalising, w ← (1 − u)·w + u, in [0, 1]; 0 in the paper.
+        differentiable: add the second term of the paper's Eq. (5), the gradient through differentiable KPIs given to
+            `forward`. The normaliser and the average's history are constants, and each rank differentiates its own KPI.
         process_group: see `Balancer`.
 
     Raises:
@@ -59,13 +58,14 @@ class DTP(LossBalancer):
 
     Note:
         The paper has no normalisation (`normalize`), no `floor`, and `alpha` = 0.75. The first observation is the first
-        average; the paper does not say. `DTP.paper` has none of these departures but the last.
+        average, on which the paper is silent. Of these departures, `DTP.paper` has only the last.
 
     References:
         Guo, Haque, Huang, Yeung and Fei-Fei, Dynamic Task Prioritization for Multitask Learning, ECCV 2018.
     """
 
     needs = frozenset({"kpis"})
+    single_task_options = frozenset({"potential"})
     ranges = MappingProxyType(
         {"gamma": Range(0.5, 4, log=True), "alpha": Range(0.01, 0.75, log=True), "uniform": Range(0, 0.9)}
     )
@@ -76,7 +76,6 @@ class DTP(LossBalancer):
         }
     )
     gamma: Tensor
-    one: Tensor
     gain: Tensor
 
     def __init__(
@@ -101,17 +100,16 @@ class DTP(LossBalancer):
         if self.uniform and not normalize:
             raise InputError("`uniform` mixes normalised weights with 1; it needs `normalize=True`.")
         self.normalize, self.differentiable = flag("normalize", normalize), flag("differentiable", differentiable)
-        self.easy = priority == "easy"
+        self.easy_first = priority == "easy"
         self.gammas = per_task("gamma", gamma, self.tasks, default=1.0, least=0)
-        self._hold("gamma", self.gammas, persistent=False)
-        self._hold("one", 1.0, persistent=False)
+        self.add_state("gamma", self.gammas, persistent=False)
         self.kpi = MovingKPI(self.tasks, alpha=alpha, potential=potential, process_group=process_group)
         if self.differentiable:
-            self._hold("gain", self.kpi.alpha, persistent=False)  # d(average)/d(KPI) of the latest update
+            self.add_state("gain", self.kpi.alpha, persistent=False)  # d(average)/d(KPI) of the latest update
 
     @classmethod
     def paper(cls, tasks: Sequence[str]) -> Self:
-        """The published method to the letter: α = .75, γ = 1, raw weights (Guo et al., Appendix B).
+        """The method as published: α = 0.75, γ = 1, raw weights (Guo et al., Appendix B).
 
         >>> DTP.paper(["a", "b"]).normalize
         False
@@ -123,40 +121,19 @@ class DTP(LossBalancer):
             self.gain.copy_(torch.where(self.kpi.average.isnan(), 1.0, self.kpi.alpha))
         self.kpi.update(kpis)
 
-    def _weights(self) -> Tensor:
-        average = self.kpi.average
-        if on_host(average):
-            return torch.tensor(self._rule(average.tolist()), dtype=torch.float32)
-        logs = self._log_weights(average)
-        if not self.normalize:
-            return logs.exp().nan_to_num(1.0)
-        measured = ~logs.isnan()
-        weights = logs.nan_to_num(-1e30).softmax(0) * measured.sum()
-        return torch.where(measured, (1 - self.uniform) * weights + self.uniform, self.one)
+    def current_weights(self) -> Tensor:
+        return fast_focal_weights(
+            self.kpi.average,
+            self.gamma,
+            self.gammas,
+            floor=self.floor,
+            normalize=self.normalize,
+            uniform=self.uniform,
+            easy_first=self.easy_first,
+        )
 
-    def _rule(self, averages: list[float]) -> list[float]:
-        """`_weights` in Python numbers."""
-        kpis = [1 - average for average in averages] if self.easy else averages
-        logs = [_scalar.log_focal_weight(kpi, gamma, self.floor) for kpi, gamma in zip(kpis, self.gammas, strict=True)]
-        if not isnan(sum(logs)):
-            return self._scaled(logs)
-        measured = iter(self._scaled([log for log in logs if not isnan(log)]))
-        return [1.0 if isnan(log) else next(measured) for log in logs]
-
-    def _scaled(self, logs: list[float]) -> list[float]:
-        if not self.normalize or not logs:
-            return [exp(log) for log in logs]
-        highest, uniform = max(logs), self.uniform
-        shares = [exp(log - highest) for log in logs]
-        scale = (1 - uniform) * len(shares) / sum(shares)
-        return [scale * share + uniform for share in shares]
-
-    def _log_weights(self, average: Tensor) -> Tensor:
-        """The logarithm of Eq. (4)'s weights [T]; NaN where unmeasured."""
-        return log_focal_weight(1 - average if self.easy else average, self.gamma, floor=self.floor)
-
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        total = weighted_sum(losses, self._weights())
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        total = weighted_sum(losses, self.current_weights())
         if self.differentiable and kpis is not None and torch.is_grad_enabled():
             total = total + self._second_term(losses.detach(), self.kpi.scaled(kpis))
         return total
@@ -166,7 +143,8 @@ class DTP(LossBalancer):
         if not kpi.requires_grad:
             raise InputError("`differentiable=True`, but no KPI has a gradient: give KPIs that are not detached.")
         change = torch.where(kpi.isnan(), 0, kpi - kpi.detach())
-        logs = self._log_weights(self.kpi.average + self.gain * change)
-        # dw = w·d(log w) with the normaliser held constant; the uniform share of w does not move
-        moved = (self._weights() - self.uniform) * (logs - logs.detach()) * losses
-        return torch.where(logs.isnan(), 0, moved).sum()
+        average = self.kpi.average + self.gain * change
+        logs = log_focal_weight(1 - average if self.easy_first else average, self.gamma, floor=self.floor)
+        # dw = w·d(log w) with the normaliser held constant; the uniform share of w is constant as well
+        terms = (self.current_weights() - self.uniform) * (logs - logs.detach()) * losses
+        return torch.where(logs.isnan(), 0, terms).sum()

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
+from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._epoch_mean import EpochMean
+from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 
@@ -15,7 +17,7 @@ from hardfirst.errors import number
 class DWA(LossBalancer):
     r"""Dynamic Weight Average: weights :math:`w = T\,\mathrm{softmax}(r/\tau)` by how slowly each task's loss falls.
 
-    :math:`r_t = \bar L_t(e-1) / \bar L_t(e-2)` is the ratio of the task's mean losses in the two epochs before; T is the
+    :math:`r_t = \bar L_t(e-1) / \bar L_t(e-2)` is the ratio of the task's mean losses in the previous two epochs; T is the
     number of tasks. A task whose loss fell more than the others' weighs less.
 
     When to use: tasks that converge at different rates, in runs of many epochs with steady epoch means. The weights do
@@ -45,7 +47,7 @@ class DWA(LossBalancer):
         Call `end_epoch` after each epoch; without it the weights stay 1. As in the paper they are 1 in the first two
         epochs, and the means are of the losses as given, not of the weighted ones.
         The paper does not treat missing labels: a mean is over the steps in which the task was present, and a task
-        unseen in one of the two epochs has :math:`r = 1`.
+        absent from one of the two epochs has :math:`r = 1`.
 
     References:
         Liu, Johns and Davison, End-to-End Multi-Task Learning with Attention, CVPR 2019, Eq. (7).
@@ -59,23 +61,23 @@ class DWA(LossBalancer):
     def __init__(self, tasks: Sequence[str], *, temperature: float = 2.0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.temperature = number("temperature", temperature, above=0)
-        self._hold("weight", 1.0)
-        self._hold("previous", nan)
+        self.add_state("weight", 1.0)
+        self.add_state("previous", nan)
         self.epoch = EpochMean(self.tasks)
 
     @torch.no_grad()
     def end_epoch(self) -> None:
         mean = self.epoch.close()
-        # NaN stands for a task unseen; a mean that rose from nearly 0 must not make the softmax ∞ − ∞
+        # NaN is a task that was absent; a mean that rose from nearly 0 must not make the softmax ∞ − ∞
         logits = (mean / self.previous / self.temperature).nan_to_num(1 / self.temperature)
         self.weight.copy_(logits.softmax(0) * len(self.tasks))
         self.previous.copy_(mean)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         return self.weight.clone()
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self._weights())
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return weighted_sum(losses, self.current_weights())
 
-    def _learn(self, losses: Tensor) -> None:
-        self.epoch.add(self._measured(losses))
+    def learn(self, losses: Tensor) -> None:
+        self.epoch.add(losses)

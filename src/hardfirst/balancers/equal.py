@@ -1,12 +1,13 @@
 from torch import Tensor
 
-from hardfirst.balancers._base import KPIs, LossBalancer
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._loss import LossBalancer
 
 
 class Equal(LossBalancer):
     r"""Equal weights: the plain sum :math:`\sum_t L_t`.
 
-    When to use: first; under equal tuning it is often not beaten.
+    When to use: start here: the baseline for every comparison. With equal tuning it is often not beaten.
 
     Cost: one backward per step; no state.
 
@@ -24,10 +25,10 @@ class Equal(LossBalancer):
 
     def __init__(self, tasks: list[str] | tuple[str, ...]) -> None:
         super().__init__(tasks, process_group=False)
-        self._hold("ones", 1.0, persistent=False)
+        self.add_state("ones", 1.0, persistent=False)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         return self.get_buffer("ones").clone()
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         return losses.sum()

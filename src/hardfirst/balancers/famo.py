@@ -7,29 +7,30 @@ from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
-from hardfirst.balancers._base import kept
-from hardfirst.balancers._nonlinear import CurrentLossBalancer
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._nonlinear import NonlinearLossBalancer
+from hardfirst.balancers._ops import no_recompute
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, per_task
 
 
-class FAMO(CurrentLossBalancer):
+class FAMO(NonlinearLossBalancer):
     r"""FAMO: :math:`\sum_t z_t \log D_t / \mathrm{sg}(\sum_t z_t / D_t)` with :math:`z = \mathrm{softmax}(\xi)`, ξ learned.
 
-    :math:`D_t = L_t - L_{t,\min} + 10^{-8}` is what is left of the task's loss. The step is along a weighted mean of the
-    tasks' gradients, :math:`w_t \propto z_t / D_t`. ξ then moves against :math:`J_z^\top (\log D^{old} - \log D^{new})`, so
-    that a task whose log loss fell more than the others' gets a smaller share.
+    :math:`D_t = L_t - L_{t,\min} + 10^{-8}` is the reducible part of the task's loss. The step is along a weighted mean of
+    the tasks' gradients, :math:`w_t \propto z_t / D_t`. ξ then moves against :math:`J_z^\top (\log D^{old} - \log D^{new})`,
+    so that a task whose log loss fell more than the others' gets a smaller share.
 
-    When to use: all losses are to fall at the same relative rate, whatever their size, at the cost of a plain sum. Losses
-    have to be able to come near their minimum: a task that is stuck above it draws ever more weight, which `min_losses` is
-    there to prevent.
+    When to use: all losses should fall at the same relative rate, whatever their size, at the cost of a plain sum. Losses
+    have to be able to approach their minimum: a task that is stuck above it draws more and more weight, which `min_losses`
+    prevents.
 
     Cost: one backward per step; 6·T numbers of state.
 
     Args:
         tasks: distinct non-empty strings. Their losses are above their minimum; one below it gives a total of NaN.
         lr: the learning rate of ξ, above 0. The paper uses 0.025.
-        decay: the L2 coefficient on ξ, at least 0, which draws the shares towards equal ones. The paper uses 0.001.
+        decay: the L2 coefficient on ξ, at least 0, which pulls the shares towards equal ones. The paper uses 0.001.
         min_losses: the lowest value that the loss can reach, for all tasks or by task.
         process_group: see `Balancer`.
 
@@ -49,11 +50,11 @@ class FAMO(CurrentLossBalancer):
         tensor([-0.0250,  0.0250])
 
     Note:
-        The paper evaluates the losses once more after each step, on the same batch, to see how they fell; here the next
-        batch's losses stand for them, without a second forward, but with the noise between batches. They move ξ for the step
+        The paper evaluates the losses again after each step, on the same batch, to measure their fall. Here the next batch's
+        losses take their place, without a second forward pass but with the noise between batches; they change ξ for the step
         after that one. The weights sum to 1, as in the paper, not to T; the total may be negative. The authors' code also
-        clips the gradient of the shared parameters, this does not. The paper does not treat missing labels: shares are among
-        the tasks present, and a task's fall counts from the batch that had it last. Not linear in the losses: micro-batches
+        clips the gradient of the shared parameters; this does not. The paper does not treat missing labels: shares are among
+        the tasks present, and a task's fall counts from the last batch that had it. Not linear in the losses: micro-batches
         do not add up to one batch.
 
     References:
@@ -76,22 +77,22 @@ class FAMO(CurrentLossBalancer):
         process_group: Group = None,
     ) -> None:
         super().__init__(tasks, process_group=process_group)
-        self._hold("xi", 0.0)
-        self._hold("last", nan)
-        self._hold("least", per_task("min_losses", min_losses, self.tasks, default=0.0), persistent=False)
+        self.add_state("xi", 0.0)
+        self.add_state("last", nan)
+        self.add_state("least", per_task("min_losses", min_losses, self.tasks, default=0.0), persistent=False)
         self.adam = Adam(self.tasks, lr, weight_decay=number("decay", decay, least=0))
 
-    def _equation(self, losses: Tensor) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         left = self._left(losses)
-        shares = kept(self._shares(losses != 0))
+        shares = no_recompute(self._shares(losses != 0))
         scale = (shares / left.detach()).sum()
         return (shares * left.log()).sum() / torch.where(scale == 0, 1, scale)
 
-    def _slope(self, losses: Tensor) -> Tensor:
+    def slope(self, losses: Tensor) -> Tensor:
         shares = self._shares(losses != 0) / self._left(losses)
         return shares / shares.sum()
 
-    def _observe(self, losses: Tensor) -> None:
+    def learn(self, losses: Tensor) -> None:
         fall = (self.last - self.least + 1e-8).log() - (losses - self.least + 1e-8).log()
         seen = fall.isfinite()
         shares, fall = self._shares(seen), torch.where(seen, fall, 0)
@@ -100,7 +101,7 @@ class FAMO(CurrentLossBalancer):
         self.last.copy_(torch.where(losses.isnan(), self.last, losses))
 
     def _shares(self, present: Tensor) -> Tensor:
-        """The shares z [T] over the tasks present, 0 for the others."""
+        """The shares z [T] of the tasks present; 0 for the others."""
         return torch.where(present, torch.where(present, self.xi, -1e30).softmax(0), 0)
 
     def _left(self, losses: Tensor) -> Tensor:

@@ -3,11 +3,13 @@ from math import isnan
 from os import PathLike
 from pathlib import Path
 from statistics import fmean
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor
 
-from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._ops import weighted_sum
 from hardfirst.errors import InputError, check_names, flag, mapping, number
 from hardfirst.records import read
 
@@ -15,7 +17,7 @@ from hardfirst.records import read
 class Fixed(LossBalancer):
     r"""Weights set by hand: :math:`\sum_t w_t L_t`.
 
-    When to use: you know the weights, or can tune them on validation; dynamic methods have to beat that.
+    When to use: you know the weights, or can tune them on validation. Dynamic methods have to beat that.
 
     Cost: one backward per step; no state.
 
@@ -36,6 +38,10 @@ class Fixed(LossBalancer):
 
     weight: Tensor
 
+    @classmethod
+    def example_options(cls, tasks: Sequence[str]) -> Mapping[str, Any]:
+        return {"weights": dict.fromkeys(tasks, 1.0)}
+
     def __init__(self, tasks: Sequence[str], weights: Mapping[str, float], *, normalize: bool = False) -> None:
         super().__init__(tasks, process_group=False)
         mapping("weights", weights, "{'depth': 1.0, 'segment': 2.0}")
@@ -47,13 +53,13 @@ class Fixed(LossBalancer):
         if not sum(values):
             raise InputError("Expected at least one weight above 0; got none.")
         scale = len(values) / sum(values) if flag("normalize", normalize) else 1.0
-        self._hold("weight", [scale * value for value in values], persistent=False)
+        self.add_state("weight", [scale * value for value in values], persistent=False)
 
     @classmethod
     def frozen(cls, tasks: Sequence[str], *, record: str | PathLike[str]) -> Self:
-        """The effective weights of an earlier run, averaged over its epochs and held still.
+        """The effective weights of an earlier run, averaged over its epochs, as constants.
 
-        When to use: as the control that asks whether a dynamic method's gain is its dynamics, or just better static weights.
+        When to use: as a control: is a dynamic method's gain due to its dynamics, or to better static weights?
 
         Args:
             tasks: the tasks of that run, in any order.
@@ -70,16 +76,16 @@ class Fixed(LossBalancer):
         path = Path(record)
         if not path.is_file():
             raise InputError(f"There is no record {path} to take weights from.")
-        found = read(path)
-        check_names("task", tasks, found.tasks)
-        curves = {task: [weight for weight in found.curve(task, "weight") if not isnan(weight)] for task in tasks}
+        run = read(path)
+        check_names("task", tasks, run.tasks)
+        curves = {task: [weight for weight in run.curve(task, "weight") if not isnan(weight)] for task in tasks}
         for task, curve in curves.items():
             if not curve:
                 raise InputError(f"The record {path} has no weights of task {task!r}.")
         return cls(tasks, {task: fmean(curve) for task, curve in curves.items()}, normalize=True)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         return self.weight.clone()
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         return weighted_sum(losses, self.weight)

@@ -4,15 +4,16 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._nonlinear import CurrentLossBalancer
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 
 
-class Geometric(CurrentLossBalancer):
+class Geometric(NonlinearLossBalancer):
     r"""The geometric mean of the losses: :math:`\prod_t L_t^{1/T}` over the T tasks that are present.
 
-    When to use: losses of different units and sizes and nothing to tune: a loss times a constant changes the step for
-    all tasks alike, never the balance. Each task counts as :math:`1/L_t`, so one that comes near a loss of 0 takes over,
-    and the others' share of the step shrinks with it.
+    When to use: losses of different units and sizes, with nothing to tune: scaling one loss scales the whole step and does
+    not change the balance. Each task has the weight :math:`1/L_t`, so one with a loss near 0 takes over, and the others'
+    share of the step shrinks.
 
     Cost: one backward per step; T numbers of state, for logging alone.
 
@@ -29,9 +30,9 @@ class Geometric(CurrentLossBalancer):
         {'a': tensor(1.), 'b': tensor(0.2500)}
 
     Note:
-        A task that is absent is left out of the product and of T. A loss of exactly 0 counts as absent, where the paper's
-        product would be 0 and its gradient undefined. Not linear in the losses: k micro-batches are k steps' worth of
-        geometric means, not one batch. The paper's focused variant, which counts some tasks twice, is not there.
+        A task that is absent is left out of the product and of T. A loss of exactly 0 counts as absent; the paper's product
+        would be 0 and its gradient undefined. Not linear in the losses: micro-batches do not add up to one batch. The
+        paper's focused variant, which counts some tasks twice, is not implemented.
 
     References:
         Chennupati, Sistu, Yogamani and Rawashdeh, MultiNet++: Multi-Stream Feature Aggregation and Geometric Loss
@@ -41,8 +42,8 @@ class Geometric(CurrentLossBalancer):
     def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
 
-    def _equation(self, losses: Tensor) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         return functional.geometric(losses)
 
-    def _slope(self, losses: Tensor) -> Tensor:
+    def slope(self, losses: Tensor) -> Tensor:
         return functional.geometric(losses) / ((losses != 0).sum() * losses)

@@ -5,8 +5,9 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._gradient import GradientBalancer, gramian
-from hardfirst.balancers._rng import Draws
+from hardfirst.balancers._gradient import GradientBalancer
+from hardfirst.balancers._rng import StepRNG
+from hardfirst.balancers._task_gradients import gramian
 
 
 class GradDrop(GradientBalancer):
@@ -37,9 +38,9 @@ class GradDrop(GradientBalancer):
 
     Note:
         The paper drops gradients of a layer's activations, each multiplied by its sign; here, as in LibMTL and TorchJD,
-        those of the shared parameters are dropped. There is no leak: all tasks are treated alike. The draws are the same on
-        every rank with one kind of device, and after a resume. `weights` are those of the sum of gradients that is nearest
-        to the update.
+        those of the shared parameters are dropped. There is no leak parameter. The draws are the same on
+        every rank with the same kind of device, and after a resume. `weights` are those of the weighted sum of gradients
+        that is nearest to the update.
 
     References:
         Chen et al., Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout, NeurIPS 2020.
@@ -47,9 +48,9 @@ class GradDrop(GradientBalancer):
 
     def __init__(self, tasks: Sequence[str], *, seed: int = 0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
-        self.draws = Draws(self.tasks, seed)
+        self.draws = StepRNG(self.tasks, seed)
 
-    def _combine(self, rows: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        generator = self.draws.generator(rows.device)
-        update = functional.graddrop(rows, torch.rand(rows.shape[1], generator=generator, device=rows.device))
-        return update, torch.linalg.pinv(gramian(rows), hermitian=True) @ (rows @ update).cpu().double()
+    def aggregate(self, jacobian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        generator = self.draws.generator(jacobian.device)
+        update = functional.graddrop(jacobian, torch.rand(jacobian.shape[1], generator=generator, device=jacobian.device))
+        return update, torch.linalg.pinv(gramian(jacobian), hermitian=True) @ (jacobian @ update).cpu().double()

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
-from hardfirst.balancers._autograd import flat, gradients, independent, trained
-from hardfirst.balancers._base import KPIs, LossBalancer, Losses, weighted_sum
+from hardfirst.balancers._autograd import flat, gradients_of, no_dependence_error, require_trainable
+from hardfirst.balancers._base import KPIs, Losses
+from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 
@@ -20,13 +22,12 @@ class GradNorm(LossBalancer):
     r"""GradNorm: learned weights that bring each task's gradient norm to :math:`\bar G \, (r_t / \bar r)^\alpha`.
 
     :math:`G_t = \lVert\nabla_W w_t L_t\rVert` is the norm of the weighted loss's gradient at the parameters W that the
-    tasks share, :math:`r_t = L_t / L_t(0)` is how much of its first loss the task still has, and bars are means over the
+    tasks share, :math:`r_t = L_t / L_t(0)` is the task's loss relative to its first one, and bars are means over the
     tasks. w takes a step down :math:`\sum_t |G_t - \mathrm{sg}(\bar G \, (r_t / \bar r)^\alpha)|` and is then rescaled to
     the sum it had.
 
-    When to use: one task's gradients drown the others', or tasks learn at rates that are to be brought together, and
-    losses start from a state worth comparing with: :math:`L_t(0)` is that of a single batch. It costs more than the methods
-    that look at losses alone.
+    When to use: one task's gradients dominate the others', or tasks should learn at similar rates, and the initial losses
+    are a meaningful reference: :math:`L_t(0)` is that of a single batch. It costs more than methods that use losses alone.
 
     Cost: one backward per step, and one from each loss to `shared` alone; T gradients of `shared` pass through memory one
     by one, and each is averaged over ranks, so give it the last shared layer and not all of a trunk. 5·T numbers of state.
@@ -53,12 +54,12 @@ class GradNorm(LossBalancer):
         {'a': tensor(1.0250), 'b': tensor(0.9750)}
 
     Note:
-        The step on w is Adam's, as in the paper, so that `lr` is how far a weight moves whatever the unit of its loss. The
-        first batch's losses stand for :math:`L_t(0)`; where they depend much on the initialisation, the paper advises the
-        value that theory gives. A weight stays at 0.001 or more. The paper does not treat missing labels: tasks that are
-        absent, or do not depend on `shared`, keep their weight and are left out of the means, and the others are rescaled to
-        the sum they had. Parameters that FSDP has sharded are refused, since no rank has the whole gradient. The balancer
-        cannot be compiled, the network may be.
+        The step on w is Adam's, as in the paper, so `lr` is the size of a step whatever the unit of the loss. The first
+        batch's losses are :math:`L_t(0)`; if they depend strongly on the initialisation, the paper advises the theoretical
+        value. A weight is at least 0.001. The paper does not treat missing labels: tasks that are absent, or do not depend
+        on `shared`, keep their weight and are left out of the means; the others are rescaled to the sum they had.
+        Parameters that FSDP has sharded raise an error, since no rank has the whole gradient. The balancer cannot be
+        compiled; the network may be.
 
     References:
         Chen, Badrinarayanan, Lee and Rabinovich, GradNorm: Gradient Normalization for Adaptive Loss Balancing in Deep
@@ -74,45 +75,44 @@ class GradNorm(LossBalancer):
     def __init__(self, tasks: Sequence[str], *, alpha: float = 1.5, lr: float = 0.025, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.alpha = number("alpha", alpha, least=0)
-        self._hold("weight", 1.0)
-        self._hold("first", nan)
+        self.add_state("weight", 1.0)
+        self.add_state("first", nan)
         self.adam = Adam(self.tasks, lr)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         return self.weight.clone()
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self._weights())
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return weighted_sum(losses, self.current_weights())
 
-    def _learn_from_gradients(self, losses: Losses, shared: Iterable[nn.Parameter] | None) -> None:
-        norms = self._norms(losses, trained(shared, "GradNorm"))
+    def learn_from_gradients(self, losses: Losses, values: Tensor, shared: Iterable[nn.Parameter] | None) -> None:
+        norms = self._norms(losses, require_trainable(shared, "GradNorm"))
         with torch.no_grad():
-            measured = self._measured(self._loss_vector(losses))
-            self.first.copy_(torch.where(self.first.isnan(), measured, self.first))
+            self.first.copy_(torch.where(self.first.isnan(), values, self.first))
             weighted = self.weight * norms
-            target = functional.gradnorm_target(weighted, measured / self.first, self.alpha)
+            target = functional.gradnorm_target(weighted, values / self.first, self.alpha)
             self._step((weighted - target).sign() * norms)
 
     def _step(self, gradient: Tensor) -> None:
-        """Move the weights whose gradient is not NaN, and keep their sum."""
-        before, seen = self.weight.clone(), ~gradient.isnan()
+        """Update the weights whose gradient is not NaN, and keep their sum."""
+        before, present = self.weight.clone(), ~gradient.isnan()
         self.adam.step(self.weight, gradient)
-        after = torch.where(seen, self.weight.clamp_min(_FLOOR), 0)
-        scale = torch.where(seen, before, 0).sum() / after.sum()
-        self.weight.copy_(torch.where(seen, after * scale, before))
+        after = torch.where(present, self.weight.clamp_min(_FLOOR), 0)
+        scale = torch.where(present, before, 0).sum() / after.sum()
+        self.weight.copy_(torch.where(present, after * scale, before))
 
     def _norms(self, losses: Losses, shared: list[nn.Parameter]) -> Tensor:
         """The norm [T] of each loss's gradient, averaged over ranks first; NaN where a task is absent on all of them."""
         norms, reached = [], False
         size = sum(parameter.numel() for parameter in shared)
-        for task in self.tasks:  # absent or not, so that every rank makes the same calls
+        for task in self.tasks:  # absent ones as well: every rank has to make the same collective calls
             gradient = _gradient(losses[task], shared) if task in losses else None
             reached = reached or gradient is not None
             if gradient is None:
                 gradient = torch.full((size,), nan, device=shared[0].device)
-            norms.append(self._mean_over_ranks(gradient).norm())
+            norms.append(self.mean_over_ranks(gradient).norm())
         if not reached and any(bool(loss != 0) for loss in losses.values()):
-            raise independent()
+            raise no_dependence_error()
         stacked = torch.stack(norms)
         return torch.where(stacked.isfinite(), stacked, nan)
 
@@ -121,7 +121,7 @@ def _gradient(loss: Tensor, shared: list[nn.Parameter]) -> Tensor | None:
     """The gradient of one loss as a float32 vector; NaN where the loss may not enter state, None if it is independent."""
     if not loss.requires_grad:
         return None
-    found = gradients(loss, shared)
-    if all(part is None for part in found):
+    parts = gradients_of(loss, shared)
+    if all(part is None for part in parts):
         return None
-    return torch.where((loss.detach() != 0) & loss.detach().isfinite(), flat(found, shared), nan)
+    return torch.where((loss.detach() != 0) & loss.detach().isfinite(), flat(parts, shared), nan)

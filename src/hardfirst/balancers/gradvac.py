@@ -5,21 +5,21 @@ from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._rng import Draws
+from hardfirst.balancers._rng import StepRNG
 from hardfirst.balancers._search_space import Range
-from hardfirst.balancers._torchjd import solve, vaccine
+from hardfirst.balancers._torchjd import gradvac_weighting, solve
 from hardfirst.errors import number
 
 
 class GradVac(GramianBalancer):
-    r"""GradVac: the sum of the tasks' gradients, each turned towards the others until their cosines are what they use to be.
+    r"""GradVac: the sum of the tasks' gradients, each turned towards the others until cosines reach their averages.
 
     Where the cosine :math:`\phi_{ij}` of :math:`g_i` and :math:`g_j` is below its moving average :math:`\hat\phi_{ij}`, a
     multiple of :math:`g_j` is added to :math:`g_i` that makes it equal; in random order. PCGrad is the case of
     :math:`\hat\phi = 0`.
 
     When to use: related tasks, such as languages, whose gradients mostly agree: conflict is then relative, and PCGrad, which
-    acts on obtuse angles only, would hardly ever do anything.
+    acts on obtuse angles only, would hardly change anything.
 
     Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T·T + T + 2 of state.
 
@@ -42,9 +42,9 @@ class GradVac(GramianBalancer):
         tensor([0.8000, 2.4000])
 
     Note:
-        Solved by TorchJD; the averages are kept here, so that they are saved. All shared parameters are one group, the
-        paper's "whole_model"; it prefers a group for each layer. The random order is the same on every rank, and after a
-        resume. Cosines with a task that is absent stay as they were.
+        Solved by TorchJD; the averages are state here, so checkpoints have them. All shared parameters are one group, the
+        paper's "whole_model"; it prefers a group for each layer. The random order is the same on every rank and after a
+        resume. Cosines with an absent task do not change.
 
     References:
         Wang, Tsvetkov, Firat and Cao, Gradient Vaccine: Investigating and Improving Multi-task Optimization in Massively
@@ -57,15 +57,15 @@ class GradVac(GramianBalancer):
     def __init__(self, tasks: Sequence[str], *, beta: float = 0.01, seed: int = 0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.beta = number("beta", beta, above=0, most=1)
-        self.draws = Draws(self.tasks, seed)
-        self._hold("cosine", [0.0] * len(self.tasks) ** 2)
-        vaccine(self.beta, self.cosine)
+        self.draws = StepRNG(self.tasks, seed)
+        self.add_state("cosine", [0.0] * len(self.tasks) ** 2)
+        gradvac_weighting(self.beta, self.cosine)
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         table = self.cosine.view(len(self.tasks), len(self.tasks))
-        made, after = vaccine(self.beta, table[present][:, present].to(gramian))
+        weighting, averages = gradvac_weighting(self.beta, table[present][:, present].to(gramian))
         with self.draws.seeded():
-            weights = solve(made, gramian)
+            weights = solve(weighting, gramian)
         if self.training:
-            table[present.unsqueeze(1), present] = after().to(table)
+            table[present.unsqueeze(1), present] = averages().to(table)
         return weights

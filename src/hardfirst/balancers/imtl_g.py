@@ -12,8 +12,8 @@ class IMTLG(GramianBalancer):
 
     :math:`g \cdot g_t / \lVert g_t \rVert` is the same for all tasks, with weights that sum to T; a weight may be negative.
 
-    When to use: impartiality: no task's gradient is to count more for its size. Weights grow large where gradients are
-    nearly parallel or opposite.
+    When to use: no task's gradient should count more for its size. Weights grow large where gradients are nearly parallel or
+    opposite.
 
     Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T of state.
 
@@ -34,9 +34,9 @@ class IMTLG(GramianBalancer):
         (tensor([1.5000, 1.5000]), {'a': tensor(1.5000), 'b': tensor(0.5000)})
 
     Note:
-        Solved by TorchJD, which uses a pseudo-inverse, so that linearly dependent gradients have weights too. The paper's
-        weights sum to 1, these to the number of tasks present, so that a learning rate found for equal weights still fits.
-        It is the gradient half of IMTL alone; the other half is `imtl_l`.
+        Solved by TorchJD, which uses a pseudo-inverse, so linearly dependent gradients have weights as well. The paper's
+        weights sum to 1, these to the number of tasks present, so a learning rate tuned for equal weights still fits. It is
+        the gradient half of IMTL; the other half is `imtl_l`.
 
     References:
         Liu et al., Towards Impartial Multi-task Learning, ICLR 2021, Eq. (5).
@@ -46,5 +46,5 @@ class IMTLG(GramianBalancer):
         super().__init__(tasks, process_group=process_group)
         weighting("IMTLGWeighting")
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         return len(present) * solve(weighting("IMTLGWeighting"), gramian)

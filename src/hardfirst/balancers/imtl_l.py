@@ -1,23 +1,24 @@
 from collections.abc import Sequence
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
-from hardfirst.balancers._base import KPIs, LossBalancer, kept
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._ops import no_recompute
 from hardfirst.balancers._search_space import Range
 
 
 class IMTLL(LossBalancer):
     r"""IMTL's loss balance (IMTL-L): :math:`\sum_t e^{s_t} L_t - s_t` with a learned log-scale :math:`s_t`.
 
-    It is least where every scaled loss :math:`e^{s_t} L_t` is 1, so that all are kept at a comparable size.
+    Its minimum over s is where every scaled loss :math:`e^{s_t} L_t` is 1, so s keeps all losses at a comparable size.
 
     When to use: losses of different units and sizes, of any kind. It is uncertainty weighting without the likelihood and
-    the ½, and shares its limit: the weights follow 1/L, whether or not a task with a low loss is one that matters.
+    the ½, and shares its limit: the weights follow 1/L, whether or not the task with the low loss matters.
 
     Cost: one backward per step; 4·T numbers of state.
 
@@ -38,9 +39,9 @@ class IMTLL(LossBalancer):
         {'a': tensor(1.), 'b': tensor(0.9753)}
 
     Note:
-        s is a buffer with an Adam of its own, one step from each batch's losses by the closed-form gradient
-        :math:`e^{s_t} L_t - 1`; in the paper the model's optimizer learns it. A task that is absent from the batch adds
-        no :math:`-s_t`. The paper's gradient balance (IMTL-G) is a method of its own.
+        s is a buffer that Adam updates once per batch, by the closed-form gradient :math:`e^{s_t} L_t - 1`; in the paper the
+        model's optimizer learns it. A task that is absent from the batch adds no :math:`-s_t`. The paper's gradient balance
+        is a separate method, `imtl_g`.
 
     References:
         Liu et al., Towards Impartial Multi-task Learning, ICLR 2021, Sec. 3.2.
@@ -52,15 +53,14 @@ class IMTLL(LossBalancer):
 
     def __init__(self, tasks: Sequence[str], *, lr: float = 0.025, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
-        self._hold("s", 0.0)
+        self.add_state("s", 0.0)
         self.adam = Adam(self.tasks, lr)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         return self.s.exp()
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return functional.imtl_l(losses, kept(self.s))
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return functional.imtl_l(losses, no_recompute(self.s))
 
-    @torch.no_grad()
-    def _learn(self, losses: Tensor) -> None:
-        self.adam.step(self.s, self._measured(losses) * self._weights() - 1)
+    def learn(self, losses: Tensor) -> None:
+        self.adam.step(self.s, losses * self.current_weights() - 1)

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 
@@ -16,20 +18,20 @@ _WINDOW = 256
 class LearningProgress(LossBalancer):
     r"""Learning progress: weights :math:`w = T ((1 - \varepsilon) \, \mathrm{softmax}(s) + \varepsilon / T)` by Exp3.
 
-    Each task's score :math:`s_t` gains η times its reward: how much its loss fell from the batch before to this one,
-    rescaled to [−1, 1] so that the 20% and 80% quantiles of all tasks' recent rewards become the ends. The task that
-    improves fastest comes to weigh most, and gives way when it is learned.
+    Each task's score :math:`s_t` gains η times its reward: how much its loss fell since the previous batch, rescaled so
+    that the 20% and 80% quantiles of all tasks' recent rewards become −1 and 1, and clamped. The task that improves fastest
+    gets the largest weight, until it has been learned.
 
-    When to use: as an answer to "hard or easy first?" that is neither: it favours what is being learned right now. Losses
-    have to be comparable, since falls are compared between tasks; and noise between batches should be small beside progress,
-    or rewards are mostly chance. At the default η it takes thousands of steps to depart from equal weights.
+    When to use: an alternative to hard or easy tasks first: it favours what is being learned now. Losses have to be
+    comparable, since falls are compared between tasks, and noise between batches small relative to progress, or rewards are
+    mostly chance. At the default η it takes thousands of steps to depart from equal weights.
 
     Cost: one backward per step; 259·T numbers of state, and a sort of 256·T numbers in each step.
 
     Args:
         tasks: distinct non-empty strings.
         eta: η, the step size of the scores, above 0. The paper uses 0.001.
-        epsilon: ε, the share of the weight that is spread evenly, in [0, 1]. The paper uses 0.05.
+        epsilon: ε, the share of equal weights, in [0, 1]. The paper uses 0.05.
         process_group: see `Balancer`.
 
     Raises:
@@ -44,11 +46,11 @@ class LearningProgress(LossBalancer):
         {'a': tensor(1.6805), 'b': tensor(0.3195)}
 
     Note:
-        The paper draws one task for each step and takes its prediction gain: the fall of the loss on the very batch, by a
-        second forward. Here all tasks are trained in each step, with π as weights, so there is a reward for each and none is
-        divided by π; and the fall is against the next batch's loss, without a second forward, but with the noise between
-        batches. A task that was absent has its fall since it was last there. The scores do not drift back to equal: this is
-        Exp3, the paper has Exp3.S. Quantiles are over the 256 latest rewards of each task, the paper's over a sample of all.
+        The paper draws one task per step and uses its prediction gain: the fall of the loss on the same batch, by a second
+        forward pass. Here all tasks are trained in each step, with π as weights, so each has a reward and none is divided by
+        π. The fall is that to the next batch's loss, without a second forward pass but with the noise between batches; for
+        a task that was absent, since it was last present. The scores do not drift back to equal: this is Exp3, the paper
+        has Exp3.S. Quantiles are over the 256 latest rewards of each task; the paper's are over a sample of all.
 
     References:
         Graves, Bellemare, Menick, Munos and Kavukcuoglu, Automated Curriculum Learning for Neural Networks, ICML 2017.
@@ -68,25 +70,23 @@ class LearningProgress(LossBalancer):
         super().__init__(tasks, process_group=process_group)
         self.eta = number("eta", eta, above=0)
         self.epsilon = number("epsilon", epsilon, least=0, most=1)
-        self._hold("score", 0.0)
-        self._hold("last", nan)
-        self._hold("rewards", [nan] * (len(self.tasks) * _WINDOW))  # a ring of the latest ones for each task
-        self._hold("seen", 0, dtype=torch.int64)
-        self._hold("ends", [0.2, 0.8], persistent=False)
+        self.add_state("score", 0.0)
+        self.add_state("last", nan)
+        self.add_state("rewards", [nan] * (len(self.tasks) * _WINDOW))  # for each task, a ring buffer of the latest ones
+        self.add_state("seen", 0, dtype=torch.int64)
+        self.add_state("ends", [0.2, 0.8], persistent=False)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         return (1 - self.epsilon) * self.score.softmax(0) * len(self.tasks) + self.epsilon
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self._weights())
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return weighted_sum(losses, self.current_weights())
 
-    @torch.no_grad()
-    def _learn(self, losses: Tensor) -> None:
-        losses = self._measured(losses)
-        reward = self.last - losses  # NaN where a task is absent, or was never there before
+    def learn(self, losses: Tensor) -> None:
+        reward = self.last - losses  # NaN where a task is absent, or was never present before
         self._remember(reward)
         low, high = self.rewards.nanquantile(self.ends).unbind()
-        scaled = (2 * (reward - low) / (high - low) - 1).nan_to_num(0).clamp(-1, 1)  # 0/0 while all rewards are the same
+        scaled = (2 * (reward - low) / (high - low) - 1).nan_to_num(0).clamp(-1, 1)  # 0/0 while all rewards are equal
         self.score.add_(self.eta * scaled)
         self.last.copy_(torch.where(losses.isnan(), self.last, losses))
 

@@ -13,8 +13,8 @@ class MGDA(GramianBalancer):
     :math:`\min_w \lVert \sum_t w_t g_t \rVert^2` with :math:`w \ge 0, \sum_t w_t = 1`. A step along it improves all tasks,
     and it is 0 where none can improve without another getting worse.
 
-    When to use: no task may get worse. Small gradients weigh most, so tasks that are done, or whose losses are small, can
-    bring the others to a halt: scale the losses, or prefer `upgrad`.
+    When to use: no task may get worse. Small gradients get the largest weights, so tasks that have converged, or whose
+    losses are small, can stop the others: scale the losses, or prefer `upgrad`.
 
     Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T of state.
 
@@ -35,9 +35,9 @@ class MGDA(GramianBalancer):
         (tensor([1.6000, 0.8000]), {'a': tensor(1.6000), 'b': tensor(0.4000)})
 
     Note:
-        Solved by TorchJD, with the Frank-Wolfe method of Sener and Koltun in at most 100 rounds. The paper's weights sum to
-        1, these to the number of tasks present, so that a learning rate found for equal weights still fits. Their upper
-        bound (MGDA-UB), by the gradient of the features, is not used.
+        Solved by TorchJD, with the Frank-Wolfe method of Sener and Koltun in at most 100 iterations. The paper's weights sum
+        to 1, these to the number of tasks present, so a learning rate tuned for equal weights still fits. Their upper bound
+        (MGDA-UB), by the gradient of the features, is not used.
 
     References:
         Désidéri, Multiple-Gradient Descent Algorithm, Comptes Rendus Mathematique 350, 2012; Sener and Koltun, Multi-Task
@@ -48,5 +48,5 @@ class MGDA(GramianBalancer):
         super().__init__(tasks, process_group=process_group)
         weighting("MGDAWeighting")
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         return len(present) * solve(weighting("MGDAWeighting"), gramian)

@@ -11,18 +11,18 @@ from hardfirst.errors import number
 class NashMTL(GramianBalancer):
     r"""Nash-MTL: the weights of the tasks' gradients that are their Nash bargain, :math:`G \alpha = 1 / \alpha`.
 
-    G holds the gradients' inner products over their norm. Every task gains the same relative to its weight, whatever the
-    scale of its loss.
+    G is the matrix of the gradients' inner products over its norm. Every task gains the same relative to its weight,
+    whatever the scale of its loss.
 
-    When to use: losses of different units: multiplying one by a constant leaves the direction of the update as it is.
-    Tasks whose gradients are small get large weights, and their noise with them.
+    When to use: losses of different units: multiplying one by a constant does not change the direction of the update.
+    Tasks with small gradients get large weights, which amplify their noise.
 
     Cost: one backward for each task and step, and some Newton steps on T numbers, below a millisecond; T·n numbers of memory
     for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
-        max_norm: the update is cut to this length, at least 0; 0 leaves it as it is. The paper uses 1.
+        max_norm: the update is clipped to this length, at least 0; 0 does not clip it. The paper uses 1.
         process_group: see `Balancer`.
 
     Raises:
@@ -38,10 +38,10 @@ class NashMTL(GramianBalancer):
         [3.01 3.01]
 
     Note:
-        The authors' code approaches the bargain by 20 convex problems from the last step's weights, and keeps these where
-        the solver fails. Here its unique solution is found by Newton's method in each step: there is no state, nothing to
-        install, and every step gives the bargain. As in their code G is divided by its Frobenius norm, so that the update
-        grows with the gradients, and `max_norm` then cuts it. Weights are computed anew in each step.
+        The authors' code approximates the bargain by 20 convex problems from the last step's weights, and keeps these if the
+        solver fails. Here Newton's method finds its unique solution in each step, without state and without a solver to
+        install. As in their code, G is divided by its Frobenius norm, so the update grows with the gradients, and
+        `max_norm` then clips it.
 
     References:
         Navon et al., Multi-Task Learning as a Bargaining Game, ICML 2022, Algorithm 1.
@@ -51,10 +51,10 @@ class NashMTL(GramianBalancer):
         super().__init__(tasks, process_group=process_group)
         self.max_norm = number("max_norm", max_norm, least=0)
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         size = gramian.norm()
         if size == 0:
             return gramian.new_ones(len(present))
         weights = functional.nash(gramian / size)
-        length = (weights @ gramian @ weights).clamp(min=1e-30).sqrt()  # rounding takes a 0 below itself
+        length = (weights @ gramian @ weights).clamp(min=1e-30).sqrt()  # rounding may make a 0 negative
         return weights * (self.max_norm / length).clamp(max=1) if self.max_norm else weights

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._rng import Draws
+from hardfirst.balancers._rng import StepRNG
 from hardfirst.balancers._torchjd import solve, weighting
 
 
@@ -14,8 +14,8 @@ class PCGrad(GramianBalancer):
     :math:`g_i \leftarrow g_i - (g_i \cdot g_j) / \lVert g_j \rVert^2 \, g_j` for each other task j with
     :math:`g_i \cdot g_j < 0`, in random order; :math:`g_j` is as it was.
 
-    When to use: gradients conflict, that is, point apart, and the easy tasks' steps undo those of the hard ones. It leaves
-    sizes alone: a task with a large gradient still drowns the others where they agree.
+    When to use: gradients conflict (have a negative inner product), and the easy tasks' steps undo those of the hard ones.
+    It does not change sizes: a task with a large gradient still dominates the others where they agree.
 
     Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T + 2 of state.
 
@@ -37,7 +37,7 @@ class PCGrad(GramianBalancer):
         tensor([0.8000, 2.4000])
 
     Note:
-        Solved by TorchJD. The random order is the same on every rank, and after a resume.
+        Solved by TorchJD. The random order is the same on every rank and after a resume.
 
     References:
         Yu, Kumar, Gupta, Levine, Hausman and Finn, Gradient Surgery for Multi-Task Learning, NeurIPS 2020, Algorithm 1.
@@ -45,9 +45,9 @@ class PCGrad(GramianBalancer):
 
     def __init__(self, tasks: Sequence[str], *, seed: int = 0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
-        self.draws = Draws(self.tasks, seed)
+        self.draws = StepRNG(self.tasks, seed)
         weighting("PCGradWeighting")
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         with self.draws.seeded():
             return solve(weighting("PCGradWeighting"), gramian)

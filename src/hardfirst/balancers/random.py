@@ -4,25 +4,27 @@ import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs, LossBalancer, weighted_sum
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._rng import WORD, key, mix
 from hardfirst.errors import whole
 
 
 class RLW(LossBalancer):
-    r"""Random loss weighting: weights :math:`w = T\,\mathrm{softmax}(z)` with :math:`z_t \sim N(0, 1)` anew in each step.
+    r"""Random loss weighting: weights :math:`w = T\,\mathrm{softmax}(z)` with :math:`z_t \sim N(0, 1)` in each step.
 
     T is the number of tasks.
 
-    When to use: as a control. A method that is not better than random weights owes nothing to what its weights say; and
-    random weights themselves, by their noise, are sometimes better than equal ones.
+    When to use: as a control. If a method is no better than random weights, its weights carry no useful information. Random
+    weights themselves are sometimes better than equal ones, by their noise.
 
     Cost: one backward per step; T + 1 numbers of state.
 
     Args:
         tasks: distinct non-empty strings.
-        seed: a whole number, at least 0. The same seed gives the same weights on every rank, whatever else draws random
-            numbers, and a run that is resumed goes on where it was.
+        seed: a whole number, at least 0. The same seed gives the same weights on every rank and after a resume, whatever
+            else draws random numbers.
         process_group: see `Balancer`.
 
     Raises:
@@ -37,8 +39,8 @@ class RLW(LossBalancer):
         tensor(1.4790)
 
     Note:
-        The paper's weights sum to 1, these to T, so that a learning rate found for equal weights still fits. `weights` are
-        those of the next training step. A step counts if a task was present in it on any rank.
+        The paper's weights sum to 1, these to T, so a learning rate tuned for equal weights still fits. `weights` are those
+        of the next training step. A step counts if a task was present in it on any rank.
 
     References:
         Lin, Ye, Zhang and Tsang, Reasonable Effectiveness of Random Weighting: A Litmus Test for Multi-Task Learning,
@@ -51,23 +53,22 @@ class RLW(LossBalancer):
     def __init__(self, tasks: Sequence[str], *, seed: int = 0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         seed = whole("seed", seed, least=0)
-        self._hold("key", [key(seed, position) for position in range(len(self.tasks))], dtype=torch.int64)
-        self._hold("step", [0], dtype=torch.int64)
+        self.add_state("key", [key(seed, position) for position in range(len(self.tasks))], dtype=torch.int64)
+        self.add_state("step", [0], dtype=torch.int64)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         return _normal(self.key, self.step).softmax(0) * len(self.tasks)
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self._weights())
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return weighted_sum(losses, self.current_weights())
 
-    @torch.no_grad()
-    def _learn(self, losses: Tensor) -> None:
-        # measured over the ranks, since a rank without any labels in this batch must count on with the others
-        self.step.add_((~self._measured(losses).isnan()).any())
+    def learn(self, losses: Tensor) -> None:
+        # the losses are averaged over ranks, so that a rank without any label in this batch counts the step as well
+        self.step.add_((~losses.isnan()).any())
 
 
 def _normal(key: Tensor, step: Tensor) -> Tensor:
     """Standard normal numbers, float32, one for each pair of a key and a step."""
     bits = mix((mix((step + key) & WORD) + key) & WORD) >> 9
-    # an odd multiple of 2⁻²³ in (−1, 1) is exact in float32, and never an end, where erfinv is infinite
+    # an odd multiple of 2⁻²³ in (−1, 1) is exact in float32, and never ±1, where erfinv is infinite
     return torch.erfinv((2 * bits + 1 - 2**23).float() * 2.0**-23) * 2**0.5

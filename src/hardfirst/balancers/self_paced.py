@@ -8,27 +8,28 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import weighted_sum
+from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._epoch_mean import EpochMean
-from hardfirst.balancers._nonlinear import CurrentLossBalancer
+from hardfirst.balancers._nonlinear import NonlinearLossBalancer
+from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, number
 
 
-class SelfPaced(CurrentLossBalancer):
+class SelfPaced(NonlinearLossBalancer):
     r"""Self-paced learning of tasks: weights :math:`1[L_t < \lambda]`, or :math:`\max(0, 1 - L_t / \lambda)`, λ growing.
 
-    Tasks with a high loss wait until the others are learned. λ starts, after a first epoch in which all weigh 1, at the
+    Tasks with a high loss wait until the others are learned. In the first epoch all weights are 1. λ then starts at the
     median of the tasks' mean losses in that epoch, and grows by a factor at the end of each epoch.
 
-    When to use: as a baseline, or where a task with a high loss is one that is noisy or not yet learnable. Losses have to be
-    comparable, since one λ holds for all. Without enough epochs for λ to pass the highest loss, that task is not learned.
+    When to use: as a baseline, or if a high loss means that a task is noisy or not yet learnable. Losses have to be
+    comparable, since all tasks have one λ. Without enough epochs for λ to pass the highest loss, that task is not learned.
 
     Cost: one backward per step; 3·T + 1 numbers of state.
 
     Args:
         tasks: distinct non-empty strings. Their losses are at least 0.
-        kind: "hard" for all or nothing, "linear" for the second form, whose weights are below 1 until λ is far above.
+        kind: "hard" for weights of 0 or 1, "linear" for the second form, whose weights are below 1 unless λ is far above L.
         growth: the factor by which λ grows in an epoch, at least 1.
         process_group: see `Balancer`.
 
@@ -47,11 +48,10 @@ class SelfPaced(CurrentLossBalancer):
         [5.0, 1.0, 1.0, 5.0]
 
     Note:
-        Call `end_epoch` after each epoch; without it all weigh 1. The paper paces examples, for which there is
-        `functional.self_paced_weight`, and leaves the first λ and its growth to the user. Its selection of examples
-        alternates with the training of a model; here a task is selected by its loss in the very step, averaged over ranks.
-        A λ needs losses that were not divided by the number of micro-batches; micro-batches do not add up to one batch.
-        The weights do not sum to T.
+        Call `end_epoch` after each epoch; without it all weights are 1. The paper paces examples (`functional.
+        self_paced_weight`), and leaves the first λ and its growth to the user. Its selection alternates with training a
+        model; here a task is selected by its loss in the current step, averaged over ranks. λ needs losses that are not
+        divided by the number of micro-batches; micro-batches do not add up to one batch. The weights do not sum to T.
 
     References:
         Kumar, Packer and Koller, Self-Paced Learning for Latent Variable Models, NeurIPS 2010 (hard); Jiang et al., Easy
@@ -75,7 +75,7 @@ class SelfPaced(CurrentLossBalancer):
             raise InputError(f"Expected `kind` to be 'hard' or 'linear'; got {kind!r}.")
         self.kind = kind
         self.growth = number("growth", growth, least=1)
-        self._hold("threshold", [nan])
+        self.add_state("threshold", [nan])
         self.epoch = EpochMean(self.tasks)
 
     @torch.no_grad()
@@ -83,12 +83,12 @@ class SelfPaced(CurrentLossBalancer):
         median = self.epoch.close().nanquantile(0.5)
         self.threshold.copy_(torch.where(self.threshold.isnan(), median, self.threshold * self.growth))
 
-    def _equation(self, losses: Tensor) -> Tensor:
-        return weighted_sum(losses, self._slope(losses))
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return weighted_sum(losses, self.slope(losses))
 
-    def _slope(self, losses: Tensor) -> Tensor:
+    def slope(self, losses: Tensor) -> Tensor:
         weights = functional.self_paced_weight(losses, self.threshold, self.kind)
         return torch.where(self.threshold.isnan(), 1, weights)
 
-    def _observe(self, losses: Tensor) -> None:
+    def learn(self, losses: Tensor) -> None:
         self.epoch.add(losses)

@@ -7,26 +7,27 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
+from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._epoch_mean import EpochMean
-from hardfirst.balancers._nonlinear import CurrentLossBalancer
+from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, whole
 
 
-class STCH(CurrentLossBalancer):
+class STCH(NonlinearLossBalancer):
     r"""Smooth Tchebycheff scalarization: :math:`T\mu\log\sum_t (L_t/n_t)^{1/\mu}`, a smooth maximum of log losses.
 
     T is the number of tasks that are present, :math:`n_t` the nadir: the task's mean loss in the last epoch of a warm-up
     on :math:`\sum_t \log L_t`. The task that has progressed least since then weighs most.
 
-    When to use: no task may be left behind, and progress relative to where a task stood is a fair measure of that. A task
-    that is stuck, or whose loss is irreducible, draws the weight for nothing; a larger μ limits it.
+    When to use: no task should fall behind, measured by its progress since the warm-up. A task that is stuck, or whose loss
+    is irreducible, gets a large weight without any use; a larger μ limits it.
 
     Cost: one backward per step; 4·T + 1 numbers of state.
 
     Args:
         tasks: distinct non-empty strings. Their losses are at least 0; a negative loss gives a total of NaN.
-        mu: the smoothing, above 0. Towards 0 the worst task alone counts, a large one counts all log losses alike.
+        mu: the smoothing, above 0. Near 0 only the worst task counts; a large one weights all log losses equally.
         warmup_epochs: the epochs of the warm-up, at least 1.
         process_group: see `Balancer`.
 
@@ -46,11 +47,11 @@ class STCH(CurrentLossBalancer):
 
     Note:
         Call `end_epoch` after each epoch; without it the warm-up never ends. The authors' code warms up for one epoch more
-        than its setting says, adds 1e-20 inside the logarithm and leaves the largest term out of the total's value (not of
-        its gradient); this does none of it. The paper does not treat missing
-        labels: a task unseen in the last epoch of the warm-up keeps the mean of the latest epoch that saw it; one first
-        seen later has the mean of its first epoch for its nadir, and until that ends counts as if it stood at its nadir.
-        Not linear in the losses: micro-batches do not add up to one batch.
+        than its setting says, adds 1e-20 inside the logarithm, and leaves the largest term out of the total's value (not of
+        its gradient); this does none of these. The paper does not treat missing labels: a task that is absent from the last
+        epoch of the warm-up keeps the mean of the latest epoch that had it. One that first appears later gets the mean of
+        its first epoch as its nadir; until that epoch ends, its current loss is its nadir. Not linear in the losses:
+        micro-batches do not add up to one batch.
 
     References:
         Lin et al., Smooth Tchebycheff Scalarization for Multi-Objective Optimization, ICML 2024; its multi-task
@@ -68,15 +69,15 @@ class STCH(CurrentLossBalancer):
         super().__init__(tasks, process_group=process_group)
         self.mu = number("mu", mu, above=0, below=inf)
         self.warmup_epochs = whole("warmup_epochs", warmup_epochs, least=1)
-        self._hold("nadir", nan)
-        self._hold("epochs", [0], dtype=torch.int64)
+        self.add_state("nadir", nan)
+        self.add_state("epochs", [0], dtype=torch.int64)
         self.epoch = EpochMean(self.tasks)
 
     @torch.no_grad()
     def end_epoch(self) -> None:
         mean = self.epoch.close()
-        taken = ~mean.isnan() & (self._warming_up() | self.nadir.isnan())
-        self.nadir.copy_(torch.where(taken, mean, self.nadir))
+        is_nadir = ~mean.isnan() & (self._warming_up() | self.nadir.isnan())
+        self.nadir.copy_(torch.where(is_nadir, mean, self.nadir))
         self.epochs.add_(1)
 
     def _warming_up(self) -> Tensor:
@@ -85,13 +86,13 @@ class STCH(CurrentLossBalancer):
     def _nadir(self, losses: Tensor) -> Tensor:
         return torch.where(self.nadir.isnan(), losses.detach(), self.nadir)
 
-    def _equation(self, losses: Tensor) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         warm_up = functional.present_logs(losses).sum()
         return torch.where(self._warming_up(), warm_up, functional.stch(losses, self._nadir(losses), self.mu))
 
-    def _slope(self, losses: Tensor) -> Tensor:
+    def slope(self, losses: Tensor) -> Tensor:
         shares = functional.stch_logits(losses, self._nadir(losses), self.mu).softmax(0)
         return torch.where(self._warming_up(), 1, shares * (losses != 0).sum()) / losses
 
-    def _observe(self, losses: Tensor) -> None:
+    def learn(self, losses: Tensor) -> None:
         self.epoch.add(losses)

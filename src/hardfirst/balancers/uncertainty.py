@@ -1,23 +1,24 @@
 from collections.abc import Sequence
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
-from hardfirst.balancers._base import KPIs, LossBalancer, kept
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._ops import no_recompute
 from hardfirst.balancers._search_space import Range
 
 
 class Uncertainty(LossBalancer):
     r"""Uncertainty weighting: :math:`\sum_t \tfrac12 e^{-s_t} L_t + \tfrac12 s_t` with a learned log-variance :math:`s_t`.
 
-    The total may become negative, which is right: :math:`s_t` falls below 0 when a task's loss falls below 1.
+    The total may be negative: :math:`s_t` falls below 0 when a task's loss falls below 1.
 
-    When to use: losses of different units and sizes, all likelihoods or close to one. It weighs noisy tasks less, whether
-    or not they are the ones that matter.
+    When to use: losses of different units and sizes, all likelihoods or close to one. It gives noisy tasks lower weights,
+    whether or not they matter.
 
     Cost: one backward per step; 4·T numbers of state.
 
@@ -35,7 +36,7 @@ class Uncertainty(LossBalancer):
         {'a': tensor(0.5000), 'b': tensor(0.4877)}
 
     Note:
-        s is a buffer with an Adam of its own, one step from each batch's losses by the closed-form gradient
+        s is a buffer that Adam updates once per batch, by the closed-form gradient
         :math:`\tfrac12 - \tfrac12 e^{-s_t} L_t`; in the paper the model's optimizer learns it.
         A task that is absent from the batch adds no :math:`\tfrac12 s_t`.
 
@@ -49,15 +50,14 @@ class Uncertainty(LossBalancer):
 
     def __init__(self, tasks: Sequence[str], *, lr: float = 0.025, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
-        self._hold("s", 0.0)
+        self.add_state("s", 0.0)
         self.adam = Adam(self.tasks, lr)
 
-    def _weights(self) -> Tensor:
+    def current_weights(self) -> Tensor:
         return 0.5 * (-self.s).exp()
 
-    def _total(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return functional.uncertainty(losses, kept(self.s))
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return functional.uncertainty(losses, no_recompute(self.s))
 
-    @torch.no_grad()
-    def _learn(self, losses: Tensor) -> None:
-        self.adam.step(self.s, 0.5 - self._measured(losses) * self._weights())
+    def learn(self, losses: Tensor) -> None:
+        self.adam.step(self.s, 0.5 - losses * self.current_weights())

@@ -13,8 +13,8 @@ class UPGrad(GramianBalancer):
 
     These directions are the dual cone of the gradients, :math:`\{d : g_t \cdot d \ge 0 \text{ for all } t\}`.
 
-    When to use: the first gradient method to try where tasks conflict: no task gets worse, and each counts by the size of
-    its gradient, so that none is brought to a halt by one that is done.
+    When to use: the first gradient method to try if tasks conflict. No task gets worse, and each counts by the size of its
+    gradient, so a task that has converged does not stop the others.
 
     Cost: one backward for each task and step, and T quadratic programs of T variables, well below a millisecond; T·n numbers
     of memory for n shared parameters, T of state.
@@ -44,7 +44,7 @@ class UPGrad(GramianBalancer):
         Quinton and Rey, Jacobian Descent for Multi-Objective Optimization, arXiv:2406.16232, 2024.
     """
 
-    def _solve(self, gramian: Tensor, present: Tensor) -> Tensor:
+    def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         return upgrad_weights(gramian)
 
 

@@ -5,21 +5,22 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import weighted_sum
-from hardfirst.balancers._nonlinear import CurrentLossBalancer
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._nonlinear import NonlinearLossBalancer
+from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 
 
-class UWSO(CurrentLossBalancer):
+class UWSO(NonlinearLossBalancer):
     r"""Soft optimal uncertainty weighting (UW-SO): weights :math:`w = T\,\mathrm{softmax}(1/(\tau\,\mathrm{sg}\,L))`.
 
-    T is the number of tasks that are present, sg stops the gradient. 1/L is where uncertainty weighting would arrive if it
-    were given the time; the temperature :math:`\tau` softens it.
+    T is the number of tasks that are present, sg stops the gradient. 1/L is the fixed point of uncertainty weighting for
+    constant losses; the temperature :math:`\tau` softens it.
 
-    When to use: as uncertainty weighting, without its inertia, if you can tune :math:`\tau`. It depends on the size of the
-    losses: where one falls below the others by more than :math:`\tau` in 1/L, nearly all the weight is that task's, so
-    losses near 0 want a large :math:`\tau`.
+    When to use: as uncertainty weighting, without its inertia, if you can tune :math:`\tau`. It depends on the losses'
+    size: if 1/L of one task exceeds the others' by more than :math:`\tau`, that task gets nearly all the weight, so losses
+    near 0 need a large :math:`\tau`.
 
     Cost: one backward per step; T numbers of state, for logging alone.
 
@@ -40,8 +41,9 @@ class UWSO(CurrentLossBalancer):
         {'a': tensor(1.4621), 'b': tensor(0.5379)}
 
     Note:
-        The paper's weights sum to 1, these to T, so that a learning rate found for equal weights still fits; the default
-        temperature of 1 is ours. The weights are of this very step, so micro-batches do not add up to one batch.
+        The paper's weights sum to 1, these to T, so a learning rate tuned for equal weights still fits; the default
+        temperature of 1 is not the paper's. The weights are those of the current step, so micro-batches do not add up to one
+        batch.
 
     References:
         Kirchdorfer et al., Analytical Uncertainty-Based Loss Weighting in Multi-Task Learning, GCPR 2024.
@@ -53,8 +55,8 @@ class UWSO(CurrentLossBalancer):
         super().__init__(tasks, process_group=process_group)
         self.temperature = number("temperature", temperature, above=0)
 
-    def _equation(self, losses: Tensor) -> Tensor:
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         return weighted_sum(losses, functional.uw_so(losses, self.temperature))
 
-    def _slope(self, losses: Tensor) -> Tensor:
+    def slope(self, losses: Tensor) -> Tensor:
         return functional.uw_so(losses, self.temperature)

@@ -1,13 +1,14 @@
-"""What there is, as columns and rows for `hardfirst list`."""
+"""Tables and cards for `hardfirst list` and `hardfirst data`."""
 
 import inspect
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hardfirst._docstring import arguments, paragraph, section, sentence
 from hardfirst.balancers import BALANCERS, Spec, card
-from hardfirst.errors import InputError, unknown, writing
+from hardfirst.errors import InputError, writing
 from hardfirst.networks import NETWORKS
 from hardfirst.problems import PROBLEMS, Source
 
@@ -15,7 +16,7 @@ Rows = tuple[list[str], list[list[str]]]
 
 
 def balancers() -> Rows:
-    """The methods with what they need and cost."""
+    """The methods, with what they need and cost."""
     cards = [card(name) for name in sorted(BALANCERS)]
     columns = ["balancer", "method", "needs", "cost", "when to use"]
     return columns, [
@@ -24,31 +25,31 @@ def balancers() -> Rows:
 
 
 def balancer(name: str) -> str:
-    """A method's whole card, as text.
+    """The whole card of a method, as text.
 
     Raises:
         InputError: there is no such method.
     """
-    found = card(name)
-    said = arguments(inspect.getdoc(Spec(name).method) or "")
-    options = {option: text for option, text in said.items() if option not in ("tasks", "process_group")}
+    shown = card(name)
+    texts = arguments(inspect.cleandoc(Spec(name).method.__doc__ or ""))
+    options = {option: text for option, text in texts.items() if option not in ("tasks", "process_group")}
     lines = {
-        "When to use": found.when,
-        "Cost": found.cost,
-        "Options": "".join(f"\n  {option}: {text}" for option, text in options.items()) or "none",
-        "Needs": ", ".join(found.needs) or "nothing but losses",
-        "State": "install TorchJD to see it" if found.state is None else ", ".join(found.state) or "none",
-        "Micro-batches": "add up to one batch" if found.linear else "do not add up to one batch",
-        "torch.compile": "one graph" if found.compiles else "refused: eager mode only",
-        "Departures": found.departures or "none",
+        "When to use": shown.when,
+        "Cost": shown.cost,
+        "Options": _options(options),
+        "Needs": ", ".join(shown.needs) or "nothing but losses",
+        "State": "install TorchJD to see it" if shown.state is None else ", ".join(shown.state) or "none",
+        "Micro-batches": "add up to one batch" if shown.linear else "do not add up to one batch",
+        "torch.compile": "one graph" if shown.compiles else "refused: eager mode only",
+        "Departures": shown.departures or "none",
     }
-    return _plain("\n".join([f"{name}: {found.sentence}", "", *(f"{what}: {text}" for what, text in lines.items())]))
+    return _as_text(name, shown.sentence, lines)
 
 
 def problems() -> Rows:
-    """The built-in problems."""
-    found = [make() for make in PROBLEMS.values()]
-    return ["problem", "tasks", "what it is"], [[p.name, ", ".join(p.task_names), p.description] for p in found]
+    """The problems by name."""
+    rows = [[p.name, ", ".join(p.task_names), p.description] for p in (make() for make in PROBLEMS.values())]
+    return ["problem", "tasks", "what it is"], rows
 
 
 def missing_problems() -> list[str]:
@@ -106,7 +107,7 @@ def _sources() -> dict[str, Source]:
 
 
 def networks() -> Rows:
-    """The networks that can be made of a problem's `Parts`, beside those that a problem has of its own."""
+    """The networks that can be made of a problem's `Parts`; a problem has networks of its own as well."""
     rows = []
     for name in NETWORKS:
         text = _network_text(name)
@@ -115,49 +116,53 @@ def networks() -> Rows:
 
 
 def own_networks() -> str:
-    """What to write for a network, and which problems have more than one of their own, as a sentence."""
-    more = [f"{name} has {', '.join(found)}" for name, make in PROBLEMS.items() if (found := make().networks)]
+    """How to choose a network, and which problems define more than one."""
+    more = [f"{name} has {', '.join(networks)}" for name, make in PROBLEMS.items() if (networks := make().networks)]
     return (
-        "Each can be made for every built-in problem, at about the size of hard_sharing: --network mmoe:experts=8, for "
-        f"instance. A problem's first network of its own is called own; {'; '.join(more)} besides."
+        "Each can be made for every built-in problem, at about the size of hard_sharing: for example --network "
+        f"mmoe:experts=8. A problem's default network is called own; in addition, {'; '.join(more)}."
     )
 
 
 def network(name: str) -> str:
-    """A network's whole card, as text.
+    """The whole card of a network, as text.
 
     Raises:
         InputError: there is no such network.
     """
-    if name not in NETWORKS:
-        raise unknown("network", name, NETWORKS)
     text = _network_text(name)
     lines = {
         "When to use": paragraph(text, "When to use"),
         "Cost": paragraph(text, "Cost"),
-        "Options": "".join(f"\n  {option}: {said}" for option, said in _network_options(name).items()),
+        "Options": _options(_network_options(name)),
         "Departures": section(text, "Note"),
         "Paper": section(text, "References"),
     }
-    return _plain("\n".join([f"{name}: {sentence(text)}", "", *(f"{what}: {said}" for what, said in lines.items())]))
+    return _as_text(name, sentence(text), lines)
 
 
 def _network_text(name: str) -> str:
-    made: Any = NETWORKS[name]  # each is a class's from_parts
-    return inspect.getdoc(made.__self__) or ""
+    maker: Any = NETWORKS[name]  # the `from_parts` of a class
+    return inspect.cleandoc(getattr(maker, "__self__", maker).__doc__ or "")
 
 
 def _network_options(name: str) -> dict[str, str]:
-    """Each option with its default and what is said of it."""
-    options = inspect.signature(NETWORKS[name]).parameters
-    said = arguments(inspect.getdoc(NETWORKS[name]) or "")
-    classes = arguments(_network_text(name))
-    texts = {option: classes.get(option, "") if said[option] == "see the class." else said[option] for option in options}
+    """Each option with its description and default."""
+    maker = NETWORKS[name]
+    texts = arguments(inspect.getdoc(maker) or "", getattr(maker, "__self__", None))
     return {
-        option: f"{texts[option]} Default: {parameter.default}." if parameter.default is not None else texts[option]
-        for option, parameter in options.items()
+        option: texts.get(option, "") + (f" Default: {parameter.default}." if parameter.default is not None else "")
+        for option, parameter in inspect.signature(maker).parameters.items()
         if option != "parts"
     }
+
+
+def _options(texts: Mapping[str, str]) -> str:
+    return "".join(f"\n  {option}: {text}" for option, text in texts.items()) or "none"
+
+
+def _as_text(name: str, first: str, lines: Mapping[str, str]) -> str:
+    return _plain("\n".join([f"{name}: {first}", "", *(f"{what}: {text}" for what, text in lines.items() if text)]))
 
 
 def _first(text: str) -> str:
@@ -166,5 +171,5 @@ def _first(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without the docstring's markup."""
+    """The text without the docstring's markup."""
     return re.sub(r":math:`(.*?)`", r"\1", text).replace("`", "")

@@ -1,29 +1,20 @@
-"""Names for the shell to complete. Importing them would import torch, for which nobody waits after a Tab."""
+"""Shell completion of names. It reads the registries' tables, since importing torch after a Tab would take too long."""
 
-import ast
 from collections.abc import Callable
-from importlib import resources
-
-
-def keys(file: str, table: str) -> list[str]:
-    """The keys of a table of names, as they are written in a file of this package."""
-    text = resources.files("hardfirst").joinpath(file).read_text(encoding="utf-8")
-    for line in ast.parse(text).body:
-        if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == table and isinstance(line.value, ast.Dict):
-            return sorted(
-                key.value for key in line.value.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)
-            )
-    return []
 
 
 def balancers() -> list[str]:
     """The names in `BALANCERS`."""
-    return keys("balancers/_registry.py", "BALANCERS")
+    from hardfirst.balancers import BALANCERS
+
+    return sorted(BALANCERS)
 
 
 def networks() -> list[str]:
     """The names in `NETWORKS`."""
-    return keys("networks/_registry.py", "NETWORKS")
+    from hardfirst.networks import NETWORKS
+
+    return sorted(NETWORKS)
 
 
 def problems() -> list[str]:
@@ -33,20 +24,20 @@ def problems() -> list[str]:
     return sorted(PROBLEMS)
 
 
-def one(names: Callable[[], list[str]], *besides: str) -> Callable[[str], list[str]]:
-    """What completes a word to one of the names; typer calls it with what has been typed of the word."""
+def one(names: Callable[[], list[str]], *others: str) -> Callable[[str], list[str]]:
+    """A function for typer that completes a word to one of the names."""
 
     def complete(incomplete: str) -> list[str]:
-        return [name for name in [*besides, *names()] if name.startswith(incomplete)]
+        return [name for name in [*others, *names()] if name.startswith(incomplete)]
 
     return complete
 
 
-def several(names: Callable[[], list[str]], *besides: str) -> Callable[[str], list[str]]:
-    """What completes the last of several names that are joined by commas."""
+def several(names: Callable[[], list[str]], *others: str) -> Callable[[str], list[str]]:
+    """A function for typer that completes the last of several names joined by commas."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",")
-        return [f"{before}{comma}{name}" for name in one(names, *besides)(last)]
+        return [f"{before}{comma}{name}" for name in one(names, *others)(last)]
 
     return complete

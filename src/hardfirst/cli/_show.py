@@ -1,4 +1,4 @@
-"""Commands that list methods and problems, and show results."""
+"""Commands that show balancers, networks, problems and results."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -25,9 +25,8 @@ class Listed(StrEnum):
 
 
 def _of_what(context: typer.Context, incomplete: str) -> list[str]:
-    names = {"balancers": _completion.balancers, "networks": _completion.networks}
-    list_names = names.get(str(context.params.get("what")))
-    return [] if list_names is None else _completion.one(list_names)(incomplete)
+    names = {"balancers": _completion.balancers, "networks": _completion.networks}.get(str(context.params.get("what")))
+    return [] if names is None else _completion.one(names)(incomplete)
 
 
 def report(
@@ -58,10 +57,13 @@ def list_(
     what: Annotated[Listed, typer.Argument(help="What to list.")] = Listed.balancers,
     name: Annotated[
         str | None,
-        typer.Argument(help="A balancer or a network, to see the whole of its card.", autocompletion=_of_what),
+        typer.Argument(
+            help="A balancer, also path/to/file.py:ClassName, or a network: shows its whole card.",
+            autocompletion=_of_what,
+        ),
     ] = None,
 ) -> None:
-    """List the balancers with what they need and cost, the built-in problems, or the networks."""
+    """List balancers with what they need and cost, problems, or networks; with a name, show a card."""
     from hardfirst.cli import _catalogue
     from hardfirst.cli._tables import listing
 
@@ -72,7 +74,7 @@ def list_(
         for sentence in _catalogue.missing_problems() if what is Listed.problems else ():
             say(sentence)
     elif what is Listed.problems:
-        raise InputError("Problems have no cards; `hardfirst list problems` shows all there is.")
+        raise InputError("Problems have no cards; `hardfirst list problems` has one line for each.")
     else:
         say(_catalogue.balancer(name) if what is Listed.balancers else _catalogue.network(name))
 
@@ -107,13 +109,13 @@ def data(
 def new(
     file: Annotated[Path, typer.Argument(help="The file to write, e.g. my_problem.py.")],
 ) -> None:
-    """Write a commented problem file of your own, which runs as it is."""
+    """Write a commented problem file to edit; it runs as it is."""
     from importlib import resources
 
     if file.suffix != ".py":
-        raise InputError(f"A problem is a Python file: call it {file.with_suffix('.py').name}, for instance.")
+        raise InputError(f"A problem is a Python file: name it {file.with_suffix('.py').name}, for example.")
     if file.exists():
-        raise InputError(f"{file} is there already, and stays as it is; choose another name.")
+        raise InputError(f"{file} already exists and is not changed; choose another name.")
     text = resources.files("hardfirst.problems").joinpath("_template.py").read_text(encoding="utf-8")
     with writing(file):
         file.write_text(text, encoding="utf-8")

@@ -1,16 +1,11 @@
-"""The equations, as pure functions of tensors: elementwise, or over a vector with one entry per task."""
+"""The equations as pure functions of tensors: elementwise, or of a vector with one entry per task."""
 
 from hardfirst.functional._examples import class_weight, focal, regression_focal_loss, sigmoid_focal_loss, softmax_focal_loss
-from hardfirst.functional._tasks import (
-    achievement,
-    focal_weight,
+from hardfirst.functional._gradient_balancing import graddrop, gradnorm_target, nash
+from hardfirst.functional._kpi_weights import achievement, focal_weight, focal_weights, log_focal_weight, moving_average
+from hardfirst.functional._loss_balancing import (
     geometric,
-    graddrop,
-    gradnorm_target,
     imtl_l,
-    log_focal_weight,
-    moving_average,
-    nash,
     present_logs,
     self_paced_weight,
     stch,
@@ -24,6 +19,7 @@ __all__ = [
     "class_weight",
     "focal",
     "focal_weight",
+    "focal_weights",
     "geometric",
     "graddrop",
     "gradnorm_target",

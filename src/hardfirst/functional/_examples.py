@@ -1,4 +1,4 @@
-"""The focal losses of examples, elementwise and without a reduction."""
+"""Focal losses of examples, elementwise and without a reduction."""
 
 from typing import Literal
 
@@ -12,8 +12,8 @@ from hardfirst.errors import InputError, number
 def focal(loss: Tensor, gamma: float) -> Tensor:
     r"""The focal form of any per-example loss: :math:`(1 - e^{-\ell})^\gamma \, \ell`.
 
-    :math:`p = e^{-\ell}` is how well the example is done; the factor :math:`(1-p)^\gamma` takes weight from those that are
-    done well. With cross-entropy for :math:`\ell` this is the focal loss of Lin et al.
+    :math:`p = e^{-\ell}` is how well the example is predicted; the factor :math:`(1-p)^\gamma` reduces the weight of those
+    that are predicted well. With the cross-entropy as :math:`\ell`, this is the focal loss of Lin et al.
 
     Args:
         loss: any shape, at least 0, in nats.
@@ -47,7 +47,7 @@ def softmax_focal_loss(
         target: [batch, ...] class indices; `ignore_index` where there is no label.
         gamma: the focusing parameter, at least 0; 0 gives cross-entropy.
         weight: [classes], a factor per class. It multiplies the focal loss and does not enter the focusing factor.
-        ignore_index: the target that stands for "no label"; such elements give 0.
+        ignore_index: the target of elements without a label, which give 0.
 
     Returns:
         [batch, ...], not reduced; see `hardfirst.SoftmaxFocalLoss` for the mean.
@@ -65,11 +65,11 @@ def softmax_focal_loss(
 
 
 def _cross_entropy(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-    if torch.compiler.is_compiling():  # no handlers in graphs, which not every torch can trace
+    if torch.compiler.is_compiling():  # not every version of torch traces exception handlers
         return F.cross_entropy(logits, target, reduction="none", ignore_index=ignore_index)
     try:
         return F.cross_entropy(logits, target, reduction="none", ignore_index=ignore_index)
-    except IndexError:  # the CPU's; to look on another device would wait for it in every step
+    except IndexError:  # on the CPU; a check on another device would wait for it in every step
         wrong = target[(target != ignore_index) & ((target < 0) | (target >= logits.shape[1]))]
         raise InputError(
             f"Expected the classes of the target to be 0 to {logits.shape[1] - 1}, as there are {logits.shape[1]} logits, "
@@ -78,7 +78,15 @@ def _cross_entropy(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
 
 
 def class_weight(target: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-    """Each element's weight: that of its class (1 without `weight`), 0 where there is no label. Shape of `target`.
+    """Each element's weight: that of its class, 1 without `weight`, 0 where there is no label.
+
+    Args:
+        target: class indices of any shape.
+        weight: [classes], or None.
+        ignore_index: the target of elements without a label.
+
+    Returns:
+        The shape of `target`.
 
     Example:
         >>> class_weight(torch.tensor([1, 0, -100]), torch.tensor([1.0, 3.0]), -100)
@@ -95,8 +103,8 @@ def sigmoid_focal_loss(logits: Tensor, target: Tensor, *, gamma: float = 2.0, al
 
     Args:
         logits: any shape.
-        target: the same shape, 0 or 1; NaN where there is no label. Between 0 and 1 the focusing factor is that of
-            the cross-entropy itself, 1 − exp(−ℓ).
+        target: the same shape, 0 or 1; NaN where there is no label. For targets between 0 and 1 the focusing factor is
+            1 − exp(−ℓ) of the cross-entropy.
         gamma: the focusing parameter, at least 0.
         alpha: the weight of positives in [0, 1], negatives get 1 − alpha; None for no class balance.
 
@@ -132,15 +140,15 @@ def regression_focal_loss(
 ) -> Tensor:
     r"""The focal loss for regression, per element: `focal` of a scaled error :math:`e = |prediction - target| / scale`.
 
-    "l1" takes :math:`\ell = e` and "l2" :math:`\ell = e^2`, so that γ = 0 is the plain loss and outliers keep their
-    gradient. "linear" is the form of the DTP paper: :math:`p = 1 - e` with e cut off at 1 − 1e-6, so
-    :math:`\ell = -\log(1 - e)`; errors beyond the scale have no gradient.
+    "l1" is :math:`\ell = e` and "l2" :math:`\ell = e^2`, so γ = 0 is the plain loss and outliers keep their gradient.
+    "linear" is the form of the DTP paper: :math:`p = 1 - e` with e clamped to 1 − 1e-6, so :math:`\ell = -\log(1 - e)`;
+    errors beyond the scale have no gradient.
 
     Args:
         prediction: any shape.
         target: the same shape; NaN where there is no label.
         gamma: the focusing parameter, at least 0.
-        scale: the error that counts as 1, above 0; for "linear" the largest error that there can be.
+        scale: the error that counts as 1, above 0; for "linear", the largest possible error.
         kind: "l1", "l2" or "linear".
 
     Returns:
@@ -152,7 +160,7 @@ def regression_focal_loss(
 
     Note:
         The DTP paper prints :math:`-(1-e)^\gamma \log e`, which falls as the error grows; its text describes p = 1 − e,
-        which is what stands here.
+        which is implemented here.
 
     References:
         Guo et al., Dynamic Task Prioritization for Multitask Learning, ECCV 2018, Sec. 3.1.

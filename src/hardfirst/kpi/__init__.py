@@ -1,7 +1,7 @@
-"""KPIs: how well a task does, as one number in [0, 1], and the moving average of it.
+"""KPIs: measures of how well a task does, as a number in [0, 1], and their moving average.
 
-A measure is a function (output, target) → 0-d tensor, float32 or better: 1 is best, NaN says that nothing was labelled.
-It has no gradient. Options are bound with `functools.partial`:
+A measure is a function (output, target) → 0-d tensor, float32 or better: 1 is best, NaN means that nothing is labelled.
+It has no gradient. Bind options with `functools.partial`:
 
 >>> from functools import partial
 >>> import torch
@@ -9,7 +9,7 @@ It has no gradient. Options are bound with `functools.partial`:
 >>> kpi(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.2, 2.9, torch.nan]))
 tensor(0.5000)
 
-Shares are masked sums, not boolean indexing: no host sync, one compiled graph, and 0/0 is the NaN of nothing labelled.
+Shares are masked sums rather than boolean indexing: no host sync, one compiled graph, and 0/0 is NaN if nothing is labelled.
 """
 
 from hardfirst.kpi._classification import accuracy, auc, balanced_accuracy, gini, mean_iou

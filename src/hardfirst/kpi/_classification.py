@@ -1,4 +1,4 @@
-"""KPIs of classification: shares of classes, overlap and ranking."""
+"""KPIs of classification: accuracy, overlap and ranking."""
 
 import math
 
@@ -9,13 +9,13 @@ from hardfirst.kpi._common import class_counts, label_mask, predicted_classes, s
 
 
 def accuracy(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
-    """Share of labelled elements whose class is predicted.
+    """The share of labelled elements whose class is predicted correctly.
 
     Args:
         output: class logits [batch, classes, ...], at least two classes; or binary logits of the target's shape, where
             above 0 means class 1.
         target: classes [batch, ...], NaN or `ignore_index` where there is no label.
-        ignore_index: the class that stands for "no label".
+        ignore_index: the class of elements without a label.
 
     Raises:
         InputError: the shapes do not fit.
@@ -29,12 +29,12 @@ def accuracy(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Ten
 
 
 def balanced_accuracy(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
-    """Recall of a class, averaged over the classes that the target has, so that rare ones count as much as common ones.
+    """Recall, averaged over the classes in the target, so that rare classes count as much as common ones.
 
     Args:
         output: as for `accuracy`.
         target: as for `accuracy`.
-        ignore_index: the class that stands for "no label".
+        ignore_index: the class of elements without a label.
 
     Raises:
         InputError: the shapes do not fit.
@@ -54,13 +54,13 @@ def balanced_accuracy(output: Tensor, target: Tensor, *, ignore_index: int = -10
 def mean_iou(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
     """Intersection over union, averaged over the C classes predicted or present: `Σ_c |P_c ∩ T_c| / |P_c ∪ T_c| / C`.
 
-    A class neither predicted nor present is left out of the mean; one predicted in vain is a 0 in it. With binary
-    logits, class 0 is a class like the other.
+    A class neither predicted nor present is left out of the mean; a predicted class absent from the target scores 0.
+    With binary logits, class 0 counts as well.
 
     Args:
         output: as for `accuracy`.
         target: as for `accuracy`. Elements without a label are in no P_c and no T_c.
-        ignore_index: the class that stands for "no label".
+        ignore_index: the class of elements without a label.
 
     Raises:
         InputError: the shapes do not fit.
@@ -78,15 +78,15 @@ def mean_iou(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Ten
 
 
 def auc(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
-    """Area under the ROC curve: how often a positive is ranked above a negative; a tie counts half, chance gives ½.
+    """The area under the ROC curve: how often a positive ranks above a negative; a tie counts half, chance gives ½.
 
-    Σ_p [#(negatives below p) + #(negatives level with p) / 2] / (P·N), over P positives and N negatives. NaN if there are
-    none of either. On a batch with few positives it is noisy: let it come from the validation split (`Task.kpi_from`).
+    Σ_p [#(negatives below p) + #(negatives equal to p) / 2] / (P·N), over P positives and N negatives; NaN if either is 0.
+    It is noisy on a batch with few positives: take it from the validation split (`Task.kpi_from`).
 
     Args:
-        output: binary scores of any scale, [batch, ...]. One that is NaN loses all its comparisons.
+        output: binary scores of any scale, [batch, ...]. NaN loses every comparison.
         target: the output's shape, 1 or 0; NaN or `ignore_index` where there is no label.
-        ignore_index: the class that stands for "no label".
+        ignore_index: the class of elements without a label.
 
     Raises:
         InputError: the shapes differ.
@@ -107,17 +107,17 @@ def auc(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
     others = torch.where(negative, scores, math.inf).sort().values  # non-negatives sort last
     below = torch.searchsorted(others, scores)
     not_above = torch.searchsorted(others, scores, right=True).clamp(max=count)
-    wins = torch.where(positive, below + not_above, 0).sum()  # in halves, and whole numbers: exact for any batch
+    wins = torch.where(positive, below + not_above, 0).sum()  # counted in halves, as integers, so it is exact for any batch
     return wins.float() / (2 * positive.sum() * count).float()
 
 
 def gini(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
-    """The AUC above chance, clamped at 0: max(0, 2·AUC − 1), where a network that has learned nothing has a KPI of 0.
+    """The AUC above chance, max(0, 2·AUC − 1): a network that has learned nothing has a KPI of 0.
 
     Args:
         output: as for `auc`.
         target: as for `auc`.
-        ignore_index: the class that stands for "no label".
+        ignore_index: the class of elements without a label.
 
     Raises:
         InputError: the shapes differ.

@@ -1,4 +1,4 @@
-"""What KPIs share: label masks, shapes and counts."""
+"""Label masks, shapes and counts, for all KPIs."""
 
 from collections.abc import Callable
 
@@ -12,27 +12,32 @@ Measure = Callable[[Tensor, Tensor], Tensor]
 
 
 def share_of(right: Tensor, labelled: Tensor) -> Tensor:
-    # Through integers: a float32 sum of ones may stop at 2²⁴, and int / int would take the default dtype.
+    """The share of labelled elements that are right."""
+    # Through integers: a float32 sum of ones stops at 2²⁴, and int / int would have the default dtype.
     return (right & labelled).sum().float() / labelled.sum().float()
 
 
 def label_mask(target: Tensor, ignore_index: int | None = None) -> Tensor:
-    known = ~target.isnan()
-    # As int64, since -100 is class 156 to a uint8 target.
-    return known if ignore_index is None else known & (target.long() != ignore_index)
+    """Which elements have a label."""
+    labelled = ~target.isnan()
+    # As int64, since -100 is class 156 in a uint8 target.
+    return labelled if ignore_index is None else labelled & (target.long() != ignore_index)
 
 
 def detached(values: Tensor) -> Tensor:
+    """The values without their graph, in float32 or better."""
     return values.detach().to(torch.promote_types(values.dtype, torch.float32))
 
 
 def same_shape(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    if output.shape != target.shape:  # broadcasting [batch, 1] against [batch] would give a wrong figure in silence
+    """Detach output and target, after checking that their shapes are equal."""
+    if output.shape != target.shape:  # broadcasting [batch, 1] to [batch, batch] would give a wrong KPI without an error
         raise InputError(f"Expected output and target of one shape; got {tuple(output.shape)} and {tuple(target.shape)}.")
     return detached(output), detached(target)
 
 
 def predicted_classes(output: Tensor, target: Tensor) -> Tensor:
+    """The predicted class of each element, in the shape of the target."""
     if output.shape == target.shape:
         return (output > 0).long()
     if output.ndim > 1 and output.shape[1] > 1 and output.shape[:1] + output.shape[2:] == target.shape:
@@ -44,7 +49,7 @@ def predicted_classes(output: Tensor, target: Tensor) -> Tensor:
 
 
 def class_counts(output: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Labelled elements by class, each [classes]: predicted rightly, predicted, and there."""
+    """Count the labelled elements of each class: correctly predicted, predicted, and in the target; each [classes]."""
     predicted, labelled = predicted_classes(output, target), label_mask(target, ignore_index)
     actual = torch.where(labelled, target, 0).long()
     classes = 2 if output.shape == target.shape else output.shape[1]
@@ -53,7 +58,7 @@ def class_counts(output: Tensor, target: Tensor, ignore_index: int) -> tuple[Ten
         zeros = kind.new_zeros(classes)
         return zeros.scatter_add(0, kind.flatten(), counted.flatten().long()).float()
 
-    if on_host(actual):  # elsewhere to look would wait for the device
+    if on_host(actual):  # elsewhere the check would wait for the device
         _check_classes(actual, classes)
     return count(actual, labelled & (predicted == actual)), count(predicted, labelled), count(actual, labelled)
 

@@ -15,17 +15,18 @@ from hardfirst.kpi._common import Measure, detached, label_mask
 def from_metric(
     metric: Callable[..., Any], *, low: float = 0.0, high: float = 1.0, higher_is_better: bool | None = None
 ) -> Measure:
-    """A KPI from any metric: (value − low) / (high − low), flipped where lower is better, clamped to [0, 1].
+    """Make a KPI of a metric: (value − low) / (high − low), reversed if lower is better, clamped to [0, 1].
 
-    A metric with state is reset before and after, so that the KPI is the batch's alone: give it an object of its own.
-    Examples without a label (every target NaN or -100) do not reach the metric; with no example left the KPI is NaN.
-    Labels missing within an example are the metric's to ignore (`ignore_index`).
+    A metric with state is reset before and after each call, so that the KPI is that of the batch: do not use the object
+    elsewhere.
+    Examples without a label (every target NaN or -100) do not reach the metric; without any example the KPI is NaN.
+    Missing labels within an example are left to the metric (`ignore_index`).
 
     Args:
         metric: a torchmetrics object, which follows the output's device, or any function (output, target) → one number.
-        low: the metric's value at its one end.
-        high: its value at the other end, above `low`. For an error, the size at which the KPI is 0.
-        higher_is_better: the metric's direction; its own `higher_is_better` when left out.
+        low: the lower end of the metric's range.
+        high: the upper end, above `low`. For an error, the size at which the KPI is 0.
+        higher_is_better: the metric's direction; default: its attribute `higher_is_better`.
 
     Raises:
         InputError: `low` is not below `high`, the direction is not known, or (on use) the value is not one number.
@@ -53,14 +54,14 @@ def _by_metric(metric: Callable[..., Any], output: Tensor, target: Tensor, *, wo
     examples = label_mask(target, missing).unsqueeze(-1).flatten(1).any(1)
     if not examples.any():
         return output.new_full((), math.nan)
-    value = torch.as_tensor(_alone(metric, output[examples], target[examples])).to(output)
+    value = torch.as_tensor(_value_of(metric, output[examples], target[examples])).to(output)
     if value.numel() != 1:
         raise InputError(f"Expected the metric to give one number; got shape {tuple(value.shape)}. Let it average.")
     return ((value.reshape(()) - worst) / (best - worst)).clamp(0, 1)
 
 
-def _alone(metric: Callable[..., Any], output: Tensor, target: Tensor) -> Any:
-    """The metric's value on these examples; what it accumulates is thrown away."""
+def _value_of(metric: Callable[..., Any], output: Tensor, target: Tensor) -> Any:
+    """The metric's value on these examples alone."""
     if isinstance(metric, nn.Module):
         metric.to(output.device)
     reset = getattr(metric, "reset", lambda: None)

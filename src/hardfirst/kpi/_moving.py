@@ -1,29 +1,28 @@
-"""How well each task has been doing of late."""
+"""The exponential moving average of each task's KPI."""
 
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Real
 
 import torch
 from torch import Tensor
 
 from hardfirst import functional
-from hardfirst._task_state import Group, TaskState, check_number
+from hardfirst._task_state import Group, TaskState
 from hardfirst.errors import InputError, number, per_task
-from hardfirst.functional import _scalar
-from hardfirst.functional._scalar import on_host
+from hardfirst.functional._scalar import moving_average_on_host, on_host
 
 
 class MovingKPI(TaskState):
     r"""The moving average of each task's KPI: :math:`\bar\kappa_t \leftarrow \alpha\kappa_t + (1-\alpha)\bar\kappa_t`.
 
-    The first observation is the first average; a KPI that is left out or NaN leaves its average as it was. Over several
-    ranks the mean of the ranks that measured it enters.
+    The first observation is the first average; a KPI that is left out or NaN does not change its average. Over several
+    ranks, the mean over the ranks that measured the KPI enters.
 
     Args:
         tasks: distinct non-empty strings.
         alpha: the share of the new value, in (0, 1].
-        potential: by task, the KPI that it can reach at best, in (0, 1]; κ is divided by it, at most 1, before it enters.
+        potential: by task, the highest KPI that it can reach, in (0, 1]; κ is divided by it and clamped to 1 before it
+            enters the average.
         process_group: the ranks to average over; None for the default group, False for none.
 
     Attributes:
@@ -53,14 +52,14 @@ class MovingKPI(TaskState):
     ) -> None:
         super().__init__(tasks, process_group=process_group)
         self.alpha = number("alpha", alpha, above=0, most=1)
-        self._hold("average", math.nan)
-        self.best = potential and per_task("potential", potential, self.tasks, default=1.0, above=0, most=1)
+        self.add_state("average", math.nan)
+        self.best = per_task("potential", potential, self.tasks, default=1.0, above=0, most=1) if potential else None
         if self.best:
-            self._hold("potential", self.best, persistent=False)
+            self.add_state("potential", self.best, persistent=False)
         self._checked = False
 
     def update(self, kpis: Mapping[str, Tensor | float]) -> None:
-        """Take in one observation of each KPI.
+        """Record one observation of each KPI.
 
         Args:
             kpis: by task, a number in [0, 1] or a 0-d tensor. The range of tensors is checked at the first update only,
@@ -69,48 +68,33 @@ class MovingKPI(TaskState):
         Raises:
             InputError: a name is unknown, or a value is not in [0, 1].
         """
-        average = self.average
-        if on_host(average) and not self._shared_by_ranks():
-            pairs = zip(average.tolist(), self._numbers(kpis), strict=True)
-            moved = [_scalar.moving_average(value, new, self.alpha) for value, new in pairs]
-            average.copy_(torch.tensor(moved, dtype=torch.float32))
+        if on_host(self.average) and not self.is_distributed():
+            average = moving_average_on_host(self.average, self._checked_kpis(kpis), self.alpha, self.best)
         else:
-            new = self._mean_over_ranks(self.scaled(kpis).detach())
-            average.copy_(functional.moving_average(average, new, alpha=self.alpha))
+            new = self.mean_over_ranks(self.scaled(kpis).detach())
+            average = functional.moving_average(self.average, new, alpha=self.alpha)
+        self.average.copy_(average)
 
     def scaled(self, kpis: Mapping[str, Tensor | float]) -> Tensor:
-        """The KPIs as a vector [T], as a share of the potential, with their graph; NaN where there is none."""
-        vector = self._vector(kpis, "KPI", absent=math.nan, check=_check_number).to(self.average)
-        # a fake tensor has no values to check, and a compiled graph must not wait for them
-        if not torch.compiler.is_compiling() and not self._checked and type(vector) is Tensor:
-            self._check_range(vector.tolist())
+        """The KPIs as shares of the potential, at most 1: [T] float32 with their graph, NaN where there is no KPI."""
+        vector = self._checked_kpis(kpis).to(self.average)
         return (vector / self.potential if self.best else vector).clamp(0, 1)
 
-    def _numbers(self, kpis: Mapping[str, Tensor | float]) -> list[float]:
-        """`scaled` in Python numbers."""
-        values: list[float] = self._vector(kpis, "KPI", absent=math.nan, check=_check_number).tolist()
-        if not self._checked:
-            self._check_range(values)
-        if self.best:
-            values = [value / best for value, best in zip(values, self.best, strict=True)]
-        return [value if 0.0 <= value <= 1.0 or math.isnan(value) else float(value > 0) for value in values]
-
-    def _check_range(self, values: list[float]) -> None:
-        for task, value in zip(self.tasks, values, strict=True):
-            if not _in_range(value):
-                raise _out_of_range(task, value)
-        self._checked = True
+    def _checked_kpis(self, kpis: Mapping[str, Tensor | float]) -> Tensor:
+        """The KPIs as a vector [T], checked to be in [0, 1]: numbers in every step, tensors at the first update."""
+        vector = self.stack_by_task(kpis, "KPI")
+        for task, value in kpis.items():
+            if not isinstance(value, Tensor) and value is not None:
+                _check_range(task, value)
+        # a fake tensor has no values to check, and a compiled graph must not wait for them
+        if not self._checked and type(vector) is Tensor and not torch.compiler.is_compiling():
+            for task, value in zip(self.tasks, vector.tolist(), strict=True):
+                _check_range(task, value)
+            self._checked = True
+        return vector
 
 
-def _check_number(task: str, value: object) -> None:
-    check_number(task, value)
-    if isinstance(value, Real) and not _in_range(float(value)):
-        raise _out_of_range(task, value)
-
-
-def _in_range(value: float) -> bool:
-    return math.isnan(value) or -1e-6 <= value <= 1 + 1e-6
-
-
-def _out_of_range(task: str, value: object) -> InputError:
-    return InputError(f"Expected the KPI of task {task!r} to be in [0, 1]; got {value}. A percentage? Divide by 100.")
+def _check_range(task: str, value: float) -> None:
+    number = float(value)
+    if not math.isnan(number) and not -1e-6 <= number <= 1 + 1e-6:
+        raise InputError(f"Expected the KPI of task {task!r} to be in [0, 1]; got {value}. A percentage? Divide by 100.")

@@ -10,7 +10,7 @@ from hardfirst.kpi._common import label_mask, same_shape, share_of
 
 
 def within(output: Tensor, target: Tensor, *, threshold: float) -> Tensor:
-    """Share of labelled values with `|output − target| ≤ threshold`.
+    """The share of labelled values with `|output − target| ≤ threshold`.
 
     Args:
         output: [batch, ...].
@@ -30,12 +30,12 @@ def within(output: Tensor, target: Tensor, *, threshold: float) -> Tensor:
 
 
 def within_relative(output: Tensor, target: Tensor, *, fraction: float = 0.25) -> Tensor:
-    """Share of labelled values with `|output − target| ≤ fraction · |target|`.
+    """The share of labelled values with `|output − target| ≤ fraction · |target|`.
 
     Args:
         output: [batch, ...].
         target: the output's shape; NaN where there is no label. Where it is 0, only 0 is right.
-        fraction: above 0; .25 is "within 25 percent".
+        fraction: above 0; 0.25 is within 25%.
 
     Raises:
         InputError: the shapes differ, or the fraction is not above 0.
@@ -50,11 +50,11 @@ def within_relative(output: Tensor, target: Tensor, *, fraction: float = 0.25) -
 
 
 def delta(output: Tensor, target: Tensor, *, ratio: float = 1.25) -> Tensor:
-    """Share of labelled depths with max(output / target, target / output) < ratio: δ₁ of depth estimation.
+    """The share of labelled depths with max(output / target, target / output) < ratio: δ₁ of depth estimation.
 
     Args:
-        output: depths [batch, ...]. One that is not positive is wrong.
-        target: the output's shape and unit. One that is NaN or not positive is no label.
+        output: depths [batch, ...]. A depth that is not positive is wrong.
+        target: the output's shape and unit. NaN, and a depth that is not positive, is no label.
         ratio: above 1; δ₂ and δ₃ are 1.25² and 1.25³.
 
     Raises:
@@ -74,9 +74,9 @@ def delta(output: Tensor, target: Tensor, *, ratio: float = 1.25) -> Tensor:
 
 
 def angle_within(output: Tensor, target: Tensor, *, degrees: float = 30.0) -> Tensor:
-    """Share of labelled vectors that the output points at, within an angle. Lengths do not matter.
+    """The share of labelled vectors within an angle of the output. Lengths do not matter.
 
-    With u and v the unit vectors, the angle is 2·atan2(‖u − v‖, ‖u + v‖), which is exact for small angles where the arc
+    With u and v the unit vectors, the angle is 2·atan2(‖u − v‖, ‖u + v‖), which is accurate for small angles; the arc
     cosine is not.
 
     Args:
@@ -109,8 +109,8 @@ def angle_within(output: Tensor, target: Tensor, *, degrees: float = 30.0) -> Te
 def r2(output: Tensor, target: Tensor) -> Tensor:
     """The coefficient of determination, clamped at 0: max(0, 1 − Σ(output − target)² / Σ(target − mean)²).
 
-    Labelled values are pooled over every dimension. NaN if they are all the same, as one value is: there is nothing to
-    explain. On a small batch it is noisy and biased: let it come from the validation split (`Task.kpi_from`).
+    Labelled values are pooled over all dimensions. NaN if all are equal, since there is no variance to explain. It is noisy
+    and biased on a small batch: take it from the validation split (`Task.kpi_from`).
 
     Args:
         output: [batch, ...].
@@ -127,7 +127,7 @@ def r2(output: Tensor, target: Tensor) -> Tensor:
     if not target.numel():  # amin has no value for an empty tensor
         return target.new_full((), math.nan)
     labelled = label_mask(target)
-    # Rounding leaves a constant some variance about its mean; about its own minimum it has none.
+    # By rounding, a constant has some variance about its mean. Shifted by its minimum, it is 0 and has none.
     origin = torch.where(labelled, target, math.inf).amin()
     shifted = torch.where(labelled, target - origin, 0)
     total = torch.where(labelled, shifted - shifted.sum() / labelled.sum(), 0).square().sum()

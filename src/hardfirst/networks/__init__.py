@@ -1,38 +1,67 @@
-"""Networks that serve several tasks: each gives `{task: output}` and says which parameters the tasks share."""
+"""Networks for several tasks: each gives `{task: output}` and says which parameters the tasks share."""
 
-from hardfirst.networks._base import Network
-from hardfirst.networks._parts import Parts, matched, parameters
-from hardfirst.networks._registry import MEASURED, NETWORKS, NetworkSpec
-from hardfirst.networks.cross_stitch import CrossStitch
-from hardfirst.networks.hard_sharing import HardSharing
-from hardfirst.networks.layers import class_head, image_layer, number_head, sequence_layer, vector_layer
-from hardfirst.networks.mmoe import MMoE
-from hardfirst.networks.mtan import MTAN, Attention
-from hardfirst.networks.ple import CGC, PLE
-from hardfirst.networks.task_hierarchy import TaskHierarchy, order_by_difficulty
-from hardfirst.networks.ubernet import UberNet
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "CGC",
-    "MEASURED",
-    "MTAN",
-    "NETWORKS",
-    "PLE",
-    "Attention",
-    "CrossStitch",
-    "HardSharing",
-    "MMoE",
-    "Network",
-    "NetworkSpec",
-    "Parts",
-    "TaskHierarchy",
-    "UberNet",
-    "class_head",
-    "image_layer",
-    "matched",
-    "number_head",
-    "order_by_difficulty",
-    "parameters",
-    "sequence_layer",
-    "vector_layer",
-]
+from hardfirst._registry import Registry, lazy_names
+
+if TYPE_CHECKING:
+    from hardfirst.networks._base import Network as Network
+    from hardfirst.networks._parts import Parts as Parts
+    from hardfirst.networks._parts import matched as matched
+    from hardfirst.networks._parts import parameters as parameters
+    from hardfirst.networks._registry import MEASURED as MEASURED
+    from hardfirst.networks._registry import NetworkSpec as NetworkSpec
+    from hardfirst.networks.cross_stitch import CrossStitch as CrossStitch
+    from hardfirst.networks.hard_sharing import HardSharing as HardSharing
+    from hardfirst.networks.layers import class_head as class_head
+    from hardfirst.networks.layers import image_layer as image_layer
+    from hardfirst.networks.layers import number_head as number_head
+    from hardfirst.networks.layers import sequence_layer as sequence_layer
+    from hardfirst.networks.layers import vector_layer as vector_layer
+    from hardfirst.networks.mmoe import MMoE as MMoE
+    from hardfirst.networks.mtan import MTAN as MTAN
+    from hardfirst.networks.mtan import Attention as Attention
+    from hardfirst.networks.ple import CGC as CGC
+    from hardfirst.networks.ple import PLE as PLE
+    from hardfirst.networks.task_hierarchy import TaskHierarchy as TaskHierarchy
+    from hardfirst.networks.task_hierarchy import order_by_difficulty as order_by_difficulty
+    from hardfirst.networks.ubernet import UberNet as UberNet
+
+_NETWORKS = {
+    "hard_sharing": "hard_sharing:HardSharing.from_parts",
+    "ubernet": "ubernet:UberNet.from_parts",
+    "task_hierarchy": "task_hierarchy:TaskHierarchy.from_parts",
+    "cross_stitch": "cross_stitch:CrossStitch.from_parts",
+    "mmoe": "mmoe:MMoE.from_parts",
+    "ple": "ple:PLE.from_parts",
+    "mtan": "mtan:MTAN.from_parts",
+}
+
+NETWORKS: "Registry[Callable[..., Network]]" = Registry(
+    "network", {name: f"{__name__}.{target}" for name, target in _NETWORKS.items()}, group="hardfirst.networks"
+)
+"""By name, the class method that makes a network from a problem's `Parts` and options."""
+
+_HOMES = {
+    "Attention": "mtan",
+    "CGC": "ple",
+    "MEASURED": "_registry",
+    "Network": "_base",
+    "NetworkSpec": "_registry",
+    "Parts": "_parts",
+    "class_head": "layers",
+    "image_layer": "layers",
+    "matched": "_parts",
+    "number_head": "layers",
+    "order_by_difficulty": "task_hierarchy",
+    "parameters": "_parts",
+    "sequence_layer": "layers",
+    "vector_layer": "layers",
+}
+
+__all__ = ["NETWORKS", *_HOMES, *NETWORKS.classes]  # noqa: PLE0604  # the names of a table, all strings
+
+__getattr__, __dir__ = lazy_names(
+    __name__, {name: f"{__name__}.{module}:{name}" for name, module in _HOMES.items()} | NETWORKS.classes
+)

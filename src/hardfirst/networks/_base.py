@@ -1,6 +1,7 @@
-"""What the networks have in common: the promise that they make, tasks of any name, and errors that say where."""
+"""The base class of networks, and what they share: modules by task, and errors that name the module."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, final
 
@@ -10,21 +11,22 @@ from torch import Tensor, nn
 
 from hardfirst.errors import InputError
 
-# Not the input's fault, and others wait for them: a search for the batch size that fits, say.
+# Not the input's fault, and other code catches them: a search for a batch size that fits, for example.
 _DEVICE_ERRORS = (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError))
 
 
 class Network(nn.Module, ABC):
-    """A network that serves several tasks: its output is `{task: output}`, in the order of `tasks`.
+    """A network for several tasks. Its output is `{task: output}`, in the order of `tasks`.
 
     Features are [batch, channels, ...]: vectors [batch, channels], sequences [batch, channels, length], images [batch,
-    channels, height, width]. Checkpoints name what belongs to a task by the task, so that the order in which tasks are given
-    may change between runs.
+    channels, height, width]. Checkpoints name the modules of a task by the task, so the order of tasks may change between
+    runs.
 
-    What does not fit raises an `InputError` that names the block or the task, and the shapes. Under `torch.compile` the
-    error is torch's own: run one batch before compiling.
+    A module that does not fit its input raises an `InputError` that names the block or the task, and the shapes. Under
+    `torch.compile` the error is torch's own: run one batch before compiling.
 
-    A subclass implements `forward` and `_paths`.
+    A subclass sets `tasks`, and implements `forward` and `task_modules`. For `NETWORKS` it has a class method `from_parts`
+    as well, which makes it from a problem's `Parts` and options.
 
     Example:
         >>> class Pair(Network):
@@ -35,7 +37,7 @@ class Network(nn.Module, ABC):
         ...     def forward(self, inputs):
         ...         features = self.trunk(inputs).relu()
         ...         return {"a": self.a(features), "b": self.b(features)}
-        ...     def _paths(self):
+        ...     def task_modules(self):
         ...         return {"a": [self.trunk, self.a], "b": [self.trunk, self.b]}
         >>> [tuple(parameter.shape) for parameter in Pair().shared_parameters()]
         [(8, 4), (8,)]
@@ -45,31 +47,30 @@ class Network(nn.Module, ABC):
 
     @final
     def shared_parameters(self) -> list[nn.Parameter]:
-        """The trained parameters that the outputs of at least two tasks depend on, each once.
+        """The trainable parameters that the outputs of at least two tasks depend on, each once.
 
-        They are what balancers that look at shared gradients need. With a single task, all but its head's.
+        Balancers that use gradients of shared parameters need them. With a single task, these are all but its head's.
         """
-        paths = list(self._paths().values())
-        if len(paths) == 1:
-            paths = [paths[0][:-1]] * 2
-        found: dict[int, nn.Parameter] = {}
-        users: dict[int, int] = {}
-        for path in paths:
-            own = {id(one): one for module in path for one in module.parameters() if one.requires_grad}
-            found |= own
-            for key in own:
-                users[key] = users.get(key, 0) + 1
-        return [parameter for key, parameter in found.items() if users[key] > 1]
+        modules_of_tasks = list(self.task_modules().values())
+        if len(modules_of_tasks) == 1:
+            modules_of_tasks = [modules_of_tasks[0][:-1]] * 2
+        parameters: dict[int, nn.Parameter] = {}
+        readers: Counter[int] = Counter()
+        for modules in modules_of_tasks:
+            of_task = {id(p): p for module in modules for p in module.parameters() if p.requires_grad}
+            parameters |= of_task
+            readers.update(of_task.keys())
+        return [parameter for key, parameter in parameters.items() if readers[key] > 1]
 
     @abstractmethod
-    def _paths(self) -> dict[str, list[nn.Module]]:
-        """For each task the modules that its output depends on, its head last."""
+    def task_modules(self) -> dict[str, list[nn.Module]]:
+        """For each task, the modules that its output depends on, its head last. Called by `shared_parameters`."""
 
 
 def by_task(modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
-    """A ModuleDict of modules by task, in order, for names of any sort.
+    """A ModuleDict of modules by task, in order, for names with any characters.
 
-    A checkpoint holds heads by name ("heads.digit.weight"), so that the order of tasks may change between runs.
+    A checkpoint has heads by name ("heads.digit.weight"), so the order of tasks may change between runs.
 
     Raises:
         InputError: a name is empty or not a string.
@@ -86,48 +87,48 @@ def _key(task: str) -> str:
     return f"%{ord(key[0]):02X}{key[1:]}" if key in dir(nn.ModuleDict()) else key
 
 
-def named(heads: Mapping[str, object], what: str = "heads", each: str = "a head") -> tuple[str, ...]:
-    """The tasks, in order.
+def task_names(heads: Mapping[str, object], what: str = "heads", each: str = "a head") -> tuple[str, ...]:
+    """The tasks of a mapping, in order.
 
     Raises:
-        InputError: there is none.
+        InputError: the mapping is empty.
     """
     if not heads:
         raise InputError(f"Expected `{what}` to have {each} for each task; got none.")
     return tuple(heads)
 
 
-def check_tasks(what: str, found: Iterable[str], tasks: Iterable[str]) -> None:
-    """Raise `InputError` unless both are the same tasks, in whatever order."""
-    found, tasks = list(found), list(tasks)
-    if sorted(map(str, found)) != sorted(map(str, tasks)):
-        raise InputError(f"Expected `{what}` to have each of the tasks {_list(tasks)} once; got {_list(found)}.")
+def check_tasks(what: str, names: Iterable[str], tasks: Iterable[str]) -> None:
+    """Raise `InputError` unless the names are the tasks, in any order."""
+    names, tasks = list(names), list(tasks)
+    if sorted(map(str, names)) != sorted(map(str, tasks)):
+        raise InputError(f"Expected `{what}` to have each of the tasks {_list(tasks)} once; got {_list(names)}.")
 
 
-def check_count(what: str, found: Sequence[object], wanted: int, why: str) -> None:
-    """Raise `InputError` unless there are as many as wanted."""
-    if len(found) != wanted:
-        raise InputError(f"Expected {wanted} {what}, {why}; got {len(found)}.")
+def check_count(what: str, items: Sequence[object], expected: int, why: str) -> None:
+    """Raise `InputError` unless there are as many items as expected."""
+    if len(items) != expected:
+        raise InputError(f"Expected {expected} {what}, {why}; got {len(items)}.")
 
 
 def call(module: nn.Module, inputs: Any, what: str) -> Any:
-    """The module's output, or an error that says which module it is and what it got.
+    """Call a module; if torch rejects the inputs, raise an error that names the module and the shapes.
 
     Args:
         module: of any kind.
         inputs: its only argument.
-        what: how the error calls it; a capitalised beginning of a sentence.
+        what: the module's name in the error, capitalised to begin a sentence.
 
     Raises:
-        InputError: torch refuses the inputs.
+        InputError: torch rejects the inputs.
     """
-    if torch.compiler.is_compiling():  # no handlers in graphs, which not every torch can trace
+    if torch.compiler.is_compiling():  # not every version of torch traces exception handlers
         return module(inputs)
     try:
         return module(inputs)
     except _DEVICE_ERRORS:
         raise
-    except (RuntimeError, IndexError) as error:  # an IndexError: a dimension that is not there
+    except (RuntimeError, IndexError) as error:  # an IndexError: a missing dimension
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise InputError(
             f"{what} does not fit what comes before it, {describe(inputs)}: {reason}. Change the one or the other."
@@ -135,7 +136,7 @@ def call(module: nn.Module, inputs: Any, what: str) -> Any:
 
 
 def features(output: Any, what: str) -> Tensor:
-    """What a module gave, if it is [batch, channels, ...].
+    """Return a module's output after checking that it is [batch, channels, ...].
 
     Raises:
         InputError: it is not.
@@ -146,7 +147,7 @@ def features(output: Any, what: str) -> Tensor:
 
 
 def describe(inputs: Any) -> str:
-    """Shapes in words.
+    """The shapes of inputs, in words.
 
     >>> describe({"words": torch.zeros(2, 7), "known": True})
     'words [2, 7], known bool'
@@ -160,11 +161,14 @@ def describe(inputs: Any) -> str:
     return type(inputs).__name__
 
 
-def concatenated(taps: Mapping[str, Tensor]) -> Tensor:
-    """Features side by side, [batch, their channels, ...]; all brought to the size of the last by adaptive average pooling.
+def concatenate(taps: Mapping[str, Tensor]) -> Tensor:
+    """Concatenate features along their channels, after average pooling to the size of the last.
 
     Args:
-        taps: [batch, channels, ...], by what the error calls them.
+        taps: features [batch, channels, ...], by their names in errors.
+
+    Returns:
+        [batch, sum of channels, ...].
 
     Raises:
         InputError: they are not all vectors, all sequences, or all images.
@@ -177,13 +181,13 @@ def concatenated(taps: Mapping[str, Tensor]) -> Tensor:
                 f"Expected features with as many dimensions from all blocks; got {describe(tap)} from {other} and "
                 f"{describe(last)} from {name}."
             )
-    return torch.cat([resized(tap, last) for tap in taps.values()], dim=1)
+    return torch.cat([resize(tap, last) for tap in taps.values()], dim=1)
 
 
-def resized(tensor: Tensor, like: Tensor, kind: str = "avg") -> Tensor:
-    """The tensor at the length, or the height and width, of another, by adaptive pooling ("avg" or "max").
+def resize(tensor: Tensor, like: Tensor, kind: str = "avg") -> Tensor:
+    """Resize a tensor to the length, or the height and width, of another, by adaptive pooling ("avg" or "max").
 
-    Between sizes of which one is a multiple of the other that is ordinary pooling, or repetition.
+    If one size is a multiple of the other, this is ordinary pooling, or repetition.
     """
     if tensor.dim() != like.dim():
         raise InputError(f"Expected features with as many dimensions as {describe(like)}; got {describe(tensor)}.")
@@ -193,20 +197,20 @@ def resized(tensor: Tensor, like: Tensor, kind: str = "avg") -> Tensor:
     return pool(tensor, like.shape[2:])  # type: ignore[no-any-return]  # looked up by name
 
 
-def same_shapes(found: Mapping[str, Tensor], what: str) -> list[Tensor]:
-    """The tensors, if all have one shape.
+def same_shapes(tensors: Mapping[str, Tensor], what: str) -> list[Tensor]:
+    """Return the tensors after checking that all have one shape.
 
     Raises:
         InputError: they have not.
     """
-    first = next(iter(found.values()))
-    for name, tensor in found.items():
+    first_name, first = next(iter(tensors.items()))
+    for name, tensor in tensors.items():
         if tensor.shape != first.shape:
             raise InputError(
-                f"Expected features of one shape from {what}; got {describe(first)} from {next(iter(found))} and "
+                f"Expected features of one shape from {what}; got {describe(first)} from {first_name} and "
                 f"{describe(tensor)} from {name}."
             )
-    return list(found.values())
+    return list(tensors.values())
 
 
 def _list(names: Iterable[object]) -> str:

@@ -1,4 +1,4 @@
-"""What a problem gives for any network to be made for it, and the width at which two networks are of one size."""
+"""A problem's parts, from which every network can be made, and the width at which networks are of equal size."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -9,30 +9,30 @@ import torch
 from torch import nn
 
 from hardfirst.errors import InputError, whole
-from hardfirst.networks._base import named
+from hardfirst.networks._base import task_names
 
 _N = TypeVar("_N", bound=nn.Module)
-_WIDEST = 2**16
+_MAX_WIDTH = 2**16
 
 
 @dataclass(frozen=True)
 class Parts:
     """A problem's stem, layers and heads, from which every network in `NETWORKS` can be made.
 
-    All networks begin with the stem and end with the heads; what is between is made of layers. Its width is chosen so that
-    it and the heads have about as many parameters as those of hard sharing with `width` and `depth`.
+    All networks begin with the stem and end with the heads, with layers in between. The layers' width is chosen so that
+    layers and heads have about as many parameters as those of hard sharing with `width` and `depth`.
 
     Args:
-        stem: makes what turns inputs of any kind into features [batch, channels, ...].
-        channels: of the stem's features.
-        layer: makes a layer with given channels in and out that keeps all other dimensions: `vector_layer`,
+        stem: makes the module that turns inputs of any kind into features [batch, channels, ...].
+        channels: the channels of the stem's features.
+        layer: makes a layer with the given channels in and out that keeps all other dimensions: `vector_layer`,
             `sequence_layer`, `image_layer`, or the problem's own.
-        width: channels of each layer in hard sharing.
-        depth: layers between stem and head, one after another; at least 1. `TaskHierarchy` has at least one for each task.
-        heads: by task, makes its output from features of given channels.
+        width: the channels of each layer in hard sharing.
+        depth: the number of layers between stem and head, at least 1. `TaskHierarchy` has at least one for each task.
+        heads: by task, makes the head for features of the given channels.
 
     Raises:
-        InputError: a number is not whole, or below 1; or there are no heads.
+        InputError: a number is not whole or below 1, or there are no heads.
 
     Example:
         >>> import torch
@@ -62,7 +62,7 @@ class Parts:
     def __post_init__(self) -> None:
         for name in ("channels", "width", "depth"):
             whole(name, getattr(self, name), least=1)
-        named(self.heads)
+        task_names(self.heads)
         object.__setattr__(self, "heads", dict(self.heads))
 
     @property
@@ -71,16 +71,16 @@ class Parts:
         return tuple(self.heads)
 
     def layers(self, before: int, width: int, depth: int) -> list[nn.Module]:
-        """Layers one after another, the first of which has `before` channels to read."""
-        return [self.layer(before if number == 0 else width, width) for number in range(depth)]
+        """Make a chain of layers of this width; the first reads `before` channels."""
+        return [self.layer(before if index == 0 else width, width) for index in range(depth)]
 
-    def made_heads(self, width: int) -> dict[str, nn.Module]:
-        """A head for each task, on features of so many channels."""
+    def build_heads(self, width: int) -> dict[str, nn.Module]:
+        """Make a head for each task, for features of this many channels."""
         return {task: head(width) for task, head in self.heads.items()}
 
 
 def parameters(network: nn.Module) -> int:
-    """How many numbers there are in the network's parameters, each counted once, trained or not.
+    """Count the numbers in a network's parameters, each once, trainable or not.
 
     >>> parameters(nn.Linear(3, 2))
     8
@@ -89,20 +89,19 @@ def parameters(network: nn.Module) -> int:
 
 
 def matched(build: Callable[[int], nn.Module], target: int) -> int:
-    """The width at which a network's number of parameters comes nearest to a target; of two that are as near, the smaller.
+    """Find the width at which a network's number of parameters is nearest to a target; of two equally near, the smaller.
 
-    The width is found by bisection, on networks that are really built; this leaves torch's random state on the CPU as it
-    was.
+    It bisects on networks that it builds, and leaves torch's random state on the CPU unchanged.
 
     Args:
         build: makes the network of a given width; a wider one must not have fewer parameters.
-        target: how many parameters it is to have.
+        target: the number of parameters to match.
 
     Returns:
         The width, at least 1.
 
     Raises:
-        InputError: the network has more parameters even at width 1, where it would be of no use; or fewer at any width.
+        InputError: the network has more parameters even at width 1, or fewer at any width.
 
     Example:
         >>> width = matched(lambda width: nn.Linear(10, width), target=300)
@@ -118,29 +117,29 @@ def matched(build: Callable[[int], nn.Module], target: int) -> int:
         if count(1) > target:
             raise InputError(
                 f"{type(build(1)).__name__} has {count(1):,} parameters even at width 1, more than the {target:,} to match. "
-                "Match a wider network, choose fewer experts or layers, or give the `width` that it is to have."
+                "Match a wider network, choose fewer experts or layers, or give the `width`."
             )
         above = 1
         while count(above) < target:
-            if above == _WIDEST:
+            if above == _MAX_WIDTH:
                 raise InputError(
                     f"{type(build(1)).__name__} has {count(above):,} parameters even at width {above:,}, fewer than the "
                     f"{target:,} to match: its layers do not grow with their width."
                 )
             above *= 2
-        below = max(above // 2, 1)  # fewer parameters than the target, unless it is 1
+        below = max(above // 2, 1)  # has fewer parameters than the target, unless it is 1
         while above - below > 1:
             middle = (above + below) // 2
             above, below = (middle, below) if count(middle) >= target else (above, middle)
         return min((below, above), key=lambda width: abs(count(width) - target))
 
 
-def fitted(parts: Parts, width: int | None, make: Callable[[Parts, int], _N]) -> _N:
-    """The network of the given width; without one, of the width that matches hard sharing, their stems not counted."""
+def match_hard_sharing(parts: Parts, width: int | None, make: Callable[[Parts, int], _N]) -> _N:
+    """Make a network of the given width, or of the width that matches the size of hard sharing without the stem."""
     if width is None:
         bare = replace(parts, stem=nn.Identity)
         with torch.random.fork_rng(devices=[]):
             trunk = parts.layers(parts.channels, parts.width, parts.depth)
-            target = parameters(nn.ModuleList([*trunk, *parts.made_heads(parts.width).values()]))
+            target = parameters(nn.ModuleList([*trunk, *parts.build_heads(parts.width).values()]))
         width = matched(lambda width: make(bare, width), target)
     return make(parts, whole("width", width, least=1))

@@ -1,4 +1,4 @@
-"""Cross-stitch networks: a network for each task, and linear maps between them."""
+"""Cross-stitch networks: a column of layers for each task, and linear maps between them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,30 +7,29 @@ import torch
 from torch import Tensor, nn
 
 from hardfirst.errors import InputError, number, whole
-from hardfirst.networks._base import Network, by_task, call, check_count, check_tasks, features, named, same_shapes
-from hardfirst.networks._parts import Parts, fitted
+from hardfirst.networks._base import Network, by_task, call, check_count, check_tasks, features, same_shapes, task_names
+from hardfirst.networks._parts import Parts, match_hard_sharing
 
 
 class CrossStitch(Network):
-    r"""A column of layers for each task; after each layer every column goes on with a mixture of all: x̃_t = Σ_s α_{ts} x_s.
+    r"""A column of layers for each task; after each layer, each continues with a mixture of all: x̃_t = Σ_s α_{ts} x_s.
 
-    α is learned, one for each layer: how much the tasks share is found for each depth.
+    α is learned for each layer, and with it how much the tasks share at each depth.
 
-    When to use: few tasks of which nobody knows how much they have in common, and which have something to lose by sharing.
+    When to use: few tasks that may lose by sharing, if it is unknown how much they have in common.
 
     Cost: as many columns as tasks; all of them run for any task's output.
 
     Args:
-        stem: makes the features [batch, channels, ...] that all columns read, from the inputs; `nn.Identity()` if columns
-            read the inputs.
-        columns: by task, its layers; as many for each, and those of one depth give features of one shape.
-        heads: by task, makes its output from its column's last mixture. Any non-empty string is a task's name.
-        same: what α begins with between a column and itself, from 0 to 1; the others begin with equal shares of the rest.
-        channels: of each layer's features, for an α for each channel; one for all unless given.
+        stem: makes the features [batch, channels, ...] that all columns read; `nn.Identity()` if columns read the inputs.
+        columns: by task, its layers: equally many for each, with features of one shape at each depth.
+        heads: by task, makes the output from the last mixture of the task's column. Names are any non-empty strings.
+        same: the initial α between a column and itself, from 0 to 1; the other columns start with equal shares of the rest.
+        channels: the channels of each layer's features, for an α for each channel; default: one α for all channels.
 
     Raises:
-        InputError: no heads, not a column for each, columns of different lengths, or a number out of its range; in use, if a
-            layer or head does not fit what comes before it, or columns differ in shape.
+        InputError: there are no heads, a column is missing, columns differ in length, or a number is out of its range; in
+            use, if a layer or head does not fit its input, or columns differ in shape.
 
     Example:
         >>> import torch
@@ -44,11 +43,11 @@ class CrossStitch(Network):
     Note:
         Shared parameters are all but the heads': the stem's, every α, and every column's, since each reaches all tasks.
 
-        The paper has two tasks; with more, a row of α still begins with a sum of 1. It begins from columns trained on their
-        own tasks, and gives α a learning rate 100 to 1000 times higher; here all begins at random, and α's are for the user
-        to put in a group of the optimizer of their own: `network.stitches.parameters()`. The shared stem is ours; with
-        `nn.Identity()` there is none. α is held in the alphabetical order of the tasks, so that a checkpoint does not depend
-        on the order in which they are given.
+        The paper has two tasks; with more, each row of α still starts with a sum of 1. The paper starts from columns trained
+        on single tasks, and gives α a learning rate 100 to 1000 times higher. Here all columns start at random; for another
+        learning rate, give `network.stitches.parameters()` a group of the optimizer. The paper has no shared stem
+        (`nn.Identity()`). α has the alphabetical order of the tasks, so a checkpoint does not depend on the order in which
+        they are given.
 
     References:
         Misra, Shrivastava, Gupta and Hebert, Cross-stitch Networks for Multi-task Learning, CVPR 2016, Eq. (1).
@@ -64,7 +63,7 @@ class CrossStitch(Network):
         channels: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.tasks = named(heads)
+        self.tasks = task_names(heads)
         check_tasks("columns", columns, heads)
         depths = {task: len(columns[task]) for task in heads}
         if len(set(depths.values())) > 1 or 0 in depths.values():
@@ -76,7 +75,7 @@ class CrossStitch(Network):
         self.stem = stem
         self.columns = by_task({task: nn.ModuleList(columns[task]) for task in heads})
         self.stitches = nn.ModuleList(
-            Stitch(len(heads), same=same, channels=None if channels is None else channels[place]) for place in range(depth)
+            Stitch(len(heads), same=same, channels=None if channels is None else channels[index]) for index in range(depth)
         )
         self.heads = by_task(heads)
 
@@ -84,13 +83,13 @@ class CrossStitch(Network):
     def from_parts(
         cls, parts: Parts, *, same: float = 0.9, per_channel: bool = False, width: int | None = None
     ) -> "CrossStitch":
-        """The stem, and a column of `depth` layers for each task.
+        """Make a network of the stem, and a column of `depth` layers for each task.
 
         Args:
             parts: the problem's.
-            same: see the class.
-            per_channel: whether each channel has an α of its own.
-            width: channels of each layer; unless given, such that the network is of hard sharing's size.
+            same: see `CrossStitch`.
+            per_channel: whether each channel has its own α.
+            width: the channels of each layer; default: the network has hard sharing's size.
 
         Raises:
             InputError: a number is out of its range; or even at width 1 the network is larger than hard sharing.
@@ -99,28 +98,28 @@ class CrossStitch(Network):
         def make(parts: Parts, width: int) -> "CrossStitch":
             columns = {task: parts.layers(parts.channels, width, parts.depth) for task in parts.tasks}
             channels = [width] * parts.depth if per_channel else None
-            return cls(parts.stem(), columns, parts.made_heads(width), same=same, channels=channels)
+            return cls(parts.stem(), columns, parts.build_heads(width), same=same, channels=channels)
 
-        return fitted(parts, width, make)
+        return match_hard_sharing(parts, width, make)
 
     def forward(self, inputs: Any) -> dict[str, Tensor]:
-        """Every task's output, in the order of `heads`."""
+        """Compute every task's output, in the order of `heads`."""
         stem = call(self.stem, inputs, "The stem")
         columns: dict[str, Any] = dict(zip(self.tasks, self.columns.values(), strict=True))
         running = dict.fromkeys(sorted(self.tasks), stem)
-        for place, stitch in enumerate(self.stitches):
+        for index, stitch in enumerate(self.stitches):
             for task, before in running.items():
-                name = f"Layer {place + 1} of task {task!r}"
-                running[task] = features(call(columns[task][place], before, name), name)
-            stacked = torch.stack(same_shapes(running, f"layer {place + 1} of all tasks"))
-            mixed = call(stitch, stacked, f"The cross-stitch unit after layer {place + 1}")
+                name = f"Layer {index + 1} of task {task!r}"
+                running[task] = features(call(columns[task][index], before, name), name)
+            stacked = torch.stack(same_shapes(running, f"layer {index + 1} of all tasks"))
+            mixed = call(stitch, stacked, f"The cross-stitch unit after layer {index + 1}")
             running = dict(zip(running, mixed.unbind(), strict=True))
         return {
             task: call(head, running[task], f"The head of task {task!r}")
             for task, head in zip(self.tasks, self.heads.values(), strict=True)
         }
 
-    def _paths(self) -> dict[str, list[nn.Module]]:
+    def task_modules(self) -> dict[str, list[nn.Module]]:
         return {
             task: [self.stem, self.columns, self.stitches, head]
             for task, head in zip(self.tasks, self.heads.values(), strict=True)
@@ -131,9 +130,9 @@ class Stitch(nn.Module):
     """A cross-stitch unit: x̃_t = Σ_s α_{ts} x_s.
 
     Args:
-        tasks: how many.
-        same: what α begins with between a task and itself, from 0 to 1; the others have equal shares of the rest.
-        channels: of the features, for an α for each; one for all unless given.
+        tasks: the number of tasks.
+        same: the initial α between a task and itself, from 0 to 1; the other tasks have equal shares of the rest.
+        channels: the channels of the features, for an α for each; default: one α for all channels.
 
     Shape:
         [tasks, batch, channels, ...] → the same.
@@ -151,5 +150,5 @@ class Stitch(nn.Module):
         self.alpha = nn.Parameter(alpha)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Each task's mixture of all tasks' features."""
+        """Mix all tasks' features for each task."""
         return torch.einsum("ts,sbc...->tbc..." if self.alpha.dim() == 2 else "tsc,sbc...->tbc...", self.alpha, features)

@@ -5,25 +5,25 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hardfirst.networks._base import Network, by_task, call, named
-from hardfirst.networks._parts import Parts, fitted
+from hardfirst.networks._base import Network, by_task, call, task_names
+from hardfirst.networks._parts import Parts, match_hard_sharing
 
 
 class HardSharing(Network):
-    """A trunk that all tasks share and a head for each: output_t = head_t(trunk(inputs)).
+    """A trunk that all tasks share, and a head for each: output_t = head_t(trunk(inputs)).
 
     All tasks read the same features, so the narrower the trunk, the more they compete for it.
 
-    When to use: first. It is the cheapest, the easiest to deploy, and the network that all others have to beat.
+    When to use: first. It is the cheapest and the easiest to deploy, and the baseline for all others.
 
     Cost: the trunk once, and a head for each task.
 
     Args:
         trunk: makes the features, of any kind, from the inputs.
-        heads: by task, makes its output from the features; at least one. Any non-empty string is a task's name.
+        heads: by task, at least one; makes the output from the features. Names are any non-empty strings.
 
     Raises:
-        InputError: no heads, or an empty name; in use, if a head does not fit the features.
+        InputError: there are no heads, or a name is empty; in use, if a head does not fit the features.
 
     Example:
         >>> import torch
@@ -35,8 +35,8 @@ class HardSharing(Network):
         1040
 
     Note:
-        Shared parameters are the trunk's. In the paper's figure each task has a module of its own between trunk and output;
-        here that is the head.
+        Shared parameters are the trunk's. In the paper's figure each task has its own module between trunk and output; here
+        that is the head.
 
     References:
         Guo et al., Dynamic Task Prioritization for Multitask Learning, ECCV 2018, Fig. 2a;
@@ -45,17 +45,17 @@ class HardSharing(Network):
 
     def __init__(self, trunk: nn.Module, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
-        self.tasks = named(heads)
+        self.tasks = task_names(heads)
         self.trunk = trunk
         self.heads = by_task(heads)
 
     @classmethod
     def from_parts(cls, parts: Parts, *, width: int | None = None) -> "HardSharing":
-        """The stem, `depth` layers and the heads.
+        """Make a network of the stem, `depth` layers and the heads.
 
         Args:
             parts: the problem's.
-            width: channels of each layer; that of the parts unless given.
+            width: the channels of each layer; default: the width of the parts.
 
         Raises:
             InputError: the width is not a whole number, or below 1.
@@ -63,17 +63,17 @@ class HardSharing(Network):
 
         def make(parts: Parts, width: int) -> "HardSharing":
             trunk = nn.Sequential(parts.stem(), *parts.layers(parts.channels, width, parts.depth))
-            return cls(trunk, parts.made_heads(width))
+            return cls(trunk, parts.build_heads(width))
 
-        return fitted(parts, parts.width if width is None else width, make)
+        return match_hard_sharing(parts, parts.width if width is None else width, make)
 
     def forward(self, inputs: Any) -> dict[str, Tensor]:
-        """Every task's output, in the order of `heads`."""
+        """Compute every task's output, in the order of `heads`."""
         features = call(self.trunk, inputs, "The trunk")
         return {
             task: call(head, features, f"The head of task {task!r}")
             for task, head in zip(self.tasks, self.heads.values(), strict=True)
         }
 
-    def _paths(self) -> dict[str, list[nn.Module]]:
+    def task_modules(self) -> dict[str, list[nn.Module]]:
         return {task: [self.trunk, head] for task, head in zip(self.tasks, self.heads.values(), strict=True)}

@@ -1,4 +1,4 @@
-"""Layers that networks are made of: each takes channels in and out, and keeps all other dimensions; and simple heads."""
+"""The layers of networks, which keep all dimensions but the channels, and simple heads."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def vector_layer(before: int, channels: int) -> nn.Module:
-    """A linear map and what is above 0: [batch, before] → [batch, channels].
+    """A linear map and a ReLU: [batch, before] → [batch, channels].
 
     >>> import torch
     >>> vector_layer(8, 3)(torch.zeros(5, 8)).shape
@@ -18,10 +18,10 @@ def vector_layer(before: int, channels: int) -> nn.Module:
 
 
 def sequence_layer(before: int, channels: int) -> nn.Module:
-    """A convolution over three places and a SiLU: [batch, before, length] → [batch, channels, length].
+    """A convolution of width 3 and a SiLU: [batch, before, length] → [batch, channels, length].
 
-    A place where all channels are 0 is padding, and stays 0: how much padding a batch has changes nothing else. (A ReLU
-    might make a narrow layer's features all 0 where there is no padding; a SiLU does not.)
+    A position where all channels are 0 is padding and stays 0, so the amount of padding in a batch changes nothing else. (A
+    ReLU could make all features of a narrow layer 0 where there is no padding; a SiLU does not.)
 
     >>> import torch
     >>> sequence_layer(8, 3)(torch.zeros(5, 8, 20)).shape
@@ -31,10 +31,10 @@ def sequence_layer(before: int, channels: int) -> nn.Module:
 
 
 def image_layer(before: int, channels: int) -> nn.Module:
-    """A convolution of 3×3, a norm over groups of some 8 channels, and what is above 0.
+    """A 3×3 convolution, a norm over groups of about 8 channels, and a ReLU.
 
-    [batch, before, height, width] → [batch, channels, height, width]. The norm is never of the batch, which may be small or
-    spread over ranks.
+    [batch, before, height, width] → [batch, channels, height, width]. Batches may be small or spread over ranks, so the norm
+    does not depend on them.
 
     >>> import torch
     >>> image_layer(8, 3)(torch.zeros(5, 8, 6, 4)).shape
@@ -44,7 +44,7 @@ def image_layer(before: int, channels: int) -> nn.Module:
 
 
 def class_head(classes: int) -> Callable[[int], nn.Module]:
-    """What makes a linear head from its channels: [batch, channels] → logits [batch, classes].
+    """A function of the channels that makes a linear head: [batch, channels] → logits [batch, classes].
 
     >>> import torch
     >>> class_head(10)(8)(torch.zeros(5, 8)).shape
@@ -64,9 +64,9 @@ def number_head(channels: int) -> nn.Module:
 
 
 class Pointwise(nn.Module):
-    """The same linear map of the channels at every place: a convolution of kernel 1, for features of any kind.
+    """The same linear map of the channels at every position: a convolution of kernel 1, for features of any kind.
 
-    Without a bias, so that padding that is 0 stays 0.
+    It has no bias, so padding that is 0 stays 0.
 
     Args:
         before: channels in.
@@ -86,16 +86,16 @@ class Pointwise(nn.Module):
         self.linear = nn.Linear(before, channels, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features of other channels."""
+        """Map the channels."""
         return self.linear(features.movedim(1, -1)).movedim(-1, 1)  # type: ignore[no-any-return]  # a module's call
 
 
 class Gate(nn.Module):
-    """How much of each expert to take: softmax(W x), at every place.
+    """The weights of experts at every position: softmax(W x).
 
     Args:
-        channels: of the features x that the gate looks at.
-        experts: to choose from.
+        channels: the channels of the features x that the gate reads.
+        experts: the number of experts.
 
     Shape:
         [batch, channels, ...] → weights [batch, experts, ...], at least 0, that sum to 1 over the experts.
@@ -106,7 +106,7 @@ class Gate(nn.Module):
         self.scores = Pointwise(channels, experts)
 
     def forward(self, features: Tensor) -> Tensor:
-        """The experts' weights."""
+        """Compute the experts' weights."""
         return self.scores(features).softmax(1)  # type: ignore[no-any-return]  # a module's call
 
 
@@ -125,5 +125,5 @@ class _SequenceLayer(nn.Module):
         self.convolution = nn.Conv1d(before, channels, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        there = (features != 0).any(1, keepdim=True)
-        return F.silu(self.convolution(features)) * there
+        not_padding = (features != 0).any(1, keepdim=True)
+        return F.silu(self.convolution(features)) * not_padding

@@ -1,4 +1,4 @@
-"""Multi-gate mixture-of-experts: shared experts, and for each task a gate that chooses among them."""
+"""Multi-gate mixture-of-experts: shared experts, and for each task a gate that weights them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,30 +7,30 @@ import torch
 from torch import Tensor, nn
 
 from hardfirst.errors import InputError, whole
-from hardfirst.networks._base import Network, by_task, call, features, named, resized, same_shapes
-from hardfirst.networks._parts import Parts, fitted
+from hardfirst.networks._base import Network, by_task, call, features, resize, same_shapes, task_names
+from hardfirst.networks._parts import Parts, match_hard_sharing
 from hardfirst.networks.layers import Gate
 
 
 class MMoE(Network):
-    r"""Experts that all tasks share, mixed for each by its own gate: output_t = head_t(Σ_i g_t(x)_i expert_i(x)).
+    r"""Experts that all tasks share, mixed by a gate for each task: output_t = head_t(Σ_i g_t(x)_i expert_i(x)).
 
-    g_t(x) = softmax(W_t x). Tasks with little in common learn to use different experts, and others the same; which ones may
-    differ from example to example.
+    g_t(x) = softmax(W_t x). Tasks with little in common can learn to use different experts, and related ones the same; the
+    choice depends on the example.
 
-    When to use: many examples and tasks of uncertain kinship, such as predictions about the same customer.
+    When to use: many examples, and tasks that may or may not be related, such as predictions about the same customer.
 
-    Cost: all experts, each of which runs once, for all tasks; a gate of channels × experts for each task.
+    Cost: each expert once, for all tasks; a gate of channels × experts for each task.
 
     Args:
         stem: makes the features x [batch, channels, ...] from the inputs; `nn.Identity()` if experts read the inputs.
-        experts: at least one; they read x, and all give features of one shape.
-        heads: by task, makes its output from its mixture: the paper's tower. Any non-empty string is a task's name.
-        channels: of x.
+        experts: at least one; each reads x, and all give features of one shape.
+        heads: by task, makes the output from the task's mixture: the paper's tower. Names are any non-empty strings.
+        channels: the channels of x.
 
     Raises:
-        InputError: no heads or experts, or `channels` is not a whole number above 0; in use, if an expert, gate or head does
-            not fit what comes before it, or experts differ in shape.
+        InputError: there are no heads or experts, or `channels` is not a whole number above 0; in use, if an expert, gate or
+            head does not fit its input, or experts differ in shape.
 
     Example:
         >>> import torch
@@ -40,9 +40,9 @@ class MMoE(Network):
         {'digit': (5, 10), 'bright': (5, 1)}
 
     Note:
-        Shared parameters are those of the stem and the experts. In the paper examples are vectors; in sequences and images
-        each place has a choice of its own, as tokens have in a Transformer with experts, so that padding does not matter.
-        Where experts give features of another size, the gates' weights are averaged to it.
+        Shared parameters are those of the stem and the experts. In the paper, examples are vectors. In sequences and images
+        each position has its own weights, as tokens have in a Transformer with experts, so padding has no effect. If experts
+        give features of another size, the gates' weights are averaged to it.
 
     References:
         Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts, KDD 2018,
@@ -53,7 +53,7 @@ class MMoE(Network):
         self, stem: nn.Module, experts: Sequence[nn.Module], heads: Mapping[str, nn.Module], *, channels: int
     ) -> None:
         super().__init__()
-        self.tasks = named(heads)
+        self.tasks = task_names(heads)
         if not experts:
             raise InputError("Expected `experts` to have at least one expert; got none.")
         whole("channels", channels, least=1)
@@ -64,12 +64,12 @@ class MMoE(Network):
 
     @classmethod
     def from_parts(cls, parts: Parts, *, experts: int = 4, width: int | None = None) -> "MMoE":
-        """The stem, and experts of `depth` layers each.
+        """Make a network of the stem, and experts of `depth` layers each.
 
         Args:
             parts: the problem's.
-            experts: how many, at least 1.
-            width: channels of each layer; unless given, such that the network is of hard sharing's size.
+            experts: the number of experts, at least 1.
+            width: the channels of each layer; default: the network has hard sharing's size.
 
         Raises:
             InputError: a number is out of its range; or even at width 1 the network is larger than hard sharing.
@@ -77,26 +77,26 @@ class MMoE(Network):
         whole("experts", experts, least=1)
 
         def make(parts: Parts, width: int) -> "MMoE":
-            made = [nn.Sequential(*parts.layers(parts.channels, width, parts.depth)) for _ in range(experts)]
-            return cls(parts.stem(), made, parts.made_heads(width), channels=parts.channels)
+            chains = [nn.Sequential(*parts.layers(parts.channels, width, parts.depth)) for _ in range(experts)]
+            return cls(parts.stem(), chains, parts.build_heads(width), channels=parts.channels)
 
-        return fitted(parts, width, make)
+        return match_hard_sharing(parts, width, make)
 
     def forward(self, inputs: Any) -> dict[str, Tensor]:
-        """Every task's output, in the order of `heads`."""
+        """Compute every task's output, in the order of `heads`."""
         stem = features(call(self.stem, inputs, "The stem"), "The stem")
-        found = {}
+        by_name = {}
         for number, expert in enumerate(self.experts, 1):
             name = f"Expert {number}"
-            found[name] = features(call(expert, stem, name), name)
-        experts = same_shapes(found, "all experts")
+            by_name[name] = features(call(expert, stem, name), name)
+        experts = same_shapes(by_name, "all experts")
         outputs = {}
         for task, gate, head in zip(self.tasks, self.gates.values(), self.heads.values(), strict=True):
-            own = mixture(call(gate, stem, f"The gate of task {task!r}"), experts)
-            outputs[task] = call(head, own, f"The head of task {task!r}")
+            mixed = mixture(call(gate, stem, f"The gate of task {task!r}"), experts)
+            outputs[task] = call(head, mixed, f"The head of task {task!r}")
         return outputs
 
-    def _paths(self) -> dict[str, list[nn.Module]]:
+    def task_modules(self) -> dict[str, list[nn.Module]]:
         return {
             task: [self.stem, self.experts, gate, head]
             for task, gate, head in zip(self.tasks, self.gates.values(), self.heads.values(), strict=True)
@@ -104,16 +104,16 @@ class MMoE(Network):
 
 
 def mixture(weights: Tensor, experts: Sequence[Tensor]) -> Tensor:
-    """Σ_i weights_i · experts_i, at every place.
+    """Compute Σ_i weights_i · experts_i at every position.
 
     Args:
-        weights: [batch, experts, ...]; averaged to the experts' size where that is another.
+        weights: [batch, experts, ...]; averaged to the experts' size if that differs.
         experts: tensors [batch, channels, ...] of one shape.
     """
     like = experts[0]
     if weights.dim() == like.dim():
-        weights = resized(weights, like)
-    else:  # one choice for all places
+        weights = resize(weights, like)
+    else:  # one set of weights for all positions
         mean = weights.flatten(2).mean(2) if weights.dim() > 2 else weights
         weights = mean.view(*mean.shape, *[1] * (like.dim() - 2))
     return (weights.unsqueeze(2) * torch.stack(list(experts), dim=1)).sum(1)

@@ -1,4 +1,4 @@
-"""The multi-task attention network: a shared trunk, and for each task masks of its features."""
+"""The multi-task attention network: a shared trunk, and masks of its features for each task."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,39 +7,39 @@ import torch
 from torch import Tensor, nn
 
 from hardfirst.errors import InputError
-from hardfirst.networks._base import Network, by_task, call, check_count, check_tasks, describe, features, named, resized
-from hardfirst.networks._parts import Parts, fitted
+from hardfirst.networks._base import Network, by_task, call, check_count, check_tasks, describe, features, resize, task_names
+from hardfirst.networks._parts import Parts, match_hard_sharing
 from hardfirst.networks.layers import Pointwise, group_norm, vector_layer
 
 Block = nn.Module | tuple[nn.Module, nn.Module]
 
 
 class MTAN(Network):
-    r"""A trunk that all tasks share, and for each task attention that masks its features, block by block.
+    r"""A trunk that all tasks share, and attention for each task that masks its features, block by block.
 
-    With u_b what the attention to block b sees, p_b the block's output, and a_b the task's mask,
+    With u_b the input of the attention to block b, p_b the block's output, and a_b the task's mask,
     â_b = a_b ∘ p_b,  a_1 = h_1(u_1),  a_b = h_b([u_b, f_b(â_{b−1})]); the head reads the last â. Masks are from 0 to 1, for
-    each channel and place.
+    each channel and position.
 
-    When to use: dense predictions on images, such as segmentation beside depth, where each task wants other channels at
-    other places. Vectors have no places to attend to, and are refused.
+    When to use: dense predictions on images, such as segmentation and depth, for which tasks need different channels at
+    different positions. Vectors have no positions to attend to, and raise an error.
 
     Cost: the trunk once, and for each task the masks and f of all blocks: in time, close to a trunk for each task.
 
     Args:
-        stem: makes the features that the first block reads, from the inputs; `nn.Identity()` if it reads the inputs.
-        blocks: of the trunk, at least one; each gives features [batch, channels, height, width], or [batch, channels,
-            length]. A pair of modules is a block whose first output the attention sees (u) and whose second it masks (p); a
+        stem: makes the features that the first block reads; `nn.Identity()` if it reads the inputs.
+        blocks: the trunk's, at least one; each gives features [batch, channels, height, width], or [batch, channels,
+            length]. A pair of modules is a block whose first output the attention reads (u) and whose second it masks (p); a
             single module's output is both.
-        attentions: by task, a module for each block, which makes the mask, of p's shape, from u and, after the first block,
-            the channels of f beside it: `Attention(channels of u and f, channels of p)`.
-        transitions: f for each block but the first, shared by the tasks; makes from what a task attends to in one block what
-            its attention to the next sees. Of another size than that block's u, it is brought to it by adaptive max pooling.
-        heads: by task, makes its output from what it attends to in the last block. Any non-empty string is a task's name.
+        attentions: by task, a module for each block, which makes the mask, of p's shape, from u, concatenated with f after
+            the first block: `Attention(channels of u and f, channels of p)`.
+        transitions: f for each block but the first, shared by the tasks; makes an input of the task's attention from its
+            masked features of the block before. Adaptive max pooling brings it to the size of u.
+        heads: by task, makes the output from the task's masked features of the last block. Names are any non-empty strings.
 
     Raises:
-        InputError: no heads or blocks, not an attention for each task and block, or not a transition for each block but the
-            first; in use, if features are vectors, or anything does not fit what comes before it.
+        InputError: there are no heads or blocks, or an attention or a transition is missing; in use, if features are
+            vectors, or a module does not fit its input.
 
     Example:
         >>> import torch
@@ -54,11 +54,10 @@ class MTAN(Network):
         {'segment': (2, 5, 6, 8), 'depth': (2, 1, 6, 8)}
 
     Note:
-        Shared parameters are those of the stem, the blocks and the transitions, which the paper shares, too. This is the
-        paper's encoder; its decoder, which enlarges features again, has no counterpart here but blocks that enlarge. Norms
-        in `Attention` are of groups of channels, where the paper's are of batches; they are over all places, so
-        that padding is not without effect. `from_parts` makes each layer a block whose output is seen
-        and masked, as the authors' own code does with a Wide ResNet, where their SegNet has pairs.
+        Shared parameters are those of the stem, the blocks and the transitions, which the paper shares as well. This is the
+        paper's encoder; for its decoder, use blocks that enlarge features. Norms in `Attention` are over groups of channels
+        and all positions, so padding has an effect; the paper's are over batches. `from_parts` makes each layer a block
+        whose output is read and masked, as the authors' code does with a Wide ResNet; their SegNet has pairs.
 
     References:
         Liu, Johns and Davison, End-to-End Multi-Task Learning with Attention, CVPR 2019, Eq. (1) and (2).
@@ -73,7 +72,7 @@ class MTAN(Network):
         heads: Mapping[str, nn.Module],
     ) -> None:
         super().__init__()
-        self.tasks = named(heads)
+        self.tasks = task_names(heads)
         if not blocks:
             raise InputError("Expected `blocks` to have at least one block; got none.")
         check_tasks("attentions", attentions, heads)
@@ -90,32 +89,32 @@ class MTAN(Network):
 
     @classmethod
     def from_parts(cls, parts: Parts, *, width: int | None = None) -> "MTAN":
-        """The stem, `depth` blocks of one layer each, and transitions of one layer each.
+        """Make a network of the stem, `depth` blocks and transitions of one layer each.
 
         Args:
             parts: the problem's; its features have to be sequences or images.
-            width: channels of each layer; unless given, such that the network is of hard sharing's size.
+            width: the channels of each layer; default: the network has hard sharing's size.
 
         Raises:
             InputError: the layers are for vectors; the width is not a whole number, or below 1; or even at width 1 the
                 network is larger than hard sharing.
         """
         if parts.layer is vector_layer:
-            raise vectors("the layers are for vectors")
+            raise no_positions_error("the layers are for vectors")
 
         def make(parts: Parts, width: int) -> "MTAN":
             blocks = parts.layers(parts.channels, width, parts.depth)
             attentions = {
-                task: [Attention(width if place == 0 else 2 * width, width) for place in range(parts.depth)]
+                task: [Attention(width if index == 0 else 2 * width, width) for index in range(parts.depth)]
                 for task in parts.tasks
             }
             transitions = parts.layers(width, width, parts.depth - 1)
-            return cls(parts.stem(), blocks, attentions, transitions, parts.made_heads(width))
+            return cls(parts.stem(), blocks, attentions, transitions, parts.build_heads(width))
 
-        return fitted(parts, width, make)
+        return match_hard_sharing(parts, width, make)
 
     def forward(self, inputs: Any) -> dict[str, Tensor]:
-        """Every task's output, in the order of `heads`."""
+        """Compute every task's output, in the order of `heads`."""
         trunk = call(self.stem, inputs, "The stem")
         blocks = []
         for number, pair in enumerate(self.blocks, 1):
@@ -125,7 +124,7 @@ class MTAN(Network):
             seen = features(call(first, trunk, name), name)
             trunk = features(call(second, seen, name), name)
             if trunk.dim() == 2:
-                raise vectors(f"block {number} gives {describe(trunk)}")
+                raise no_positions_error(f"block {number} gives {describe(trunk)}")
             blocks.append((seen, trunk))
         parts = zip(self.tasks, self.attentions.values(), self.heads.values(), strict=True)
         return {
@@ -134,17 +133,17 @@ class MTAN(Network):
         }
 
     def _attended(self, task: str, attentions: nn.Module, blocks: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """What the task attends to in the last block."""
+        """The task's masked features of the last block."""
         assert isinstance(attentions, nn.ModuleList)
-        attended, _ = blocks[0]  # in place of nothing: the first block has no attention before it
+        attended, _ = blocks[0]  # never read: the first block has no transition
         for number, (attention, (seen, masked)) in enumerate(zip(attentions, blocks, strict=True), 1):
-            shown = seen
+            attention_input = seen
             if number > 1:
                 name = f"The transition from block {number - 1} to {number}"
                 carried = features(call(self.transitions[number - 2], attended, name), name)
-                shown = torch.cat([seen, resized(carried, seen, "max")], dim=1)
+                attention_input = torch.cat([seen, resize(carried, seen, "max")], dim=1)
             name = f"The attention of task {task!r} to block {number}"
-            mask = call(attention, shown, name)
+            mask = call(attention, attention_input, name)
             if mask.shape != masked.shape:
                 raise InputError(
                     f"{name} has to give a mask of the features' shape, {describe(masked)}; got {describe(mask)}."
@@ -152,7 +151,7 @@ class MTAN(Network):
             attended = mask * masked
         return attended
 
-    def _paths(self) -> dict[str, list[nn.Module]]:
+    def task_modules(self) -> dict[str, list[nn.Module]]:
         return {
             task: [self.stem, self.blocks, self.transitions, attentions, head]
             for task, attentions, head in zip(self.tasks, self.attentions.values(), self.heads.values(), strict=True)
@@ -160,11 +159,11 @@ class MTAN(Network):
 
 
 class Attention(nn.Module):
-    """A mask for features: two pointwise maps, each with a norm, a ReLU between and a sigmoid after.
+    """A mask for features: two pointwise maps, each with a norm, with a ReLU between and a sigmoid after them.
 
     Args:
-        before: channels of what it sees.
-        channels: of the mask, and between the two maps.
+        before: the channels of its input.
+        channels: the channels of the mask, and between the two maps.
 
     Shape:
         [batch, before, ...] → [batch, channels, ...], from 0 to 1.
@@ -180,13 +179,13 @@ class Attention(nn.Module):
         self.layers = nn.Sequential(*first, Pointwise(channels, channels), group_norm(channels), nn.Sigmoid())
 
     def forward(self, features: Tensor) -> Tensor:
-        """The mask."""
+        """Compute the mask."""
         return self.layers(features)  # type: ignore[no-any-return]  # a module's call
 
 
-def vectors(found: str) -> InputError:
-    """The error for features that have no places to attend to."""
+def no_positions_error(reason: str) -> InputError:
+    """The error for vectors, which have no positions to attend to."""
     return InputError(
         "MTAN attends to places and needs features [batch, channels, length] or [batch, channels, height, width], but "
-        f"{found}. For vectors choose mmoe or ple."
+        f"{reason}. For vectors choose mmoe or ple."
     )

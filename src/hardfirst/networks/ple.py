@@ -1,4 +1,4 @@
-"""Progressive layered extraction: levels of shared experts and of experts for each task."""
+"""Progressive layered extraction: levels of shared and task-specific experts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,33 +6,33 @@ from typing import Any
 from torch import Tensor, nn
 
 from hardfirst.errors import InputError, whole
-from hardfirst.networks._base import Network, by_task, call, check_tasks, features, named, same_shapes
-from hardfirst.networks._parts import Parts, fitted
+from hardfirst.networks._base import Network, by_task, call, check_tasks, features, same_shapes, task_names
+from hardfirst.networks._parts import Parts, match_hard_sharing
 from hardfirst.networks.layers import Gate
 from hardfirst.networks.mmoe import mixture
 
 
 class PLE(Network):
-    r"""Levels of experts, some shared and some for one task, mixed by gates: what is shared and what is not, made explicit.
+    r"""Levels of experts, some shared and some task-specific, mixed by gates: sharing is made explicit.
 
-    At level l task t goes on with x_t ← Σ_i softmax(W_t x_t)_i E_i, over its own experts and the shared ones; what is shared
-    goes on with a mixture of all experts, those of all tasks. Own experts read x_t, shared experts the shared features. With
-    a single level it is customized gate control, CGC.
+    At each level, task t continues with x_t ← Σ_i softmax(W_t x_t)_i E_i over its own experts and the shared ones; the
+    shared features continue with a mixture of the experts of all tasks. Task-specific experts read x_t, shared experts the
+    shared features. A single level is customized gate control, CGC.
 
-    When to use: where MMoE is, and one task gains by sharing what another loses: a task keeps experts that no other task can
-    pull away.
+    When to use: as MMoE, if one task gains from sharing what another loses: each task keeps experts that no other task
+    trains.
 
-    Cost: at each level the experts of all tasks and the shared ones, and a gate for each task and one that is shared: more,
-    and narrower, experts than MMoE where there are many tasks.
+    Cost: at each level, the experts of all tasks and the shared ones, a gate for each task and a shared one: more and
+    narrower experts than MMoE if there are many tasks.
 
     Args:
-        stem: makes the features [batch, channels, ...] that the first level reads, from the inputs.
-        levels: of experts, at least one; the last has no shared gate, all others have.
-        heads: by task, makes its output from its last mixture: the paper's tower. Any non-empty string is a task's name.
+        stem: makes the features [batch, channels, ...] that the first level reads.
+        levels: at least one; the last has no shared gate, all others have one.
+        heads: by task, makes the output from the task's last mixture: the paper's tower. Names are any non-empty strings.
 
     Raises:
-        InputError: no heads or levels, a level for other tasks, or the last level and only it has to be `last`; in use, if
-            an expert, gate or head does not fit what comes before it, or experts of a level differ in shape.
+        InputError: there are no heads or levels, a level is for other tasks, or another level than the last has `last`; in
+            use, if an expert, gate or head does not fit its input, or experts of a level differ in shape.
 
     Example:
         >>> import torch
@@ -47,11 +47,11 @@ class PLE(Network):
         {'digit': (5, 10), 'bright': (5, 1)}
 
     Note:
-        Shared parameters are those of the stem, of all shared experts and gates, and of the tasks' own experts below the
-        last level, since the shared gate hands those on to all tasks; the tasks' gates below the last level but one are
-        shared for the same reason. In the paper examples are vectors; in sequences and images each place has gates of its
-        own. Shared gates hold the tasks' experts in the alphabetical order of the tasks, so that a checkpoint does not
-        depend on the order in which they are given.
+        Shared parameters are those of the stem, of all shared experts and gates, and of the task-specific experts below the
+        last level, since the shared gate passes these on to all tasks; the tasks' gates below the last level but one are
+        shared for the same reason. In the paper, examples are vectors; in sequences and images each position has its own
+        weights. Shared gates have the tasks' experts in the alphabetical order of the tasks, so a checkpoint does not depend
+        on the order in which they are given.
 
     References:
         Tang et al., Progressive Layered Extraction (PLE): A Novel Multi-Task Learning Model for Personalized
@@ -60,26 +60,26 @@ class PLE(Network):
 
     def __init__(self, stem: nn.Module, levels: Sequence["CGC"], heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
-        self.tasks = named(heads)
+        self.tasks = task_names(heads)
         if not levels:
             raise InputError("Expected `levels` to have at least one level; got none.")
-        for place, level in enumerate(levels, 1):
-            check_tasks(f"specific` of level {place} in `levels", level.tasks, heads)
-            if (level.common is None) != (place == len(levels)):
-                raise InputError(f"Expected level {len(levels)} alone to have `last=True`; level {place} is not so.")
+        for number, level in enumerate(levels, 1):
+            check_tasks(f"specific` of level {number} in `levels", level.tasks, heads)
+            if (level.common is None) != (number == len(levels)):
+                raise InputError(f"Expected level {len(levels)} alone to have `last=True`; level {number} is not so.")
         self.stem = stem
         self.levels = nn.ModuleList(levels)
         self.heads = by_task(heads)
 
     @classmethod
     def from_parts(cls, parts: Parts, *, shared: int = 1, specific: int = 1, width: int | None = None) -> "PLE":
-        """The stem, and `depth` levels of experts of one layer each.
+        """Make a network of the stem, and `depth` levels of experts of one layer each.
 
         Args:
             parts: the problem's.
-            shared: experts of each level that all tasks share, at least 1.
-            specific: experts of each level for each task, at least 1.
-            width: channels of each layer; unless given, such that the network is of hard sharing's size.
+            shared: the number of shared experts in each level, at least 1.
+            specific: the number of experts for each task in each level, at least 1.
+            width: the channels of each layer; default: the network has hard sharing's size.
 
         Raises:
             InputError: a number is out of its range; or even at width 1 the network is larger than hard sharing.
@@ -89,28 +89,29 @@ class PLE(Network):
 
         def make(parts: Parts, width: int) -> "PLE":
             levels = []
-            for place in range(parts.depth):
-                before = width if place else parts.channels
+            for index in range(parts.depth):
+                before = width if index else parts.channels
                 own = {task: [parts.layer(before, width) for _ in range(specific)] for task in parts.tasks}
                 common = [parts.layer(before, width) for _ in range(shared)]
-                levels.append(CGC(own, common, channels=before, last=place == parts.depth - 1))
-            return cls(parts.stem(), levels, parts.made_heads(width))
+                levels.append(CGC(own, common, channels=before, last=index == parts.depth - 1))
+            return cls(parts.stem(), levels, parts.build_heads(width))
 
-        return fitted(parts, width, make)
+        return match_hard_sharing(parts, width, make)
 
     def forward(self, inputs: Any) -> dict[str, Tensor]:
-        """Every task's output, in the order of `heads`."""
+        """Compute every task's output, in the order of `heads`."""
         common: Tensor | None = features(call(self.stem, inputs, "The stem"), "The stem")
         own = dict.fromkeys(self.tasks, common)
-        for place, level in enumerate(self.levels, 1):
-            own, common = level(own, common, f"level {place}")
+        for number, level in enumerate(self.levels, 1):
+            own, common = level(own, common, f"level {number}")
         return {
             task: call(head, own[task], f"The head of task {task!r}")
             for task, head in zip(self.tasks, self.heads.values(), strict=True)
         }
 
-    def _paths(self) -> dict[str, list[nn.Module]]:
-        # from the last level back: the tasks that depend on what a level hands on, for each task and in common
+    def task_modules(self) -> dict[str, list[nn.Module]]:
+        # From the last level back. `readers[task]` are the tasks whose output depends on the features that a level passes on
+        # for this task, `everyone` those whose output depends on the shared features.
         paths: dict[str, list[nn.Module]] = {task: [] for task in self.tasks}
         readers: dict[str, set[str]] = {task: {task} for task in self.tasks}
         everyone: set[str] = set()
@@ -119,7 +120,7 @@ class PLE(Network):
             uses: list[tuple[nn.Module, set[str]]] = [(level.common, everyone)] if level.common is not None else []
             for task, experts, gate in level.parts():
                 uses += [(gate, readers[task]), (experts, readers[task] | everyone)]
-            readers = {task: found | everyone for task, found in readers.items()}
+            readers = {task: dependent | everyone for task, dependent in readers.items()}
             everyone = everyone.union(*readers.values())
             uses.append((level.shared, everyone))
             for module, tasks in uses:
@@ -133,13 +134,14 @@ class CGC(nn.Module):
     """A level of `PLE`: customized gate control.
 
     Args:
-        specific: by task, its own experts, at least one; they read the task's features.
-        shared: experts, at least one, that read the shared features. All experts give features of one shape.
-        channels: of the features that the level reads.
-        last: whether no level comes after it, so that nothing needs to be handed on for all tasks.
+        specific: by task, its own experts, at least one, which read the task's features.
+        shared: experts, at least one, which read the shared features. All experts give features of one shape.
+        channels: the channels of the features that the level reads.
+        last: whether it is the last level, which passes on no shared features.
 
     Raises:
-        InputError: there are no tasks, a task has no expert, or none is shared; or `channels` is not a whole number above 0.
+        InputError: there are no tasks, a task has no expert, no expert is shared, or `channels` is not a whole number above
+            0.
 
     Example:
         >>> level = CGC({"a": [nn.Linear(4, 8)], "b": [nn.Linear(4, 8)]}, [nn.Linear(4, 8)], channels=4, last=True)
@@ -158,7 +160,7 @@ class CGC(nn.Module):
         last: bool = False,
     ) -> None:
         super().__init__()
-        self.tasks = tuple(sorted(named(specific, "specific", "experts")))
+        self.tasks = tuple(sorted(task_names(specific, "specific", "experts")))
         if empty := [task for task in self.tasks if not specific[task]]:
             raise InputError(f"Expected `specific` to have at least one expert for each task; task {empty[0]!r} has none.")
         if not shared:
@@ -171,35 +173,35 @@ class CGC(nn.Module):
         self.common = None if last else Gate(channels, everyone)
 
     def parts(self) -> list[tuple[str, nn.ModuleList, Gate]]:
-        """Each task with its experts and its gate."""
-        parts: Any = zip(self.tasks, self.specific.values(), self.gates.values(), strict=True)  # ModuleDicts forget of what
+        """Each task, with its experts and its gate."""
+        parts: Any = zip(self.tasks, self.specific.values(), self.gates.values(), strict=True)  # ModuleDict is untyped
         return list(parts)
 
     def forward(
         self, own: Mapping[str, Tensor], common: Tensor, name: str = "the level"
     ) -> tuple[dict[str, Tensor], Tensor | None]:
-        """What each task goes on with, and what is shared; None at the last level.
+        """Compute each task's features and the shared ones for the next level; None for these at the last level.
 
         Args:
             own: by task, its features [batch, channels, ...].
             common: the shared features.
-            name: how errors call the level.
+            name: the level's name in errors.
         """
-        found = {}
+        by_name = {}
         for task, experts, _ in self.parts():
-            for place, expert in enumerate(experts, 1):
-                what = f"Expert {place} of task {task!r} at {name}"
-                found[what] = features(call(expert, own[task], what), what)
-        for place, expert in enumerate(self.shared, 1):
-            what = f"Shared expert {place} at {name}"
-            found[what] = features(call(expert, common, what), what)
-        outputs = same_shapes(found, f"all experts of {name}")
+            for number, expert in enumerate(experts, 1):
+                what = f"Expert {number} of task {task!r} at {name}"
+                by_name[what] = features(call(expert, own[task], what), what)
+        for number, expert in enumerate(self.shared, 1):
+            what = f"Shared expert {number} at {name}"
+            by_name[what] = features(call(expert, common, what), what)
+        outputs = same_shapes(by_name, f"all experts of {name}")
         shared = outputs[len(outputs) - len(self.shared) :]
-        mixed, place = {}, 0
+        mixed, start = {}, 0
         for task, experts, gate in self.parts():
             weights = call(gate, own[task], f"The gate of task {task!r} at {name}")
-            mixed[task] = mixture(weights, outputs[place : place + len(experts)] + shared)
-            place += len(experts)
+            mixed[task] = mixture(weights, outputs[start : start + len(experts)] + shared)
+            start += len(experts)
         if self.common is None:
             return mixed, None
         return mixed, mixture(call(self.common, common, f"The shared gate at {name}"), outputs)

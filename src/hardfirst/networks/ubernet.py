@@ -6,33 +6,32 @@ from typing import Any
 from torch import Tensor, nn
 
 from hardfirst.errors import InputError
-from hardfirst.networks._base import Network, by_task, call, check_count, check_tasks, concatenated, features, named
-from hardfirst.networks._parts import Parts, fitted
+from hardfirst.networks._base import Network, by_task, call, check_count, check_tasks, concatenate, features, task_names
+from hardfirst.networks._parts import Parts, match_hard_sharing
 
 
 class UberNet(Network):
-    """Blocks one after another, all of which feed each task: output_t = head_t(module_t([f_1, …, f_B])).
+    """A chain of blocks, all of which feed each task: output_t = head_t(module_t([f_1, …, f_B])).
 
-    f_b = block_b(f_{b−1}) are a block's features. A task's module fuses what it taps, from the early, fine features to the
-    late, coarse ones; no task has a place in the network that another has not.
+    f_b = block_b(f_{b−1}) are a block's features. A task's module fuses all of them, from the early, fine features to the
+    late, coarse ones; all tasks have the same position in the network.
 
-    When to use: tasks that need features of different depths or scales, such as edges beside object classes. It gives no
-    task priority: it is what `TaskHierarchy` is held against.
+    When to use: tasks that need features of different depths or scales, such as edges and object classes. It gives no task
+    priority, and so is the comparison for `TaskHierarchy`.
 
-    Cost: the blocks once; a module for each task that reads the channels of all blocks, which is most of the network where
-    there are many tasks.
+    Cost: the blocks once, and for each task a module that reads the channels of all blocks: most of the network if there
+    are many tasks.
 
     Args:
-        blocks: at least one; the first reads the inputs, each gives features [batch, channels, ...].
-        modules: by task, makes features from those of all blocks side by side, [batch, channels of all blocks, ...].
-            Features of another length, or height and width, than the last block's are brought to it by adaptive average
-            pooling.
-        heads: by task, makes its output from what its module gives. Any non-empty string is a task's name.
-        transitions: one between each block and the next, whose input it makes; none unless given.
+        blocks: at least one. The first reads the inputs; each gives features [batch, channels, ...].
+        modules: by task, makes features from the concatenated features of all blocks, [batch, channels of all blocks, ...].
+            Adaptive average pooling brings these to the last block's length, or height and width.
+        heads: by task, makes the output from the features of the task's module. Names are any non-empty strings.
+        transitions: one between each block and the next, whose input it makes; default: none.
 
     Raises:
-        InputError: no blocks or heads, not a module for each head, or not a transition between each two blocks; in use, if a
-            block, transition, module or head does not fit what comes before it.
+        InputError: there are no blocks or heads, or a module or a transition is missing; in use, if a block, transition,
+            module or head does not fit its input.
 
     Example:
         >>> import torch
@@ -48,8 +47,8 @@ class UberNet(Network):
 
     Note:
         Shared parameters are those of the blocks and transitions. The published UberNet fuses scores of several image scales
-        and normalises batches at each tap; this is the variant that the paper on task prioritization compares, which keeps
-        what its name stands for there. Pooling to the last block's size is ours.
+        and normalises batches at each tap; this is the variant in the paper on task prioritization, without either. Pooling
+        to the last block's size is not in the papers.
 
     References:
         Guo et al., Dynamic Task Prioritization for Multitask Learning, ECCV 2018, Fig. 2b;
@@ -65,7 +64,7 @@ class UberNet(Network):
         transitions: Sequence[nn.Module] | None = None,
     ) -> None:
         super().__init__()
-        self.tasks = named(heads)
+        self.tasks = task_names(heads)
         if not blocks:
             raise InputError("Expected `blocks` to have at least one block; got none.")
         check_tasks("modules", modules, heads)
@@ -79,11 +78,11 @@ class UberNet(Network):
 
     @classmethod
     def from_parts(cls, parts: Parts, *, width: int | None = None) -> "UberNet":
-        """Blocks of one layer each, `depth` of them, of which the first has the stem, too; modules of one layer.
+        """Make `depth` blocks of one layer each, with the stem in the first, and modules of one layer.
 
         Args:
             parts: the problem's.
-            width: channels of each layer; unless given, such that the network is of hard sharing's size.
+            width: the channels of each layer; default: the network has hard sharing's size.
 
         Raises:
             InputError: the width is not a whole number, or below 1; or even at width 1 the network is larger.
@@ -92,26 +91,26 @@ class UberNet(Network):
         def make(parts: Parts, width: int) -> "UberNet":
             first, *others = parts.layers(parts.channels, width, parts.depth)
             modules = {task: parts.layer(parts.depth * width, width) for task in parts.tasks}
-            return cls([nn.Sequential(parts.stem(), first), *others], modules, parts.made_heads(width))
+            return cls([nn.Sequential(parts.stem(), first), *others], modules, parts.build_heads(width))
 
-        return fitted(parts, width, make)
+        return match_hard_sharing(parts, width, make)
 
     def forward(self, inputs: Any) -> dict[str, Tensor]:
-        """Every task's output, in the order of `heads`."""
+        """Compute every task's output, in the order of `heads`."""
         taps: dict[str, Tensor] = {}
         for number, block in enumerate(self.blocks, 1):
             name = f"block {number}"
             if number > 1:
                 inputs = call(self.transitions[number - 2], inputs, f"The transition to {name}")
             inputs = taps[name] = features(call(block, inputs, f"B{name[1:]}"), f"B{name[1:]}")
-        fused = concatenated(taps)
+        fused = concatenate(taps)
         outputs = {}
         for task, module, head in zip(self.tasks, self.fusions.values(), self.heads.values(), strict=True):
-            own = call(module, fused, f"The module of task {task!r}")
-            outputs[task] = call(head, own, f"The head of task {task!r}")
+            of_task = call(module, fused, f"The module of task {task!r}")
+            outputs[task] = call(head, of_task, f"The head of task {task!r}")
         return outputs
 
-    def _paths(self) -> dict[str, list[nn.Module]]:
+    def task_modules(self) -> dict[str, list[nn.Module]]:
         return {
             task: [self.blocks, self.transitions, module, head]
             for task, module, head in zip(self.tasks, self.fusions.values(), self.heads.values(), strict=True)

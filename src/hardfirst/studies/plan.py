@@ -95,7 +95,7 @@ class Plan(BaseModel):
         >>> Plan(problems="digits", balancers="dpt", seed=3)
         Traceback (most recent call last):
         hardfirst.errors.InputError: The study has 2 errors:
-          balancers: Unknown balancer 'dpt'; did you mean 'dtp'? Known: ...
+          balancers: Unknown balancer 'dpt'; did you mean 'dtp'? The nearest: ....
           seed: there is no such setting; did you mean 'seeds'?
     """
 

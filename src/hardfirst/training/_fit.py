@@ -118,5 +118,5 @@ def _train(
                     parameters=size,
                     loss_shares=shares,
                 )
-        run.train(writer, checkpoint, watcher)
+        trial.balancer.explain_errors(lambda: run.train(writer, checkpoint, watcher))
         return run.processes.broadcast(records.read(record_file) if run.processes.is_main else None)  # type: ignore[return-value]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hardfirst._registry import Registry
-from hardfirst._spec import Line
+from hardfirst._spec import SpecBase
 from hardfirst.studies.executors.base import Executor
 
 ENGINES: Registry[type[Executor]] = Registry(
@@ -24,7 +24,7 @@ _OLD_SETTINGS = {"address": "address", "trial_cpus": "cpus", "trial_gpus": "gpus
 
 
 @dataclass(frozen=True)
-class EngineSpec(Line):
+class EngineSpec(SpecBase):
     """An engine as a line of text: a name and options, in the grammar of `hardfirst.Spec`.
 
     Example:
@@ -33,7 +33,7 @@ class EngineSpec(Line):
     """
 
     kind = "engine"
-    makers = ENGINES
+    registry = ENGINES
 
     def build(self) -> Executor:
         """Make the engine; nothing is started.
@@ -41,7 +41,8 @@ class EngineSpec(Line):
         Raises:
             InputError: an option is out of range.
         """
-        return ENGINES[self.name](**self._arguments())
+        engine: Executor = self.maker()(**self.arguments())
+        return engine
 
     @staticmethod
     def with_engine(settings: Mapping[str, Any]) -> dict[str, Any]:

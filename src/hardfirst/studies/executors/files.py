@@ -9,12 +9,12 @@ from hardfirst.training import Trial
 
 
 def files_of(trial: Trial) -> list[Path]:
-    """The user's own files that the trial is made from: a problem file or a table.
+    """The user's own files that the trial is made from: a problem file or a table, and a balancer's file.
 
     Modules that these import, and data that they read, are not among them.
     """
-    problem = Path(trial.problem.partition("?")[0])
-    return [path for path in (problem,) if path.is_file()]
+    problem, balancer = Path(trial.problem.partition("?")[0]), trial.balancer.file
+    return [path for path in (problem, balancer) if path is not None and path.is_file()]
 
 
 def pack(trial: Trial) -> dict[Path, bytes]:
@@ -40,4 +40,8 @@ def unpack(trial: Trial, content: Mapping[Path, bytes], folder: Path) -> Trial:
 def _relocated(trial: Trial, moved: Mapping[Path, Path]) -> Trial:
     """The trial with its files at other paths; its key and record are the same, since they have the files' digests."""
     file, mark, query = trial.problem.partition("?")
-    return replace(trial, problem=f"{moved.get(Path(file), file)}{mark}{query}")
+    problem = f"{moved.get(Path(file), file)}{mark}{query}"
+    balancer = trial.balancer
+    if balancer.file is not None and balancer.file in moved:
+        balancer = balancer.with_file(moved[balancer.file])
+    return replace(trial, problem=problem, balancer=balancer)

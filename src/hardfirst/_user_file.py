@@ -1,0 +1,95 @@
+"""Python files of the user: each is executed once per process, and its errors say in which line."""
+
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple, TypeVar
+
+from hardfirst.errors import InputError
+
+T = TypeVar("T")
+
+
+class _Executed(NamedTuple):
+    module: ModuleType
+    sha256: str
+
+
+_executed: dict[Path, _Executed] = {}
+
+
+def load_module(path: Path, *, contract: str) -> ModuleType:
+    """Execute a Python file, once per process; again only if its bytes have changed.
+
+    Args:
+        path: an existing file.
+        contract: a sentence on what such a file has to hold, for errors.
+
+    Raises:
+        InputError: the code raises an error.
+    """
+    source = path.read_bytes()
+    sha256 = hashlib.sha256(source).hexdigest()
+    key = path.resolve()
+    if key not in _executed or _executed[key].sha256 != sha256:
+        _executed[key] = _Executed(_execute(path, source, contract), sha256)
+    return _executed[key].module
+
+
+def _execute(path: Path, source: bytes, contract: str) -> ModuleType:
+    # files of one name in different folders are different modules
+    name = f"hardfirst_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None:
+        raise InputError(f"{path} cannot be read as a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # so that classes defined in the file can be pickled
+    # the bytes that were hashed, rather than the loader's own second look at the file
+    explain_errors(path, lambda: exec(compile(source, str(path), "exec"), vars(module)), contract=contract)
+    return module
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes: of those that this process has executed, if it has."""
+    executed = _executed.get(path.resolve())
+    return executed.sha256 if executed else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def explain_errors(path: Path, function: Callable[[], T], *, contract: str, located: bool = False) -> T:
+    """Call a function; if it fails in the code of a user's file, raise an error that names the file and the line.
+
+    Args:
+        path: the user's file. Errors pass unchanged if it is no `.py` file.
+        function: calls the file's code.
+        contract: a sentence on what such a file has to hold, for errors.
+        located: whether errors without a line in the file pass unchanged, since the function calls other code as well.
+
+    Raises:
+        InputError: the function fails, or raises one itself.
+    """
+    try:
+        return function()
+    except SystemExit as error:  # of a script, for example, that parses its own arguments
+        if path.suffix != ".py" or not (line := _line(path, error)):
+            raise
+        raise InputError(f"{path}{line}: it ends the program, by SystemExit {error.code!r}. {contract}") from error
+    except Exception as error:
+        line = _line(path, error)
+        # without a line, these errors are not the file's: a missing package, for example, or a full disk
+        passes = not line and (located or isinstance(error, InputError | ImportError | OSError))
+        if path.suffix != ".py" or passes:
+            raise
+        text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}{line}: {text} {contract}") from error
+
+
+def _line(path: Path, error: BaseException) -> str:
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f", line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path.resolve()]
+    return f", line {lines[-1]}" if lines else ""

@@ -1,0 +1,136 @@
+"""The base class of methods that combine the losses into one scalar."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from hardfirst.balancers._base import Balancer, KPIs, Losses
+from hardfirst.balancers._ops import refuse_to_compile
+
+
+class LossBalancer(Balancer):
+    """A method that combines the losses into one scalar.
+
+    A subclass implements `current_weights` and `combine`; `learn` or `learn_from_gradients` if it learns from losses;
+    `update` if KPIs drive it; `end_epoch` if it counts epochs. `__init__` registers state with `add_state`. In training
+    mode, `forward` calls `update` (if KPIs are given), `combine`, `learn` and `learn_from_gradients`, in this order; in eval
+    mode `combine` alone.
+
+    Example:
+        A method that counts only the highest loss:
+
+        >>> import torch, hardfirst
+        >>> class Highest(hardfirst.LossBalancer):
+        ...     def current_weights(self):
+        ...         return torch.ones(len(self.tasks))
+        ...     def combine(self, losses, kpis):
+        ...         return losses.max()
+        >>> Highest(["a", "b"])({"a": torch.tensor(1.0), "b": torch.tensor(2.0)})
+        tensor(2.)
+    """
+
+    _learns: ClassVar[bool] = False
+    _learns_from_gradients: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # a method that does not learn pays neither for the losses' mean over ranks nor for a call
+        cls._learns = cls.learn is not LossBalancer.learn
+        cls._learns_from_gradients = cls.learn_from_gradients is not LossBalancer.learn_from_gradients
+
+    @final  # type: ignore[misc]  # torch declares forward as an attribute
+    def forward(self, losses: Losses, kpis: KPIs | None = None, *, shared: Iterable[nn.Parameter] | None = None) -> Tensor:
+        """Compute the balanced total, and take one balancer step in training mode.
+
+        Args:
+            losses: by task, a 0-d tensor with its graph. A task left out, or exactly 0 because nothing was labelled,
+                adds nothing and changes no other task's weight. NaN and infinite losses reach the total, never the state.
+            kpis: as in `update`, which is called first when in training mode.
+            shared: the parameters that all tasks use, for the methods that need them.
+
+        Returns:
+            A 0-d tensor to call `backward` on.
+
+        Raises:
+            InputError: a name is unknown, or a loss is not a 0-d tensor.
+        """
+        if not self.compiles and torch.compiler.is_compiling():
+            refuse_to_compile(type(self).__name__)
+        vector = self._stack_losses(losses)
+        self._follow_device(vector)
+        if not self.training:
+            return self.combine(vector, None)
+        if kpis is not None:
+            self.update(kpis)
+        total, values = self._training_total(vector, kpis)
+        if self._learns:
+            with torch.no_grad():
+                self.learn(values)
+        if self._learns_from_gradients:
+            self.learn_from_gradients(losses, values, shared)
+        return total
+
+    def _training_total(self, losses: Tensor, kpis: KPIs | None) -> tuple[Tensor, Tensor]:
+        """The total, and the losses [T] to learn from; only a method that learns has these averaged over ranks."""
+        total = self.combine(losses, kpis)
+        return total, self.losses_for_state(losses) if self._learns or self._learns_from_gradients else losses
+
+    @final
+    def backward(
+        self,
+        losses: Losses,
+        kpis: KPIs | None = None,
+        *,
+        shared: Iterable[nn.Parameter] | None = None,
+        using: Callable[[Tensor], Any] = torch.Tensor.backward,
+    ) -> None:
+        using(self(losses, kpis, shared=shared))
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        with torch.no_grad():
+            return dict(zip(self.tasks, self.current_weights().detach().unbind(), strict=True))
+
+    @abstractmethod
+    def current_weights(self) -> Tensor:
+        """The tasks' weights by the current state.
+
+        Called by `weights`, and by `combine` where the total is a weighted sum.
+
+        Returns:
+            [T], in the order of `tasks`, in memory that no later step changes (clone a buffer).
+        """
+
+    @abstractmethod
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        """The method's equation. Called once in each `forward`, before `learn`; it must not change state.
+
+        Args:
+            losses: [T] with its graph, in the order of `tasks`; 0 where a task is absent, NaN or infinite where its loss is.
+            kpis: those of this step, which `update` has seen; None in eval mode, or where none were given.
+
+        Returns:
+            The total, 0-d, with its graph.
+        """
+
+    def learn(self, losses: Tensor) -> None:
+        """Change state by the losses of a training step. Called after `combine`, without gradients; does nothing here.
+
+        Args:
+            losses: [T] float32 without a graph, averaged over ranks; NaN where a task is absent or its loss is not finite.
+        """
+
+    def learn_from_gradients(self, losses: Losses, values: Tensor, shared: Iterable[nn.Parameter] | None) -> None:
+        """Change state by the gradient of each loss. Called after `learn`; does nothing here.
+
+        A method that overrides it sets `needs = frozenset({"shared"})` and `compiles = False`.
+
+        Args:
+            losses: by task, as given to `forward`: 0-d tensors with their graph, which has to be retained; absent tasks may
+                be missing or 0.
+            values: [T], as in `learn`.
+            shared: as given to `forward`.
+        """

@@ -1,0 +1,86 @@
+"""What the equations of balancers share: weighted sums, effective weights, and state in compiled graphs."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from hardfirst.errors import InputError
+
+
+# torch runs the function while tracing to get the constant, so the error is raised as it is, without a graph break
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch leaves it untyped
+def refuse_to_compile(method: str) -> None:
+    """Raise the `InputError` for a method that is compiled and cannot be."""
+    raise InputError(
+        f"{method} differentiates the losses inside the step, so it runs in eager mode only. "
+        "Leave the balancer out of `torch.compile`; the network may be compiled."
+    )
+
+
+@torch.library.custom_op("hardfirst::no_recompute", mutates_args=())
+def _no_recompute(state: Tensor) -> Tensor:
+    return state.clone()
+
+
+_no_recompute.register_fake(torch.empty_like)
+
+
+def no_recompute(state: Tensor) -> Tensor:
+    """Protect state, or weights computed from it, from being recomputed in backward by a compiler.
+
+    Use it on state that enters a total and changes later in the same step. To save memory, a compiler may compute a weight
+    again in backward, from a buffer that has changed by then; the gradient is then silently that of the next step's weights
+    (pytorch/pytorch#197039). A compiler never recomputes an operator that it does not know.
+
+    Args:
+        state: a tensor of any shape without a graph.
+
+    Returns:
+        A tensor with the same values: a copy in a compiled graph, `state` itself in eager mode.
+
+    Example:
+        >>> no_recompute(torch.tensor([1.0, 2.0]))
+        tensor([1., 2.])
+    """
+    return _no_recompute(state) if torch.compiler.is_compiling() else state
+
+
+def weighted_sum(losses: Tensor, weights: Tensor) -> Tensor:
+    """Σ w·L over the tasks, [T] and [T] → 0-d, in float32 or better; the weights have no graph.
+
+    Example:
+        >>> weighted_sum(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 1.5]))
+        tensor(3.5000)
+    """
+    weights = no_recompute(weights)
+    if losses.dtype != weights.dtype:
+        losses = losses.to(torch.promote_types(losses.dtype, weights.dtype))
+        weights = weights.to(losses.dtype)
+    return losses.dot(weights)
+
+
+def task_weights(total: Tensor, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each task's effective weight in a step, for any method: ∂total/∂loss by autograd.
+
+    Args:
+        total: the 0-d tensor that a balancer returned.
+        losses: the mapping that it was given. The graph is retained, so `backward` can follow.
+
+    Returns:
+        By task, a 0-d tensor; 0 where the total does not depend on the loss.
+
+    Example:
+        >>> import torch, hardfirst
+        >>> losses = {"a": torch.tensor(1.0, requires_grad=True), "b": torch.tensor(2.0, requires_grad=True)}
+        >>> task_weights(hardfirst.balancers.Fixed(["a", "b"], {"a": 1.0, "b": 3.0})(losses), losses)
+        {'a': tensor(1.), 'b': tensor(3.)}
+    """
+    live = {task: loss for task, loss in losses.items() if loss.requires_grad}
+    gradients: dict[str, Tensor | None] = {}
+    if total.requires_grad and live:
+        values = torch.autograd.grad(total, list(live.values()), retain_graph=True, allow_unused=True)
+        gradients = dict(zip(live, values, strict=True))
+    return {
+        task: loss.new_zeros(()) if (gradient := gradients.get(task)) is None else gradient for task, loss in losses.items()
+    }
