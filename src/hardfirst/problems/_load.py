@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, TypeVar
 
 from hardfirst._user_file import explain_errors, file_sha256, load_module
@@ -15,14 +16,14 @@ _CONTRACT = "(A problem file has a function `problem()` that returns a Problem: 
 
 
 class _Loaded(NamedTuple):
-    """A user's problem, and the digest of the file that it was made from."""
+    """A user's problem, and the module that it comes from."""
 
-    digest: str
+    module: ModuleType
     problem: Problem
 
 
 _LOADED: dict[Path, _Loaded] = {}
-"""By file, what this process has loaded: a file may read data or take long, so it is executed once unless it changes."""
+"""By file, what this process has loaded: `problem()` may take long, so it is called once unless the file changes."""
 
 
 def load_problem(name: str) -> Problem:
@@ -55,9 +56,9 @@ def load_problem(name: str) -> Problem:
         raise InputError(
             f"There is no file {name}. A problem is a built-in one ({', '.join(PROBLEMS)}), a Python file, or a CSV table."
         )
-    content, location = file_sha256(path), path.resolve()
-    if location not in _LOADED or _LOADED[location].digest != content:
-        _LOADED[location] = _Loaded(content, _execute(name, path))
+    module, location = load_module(path, contract=_CONTRACT), path.resolve()
+    if location not in _LOADED or _LOADED[location].module is not module:
+        _LOADED[location] = _Loaded(module, _call(name, path, module))
     return _LOADED[location].problem
 
 
@@ -69,9 +70,9 @@ def digest(name: str) -> str | None:
     return file_sha256(path) if path.suffix == ".py" and path.is_file() else None
 
 
-def _execute(name: str, path: Path) -> Problem:
-    """The problem that a file gives."""
-    function = getattr(load_module(path, contract=_CONTRACT), "problem", None)
+def _call(name: str, path: Path, module: ModuleType) -> Problem:
+    """The problem that a file's function returns."""
+    function = getattr(module, "problem", None)
     if not callable(function):
         raise InputError(f"{path} has no function `problem()`; it should return a hardfirst.problems.Problem.")
     problem = explained(name, function)

@@ -206,7 +206,7 @@ class Plan(BaseModel):
     @field_validator("compared")
     @classmethod
     def _check_compared(cls, value: Any, info: ValidationInfo) -> Any:
-        return KINDS[info.data["kind"]].check(value, _problems(info)) if "kind" in info.data else value
+        return KINDS[info.data["kind"]].check(value, _problems(info)) if {"kind", "problems"} <= info.data.keys() else value
 
     @field_validator("balancers", mode="before")
     @classmethod
