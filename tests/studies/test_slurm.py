@@ -76,15 +76,17 @@ def test_ctrl_c_cancels_the_jobs_and_the_same_study_resumes(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_jobs_outlive_a_killed_study_and_their_trials_are_not_run_twice(tmp_path: Path) -> None:
-    path = problem(tmp_path, seconds=6.0)
+    path = problem(tmp_path, seconds=4.0)
     command = [sys.executable, "-m", "hardfirst", "compare", path, "--out", str(tmp_path / "out"), "--engine", LOCAL]
     command += ["--balancers", "equal", "--seeds", "1", "--no-baselines", "--no-controls"]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "out/trials").glob(".*.part")) and time.monotonic() < deadline:
+    deadline, locks = time.monotonic() + 120, tmp_path / "out/trials"
+    while not (submitted := list((tmp_path / "out/slurm").glob("*_submitted.pkl"))) or not list(locks.glob(".*.lock")):
+        assert time.monotonic() < deadline, f"no job has claimed its trial; submitted: {submitted}"
         time.sleep(0.05)
     first.kill()
     first.wait()
+    assert not list(locks.glob("*.jsonl")), "the job still runs"
     second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     assert second.returncode == 0, second.stderr
     jobs = list((tmp_path / "out/slurm").glob("*_submitted.pkl"))

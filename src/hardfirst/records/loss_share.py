@@ -12,6 +12,10 @@ class LossShare(NamedTuple):
         hardest: how many of the examples count as the hardest, in per cent.
         kind: the kind of example, such as "objects" or "background".
         under: the name of the loss; None for the loss that the network was trained with.
+
+    Example:
+        >>> LossShare(hardest=3, kind="background", under="focal_2")
+        LossShare(hardest=3, kind='background', under='focal_2')
     """
 
     hardest: float
