@@ -40,5 +40,8 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(?!hardfirst).*"),
     (r"py:.*", r"hardfirst(_scenes)?\.(.*\.)?_.*"),
     # in signatures of what is documented, but nothing that a user makes
-    (r"py:class", r"hardfirst\.(networks\.layers\.Gate|studies\.executors\.Event|report\.case\.Case)"),
+    (
+        r"py:class",
+        r"hardfirst\.(networks\.layers\.Gate|studies\.executors\.drive\.Event|report\.model\.case\.Case|report\.html\.page\.Live)",
+    ),
 ]
