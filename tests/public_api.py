@@ -99,8 +99,9 @@ def _signature(found: object) -> str:
 def _commands(name: str, command: Any) -> Iterator[str]:
     options = [f"{'/'.join(one.opts + one.secondary_opts)}={one.default!r}" for one in command.params]
     yield " ".join([name, *options])
-    for each, one in sorted(getattr(command, "commands", {}).items()):
-        yield from _commands(f"{name} {each}", one)
+    if hasattr(command, "list_commands"):
+        for each in sorted(command.list_commands(None)):
+            yield from _commands(f"{name} {each}", command.get_command(None, each))
 
 
 if __name__ == "__main__":

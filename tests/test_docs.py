@@ -39,9 +39,9 @@ def test_a_command_in_the_documents_is_one(command: str) -> None:
     name, *words = shlex.split(_without_choices(command))
     node: Any = typer.main.get_command(app)
     context = node.make_context(name, [], resilient_parsing=True)
-    while words and hasattr(node, "commands"):
-        assert words[0] in node.commands
-        node = node.commands[words.pop(0)]
+    while words and hasattr(node, "list_commands"):
+        assert words[0] in node.list_commands(context)
+        node = node.get_command(context, words.pop(0))
         try:
             context = node.make_context(node.name, list(words), parent=context)
         except Exception as error:

@@ -1,6 +1,7 @@
 """What a study may be asked for: all errors at once, as sentences, from Python, flags and YAML alike."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,10 +119,12 @@ class RateStudy(StudyKind):
     """A kind of study that a package might add: which learning rate is best with equal weights."""
 
     title, suffix, baseline = "Learning rates", "rates", "0.01"
+    summary, choices = "Compare learning rates.", "The learning rates, joined by commas, the baseline first."
 
     @classmethod
     def check(cls, compared: Any, problems: Sequence[Problem]) -> tuple[float, ...]:
-        return tuple(number("rates", rate, above=0) for rate in compared)
+        rates = [float(rate) for rate in compared.split(",")] if isinstance(compared, str) else compared
+        return tuple(number("rates", rate, above=0) for rate in rates)
 
     def trials(self) -> Iterator[StudyTrial]:
         for seed in range(self.plan.seeds):
@@ -135,9 +138,23 @@ class RateStudy(StudyKind):
         return {trial.method: trial.trial for trial in self.trials() if trial.trial.seed == 0}
 
 
-def test_a_package_adds_a_kind_of_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def _rates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KINDS.plugins, "rates", None)
     monkeypatch.setitem(KINDS.loaded, "rates", RateStudy)
+
+
+@pytest.mark.usefixtures("_rates")
+def test_a_kind_of_study_has_a_command(hardfirst: Callable[..., str]) -> None:
+    assert "Compare learning rates." in hardfirst("study", "--help")
+    assert "--tune" not in hardfirst("study", "rates", "--help")
+    printed = hardfirst("study", "rates", "digits", "--rates", "0.01,0.1", "--seeds", "3", "--dry-run")
+    assert re.search(r"│ 0\.1 +│ +0 │ +3 │", printed)
+    assert "No such command 'balancers'" in hardfirst("study", "balancers", "digits", code=2)
+
+
+@pytest.mark.usefixtures("_rates")
+def test_a_package_adds_a_kind_of_study(tmp_path: Path) -> None:
     asked = Plan(problems="digits", rates=[0.01, 0.1], seeds=3)
     assert Plan(**asked.settings()) == asked
     assert counts(asked) == {"0.01": (0, 3), "0.1": (0, 3)}

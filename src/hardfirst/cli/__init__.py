@@ -7,7 +7,8 @@ import typer
 from hardfirst import __version__
 from hardfirst.cli._common import console
 from hardfirst.cli._show import data, list_, new, report, watch
-from hardfirst.cli._studies import STUDY_COMMANDS, compare
+from hardfirst.cli._studies import compare
+from hardfirst.cli._study_group import StudyGroup
 from hardfirst.cli._train import train
 from hardfirst.errors import InputError
 
@@ -17,12 +18,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train multi-task models without starving the hard tasks, and find out which balancing method helps on a problem.",
 )
-studies = typer.Typer(no_args_is_help=True, help="Other studies: the order of tasks, and losses for one task.")
+studies = typer.Typer(
+    cls=StudyGroup, no_args_is_help=True, help="Other studies: the order of tasks, and losses for one task."
+)
 
 app.command()(compare)
 app.add_typer(studies, name="study")
-for name, study in STUDY_COMMANDS.items():
-    studies.command(name)(study.function())
 app.command()(train)
 app.command()(report)
 app.command()(watch)

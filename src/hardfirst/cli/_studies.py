@@ -1,9 +1,7 @@
 """The commands that run studies."""
 
-from collections.abc import Callable, Mapping
-from inspect import Parameter, Signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +16,6 @@ from hardfirst.cli._common import (
     LearningRates,
     Order,
     Out,
-    ProblemName,
     Seeds,
     StudyAccelerator,
     Targets,
@@ -100,81 +97,13 @@ def compare(
         "accelerator": accelerator,
         "engine": engine,
     }
-    plan = _plan(with_targets(problems, targets), {name: value for name, value in settings.items() if value is not None})
+    plan = make_plan(with_targets(problems, targets), {name: value for name, value in settings.items() if value is not None})
     if balancers is not None and "all" in balancers.split(","):
         say(f"Not among all, since they need options: {', '.join(_need_options())}.")
-    _study(plan, out, form, dry_run=dry_run)
+    run_study(plan, out, form, dry_run=dry_run)
 
 
-class StudyCommand(NamedTuple):
-    """A command of `hardfirst study`.
-
-    Args:
-        kind: the kind of study, a name in `hardfirst.studies.KINDS`.
-        summary: what `--help` says.
-        flags: the settings of the plan that have a flag, in the order of `--help`, each with its type.
-    """
-
-    kind: str
-    summary: str
-    flags: Mapping[str, Any]
-
-    def function(self) -> Callable[..., None]:
-        """What the command calls; its signature has the flags, from which typer makes the command line."""
-
-        def command(problem: str, out: Path | None, dry_run: bool, form: Format | None, **flags: Any) -> None:
-            settings = {name: value for name, value in flags.items() if value is not None and name != "targets"}
-            plan = _plan(with_targets([problem], flags.get("targets")), {"kind": self.kind, **settings})
-            _study(plan, out, form, dry_run=dry_run)
-
-        types = {"problem": ProblemName, **self.flags, "out": Out, "dry_run": DryRun, "form": FormatOption}
-        defaults = {"problem": Parameter.empty, "dry_run": False}
-        parameters = [
-            Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=defaults.get(name), annotation=annotation)
-            for name, annotation in types.items()
-        ]
-        command.__doc__, command.__annotations__ = self.summary, types
-        command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # which inspect looks for
-        return command
-
-
-STUDY_COMMANDS = {
-    "order": StudyCommand(
-        "orders",
-        "Compare orders of tasks in a task hierarchy: the effect of a task's position, and of hard or easy tasks first.",
-        {
-            "targets": Targets,
-            "seeds": Seeds,
-            "learning_rate": LearningRate,
-            "epochs": Epochs,
-            "workers": Workers,
-            "accelerator": StudyAccelerator,
-            "engine": Engine,
-        },
-    ),
-    "losses": StudyCommand(
-        "losses",
-        "Compare the losses that a problem's task offers, with that task alone, such as focal losses on a detector.",
-        {
-            "losses": Annotated[
-                str | None,
-                typer.Option(help="The losses to compare, joined by commas, the baseline first. Default: all."),
-            ],
-            "seeds": Seeds,
-            "tune": Tune,
-            "learning_rates": LearningRates,
-            "learning_rate": LearningRate,
-            "epochs": Epochs,
-            "workers": Workers,
-            "accelerator": StudyAccelerator,
-            "engine": Engine,
-        },
-    ),
-}
-"""By name, the commands of `hardfirst study`: a new kind of study has a row here."""
-
-
-def _study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool) -> None:
+def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool) -> None:
     """Run what the plan asks for and the folder does not have, and report."""
     from hardfirst.cli._progress import StudyProgress
     from hardfirst.studies import Runner, counts, with_default_order
@@ -200,7 +129,7 @@ def _study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool
     write_report(runner.store.folder, form)
 
 
-def _plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
+def make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
     from hardfirst.studies import Plan
 
     if "learning_rates" in settings:

@@ -1,11 +1,15 @@
 """Kinds of studies: what is compared with what, and which trials that takes. One kind a file."""
 
+from typing import TYPE_CHECKING
+
 from hardfirst._registry import Registry
-from hardfirst.studies.kinds.base import StudyKind
+
+if TYPE_CHECKING:
+    from hardfirst.studies.kinds.base import StudyKind
 
 BALANCERS = "balancers"
 
-KINDS: Registry[type[StudyKind]] = Registry(
+KINDS: "Registry[type[StudyKind]]" = Registry(
     "kind of study",
     {
         BALANCERS: "hardfirst.studies.kinds.balancers:BalancerStudy",
@@ -14,4 +18,4 @@ KINDS: Registry[type[StudyKind]] = Registry(
     },
     group="hardfirst.studies",
 )
-"""By name, the class that plans a kind of study. The name is also the plan's setting that asks for it."""
+"""By name, the class that plans a kind of study. The name is also the plan's setting that asks for it, and its command."""

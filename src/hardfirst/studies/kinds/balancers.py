@@ -39,7 +39,8 @@ class BalancerStudy(StudyKind):
         controls            their method's tuning; frozen averages, also their method's run with the same seed
     """
 
-    title, baseline = "Balancing methods", str(EQUAL)
+    title, baseline, tunes = "Balancing methods", str(EQUAL), True
+    summary = "Compare balancing methods."
 
     def __init__(self, plan: "Plan", case: CaseBase, find: FindRecord) -> None:
         super().__init__(plan, case, find)

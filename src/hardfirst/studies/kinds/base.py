@@ -27,7 +27,7 @@ class StudyKind(ABC):
     trials whose settings are known by then, those that have ended included. It has no other state, which is why a study
     that was stopped resumes by asking again.
 
-    A kind is a subclass in a file of its own and a row in `KINDS`.
+    A kind is a subclass in a file of its own and a row in `KINDS`; `hardfirst study NAME` is made from its class attributes.
 
     Args:
         plan: the study.
@@ -40,6 +40,15 @@ class StudyKind(ABC):
 
     suffix: ClassVar[str] = ""
     """What the name of the study's folder ends in, after the problems' names."""
+
+    summary: ClassVar[str]
+    """What `hardfirst study --help` says of the kind."""
+
+    choices: ClassVar[str | None] = None
+    """What `--help` says of the flag for what is compared; None if there is no choice."""
+
+    tunes: ClassVar[bool] = False
+    """Whether the plan's settings `tune` and `learning_rates` apply."""
 
     baseline: str
     """The method that the others are compared with."""

@@ -23,7 +23,9 @@ class LossStudy(StudyKind):
     The plan's setting `compared` has the losses' names (`Task.losses`); the first is the baseline.
     """
 
-    title, suffix = "Losses", "losses"
+    title, suffix, tunes = "Losses", "losses", True
+    summary = "Compare the losses that a problem's task offers, with that task alone, such as focal losses on a detector."
+    choices = "The losses to compare, joined by commas, the baseline first. Default: all."
 
     def __init__(self, plan: "Plan", case: CaseBase, find: FindRecord) -> None:
         super().__init__(plan, case, find)

@@ -32,6 +32,9 @@ class OrderStudy(StudyKind):
     """
 
     title, suffix, baseline = "Orders of tasks", "order", HARD_SHARING
+    summary = (
+        "Compare orders of tasks in a task hierarchy: the effect of a task's position, and of putting hard tasks first."
+    )
 
     def __init__(self, plan: "Plan", case: CaseBase, find: FindRecord) -> None:
         super().__init__(plan, case, find)
