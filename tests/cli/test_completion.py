@@ -52,7 +52,7 @@ def test_names_are_those_of_the_registries() -> None:
     ("words", "expected"),
     [
         ("hardfirst comp", ["compare"]),
-        ("hardfirst study ", ["losses", "order"]),
+        ("hardfirst study lo", ["losses"]),
         ("hardfirst compare opt", ["optical"]),
         ("hardfirst compare digits mnist_fashion:", ["mnist_fashion:apart", "mnist_fashion:crowded"]),
         ("hardfirst compare digits --balancers equal,im", ["equal,imtl_g", "equal,imtl_l"]),

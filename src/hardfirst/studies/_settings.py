@@ -59,7 +59,7 @@ def as_input_error(error: ValidationError, names: list[str], typed: Mapping[str,
 
     Args:
         error: pydantic's.
-        names: those of all settings.
+        names: those of all settings, for the nearest one to a name that is unknown.
         typed: by field, the setting by which the user set it, where that has another name.
     """
     lines = [f"{_location(detail, typed)}: {text}" for detail in error.errors() for text in _texts(detail, names)]
@@ -76,7 +76,7 @@ def _texts(detail: Any, names: list[str]) -> list[str]:
         return str(detail["ctx"]["error"]).splitlines()
     if detail["type"] == "extra_forbidden":
         near = get_close_matches(str(detail["loc"][0]), names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}."
+        hint = f"did you mean {near[0]!r}?" if near else "`hardfirst compare --help` lists them."
         return [f"there is no such setting; {hint}"]
     if detail["type"] == "missing":
         return [f"it has to be given, for example `{detail['loc'][0]}: [digits]`."]
