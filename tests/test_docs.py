@@ -3,6 +3,7 @@
 import inspect
 import pkgutil
 import re
+import runpy
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import typer
 
 from hardfirst import DTP, functional
 from hardfirst.cli import app
+from hardfirst.studies import KINDS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *ROOT.glob("docs/*.md")])
@@ -80,7 +82,7 @@ def test_python_in_the_documents_gives_what_it_says(page: Path, tmp_path: Path, 
 def test_the_balancer_of_the_documents_is_compared(
     hardfirst: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (file,) = _write_files((ROOT / "docs/extending.md").read_text("utf-8"), tmp_path)
+    file = _write_files((ROOT / "docs/extending.md").read_text("utf-8"), tmp_path)[0]
     monkeypatch.setattr("hardfirst.cli._progress.LOG_EVERY", 0)
     assert "power: the exponent p" in hardfirst("list", "balancers", "my_methods.py:LossRank")
     study = ["digits", "--seeds", "1", "--epochs", "1", "--no-baselines", "--no-controls", "--out", "study"]
@@ -94,6 +96,17 @@ def test_the_balancer_of_the_documents_is_compared(
 
     file.unlink()
     assert "LossRank:power=2 is" in hardfirst("report", "study"), "a report does not need the file"
+
+
+def test_the_kind_of_study_of_the_documents_has_a_command(
+    hardfirst: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = _write_files((ROOT / "docs/extending.md").read_text("utf-8"), tmp_path)[1]
+    kind = runpy.run_path(str(file))["RateStudy"]
+    monkeypatch.setitem(KINDS.plugins, "rates", None)
+    monkeypatch.setitem(KINDS.loaded, "rates", kind)
+    printed = hardfirst("study", "rates", "digits", "--seeds", "2", "--dry-run")
+    assert re.search(r"│ × 0\.1 +│ +0 │ +2 │", printed)
 
 
 def _documented() -> Iterator[tuple[str, str]]:

@@ -78,7 +78,7 @@ def test_a_case_for_each_problem_and_network() -> None:
         ({"compared": 3}, "compared: A study of balancers compares its `balancers`: leave out `compared`, 3."),
         ({"baselines": "maybe"}, "baselines: Input should be a valid boolean, unable to interpret input; got 'maybe'."),
         ({"seed": 3}, "seed: there is no such setting; did you mean 'seeds'?"),
-        ({"xyz": 3}, "xyz: there is no such setting; there are problems, networks, kind, compared, balancers, seeds"),
+        ({"xyz": 3}, "xyz: there is no such setting; `hardfirst compare --help` lists them"),
     ],
 )
 def test_an_error_says_where_and_what_is_right(settings: dict, sentence: str) -> None:
