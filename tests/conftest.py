@@ -24,7 +24,7 @@ settings.load_profile("shared machine")
 LIBRARIES = ("PYTEST", "PYTORCH", "TORCH", "TRITON", "KMP", "RDBASE", "RAY", "PYTHONBREAKPOINT")
 
 # Modules that need an extra. Tests of all others pass with torch alone: `make bare`.
-ABOVE_THE_CORE = re.compile(r"hardfirst\.(problems|training|stud|report|cli|integrations|statistics|records\.study_folder)")
+ABOVE_THE_CORE = re.compile(r"hardfirst\.(problems|training|stud|report|cli|integrations|statistics|records\.(study_folder|description|old_folders))")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one worker per core, so more threads would compete for it
     torch.set_num_threads(1)

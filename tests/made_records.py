@@ -5,7 +5,8 @@ import math
 import re
 
 from hardfirst.records import Record
-from hardfirst.records.study_folder import Entry, Run, completed
+from hardfirst.records.description import Entry, Run
+from hardfirst.records.study_folder import completed
 from hardfirst.report import Case, arrange
 from hardfirst.report.blocks import Section
 from hardfirst.report.html.rendering import environment

@@ -9,8 +9,9 @@ import pytest
 
 from hardfirst.errors import InputError
 from hardfirst.records import LossShare, Record, Writer, read, replaced_file, write_atomically
+from hardfirst.records.description import CaseTrials, Description, Entry, Run
 from hardfirst.records.names import EASY, RAW
-from hardfirst.records.study_folder import CaseTrials, Description, Entry, Run, StudyFolder, as_runs, completed
+from hardfirst.records.study_folder import StudyFolder, as_runs, completed
 
 SETTINGS = {"problem": "toy", "balancer": "dtp", "seed": 0, "learning_rate": 0.1}
 SHARE = "loss in the hardest 3 % of background under focal_2"

@@ -16,7 +16,7 @@ import pytest
 from hardfirst import records
 from hardfirst.errors import InputError
 from hardfirst.problems import load_problem
-from hardfirst.records.study_folder import Description
+from hardfirst.records.description import Description
 from hardfirst.studies import Drive, EngineSpec, Event, Plan, Runner, Store, StudyTrial
 
 PROBLEM = """

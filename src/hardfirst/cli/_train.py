@@ -119,7 +119,7 @@ def _run(
     """
     from hardfirst.cli._progress import RunProgress
     from hardfirst.problems import explained
-    from hardfirst.records.study_folder import CaseTrials, Description, Entry
+    from hardfirst.records.description import CaseTrials, Description, Entry
     from hardfirst.training import Interrupted, fit, is_main_process
 
     key, checkpoint = trial.key(trial.of(problem)), store.folder / file

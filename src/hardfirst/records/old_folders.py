@@ -1,14 +1,12 @@
 """Facts that study.json lacks where an earlier version wrote it, or where there is none, recovered from names of methods."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hardfirst._spec import parse_options
 from hardfirst.errors import InputError
+from hardfirst.records.description import Run
 from hardfirst.records.names import EASY, RAW
-
-if TYPE_CHECKING:
-    from hardfirst.records.study_folder import Run
 
 _CHANGED = {EASY: {"priority"}, RAW: {"normalize", "uniform"}}  # the options in which a control differs from its DTP
 
@@ -18,7 +16,7 @@ def has_constant_weights(method: str) -> bool:
     return _name(method) == "fixed"
 
 
-def controlled_method(runs: Sequence["Run"]) -> str | None:
+def controlled_method(runs: Sequence[Run]) -> str | None:
     """The DTP that a case's controls belong to: of several, the first whose settings they share."""
     reported = [run for run in runs if not run.entry.tuning]
     methods = sorted(

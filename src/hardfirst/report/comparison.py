@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from hardfirst.errors import InputError
 from hardfirst.records import write_atomically
 from hardfirst.records.cost import read_costs
+from hardfirst.records.description import Run
 from hardfirst.records.names import OWN
-from hardfirst.records.study_folder import Run, StudyFolder
+from hardfirst.records.study_folder import StudyFolder
 from hardfirst.report.html.page import Live, page, sections
 from hardfirst.report.model import frames
 from hardfirst.report.model.case import Case, arrange

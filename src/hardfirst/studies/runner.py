@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from hardfirst.records.cost import read_costs
-from hardfirst.records.study_folder import CaseTrials, Description
+from hardfirst.records.description import CaseTrials, Description
 from hardfirst.studies import cost
 from hardfirst.studies.executors.drive import Drive, Event
 from hardfirst.studies.executors.local import run_alone

@@ -9,7 +9,8 @@ from typing import TextIO
 
 from hardfirst.errors import writing
 from hardfirst.records import write_atomically
-from hardfirst.records.study_folder import Description, StudyFolder
+from hardfirst.records.description import Description
+from hardfirst.records.study_folder import StudyFolder
 
 
 class Store(StudyFolder):

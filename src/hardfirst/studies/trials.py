@@ -5,8 +5,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 from hardfirst.problems import Problem
+from hardfirst.records.description import Entry
 from hardfirst.records.names import GRID, ORDERS, Role
-from hardfirst.records.study_folder import Entry
 from hardfirst.training import Trial
 
 # Many of these are one row where runs are counted: a row for each point of a grid would fill the screen.

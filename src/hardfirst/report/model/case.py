@@ -11,8 +11,8 @@ from hardfirst._spec import Value, parse_options
 from hardfirst.errors import InputError
 from hardfirst.records import Record
 from hardfirst.records.cost import StepCost
+from hardfirst.records.description import Run
 from hardfirst.records.names import EQUAL, OWN
-from hardfirst.records.study_folder import Run
 from hardfirst.statistics.intervals import Array
 
 

@@ -1,15 +1,12 @@
 """Kinds of studies: what is compared with what, and which trials that takes. One kind a file."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from hardfirst._registry import Registry
 
-if TYPE_CHECKING:
-    from hardfirst.studies.kinds.base import StudyKind
-
 BALANCERS = "balancers"
 
-KINDS: "Registry[type[StudyKind]]" = Registry(
+KINDS: Registry[Any] = Registry(
     "kind of study",
     {
         BALANCERS: "hardfirst.studies.kinds.balancers:BalancerStudy",

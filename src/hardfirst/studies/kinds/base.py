@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hardfirst.problems import Problem
 from hardfirst.records import Record
+from hardfirst.records.description import CaseTrials
 from hardfirst.records.names import Role
 from hardfirst.records.selection import chosen
-from hardfirst.records.study_folder import CaseTrials
 from hardfirst.studies.trials import CaseBase, StudyTrial
 from hardfirst.studies.tuning import Candidate
 from hardfirst.training import Trial

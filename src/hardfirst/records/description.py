@@ -1,0 +1,71 @@
+"""What study.json says: the study, and what each trial is in it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from hardfirst.records.names import EQUAL, Role
+from hardfirst.records.run_record import Record
+
+
+class Entry(BaseModel):
+    """What a trial is in a study.
+
+    Args:
+        key: the name of its record.
+        method: what it is a run of: a spec as the user wrote it, "single-task", "static weights", …
+        role: "method" for what is compared, "static" for the static weights chosen from a grid, "grid" for a grid point that
+            is shown as a reference, "single" for a single-task network, "control" for a variant of a method, "order" for one
+            of many orders of tasks, or with `tuning` for the run that decides an order.
+        tuning: whether it only served to choose settings, and never saw the test split.
+        control_of: for a control, the method that it is a variant of; None in older folders.
+        constant_weights: whether the method is static weights that the user gave.
+    """
+
+    key: str
+    method: str
+    role: Role = "method"
+    tuning: bool = False
+    control_of: str | None = None
+    constant_weights: bool | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is not known: study.json then looks as it did before these fields existed."""
+        return {name: value for name, value in handler(self).items() if value is not None}
+
+
+class CaseTrials(BaseModel):
+    """The trials of one problem and network, and the baseline that methods are compared with."""
+
+    problem: str
+    network: str
+    trials: list[Entry]
+    baseline: str = EQUAL
+
+
+class Description(BaseModel):
+    """The content of study.json; `plan` is what a YAML file of the study would hold, `kind` the kind of study."""
+
+    title: str
+    command: str | None
+    cases: list[CaseTrials]
+    plan: dict[str, Any] = {}
+    kind: str = "balancers"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _infer_kind(cls, content: Any) -> Any:
+        """Older folders say what kind of study they hold by a setting of the plan."""
+        if isinstance(content, dict) and "kind" not in content and isinstance(plan := content.get("plan"), dict):
+            return content | {"kind": next((kind for kind in ("losses", "orders") if plan.get(kind)), "balancers")}
+        return content
+
+
+@dataclass(frozen=True)
+class Run:
+    """A record, and what it is in the study."""
+
+    entry: Entry
+    record: Record
