@@ -24,7 +24,9 @@ settings.load_profile("shared machine")
 LIBRARIES = ("PYTEST", "PYTORCH", "TORCH", "TRITON", "KMP", "RDBASE", "RAY", "PYTHONBREAKPOINT")
 
 # Modules that need an extra. Tests of all others pass with torch alone: `make bare`.
-ABOVE_THE_CORE = re.compile(r"hardfirst\.(problems|training|stud|report|cli|integrations|statistics|records\.(study_folder|description|old_folders))")
+EXTRA = "problems|training|stud|report|cli|integrations|statistics"
+ABOVE_THE_CORE = re.compile(rf"hardfirst\.({EXTRA}|records\.(study_folder|description|old_folders))")
+FOLDER_ABOVE_THE_CORE = re.compile(rf"({EXTRA})")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one worker per core, so more threads would compete for it
     torch.set_num_threads(1)
@@ -74,6 +76,8 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Without the extras, ignore files that import one; with them, ignore nothing."""
     if find_spec("typer"):
         return None
+    if FOLDER_ABOVE_THE_CORE.match(collection_path.parent.name):
+        return True
     return True if collection_path.suffix == ".py" and not _importable(collection_path) else None
 
 
