@@ -1,11 +1,12 @@
 """The loop that runs a study's trials, on an engine that says what a test tells it."""
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hardfirst import records
+from hardfirst import Spec, records
 from hardfirst.errors import InputError
 from hardfirst.problems import load_problem
 from hardfirst.studies import Assignment, Drive, Ended, Event, Executor, Plan, Runner, Store
@@ -141,3 +142,17 @@ def test_a_problem_file_is_sent_along(tmp_path: Path) -> None:
     moved = unpack(trial, files, tmp_path / "node")
     assert moved.problem != trial.problem
     assert moved.key(moved.load()) == key
+
+
+def test_a_balancers_file_is_sent_along(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("from hardfirst.balancers import Equal\n\nclass Mine(Equal):\n    pass\n")
+    trial = replace(Plan(problems="digits").cases[0].trial, balancer=Spec.parse(f"{path}:Mine"))
+    digits = load_problem("digits")
+    files, settings = pack(trial), trial.describe(digits)
+    assert list(files) == [path]
+    path.unlink()
+    moved = unpack(trial, files, tmp_path / "node")
+    assert moved.balancer.file != path
+    assert moved.balancer.build(["a"]).tasks == ("a",)
+    assert moved.describe(digits) == settings, "the record names the file without its folder"

@@ -109,8 +109,8 @@ def _supervise(
     while open_workers:
         if interrupt.requested and not stop_requested:
             stop_requested = True
-            # Only the first rank is told. The ranks exchange this request with their losses in each step, so that all of
-            # them stop after the same step and none waits for the others in a collective.
+            # Only the first rank gets the request. The ranks exchange it with their losses in each step, so that all stop
+            # after the same step and none waits for the others in a collective.
             _request_stop(workers[0])
         for worker, message in _receive_all(open_workers):
             if message is None:
