@@ -26,7 +26,6 @@ from hardfirst.cli._common import (
     with_targets,
 )
 from hardfirst.cli._studies import make_plan, run_study
-from hardfirst.studies.kinds import BALANCERS, KINDS
 
 if TYPE_CHECKING:
     from hardfirst.studies.kinds.base import StudyKind
@@ -38,10 +37,14 @@ class StudyGroup(TyperGroup):
     """Makes the command of a kind of study when it is used; kinds from plug-ins have commands too."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # of click, or of the copy that newer versions of typer carry
+        from hardfirst.studies.kinds import BALANCERS, KINDS
+
         commands = {kind: command for command, kind in _NAMES.items()}
         return sorted(commands.get(kind, kind) for kind in KINDS if kind != BALANCERS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        from hardfirst.studies.kinds import KINDS
+
         if cmd_name not in self.list_commands(ctx):
             return None
         name = _NAMES.get(cmd_name, cmd_name)

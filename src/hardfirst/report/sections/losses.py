@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from hardfirst.records import Record
-from hardfirst.records.names import EQUAL
 from hardfirst.report.blocks import Chart, Section, Table, TableCell, key, method_cell, number_cell, row, table
 from hardfirst.report.figures import Figure, Style, Styles, Trace, chart_text, panel_axes, small_multiples, styles
 from hardfirst.report.model.case import Case
@@ -22,8 +21,8 @@ _OWN_CAPTION = (
 
 
 def sections(case: Case, styles: Styles) -> list[Section]:
-    """The sections on losses; empty if balancers are compared."""
-    if case.baseline == EQUAL or len(case.tasks) > 1:
+    """The sections on losses; empty unless the runs name the loss that they were trained with."""
+    if not any(record.trial.get("loss") for record in case.method_runs):
         return []
     stability = Section("Stability", (_stability(case, styles),))
     return [section for section in (stability, _own_networks(case, styles), _same_networks(case, styles)) if section]
