@@ -133,6 +133,24 @@ def test_epochs_are_counted_by_whole_lines_of_their_kind(tmp_path: Path) -> None
     assert count.update() == 2
 
 
+class Full(Scripted):
+    """A cluster that no trial fits into."""
+
+    @property
+    def room(self) -> int:  # type: ignore[override]  # a constant there
+        raise InputError("no room")
+
+
+def test_a_cluster_without_room_says_so_however_many_workers_are_asked_for(tmp_path: Path) -> None:
+    runner = Runner(Plan(**plan(problem(tmp_path), seeds=1)), tmp_path / "out")
+    trials = {key: several[0] for key, several in runner.trials().items()}
+    executor = Full(lambda assignment, attempt: record(assignment))
+    with pytest.raises(InputError, match="no room"):
+        Drive(executor, runner.store, workers=2).run(lambda: trials)
+    assert executor.stopped
+    assert not executor.started
+
+
 def test_a_problem_file_is_sent_along(tmp_path: Path) -> None:
     path = Path(problem(tmp_path))
     trial = Plan(**plan(str(path))).cases[0].trial

@@ -116,7 +116,7 @@ def test_what_cannot_be_ordered_is_refused(tmp_path: Path) -> None:
         "    return Problem(", f"    {losses}\n    return Problem("
     )
     (tmp_path / "losses.py").write_text(text)
-    with pytest.raises(InputError, match="losses or orders of tasks, not both"):
+    with pytest.raises(InputError, match="A study compares one thing: give one of losses, orders"):
         Plan(problems=str(tmp_path / "losses.py"), losses="a,b", orders=True)
     with pytest.raises(InputError, match="Expected networks, as a list or joined by commas; got 5"):
         Plan(problems="digits", networks=5)

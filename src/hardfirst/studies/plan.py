@@ -280,6 +280,6 @@ def _with_kind(settings: dict[str, Any]) -> dict[str, Any]:
     if asked and settings.get("kind", kinds[0]) not in kinds:
         kinds.append(settings["kind"])
     if len(kinds) > 1:
-        raise InputError(f"A study compares {' or '.join(map(str, kinds))} of tasks, not both.")
+        raise InputError(f"A study compares one thing: give one of {', '.join(map(str, kinds))}.")
     others = {name: value for name, value in settings.items() if name not in named}
     return others | {key: content for name, value in asked.items() for key, content in (("kind", name), ("compared", value))}

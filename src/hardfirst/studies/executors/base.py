@@ -90,7 +90,11 @@ class Executor(ABC):
     @property
     @abstractmethod
     def room(self) -> int:
-        """The number of trials that may run at a time, unless the user says how many."""
+        """The number of trials that may run at a time, unless the user says how many; looked up once after `open`.
+
+        Raises:
+            InputError: there is no room for a single trial.
+        """
 
     @abstractmethod
     def start(self, assignment: Assignment) -> None:

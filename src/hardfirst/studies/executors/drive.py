@@ -120,7 +120,8 @@ class Drive:
         with ExitStack() as stack:  # left from below: trials are stopped before what they leave is removed
             stack.callback(self._clear)
             stack.callback(self.executor.close)
-            limit = self.workers or self.executor.room
+            room = self.executor.room  # even with `workers` given: a cluster without room for one trial raises here
+            limit = self.workers or room
             while self._waiting or self._running:
                 while len(self._running) < limit and (attempt := self._next()) is not None:
                     if not self._start(attempt):

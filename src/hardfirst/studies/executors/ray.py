@@ -20,7 +20,7 @@ class Ray(Executor):
     """Tasks of a Ray cluster.
 
     Nodes need hardfirst and the problem's data, but no shared folder: records come back to this process, which writes them,
-    and the user's problem file or table is sent along.
+    and the user's problem file or table, and a balancer's file, are sent along.
 
     Args:
         address: of a running cluster, "auto" or "ray://HOST:PORT" for instance. Default: a new cluster on this machine.
