@@ -76,10 +76,11 @@ def _warn_of_probabilities(output: Tensor) -> None:
     Logits of a network that has just begun to learn often all lie in [0, 1]: so this is no error, and a narrow range no
     sign.
     """
-    if output.numel() < _MANY or not can_read(output):
+    if output.numel() < _MANY or not output.is_floating_point() or not can_read(output):
         return
     low, high = (value.item() for value in output.detach().aminmax())
-    if 0 <= low <= 0.1 and 0.9 <= high <= 1:
+    # answers of exactly 0 and 1 are right with either threshold
+    if 0 <= low <= 0.1 and 0.9 <= high <= 1 and ((output > 0) & (output <= 0.5)).any():
         warnings.warn(
             f"All {output.numel()} binary outputs are in [0, 1]. If they are probabilities, give `threshold=0.5`, since "
             "logits are assumed: above 0 is class 1. If they are logits, `threshold=0.0` says so.",
