@@ -17,7 +17,7 @@ def accuracy(output: Tensor, target: Tensor, *, threshold: float | None = None, 
             shape.
         target: classes [batch, ...] of any type, NaN or `ignore_index` where there is no label.
         threshold: of binary outputs, above which they mean class 1; 0.5 for probabilities. Default: 0, for logits, with a
-            warning (on the CPU) if 16 outputs or more all lie in [0, 1], from 0.1 or less to 0.9 or more.
+            warning (on the CPU) if 16 outputs or more all lie in [0, 1] and vary more than a uniform distribution there.
         ignore_index: the class of elements without a label.
 
     Raises:

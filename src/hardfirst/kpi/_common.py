@@ -71,16 +71,17 @@ def class_counts(predicted: Tensor, actual: Tensor, labelled: Tensor, classes: i
 
 
 def _warn_of_probabilities(output: Tensor) -> None:
-    """Warn where binary outputs look like probabilities: many of them, all in [0, 1], some near either end.
+    """Warn where binary outputs look like probabilities: many of them, all in [0, 1], and most near either end.
 
-    Logits of a network that has just begun to learn often all lie in [0, 1]: so this is no error, and a narrow range no
-    sign.
+    Logits of a network that has just begun to learn often all lie in [0, 1], around some value there: so this is no error,
+    and only a variance above that of a uniform distribution is a sign.
     """
     if output.numel() < _MANY or not output.is_floating_point() or not can_read(output):
         return
     low, high = (value.item() for value in output.detach().aminmax())
-    # answers of exactly 0 and 1 are right with either threshold
-    if 0 <= low <= 0.1 and 0.9 <= high <= 1 and ((output > 0) & (output <= 0.5)).any():
+    # answers of exactly 0 and 1 mean the same with either threshold
+    differ = (output > 0) & (output <= 0.5)
+    if low >= 0 and high <= 1 and differ.any() and output.detach().float().var(correction=0) > 1 / 12:
         warnings.warn(
             f"All {output.numel()} binary outputs are in [0, 1]. If they are probabilities, give `threshold=0.5`, since "
             "logits are assumed: above 0 is class 1. If they are logits, `threshold=0.0` says so.",
