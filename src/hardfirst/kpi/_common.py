@@ -3,10 +3,10 @@
 import warnings
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError, number
+from hardfirst.functional._examples import in_float32
 from hardfirst.functional._labels import can_read, class_labels
 
 Measure = Callable[[Tensor, Tensor], Tensor]
@@ -27,7 +27,7 @@ def share_of(right: Tensor, labelled: Tensor) -> Tensor:
 
 def detached(values: Tensor) -> Tensor:
     """The values without their graph, in float32 or better."""
-    return values.detach().to(torch.promote_types(values.dtype, torch.float32))
+    return in_float32(values.detach())
 
 
 def same_shape(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
