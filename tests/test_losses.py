@@ -363,7 +363,7 @@ ONE = torch.zeros(1, 3)
         (lambda: SoftmaxFocalLoss()(ONE, torch.tensor([255])), r"0 to 2, .* or `ignore_index` \(-100\) .*; got 255"),
         (lambda: SoftmaxFocalLoss()(ONE, torch.tensor([255], dtype=torch.uint8)), "; got 255"),
         (lambda: SoftmaxFocalLoss(ignore_index=255)(ONE, torch.tensor([-1])), r"\(255\) .*; got -1"),
-        (lambda: SoftmaxFocalLoss()(ONE, torch.tensor([[0.5, 0.6, -0.1]])), "0 to 1, or NaN .*; got -0.1"),
+        (lambda: SoftmaxFocalLoss()(ONE, torch.tensor([[0.5, 0.6, -0.1]])), "from 0 to 1, or NaN .*; got -0.1"),
         (lambda: SoftmaxFocalLoss()(ONE, torch.tensor([[1.0, 0.0, 1.0]])), "to sum to 1, .*; got 2"),
         (lambda: functional.class_weight(torch.tensor([-1]), torch.ones(3), -100), "0 to 2, .*; got -1"),
         *(

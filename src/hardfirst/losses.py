@@ -78,6 +78,9 @@ class SoftmaxFocalLoss(_FocalLoss):
     Note:
         The masked loss as printed in the DTP paper divides by all elements; this divides by the labelled ones. The focusing
         factor of probabilities is ours: see `hardfirst.functional.softmax_focal_loss`.
+
+    References:
+        Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.
     """
 
     weight: Tensor | None
@@ -134,6 +137,9 @@ class SigmoidFocalLoss(_FocalLoss):
         >>> loss = SigmoidFocalLoss(gamma=2.0, alpha=None)
         >>> loss(torch.tensor([2.0, -3.0]), torch.tensor([1.0, float("nan")]))
         tensor(0.0018)
+
+    References:
+        Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.
     """
 
     def __init__(
@@ -157,7 +163,7 @@ class SigmoidFocalLoss(_FocalLoss):
 
 
 class RegressionFocalLoss(_FocalLoss):
-    """The focal loss for regression, with a scaled error in place of the cross-entropy.
+    r"""The focal loss for regression, with a scaled error in place of the cross-entropy.
 
     Args:
         gamma: the focusing parameter, at least 0; 0 is `torch.nn.L1Loss` (or `MSELoss`) of the scaled error.
@@ -175,6 +181,13 @@ class RegressionFocalLoss(_FocalLoss):
         >>> loss = RegressionFocalLoss(gamma=1.0, scale=2.0)
         >>> loss(torch.tensor([1.0, 0.0]), torch.tensor([2.0, float("nan")]))
         tensor(0.1967)
+
+    Note:
+        The DTP paper prints :math:`-(1-e)^\gamma \log e`, which falls as the error grows; its text describes p = 1 − e,
+        which is "linear" here. The other forms are ours.
+
+    References:
+        Guo et al., Dynamic Task Prioritization for Multitask Learning, ECCV 2018, Sec. 3.1.
     """
 
     def __init__(

@@ -369,7 +369,7 @@ def test_logits_that_do_not_fit_are_refused(name: str, shapes: tuple[tuple[int, 
 @pytest.mark.parametrize("name", OVER_CLASSES | OVER_SCORES)
 def test_a_label_that_is_no_class_is_refused(name: str, label: float) -> None:
     target = torch.tensor([0, label, 1])
-    with pytest.raises(InputError, match=rf"0 to 1, .* or `ignore_index` \(-100\) .*; got {label:g}\."):
+    with pytest.raises(InputError, match=rf"to be 0 or 1, or `ignore_index` \(-100\) .*; got {label:g}\."):
         MEASURES[name](torch.zeros(3), target)
     if label == 255:
         bytes_of = target.to(torch.uint8)

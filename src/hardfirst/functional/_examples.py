@@ -84,8 +84,8 @@ def softmax_focal_loss(
     logits, soft = in_float32(logits), target.is_floating_point()
     if soft:
         labelled = label_mask(target).all(1)
-        check_probabilities(target, labelled)
         classes = torch.where(labelled.unsqueeze(1), target, 0).to(logits.dtype)
+        check_probabilities(classes, labelled)
     else:
         classes, labelled = class_labels(target, logits.shape[1], ignore_index)
     logits = torch.where(labelled.unsqueeze(1), logits, 0)  # an infinite logit would make the gradient 0 · ∞
@@ -153,9 +153,9 @@ def sigmoid_focal_loss(
     if alpha is not None:
         number("alpha", alpha, least=0, most=1)
     labelled = label_mask(target, ignore_index)
-    check_answers(target, labelled, ignore_index)
     logits = torch.where(labelled, in_float32(logits), 0)
     target = torch.where(labelled, target, 0).to(logits.dtype)
+    check_answers(target, ignore_index)
     loss = focal(F.binary_cross_entropy_with_logits(logits, target, reduction="none"), gamma)
     if alpha is not None:
         loss = loss * (alpha * target + (1 - alpha) * (1 - target))

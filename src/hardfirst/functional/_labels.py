@@ -45,28 +45,36 @@ def class_labels(target: Tensor, classes: int, ignore_index: int) -> tuple[Tenso
     labelled = label_mask(target, ignore_index)
     values = torch.where(labelled, target if target.is_floating_point() else target.long(), 0)
     if can_read(values):
-        wrong = (values < 0) | (values >= classes)
-        if values.is_floating_point():
-            wrong |= values != values.floor()
-        known = f"0 to {classes - 1}, as the output has {classes}, or {_mark(ignore_index)}"
-        _refuse(values, wrong, f"the classes of the target to be {known}")
+        wrong = values != values.clamp(0, classes - 1).floor()
+        known = "0 or 1" if classes == 2 else f"0 to {classes - 1}, as the output has {classes}"
+        _refuse(values, wrong, f"the classes of the target to be {known}, or {_mark(ignore_index)}")
     return values.long(), labelled
 
 
-def check_answers(target: Tensor, labelled: Tensor, ignore_index: int) -> None:
-    """Raise `InputError` for an answer to a yes/no question that is not between 0 and 1."""
+def check_answers(target: Tensor, ignore_index: int) -> None:
+    """Raise `InputError` for an answer to a yes/no question that is not from 0 to 1.
+
+    Args:
+        target: floating-point, 0 where there is no label.
+        ignore_index: for the message.
+    """
     if can_read(target):
-        wrong = labelled & ((target < 0) | (target > 1))
-        _refuse(target, wrong, f"the target to be from 0 (no) to 1 (yes), or {_mark(ignore_index)} or NaN")
+        expected = f"the target to be from 0 (no) to 1 (yes), or {_mark(ignore_index)} or NaN"
+        _refuse(target, target != target.clamp(0, 1), expected)
 
 
 def check_probabilities(target: Tensor, labelled: Tensor) -> None:
-    """Raise `InputError` for probabilities [batch, classes, ...] that are not between 0 and 1, or do not sum to 1."""
-    if not can_read(target):
-        return
-    _refuse(target, labelled.unsqueeze(1) & ((target < 0) | (target > 1)), "the target's probabilities to be 0 to 1, or NaN")
-    sums = target.sum(1, dtype=torch.promote_types(target.dtype, torch.float32))
-    _refuse(sums, labelled & ((sums - 1).abs() > _SUM_TOLERANCE), "the target's probabilities to sum to 1, or to be NaN")
+    """Raise `InputError` for probabilities that are not from 0 to 1, or do not sum to 1.
+
+    Args:
+        target: [batch, classes, ...], float32 or better, 0 where there is no label.
+        labelled: [batch, ...].
+    """
+    if can_read(target):
+        _refuse(target, target != target.clamp(0, 1), "the target's probabilities to be from 0 to 1, or NaN")
+        sums = target.sum(1)
+        wrong = labelled & ((sums - 1).abs() > _SUM_TOLERANCE)
+        _refuse(sums, wrong, "the target's probabilities to sum to 1, or to be NaN")
 
 
 def check_finite(target: Tensor) -> None:
@@ -76,7 +84,7 @@ def check_finite(target: Tensor) -> None:
 
 
 def can_read(target: Tensor) -> bool:
-    # torch.func's vmap has no values to branch on
+    """Whether reading the values is free. torch.func's vmap has none to branch on."""
     return on_host(target) and not torch._C._are_functorch_transforms_active()
 
 

@@ -15,7 +15,8 @@ def accuracy(output: Tensor, target: Tensor, *, threshold: float | None = None, 
     Args:
         output: class logits or probabilities [batch, classes, ...], at least two classes; or binary logits of the target's
             shape.
-        target: classes [batch, ...] of any type, NaN or `ignore_index` where there is no label.
+        target: classes [batch, ...] of any type, NaN or `ignore_index` where there is no label. Of probabilities, as mixup
+            gives them, take the `argmax(1)`.
         threshold: of binary outputs, above which they mean class 1; 0.5 for probabilities. Default: 0, for logits, with a
             warning (on the CPU) if 16 outputs or more all lie in [0, 1] and vary more than a uniform distribution there.
         ignore_index: the class of elements without a label.

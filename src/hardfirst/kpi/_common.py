@@ -79,9 +79,9 @@ def _warn_of_probabilities(output: Tensor) -> None:
     if output.numel() < _MANY or not output.is_floating_point() or not can_read(output):
         return
     low, high = (value.item() for value in output.detach().aminmax())
-    # answers of exactly 0 and 1 mean the same with either threshold
-    differ = (output > 0) & (output <= 0.5)
-    if low >= 0 and high <= 1 and differ.any() and output.detach().float().var(correction=0) > 1 / 12:
+    if low < 0 or high > 1 or output.detach().float().var(correction=0) <= 1 / 12:
+        return
+    if ((output > 0) & (output <= 0.5)).any():  # answers of exactly 0 and 1 mean the same with either threshold
         warnings.warn(
             f"All {output.numel()} binary outputs are in [0, 1]. If they are probabilities, give `threshold=0.5`, since "
             "logits are assumed: above 0 is class 1. If they are logits, `threshold=0.0` says so.",
