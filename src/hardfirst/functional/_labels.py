@@ -19,12 +19,11 @@ def label_mask(target: Tensor, ignore_index: int | None = None) -> Tensor:
     >>> label_mask(torch.tensor([0, 255, 1], dtype=torch.uint8), 255)
     tensor([ True, False,  True])
     """
-    if target.is_floating_point():
-        labelled = ~target.isnan()
-        return labelled if ignore_index is None else labelled & (target != ignore_index)
+    labelled = ~target.isnan()
     if ignore_index is None:
-        return torch.ones_like(target, dtype=torch.bool)
-    return target.long() != ignore_index  # -100 as a uint8 would be class 156
+        return labelled
+    whole = not (target.is_floating_point() or target.is_complex())
+    return labelled & ((target.long() if whole else target) != ignore_index)  # -100 as a uint8 would be class 156
 
 
 def class_labels(target: Tensor, classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
