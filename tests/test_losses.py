@@ -3,14 +3,17 @@
 import json
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from hardfirst import RegressionFocalLoss, SigmoidFocalLoss, SoftmaxFocalLoss, functional
 from hardfirst.errors import InputError
@@ -100,15 +103,81 @@ def test_gradcheck(gamma: float) -> None:
         assert torch.autograd.gradcheck(function, (logits,))
 
 
-@given(seed=st.integers(0, 2**31), weighted=st.booleans(), trailing=st.sampled_from([(), (3,), (2, 3)]))
-def test_gamma_zero_is_cross_entropy(seed: int, weighted: bool, trailing: tuple[int, ...]) -> None:
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    soft=st.booleans(),
+    weighted=st.booleans(),
+    smoothing=st.sampled_from([0.0, 0.1, 1.0]),
+    reduction=st.sampled_from(["mean", "sum", "none"]),
+    trailing=st.sampled_from([(), (3,), (2, 3)]),
+)
+def test_gamma_zero_is_cross_entropy(
+    seed: int, soft: bool, weighted: bool, smoothing: float, reduction: str, trailing: tuple[int, ...]
+) -> None:
     generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(5, 4, *trailing, generator=generator)
+    logits = torch.randn(5, 4, *trailing, generator=generator).requires_grad_()
     target = torch.randint(4, (5, *trailing), generator=generator)
     target.view(-1)[1] = -100
-    weight = torch.rand(4, generator=generator) + 0.1 if weighted else None
-    expected = F.cross_entropy(logits, target, weight=weight)
-    torch.testing.assert_close(SoftmaxFocalLoss(0.0, weight=weight)(logits, target), expected)
+    if soft:
+        target = torch.rand(5, 4, *trailing, generator=generator)
+        target = target / target.sum(1, keepdim=True)
+    options = {
+        "weight": torch.rand(4, generator=generator) + 0.1 if weighted else None,
+        "label_smoothing": smoothing,
+        "reduction": reduction,
+    }
+    expected = torch.nn.CrossEntropyLoss(**options)(logits, target)  # type: ignore[arg-type]
+    actual = SoftmaxFocalLoss(0.0, **options)(logits, target)  # type: ignore[arg-type]
+    torch.testing.assert_close(actual, expected)
+    gradients = [torch.autograd.grad(loss.sum(), logits, retain_graph=True)[0] for loss in (actual, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+# p = (1/4, 3/4), and ℓ is the cross-entropy with the probabilities q
+THREE_TO_ONE = torch.tensor([[0.0, math.log(3.0)]], dtype=torch.float64)
+EVEN = math.log(16 / 3) / 2  # q = (1/2, 1/2): e^-ℓ = √3 / 4
+SMOOTH = math.log(4) / 4 + 3 * math.log(4 / 3) / 4  # q = (1/4, 3/4)
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "expected"),
+    [
+        (torch.tensor([[0.5, 0.5]]), {}, (1 - 3**0.5 / 4) * EVEN),
+        (torch.tensor([[0.5, 0.5]]), {"gamma": 2.0}, (1 - 3**0.5 / 4) ** 2 * EVEN),
+        (torch.tensor([[0.0, 1.0]]), {}, 1 / 4 * math.log(4 / 3)),
+        (torch.tensor([1]), {"label_smoothing": 0.5}, (1 - math.exp(-SMOOTH)) * SMOOTH),
+        (torch.tensor([[0.0, 1.0]]), {"label_smoothing": 0.5}, (1 - math.exp(-SMOOTH)) * SMOOTH),
+        # the weights (2, 6) are in the loss, 2·½·log 4 + 6·½·log(4/3), and not in the factor; a mean over probabilities
+        # divides by their number, over classes by Σ w
+        (
+            torch.tensor([[0.5, 0.5]]),
+            {"weight": torch.tensor([2.0, 6.0])},
+            (1 - 3**0.5 / 4) * (math.log(4) + 3 * math.log(4 / 3)),
+        ),
+        (
+            torch.tensor([1]),
+            {"weight": torch.tensor([2.0, 6.0]), "label_smoothing": 0.5},
+            (1 - math.exp(-SMOOTH)) * (2 * math.log(4) / 4 + 6 * 3 * math.log(4 / 3) / 4) / 6,
+        ),
+    ],
+)
+def test_focal_loss_of_probabilities_by_hand(target: Tensor, options: dict, expected: float) -> None:
+    loss = SoftmaxFocalLoss(**{"gamma": 1.0} | options)
+    assert loss(THREE_TO_ONE, target).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_two_classes_are_a_yes_no_question() -> None:
+    logits, target = torch.randn(9, dtype=torch.float64), torch.rand(9, dtype=torch.float64)
+    both = SoftmaxFocalLoss()(torch.stack([torch.zeros(9), logits], 1), torch.stack([1 - target, target], 1))
+    torch.testing.assert_close(both, SigmoidFocalLoss(alpha=None)(logits, target))
+
+
+def test_the_loss_of_probabilities_is_least_where_they_are_predicted() -> None:
+    target = torch.tensor([[0.1, 0.2, 0.7]], dtype=torch.float64)
+    logits = target.log().requires_grad_()
+    (gradient,) = torch.autograd.grad(SoftmaxFocalLoss()(logits, target), logits)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient))
 
 
 def test_gamma_zero_is_the_plain_loss() -> None:
@@ -125,30 +194,139 @@ def test_a_larger_gamma_never_gives_a_larger_loss(loss: float, gamma: float, mor
     assert functional.focal(value, gamma + more) <= functional.focal(value, gamma) * (1 + 1e-9)
 
 
-def test_unlabelled_elements_change_nothing() -> None:
-    logits, values = torch.randn(6, 3), torch.randn(6)
-    target = torch.tensor([0, 1, -100, 2, -100, 1])
+def numbers(target: Tensor) -> Tensor:
+    return torch.where(target == -100, math.nan, target.float() / 2)
+
+
+def probabilities(target: Tensor) -> Tensor:
+    one_hot = F.one_hot(target.clamp(min=0), 3).float()
+    return torch.where((target == -100).unsqueeze(1), math.nan, one_hot)
+
+
+# by name: the loss, and its output and target from logits [batch, 3] and classes 0 to 2, -100 where there is no label
+EACH_LOSS: dict[str, tuple[torch.nn.Module, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]]] = {
+    "softmax": (SoftmaxFocalLoss(), lambda logits, target: (logits, target)),
+    "softmax, weighted": (SoftmaxFocalLoss(weight=torch.tensor([1.0, 3.0, 0.5])), lambda logits, target: (logits, target)),
+    "softmax, smoothed": (SoftmaxFocalLoss(label_smoothing=0.1), lambda logits, target: (logits, target)),
+    "softmax, bytes": (
+        SoftmaxFocalLoss(ignore_index=255, weight=torch.tensor([1.0, 3.0, 0.5])),
+        lambda logits, target: (logits, target.where(target != -100, 255).to(torch.uint8)),
+    ),
+    "softmax, probabilities": (SoftmaxFocalLoss(), lambda logits, target: (logits, probabilities(target))),
+    "sigmoid": (SigmoidFocalLoss(), lambda logits, target: (logits[:, 0], numbers(target))),
+    "sigmoid, whole": (SigmoidFocalLoss(), lambda logits, target: (logits[:, 0], target.clamp(max=1))),
+    "sigmoid, marked floats": (
+        SigmoidFocalLoss(ignore_index=-1),
+        lambda logits, target: (logits[:, 0], numbers(target).nan_to_num(-1)),
+    ),
+    "regression": (RegressionFocalLoss(scale=9.0), lambda logits, target: (logits[:, 0], numbers(target))),
+    "regression, l2": (RegressionFocalLoss(kind="l2", scale=9.0), lambda logits, target: (logits[:, 0], numbers(target))),
+    "regression, linear": (
+        RegressionFocalLoss(kind="linear", scale=9.0),
+        lambda logits, target: (logits[:, 0], numbers(target)),
+    ),
+}
+each_loss = pytest.mark.parametrize("name", EACH_LOSS)
+
+
+def labels(count: int) -> Tensor:
+    return torch.arange(count) % 3
+
+
+@each_loss
+@pytest.mark.parametrize("worst", [1.0, math.inf, math.nan])
+def test_elements_without_a_label_change_nothing_and_get_no_gradient(name: str, worst: float) -> None:
+    module, given_by = EACH_LOSS[name]
+    logits, target = torch.randn(6, 3), labels(6)
+    target[2], target[4], logits[2] = -100, -100, worst
     keep = target != -100
-    loss = SoftmaxFocalLoss(weight=torch.tensor([1.0, 3.0, 0.5]))
-    torch.testing.assert_close(loss(logits, target), loss(logits[keep], target[keep]))
-    for module in (RegressionFocalLoss(), SigmoidFocalLoss()):
-        some = torch.where(keep, (values > 0).float(), math.nan)
-        torch.testing.assert_close(module(logits[:, 0], some), module(logits[keep, 0], some[keep]))
+    logits.requires_grad_()
+    output, answers = given_by(logits, target)
+    loss = module(output, answers)
+    torch.testing.assert_close(loss, module(output[keep], answers[keep]))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert (gradient[~keep] == 0).all()
+    assert gradient[keep].isfinite().all()
+    assert gradient.any()
 
 
+@each_loss
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_nothing_labelled_is_a_zero_with_a_graph(reduction: str) -> None:
-    logits = torch.randn(4, 3, requires_grad=True)
-    nan = torch.full((4, 3), math.nan)
-    losses = [
-        SoftmaxFocalLoss(reduction=reduction)(logits, torch.full((4,), -100)),  # type: ignore[arg-type]
-        SigmoidFocalLoss(reduction=reduction)(logits, nan),  # type: ignore[arg-type]
-        RegressionFocalLoss(reduction=reduction)(logits, nan),  # type: ignore[arg-type]
-    ]
-    for loss in losses:
-        assert loss == 0
-        (gradient,) = torch.autograd.grad(loss, logits)
-        assert (gradient == 0).all()
+def test_nothing_labelled_is_a_zero_with_a_graph(name: str, reduction: str) -> None:
+    module, given_by = EACH_LOSS[name]
+    logits = torch.full((4, 3), math.inf, requires_grad=True)
+    with patch.object(module, "reduction", reduction):
+        loss = module(*given_by(logits, torch.full((4,), -100)))
+    assert loss == 0
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert (gradient == 0).all()
+
+
+@each_loss
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_half_precision_sums_are_those_of_float32(name: str, dtype: torch.dtype, reduction: str) -> None:
+    module, given_by = EACH_LOSS[name]
+    target = labels(70_000)
+    target[::7] = -100
+    logits = torch.randn(70_000, 3).to(dtype).requires_grad_()
+    whole = logits.detach().float().requires_grad_()
+    with patch.object(module, "reduction", reduction):
+        output, answers = given_by(logits, target)
+        answers = answers.to(dtype) if answers.is_floating_point() else answers
+        with torch.autocast("cpu", dtype):
+            loss = deepcopy(module).to(dtype)(output, answers)  # class weights in half precision too
+        expected = module(given_by(whole, target)[0], answers.float() if answers.is_floating_point() else answers)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, expected)
+    factor = 1000.0 if reduction == "mean" else 1.0  # as a GradScaler's: the gradient of a mean is too small for float16
+    gradient, right = (torch.autograd.grad(factor * value, x)[0] for value, x in ((loss, logits), (expected, whole)))
+    assert gradient.dtype == dtype
+    torch.testing.assert_close(gradient, right.to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.uint16])
+@pytest.mark.parametrize("shape", [(6,), (3,), (3, 2, 2)])
+def test_any_integer_type_gives_the_figure_of_int64(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    weight, logits = torch.tensor([1.0, 2.0, 5.0]), torch.randn(shape[0], 3, *shape[1:])
+    target = torch.randint(3, shape)
+    for reduction in ("mean", "none"):
+        loss = SoftmaxFocalLoss(weight=weight, reduction=reduction)  # type: ignore[arg-type]
+        assert loss(logits, target.to(dtype)).equal(loss(logits, target))
+    assert functional.class_weight(target.to(dtype), weight, -100).equal(weight[target])
+
+
+def test_a_truth_value_is_a_class_and_an_answer() -> None:
+    logits, target = torch.randn(6, 2), labels(6) == 1
+    assert SoftmaxFocalLoss()(logits, target).equal(SoftmaxFocalLoss()(logits, target.long()))
+    assert SigmoidFocalLoss()(logits[:, 0], target).equal(SigmoidFocalLoss()(logits[:, 0], target.float()))
+
+
+def test_class_156_of_a_byte_is_a_label() -> None:
+    logits = torch.randn(2, 200)
+    torch.testing.assert_close(
+        SoftmaxFocalLoss(0.0)(logits, torch.tensor([156, 3], dtype=torch.uint8)),
+        F.cross_entropy(logits, torch.tensor([156, 3])),
+    )
+
+
+@each_loss
+def test_each_example_of_a_vmap_has_its_own_gradient(name: str) -> None:
+    module, given_by = EACH_LOSS[name]
+    logits, target = torch.randn(4, 3), labels(4)
+    output, answers = given_by(logits, target)
+    with patch.object(module, "reduction", "sum"):
+        each = torch.func.vmap(torch.func.grad(lambda x, y: module(x.unsqueeze(0), y.unsqueeze(0))))(output, answers)
+        all_at_once = torch.func.grad(lambda x: module(x, answers))(output)
+    torch.testing.assert_close(each, all_at_once)
+
+
+@each_loss
+def test_does_not_wait_for_the_device(name: str) -> None:
+    module, given_by = EACH_LOSS[name]
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:  # a fake tensor has no values: reading one raises
+        output, answers = (mode.from_tensor(tensor) for tensor in given_by(torch.randn(6, 3), labels(6)))
+        assert module(output, answers).shape == ()
 
 
 def test_reduction_none_keeps_the_shape() -> None:
@@ -159,13 +337,16 @@ def test_reduction_none_keeps_the_shape() -> None:
     )
 
 
-@pytest.mark.parametrize("module", [SoftmaxFocalLoss(), SigmoidFocalLoss(), RegressionFocalLoss()])
-def test_modules_compile_to_one_graph(module: torch.nn.Module) -> None:
+@each_loss
+def test_compiles_to_one_graph(name: str) -> None:
+    module, given_by = EACH_LOSS[name]
     torch._dynamo.reset()
-    output = torch.randn(4, 3)
-    target = torch.tensor([0, 1, 2, -100]) if isinstance(module, SoftmaxFocalLoss) else torch.rand(4, 3)
+    output, answers = given_by(torch.randn(4, 3), torch.tensor([0, 1, 2, -100]))
     compiled = torch.compile(module, backend="eager", fullgraph=True)
-    torch.testing.assert_close(compiled(output, target), module(output, target))
+    torch.testing.assert_close(compiled(output, answers), module(output, answers))
+
+
+ONE = torch.zeros(1, 3)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +358,18 @@ def test_modules_compile_to_one_graph(module: torch.nn.Module) -> None:
         (lambda: RegressionFocalLoss(scale=0.0), "`scale` to be above 0; got 0.0"),
         (lambda: RegressionFocalLoss(kind="l3"), "`kind` to be 'l1', 'l2' or 'linear'; got 'l3'"),  # type: ignore[arg-type]
         (lambda: RegressionFocalLoss()(torch.ones(3), torch.ones(3, 1)), r"same shape; got \[3\] and \[3, 1\]"),
+        (lambda: RegressionFocalLoss()(torch.ones(1), torch.tensor([math.inf])), "finite numbers, or NaN .* got inf"),
+        (lambda: SoftmaxFocalLoss(label_smoothing=1.5), "`label_smoothing` to be at most 1; got 1.5"),
+        (lambda: SoftmaxFocalLoss()(ONE, torch.tensor([255])), r"0 to 2, .* or `ignore_index` \(-100\) .*; got 255"),
+        (lambda: SoftmaxFocalLoss()(ONE, torch.tensor([255], dtype=torch.uint8)), "; got 255"),
+        (lambda: SoftmaxFocalLoss(ignore_index=255)(ONE, torch.tensor([-1])), r"\(255\) .*; got -1"),
+        (lambda: SoftmaxFocalLoss()(ONE, torch.tensor([[0.5, 0.6, -0.1]])), "from 0 to 1, or NaN .*; got -0.1"),
+        (lambda: SoftmaxFocalLoss()(ONE, torch.tensor([[1.0, 0.0, 1.0]])), "to sum to 1, .*; got 2"),
+        (lambda: functional.class_weight(torch.tensor([-1]), torch.ones(3), -100), "0 to 2, .*; got -1"),
+        *(
+            (lambda mark=mark: SigmoidFocalLoss(ignore_index=7)(torch.zeros(1), torch.tensor([mark])), f"got {mark:g}")
+            for mark in (255, -1, -100, 255.0, -1.0, 1.5)
+        ),
     ],
 )
 def test_bad_input_gets_a_sentence(make: Callable[[], object], message: str) -> None:

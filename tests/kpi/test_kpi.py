@@ -82,6 +82,49 @@ def test_accuracy_of_binary_logits() -> None:
     check(kpi.accuracy(logits, torch.tensor([True, True, False, True])), 3 / 4)
 
 
+PROBABILITIES = torch.tensor([0.1, 0.2, 0.3, 0.9])
+ANSWERS = torch.tensor([0, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("threshold", "expected"), [(None, (0.25, 0.5, 0.125)), (0.5, (1, 1, 1)), (0.25, (0.75, 5 / 6, 7 / 12))]
+)
+def test_a_threshold_for_probabilities(threshold: float | None, expected: tuple[float, ...]) -> None:
+    for measure, value in zip(OVER_CLASSES.values(), expected, strict=True):
+        check(measure(PROBABILITIES, ANSWERS, threshold=threshold), value)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("measure", OVER_CLASSES.values())
+def test_binary_outputs_that_look_like_probabilities_get_a_warning(measure: Measure) -> None:
+    output, target = PROBABILITIES.repeat(4), ANSWERS.repeat(4)
+    with pytest.warns(UserWarning, match=r"All 16 binary outputs are in \[0, 1\].*`threshold=0.5`.*`threshold=0.0`") as told:
+        measure(output, target)
+    assert told[0].filename == __file__
+    for silent in (  # under `-W error` a warning fails
+        output[:15],
+        torch.where(output > 0.5, output, -output),
+        output / 2,  # as of logits at the start of training
+        output + 0.5,
+        (output > 0.5).float(),
+        output.round().long(),
+    ):
+        measure(silent, target[: len(silent)])
+    for threshold in (0.0, 0.5):
+        measure(output, target, threshold=threshold)  # type: ignore[call-arg]
+    measure(torch.stack([1 - output, output], 1), target)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.float16, torch.float64])
+@pytest.mark.parametrize("name", OVER_CLASSES)
+def test_any_type_of_classes_gives_the_figure_of_int64(name: str, dtype: torch.dtype) -> None:
+    output, target = example(name)
+    target[:2] = 100  # fits every type
+    measure = partial(OVER_CLASSES[name], ignore_index=100)
+    assert measure(output, target.to(dtype)) == measure(output, target)
+    binary, answers = output[:, 0], (target == 1).to(dtype)
+    assert OVER_CLASSES[name](binary, answers) == OVER_CLASSES[name](binary, target == 1)
+
+
 def test_class_156_of_a_small_integer_target_is_a_label() -> None:
     logits = torch.zeros(2, 200).index_fill(1, torch.tensor([156]), 1.0)
     check(kpi.accuracy(logits, torch.tensor([156, 3], dtype=torch.uint8)), 1 / 2)
@@ -92,6 +135,11 @@ def test_balanced_accuracy_averages_recall_over_the_classes_present() -> None:
     logits = torch.nn.functional.one_hot(predicted, 4).float()
     check(kpi.balanced_accuracy(logits, torch.tensor([0, 0, 0, 1, -100])), (2 / 3 + 0) / 2)
     check(kpi.balanced_accuracy(torch.tensor([1.0, -1.0, -1.0]), torch.tensor([1.0, 1.0, 0.0])), (1 / 2 + 1) / 2)
+
+
+def test_balanced_accuracy_of_one_class_is_unknown() -> None:
+    check(kpi.balanced_accuracy(torch.full((400,), -1.0), torch.zeros(400)), NAN)  # a network that says no to all
+    check(kpi.balanced_accuracy(torch.eye(3), torch.tensor([1, 1, -100])), NAN)
 
 
 def test_mean_iou_counts_a_class_predicted_in_vain_and_leaves_out_one_never_met() -> None:
@@ -216,6 +264,19 @@ def test_any_float_type_gives_the_figure_of_float32_or_better(name: str, dtype: 
 
 
 @each_measure
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_counts_of_many_elements_are_those_of_float64(name: str, dtype: torch.dtype) -> None:
+    output, target = (tensor.bfloat16() if tensor.is_floating_point() else tensor for tensor in example(name, 70_000 // 12))
+    in_dtype, in_float64 = (
+        [x.to(t) if x.is_floating_point() else x for x in (output, target)] for t in (dtype, torch.float64)
+    )
+    with torch.autocast("cpu", dtype):
+        actual = MEASURES[name](*in_dtype)
+    assert actual.dtype == torch.float32
+    assert actual.item() == pytest.approx(MEASURES[name](*in_float64).item(), abs=1e-5)
+
+
+@each_measure
 def test_the_default_type_does_not_matter(name: str) -> None:
     output, target = example(name)
     expected = MEASURES[name](output, target)
@@ -253,8 +314,11 @@ def test_does_not_wait_for_the_device(name: str) -> None:
 numbers = st.floats(width=32) | st.sampled_from([0.0, 1.0, -1.0, NAN])
 
 
+targets = numbers.filter(lambda value: not math.isinf(value))
+
+
 @settings(deadline=None)
-@given(pairs=st.lists(st.tuples(numbers, numbers), max_size=8))
+@given(pairs=st.lists(st.tuples(numbers, targets), max_size=8))
 @pytest.mark.parametrize("name", OVER_VALUES)
 def test_a_kpi_of_values_is_between_0_and_1_or_nan(name: str, pairs: list[tuple[float, float]]) -> None:
     output, target = torch.tensor(pairs).reshape(-1, 2).T.unsqueeze(-1)
@@ -265,13 +329,14 @@ def test_a_kpi_of_values_is_between_0_and_1_or_nan(name: str, pairs: list[tuple[
 @settings(deadline=None)
 @given(rows=st.lists(st.tuples(numbers, numbers, numbers, st.sampled_from([0, 1, 2, -100])), max_size=8))
 @pytest.mark.parametrize("name", OVER_CLASSES)
-def test_a_kpi_of_classes_is_nan_exactly_where_nothing_is_labelled(
+def test_a_kpi_of_classes_is_nan_exactly_where_it_has_too_few_labels(
     name: str, rows: list[tuple[float, float, float, int]]
 ) -> None:
     logits = torch.tensor([row[:3] for row in rows]).reshape(-1, 3)
     target = torch.tensor([row[3] for row in rows], dtype=torch.long)
     value = OVER_CLASSES[name](logits, target).item()
-    assert math.isnan(value) if (target == -100).all() else 0 <= value <= 1
+    few = len(set(target.tolist()) - {-100}) < (2 if name == "balanced_accuracy" else 1)
+    assert math.isnan(value) if few else 0 <= value <= 1
 
 
 @settings(deadline=None)
@@ -292,6 +357,30 @@ def test_logits_that_do_not_fit_are_refused(name: str, shapes: tuple[tuple[int, 
     output, target = torch.zeros(shapes[0]), torch.zeros(shapes[1], dtype=torch.long)
     with pytest.raises(InputError, match="Expected logits"):
         OVER_CLASSES[name](output, target)
+
+
+@pytest.mark.parametrize("label", [255, -1, 0.5, math.inf])
+@pytest.mark.parametrize("name", OVER_CLASSES | OVER_SCORES)
+def test_a_label_that_is_no_class_is_refused(name: str, label: float) -> None:
+    target = torch.tensor([0, label, 1])
+    with pytest.raises(InputError, match=rf"to be 0 or 1, or `ignore_index` \(-100\) .*; got {label:g}\."):
+        MEASURES[name](torch.zeros(3), target)
+    if label == 255:
+        bytes_of = target.to(torch.uint8)
+        MEASURES[name](torch.zeros(3), bytes_of, ignore_index=255)  # type: ignore[call-arg]
+        with pytest.raises(InputError, match="got 255"):
+            MEASURES[name](torch.zeros(3), bytes_of)
+
+
+@pytest.mark.parametrize("name", OVER_VALUES)
+def test_an_infinite_target_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=r"finite numbers, or NaN .*; got -inf"):
+        MEASURES[name](torch.ones(1, 3), torch.tensor([[1.0, NAN, -math.inf]]))
+
+
+def test_several_classes_have_no_threshold() -> None:
+    with pytest.raises(InputError, match="no `threshold` for 3 classes"):
+        kpi.accuracy(torch.zeros(2, 3), torch.zeros(2), threshold=0.5)
 
 
 @pytest.mark.parametrize("name", OVER_VALUES | OVER_SCORES)

@@ -3,12 +3,14 @@
 import math
 import pickle
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 import torchmetrics
 from sklearn.metrics import balanced_accuracy_score, jaccard_score, r2_score, roc_auc_score
 from torch import Tensor
+from torchmetrics.functional.classification import multiclass_accuracy
 from torchmetrics.functional.regression import mean_absolute_error
 
 from hardfirst import kpi
@@ -105,6 +107,97 @@ def test_examples_without_a_label_do_not_reach_the_metric() -> None:
     classes = kpi.from_metric(torchmetrics.classification.MulticlassAccuracy(num_classes=2, average="micro"))
     check(classes(torch.eye(2), torch.tensor([0, -100])), 1)
     check(classes(torch.eye(2), torch.tensor([-100, -100])), NAN)
+
+
+C = torchmetrics.classification
+IGNORING = {
+    "object": C.MulticlassAccuracy(3, ignore_index=255, average="micro"),
+    "by task": torchmetrics.Accuracy(task="multiclass", num_classes=3, ignore_index=255, average="micro"),
+    "wrapped": torchmetrics.wrappers.Running(C.MulticlassAccuracy(3, ignore_index=255, average="micro"), window=1),
+    "function": partial(multiclass_accuracy, num_classes=3, ignore_index=255, average="micro"),
+}
+
+
+@pytest.mark.parametrize("kind", IGNORING)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_the_class_that_a_metric_ignores_is_no_label(kind: str, dtype: torch.dtype) -> None:
+    measure = kpi.from_metric(IGNORING[kind], higher_is_better=True)
+    output, target = torch.randn(4, 3, 5), torch.randint(3, (4, 5))
+    check(measure(output, torch.full_like(target, 255).to(dtype)), NAN)
+    target[0], target[1, 2:] = 255, 255
+    check(measure(output, target.to(dtype)), kpi.accuracy(output, target, ignore_index=255).item())
+
+
+def test_hardfirst_marks_reach_a_metric_as_its_own() -> None:
+    measure = kpi.from_metric(IGNORING["object"])
+    output, target = torch.randn(4, 3, 5), torch.randint(3, (4, 5))
+    target[0], target[1, 2:], target[2, 4] = -100, -100, 255
+    check(measure(output, target), kpi.accuracy(output, target.where(target != 255, -100)).item())
+    answers = torch.tensor([[1.0, NAN], [0.0, 1.0]])
+    check(kpi.from_metric(C.BinaryAccuracy(ignore_index=-1))(torch.ones(2, 2), answers), 2 / 3)
+
+
+def test_a_metric_of_another_library_is_told_what_it_ignores() -> None:
+    def share_of_ones(output: Tensor, target: Tensor) -> float:
+        return (target == 1).float().mean().item()
+
+    measure = kpi.from_metric(share_of_ones, higher_is_better=True, ignore_index=7)
+    check(measure(torch.zeros(3), torch.tensor([7, 1, 0])), 1 / 2)
+    check(measure(torch.zeros(3), torch.tensor([7, 7, 7])), NAN)
+
+
+YES, NO = torch.ones(4, dtype=torch.long), torch.zeros(4, dtype=torch.long)
+LABELS = torch.tensor([[1, 0], [1, 1], [0, 1], [1, 1]])
+UNDEFINED = [
+    *(
+        (metric(), target)
+        for target in (YES, NO)
+        for metric in (C.BinaryAUROC, C.BinaryAveragePrecision, C.BinaryCohenKappa)
+    ),
+    *((metric(), target) for target in (YES, NO) for metric in (C.BinaryMatthewsCorrCoef, C.BinaryROC, C.BinaryEER)),
+    *((metric(), NO) for metric in (C.BinaryF1Score, C.BinaryRecall, C.BinaryPrecision, C.BinaryJaccardIndex)),
+    (C.BinaryAUROC(ignore_index=-1), torch.tensor([-1, -1, -1, -1])),
+    (C.BinaryAUROC(ignore_index=-1), torch.tensor([-1, 1, 1, -1])),
+    (C.BinaryAUROC(thresholds=5), YES),
+    (torchmetrics.wrappers.Running(C.BinaryAUROC(), window=1), YES),
+    (C.BinarySpecificity(), YES),
+    (C.MulticlassAUROC(num_classes=4), torch.tensor([0, 1, 2, 2])),
+    (C.MulticlassCohenKappa(num_classes=4), YES),
+    (C.MultilabelAUROC(num_labels=2), LABELS | torch.tensor([0, 1])),
+    (torchmetrics.R2Score(), torch.full((4,), 0.1)),
+    (torchmetrics.R2Score(), torch.tensor([0.1, NAN, NAN, NAN])),
+    (torchmetrics.PearsonCorrCoef(), torch.full((4,), 0.1)),
+]
+
+
+@pytest.mark.parametrize(("metric", "target"), UNDEFINED, ids=lambda value: type(value).__name__)
+def test_a_metric_that_is_not_defined_is_nan(metric: torchmetrics.Metric, target: Tensor) -> None:
+    output = torch.eye(4) if "Multiclass" in type(metric).__name__ else torch.rand(target.shape)
+    check(kpi.from_metric(metric, higher_is_better=True)(output, target), NAN)
+
+
+@pytest.mark.filterwarnings("ignore:No positive samples")  # of a class that weighs 0
+@pytest.mark.parametrize(
+    ("metric", "output", "target", "expected"),
+    [
+        (C.BinaryAUROC(), torch.tensor([0.9, 0.8, 0.1]), torch.tensor([1, 0, 0]), 1),
+        (C.BinaryAUROC(), torch.tensor([0.1, 0.8, 0.9]), torch.tensor([1, 0, 0]), 0),
+        (C.BinaryF1Score(), torch.ones(4), YES, 1),
+        (C.BinaryF1Score(), torch.zeros(4), YES, 0),
+        (C.BinaryF1Score(zero_division=1), torch.zeros(4), NO, 1),  # as it was asked for
+        (C.BinarySpecificity(), torch.zeros(4), NO, 1),
+        (C.MulticlassAUROC(num_classes=4), torch.eye(4), torch.arange(4), 1),
+        (C.MulticlassAUROC(num_classes=4, average="weighted"), torch.eye(4), torch.tensor([0, 1, 2, 2]), 7 / 8),
+        (C.MultilabelAUROC(num_labels=2), LABELS.float(), LABELS, 1),
+        (C.MulticlassF1Score(num_classes=4, average="macro"), torch.eye(4)[:2], torch.tensor([0, 1]), 1),
+        (torchmetrics.R2Score(), torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 3.0]), 1 / 2),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_metric_that_is_defined_keeps_its_value(
+    metric: torchmetrics.Metric, output: Tensor, target: Tensor, expected: float
+) -> None:
+    check(kpi.from_metric(metric, higher_is_better=True)(output, target), expected)
 
 
 def test_a_metric_sees_float32() -> None:

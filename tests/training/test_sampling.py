@@ -13,7 +13,9 @@ from hardfirst.errors import InputError
 from hardfirst.kpi import accuracy
 from hardfirst.networks import HardSharing
 from hardfirst.problems import PROBLEMS, ConcatSplit, Problem, Split, Splits, Task, TensorTable
+from hardfirst.problems._data import collate
 from hardfirst.training import Trial, epoch_order, fit
+from hardfirst.training._batch import label_mask
 from hardfirst.training._sampling import evaluation_order, load
 
 SIZES = {"small": 20, "large": 100}
@@ -106,6 +108,19 @@ def test_data_sets_of_single_items_are_collated() -> None:
     (_, (inputs, targets)) = load(both, [[0, 1], [4, 6]])
     assert inputs.tolist() == [[0.0] * 3, [2.0] * 3]
     assert targets["small"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int32, torch.bool])
+def test_a_missing_label_is_none_in_any_integer_type(dtype: torch.dtype) -> None:
+    label = torch.tensor([1, 0]).to(dtype)
+    _, targets = collate([(torch.zeros(3), {"a": label}), (torch.zeros(3), {"b": label, "a": None})])
+    assert targets["a"].tolist() == [[1, 0], [-100, -100]]
+    assert targets["b"].tolist() == [[-100, -100], [1, 0]]
+    assert label_mask(targets["a"]).tolist() == [[True, True], [False, False]]
+
+
+def test_class_156_of_a_byte_is_a_label() -> None:
+    assert label_mask(torch.tensor([156, 3], dtype=torch.uint8)).all()
 
 
 @pytest.mark.parametrize("sampling", ["proportional", "round_robin", "temperature"])

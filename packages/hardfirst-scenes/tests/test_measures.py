@@ -64,6 +64,11 @@ def test_segment_loss_is_the_cross_entropy_of_labelled_pixels() -> None:
     torch.testing.assert_close(measures.segment_loss(logits, target), expected)
 
 
+def test_segment_loss_sums_half_precision_in_float32() -> None:
+    logits, target = torch.randn(4, 3, 192, 192).half(), torch.randint(3, (4, 192, 192))
+    torch.testing.assert_close(measures.segment_loss(logits, target), measures.segment_loss(logits.float(), target))
+
+
 def test_mean_iou_by_hand() -> None:
     classes = torch.tensor([[[0, 0, 1], [1, 1, 2]]])
     logits = F.one_hot(torch.tensor([[[0, 1, 1], [1, 0, 0]]]), 4).movedim(-1, 1).float()

@@ -1,4 +1,7 @@
-"""Focal losses of examples, elementwise and without a reduction."""
+"""Focal losses of examples, elementwise and without a reduction.
+
+They are computed in float32 or better: half-precision losses of a batch neither sum nor divide well.
+"""
 
 from typing import Literal
 
@@ -7,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hardfirst.errors import InputError, number
+from hardfirst.functional._labels import check_answers, check_finite, check_probabilities, class_labels, label_mask
 
 
 def focal(loss: Tensor, gamma: float) -> Tensor:
@@ -31,85 +35,111 @@ def focal(loss: Tensor, gamma: float) -> Tensor:
     """
     number("gamma", gamma, least=0)
     _check_floating("loss", loss)
-    if gamma == 0:
-        return loss
+    return loss if gamma == 0 else _focusing_factor(loss, gamma) * loss
+
+
+def _focusing_factor(loss: Tensor, gamma: float) -> Tensor:
     # the clamp keeps d(x^γ)/dx finite at a loss of exactly 0 when γ < 1, where the product's true gradient is 0
-    return (-torch.expm1(-loss)).clamp_min(torch.finfo(loss.dtype).tiny).pow(gamma) * loss
+    return (-torch.expm1(-loss)).clamp_min(torch.finfo(loss.dtype).tiny).pow(gamma)
 
 
 def softmax_focal_loss(
-    logits: Tensor, target: Tensor, *, gamma: float = 2.0, weight: Tensor | None = None, ignore_index: int = -100
+    logits: Tensor,
+    target: Tensor,
+    *,
+    gamma: float = 2.0,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
-    """The focal loss for one class out of many, per element.
+    r"""The focal loss for one class out of many, per element.
 
     Args:
         logits: [batch, classes, ...].
-        target: [batch, ...] class indices; `ignore_index` where there is no label.
-        gamma: the focusing parameter, at least 0; 0 gives cross-entropy.
+        target: [batch, ...] classes of any integer type, or [batch, classes, ...] floating-point probabilities, as mixup
+            gives them; no label is `ignore_index`, or a NaN among the probabilities.
+        gamma: the focusing parameter, at least 0; 0 gives `torch.nn.functional.cross_entropy`.
         weight: [classes], a factor per class. It multiplies the focal loss and does not enter the focusing factor.
-        ignore_index: the target of elements without a label, which give 0.
+        ignore_index: the class of elements without a label, which give 0.
+        label_smoothing: in [0, 1], the share of the uniform distribution that is mixed into each target.
 
     Returns:
-        [batch, ...], not reduced; see `hardfirst.SoftmaxFocalLoss` for the mean.
+        [batch, ...], not reduced, in float32 or better; see `hardfirst.SoftmaxFocalLoss` for the mean.
 
     Example:
         >>> softmax_focal_loss(torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([0, -100]), gamma=1.0)
         tensor([0.0151, 0.0000])
 
+    Note:
+        Lin et al. have one class per element. For probabilities :math:`q`, given or smoothed, :math:`\ell` is the
+        cross-entropy :math:`-\sum_c q_c \log p_c`, in the factor :math:`(1 - e^{-\ell})^\gamma` too, as in `focal`. So the
+        loss is still least at p = q, which Keras' :math:`\sum_c q_c (1-p_c)^\gamma (-\log p_c)` is not. The factor stays
+        above 0 there, as :math:`\ell` is at least the entropy of q.
+
     References:
         Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.
     """
+    smoothing = number("label_smoothing", label_smoothing, least=0, most=1)
     _check_classes(logits, target, weight)
-    loss = focal(_cross_entropy(logits, target, ignore_index), gamma)
-    return loss if weight is None else loss * class_weight(target, weight, ignore_index).to(loss.dtype)
-
-
-def _cross_entropy(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-    if torch.compiler.is_compiling():  # not every version of torch traces exception handlers
-        return F.cross_entropy(logits, target, reduction="none", ignore_index=ignore_index)
-    try:
-        return F.cross_entropy(logits, target, reduction="none", ignore_index=ignore_index)
-    except IndexError:  # on the CPU; a check on another device would wait for it in every step
-        wrong = target[(target != ignore_index) & ((target < 0) | (target >= logits.shape[1]))]
-        raise InputError(
-            f"Expected the classes of the target to be 0 to {logits.shape[1] - 1}, as there are {logits.shape[1]} logits, "
-            f"or {ignore_index} where there is no label; got {int(wrong[0])}."
-        ) from None
+    logits, soft = in_float32(logits), target.is_floating_point()
+    if soft:
+        labelled = label_mask(target).all(1)
+        classes = torch.where(labelled.unsqueeze(1), target, 0).to(logits.dtype)
+        check_probabilities(classes, labelled)
+    else:
+        classes, labelled = class_labels(target, logits.shape[1], ignore_index)
+    logits = torch.where(labelled.unsqueeze(1), logits, 0)  # an infinite logit would make the gradient 0 · ∞
+    entropy = F.cross_entropy(logits, classes, reduction="none", label_smoothing=smoothing)
+    if weight is None:
+        loss = focal(entropy, gamma)
+    elif soft or smoothing:
+        loss = F.cross_entropy(logits, classes, weight.to(logits), reduction="none", label_smoothing=smoothing)
+        loss = loss * _focusing_factor(entropy, number("gamma", gamma, least=0))
+    else:
+        loss = focal(entropy, gamma) * weight.to(logits)[classes]
+    return torch.where(labelled, loss, 0)
 
 
 def class_weight(target: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
     """Each element's weight: that of its class, 1 without `weight`, 0 where there is no label.
 
     Args:
-        target: class indices of any shape.
+        target: classes of any shape and integer type.
         weight: [classes], or None.
-        ignore_index: the target of elements without a label.
+        ignore_index: the class of elements without a label.
 
     Returns:
-        The shape of `target`.
+        The shape of `target`, in float32 or better.
+
+    Raises:
+        InputError: a class has no weight (checked on the CPU).
 
     Example:
         >>> class_weight(torch.tensor([1, 0, -100]), torch.tensor([1.0, 3.0]), -100)
         tensor([3., 1., 0.])
     """
-    labelled = target != ignore_index
     if weight is None:
-        return labelled.float()
-    return torch.where(labelled, weight[torch.where(labelled, target, 0)], 0)
+        return label_mask(target, ignore_index).float()
+    classes, labelled = class_labels(target, len(weight), ignore_index)
+    return torch.where(labelled, in_float32(weight)[classes], 0)
 
 
-def sigmoid_focal_loss(logits: Tensor, target: Tensor, *, gamma: float = 2.0, alpha: float | None = 0.25) -> Tensor:
+def sigmoid_focal_loss(
+    logits: Tensor, target: Tensor, *, gamma: float = 2.0, alpha: float | None = 0.25, ignore_index: int = -100
+) -> Tensor:
     """The focal loss for yes/no questions and dense detection, per element.
 
     Args:
         logits: any shape.
-        target: the same shape, 0 or 1; NaN where there is no label. For targets between 0 and 1 the focusing factor is
-            1 − exp(−ℓ) of the cross-entropy.
+        target: the same shape and any type, 0 or 1; NaN or `ignore_index` where there is no label. For targets between
+            0 and 1 the focusing factor is 1 − exp(−ℓ) of the cross-entropy.
         gamma: the focusing parameter, at least 0.
         alpha: the weight of positives in [0, 1], negatives get 1 − alpha; None for no class balance.
+        ignore_index: the target of elements without a label.
 
     Returns:
-        The shape of `logits`, 0 where there is no label. A detector divides the sum by its number of positives.
+        The shape of `logits` in float32 or better, 0 where there is no label. A detector divides the sum by its number of
+        positives.
 
     Example:
         >>> sigmoid_focal_loss(torch.tensor([2.0, -3.0]), torch.tensor([1.0, 1.0]))
@@ -122,8 +152,10 @@ def sigmoid_focal_loss(logits: Tensor, target: Tensor, *, gamma: float = 2.0, al
     _check_floating("logits", logits)
     if alpha is not None:
         number("alpha", alpha, least=0, most=1)
-    labelled = ~target.isnan()
+    labelled = label_mask(target, ignore_index)
+    logits = torch.where(labelled, in_float32(logits), 0)
     target = torch.where(labelled, target, 0).to(logits.dtype)
+    check_answers(target, ignore_index)
     loss = focal(F.binary_cross_entropy_with_logits(logits, target, reduction="none"), gamma)
     if alpha is not None:
         loss = loss * (alpha * target + (1 - alpha) * (1 - target))
@@ -152,7 +184,7 @@ def regression_focal_loss(
         kind: "l1", "l2" or "linear".
 
     Returns:
-        The shape of `prediction`, 0 where there is no label.
+        The shape of `prediction` in float32 or better, 0 where there is no label.
 
     Example:
         >>> regression_focal_loss(torch.tensor([1.0, 5.0]), torch.tensor([1.5, float("nan")]), gamma=1.0)
@@ -167,17 +199,23 @@ def regression_focal_loss(
     """
     _check_same_shape(prediction, target)
     number("scale", scale, above=0)
-    labelled = ~target.isnan()
-    error = torch.where(labelled, prediction - target.nan_to_num(), 0).abs() / scale
+    check_finite(target)
+    labelled = label_mask(target)
+    error = torch.where(labelled, in_float32(prediction) - torch.where(labelled, target, 0), 0).abs() / scale
     if kind == "l1":
         loss = error
     elif kind == "l2":
         loss = error.square()
     elif kind == "linear":
-        loss = -torch.log1p(-error.clamp_max(1 - max(1e-6, torch.finfo(error.dtype).eps)))
+        loss = -torch.log1p(-error.clamp_max(1 - 1e-6))
     else:
         raise InputError(f"Expected `kind` to be 'l1', 'l2' or 'linear'; got {kind!r}.")
     return focal(loss, gamma)
+
+
+def in_float32(values: Tensor) -> Tensor:
+    """The values in float32, or as they are in float64."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _check_same_shape(output: Tensor, target: Tensor) -> None:
@@ -194,13 +232,14 @@ def _check_floating(name: str, values: Tensor) -> None:
 
 def _check_classes(logits: Tensor, target: Tensor, weight: Tensor | None) -> None:
     _check_floating("logits", logits)
-    if logits.dim() < 2 or logits.shape[:1] + logits.shape[2:] != target.shape:
+    probabilities = target.is_floating_point() and target.shape == logits.shape
+    if logits.dim() < 2 or not (probabilities or logits.shape[:1] + logits.shape[2:] == target.shape):
         raise InputError(
-            "Expected logits [batch, classes, ...] and a target [batch, ...] of classes; got "
-            f"{list(logits.shape)} and {list(target.shape)}."
+            "Expected logits [batch, classes, ...] and a target [batch, ...] of classes, or of floating-point probabilities "
+            f"in the shape of the logits; got {list(logits.shape)} and {list(target.shape)} {target.dtype}."
         )
-    if target.dtype not in (torch.int64, torch.uint8):
-        raise InputError(f"Expected the target to be classes, torch.int64; got {target.dtype}. Convert it with .long().")
+    if target.is_floating_point() and not probabilities:
+        raise InputError(f"Expected the target to be classes, integers; got {target.dtype}. Convert it with .long().")
     if weight is not None and weight.shape != logits.shape[1:2]:
         raise InputError(
             f"Expected `weight` to have a factor for each of the {logits.shape[1]} classes; got shape {list(weight.shape)}."

@@ -5,39 +5,49 @@ import math
 import torch
 from torch import Tensor
 
-from hardfirst.kpi._common import class_counts, label_mask, predicted_classes, same_shape, share_of
+from hardfirst.functional._labels import class_labels
+from hardfirst.kpi._common import class_counts, classified, ratio, same_shape, share_of
 
 
-def accuracy(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
+def accuracy(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore_index: int = -100) -> Tensor:
     """The share of labelled elements whose class is predicted correctly.
 
     Args:
-        output: class logits [batch, classes, ...], at least two classes; or binary logits of the target's shape, where
-            above 0 means class 1.
-        target: classes [batch, ...], NaN or `ignore_index` where there is no label.
+        output: class logits or probabilities [batch, classes, ...], at least two classes; or binary logits of the target's
+            shape.
+        target: classes [batch, ...] of any type, NaN or `ignore_index` where there is no label. Of probabilities, as mixup
+            gives them, take the `argmax(1)`.
+        threshold: of binary outputs, above which they mean class 1; 0.5 for probabilities. Default: 0, for logits, with a
+            warning (on the CPU) if 16 outputs or more all lie in [0, 1] and vary more than a uniform distribution there.
         ignore_index: the class of elements without a label.
 
     Raises:
-        InputError: the shapes do not fit.
+        InputError: the shapes do not fit, there are several classes and a threshold, or (on the CPU) a label is no class.
 
     Example:
         >>> logits = torch.tensor([[0.1, 2.0], [3.0, 0.2], [0.0, 1.0]])
         >>> accuracy(logits, torch.tensor([1, 1, -100]))
         tensor(0.5000)
     """
-    return share_of(predicted_classes(output, target) == target, label_mask(target, ignore_index))
+    predicted, actual, labelled, _ = classified(output, target, threshold, ignore_index)
+    return share_of(predicted == actual, labelled)
 
 
-def balanced_accuracy(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
+def balanced_accuracy(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore_index: int = -100) -> Tensor:
     """Recall, averaged over the classes in the target, so that rare classes count as much as common ones.
+
+    A class that is absent from the target has no recall and does not count. With fewer than two classes in the target the
+    value is NaN: who always answers with that class would have 1. On batches in which rare classes are often absent it is
+    noisy: take it from the validation split (`Task.kpi_from`).
 
     Args:
         output: as for `accuracy`.
         target: as for `accuracy`.
-        ignore_index: the class of elements without a label.
+        threshold: as for `accuracy`.
+        ignore_index: as for `accuracy`.
 
     Raises:
-        InputError: the shapes do not fit.
+        InputError: as for `accuracy`.
 
     Example:
         >>> logits = torch.tensor([-1.0, -2.0, -1.0, -3.0])
@@ -47,23 +57,24 @@ def balanced_accuracy(output: Tensor, target: Tensor, *, ignore_index: int = -10
     References:
         Brodersen et al., The balanced accuracy and its posterior distribution, ICPR 2010.
     """
-    right, _, actual = class_counts(output, target, ignore_index)
-    return (right / actual).nanmean()
+    right, _, actual = class_counts(*classified(output, target, threshold, ignore_index))
+    return torch.where((actual > 0).sum() > 1, ratio(right, actual).nanmean(), math.nan)
 
 
-def mean_iou(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
+def mean_iou(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore_index: int = -100) -> Tensor:
     """Intersection over union, averaged over the C classes predicted or present: `Σ_c |P_c ∩ T_c| / |P_c ∪ T_c| / C`.
 
     A class neither predicted nor present is left out of the mean; a predicted class absent from the target scores 0.
-    With binary logits, class 0 counts as well.
+    With binary outputs, class 0 counts as well.
 
     Args:
         output: as for `accuracy`.
         target: as for `accuracy`. Elements without a label are in no P_c and no T_c.
-        ignore_index: the class of elements without a label.
+        threshold: as for `accuracy`.
+        ignore_index: as for `accuracy`.
 
     Raises:
-        InputError: the shapes do not fit.
+        InputError: as for `accuracy`.
 
     Example:
         >>> logits = torch.tensor([1.0, 1.0, -1.0, -1.0])
@@ -73,8 +84,8 @@ def mean_iou(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Ten
     References:
         Everingham et al., The Pascal Visual Object Classes Challenge: a retrospective, IJCV 2015, section 2.
     """
-    right, predicted, actual = class_counts(output, target, ignore_index)
-    return (right / (predicted + actual - right)).nanmean()
+    right, predicted, actual = class_counts(*classified(output, target, threshold, ignore_index))
+    return ratio(right, predicted + actual - right).nanmean()
 
 
 def auc(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
@@ -89,7 +100,7 @@ def auc(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
         ignore_index: the class of elements without a label.
 
     Raises:
-        InputError: the shapes differ.
+        InputError: the shapes differ, or (on the CPU) a label is not 0 or 1.
 
     Example:
         >>> auc(torch.tensor([3.0, 1.0, 2.0, 0.0]), torch.tensor([1, 1, 0, 0]))
@@ -100,15 +111,15 @@ def auc(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
         Radiology 143, 1982.
     """
     output, target = (tensor.flatten() for tensor in same_shape(output, target))
-    labelled = label_mask(target, ignore_index)
-    positive, negative = labelled & (target == 1), labelled & (target != 1)
+    actual, labelled = class_labels(target, 2, ignore_index)
+    positive, negative = labelled & (actual == 1), labelled & (actual == 0)
     scores = torch.where(output.isnan(), torch.where(positive, -math.inf, math.inf), output)
     count = negative.sum()
     others = torch.where(negative, scores, math.inf).sort().values  # non-negatives sort last
     below = torch.searchsorted(others, scores)
     not_above = torch.searchsorted(others, scores, right=True).clamp(max=count)
     wins = torch.where(positive, below + not_above, 0).sum()  # counted in halves, as integers, so it is exact for any batch
-    return wins.float() / (2 * positive.sum() * count).float()
+    return ratio(wins, 2 * positive.sum() * count)
 
 
 def gini(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
@@ -120,7 +131,7 @@ def gini(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
         ignore_index: the class of elements without a label.
 
     Raises:
-        InputError: the shapes differ.
+        InputError: as for `auc`.
 
     Example:
         >>> gini(torch.tensor([3.0, 1.0, 2.0, 0.0]), torch.tensor([1, 1, 0, 0]))

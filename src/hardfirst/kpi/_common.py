@@ -1,32 +1,33 @@
-"""Label masks, shapes and counts, for all KPIs."""
+"""Shapes, predicted classes and counts, for all KPIs."""
 
+import warnings
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
-from hardfirst.errors import InputError
-from hardfirst.functional._scalar import on_host
+from hardfirst.errors import InputError, number
+from hardfirst.functional._examples import in_float32
+from hardfirst.functional._labels import can_read, class_labels
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 
+_MANY = 16  # outputs from which on a warning says that they look like probabilities
+_CALLER = 4  # frames from `warn` to whoever called the measure, which calls `classified`
+
+
+def ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """The ratio of two counts: float32, although int / int would have the default dtype."""
+    return part.float() / whole.float()
+
 
 def share_of(right: Tensor, labelled: Tensor) -> Tensor:
-    """The share of labelled elements that are right."""
-    # Through integers: a float32 sum of ones stops at 2²⁴, and int / int would have the default dtype.
-    return (right & labelled).sum().float() / labelled.sum().float()
-
-
-def label_mask(target: Tensor, ignore_index: int | None = None) -> Tensor:
-    """Which elements have a label."""
-    labelled = ~target.isnan()
-    # As int64, since -100 is class 156 in a uint8 target.
-    return labelled if ignore_index is None else labelled & (target.long() != ignore_index)
+    """The share of labelled elements that are right, counted in integers: a float32 sum of ones stops at 2²⁴."""
+    return ratio((right & labelled).sum(), labelled.sum())
 
 
 def detached(values: Tensor) -> Tensor:
     """The values without their graph, in float32 or better."""
-    return values.detach().to(torch.promote_types(values.dtype, torch.float32))
+    return in_float32(values.detach())
 
 
 def same_shape(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,36 +37,54 @@ def same_shape(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return detached(output), detached(target)
 
 
-def predicted_classes(output: Tensor, target: Tensor) -> Tensor:
-    """The predicted class of each element, in the shape of the target."""
+def classified(
+    output: Tensor, target: Tensor, threshold: float | None, ignore_index: int
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Each element's predicted class, its own (0 where there is no label), and whether it has a label; how many classes.
+
+    Raises:
+        InputError: the shapes do not fit, the threshold does not apply, or (on the CPU) a label is no class.
+    """
     if output.shape == target.shape:
-        return (output > 0).long()
-    if output.ndim > 1 and output.shape[1] > 1 and output.shape[:1] + output.shape[2:] == target.shape:
-        return output.argmax(1)
-    raise InputError(
-        "Expected logits [batch, classes, ...] of two classes or more for a target [batch, ...], or binary logits of "
-        f"its shape; got output {tuple(output.shape)} and target {tuple(target.shape)}."
-    )
+        if threshold is None:
+            _warn_of_probabilities(output)
+        predicted, classes = (output > number("threshold", threshold or 0.0)).long(), 2
+    elif output.ndim > 1 and output.shape[1] > 1 and output.shape[:1] + output.shape[2:] == target.shape:
+        if threshold is not None:
+            raise InputError(f"Expected no `threshold` for {output.shape[1]} classes: it is for binary outputs.")
+        predicted, classes = output.argmax(1), output.shape[1]
+    else:
+        raise InputError(
+            "Expected logits [batch, classes, ...] of two classes or more for a target [batch, ...], or binary logits of "
+            f"its shape; got output {tuple(output.shape)} and target {tuple(target.shape)}."
+        )
+    return predicted, *class_labels(target, classes, ignore_index), classes
 
 
-def class_counts(output: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Count the labelled elements of each class: correctly predicted, predicted, and in the target; each [classes]."""
-    predicted, labelled = predicted_classes(output, target), label_mask(target, ignore_index)
-    actual = torch.where(labelled, target, 0).long()
-    classes = 2 if output.shape == target.shape else output.shape[1]
+def class_counts(predicted: Tensor, actual: Tensor, labelled: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Count the labelled elements of each class: correctly predicted, predicted, and in the target; each [classes] int64."""
 
     def count(kind: Tensor, counted: Tensor) -> Tensor:
-        zeros = kind.new_zeros(classes)
-        return zeros.scatter_add(0, kind.flatten(), counted.flatten().long()).float()
+        return kind.new_zeros(classes).scatter_add(0, kind.flatten(), counted.flatten().long())
 
-    if on_host(actual):  # elsewhere the check would wait for the device
-        _check_classes(actual, classes)
     return count(actual, labelled & (predicted == actual)), count(predicted, labelled), count(actual, labelled)
 
 
-def _check_classes(actual: Tensor, classes: int) -> None:
-    wrong = actual[(actual < 0) | (actual >= classes)]
-    if wrong.numel():
-        raise InputError(
-            f"Expected the classes of the target to be 0 to {classes - 1}, as the output has {classes}; got {int(wrong[0])}."
+def _warn_of_probabilities(output: Tensor) -> None:
+    """Warn where binary outputs look like probabilities: many of them, all in [0, 1], and most near either end.
+
+    Logits of a network that has just begun to learn often all lie in [0, 1], around some value there: so this is no error,
+    and only a variance above that of a uniform distribution is a sign.
+    """
+    if output.numel() < _MANY or not output.is_floating_point() or not can_read(output):
+        return
+    low, high = (value.item() for value in output.detach().aminmax())
+    if low < 0 or high > 1 or output.detach().float().var(correction=0) <= 1 / 12:
+        return
+    if ((output > 0) & (output <= 0.5)).any():  # answers of exactly 0 and 1 mean the same with either threshold
+        warnings.warn(
+            f"All {output.numel()} binary outputs are in [0, 1]. If they are probabilities, give `threshold=0.5`, since "
+            "logits are assumed: above 0 is class 1. If they are logits, `threshold=0.0` says so.",
+            UserWarning,
+            stacklevel=_CALLER,
         )

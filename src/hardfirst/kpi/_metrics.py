@@ -9,24 +9,41 @@ import torch
 from torch import Tensor, nn
 
 from hardfirst.errors import InputError, number
-from hardfirst.kpi._common import Measure, detached, label_mask
+from hardfirst.functional._labels import label_mask
+from hardfirst.kpi._common import Measure, detached
+from hardfirst.kpi._undefined import is_undefined
+
+IGNORED = -100  # the class of an element without a label, as in torch's cross_entropy
 
 
 def from_metric(
-    metric: Callable[..., Any], *, low: float = 0.0, high: float = 1.0, higher_is_better: bool | None = None
+    metric: Callable[..., Any],
+    *,
+    low: float = 0.0,
+    high: float = 1.0,
+    higher_is_better: bool | None = None,
+    ignore_index: int | None = None,
 ) -> Measure:
     """Make a KPI of a metric: (value − low) / (high − low), reversed if lower is better, clamped to [0, 1].
 
     A metric with state is reset before and after each call, so that the KPI is that of the batch: do not use the object
     elsewhere.
-    Examples without a label (every target NaN or -100) do not reach the metric; without any example the KPI is NaN.
-    Missing labels within an example are left to the metric (`ignore_index`).
+
+    No label is a NaN in a floating-point target, and -100 or the metric's `ignore_index` in a target of classes. Examples
+    without any label do not reach the metric; without any example the KPI is NaN. A label that is missing within an example
+    reaches the metric as its `ignore_index`, and as it is if the metric has none.
+
+    The KPI is also NaN where a torchmetrics object returns a number, often 0, although it is not defined: a ranking, an
+    agreement, a correlation or a share of variance of targets that are all equal (as `auc`); a macro AUROC without some of
+    the classes; a binary F score, precision, recall or Jaccard index without positives, a specificity without negatives.
 
     Args:
         metric: a torchmetrics object, which follows the output's device, or any function (output, target) → one number.
         low: the lower end of the metric's range.
         high: the upper end, above `low`. For an error, the size at which the KPI is 0.
         higher_is_better: the metric's direction; default: its attribute `higher_is_better`.
+        ignore_index: the class that the metric ignores; default: its attribute `ignore_index`, that of the metric in a
+            wrapper, or the option of a `functools.partial`.
 
     Raises:
         InputError: `low` is not below `high`, the direction is not known, or (on use) the value is not one number.
@@ -45,19 +62,38 @@ def from_metric(
         name = getattr(metric, "__name__", type(metric).__name__)
         raise InputError(f"{name} does not say which direction is better; give `higher_is_better=True` or False.")
     worst, best = (low, high) if higher_is_better else (high, low)
-    return partial(_by_metric, metric, worst=worst, best=best)
+    if ignore_index is None:
+        ignore_index = _ignore_index_of(metric)
+    return partial(_by_metric, metric, worst=worst, best=best, ignore_index=ignore_index)
 
 
-def _by_metric(metric: Callable[..., Any], output: Tensor, target: Tensor, *, worst: float, best: float) -> Tensor:
+def _by_metric(
+    metric: Callable[..., Any], output: Tensor, target: Tensor, *, worst: float, best: float, ignore_index: int | None
+) -> Tensor:
     output, target = detached(output), detached(target) if target.is_floating_point() else target
-    missing = None if target.is_floating_point() else -100
-    examples = label_mask(target, missing).unsqueeze(-1).flatten(1).any(1)
-    if not examples.any():
+    labelled = label_mask(target, None if target.is_floating_point() else IGNORED)
+    if ignore_index is not None:
+        labelled &= label_mask(target, ignore_index)
+        target = torch.where(labelled, target if target.is_floating_point() else target.long(), ignore_index)
+    examples = labelled.unsqueeze(-1).flatten(1).any(1)
+    output, target, labelled = output[examples], target[examples], labelled[examples]
+    if not len(target) or any(is_undefined(part, target, labelled) for part in _parts(metric)):
         return output.new_full((), math.nan)
-    value = torch.as_tensor(_value_of(metric, output[examples], target[examples])).to(output)
+    value = torch.as_tensor(_value_of(metric, output, target)).to(output)
     if value.numel() != 1:
         raise InputError(f"Expected the metric to give one number; got shape {tuple(value.shape)}. Let it average.")
     return ((value.reshape(()) - worst) / (best - worst)).clamp(0, 1)
+
+
+def _parts(metric: Callable[..., Any]) -> list[Any]:
+    """The metric, and the metrics that it wraps."""
+    return list(metric.modules()) if isinstance(metric, nn.Module) else [metric]
+
+
+def _ignore_index_of(metric: Callable[..., Any]) -> int | None:
+    options = [metric.keywords.get("ignore_index")] if isinstance(metric, partial) else []
+    options += [getattr(part, "ignore_index", None) for part in _parts(metric)]
+    return next((option for option in options if isinstance(option, int)), None)
 
 
 def _value_of(metric: Callable[..., Any], output: Tensor, target: Tensor) -> Any:

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError, number
-from hardfirst.kpi._common import label_mask, same_shape, share_of
+from hardfirst.functional._labels import check_finite, label_mask
+from hardfirst.kpi._common import same_shape, share_of
+
+
+def _values(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    output, target = same_shape(output, target)
+    check_finite(target)
+    return output, target
 
 
 def within(output: Tensor, target: Tensor, *, threshold: float) -> Tensor:
@@ -18,14 +25,14 @@ def within(output: Tensor, target: Tensor, *, threshold: float) -> Tensor:
         threshold: in the target's unit, at least 0.
 
     Raises:
-        InputError: the shapes differ, or the threshold is negative.
+        InputError: the shapes differ, the threshold is negative, or (on the CPU) a target is infinite.
 
     Example:
         >>> within(torch.tensor([1.0, 2.0]), torch.tensor([1.5, 4.0]), threshold=0.5)
         tensor(0.5000)
     """
     threshold = number("threshold", threshold, least=0)
-    output, target = same_shape(output, target)
+    output, target = _values(output, target)
     return share_of((output - target).abs() <= threshold, label_mask(target))
 
 
@@ -38,14 +45,14 @@ def within_relative(output: Tensor, target: Tensor, *, fraction: float = 0.25) -
         fraction: above 0; 0.25 is within 25%.
 
     Raises:
-        InputError: the shapes differ, or the fraction is not above 0.
+        InputError: the shapes differ, the fraction is not above 0, or (on the CPU) a target is infinite.
 
     Example:
         >>> within_relative(torch.tensor([12.0, 14.0]), torch.tensor([10.0, 10.0]))
         tensor(0.5000)
     """
     fraction = number("fraction", fraction, above=0)
-    output, target = same_shape(output, target)
+    output, target = _values(output, target)
     return share_of((output - target).abs() <= fraction * target.abs(), label_mask(target))
 
 
@@ -58,7 +65,7 @@ def delta(output: Tensor, target: Tensor, *, ratio: float = 1.25) -> Tensor:
         ratio: above 1; δ₂ and δ₃ are 1.25² and 1.25³.
 
     Raises:
-        InputError: the shapes differ, or the ratio is not above 1.
+        InputError: the shapes differ, the ratio is not above 1, or (on the CPU) a target is infinite.
 
     Example:
         >>> delta(torch.tensor([1.2, 2.0, 5.0]), torch.tensor([1.0, 1.0, 0.0]))
@@ -68,7 +75,7 @@ def delta(output: Tensor, target: Tensor, *, ratio: float = 1.25) -> Tensor:
         Eigen, Puhrsch and Fergus, Depth map prediction from a single image using a multi-scale deep network, NIPS 2014.
     """
     ratio = number("ratio", ratio, above=1)
-    output, target = same_shape(output, target)
+    output, target = _values(output, target)
     near = torch.maximum(output / target, target / output) < ratio
     return share_of(near & (output > 0), target > 0)
 
@@ -85,7 +92,7 @@ def angle_within(output: Tensor, target: Tensor, *, degrees: float = 30.0) -> Te
         degrees: above 0, at most 180.
 
     Raises:
-        InputError: the shapes differ or have no dim 1, or the angle is out of range.
+        InputError: the shapes differ or have no dim 1, the angle is out of range, or (on the CPU) a target is infinite.
 
     Example:
         >>> normals = torch.tensor([[0.0, 0.0, 2.0], [1.0, 0.0, 0.0]])
@@ -97,7 +104,7 @@ def angle_within(output: Tensor, target: Tensor, *, degrees: float = 30.0) -> Te
         Kahan, How futile are mindless assessments of roundoff, 2006, section 12 (the angle).
     """
     limit = math.radians(number("degrees", degrees, above=0, most=180))
-    output, target = same_shape(output, target)
+    output, target = _values(output, target)
     if output.ndim < 2:
         raise InputError(f"Expected vectors on dim 1, [batch, 3, ...]; got shape {tuple(output.shape)}.")
     length = target.norm(dim=1)
@@ -117,13 +124,13 @@ def r2(output: Tensor, target: Tensor) -> Tensor:
         target: the output's shape; NaN where there is no label.
 
     Raises:
-        InputError: the shapes differ.
+        InputError: the shapes differ, or (on the CPU) a target is infinite.
 
     Example:
         >>> r2(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1.0, 2.0, 3.0]))
         tensor(0.5000)
     """
-    output, target = same_shape(output, target)
+    output, target = _values(output, target)
     if not target.numel():  # amin has no value for an empty tensor
         return target.new_full((), math.nan)
     labelled = label_mask(target)

@@ -123,7 +123,8 @@ def _collate_targets(task: str, values: Sequence[Any]) -> Tensor:
         )
     try:
         like = torch.as_tensor(present[0])
-        missing = torch.full_like(like, math.nan if like.is_floating_point() else IGNORE)
+        # int64, since -100 as a uint8 is class 156, and as a bool it is true
+        missing = like.new_full(like.shape, math.nan) if like.is_floating_point() else torch.full(like.shape, IGNORE)
         return torch.stack([missing if value is None else torch.as_tensor(value) for value in values])
     except (RuntimeError, TypeError, ValueError) as error:
         got = " and ".join(dict.fromkeys(map(_describe, present)))

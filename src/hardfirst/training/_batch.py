@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError
+from hardfirst.functional import _labels
 from hardfirst.problems import IGNORE, Measure, Problem, Task
 
 Labelled = Mapping[str, tuple[Tensor, Tensor]]
@@ -97,7 +98,7 @@ def concatenate(batches: Iterable[Labelled]) -> dict[str, tuple[Tensor, Tensor]]
 
 def label_mask(target: Tensor) -> Tensor:
     """Boolean mask of the entries of a target that are labels."""
-    return ~target.isnan() if target.is_floating_point() else target != IGNORE
+    return _labels.label_mask(target, None if target.is_floating_point() else IGNORE)
 
 
 def _labelled_examples(task: Task, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

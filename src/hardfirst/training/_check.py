@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hardfirst.errors import InputError, unknown
 from hardfirst.problems import IGNORE, Problem, Splits, explained
-from hardfirst.training._batch import compute_kpi, measure, select_labelled
+from hardfirst.training._batch import compute_kpi, label_mask, measure, select_labelled
 from hardfirst.training._sampling import epoch_order, load
 
 
@@ -69,7 +69,7 @@ def _check_classes(name: str, output: Tensor, target: Tensor) -> None:
     """Check that the classes in a target [batch, ...] fit an output of logits [batch, classes, ...]."""
     if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool or output.dim() != target.dim() + 1:
         return
-    labels = target[target != IGNORE]
+    labels = target[label_mask(target)]
     low, high, classes = int(labels.min()), int(labels.max()), output.shape[1]
     if low < 0 or high >= classes:
         raise InputError(

@@ -34,7 +34,7 @@ def segment_loss(output: Tensor, target: Tensor) -> Tensor:
         target: classes [frames, height, width], of any signed type; below 0 is unlabelled, e.g. -100.
     """
     classes = _classes(output, target)
-    losses = F.cross_entropy(output, classes, ignore_index=IGNORE, reduction="sum")
+    losses = F.cross_entropy(output.float(), classes, ignore_index=IGNORE, reduction="sum")
     return losses / (classes != IGNORE).sum().clamp(min=1)
 
 
