@@ -1,5 +1,6 @@
 """A page that is served while a study goes on."""
 
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -12,6 +13,7 @@ from torch import nn
 
 from hardfirst.errors import InputError
 from hardfirst.integrations import RunRecorder
+from hardfirst.report import Comparison
 from hardfirst.report.server import HOST, serve
 
 
@@ -63,6 +65,37 @@ def test_only_this_machine_and_this_page(served: tuple[Path, str]) -> None:
             get(address + path, **headers)
         assert refused.value.code == code
         refused.value.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "localhost:80"])
+def test_a_browser_at_port_80_names_no_port(served: tuple[Path, str], host: str) -> None:
+    assert "There is no study in" in get(served[1], Host=host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:evil.example", "localhost.evil.example", "evil.example:8400", ""])
+def test_the_host_is_matched_as_a_whole(served: tuple[Path, str], host: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        get(served[1], Host=host)
+    assert refused.value.code == 403
+    refused.value.close()
+
+
+def test_a_connection_without_a_request_is_closed(tmp_path: Path) -> None:
+    with serve(tmp_path, port=0) as (server, _):
+        assert server.RequestHandlerClass.timeout == 10
+        server.RequestHandlerClass.timeout = 0.1
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
+        with socket.create_connection((HOST, server.server_port), timeout=30) as half_open:
+            assert half_open.recv(1) == b""
+        server.shutdown()
+
+
+def test_a_fault_of_the_page_is_shown(served: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(Comparison, "read", fail)
+    assert "by a fault of hardfirst: ZeroDivisionError: division by zero" in get(served[1])
 
 
 def test_wrong_use_gets_a_sentence(served: tuple[Path, str], tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
 """The command line. Commands import what they need when they run, so that `--help` and completion are fast."""
 
+import sys
+from collections.abc import Iterable
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 from hardfirst import __version__
+from hardfirst._text import printable
 from hardfirst.cli._common import console
 from hardfirst.cli._show import data, list_, new, report, watch
 from hardfirst.cli._studies import compare
@@ -44,10 +48,14 @@ def options(
 
 def main() -> None:
     """Run the command line; bad input is answered by one sentence and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal without Unicode shows a question mark in place of a dash
+            stream.reconfigure(errors="replace")
     try:
+        _check_arguments(sys.argv)
         app()
     except InputError as error:
-        typer.echo(f"hardfirst: {error}", err=True)
+        typer.echo(f"hardfirst: {printable(str(error))}", err=True)
         raise SystemExit(2) from None
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
@@ -59,3 +67,13 @@ def main() -> None:
         where = f", {error.filename!s:.200}" if error.filename else ""
         typer.echo(f"hardfirst: {error.strerror or error}{where}. What was written before is kept.", err=True)
         raise SystemExit(2) from None
+
+
+def _check_arguments(arguments: Iterable[str]) -> None:
+    """Raise `InputError` for an argument that is not in the terminal's encoding; records could not hold it."""
+    for argument in arguments:
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            raise InputError(
+                f"The argument {argument.encode('utf-8', 'backslashreplace').decode()!r} is not valid "
+                f"{sys.getfilesystemencoding().upper()}, and records could not name it; rename the file or folder."
+            )

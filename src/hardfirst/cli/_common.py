@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from hardfirst._text import printable
 from hardfirst.cli._completion import one
 from hardfirst.cli._completion import problems as problem_names
 from hardfirst.errors import InputError
@@ -75,8 +76,8 @@ FormatOption = Annotated[
 
 
 def say(text: str) -> None:
-    """Print a sentence without markup, and without line breaks inside a path or a command."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """Print a sentence without markup, control characters, and line breaks inside a path or a command."""
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def typed() -> str:

@@ -5,6 +5,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hardfirst._text import printable_json
+
+LARGEST_NUMBER = 1e100
+"""The largest size of a number; sums of squares of such numbers are finite. A larger measurement counts as infinite."""
+
 TEXT_SETTINGS = ("problem", "balancer", "network", "only", "loss", "criterion")
 Check = Callable[[Any], bool]
 
@@ -23,7 +28,7 @@ def parse_line(text: str) -> Any:
         raise ValueError(error.msg) from None
     except RecursionError:
         raise ValueError("nested too deep") from None
-    return content
+    return printable_json(text, content)
 
 
 def invalid_field(line: Mapping[str, Any]) -> str | None:
@@ -42,8 +47,10 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether the value is finite, or NaN, which is how null is read."""
-    return (isinstance(value, float) and not math.isinf(value)) or (isinstance(value, int) and abs(value) < 2**63)
+    """Whether the value is a number of a size that can be computed with, or NaN, which is how null is read."""
+    if isinstance(value, float):
+        return math.isnan(value) or abs(value) <= LARGEST_NUMBER
+    return isinstance(value, int) and abs(value) < 2**63
 
 
 def _is_text(value: Any) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from hardfirst.records.names import EQUAL, Role
 from hardfirst.records.run_record import Record
@@ -23,7 +23,7 @@ class Entry(BaseModel):
         constant_weights: whether the method is static weights that the user gave.
     """
 
-    key: str
+    key: str = Field(pattern=r"^[\w-]*$")  # it becomes a file's name
     method: str
     role: Role = "method"
     tuning: bool = False

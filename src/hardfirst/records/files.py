@@ -1,14 +1,38 @@
-"""Files that are replaced as a whole, and the names of record files."""
+"""Files of a study: reading them, replacing them as a whole, and the names of records."""
 
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hardfirst.errors import writing
+from hardfirst.errors import InputError, writing
+
+LARGEST = 2**28
+"""The size in bytes up to which a file is read; a record of 100,000 epochs of three tasks has a tenth of it."""
+
+
+def read_text(path: Path) -> str:
+    """Read a text file of a study. What is not UTF-8 is replaced.
+
+    Raises:
+        InputError: it is no regular file (a pipe would block, a device would never end), is too large, or cannot be read.
+        FileNotFoundError: it does not exist.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path} is not a regular file; remove it.")
+        if status.st_size > LARGEST:
+            raise InputError(f"{path} is larger than {LARGEST >> 20} MiB, which no file of a study is; remove it.")
+        return path.read_bytes().decode("utf-8", "replace")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
 
 
 @contextmanager

@@ -9,10 +9,10 @@ The first line says what was run; one line per epoch, one for the test split, an
     {"kind": "test", "epoch": 1, "tasks": {"depth": {"loss": 0.6, "kpi": 0.5, "metrics": {...}}, ...}}
     {"kind": "end", "outcome": "finished", "reason": null, "seconds": 0.5, "memory": 3e8}
 
-Numbers that are NaN or infinite are written as null and read back as NaN. `weight` is the mean over the epoch's steps of
-∂total/∂loss, whatever the method; `memory` is the peak in bytes, of the process or, on a GPU, of its tensors, added over
-the devices. A run that served only to choose settings has no line for the test split. If metrics are shares of a loss, the
-first line says so in `"loss_shares": {"depth": {"METRIC": {"hardest": 3, "kind": "background", "under": null}}}`.
+Numbers that are NaN, infinite or above 1e100 are written as null and read back as NaN. `weight` is the mean over the epoch's
+steps of ∂total/∂loss, whatever the method; `memory` is the peak in bytes, of the process or, on a GPU, of its tensors, added
+over the devices. A run that served only to choose settings has no line for the test split. If metrics are shares of a loss,
+the first line says so in `"loss_shares": {"depth": {"METRIC": {"hardest": 3, "kind": "background", "under": null}}}`.
 """
 
 import math
@@ -23,6 +23,7 @@ from typing import Any
 
 from hardfirst.errors import InputError
 from hardfirst.records._schema import FIELDS, invalid_field, parse_line
+from hardfirst.records.files import read_text
 from hardfirst.records.loss_share import LossShare, LossShares, from_old_names
 
 SCHEMA = 1
@@ -169,12 +170,7 @@ def _loss_shares(record: Record, written: Mapping[str, Mapping[str, Mapping[str,
 
 def read_lines(path: Path) -> list[str]:
     """The file's lines, without an incomplete last one."""
-    try:
-        return path.read_bytes().decode("utf-8", "replace").split("\n")[:-1]
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    return read_text(path).split("\n")[:-1]
 
 
 def parse_lines(path: Path) -> list[dict[str, Any]]:

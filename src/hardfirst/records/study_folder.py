@@ -6,11 +6,14 @@ cost.json             what a step of each method costs, if that was measured
 report.html           the page
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from hardfirst._text import printable_json
 from hardfirst.errors import InputError
 from hardfirst.records.description import CaseTrials, Description, Entry, Run
+from hardfirst.records.files import read_text
 from hardfirst.records.old_folders import controlled_method, has_constant_weights
 from hardfirst.records.run_record import Record, read
 
@@ -85,10 +88,11 @@ class StudyFolder:
                 f"There is no study in {self.folder}: it has no study.json. Give the folder of a study or a run."
             )
         try:
-            return Description.model_validate_json(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}.") from None
-        except ValueError:
+            text = read_text(path)
+            return Description.model_validate(printable_json(text, json.loads(text)))
+        except InputError:
+            raise
+        except (ValueError, RecursionError):
             raise InputError(f"{path} is damaged; run the same command again to mend it.") from None
 
     @property

@@ -1,14 +1,15 @@
 """Writes run records."""
 
 import json
-import math
 import platform
 from collections.abc import Iterable, Mapping
 from importlib import metadata
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from hardfirst.errors import writing
+from hardfirst.records._schema import LARGEST_NUMBER
 from hardfirst.records.files import write_atomically
 from hardfirst.records.loss_share import LossShares
 from hardfirst.records.run_record import SCHEMA, parse_lines, read_lines
@@ -47,10 +48,11 @@ class Writer:
     def _lines_to_keep(self, epochs: int) -> list[str]:
         lines = [f"{line}\n" for line in read_lines(self.path)]
         kinds = [line["kind"] for line in parse_lines(self.path)]
+        before = accumulate((kind == "epoch" for kind in kinds), initial=0)
         return [
             line
-            for index, (kind, line) in enumerate(zip(kinds, lines, strict=True))
-            if kind == "trial" or (kind == "epoch" and kinds[:index].count("epoch") < epochs)
+            for kind, line, earlier in zip(kinds, lines, before, strict=False)  # `before` has one more: the number of all
+            if kind == "trial" or (kind == "epoch" and earlier < epochs)
         ]
 
     @property
@@ -119,4 +121,4 @@ def _nan_to_null(value: Any) -> Any:
         return {str(key): _nan_to_null(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_nan_to_null(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return None if isinstance(value, float) and not abs(value) <= LARGEST_NUMBER else value

@@ -78,7 +78,7 @@ class Comparison:
             runs = store.runs(trials)
             keys = {entry.key for entry in trials.trials} - store.damaged.keys()
             missing += sum(store.find(key) is None for key in keys)
-            if any(not run.entry.tuning and run.entry.role not in ("single", "order") for run in runs):
+            if any(not run.entry.tuning and run.entry.role in ("method", "static") for run in runs):
                 case_costs = costs.get(f"{trials.problem}/{trials.network}")
                 cases.append(arrange(runs, case_costs, trials.baseline, trials.network))
         damaged = list(store.damaged.values())
@@ -88,7 +88,7 @@ class Comparison:
                 if damaged
                 else "There is nothing to report."
             )
-            raise InputError(f"No trial of the study in {folder} has ended yet. {why}")
+            raise InputError(f"No run of a method of the study in {folder} has ended yet. {why}")
         return cls(cases, title=about.title, command=about.command, plan=about.plan, missing=missing, damaged=damaged)
 
     @cached_property

@@ -1,6 +1,7 @@
 """Serves a study's page on 127.0.0.1 and updates it whenever a run ends."""
 
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from hardfirst.report.html.rendering import render
 
 HOST = "127.0.0.1"
 
+_OWN_HOST = re.compile(rf"({re.escape(HOST)}|localhost)(:\d+)?")  # browsers leave out port 80
 _FILES = ("study.json", "cost.json", "trials/*.jsonl")
 
 
@@ -50,7 +52,10 @@ class Pages:
         try:
             return Comparison.read(self.folder).html(live)
         except InputError as error:
-            return render("waiting.html.j2", folder=self.folder, reason=error, live=live)
+            reason = str(error)
+        except Exception as error:  # a fault of ours must not end what a browser shows
+            reason = f"The page cannot be made, by a fault of hardfirst: {type(error).__name__}: {error}"
+        return render("waiting.html.j2", folder=self.folder, reason=reason, live=live)
 
     def _modified(self, pattern: str) -> Iterator[tuple[Path, int]]:
         for path in self.folder.glob(pattern):
@@ -92,9 +97,11 @@ class _Server(ThreadingHTTPServer):
 
 def _handler(pages: Pages) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        timeout = 10  # seconds without a byte after which a connection is closed
+
         def do_GET(self) -> None:
-            host = self.headers.get("Host", "").rpartition(":")[0]
-            if host not in (HOST, "localhost"):  # another site's page may have pointed its own name here
+            # another site's page may have pointed its own name here
+            if not _OWN_HOST.fullmatch(self.headers.get("Host", "")):
                 self._answer(HTTPStatus.FORBIDDEN, "text/plain", "This page is for this machine alone.")
             elif self.path == "/":
                 self._answer(HTTPStatus.OK, "text/html", pages.page())

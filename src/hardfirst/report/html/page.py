@@ -1,6 +1,7 @@
 """One HTML page for one comparison: self-contained, so that it can be mailed, archived and opened without a network."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -93,12 +94,14 @@ def _script_json(value: Any) -> Markup:
 
 
 def _rounded(value: Any) -> Any:
-    """The figures without digits that a chart cannot show."""
+    """The figures without digits that a chart cannot show, and null for what is no finite number."""
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_rounded(item) for item in value]
-    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+    return value
 
 
 # The sections

@@ -159,7 +159,7 @@ def arrange(
     """
     runs = list(runs)
     reported = [run for run in runs if not run.entry.tuning and run.entry.role != "single"]
-    if not reported:
+    if not any(run.entry.role in ("method", "static") for run in reported):
         raise InputError("Expected at least one run record to report on; got none.")
     first = reported[0].record
     _check_same_problem(runs, first)

@@ -1,0 +1,29 @@
+"""Text that comes from files, made safe to print."""
+
+import re
+from typing import Any
+
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    r"""Replace control characters, with which a text could rename or clear a terminal, by U+FFFD; line breaks and tabs stay.
+
+    >>> printable("dtp\x1b]0;title\x07")
+    'dtp�]0;title�'
+    """
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def printable_json(text: str, content: Any) -> Any:
+    """The content that was parsed from a JSON text, with `printable` names and values."""
+    # most texts have neither a backslash, with which JSON writes control characters, nor one as it is
+    return _printable(content) if "\\" in text or _CONTROLS.search(text) else content
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(key): _printable(item) for key, item in value.items()}
+    return [_printable(item) for item in value] if isinstance(value, list) else value
