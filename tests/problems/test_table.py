@@ -11,6 +11,8 @@ import torch
 
 from hardfirst.errors import InputError
 from hardfirst.problems import Problem, digest, load_problem, table_name
+from hardfirst.problems._table import split_rows
+from hardfirst.problems._table_notes import table_notes
 from hardfirst.training import check_problem
 
 ROWS = 300
@@ -159,3 +161,150 @@ def test_infinite_numbers_are_missing_ones(table: Callable[..., Problem]) -> Non
     train = table(area=np.where(np.arange(ROWS) % 2, np.inf, np.arange(ROWS))).data().train
     assert bool(train.inputs.isfinite().all())  # type: ignore[union-attr]
     assert not math.isnan(float(train.inputs.sum()))  # type: ignore[union-attr]
+
+
+# What was guessed, and what cannot be
+
+NUMBERS = [f"{value:.2f}" for value in np.random.default_rng(1).normal(300, 50, ROWS)]
+
+
+def cells(*words: str) -> list[str]:
+    """Numbers, and these words in the last rows."""
+    return [*NUMBERS[: ROWS - len(words)], *words]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (cells("unknown"), "row 300 has 'unknown'. Write numbers as 1234.5, empty the cells without one"),
+        ([f"1,{value[:3]}" for value in NUMBERS], "row 1 has '1,"),
+        (cells("12 %"), "row 300 has '12 %'"),
+        (cells("$5"), "row 300 has '$5'"),
+        ([f"{value} €" for value in NUMBERS], "€'"),
+    ],
+)
+def test_numbers_among_which_is_a_word_are_not_guessed(
+    table: Callable[..., Problem], values: list[str], sentence: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        table("price", price=values)
+    assert "Is column 'price'" in str(error.value)
+    assert sentence in str(error.value)
+    with pytest.raises(InputError, match=r"Expected numbers in column 'price'.* in row"):
+        table("price:regression", price=values).data()
+
+
+@pytest.mark.parametrize("targets", ["price", "price:classification"])
+def test_a_class_for_each_row_is_refused(table: Callable[..., Problem], targets: str) -> None:
+    few = [*range(18), *[None] * (ROWS - 18)]
+    for values in ([f"home {row}" for row in range(ROWS)], few):
+        with pytest.raises(InputError, match=r"different values in .* rows with a label\. If they are numbers"):
+            table(targets, price=values).data()
+
+
+@pytest.mark.parametrize("word", ["NA", "None", "null", "n/a", "nan"])
+def test_a_word_for_missing_is_a_class(table: Callable[..., Problem], word: str) -> None:
+    """Only an empty cell has no label; a note says it."""
+    rows = np.arange(ROWS)
+    sold = np.where(rows % 3 == 0, word, np.where(rows % 3 == 1, "Attached", ""))
+    splits = table("sold", sold=sold).data()
+    labels = torch.cat([split.targets["sold"] for split in (splits.train, splits.validation, splits.test)])  # type: ignore[union-attr]
+    assert sorted(labels.unique(return_counts=True)[1].tolist()) == [100, 100, 100]
+    assert set(labels.tolist()) == {-100, 0, 1}
+
+
+@pytest.mark.parametrize(("value", "shown"), [(np.inf, "inf"), (1e300, "1e[+]300"), (-1e12, "-1e[+]12")])
+@pytest.mark.parametrize("column", ["price", "area"])
+def test_a_far_number_is_named(table: Callable[..., Problem], column: str, value: float, shown: str) -> None:
+    """In whatever split its row is. An infinite input is a missing one."""
+    if column == "area" and np.isinf(value):
+        return
+    for row in range(0, 40, 4):
+        values = frame()[column].to_numpy().copy()
+        values[row] = value
+        with pytest.raises(InputError, match=f"Row {row + 1} of .*homes.csv has {shown} in column '{column}'"):
+            table("price", **{column: values}).data()
+
+
+def test_long_tails_are_not_far(table: Callable[..., Problem]) -> None:
+    random = np.random.default_rng(0)
+    table("price", price=np.exp(random.normal(0, 3, ROWS)), area=random.standard_cauchy(ROWS)).data()
+
+
+@pytest.mark.parametrize(("kind", "values"), [("regression", 5.5), ("classification", "yes")])
+def test_a_target_without_a_training_label(table: Callable[..., Problem], kind: str, values: object) -> None:
+    train = {tuple(row) for row in table().data().train.inputs.tolist()}  # type: ignore[union-attr]
+    assert train
+    labels = np.full(ROWS, None, dtype=object)
+    others = split_rows(frame().drop(columns=["price", "sold"]))
+    labels[others["test"].numpy()[:10]] = values
+    labels[others["test"].numpy()[10:20]] = 7.5 if kind == "regression" else "no"
+    with pytest.raises(
+        InputError,
+        match=r"No row of .* that serves for training has a label in column 'price'; of all its 300 rows 20 have one",
+    ):
+        table(f"price:{kind},sold", price=labels).data()
+
+
+@pytest.mark.parametrize(
+    ("header", "targets", "sentence"),
+    [
+        ("price,x,price,sold", "price", "Columns 1 and 3 of .* are both called 'price'"),
+        ("price,x,y,sold", "price:regression,price:classification", "Column 'price' of .* is named twice"),
+        ("price;x;y;sold", "price", "are separated by semicolons. Save it with commas"),
+        ("price\tx\ty\tsold", "price", "are separated by tabs. Save it with commas"),
+        ("price|x|y|sold", "price", "are separated by bars. Save it with commas"),
+    ],
+)
+def test_a_header_that_cannot_be_meant(tmp_path: Path, header: str, targets: str, sentence: str) -> None:
+    path = tmp_path / "homes.csv"
+    separator = next(mark for mark in ",;\t|" if mark in header)
+    path.write_text("\n".join([header, *(separator.join([str(row)] * 4) for row in range(60))]))
+    with pytest.raises(InputError, match=sentence):
+        load_problem(table_name(str(path), targets))
+
+
+def test_another_column_may_have_a_name_twice(tmp_path: Path) -> None:
+    path = tmp_path / "homes.csv"
+    path.write_text("\n".join(["price,x,x", *(f"{row},{row % 7},{row % 5}" for row in range(60))]))
+    assert load_problem(table_name(str(path), "price")).task_names == ("price",)
+
+
+@pytest.mark.parametrize(
+    ("column", "targets"), [("Price, EUR", '"Price, EUR":regression'), ("y:1", "y:1"), ("y:1", "y:1:regression")]
+)
+def test_a_name_with_commas_or_colons(tmp_path: Path, column: str, targets: str) -> None:
+    path = tmp_path / "HOMES.CSV"
+    frame().rename(columns={"price": column}).to_csv(path, index=False)
+    assert load_problem(table_name(str(path), targets)).task_names == (column,)
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "txt", "csv.gz", "parquet", "xlsx", "json", "feather"])
+def test_another_format_gets_a_sentence(hardfirst: Callable[..., str], suffix: str) -> None:
+    for options in ([], ["--targets", "price"]):
+        printed = hardfirst("train", f"homes.{suffix}", *options, code=2)
+        assert f"Expected a table as a .csv file; got homes.{suffix}. Save it as CSV" in printed
+
+
+def test_the_command_line_says_how_a_table_was_read(hardfirst: Callable[..., str], tmp_path: Path) -> None:
+    """Also of a file in capitals."""
+    sold = np.where(np.arange(ROWS) % 3 == 0, "NA", np.where(np.arange(ROWS) % 3 == 1, "yes", ""))
+    frame().assign(sold=sold).to_csv(tmp_path / "HOMES.CSV", index=False)
+    with (tmp_path / "HOMES.CSV").open("a") as file:
+        file.write("x,1\nTOTAL,400,,,,,,\n")
+    printed = hardfirst("compare", "HOMES.CSV", "--targets", "price,sold", "--dry-run")
+    for sentence in (
+        "Guessed: price is a regression, sold is a classification of 2 classes.",
+        "Without a label: price in 2 of 302 rows, sold in 102 of 302 rows.",
+        "In sold, 'NA' is a class; leave a cell empty where there is no label.",
+        "No inputs: id (nearly all different, as names, identifiers and dates are).",
+        "1 of the 302 rows have fewer cells than the header, row 301 first",
+        "The last row is mostly empty (TOTAL, 400); if it is a footer, remove it.",
+    ):
+        assert f"HOMES.CSV: {sentence}" in printed
+
+
+def test_of_a_plain_table_nothing_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "homes.csv"
+    frame().drop(columns=["id", "country"]).to_csv(path, index=False)
+    assert table_notes(table_name(str(path), "price:regression,sold:classification")) == []

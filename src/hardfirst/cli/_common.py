@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -110,10 +111,23 @@ def with_targets(problems: list[str], targets: str | None) -> list[str]:
     if targets is None:
         return problems
     from hardfirst.problems import table_name
+    from hardfirst.problems._table import check_format, is_table
 
-    if not any(problem.endswith(".csv") for problem in problems):
+    for problem in problems:
+        check_format(problem)
+    if not any(map(is_table, problems)):
         raise InputError("--targets says which columns of a CSV table to predict; there is no table.")
-    return [table_name(problem, targets) if problem.endswith(".csv") else problem for problem in problems]
+    return [table_name(problem, targets) if is_table(problem) else problem for problem in problems]
+
+
+def say_table_notes(problems: Iterable[str]) -> None:
+    """Print how each table among the problems was read."""
+    from hardfirst.problems._table import is_table
+    from hardfirst.problems._table_notes import table_notes
+
+    for problem in filter(is_table, problems):
+        for sentence in table_notes(problem):
+            say(f"{problem.partition('?')[0]}: {sentence}")
 
 
 def with_order(networks: str, order: str) -> str:

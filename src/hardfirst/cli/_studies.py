@@ -23,6 +23,7 @@ from hardfirst.cli._common import (
     Workers,
     console,
     say,
+    say_table_notes,
     typed,
     with_order,
     with_targets,
@@ -110,6 +111,7 @@ def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: b
     from hardfirst.training import check_problem
 
     console.stderr = form is not None  # standard output is for the comparison in that form alone
+    say_table_notes(plan.problems)
     if dry_run:
         _dry_run(plan)
         return

@@ -17,6 +17,7 @@ from hardfirst.cli._common import (
     Targets,
     console,
     say,
+    say_table_notes,
     typed,
     with_order,
     with_targets,
@@ -68,6 +69,7 @@ def train(
     console.quiet = not is_main_process(devices)  # torchrun starts several processes, which all run this function
     (name,) = with_targets([problem], targets)
     loaded = load_problem(name)
+    say_table_notes([name])
     trial = Trial.plan(
         name,
         Spec.parse(balancer),

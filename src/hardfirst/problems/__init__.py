@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hardfirst.problems._sources import Package as Package
     from hardfirst.problems._sources import PyPI as PyPI
     from hardfirst.problems._sources import Source as Source
-    from hardfirst.problems._table import table_name as table_name
+    from hardfirst.problems._table_targets import table_name as table_name
     from hardfirst.problems.builtin import brown as brown
     from hardfirst.problems.builtin import census as census
     from hardfirst.problems.builtin import digits as digits
@@ -80,7 +80,7 @@ _HOMES = {
     "digest": "_load",
     "explained": "_load",
     "load_problem": "_load",
-    "table_name": "_table",
+    "table_name": "_table_targets",
 }
 
 _MODULES = ("brown", "census", "digits", "mnist_fashion", "optical", "qm9")

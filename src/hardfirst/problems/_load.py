@@ -49,6 +49,7 @@ def load_problem(name: str) -> Problem:
         return _table.load(name)
     path = Path(name)
     if path.suffix != ".py":
+        _table.check_format(name)
         raise PROBLEMS.unknown(name)
     if path.is_dir():
         raise InputError(f"{name} is a folder; give a Python file in it.")

@@ -8,54 +8,57 @@ How a table is prepared:
 - A hash of a row's inputs assigns it to training, validation or test (60 : 20 : 20), so that equal rows are in the same
   split. Means, standard deviations and text values are those of the training rows.
 - A regression target is standardised for the loss. Its KPI is R² on the validation split, its error is in the column's
-  unit. A classification target has one class for each of its values; its KPI is accuracy. An empty cell is a missing label.
+  unit. A classification target has one class for each of its values, words such as NA and None included; its KPI is
+  accuracy. An empty cell is a missing label.
 - The network is a multilayer perceptron with 128 and 64 units and a linear head for each target.
 """
 
+import csv
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import parse_qsl, urlencode
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hardfirst import kpi
-from hardfirst.errors import InputError, MissingPackage, check_names
+from hardfirst.errors import InputError, MissingPackage
 from hardfirst.networks import HardSharing, Parts, class_head, number_head, vector_layer
 from hardfirst.problems._base import Metric, Problem, Splits, Task
-from hardfirst.problems._data import IGNORE, TensorTable
+from hardfirst.problems._data import TensorTable
+from hardfirst.problems._table_targets import (
+    check_sizes,
+    encoded,
+    kinds_of,
+    mean_and_deviation,
+    parse_targets,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = ("regression", "classification")
 WORDS = 50
 FEWEST_ROWS = 50
+_OTHER_FORMATS = (".tsv", ".txt", ".gz", ".parquet", ".feather", ".xls", ".xlsx", ".ods", ".json", ".jsonl")
 _STEPS = 2000
-
-
-def table_name(path: str, targets: str) -> str:
-    """Return the name under which `load_problem` loads a table.
-
-    Args:
-        path: the CSV file.
-        targets: as on the command line: columns with or without their kind, e.g. "price:regression,sold".
-
-    >>> table_name("homes.csv", "price:regression,sold")
-    'homes.csv?price=regression&sold='
-    """
-    pairs = [target.strip().rpartition(":") if ":" in target else (target.strip(), "", "") for target in targets.split(",")]
-    return f"{path}?{urlencode([(column, kind) for column, _, kind in pairs if column])}"
 
 
 def is_table(problem: str) -> bool:
     """Return whether a problem's name is that of a table."""
     return problem.partition("?")[0].lower().endswith(".csv")
+
+
+def check_format(problem: str) -> None:
+    """Raise `InputError` if a problem's name is that of a table in another format."""
+    file = problem.partition("?")[0]
+    if file.lower().endswith(_OTHER_FORMATS):
+        raise InputError(
+            f"Expected a table as a .csv file; got {file}. Save it as CSV: UTF-8, with commas between the cells."
+        )
 
 
 def load(problem: str) -> Problem:
@@ -75,19 +78,9 @@ def load(problem: str) -> Problem:
         raise InputError(f"There is no file {path}.") from None
     if path.is_dir():
         raise InputError(f"{path} is a folder; a table is a file.")
-    table = _read(path, stamp.st_mtime_ns)
-    targets = dict(parse_qsl(query, keep_blank_values=True))
-    if not targets:
-        columns = ", ".join(map(str, table.columns))
-        raise InputError(
-            f"Which columns of {path} are to be predicted? Add --targets COLUMN:regression or COLUMN:classification, "
-            f"joined by commas; there are {columns}."
-        )
-    check_names(f"column of {path}:", targets, map(str, table.columns))
-    for column, kind in targets.items():
-        if kind:
-            check_names(f"kind of target {column!r}:", [kind], KINDS)
-    kinds = {column: kind or _guess(table[column]) for column, kind in targets.items()}
+    table = read_table(path, stamp.st_mtime_ns)
+    kinds = kinds_of(path, table, parse_targets(path, query, table.columns))
+    _check_header(path, kinds)
     prepare = cache(partial(_prepare, path, table, kinds))
     return Problem(
         name=path.stem,
@@ -125,18 +118,19 @@ class Prepared(NamedTuple):
 
 
 @cache
-def _read(path: Path, stamp: int) -> "pd.DataFrame":
+def read_table(path: Path, stamp: int) -> "pd.DataFrame":
     try:
         import pandas as pd
     except ImportError:
         raise MissingPackage('Reading a table needs pandas: pip install "hardfirst[cli]".') from None
     try:
+        _check_separator(path)
         table = pd.read_csv(path, encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} cannot be read as a table: it is not text in UTF-8, by its byte {error.start}. Save it as UTF-8."
         ) from None
-    except (ValueError, OSError, pd.errors.ParserError) as error:
+    except (ValueError, OSError, csv.Error, pd.errors.ParserError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise InputError(
             f"{path} cannot be read as a table: {reason}. It should have a line of column names, and rows of as many cells, "
@@ -147,12 +141,30 @@ def _read(path: Path, stamp: int) -> "pd.DataFrame":
     return table
 
 
-def _guess(column: "pd.Series[object]") -> str:
-    """Guess a target's kind: regression for numbers with more than 20 different values."""
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+def _check_separator(path: Path) -> None:
+    """Raise `InputError` for a table that has other separators than commas."""
+    header = ",".join(_header(path))
+    for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if separator in header and "," not in header:
+            raise InputError(f"The columns of {path} are separated by {name}. Save it with commas between the cells.")
 
-    numeric = is_numeric_dtype(column) and not is_bool_dtype(column)
-    return "regression" if numeric and column.nunique() > 20 else "classification"
+
+def _check_header(path: Path, targets: Iterable[str]) -> None:
+    """Raise `InputError` if a target has the name of another column, which would then be an input that gives it away."""
+    header = _header(path)
+    for target in targets:
+        if header.count(target) > 1:
+            positions = [str(number) for number, column in enumerate(header, start=1) if column == target]
+            raise InputError(
+                f"Columns {' and '.join(positions)} of {path} are both called {target!r}. Rename or remove all but the "
+                "column to predict."
+            )
+
+
+def _header(path: Path) -> list[str]:
+    """The names in the first line; a name with a line break is left out."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return next(csv.reader(file), [])
 
 
 def _task(column: str, kind: str, prepare: Callable[[], Prepared]) -> Task:
@@ -183,9 +195,9 @@ def _parts(prepared: Prepared) -> Parts:
 
 def _prepare(path: Path, table: "pd.DataFrame", kinds: Mapping[str, str]) -> Prepared:
     features = table.drop(columns=list(kinds))
-    rows = _split_rows(features)
+    rows = split_rows(features)
     train = rows["train"]
-    columns = [column for name in features for column in _inputs(features[name], train)]
+    columns = [column for name in features for column in column_inputs(path, features[name], train)]
     if not columns:
         raise InputError(f"No column of {path} is left to predict from: all others are targets, constant, or all different.")
     if not all(map(len, rows.values())):
@@ -194,7 +206,7 @@ def _prepare(path: Path, table: "pd.DataFrame", kinds: Mapping[str, str]) -> Pre
             "their own, and those with the same inputs stay in one split."
         )
     inputs = torch.stack(columns, dim=1)
-    targets = {column: _target(path, table[column], kind, train) for column, kind in kinds.items()}
+    targets = {column: encoded(path, table[column], kind, train) for column, kind in kinds.items()}
     splits = {
         split: TensorTable(inputs[index], {column: target.values[index] for column, target in targets.items()})
         for split, index in rows.items()
@@ -207,7 +219,7 @@ def _prepare(path: Path, table: "pd.DataFrame", kinds: Mapping[str, str]) -> Pre
     )
 
 
-def _split_rows(features: "pd.DataFrame") -> dict[str, Tensor]:
+def split_rows(features: "pd.DataFrame") -> dict[str, Tensor]:
     """Return the indices of each split's rows."""
     rows = map(repr, features.itertuples(index=not len(features.columns), name=None))
     # the first 32 bits of the hash, as a number in [0, 1)
@@ -217,12 +229,14 @@ def _split_rows(features: "pd.DataFrame") -> dict[str, Tensor]:
     return {split: mask.nonzero().squeeze(1) for split, mask in masks.items()}
 
 
-def _inputs(column: "pd.Series[object]", train: Tensor) -> list[Tensor]:
+def column_inputs(path: Path, column: "pd.Series[object]", train: Tensor) -> list[Tensor]:
     """Return a column's inputs, each [rows]."""
     from pandas.api.types import is_numeric_dtype
 
     if is_numeric_dtype(column):
-        return _numbers(torch.tensor(column.astype(float).to_numpy()), train)
+        values = torch.tensor(column.astype(float).to_numpy())
+        check_sizes(path, str(column.name), values)
+        return _numbers(values, train)
     words = column.astype("string").fillna("")
     counts = words.iloc[train.numpy()].value_counts()
     if len(counts) < 2 or len(counts) > len(train) / 2:
@@ -232,41 +246,9 @@ def _inputs(column: "pd.Series[object]", train: Tensor) -> list[Tensor]:
 
 def _numbers(values: Tensor, train: Tensor) -> list[Tensor]:
     values = torch.where(values.isfinite(), values, math.nan)
-    mean, deviation = _mean_and_deviation(values[train])
+    mean, deviation = mean_and_deviation(values[train])
     if not deviation > 0:
         return []
     missing = values.isnan()
     scaled = ((values - mean) / deviation).nan_to_num(0.0).float()
     return [scaled, missing.float()] if missing.any() else [scaled]
-
-
-def _mean_and_deviation(values: Tensor) -> tuple[float, float]:
-    present = values[~values.isnan()]
-    return (float(present.mean()), float(present.std())) if len(present) > 1 else (0.0, math.nan)
-
-
-class _Target(NamedTuple):
-    """A target [rows], its number of classes (0 for regression) and its standard deviation (NaN for classes)."""
-
-    values: Tensor
-    classes: int
-    deviation: float
-
-
-def _target(path: Path, column: "pd.Series[object]", kind: str, train: Tensor) -> _Target:
-    import pandas as pd
-
-    if kind == "classification":
-        codes, classes = pd.factorize(column, sort=True)
-        if len(classes) < 2:
-            raise InputError(f"Expected at least two classes in column {column.name!r} of {path}; got {len(classes)}.")
-        labels = torch.where(torch.tensor(codes) < 0, IGNORE, torch.tensor(codes)).long()
-        return _Target(labels, len(classes), math.nan)
-    values = pd.to_numeric(column, errors="coerce")
-    if len(wrong := column[values.isna() & column.notna()]):
-        raise InputError(f"Expected numbers in column {column.name!r} of {path}; got {wrong.iloc[0]!r}.")
-    numbers = torch.tensor(values.to_numpy(dtype=float))
-    mean, deviation = _mean_and_deviation(numbers[train])
-    if not deviation > 0:
-        raise InputError(f"Expected numbers that differ in column {column.name!r} of {path}; there is nothing to predict.")
-    return _Target(((numbers - mean) / deviation).float(), 0, deviation)
