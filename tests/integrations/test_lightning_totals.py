@@ -1,6 +1,7 @@
 """What a module makes of the balanced total, how often it asks for it, and what it logs and evaluates."""
 
 import copy
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -191,6 +192,7 @@ LOST = {
 
 
 def warned(tmp_path: Path, hook: Callable[[Any], None] | None, settings: Mapping[str, Any], **of_trainer: Any) -> list[str]:
+    """The warnings about KPIs in two epochs."""
     mine = module(host, "dtp", **settings)
     if hook is not None:
         mine.on_validation_epoch_end = lambda: hook(mine)
@@ -203,9 +205,8 @@ def warned(tmp_path: Path, hook: Callable[[Any], None] | None, settings: Mapping
 @pytest.mark.parametrize("name", LOST)
 def test_a_kpi_that_never_arrives_is_named_once(name: str, tmp_path: Path) -> None:
     settings, hook, text = LOST[name]
-    (message,) = warned(tmp_path, hook, settings)
-    with pytest.raises(AssertionError, match=text):
-        raise AssertionError(message)
+    (message,) = [message for message in warned(tmp_path, hook, settings) if "gave no KPI of" in message]
+    assert re.search(text, message), message
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,12 @@ class Balanced:
 
     It adds to `return self.balancer(losses, kpis)`:
 
-    - gradient balancers, with Lightning's clipping, accumulation and mixed precision;
+    - gradient balancers, with Lightning's clipping, accumulation and mixed precision. The total may be scaled, and added to
+      other terms: its backward delivers the balanced gradients, times its own gradient;
     - accumulation by the balancer's rules: a method that learns from losses learns only from the last micro-batch of a step;
       KPIs are averaged over a step's micro-batches, and with more than one they count from the next step on;
-    - weights and KPIs in the log, as `weight/TASK` and `kpi/TASK`, means over the epoch;
+    - one step of the balancer for each batch under LBFGS, which evaluates the loss of a batch several times;
+    - weights and KPIs in the log, as `weight/TASK` and `kpi/TASK`, once an epoch: means over the batches that have them;
     - `evaluated`, which logs validation KPIs with `worst_task`, `mean_over_tasks` and `delta_m` for ModelCheckpoint and
       EarlyStopping to monitor, and updates the balancer where KPIs come from validation. Lightning's sanity validation
       never changes its state;
@@ -93,7 +95,9 @@ class Balanced:
         return parameters
 
     def balance(self, losses: Mapping[str, Tensor], kpis: Mapping[str, Any] | None = None) -> Tensor:
-        """The balanced total, for `training_step` to return.
+        """In training the balanced total, for `training_step` to return; else the sum of the losses, whatever the weights.
+
+        Each call in training is one step of the balancer.
 
         Args:
             losses: by task, a 0-d tensor with its graph; leave out a task without labels, or pass 0.

@@ -32,7 +32,9 @@ class Balanced:
     - accumulation divides each loss by the number of micro-batches, whatever the model's signature says; a method that
       learns from losses learns only from the last micro-batch of a step; KPIs are averaged over a step's micro-batches, and
       with more than one they count from the next step on;
-    - gradient balancers go back through the network once for each task;
+    - gradient balancers go back through the network once for each task. What `compute_loss` returns may be scaled and added to
+      other terms: its backward delivers the balanced gradients, times its own gradient;
+    - `eval_loss` is the plain sum of the tasks' losses, which does not change as the weights do;
     - each checkpoint holds the balancer's state as balancer.pt, and `resume_from_checkpoint` restores it;
     - the log has weights and KPIs, as `weight_TASK` and `kpi_TASK`, means since the last entry.
 
@@ -86,6 +88,8 @@ class Balanced:
     ) -> tuple[Mapping[str, Tensor], Mapping[str, Any] | None, Any]:
         """Compute each task's loss, each task's KPI on this batch (or None), and the outputs that evaluation gathers.
 
+        Within it, `super().compute_loss(...)` is the Trainer's own.
+
         Args:
             model: the model as the Trainer wrapped it.
             inputs: a batch, on the device.
@@ -95,10 +99,7 @@ class Balanced:
     def compute_loss(
         self, model: nn.Module, inputs: Mapping[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The Trainer's hook: in training the balanced total, in evaluation the plain sum of the tasks' losses.
-
-        A call of `super().compute_loss(...)` in `task_losses` is a call of the Trainer's own.
-        """
+        """The Trainer's hook: in training the balanced total, in evaluation the plain sum of the tasks' losses."""
         if self._in_task_losses:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[misc]  # of Trainer
         self._in_task_losses = True
