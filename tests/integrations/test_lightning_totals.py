@@ -3,7 +3,7 @@
 import copy
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -130,6 +130,22 @@ def test_an_optimizer_with_a_closure_teaches_once_a_batch(spec: str, tmp_path: P
         assert mine.balancer.adam.steps.tolist() == [4, 4]
 
 
+class Twice(torch.optim.SGD):
+    """Evaluates the loss twice before it steps, as sharpness-aware optimizers do."""
+
+    def step(self, closure: Any = None) -> Any:
+        closure()
+        return super().step(closure)
+
+
+def test_any_optimizer_that_evaluates_again_teaches_once_a_batch(tmp_path: Path) -> None:
+    mine = module(host, "uncertainty", optimizer=Twice)
+    for _ in range(2):  # the second fit counts its batches from 0 again
+        trainer(host, tmp_path, max_epochs=1).fit(mine, loader())
+    assert mine.balancer.adam.steps.tolist() == [8, 8]
+    assert copy.deepcopy(mine).balancer.adam.steps.tolist() == [8, 8]
+
+
 @pytest.mark.parametrize("spec", ["dtp", "geometric", "pcgrad"])
 def test_a_validation_loss_is_the_plain_sum(spec: str, tmp_path: Path) -> None:
     mine = module(host, spec, stopping=TaskEarlyStopping(TASKS, patience=1))
@@ -180,47 +196,42 @@ def partial(mine: Any) -> None:
     mine.evaluated({"product": mine._mean()["product"]})
 
 
-LOST = {
-    "evaluated is not called": ({"kpis_from": "validation"}, never, r"no KPI of 'plain', 'product': DTP, which they drive"),
-    "a task is left out": (
-        {"kpis_from": "validation"},
-        partial,
-        "no KPI of 'plain': DTP, .* Give `evaluated` the KPI of plain",
+LOST: dict[str, tuple[str, Callable[[Any], None], dict[str, Any], str]] = {
+    "no validation": ("validation", never, {"limit_val_batches": 0}, "with a validation loader in `fit`"),
+    "not reported": (
+        "validation",
+        never,
+        {},
+        r"no KPI of 'plain', 'product': DTP, which they drive, .* Call `self.evaluated",
     ),
-    "a task is left out of the log": ({}, partial, "no KPI of 'plain': worst_task is NaN"),
+    "a task left out": ("validation", partial, {}, "no KPI of 'plain': DTP, .* Give `evaluated` the KPI of plain"),
+    "a task left out of the log": ("batch", partial, {}, "no KPI of 'plain': worst_task is NaN"),
 }
 
 
-def warned(tmp_path: Path, hook: Callable[[Any], None] | None, settings: Mapping[str, Any], **of_trainer: Any) -> list[str]:
+def warned(tmp_path: Path, source: str, hook: Callable[[Any], None] | None, **of_trainer: Any) -> list[str]:
     """The warnings about KPIs in two epochs."""
-    mine = module(host, "dtp", **settings)
+    mine = module(host, "dtp", kpis_from=source)
     if hook is not None:
         mine.on_validation_epoch_end = lambda: hook(mine)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        trainer(host, tmp_path, **{"max_epochs": 2, **of_trainer}).fit(mine, loader(), loader(1))
+        trainer(host, tmp_path, max_epochs=2, **of_trainer).fit(mine, loader(), loader(1))
     return [str(warning.message) for warning in caught if "KPI" in str(warning.message)]
 
 
 @pytest.mark.parametrize("name", LOST)
 def test_a_kpi_that_never_arrives_is_named_once(name: str, tmp_path: Path) -> None:
-    settings, hook, text = LOST[name]
-    (message,) = [message for message in warned(tmp_path, hook, settings) if "gave no KPI of" in message]
+    source, hook, of_trainer, text = LOST[name]
+    (message,) = [each for each in warned(tmp_path, source, hook, **of_trainer) if "gave no KPI of" in each]
     assert re.search(text, message), message
 
 
 @pytest.mark.parametrize(
-    ("settings", "hook", "of_trainer"),
-    [
-        ({"kpis_from": "validation"}, None, {}),
-        ({"kpis_from": "validation"}, None, {"check_val_every_n_epoch": 2}),
-        ({}, never, {}),
-    ],
+    ("source", "hook", "every"), [("validation", None, 1), ("validation", None, 2), ("batch", never, 1)]
 )
-def test_kpis_that_arrive_or_are_not_needed_give_no_warning(
-    settings: Any, hook: Any, of_trainer: Any, tmp_path: Path
-) -> None:
-    assert not warned(tmp_path, hook, settings, **of_trainer)
+def test_kpis_that_arrive_or_are_not_needed_give_no_warning(source: str, hook: Any, every: int, tmp_path: Path) -> None:
+    assert not warned(tmp_path, source, hook, check_val_every_n_epoch=every)
 
 
 WRONG: dict[str, tuple[Any, Any, str]] = {

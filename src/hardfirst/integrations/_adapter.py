@@ -37,7 +37,7 @@ class LoopAdapter:
             raise InputError(f"Expected `kpis_from` to be 'batch' or 'validation'; got {kpis_from!r}.")
         self.balancer, self.shared, self.kpis_from = balancer, shared, kpis_from
         self.evaluations = Evaluations()
-        self._micro_batches, self._epoch, self._logged = RunningMeans(), RunningMeans(), RunningMeans()
+        self._micro_batches, self._steps = RunningMeans("step"), RunningMeans("epoch", "log")
         self._validation: dict[str, dict[str, float]] = {}
         self._warned = False
 
@@ -73,8 +73,7 @@ class LoopAdapter:
             self.evaluations.keep(self.balancer, immediate)
         total = self._step(self.balancer, immediate, losses)
         figures = self._figures(total, losses, measured)
-        self._epoch.add(figures)
-        self._logged.add(figures)
+        self._steps.add(figures)
         if several:
             self._add_micro_batch(figures[QUANTITIES.index("kpi")] if used else None, last=last)
         return total
@@ -125,7 +124,7 @@ class LoopAdapter:
 
     def pop_epoch(self) -> dict[str, dict[str, float]]:
         """Return the epoch's figures by task, as a record holds them, and start the next epoch."""
-        figures = self._pop(self._epoch)
+        figures = self._pop("epoch")
         for task, values in self._validation.items():
             figures[task] |= {f"validation_{quantity}": value for quantity, value in values.items()}
         self._validation = {}
@@ -135,7 +134,7 @@ class LoopAdapter:
         """Return the mean weights and KPIs since the last call for the host's log, without those that have no value."""
         return {
             f"{quantity}{separator}{task}": value
-            for task, values in self._pop(self._logged).items()
+            for task, values in self._pop("log").items()
             for quantity, value in values.items()
             if quantity != "loss" and not math.isnan(value)
         }
@@ -169,14 +168,17 @@ class LoopAdapter:
         """Add the KPIs [T] of a micro-batch, and after the last one update the balancer with their means."""
         if kpis is not None:
             self._micro_batches.add(kpis)
-        if last and (means := self._micro_batches.pop()) is not None:
+        if last and (means := self._micro_batches.pop("step")) is not None:
             self.balancer.update(dict(zip(self.balancer.tasks, means.unbind(), strict=True)))
 
-    def _pop(self, means: RunningMeans) -> dict[str, dict[str, float]]:
+    def _pop(self, reader: str) -> dict[str, dict[str, float]]:
         """The means by task and quantity."""
-        values = means.pop()
-        columns = [()] * len(self.balancer.tasks) if values is None else values.T.tolist()
-        return {task: dict(zip(QUANTITIES, column)) for task, column in zip(self.balancer.tasks, columns, strict=True)}  # noqa: B905
+        tasks, values = self.balancer.tasks, self._steps.pop(reader)
+        if values is None:
+            return {task: {} for task in tasks}
+        return {
+            task: dict(zip(QUANTITIES, column, strict=True)) for task, column in zip(tasks, values.T.tolist(), strict=True)
+        }
 
 
 def summarize_tasks(kpis: Mapping[str, float], single_task: Mapping[str, float] | None = None) -> dict[str, float]:

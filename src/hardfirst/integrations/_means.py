@@ -5,18 +5,23 @@ from torch import Tensor
 
 
 class RunningMeans:
-    """Means of tensors of one shape, summed on the device: only `pop` waits for it. NaN and infinite entries are skipped."""
+    """Means of tensors of one shape, summed on the device: only `pop` waits for it. NaN and infinite entries are skipped.
 
-    def __init__(self) -> None:
-        self._sums: Tensor | None = None  # [2, ...]: sums and counts
+    Args:
+        readers: who read the means, each since it last did.
+    """
+
+    def __init__(self, *readers: str) -> None:
+        self._sums: dict[str, Tensor | None] = dict.fromkeys(readers)  # [2, ...]: sums and counts
 
     def add(self, values: Tensor) -> None:
         """Add one value to each mean."""
         values = values.detach().float()
         pair = torch.stack([values.nan_to_num(0.0, 0.0, 0.0), values.isfinite().float()])
-        self._sums = pair if self._sums is None else self._sums + pair
+        for reader, sums in self._sums.items():
+            self._sums[reader] = pair if sums is None else sums + pair
 
-    def pop(self) -> Tensor | None:
+    def pop(self, reader: str) -> Tensor | None:
         """Return the means on the device, NaN where no finite value was added, and start over; None if nothing was added."""
-        sums, self._sums = self._sums, None
+        sums, self._sums[reader] = self._sums[reader], None
         return None if sums is None else sums[0] / sums[1]

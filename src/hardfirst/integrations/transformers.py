@@ -32,8 +32,8 @@ class Balanced:
     - accumulation divides each loss by the number of micro-batches, whatever the model's signature says; a method that
       learns from losses learns only from the last micro-batch of a step; KPIs are averaged over a step's micro-batches, and
       with more than one they count from the next step on;
-    - gradient balancers go back through the network once for each task. What `compute_loss` returns may be scaled and added to
-      other terms: its backward delivers the balanced gradients, times its own gradient;
+    - gradient balancers go back through the network once for each task. What `compute_loss` returns may be scaled, and added
+      to other terms: its backward delivers the balanced gradients, times its own gradient;
     - `eval_loss` is the plain sum of the tasks' losses, which does not change as the weights do;
     - each checkpoint holds the balancer's state as balancer.pt, and `resume_from_checkpoint` restores it;
     - the log has weights and KPIs, as `weight_TASK` and `kpi_TASK`, means since the last entry.
