@@ -76,7 +76,7 @@ class Balanced:
     single_task: Mapping[str, float] | None = None
 
     _cached_adapter: LoopAdapter | None = None
-    _evaluations: int = 0
+    _reported: bool = False
     _tested: Mapping[str, Mapping[str, float]] | None = None
 
     def shared_parameters(self) -> Iterable[nn.Parameter]:
@@ -151,7 +151,7 @@ class Balanced:
             self._tested = figures
         if trainer.state.fn != "fit":  # `trainer.validate` and `trainer.test` change nothing
             return
-        self._evaluations += 1
+        self._reported = True
         adapter.record_validation(figures)
         adapter.warn_of_missing(values, lambda missing: f"Give `evaluated` the KPI of {', '.join(missing)} as well.")
         if (stopping := self._stopping) is not None:
@@ -189,7 +189,7 @@ class Balanced:
         """Warn where an epoch with a validation, or the first without any, has ended and `evaluated` was not called."""
         trainer = self._host.trainer
         every = trainer.check_val_every_n_epoch or 1
-        if not self._evaluations and (not trainer.enable_validation or (trainer.current_epoch + 1) % every == 0):
+        if not self._reported and (not trainer.enable_validation or (trainer.current_epoch + 1) % every == 0):
             remedy = "Call `self.evaluated(kpis)` in `on_validation_epoch_end`, with a validation loader in `fit`."
             self._adapter.warn_of_missing({}, lambda _: remedy)
 
