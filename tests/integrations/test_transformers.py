@@ -1,5 +1,7 @@
 """The mixin for the Hugging Face Trainer: training gives the result of a plain loop. Nothing uses the hub."""
 
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,18 @@ def measured(model: nn.Module, inputs: dict[str, Tensor]) -> tuple[dict[str, Ten
     return losses, kpis, outputs
 
 
+def penalty(model: Any) -> Tensor:
+    """A term of a loss that is no task's."""
+    return model.bert.embeddings.word_embeddings.weight.square().sum()  # type: ignore[no-any-return]
+
+
 class MultiTask(Balanced, Trainer):  # type: ignore[misc]
+    penalised = False
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        total = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        return total / 2 + penalty(getattr(model, "module", model)) if self.penalised and model.training else total
+
     def task_losses(self, model: Any, inputs: Any) -> Any:
         losses, kpis, outputs = measured(model, inputs)
         return losses, kpis, {"logits": torch.stack([outputs[task] for task in TASKS], dim=1)}
@@ -86,7 +99,10 @@ def accuracies(prediction: Any) -> dict[str, float]:
 
 
 def trainer(tmp_path: Path, spec: str = "dtp", *, rate: float = 0.5, kpis_from: str = "batch", **settings: Any) -> Any:
-    model, record = TinyBert(), settings.pop("record", None)
+    model = TinyBert()
+    of_trainer = {"compute_metrics": accuracies, "record": None, "compute_loss_func": None}
+    of_trainer = {name: settings.pop(name, default) for name, default in of_trainer.items()}
+    kind = settings.pop("kind", MultiTask)
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
     constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     arguments = TrainingArguments(
@@ -105,28 +121,32 @@ def trainer(tmp_path: Path, spec: str = "dtp", *, rate: float = 0.5, kpis_from: 
         }
         | settings
     )
-    return MultiTask(
+    return kind(
         model,
         arguments,
         train_dataset=Sentences(),
         eval_dataset=Sentences(1),
-        compute_metrics=accuracies,
         optimizers=(optimizer, constant),
         balancer=Spec.parse(spec).build(TASKS),
         kpis_from=kpis_from,
-        record=record,
+        **of_trainer,
     )
 
 
-def by_hand(spec: str, *, epochs: int = 2, batch: int = 8, micro: int = 1) -> nn.Module:
+def by_hand(
+    spec: str, *, epochs: int = 2, batch: int = 8, micro: int = 1, penalised: bool = False, rate: float = 0.5
+) -> nn.Module:
     """The same training in a plain loop, each micro-batch balanced by itself."""
     model, balancer = TinyBert(), Spec.parse(spec).build(TASKS)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
     for _ in range(epochs):
         for number, inputs in enumerate(DataLoader(Sentences(), batch_size=batch)):
             losses, kpis, _ = measured(model, inputs)
-            scaled = {task: loss / micro for task, loss in losses.items()}
+            divisor = 2 * micro if penalised else micro
+            scaled = {task: loss / divisor for task, loss in losses.items()}
             balancer.backward(scaled, kpis, shared=model.shared_parameters())
+            if penalised:
+                (penalty(model) / micro).backward()
             if number % micro == micro - 1:
                 optimizer.step()
                 optimizer.zero_grad()
@@ -152,6 +172,15 @@ def test_accumulation_divides_the_losses(spec: str, tmp_path: Path) -> None:
     assert_same_parameters(mine.model, by_hand(spec, batch=4, micro=2), **CLOSE)
     if spec == "equal":
         assert_same_parameters(mine.model, by_hand(spec, batch=8), **CLOSE)
+
+
+@pytest.mark.parametrize("spec", ["dtp", "pcgrad"])
+def test_what_is_added_to_the_loss_is_differentiated_too(spec: str, tmp_path: Path) -> None:
+    micro = 2 if spec == "pcgrad" else 1
+    mine = trainer(tmp_path, spec, num_train_epochs=1, gradient_accumulation_steps=micro, rate=0.05)
+    mine.penalised = True
+    mine.train()
+    assert_same_parameters(mine.model, by_hand(spec, epochs=1, micro=micro, penalised=True, rate=0.05), **CLOSE)
 
 
 def test_a_step_of_micro_batches_is_one_observation(tmp_path: Path) -> None:
@@ -242,6 +271,77 @@ def test_the_worst_task_chooses_the_best_model(tmp_path: Path) -> None:
     mine.train()
     reached = [entry["eval_worst_task"] for entry in mine.state.log_history if "eval_worst_task" in entry]
     assert mine.state.best_metric == max(reached)
+
+
+@pytest.mark.parametrize("spec", ["dtp:alpha=0.5", "uncertainty", "pcgrad"])
+def test_the_loss_of_evaluations_does_not_follow_the_weights(spec: str, tmp_path: Path) -> None:
+    mine = trainer(tmp_path, spec, rate=0.0, num_train_epochs=3, eval_strategy="epoch")
+    mine.train()
+    (batch,) = DataLoader(Sentences(1), batch_size=32)
+    losses, _, _ = measured(TinyBert().eval(), batch)
+    evaluated = [entry["eval_loss"] for entry in mine.state.log_history if "eval_loss" in entry]
+    assert evaluated == pytest.approx([float(sum(losses.values()))] * 3)
+
+
+def test_the_losses_may_contain_that_of_the_trainer(tmp_path: Path) -> None:
+    class Reusing(MultiTask):
+        def task_losses(self, model: Any, inputs: Any) -> Any:
+            loss = super().compute_loss(model, {"input_ids": inputs["input_ids"], "labels": inputs["first_labels"]})
+            losses, kpis, outputs = super().task_losses(model, inputs)
+            seen.append((float(loss), float(losses["first"])))
+            return {**losses, "first": loss}, kpis, outputs
+
+    def own_loss(outputs: Any, labels: Tensor, num_items_in_batch: Any = None) -> Tensor:
+        return F.binary_cross_entropy_with_logits(outputs["first"], labels)
+
+    seen: list[tuple[float, float]] = []
+    mine = trainer(tmp_path, "dtp", kind=Reusing, num_train_epochs=1, compute_loss_func=own_loss)
+    mine.train()
+    mine.evaluate()
+    assert [own for own, _ in seen] == pytest.approx([loss for _, loss in seen])
+    assert_same_parameters(mine.model, by_hand("dtp", epochs=1), **CLOSE)
+
+
+def one_kpi(prediction: Any) -> dict[str, float]:
+    return {"kpi_first": accuracies(prediction)["kpi_first"]}
+
+
+def another_name(prediction: Any) -> dict[str, float]:
+    return dict.fromkeys(TASKS, 0.5)
+
+
+LOST = {
+    "no metrics": ({"compute_metrics": None}, "no KPI of 'first', 'pair': DTP, .* Looked for eval_kpi_first, eval_kpi_pair"),
+    "other names": ({"compute_metrics": another_name}, "`compute_metrics` has to return kpi_first, kpi_pair"),
+    "one of two": ({"compute_metrics": one_kpi}, "no KPI of 'pair': DTP, which they drive, .* Looked for eval_kpi_pair"),
+    "no labels": ({"label_names": ["labels"]}, r"columns of `label_names`, which is \['labels'\]"),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_kpis_that_never_arrive_are_named_once(name: str, tmp_path: Path) -> None:
+    settings, text = LOST[name]
+    mine = trainer(tmp_path, "dtp", kpis_from="validation", eval_strategy="epoch", rate=0.0, **settings)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mine.train()
+    (message,) = [str(warning.message) for warning in caught if "no KPI of" in str(warning.message)]
+    assert re.search(text, message), message
+
+
+def test_a_data_set_for_each_task_gives_both_their_kpis(tmp_path: Path) -> None:
+    def metrics(prediction: Any) -> dict[str, float]:
+        reached.append(accuracies(prediction)[f"kpi_{TASKS[len(reached) % 2]}"])
+        return {f"kpi_{TASKS[(len(reached) - 1) % 2]}": reached[-1]}
+
+    reached: list[float] = []
+    mine = trainer(tmp_path, "dtp:alpha=1", kpis_from="validation", eval_strategy="epoch", compute_metrics=metrics)
+    mine.eval_dataset = {"one": Sentences(1), "two": Sentences(2)}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mine.train()
+    assert not [warning for warning in caught if "no KPI of" in str(warning.message)]
+    assert mine.balancer.kpi.average.tolist() == pytest.approx(reached[-2:])
 
 
 def test_report_reads_a_record(tmp_path: Path) -> None:

@@ -1,29 +1,25 @@
 """Adapter between a balancer and a third-party training loop."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hardfirst.balancers import Balancer, LossBalancer, task_weights
-from hardfirst.errors import InputError
+from hardfirst.errors import InputError, mapping
+from hardfirst.integrations._evaluations import Evaluations
 from hardfirst.integrations._means import RunningMeans
+from hardfirst.kpi import MovingKPI
 
 KPI_SOURCES = ("batch", "validation")
-
-
-class _PendingStep(NamedTuple):
-    """A gradient balancer's step between the host's forward and backward."""
-
-    total: Tensor
-    losses: Mapping[str, Tensor]
-    kpis: Mapping[str, Any] | None
+QUANTITIES = ("loss", "kpi", "weight")
 
 
 class LoopAdapter:
-    """Splits a balancer's step in two, as hosts do: they ask for a loss, and later call backward on it, scaled or divided.
+    """Makes a balancer's step a scalar that the host may add to, divide or scale before it calls backward.
 
     Args:
         balancer: of any kind.
@@ -40,82 +36,149 @@ class LoopAdapter:
         if kpis_from not in KPI_SOURCES:
             raise InputError(f"Expected `kpis_from` to be 'batch' or 'validation'; got {kpis_from!r}.")
         self.balancer, self.shared, self.kpis_from = balancer, shared, kpis_from
-        self.latest: dict[str, Tensor] = {}
-        self._pending: _PendingStep | None = None
-        self._micro_batches, self._epoch = RunningMeans(), RunningMeans()
-        self._validation: Mapping[str, Mapping[str, float]] = {}
+        self.evaluations = Evaluations()
+        self._micro_batches, self._steps = RunningMeans("step"), RunningMeans("epoch", "log")
+        self._validation: dict[str, dict[str, float]] = {}
+        self._warned = False
 
     def total(
-        self, losses: Mapping[str, Tensor], kpis: Mapping[str, Any] | None, *, training: bool, last: bool, several: bool
+        self,
+        losses: Mapping[str, Tensor],
+        kpis: Mapping[str, Any] | None,
+        *,
+        last: bool,
+        several: bool,
+        batch: Hashable = None,
+        closure: bool = False,
     ) -> Tensor:
-        """The loss for the host.
+        """The loss of a training step. Its backward gives the balanced gradients, times its own gradient.
 
         Args:
             losses: by task, with their graphs.
             kpis: by task, of this batch.
-            training: whether this is a training step.
             last: whether this is the last micro-batch of its step. Methods that learn from losses learn from this one.
             several: whether a step has several micro-batches. Their KPIs are averaged, and count from the next step on.
+            batch: identifies the batch in hosts that may evaluate its loss several times; they call `evaluations.end`.
+            closure: whether the host's optimizer does so.
         """
-        measured = {task: kpi for task, kpi in (kpis or {}).items() if kpi is not None}
+        measured = self._measured(kpis)
         used = measured if measured and self.kpis_from == "batch" else None
         # With several micro-batches the balancer gets the mean of their KPIs after the last one: all micro-batches of a
         # step then have the same weights, and the moving average of KPIs moves once a step.
         immediate = None if several else used
-        self.balancer.train(training and last)
-        if isinstance(self.balancer, LossBalancer):
-            shared = list(self.shared()) if training and "shared" in self.balancer.needs else None
-            total: Tensor = self.balancer(losses, immediate, shared=shared)
-            weights = task_weights(total, losses) if training else {}
-        else:
-            # A gradient balancer has no total. The host gets the plain sum, whose graph `backward` replaces.
-            total = torch.stack([loss.float() for loss in losses.values()]).sum()
-            weights = dict(self.balancer.weights)
-            self._pending = _PendingStep(total, losses, immediate) if training else None
-        if training:
-            self._accumulate(losses, measured, weights)
-            if several and used is not None:
-                self._micro_batches.add(used)
-                if last:
-                    self.balancer.update(self._micro_batches.read())
+        self.balancer.train(last)
+        if self.evaluations.begin(batch):
+            return self._step(*self.evaluations.earlier(self.balancer, immediate), losses)
+        if closure:
+            self.evaluations.keep(self.balancer, immediate)
+        total = self._step(self.balancer, immediate, losses)
+        figures = self._figures(total, losses, measured)
+        self._steps.add(figures)
+        if several:
+            self._add_micro_batch(figures[QUANTITIES.index("kpi")] if used else None, last=last)
         return total
 
-    def backward(self, loss: Tensor, host: Callable[[Tensor], Any]) -> None:
-        """Call backward on what the host made of the total; gradient balancers go back once for each task."""
-        if self._pending is None:
-            host(loss)
-            return
-        (total, losses, kpis), self._pending = self._pending, None
-        # d(loss)/d(total) is the factor by which the host divided the loss for accumulation and scaled it for float16.
-        (factor,) = torch.autograd.grad(loss, total, retain_graph=True)
-        self.balancer.backward(losses, kpis, shared=self.shared(), using=lambda surrogate: host(surrogate * factor))
+    def check_losses(self, losses: Mapping[str, Tensor]) -> None:
+        """Raise `InputError` unless these are 0-d tensors of the balancer's tasks."""
+        self._stacked(losses)
+
+    def plain_sum(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """The loss of an evaluation, the sum of the tasks' losses: a balanced total would change as the weights do."""
+        return self._stacked(losses).float().sum()
+
+    def check_kpis(self, kpis: Mapping[str, Any]) -> None:
+        """Raise `InputError` unless these are KPIs of the balancer's tasks, each in [0, 1] or NaN."""
+        mapping("kpis", kpis, f"{{{self.balancer.tasks[0]!r}: KPI}}")
+        on_cpu = {task: kpi.cpu() if isinstance(kpi, Tensor) else kpi for task, kpi in kpis.items()}
+        MovingKPI(self.balancer.tasks, process_group=False).update(on_cpu)
 
     def record_validation(self, figures: Mapping[str, Mapping[str, float]]) -> None:
         """Record a validation during training, by task: "kpi", and "loss" where it was measured.
 
         With `kpis_from="validation"` its KPIs also update the balancer.
         """
-        self._validation = figures
+        kpis = {task: values["kpi"] for task, values in figures.items() if "kpi" in values}
+        self.check_kpis(kpis)
+        for task, values in figures.items():
+            self._validation[task] = {**self._validation.get(task, {}), **values}
         if self.kpis_from == "validation":
-            self.balancer.update({task: values["kpi"] for task, values in figures.items() if "kpi" in values})
+            self.balancer.update(kpis)
+
+    def warn_of_missing(self, kpis: Mapping[str, float], remedy: Callable[[list[str]], str]) -> None:
+        """Warn, once, if a validation during training gave some task no KPI although one was due.
+
+        Args:
+            kpis: those that it gave.
+            remedy: what to do, given the tasks.
+        """
+        missing = [task for task in self.balancer.tasks if math.isnan(kpis.get(task, math.nan))]
+        drives = self.kpis_from == "validation" and "kpis" in self.balancer.needs
+        due = drives or len(missing) < len(self.balancer.tasks)
+        if self._warned or not missing or not due:
+            return
+        self._warned = True
+        method = type(self.balancer).__name__
+        effect = f"{method}, which they drive, learns nothing of them" if drives else "worst_task is NaN"
+        tasks = ", ".join(map(repr, missing))
+        warnings.warn(f"A validation gave no KPI of {tasks}: {effect}. {remedy(missing)}", UserWarning, stacklevel=3)
 
     def pop_epoch(self) -> dict[str, dict[str, float]]:
         """Return the epoch's figures by task, as a record holds them, and start the next epoch."""
-        figures: dict[str, dict[str, float]] = {task: {} for task in self.balancer.tasks}
-        for name, value in self._epoch.read().items():
-            quantity, _, task = name.partition("/")
-            figures[task][quantity] = value
+        figures = self._pop("epoch")
         for task, values in self._validation.items():
             figures[task] |= {f"validation_{quantity}": value for quantity, value in values.items()}
         self._validation = {}
         return figures
 
-    def _accumulate(self, losses: Mapping[str, Tensor], kpis: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-        for quantity, values in (("loss", losses), ("kpi", kpis), ("weight", weights)):
-            self._epoch.add({f"{quantity}/{task}": value for task, value in values.items()})
-        logged = {f"weight/{task}": weight for task, weight in weights.items()}
-        logged |= {f"kpi/{task}": torch.as_tensor(kpi) for task, kpi in kpis.items()}
-        self.latest = {name: value.detach().float() for name, value in logged.items()}
+    def pop_log(self, separator: str) -> dict[str, float]:
+        """Return the mean weights and KPIs since the last call for the host's log, without those that have no value."""
+        return {
+            f"{quantity}{separator}{task}": value
+            for task, values in self._pop("log").items()
+            for quantity, value in values.items()
+            if quantity != "loss" and not math.isnan(value)
+        }
+
+    def _step(self, balancer: Balancer, kpis: Mapping[str, Any] | None, losses: Mapping[str, Tensor]) -> Tensor:
+        """The scalar that the balancer would call backward on; that of a gradient balancer delivers its gradients."""
+        totals: list[Tensor] = []
+        shared = list(self.shared()) if "shared" in balancer.needs else None
+        # hosts call this under autocast, where no backward pass belongs
+        with torch.autocast(self._stacked(losses).device.type, enabled=False):
+            balancer.backward(losses, kpis, shared=shared, using=totals.append)
+        return totals[0]
+
+    def _stacked(self, losses: Mapping[str, Tensor]) -> Tensor:
+        return self.balancer._stack_losses(losses)
+
+    def _measured(self, kpis: Mapping[str, Any] | None) -> dict[str, Any]:
+        if kpis is None:
+            return {}
+        mapping("kpis", kpis, f"{{{self.balancer.tasks[0]!r}: KPI}}")
+        return {task: kpi for task, kpi in kpis.items() if kpi is not None}
+
+    def _figures(self, total: Tensor, losses: Mapping[str, Tensor], kpis: Mapping[str, Any]) -> Tensor:
+        """What a step measures: a row [T] for each of the quantities, NaN where a task has none."""
+        weights = task_weights(total, losses) if isinstance(self.balancer, LossBalancer) else self.balancer.weights
+        # as numbers without a graph; a KPI that is left out becomes NaN
+        rows = [self.balancer.stack_by_task(values, "KPI").detach().float() for values in (losses, kpis, weights)]
+        return torch.stack([row.to(total.device) for row in rows])
+
+    def _add_micro_batch(self, kpis: Tensor | None, *, last: bool) -> None:
+        """Add the KPIs [T] of a micro-batch, and after the last one update the balancer with their means."""
+        if kpis is not None:
+            self._micro_batches.add(kpis)
+        if last and (means := self._micro_batches.pop("step")) is not None:
+            self.balancer.update(dict(zip(self.balancer.tasks, means.unbind(), strict=True)))
+
+    def _pop(self, reader: str) -> dict[str, dict[str, float]]:
+        """The means by task and quantity."""
+        tasks, values = self.balancer.tasks, self._steps.pop(reader)
+        if values is None:
+            return {task: {} for task in tasks}
+        return {
+            task: dict(zip(QUANTITIES, column, strict=True)) for task, column in zip(tasks, values.T.tolist(), strict=True)
+        }
 
 
 def summarize_tasks(kpis: Mapping[str, float], single_task: Mapping[str, float] | None = None) -> dict[str, float]:

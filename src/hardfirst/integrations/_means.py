@@ -1,27 +1,27 @@
-"""Running means of what an epoch's steps measure."""
-
-import math
-from collections.abc import Mapping
+"""Running means of what a loop's steps measure."""
 
 import torch
 from torch import Tensor
 
 
 class RunningMeans:
-    """Means by name, summed on the device: only `read` waits for it. NaN and infinite values are skipped."""
+    """Means of tensors of one shape, summed on the device: only `pop` waits for it. NaN and infinite entries are skipped.
 
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}  # by name: [sum, count]
+    Args:
+        readers: who read the means, each since it last did.
+    """
 
-    def add(self, values: Mapping[str, Tensor | float]) -> None:
-        """Add one value to each of the named means."""
-        for name, value in values.items():
-            number = torch.as_tensor(value).detach().float()
-            pair = torch.stack([number.nan_to_num(0.0, 0.0, 0.0), number.isfinite().float()])
-            self._sums[name] = self._sums[name] + pair if name in self._sums else pair
+    def __init__(self, *readers: str) -> None:
+        self._sums: dict[str, Tensor | None] = dict.fromkeys(readers)  # [2, ...]: sums and counts
 
-    def read(self) -> dict[str, float]:
-        """Return the means, NaN where no finite value was added, and start over."""
-        pairs = {name: pair.tolist() for name, pair in self._sums.items()}
-        self._sums = {}
-        return {name: total / count if count else math.nan for name, (total, count) in pairs.items()}
+    def add(self, values: Tensor) -> None:
+        """Add one value to each mean."""
+        values = values.detach().float()
+        pair = torch.stack([values.nan_to_num(0.0, 0.0, 0.0), values.isfinite().float()])
+        for reader, sums in self._sums.items():
+            self._sums[reader] = pair if sums is None else sums + pair
+
+    def pop(self, reader: str) -> Tensor | None:
+        """Return the means on the device, NaN where no finite value was added, and start over; None if nothing was added."""
+        sums, self._sums[reader] = self._sums[reader], None
+        return None if sums is None else sums[0] / sums[1]

@@ -7,17 +7,19 @@ A balancer in a LightningModule is a submodule with buffers: it moves with the m
 For a loss balancer, `return self.balancer(losses, kpis)` in `training_step` is therefore enough.
 """
 
+import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+from torch.optim import LBFGS
 
 from hardfirst.balancers import Balancer
-from hardfirst.errors import InputError, MissingPackage
+from hardfirst.errors import InputError, MissingPackage, check_names, mapping
 from hardfirst.integrations._adapter import LoopAdapter, summarize_tasks
 from hardfirst.integrations._recorder import RunRecorder
 from hardfirst.stopping import TaskEarlyStopping
@@ -30,10 +32,12 @@ class Balanced:
 
     It adds to `return self.balancer(losses, kpis)`:
 
-    - gradient balancers, with Lightning's clipping, accumulation and mixed precision;
+    - gradient balancers, with Lightning's clipping, accumulation and mixed precision. The total may be scaled, and added to
+      other terms: its backward delivers the balanced gradients, times its own gradient;
     - accumulation by the balancer's rules: a method that learns from losses learns only from the last micro-batch of a step;
       KPIs are averaged over a step's micro-batches, and with more than one they count from the next step on;
-    - weights and KPIs in the log, as `weight/TASK` and `kpi/TASK`, means over the epoch;
+    - one step of the balancer for each batch under LBFGS, which evaluates the loss of a batch several times;
+    - weights and KPIs in the log, as `weight/TASK` and `kpi/TASK`, once an epoch: means over the batches that have them;
     - `evaluated`, which logs validation KPIs with `worst_task`, `mean_over_tasks` and `delta_m` for ModelCheckpoint and
       EarlyStopping to monitor, and updates the balancer where KPIs come from validation. Lightning's sanity validation
       never changes its state;
@@ -72,6 +76,7 @@ class Balanced:
     single_task: Mapping[str, float] | None = None
 
     _cached_adapter: LoopAdapter | None = None
+    _reported: bool = False
     _tested: Mapping[str, Mapping[str, float]] | None = None
 
     def shared_parameters(self) -> Iterable[nn.Parameter]:
@@ -90,7 +95,9 @@ class Balanced:
         return parameters
 
     def balance(self, losses: Mapping[str, Tensor], kpis: Mapping[str, Any] | None = None) -> Tensor:
-        """The balanced total, for `training_step` to return.
+        """In training the balanced total, for `training_step` to return; else the sum of the losses, whatever the weights.
+
+        Each call in training is one step of the balancer.
 
         Args:
             losses: by task, a 0-d tensor with its graph; leave out a task without labels, or pass 0.
@@ -99,44 +106,62 @@ class Balanced:
         Raises:
             InputError: a name is unknown, or a value is invalid.
         """
-        losses = dict(losses) if self._stopping is None else self._stopping(losses)
         adapter, trainer, micro_batches = self._adapter, self._host.trainer, self._host.trainer.accumulate_grad_batches
-        last = (trainer.fit_loop.batch_idx + 1) % micro_batches == 0 or trainer.is_last_batch
-        total = adapter.total(losses, kpis, training=self._host.training, last=last, several=micro_batches > 1)
-        if self._host.training:
-            self._host.log_dict(adapter.latest, on_step=False, on_epoch=True, batch_size=1)
-        return total
+        if not trainer.training:
+            return adapter.plain_sum(losses)
+        if (stopping := self._stopping) is not None:
+            adapter.check_losses(losses)
+            losses = stopping(losses)
+        automatic = self._host.automatic_optimization
+        return adapter.total(
+            losses,
+            kpis,
+            last=(trainer.fit_loop.batch_idx + 1) % micro_batches == 0 or trainer.is_last_batch,
+            several=micro_batches > 1,
+            batch=trainer.fit_loop.total_batch_idx if automatic else None,
+            closure=automatic and any(isinstance(optimizer, LBFGS) for optimizer in trainer.optimizers),
+        )
 
     def evaluated(self, kpis: Mapping[str, Tensor | float], losses: Mapping[str, Tensor | float] | None = None) -> None:
         """Report the figures of the validation or test split; call it once, at the end of the split.
 
         Args:
-            kpis: by task, over the whole split and all ranks, as torchmetrics' `compute` returns it.
+            kpis: by task, a number in [0, 1] over the whole split and all ranks, as torchmetrics' `compute` returns it. A
+                task that is left out counts as NaN, and makes `worst_task` NaN.
             losses: likewise; used only for the record.
+
+        Raises:
+            InputError: a name is unknown, a KPI is not in [0, 1], or `single_task` lacks a KPI above 0 of a task.
         """
-        trainer = self._host.trainer
+        trainer, adapter, tasks = self._host.trainer, self._adapter, self.balancer.tasks
+        adapter.check_kpis(kpis)
+        values = {task: float(kpi) for task, kpi in kpis.items() if kpi is not None}
+        check_names("task", losses or {}, tasks)
+        self._check_single_task()
         if trainer.sanity_checking:
             return
-        figures = {task: {"kpi": float(kpi)} for task, kpi in kpis.items()}
+        figures: dict[str, dict[str, float]] = {task: {"kpi": kpi} for task, kpi in values.items()}
         for task, loss in (losses or {}).items():
             figures.setdefault(task, {})["loss"] = float(loss)
-        values = {task: float(kpi) for task, kpi in kpis.items()}
         stage = "test" if trainer.testing else "validation"
         logged = {f"{stage}_kpi/{task}": kpi for task, kpi in values.items()}
-        self._host.log_dict(logged | summarize_tasks(values, self.single_task))
+        every = {task: values.get(task, math.nan) for task in tasks}
+        self._host.log_dict(logged | summarize_tasks(every, self.single_task))
         if trainer.testing:
             self._tested = figures
         if trainer.state.fn != "fit":  # `trainer.validate` and `trainer.test` change nothing
             return
-        self._adapter.record_validation(figures)
+        self._reported = True
+        adapter.record_validation(figures)
+        adapter.warn_of_missing(values, lambda missing: f"Give `evaluated` the KPI of {', '.join(missing)} as well.")
         if (stopping := self._stopping) is not None:
             stopping.update(values)
             trainer.should_stop = trainer.should_stop or len(stopping.stopped) == len(stopping.tasks)
 
     def backward(self, loss: Tensor, *arguments: Any, **named: Any) -> None:
-        """Lightning's hook: gradient balancers go back through the network once for each task."""
-        host: Callable[..., None] = super().backward  # type: ignore[misc]  # of LightningModule, the next base class
-        self._adapter.backward(loss, lambda total: host(total, *arguments, **named))
+        """Lightning's hook: the end of one evaluation of a batch's loss, of which LBFGS asks for several."""
+        super().backward(loss, *arguments, **named)  # type: ignore[misc]  # of LightningModule, the next base class
+        self._adapter.evaluations.end()
 
     def on_train_epoch_end(self) -> None:
         """Lightning's hook: ends the balancer's epoch; an override must call `super().on_train_epoch_end()`."""
@@ -144,6 +169,29 @@ class Balanced:
         if callable(parent):
             parent()
         self.balancer.end_epoch()
+        self._host.log_dict(self._adapter.pop_log("/"))
+        self._adapter.evaluations.begin(None)
+        self._warn_without_validation()
+
+    def _check_single_task(self) -> None:
+        if self.single_task is None:
+            return
+        mapping("single_task", self.single_task, f"{{{self.balancer.tasks[0]!r}: 0.8}}")
+        check_names("task", self.single_task, self.balancer.tasks)
+        for task in self.balancer.tasks:
+            if not self.single_task.get(task, math.nan) > 0:
+                raise InputError(
+                    f"Expected `single_task` to have a KPI above 0 of task {task!r}, for `delta_m` is relative to it; got "
+                    f"{self.single_task.get(task, 'none')}."
+                )
+
+    def _warn_without_validation(self) -> None:
+        """Warn where an epoch with a validation, or the first without any, has ended and `evaluated` was not called."""
+        trainer = self._host.trainer
+        every = trainer.check_val_every_n_epoch or 1
+        if not self._reported and (not trainer.enable_validation or (trainer.current_epoch + 1) % every == 0):
+            remedy = "Call `self.evaluated(kpis)` in `on_validation_epoch_end`, with a validation loader in `fit`."
+            self._adapter.warn_of_missing({}, lambda _: remedy)
 
     @property
     def _host(self) -> Any:

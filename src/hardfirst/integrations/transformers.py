@@ -1,5 +1,6 @@
 """Hugging Face Transformers: a mixin for Trainer."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,7 +18,6 @@ except ModuleNotFoundError as error:
 from hardfirst.balancers import Balancer
 from hardfirst.errors import InputError
 from hardfirst.integrations._adapter import LoopAdapter, summarize_tasks
-from hardfirst.integrations._means import RunningMeans
 from hardfirst.integrations._recorder import RunRecorder
 
 STATE_FILE = "balancer.pt"
@@ -32,7 +32,9 @@ class Balanced:
     - accumulation divides each loss by the number of micro-batches, whatever the model's signature says; a method that
       learns from losses learns only from the last micro-batch of a step; KPIs are averaged over a step's micro-batches, and
       with more than one they count from the next step on;
-    - gradient balancers go back through the network once for each task;
+    - gradient balancers go back through the network once for each task. What `compute_loss` returns may be scaled, and added
+      to other terms: its backward delivers the balanced gradients, times its own gradient;
+    - `eval_loss` is the plain sum of the tasks' losses, which does not change as the weights do;
     - each checkpoint holds the balancer's state as balancer.pt, and `resume_from_checkpoint` restores it;
     - the log has weights and KPIs, as `weight_TASK` and `kpi_TASK`, means since the last entry.
 
@@ -75,17 +77,18 @@ class Balanced:
     ) -> None:
         self.balancer, self.record, self._shared = balancer, record, shared
         self._adapter = LoopAdapter(balancer, self._shared_parameters, kpis_from=kpis_from)
-        self._logged = RunningMeans()
+        self._in_task_losses = self._evaluating = False
+        self._measured: dict[str, float] = {}
         super().__init__(*arguments, **named)
         self.model_accepts_loss_kwargs = False  # older versions of the Trainer read this instead
-        accelerator = self._host.accelerator
-        accelerator.backward = _BalancedBackward(self._adapter, accelerator.backward)
         self._host.add_callback(_EpochCallback(self))
 
     def task_losses(
         self, model: nn.Module, inputs: Mapping[str, Any]
     ) -> tuple[Mapping[str, Tensor], Mapping[str, Any] | None, Any]:
         """Compute each task's loss, each task's KPI on this batch (or None), and the outputs that evaluation gathers.
+
+        Within it, `super().compute_loss(...)` is the Trainer's own.
 
         Args:
             model: the model as the Trainer wrapped it.
@@ -96,31 +99,56 @@ class Balanced:
     def compute_loss(
         self, model: nn.Module, inputs: Mapping[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The Trainer's hook: the balanced total."""
-        losses, kpis, outputs = self.task_losses(model, inputs)
-        last, several = bool(self._host.accelerator.sync_gradients), self._host.args.gradient_accumulation_steps > 1
-        total = self._adapter.total(losses, kpis, training=model.training, last=last, several=several)
+        """The Trainer's hook: in training the balanced total, in evaluation the plain sum of the tasks' losses."""
+        if self._in_task_losses:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[misc]  # of Trainer
+        self._in_task_losses = True
+        try:
+            losses, kpis, outputs = self.task_losses(model, inputs)
+        finally:
+            self._in_task_losses = False
         if model.training:
-            self._logged.add({name.replace("/", "_", 1): value for name, value in self._adapter.latest.items()})
+            last, several = bool(self._host.accelerator.sync_gradients), self._host.args.gradient_accumulation_steps > 1
+            total = self._adapter.total(losses, kpis, last=last, several=several)
+        else:
+            total = self._adapter.plain_sum(losses)
         return (total, outputs) if return_outputs else total
 
-    def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval", **named: Any
+    ) -> dict[str, float]:
         """The Trainer's evaluation; during training its KPIs update the balancer where `kpis_from` is "validation"."""
-        metrics: dict[str, float] = super().evaluate(*arguments, **named)  # type: ignore[misc]  # of Trainer, the next base
-        prefix = named.get("metric_key_prefix", "eval")
-        kpis = _kpis(metrics, prefix, self.balancer.tasks)
+        outermost, self._evaluating = not self._evaluating, True  # the Trainer evaluates several data sets one by one
+        try:
+            metrics: dict[str, float] = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix, **named)  # type: ignore[misc]  # of Trainer
+        finally:
+            self._evaluating = not outermost
+        kpis = _kpis(metrics, metric_key_prefix, self.balancer.tasks)
         if kpis:
-            summary = {f"{prefix}_{name}": value for name, value in summarize_tasks(kpis).items()}
+            every = {task: kpis.get(task, math.nan) for task in self.balancer.tasks}
+            summary = {f"{metric_key_prefix}_{name}": value for name, value in summarize_tasks(every).items()}
             metrics |= summary
             self._host.log(summary)
         if self._host.is_in_train:
             self._adapter.record_validation({task: {"kpi": kpi} for task, kpi in kpis.items()})
+            self._measured |= kpis
+            if outermost:
+                self._adapter.warn_of_missing(self._measured, lambda tasks: self._remedy(metric_key_prefix, tasks))
+                self._measured = {}
         return metrics
 
-    def predict(self, *arguments: Any, **named: Any) -> Any:
+    def _remedy(self, prefix: str, tasks: Iterable[str]) -> str:
+        names = ", ".join(f"{prefix}_kpi_{task}" for task in tasks)
+        returned = ", ".join(f"kpi_{task}" for task in tasks)
+        return (
+            f"Looked for {names} among the metrics: `compute_metrics` has to return {returned}, and the Trainer calls it "
+            f"only where batches have the columns of `label_names`, which is {self._host.label_names}."
+        )
+
+    def predict(self, test_dataset: Any, ignore_keys: Any = None, metric_key_prefix: str = "test", **named: Any) -> Any:
         """The Trainer's prediction; the record takes its KPIs as those of the test split."""
-        output = super().predict(*arguments, **named)  # type: ignore[misc]  # of Trainer, the next base
-        kpis = _kpis(output.metrics, named.get("metric_key_prefix", "test"), self.balancer.tasks)
+        output = super().predict(test_dataset, ignore_keys, metric_key_prefix, **named)  # type: ignore[misc]  # of Trainer
+        kpis = _kpis(output.metrics, metric_key_prefix, self.balancer.tasks)
         if self.record is not None and kpis and self._host.is_world_process_zero():
             best = bool(self._host.args.load_best_model_at_end)
             self.record.test({task: {"kpi": kpi} for task, kpi in kpis.items()}, best=best)
@@ -128,7 +156,7 @@ class Balanced:
 
     def log(self, logs: dict[str, float], *arguments: Any, **named: Any) -> None:
         """The Trainer's log; adds weights and KPIs to the entries that have the training loss."""
-        means = self._logged.read() if "loss" in logs else {}
+        means = self._adapter.pop_log("_") if "loss" in logs else {}
         super().log({**logs, **means}, *arguments, **named)  # type: ignore[misc]  # of Trainer, the next base
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
@@ -162,16 +190,6 @@ class Balanced:
 
 def _kpis(metrics: Mapping[str, float], prefix: str, tasks: Iterable[str]) -> dict[str, float]:
     return {task: float(metrics[name]) for task in tasks if (name := f"{prefix}_kpi_{task}") in metrics}
-
-
-class _BalancedBackward:
-    """Replacement for `accelerator.backward` that calls it through the balancer."""
-
-    def __init__(self, adapter: LoopAdapter, host: Callable[..., None]) -> None:
-        self.adapter, self.host = adapter, host
-
-    def __call__(self, loss: Tensor, **named: Any) -> None:
-        self.adapter.backward(loss, lambda total: self.host(total, **named))
 
 
 class _EpochCallback(TrainerCallback):
