@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hardfirst.errors import writing
+from hardfirst.errors import InputError, writing
 from hardfirst.records.files import write_atomically
 from hardfirst.records.loss_share import LossShares
 from hardfirst.records.run_record import SCHEMA, parse_lines, read_lines
@@ -22,7 +22,8 @@ class Writer:
         keep_epochs: when a run resumes, how many epoch lines to keep; later lines are dropped. None starts a new file.
 
     Raises:
-        InputError: the file cannot be written, now or later; lines already written stay.
+        InputError: the file cannot be written, now or later; lines already written stay. Or it has fewer epochs than are to
+            be kept.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -42,6 +43,11 @@ class Writer:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = self._lines_to_keep(keep_epochs) if keep_epochs is not None and path.exists() else []
+        if keep_epochs and len(lines) <= keep_epochs:  # one line is the trial's
+            raise InputError(
+                f"{path} lacks epochs that the run's checkpoint comes after, {keep_epochs} in all. Restore it, or remove "
+                "the checkpoint to begin again."
+            )
         write_atomically(path, "".join(lines))
 
     def _lines_to_keep(self, epochs: int) -> list[str]:

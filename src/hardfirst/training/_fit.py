@@ -9,6 +9,7 @@ from hardfirst import records
 from hardfirst.networks import parameters
 from hardfirst.problems import explained
 from hardfirst.training import _checkpoint
+from hardfirst.training._check import check_labels
 from hardfirst.training._devices import check_devices, is_main_process, setup_fabric, torchrun_world_size
 from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
 from hardfirst.training._launch import launch
@@ -102,6 +103,11 @@ def _train(
     with torch.random.fork_rng():
         run = Training(trial, problem, fabric, interrupt)
         run.begin()
+        check_labels(problem, run.splits)
+        if checkpoint is not None:
+            _checkpoint.check_loadable(run.network.state_dict())
+            if run.processes.is_main:
+                records.remove_parts(checkpoint)  # of processes that were killed
         if resume and checkpoint is not None:
             run.restore(_checkpoint.load(checkpoint, trial.describe(problem), devices))
         writer = None

@@ -88,7 +88,8 @@ class OrderStudy(StudyKind):
         finished = [record for record in records if record.outcome == "finished"]
         if not finished:
             return {}
-        kpis = {task: fmean(record.validation_kpi(task) for record in finished) for task in self.problem.task_names}
+        tasks = self.problem.task_names
+        kpis = {task: fmean(record.validation_kpi(task, undefined=0.0) for record in finished) for task in tasks}
         specs = {name: NetworkSpec(HIERARCHY, (("order", name),)).ordered(kpis) for name in MEASURED}
         return {name: order for name, spec in specs.items() if isinstance(order := spec.option("order"), tuple)}  # type: ignore[misc]
 
