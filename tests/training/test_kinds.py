@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hardfirst import records
-from hardfirst.balancers import Spec
+from hardfirst.balancers import BALANCERS, Spec
 from hardfirst.errors import InputError
 from hardfirst.kpi import accuracy, balanced_accuracy
 from hardfirst.networks import HardSharing
-from hardfirst.problems import PROBLEMS, Problem, Splits, Task, TensorTable
+from hardfirst.problems import PROBLEMS, LossOption, Metric, Problem, Splits, Task, TensorTable
 from hardfirst.training import MeasureWarning, Trial, check_problem, epoch_order, fit
 from hardfirst.training._batch import concatenate
 
@@ -359,3 +359,52 @@ def test_a_class_without_a_label(floating: bool) -> None:
 @pytest.mark.parametrize("floating", [False, True])
 def test_a_kpi_that_a_rare_class_does_not_fool(floating: bool) -> None:
     check_problem(one_task(balanced_accuracy, floating=floating, validation=3, test=3), "small")  # warnings are errors here
+
+
+# Auxiliary tasks
+
+
+def with_auxiliary(**changes: Any) -> dict[str, Any]:
+    """Task b has no KPI, and a third metric of its own."""
+    tasks = (Task("a", F.cross_entropy, accuracy), Task("b", F.cross_entropy, None, metrics={"share": Metric(accuracy)}))
+    return {"tasks": tasks, **changes}
+
+
+@pytest.mark.parametrize("balancer", [name for name in BALANCERS if name not in ("fixed", "frozen", "curriculum")])
+def test_an_auxiliary_task_is_trained_and_has_no_kpi(run: Run, tmp_path: Path, balancer: str) -> None:
+    check_problem(small(**with_auxiliary()), "small")
+    record = run(**with_auxiliary(), balancer=balancer)
+    assert record == records.read(tmp_path / "r.jsonl")
+    assert (record.outcome, record.tasks, record.auxiliary) == ("finished", ("a",), ("b",))
+    assert record.selected()[1] == max(record.curve("a", "validation_kpi"))
+    assert all(map(math.isfinite, record.curve("b", "validation_loss")))
+    assert all(weight > 0 for weight in record.curve("b", "weight"))
+    for line in (record.epochs[0], record.test or {}):
+        assert "kpi" not in line["tasks"]["b"]
+        assert "validation_kpi" not in line["tasks"]["b"]
+    assert record.test_metrics("b")["share"] >= 0
+
+
+def test_methods_that_follow_kpis_give_an_auxiliary_task_the_weight_1(run: Run) -> None:
+    record = run(**with_auxiliary(), balancer="dtp:normalize=false")
+    assert record.curve("b", "weight") == [1.0, 1.0, 1.0]
+    assert record.curve("a", "weight")[-1] < 1
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (
+            lambda: small(tasks=[Task("b", F.cross_entropy, None)]),
+            "a task of problem 'small' to have a KPI; got b with",
+        ),
+        (
+            lambda: small(**with_auxiliary()).variant(only="b"),
+            "a task of problem 'small' to have a KPI; got b with",
+        ),
+        (lambda: Task("b", F.cross_entropy, None, losses={"x": LossOption(F.cross_entropy)}), "compared by its KPI; it has"),
+    ],
+)
+def test_what_needs_a_kpi(make: Callable[[], object], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        make()

@@ -130,6 +130,6 @@ class RunProgress:
         for column in ("task", "loss", "KPI", "weight", "validation KPI"):
             table.add_column(column, justify="left" if column == "task" else "right")
         for task, line in tasks.items():
-            figures = (f"{line[what]:.3f}" for what in ("loss", "kpi", "weight"))
-            table.add_row(task, *figures, kpi_text(line, "validation_"))
+            loss, weight = (f"{line[what]:.3f}" for what in ("loss", "weight"))
+            table.add_row(task, loss, kpi_text(line), weight, kpi_text(line, "validation_"))
         self.live.update(Group(table, self.bar))

@@ -70,7 +70,7 @@ def run_table(record: Record) -> Table:
     table = Table(title="Test split, at the epoch that was best on the validation split", title_justify="left")
     for column in ("task", "KPI", "metrics", "loss", "weight in the last epoch"):
         table.add_column(column, justify="left" if column in ("task", "metrics") else "right")
-    for task in record.tasks:
+    for task in (*record.tasks, *record.auxiliary):
         figures = record.test["tasks"][task] if record.test else {}
         metrics = ", ".join(f"{name} {value:.3g}" for name, value in figures.get("metrics", {}).items())
         values = (figures.get("loss", float("nan")), record.curve(task, "weight")[-1])
@@ -79,7 +79,9 @@ def run_table(record: Record) -> Table:
 
 
 def kpi_text(figures: Mapping[str, Any], prefix: str = "") -> str:
-    """A task's KPI as tables show it; "undefined" where it has none although the task has labels."""
+    """A task's KPI as tables show it: "undefined" where the task has labels and it is NaN, "–" for an auxiliary task."""
+    if f"{prefix}kpi" not in figures:
+        return "–"
     return "undefined" if is_undefined(figures, prefix) else f"{figures.get(f'{prefix}kpi', float('nan')):.3f}"
 
 

@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from hardfirst import kpi
 from hardfirst.errors import InputError, MissingPackage, check_names
 from hardfirst.networks import HardSharing, Parts, class_head, number_head, vector_layer
-from hardfirst.problems._base import Metric, Problem, Splits, Task
+from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._data import IGNORE, TensorTable
+from hardfirst.problems._task import Metric, Task
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -36,7 +36,8 @@ class Record:
     """One run: its settings, what was measured in each epoch and on the test split, and how it ended.
 
     `epochs` and `test` hold the lines as written (see the module's text); `outcome` is "finished", "diverged" or "failed",
-    and None while the run is in progress. `loss_shares` says, by task, which metrics are shares of a loss.
+    and None while the run is in progress. `loss_shares` says, by task, which metrics are shares of a loss. `auxiliary` are
+    the tasks without a KPI: their losses and weights are in the lines, and they are none of `tasks`.
 
     Example:
         >>> kpis = {1: 0.3, 2: 0.5, 3: 0.4}
@@ -56,6 +57,7 @@ class Record:
     memory: float = math.nan
     parameters: int | None = None
     loss_shares: LossShares = field(default_factory=dict)
+    auxiliary: tuple[str, ...] = ()
 
     def test_kpi(self, task: str) -> float:
         """The task's KPI on the test split at the selected epoch; NaN if the run did not get that far."""
@@ -73,7 +75,7 @@ class Record:
         """
         best = (0, math.nan)
         for line in self.epochs:
-            tasks = list(line["tasks"].values())
+            tasks = [line["tasks"].get(task, {}) for task in self.tasks]
             kpis = [task["validation_kpi"] for task in tasks if "validation_kpi" in task]
             undefined = sum(is_undefined(task, "validation_") for task in tasks)
             value = score(kpis, self.trial.get("criterion", "mean"), undefined=undefined)
@@ -160,8 +162,11 @@ def read(path: Path) -> Record:
         raise _not_a_record(path, "the first line should say which trial it is")
     first = lines[0]
     record = Record(first["trial"], tuple(first["tasks"]), first["made_with"], parameters=first.get("parameters"))
+    record.auxiliary = tuple(first.get("auxiliary") or ())
+    if set(record.auxiliary) & set(record.tasks):
+        raise _not_a_record(path, "a task of line 1 is auxiliary and is not")
     for number, line in enumerate(lines[1:], start=2):
-        if not set(line.get("tasks", ())) <= set(record.tasks):
+        if not set(line.get("tasks", ())) <= {*record.tasks, *record.auxiliary}:
             raise _not_a_record(path, f"line {number} is about other tasks than line 1")
         if line["kind"] == "trial":
             raise _not_a_record(path, f"line {number} is a second header")
@@ -173,9 +178,10 @@ def read(path: Path) -> Record:
 def _add_line(record: Record, line: dict[str, Any]) -> None:
     if line["kind"] == "epoch":
         seconds = math.nan if line["seconds"] is None else line["seconds"]
-        record.epochs.append({**line, "seconds": seconds, "tasks": _by_task(record.tasks, line)})
+        record.epochs.append({**line, "seconds": seconds, "tasks": _by_task(record, line)})
     elif line["kind"] == "test":
-        tasks = {task: {"kpi": math.nan, **figures} for task, figures in _by_task(record.tasks, line).items()}
+        without = {task: {"kpi": math.nan} for task in record.tasks}
+        tasks = {task: {**without.get(task, {}), **figures} for task, figures in _by_task(record, line).items()}
         record.test = {**line, "tasks": tasks}
     else:
         record.outcome, record.reason = line["outcome"], line["reason"]
@@ -184,9 +190,9 @@ def _add_line(record: Record, line: dict[str, Any]) -> None:
         )
 
 
-def _by_task(tasks: Iterable[str], line: Mapping[str, Any]) -> dict[str, Any]:
+def _by_task(record: Record, line: Mapping[str, Any]) -> dict[str, Any]:
     """A line's figures for each task; empty for a task that the line leaves out."""
-    return {task: line["tasks"].get(task, {}) for task in tasks}
+    return {task: line["tasks"].get(task, {}) for task in (*record.tasks, *record.auxiliary)}
 
 
 def _loss_shares(record: Record, written: Mapping[str, Mapping[str, Mapping[str, Any]]] | None) -> LossShares:

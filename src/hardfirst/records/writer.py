@@ -73,6 +73,7 @@ class Writer:
         devices: int = 1,
         parameters: int | None = None,
         loss_shares: LossShares | None = None,
+        auxiliary: Iterable[str] = (),
     ) -> None:
         """Write the first line.
 
@@ -83,11 +84,14 @@ class Writer:
             devices: how many trained it.
             parameters: the network's number of parameters.
             loss_shares: which metrics of which tasks are shares of a loss.
+            auxiliary: the names of further tasks, which have no KPI.
         """
         line = {"kind": "trial", "schema": SCHEMA, "trial": trial, "tasks": list(tasks), "parameters": parameters}
         if loss_shares:
             by_task = {task: {name: share._asdict() for name, share in by.items()} for task, by in loss_shares.items()}
             line |= {"loss_shares": by_task}
+        if names := list(auxiliary):
+            line |= {"auxiliary": names}
         made_with = {"command": command, "devices": devices, "versions": versions()}
         self._write({**line, "made_with": made_with})
 

@@ -34,7 +34,11 @@ def measure(problem: Problem, batch: Labelled) -> Measurements:
     return Measurements(
         examples={task.name: len(batch[task.name][1]) for task in tasks},
         losses={task.name: task.scale * compute_loss(task, *batch[task.name]) for task in tasks},
-        kpis={task.name: _call(task, "KPI", task.kpi, *batch[task.name]) for task in tasks if task.kpi_from == "batch"},
+        kpis={
+            task.name: _call(task, "KPI", task.kpi, *batch[task.name])
+            for task in tasks
+            if task.kpi is not None and task.kpi_from == "batch"
+        },
     )
 
 
@@ -70,7 +74,9 @@ def compute_loss(task: Task, output: Tensor, target: Tensor) -> Tensor:
 
 
 def compute_kpi(task: Task, output: Tensor, target: Tensor) -> Tensor:
-    """Compute the task's KPI, and check that it is in [0, 1] or NaN."""
+    """Compute the task's KPI, and check that it is in [0, 1] or NaN; NaN for an auxiliary task."""
+    if task.kpi is None:
+        return torch.tensor(math.nan)
     value = _call(task, "KPI", task.kpi, output, target)
     if not (math.isnan(number := float(value.real)) or -1e-6 <= number <= 1 + 1e-6):
         raise InputError(f"Expected the KPI of task {task.name!r} to be in [0, 1]; got {number:g}.")

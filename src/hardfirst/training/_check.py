@@ -111,10 +111,10 @@ def check_labels(problem: Problem, splits: Splits) -> None:
     with torch.random.fork_rng():
         for _, targets in load(splits.validation, evaluation_order(splits.validation, problem.batch_size)):
             _check_mapping(problem, targets)
-            if any(_has_label(targets.get(task)) for task in problem.task_names):
+            if any(_has_label(targets.get(task)) for task in problem.measured):
                 return
     raise InputError(
-        f"No task of problem {problem.name!r} has a label in the validation split ({', '.join(problem.task_names):.200}), "
+        f"No task of problem {problem.name!r} has a label in the validation split ({', '.join(problem.measured):.200}), "
         "by which the best epoch is chosen. Give it labels, or leave out tasks without any."
     )
 

@@ -29,7 +29,7 @@ def warn(problem: Problem, labelled: Labelled, split: str) -> None:
         split: its name.
     """
     for task in problem.tasks:
-        if task.name in labelled:
+        if task.kpi is not None and task.name in labelled:
             for doubt in _doubts(task, *labelled[task.name], split):
                 warnings.warn(doubt, MeasureWarning, stacklevel=3)
 
@@ -93,6 +93,7 @@ def _constant_kpi(task: Task, output: Tensor, target: Tensor, majority: int) -> 
     else:
         answer = torch.zeros(output.shape[1], *[1] * (output.dim() - 2))
         answer[majority] = _LOGIT
+    assert task.kpi is not None
     with suppress(Exception):  # the KPI may want outputs of another kind
         return float(task.kpi(answer.to(output.device).expand(output.shape), target))
     return math.nan

@@ -118,11 +118,12 @@ def _train(
                 shares = {task.name: task.loss_shares for task in problem.tasks if task.loss_shares}
                 writer.trial(
                     trial.describe(problem),
-                    problem.task_names,
+                    problem.measured,
                     command,
                     devices=devices,
                     parameters=size,
                     loss_shares=shares,
+                    auxiliary=problem.auxiliary,
                 )
         trial.balancer.explain_errors(lambda: run.train(writer, checkpoint, watcher))
         return run.processes.broadcast(records.read(record_file) if run.processes.is_main else None)  # type: ignore[return-value]

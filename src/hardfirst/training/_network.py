@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from hardfirst.errors import InputError
 from hardfirst.problems import Problem, Split
 from hardfirst.training._batch import measure, select_labelled
-from hardfirst.training._sampling import Order, load
+from hardfirst.training._sampling import Order, epoch_order, load
 
 Weights = dict[str, Any]
 """A network's `state_dict`: tensors by name, and the extra state of modules that have one."""
@@ -84,19 +84,50 @@ def _shape(inputs: Any) -> str:
     return type(inputs).__name__
 
 
+def shared_parameters(problem: Problem, network: nn.Module, balancer: str) -> list[nn.Parameter]:
+    """The network's shared parameters, for a balancer that needs them.
+
+    Raises:
+        InputError: the network does not say which they are, or one is complex.
+    """
+    shared = getattr(network, "shared_parameters", None)
+    if shared is None:
+        raise InputError(
+            f"Balancer {balancer!r} needs the shared parameters; give the network of problem {problem.name!r} a method "
+            "`shared_parameters()`, as hardfirst.networks have."
+        )
+    parameters = list(shared())
+    if any(parameter.is_complex() for parameter in parameters):
+        raise InputError(
+            f"Balancer {balancer!r} works on real gradients, and shared parameters of problem {problem.name!r} are complex. "
+            "Use a method that weighs losses."
+        )
+    return parameters
+
+
+def must_join(problem: Problem, split: Split) -> bool:
+    """Whether a single example that remains of the training split has to join another batch.
+
+    Raises:
+        InputError: the network cannot be trained on one example, and there would still be batches of one.
+    """
+    reason = _failure_on_one(problem, split, epoch_order(problem, split, seed=0, epoch=0))
+    if reason is None:
+        return False
+    if any(len(batch) == 1 for batch in epoch_order(problem, split, seed=0, epoch=0, join_single=True)):
+        raise InputError(
+            f"The network of problem {problem.name!r} cannot be trained on a batch of one example ({reason}). Set "
+            "`batch_size` to at least 2, and give each data set of the training split at least 2 examples."
+        )
+    return True
+
+
 @torch.no_grad()
-def fails_on_one(problem: Problem, split: Split, order: Order) -> str | None:
+def _failure_on_one(problem: Problem, split: Split, order: Order) -> str | None:
     """Why the network cannot be trained on a batch of one example, which BatchNorm for instance cannot.
 
-    Asks a network of its own, so that the one to be trained keeps its statistics.
-
-    Args:
-        problem: the problem.
-        split: its training split.
-        order: an epoch's batches.
-
-    Returns:
-        The reason; None if the network can, or if no batch has one example.
+    Asks a network of its own, so that the one to be trained keeps its statistics. Returns None if the network can, or if no
+    batch has one example.
     """
     singles = [batch for batch in order if len(batch) == 1][:1]
     with torch.random.fork_rng():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hardfirst import records
 from hardfirst.balancers import Balancer, LossBalancer, task_weights
@@ -20,7 +20,15 @@ from hardfirst.training._check import check, load_splits
 from hardfirst.training._evaluate import TaskResult, predict, task_results
 from hardfirst.training._interrupt import Interrupt, Interrupted, RemoteInterrupt
 from hardfirst.training._memory import peak_memory
-from hardfirst.training._network import build_network, copy_weights, difference, fails_on_one, has_lazy, initialize_lazy
+from hardfirst.training._network import (
+    build_network,
+    copy_weights,
+    difference,
+    has_lazy,
+    initialize_lazy,
+    must_join,
+    shared_parameters,
+)
 from hardfirst.training._position import EpochSums, Position
 from hardfirst.training._ranks import MultiProcess, SingleProcess
 from hardfirst.training._sampling import epoch_order, evaluation_order, load
@@ -62,14 +70,15 @@ class Training:
         torch.manual_seed(self.trial.seed)
         module = build_network(self.problem)
         self.splits = load_splits(self.problem, test=self.trial.test)
-        self._join_single = self._must_join(self.splits.train)
+        self._join_single = must_join(self.problem, self.splits.train)
         order = self._epoch_order()
         if has_lazy(module):
             initialize_lazy(self.problem, module, next(load(self.splits.train, order[:1]))[0])
         self.balancer: Balancer = self.fabric.to_device(
             self.trial.balancer.build(self.problem.task_names, seed=self.trial.seed)
         )
-        self.shared = self._shared_parameters(module)
+        needed = "shared" in self.balancer.needs
+        self.shared = shared_parameters(self.problem, module, str(self.trial.balancer)) if needed else None
         fused = all(parameter.is_floating_point() for parameter in module.parameters())  # not for complex ones
         optimizer = torch.optim.Adam(module.parameters(), lr=self.trial.learning_rate, fused=fused)
         self.network, self.optimizer = self.fabric.setup(module, optimizer)
@@ -172,18 +181,6 @@ class Training:
         epoch = self.position.epoch
         return epoch_order(self.problem, self.splits.train, self.trial.seed, epoch, join_single=self._join_single)
 
-    def _must_join(self, split: Split) -> bool:
-        """Whether a single example that remains has to join another batch."""
-        orders = [epoch_order(self.problem, split, self.trial.seed, 0, join_single=join) for join in (False, True)]
-        if (reason := fails_on_one(self.problem, split, orders[0])) is None:
-            return False
-        if any(len(batch) == 1 for batch in orders[1]):
-            raise InputError(
-                f"The network of problem {self.problem.name!r} cannot be trained on a batch of one example ({reason}). Set "
-                "`batch_size` to at least 2, and give each data set of the training split at least 2 examples."
-            )
-        return True
-
     def _evaluate(self, split: Split, warns_of: str | None, *, test: bool = False) -> dict[str, TaskResult]:
         batches = map(self.fabric.to_device, load(split, self.processes.shard(evaluation_order(split))))
         return self.processes.gather_then(
@@ -241,11 +238,14 @@ class Training:
         start = time.perf_counter()
         results = self.validate()
         position.seconds += position.epoch_seconds + time.perf_counter() - start
-        self.balancer.update({t.name: results[t.name]["kpi"] for t in self.problem.tasks if t.kpi_from == "validation"})
+        validated = [t.name for t in self.problem.tasks if t.kpi is not None and t.kpi_from == "validation"]
+        kpis = {task: results[task]["kpi"] for task in validated}
+        self.balancer.update(kpis)
         lines = {name: {**position.sums.means(name), **_validation(result)} for name, result in results.items()}
-        for task in self.problem.tasks:
-            if task.kpi_from == "validation":
-                lines[task.name]["kpi"] = results[task.name]["kpi"]
+        for task, kpi in kpis.items():
+            lines[task]["kpi"] = kpi
+        for task in self.problem.auxiliary:
+            del lines[task]["kpi"]
         position.epoch, position.step, position.sums = position.epoch + 1, 0, EpochSums()
         self._keep_best(results)
         if writer is not None:
@@ -261,7 +261,8 @@ class Training:
     def _keep_best(self, results: Mapping[str, TaskResult]) -> None:
         """Keep a copy of the weights if this epoch is the best so far on the validation split."""
         undefined = sum(map(records.is_undefined, results.values()))
-        score = records.score([result["kpi"] for result in results.values()], self.trial.criterion, undefined=undefined)
+        kpis = [results[task]["kpi"] for task in self.problem.measured]
+        score = records.score(kpis, self.trial.criterion, undefined=undefined)
         if score > self.position.best_kpi:
             self.position.best_kpi, self.position.best_epoch = score, self.position.epoch
             self.best = copy_weights(self.network)
@@ -273,23 +274,6 @@ class Training:
                 f"Expected each buffer of the network of problem {self.problem.name!r} to keep its shape in training; "
                 f"{reason}. Give it a fixed size, or keep it out of checkpoints by register_buffer(…, persistent=False)."
             )
-
-    def _shared_parameters(self, module: nn.Module) -> list[nn.Parameter] | None:
-        if "shared" not in self.balancer.needs:
-            return None
-        shared = getattr(module, "shared_parameters", None)
-        if shared is None:
-            raise InputError(
-                f"Balancer {str(self.trial.balancer)!r} needs the shared parameters; give the network of problem "
-                f"{self.problem.name!r} a method `shared_parameters()`, as hardfirst.networks have."
-            )
-        parameters = list(shared())
-        if any(parameter.is_complex() for parameter in parameters):
-            raise InputError(
-                f"Balancer {str(self.trial.balancer)!r} works on real gradients, and shared parameters of problem "
-                f"{self.problem.name!r} are complex. Use a method that weighs losses."
-            )
-        return parameters
 
     def _divergence_reason(self, measured: Measurements, targets: Mapping[str, Tensor]) -> str:
         tasks = [task for task, loss in measured.losses.items() if not loss.isfinite()]

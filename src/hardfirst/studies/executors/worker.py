@@ -46,5 +46,5 @@ def record_failure(trial: Trial, part: Path, reason: str, command: str | None = 
     """Write the record of a trial that has failed."""
     problem = trial.load()
     writer = records.Writer(part)
-    writer.trial(trial.describe(problem), problem.task_names, command)
+    writer.trial(trial.describe(problem), problem.measured, command, auxiliary=problem.auxiliary)
     writer.end("failed", reason=reason, seconds=0.0)

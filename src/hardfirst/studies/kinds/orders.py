@@ -48,6 +48,10 @@ class OrderStudy(StudyKind):
         for problem in problems:
             if len(problem.tasks) < 2:
                 raise InputError(f"{problem.name} has one task, and so no order of tasks.")
+            if problem.auxiliary:
+                raise InputError(
+                    f"{problem.name} has tasks without a KPI, {', '.join(problem.auxiliary)}, whose place cannot be judged."
+                )
             if problem.parts is None:
                 raise InputError(f"{problem.name} has no parts, of which a task hierarchy could be made: see Problem.parts.")
         return True
