@@ -10,7 +10,7 @@ from hardfirst.errors import InputError, unknown
 from hardfirst.problems import IGNORE, Problem, Splits, explained
 from hardfirst.training import _doubts
 from hardfirst.training._batch import compute_kpi, label_mask, measure, select_labelled
-from hardfirst.training._network import build_network, run_network
+from hardfirst.training._network import build_network, must_join, run_network
 from hardfirst.training._sampling import epoch_order, evaluation_order, load
 
 
@@ -95,6 +95,7 @@ def check_problem(problem: Problem, name: str) -> None:
             batch = next(load(splits.train, epoch_order(problem, splits.train, seed=0, epoch=0)))
             check(problem, network, *batch)
             check_labels(problem, splits)
+            must_join(problem, splits.train)
             outputs = run_network(problem, network.eval(), batch[0])
             for split in ("validation", "test"):
                 _doubts.warn_in_memory(problem, getattr(splits, split), outputs, split)
