@@ -94,6 +94,7 @@ def _constant_kpi(task: Task, output: Tensor, target: Tensor, majority: int) -> 
         answer = torch.zeros(output.shape[1], *[1] * (output.dim() - 2))
         answer[majority] = _LOGIT
     assert task.kpi is not None
-    with suppress(Exception):  # the KPI may want outputs of another kind
+    with suppress(Exception), warnings.catch_warnings():  # the KPI may want outputs of another kind
+        warnings.simplefilter("ignore")
         return float(task.kpi(answer.to(output.device).expand(output.shape), target))
     return math.nan

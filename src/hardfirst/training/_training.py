@@ -206,7 +206,7 @@ class Training:
                 raise Interrupted(position.epoch + 1, position.step, checkpoint)
         position.epoch_seconds += time.perf_counter() - start
         self._check_shapes()
-        if not position.sums.count:
+        if not (position.epoch or position.sums.count):
             raise InputError(
                 f"No task of problem {self.problem.name!r} has a label in the training split "
                 f"({', '.join(self.problem.task_names):.200}), so that nothing is trained. Give it labels."
