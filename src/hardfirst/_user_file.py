@@ -59,13 +59,13 @@ def file_sha256(path: Path) -> str:
     return executed.sha256 if executed else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def explain_errors(path: Path, function: Callable[[], T], *, contract: str, located: bool = False) -> T:
+def explain_errors(path: Path, function: Callable[[], T], *, contract: str = "", located: bool = False) -> T:
     """Call a function; if it fails in the code of a user's file, raise an error that names the file and the line.
 
     Args:
         path: the user's file. Errors pass unchanged if it is no `.py` file.
         function: calls the file's code.
-        contract: a sentence on what such a file has to hold, for errors.
+        contract: a sentence on what such a file has to hold, for errors of code that this sentence is about.
         located: whether errors without a line in the file pass unchanged, since the function calls other code as well.
 
     Raises:
@@ -76,7 +76,7 @@ def explain_errors(path: Path, function: Callable[[], T], *, contract: str, loca
     except SystemExit as error:  # of a script, for example, that parses its own arguments
         if path.suffix != ".py" or not (line := _line(path, error)):
             raise
-        raise InputError(f"{path}{line}: it ends the program, by SystemExit {error.code!r}. {contract}") from error
+        raise InputError(f"{path}{line}: it ends the program, by SystemExit {error.code!r}. {contract}".rstrip()) from error
     except Exception as error:
         line = _line(path, error)
         # without a line, these errors are not the file's: a missing package, for example, or a full disk
@@ -84,7 +84,7 @@ def explain_errors(path: Path, function: Callable[[], T], *, contract: str, loca
         if path.suffix != ".py" or passes:
             raise
         text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        raise InputError(f"{path}{line}: {text} {contract}") from error
+        raise InputError(f"{path}{line}: {text} {contract}".rstrip()) from error
 
 
 def _line(path: Path, error: BaseException) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hardfirst import records
+from hardfirst.cli._progress import RunProgress
 
 PROBLEM = """
 import torch
@@ -52,4 +53,17 @@ def test_the_default_folder_is_named_after_problem_and_key(
     hardfirst("train", "tiny.py", "--balancer", "equal")
     (file,) = (tmp_path / "runs").glob("train-tiny-*/trials/*.jsonl")
     assert file.parents[1].name == f"train-tiny-{file.stem}"
+    assert records.read(file).outcome == "finished"
+
+
+def test_a_run_outlives_the_pipe_that_it_prints_to(
+    hardfirst: Callable[..., str], problem_file: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object) -> None:
+        raise SystemExit(1)  # what Rich makes of a broken pipe
+
+    monkeypatch.setattr(RunProgress, "__exit__", closed)
+    problem_file("1")
+    hardfirst("train", "tiny.py", "--balancer", "equal", "--out", "run", code=1)
+    (file,) = (tmp_path / "run/trials").glob("*.jsonl")
     assert records.read(file).outcome == "finished"

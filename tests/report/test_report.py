@@ -481,7 +481,11 @@ def test_a_kpi_that_finished_runs_lack_is_named():
     records = [run("equal", seed, (0.9, math.nan, 0.4)) for seed in range(3)]
     text = text_of(page(records, title="toy"))
     assert "Finished runs lack a test KPI for middle" in text
+    assert "is undefined there" not in text, "the runs do not say whether there is a label"
     assert "worst task –" in text
+    for record in records:
+        record.test["tasks"]["middle"]["examples"] = 8
+    assert "The KPI of middle is undefined there, though the task has labels." in text_of(page(records, title="toy"))
 
 
 def test_nothing_from_the_records_becomes_markup():

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from hardfirst.training import check_problem
 
 INPUTS = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
 TARGETS = {"kind": torch.arange(12) % 3, "value": INPUTS.sum(1)}
+MISSING = {"kind": torch.full((12,), -100), "value": torch.full((12,), math.nan)}
 
 
 class Net(nn.Module):
@@ -46,9 +48,18 @@ def error_of(**parts: object) -> str:
 def test_a_valid_problem_passes_and_leaves_the_random_state() -> None:
     state = torch.get_rng_state()
     check_problem(own_problem(), "own")
-    missing = {"kind": torch.full((12,), -100), "value": torch.full((12,), math.nan)}
-    check_problem(own_problem(targets=missing), "own")
+    labelled, unlabelled = (TensorTable(INPUTS, targets) for targets in (TARGETS, MISSING))
+    check_problem(replace(own_problem(), data=lambda: Splits(unlabelled, labelled, labelled)), "own")
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("only", [None, "value"])
+def test_no_label_in_the_validation_split(only: str | None) -> None:
+    """Without one the initial weights would be the result."""
+    targets = MISSING if only is None else {only: MISSING[only]}
+    sentence = "No task of problem 'own' has a label in the validation split"
+    with pytest.raises(InputError, match=sentence):
+        check_problem(own_problem(targets=targets).variant(only=only), "own")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The training loop: records, selected epochs, interruption and errors."""
 
+import errno
 import math
 import os
 import signal
@@ -20,6 +21,7 @@ from hardfirst.errors import InputError
 from hardfirst.kpi import accuracy, r2, within
 from hardfirst.networks import HardSharing
 from hardfirst.problems import PROBLEMS, Problem, Splits, Task, TensorTable
+from hardfirst.records.selection import chosen
 from hardfirst.training import Interrupted, Trial, _checkpoint, fit, step_seconds, trial_seconds
 from hardfirst.training._batch import Measurements, measure, select_labelled
 from hardfirst.training._position import EpochSums
@@ -299,12 +301,15 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_previous_one(
 ) -> None:
     def fill_the_disk(_state: object, file: IO[bytes]) -> None:
         file.write(b"part")
-        raise RuntimeError("PytorchStreamWriter failed writing file")
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:  # what torch does as it closes the archive
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 120768 vs 120656")
 
     path = tmp_path / "checkpoint.pt"
     _checkpoint.save(path, {"epoch": 1})
     monkeypatch.setattr(torch, "save", fill_the_disk)
-    with pytest.raises(InputError, match=r"PytorchStreamWriter failed .* the previous checkpoint is kept"):
+    with pytest.raises(InputError, match=r"No space left on device\. Make room, .* what was written before is kept"):
         _checkpoint.save(path, {"epoch": 2})
     assert torch.load(path, weights_only=True) == {"epoch": 1}
     assert list(tmp_path.iterdir()) == [path], "no part file is left"
@@ -349,11 +354,10 @@ def test_a_single_task_network_is_not_touched_by_the_other_tasks(tmp_path: Path,
     assert fitted(tmp_path).test == alone.test
 
 
-def test_a_task_without_labels_trains_nothing_and_has_no_kpi(tmp_path: Path) -> None:
-    record = fitted(tmp_path, only="never")
-    assert record.outcome == "finished"
-    assert math.isnan(record.test_kpi("never"))
-    assert record.selected()[0] == 0
+def test_a_task_without_labels_has_no_single_task_network(tmp_path: Path) -> None:
+    """Its initial weights would be the result."""
+    with pytest.raises(InputError, match=r"No task of problem 'small' has a label in the validation split \(never\)"):
+        fitted(tmp_path, only="never")
 
 
 def test_a_tuning_run_never_reads_the_test_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,6 +415,34 @@ def test_the_criterion_decides_which_epoch_is_selected() -> None:
     mean, worst = (records.Record({"criterion": c}, ("a", "b", "c"), epochs=lines) for c in ("mean", "worst"))
     assert mean.selected() == (2, 0.65), "the first of equals"
     assert worst.selected() == (1, 0.5)
+
+
+def test_an_undefined_kpi_counts_as_the_worst_where_runs_are_ranked() -> None:
+    """Records that do not count examples keep the numbers that they had: the KPI is left out."""
+
+    def record(**examples: int) -> records.Record:
+        kpis = [(0.6, 0.6, math.nan), (1.0, math.nan, math.nan)]  # `c` has no label
+        lines = [
+            {
+                "epoch": epoch,
+                "tasks": {
+                    task: {"validation_kpi": kpi} | ({"validation_examples": examples[task]} if examples else {})
+                    for task, kpi in zip("abc", values, strict=True)
+                },
+            }
+            for epoch, values in enumerate(kpis, start=1)
+        ]
+        return records.Record({}, ("a", "b", "c"), epochs=lines, outcome="finished")
+
+    new, old = record(a=8, b=8, c=0), record()
+    assert new.selected() == (1, pytest.approx(0.6))
+    assert old.selected() == (2, 1.0)
+    lost = records.Record({}, ("a", "b", "c"), epochs=new.epochs[1:], outcome="finished")
+    assert lost.selected() == (2, 0.5)
+    assert chosen([lost, new]) == 1
+    assert math.isnan(lost.validation_kpi("b"))
+    assert lost.validation_kpi("b", undefined=0.0) == 0.0
+    assert math.isnan(lost.validation_kpi("c", undefined=0.0)), "without a label there is no KPI"
 
 
 def test_a_run_is_selected_by_its_criterion(tmp_path: Path) -> None:

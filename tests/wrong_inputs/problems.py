@@ -1,6 +1,7 @@
 """What can be wrong with a problem: in Python, in its file, in a table."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,6 +119,9 @@ CASES = {
     "data: no target at all": lambda: items((INPUTS[0], {})),
     "data: the target of an unknown task": lambda: items((INPUTS[0], {"kind": 1, "valeu": 0.5})),
     "data: a class too high": lambda: check(data=lambda: table(kind=CLASSES + 1)),
+    "data: no labels to validate by": lambda: check(data=lambda: table(kind=CLASSES * 0 - 100, value=NUMBERS * math.nan)),
+    "network: all frozen": lambda: check(network=lambda: Net().requires_grad_(False)),
+    "network: sparse gradients": lambda: check(network=lambda: nn.Embedding(9, 4, sparse=True)),
     "network: none": lambda: check(network=lambda: None),
     "network: a class": lambda: check(network=lambda: Net),
     "network: nothing to train": lambda: check(network=nn.Identity),

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from hardfirst.cli._tables import kpi_text
 from hardfirst.studies import Event, Runner, StudyTrial, counts
 from hardfirst.training import Trial
 
@@ -129,5 +130,6 @@ class RunProgress:
         for column in ("task", "loss", "KPI", "weight", "validation KPI"):
             table.add_column(column, justify="left" if column == "task" else "right")
         for task, line in tasks.items():
-            table.add_row(task, *(f"{line[what]:.3f}" for what in ("loss", "kpi", "weight", "validation_kpi")))
+            loss, weight = (f"{line[what]:.3f}" for what in ("loss", "weight"))
+            table.add_row(task, loss, kpi_text(line), weight, kpi_text(line, "validation_"))
         self.live.update(Group(table, self.bar))

@@ -1,11 +1,12 @@
 """The tables that commands print."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from hardfirst.records import Record
+from hardfirst.records import Record, is_undefined
 from hardfirst.records.names import SINGLE
 from hardfirst.report import Row, Summary
 from hardfirst.statistics import Interval
@@ -69,12 +70,19 @@ def run_table(record: Record) -> Table:
     table = Table(title="Test split, at the epoch that was best on the validation split", title_justify="left")
     for column in ("task", "KPI", "metrics", "loss", "weight in the last epoch"):
         table.add_column(column, justify="left" if column in ("task", "metrics") else "right")
-    for task in record.tasks:
+    for task in (*record.tasks, *record.auxiliary):
         figures = record.test["tasks"][task] if record.test else {}
         metrics = ", ".join(f"{name} {value:.3g}" for name, value in figures.get("metrics", {}).items())
         values = (figures.get("loss", float("nan")), record.curve(task, "weight")[-1])
-        table.add_row(task, f"{figures.get('kpi', float('nan')):.3f}", metrics, *(f"{value:.3f}" for value in values))
+        table.add_row(task, kpi_text(figures), metrics, *(f"{value:.3f}" for value in values))
     return table
+
+
+def kpi_text(figures: Mapping[str, Any], prefix: str = "") -> str:
+    """A task's KPI as tables show it: "undefined" where the task has labels and it is NaN, "–" for an auxiliary task."""
+    if f"{prefix}kpi" not in figures:
+        return "–"
+    return "undefined" if is_undefined(figures, prefix) else f"{figures.get(f'{prefix}kpi', float('nan')):.3f}"
 
 
 def listing(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -147,10 +147,10 @@ def _run(
                 **where,
             )
             record = explained(trial.problem, job)
+            if is_main_process(devices):  # before anything is printed: a run outlives the terminal or pipe that it prints to
+                store.part_file(key).replace(store.record_file(key))
     except Interrupted as stopped:
         again = typed() if "--resume" in sys.argv else f"{typed()} --resume"
         say(f"{stopped} The state is in {checkpoint}. To go on: {again}")
         raise typer.Exit(130) from None
-    if is_main_process(devices):
-        store.part_file(key).replace(store.record_file(key))
     return record

@@ -6,12 +6,8 @@ from hardfirst._registry import Registry, lazy_names
 from hardfirst.records.names import OWN
 
 if TYPE_CHECKING:
-    from hardfirst.problems._base import LossOption as LossOption
-    from hardfirst.problems._base import Measure as Measure
-    from hardfirst.problems._base import Metric as Metric
     from hardfirst.problems._base import Problem as Problem
     from hardfirst.problems._base import Splits as Splits
-    from hardfirst.problems._base import Task as Task
     from hardfirst.problems._cache import cached as cached
     from hardfirst.problems._data import IGNORE as IGNORE
     from hardfirst.problems._data import Batch as Batch
@@ -30,6 +26,10 @@ if TYPE_CHECKING:
     from hardfirst.problems._sources import PyPI as PyPI
     from hardfirst.problems._sources import Source as Source
     from hardfirst.problems._table_targets import table_name as table_name
+    from hardfirst.problems._task import LossOption as LossOption
+    from hardfirst.problems._task import Measure as Measure
+    from hardfirst.problems._task import Metric as Metric
+    from hardfirst.problems._task import Task as Task
     from hardfirst.problems.builtin import brown as brown
     from hardfirst.problems.builtin import census as census
     from hardfirst.problems.builtin import digits as digits
@@ -59,10 +59,10 @@ PROBLEMS: Registry[Any] = Registry(
 _HOMES = {
     "IGNORE": "_data",
     "Batch": "_data",
-    "LossOption": "_base",
+    "LossOption": "_task",
     "Debian": "_sources",
-    "Measure": "_base",
-    "Metric": "_base",
+    "Measure": "_task",
+    "Metric": "_task",
     "Npm": "_sources",
     "Package": "_sources",
     "Problem": "_base",
@@ -70,7 +70,7 @@ _HOMES = {
     "Source": "_sources",
     "Split": "_data",
     "Splits": "_base",
-    "Task": "_base",
+    "Task": "_task",
     "TensorTable": "_data",
     "ConcatSplit": "_data",
     "cache_folder": "_folders",

@@ -76,7 +76,7 @@ def _call(name: str, path: Path, module: ModuleType) -> Problem:
     function = getattr(module, "problem", None)
     if not callable(function):
         raise InputError(f"{path} has no function `problem()`; it should return a hardfirst.problems.Problem.")
-    problem = explained(name, function)
+    problem = explain_errors(Path(name), function, contract=_CONTRACT)
     if not isinstance(problem, Problem):
         raise InputError(f"`problem()` in {path} should return a Problem; it returned {type(problem).__name__}.")
     return problem
@@ -92,4 +92,4 @@ def explained(name: str, function: Callable[[], T]) -> T:
     Raises:
         InputError: the function failed in the file, or raised one itself.
     """
-    return explain_errors(Path(name), function, contract=_CONTRACT)
+    return explain_errors(Path(name), function)

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from hardfirst import kpi
 from hardfirst.errors import InputError, MissingPackage
 from hardfirst.networks import HardSharing, Parts, class_head, number_head, vector_layer
-from hardfirst.problems._base import Metric, Problem, Splits, Task
+from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._data import TensorTable
 from hardfirst.problems._table_targets import (
     check_sizes,
@@ -37,6 +37,7 @@ from hardfirst.problems._table_targets import (
     mean_and_deviation,
     parse_targets,
 )
+from hardfirst.problems._task import Metric, Task
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,9 +3,21 @@
 A run record is one file of JSON lines; a study folder holds the records of its trials and says what each of them is in it.
 """
 
-from hardfirst.records.files import record_key, replaced_file, write_atomically
+from hardfirst.records.files import record_key, remove_parts, replaced_file, write_atomically
 from hardfirst.records.loss_share import LossShare
-from hardfirst.records.run_record import Record, read, score
+from hardfirst.records.run_record import Record, is_undefined, read, score
 from hardfirst.records.writer import Writer, versions
 
-__all__ = ["LossShare", "Record", "Writer", "read", "record_key", "replaced_file", "score", "versions", "write_atomically"]
+__all__ = [
+    "LossShare",
+    "Record",
+    "Writer",
+    "is_undefined",
+    "read",
+    "record_key",
+    "remove_parts",
+    "replaced_file",
+    "score",
+    "versions",
+    "write_atomically",
+]

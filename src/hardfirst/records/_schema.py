@@ -93,8 +93,8 @@ def _are_figures(value: Any) -> bool:
     )
 
 
-OPTIONAL_FIELDS = {"parameters", "memory", "loss_shares"}
-"""Fields that records of earlier versions lack."""
+OPTIONAL_FIELDS = {"parameters", "memory", "loss_shares", "auxiliary"}
+"""Fields that records of earlier versions lack, or that few have."""
 
 FIELDS: Mapping[str, Mapping[str, Check]] = {
     "trial": {
@@ -103,6 +103,7 @@ FIELDS: Mapping[str, Mapping[str, Check]] = {
         "tasks": _are_names,
         "parameters": _optional(_is_count),
         "loss_shares": _optional(_by_name(_by_name(_is_loss_share))),
+        "auxiliary": _optional(_are_names),
         "made_with": _is_provenance,
     },
     "epoch": {

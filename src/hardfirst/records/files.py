@@ -1,9 +1,11 @@
 """Files of a study: reading them, replacing them as a whole, and the names of records."""
 
+import glob
 import hashlib
 import json
 import os
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,12 +37,15 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
 
 
+_STALE = 86_400.0  # seconds after which nobody writes to a part any more
+
+
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder, which takes the name `path` when the `with` block ends without an error.
 
     A reader sees the old content or the new, never a part. The process id is in the temporary name, so that two processes
-    do not write to the same file.
+    do not write to the same file; what killed processes have left is removed after a day.
 
     Raises:
         InputError: the file cannot be written; the old content stays.
@@ -54,6 +59,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
         ['numbers.bin']
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    remove_parts(path, older_than=_STALE)
     try:
         with writing(path):
             yield part
@@ -61,6 +67,19 @@ def replaced_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def remove_parts(path: Path, *, older_than: float = 0.0) -> None:
+    """Remove the temporary files of processes that were killed while they replaced this file.
+
+    Args:
+        path: the file.
+        older_than: seconds since a temporary file was last written to; 0 only where nobody else writes this file.
+    """
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(OSError):
+            if time.time() - part.lstat().st_mtime >= older_than:
+                part.unlink()
 
 
 def write_atomically(path: Path, text: str) -> None:

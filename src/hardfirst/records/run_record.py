@@ -5,14 +5,17 @@ The first line says what was run; one line per epoch, one for the test split, an
     {"kind": "trial", "schema": 1, "trial": {...}, "tasks": [...], "parameters": 9549, "made_with": {"command": ...,
      "devices": 1, "versions": {...}}}
     {"kind": "epoch", "epoch": 1, "seconds": 0.4, "learning_rate": 0.001, "tasks": {"depth": {"loss": 0.7, "kpi": 0.4,
-     "weight": 1.2, "validation_loss": 0.6, "validation_kpi": 0.5, "validation_metrics": {...}}, ...}}
-    {"kind": "test", "epoch": 1, "tasks": {"depth": {"loss": 0.6, "kpi": 0.5, "metrics": {...}}, ...}}
+     "weight": 1.2, "validation_loss": 0.6, "validation_kpi": 0.5, "validation_metrics": {...},
+     "validation_examples": 80}, ...}}
+    {"kind": "test", "epoch": 1, "tasks": {"depth": {"loss": 0.6, "kpi": 0.5, "metrics": {...}, "examples": 80}, ...}}
     {"kind": "end", "outcome": "finished", "reason": null, "seconds": 0.5, "memory": 3e8}
 
 Numbers that are NaN, infinite or above 1e100 are written as null and read back as NaN. `weight` is the mean over the epoch's
 steps of ∂total/∂loss, whatever the method; `memory` is the peak in bytes, of the process or, on a GPU, of its tensors, added
-over the devices. A run that served only to choose settings has no line for the test split. If metrics are shares of a loss,
-the first line says so in `"loss_shares": {"depth": {"METRIC": {"hardest": 3, "kind": "background", "under": null}}}`.
+over the devices. `examples` counts those with a label: a KPI that is null is undefined where there are some, and there is no
+label where there are none. Records of earlier versions lack it. A run that served only to choose settings has no line for
+the test split. If metrics are shares of a loss, the first line says so in `"loss_shares": {"depth": {"METRIC": {"hardest":
+3, "kind": "background", "under": null}}}`.
 """
 
 import math
@@ -34,7 +37,8 @@ class Record:
     """One run: its settings, what was measured in each epoch and on the test split, and how it ended.
 
     `epochs` and `test` hold the lines as written (see the module's text); `outcome` is "finished", "diverged" or "failed",
-    and None while the run is in progress. `loss_shares` says, by task, which metrics are shares of a loss.
+    and None while the run is in progress. `loss_shares` says, by task, which metrics are shares of a loss. `auxiliary` are
+    the tasks without a KPI: their losses and weights are in the lines, and they are none of `tasks`.
 
     Example:
         >>> kpis = {1: 0.3, 2: 0.5, 3: 0.4}
@@ -54,6 +58,7 @@ class Record:
     memory: float = math.nan
     parameters: int | None = None
     loss_shares: LossShares = field(default_factory=dict)
+    auxiliary: tuple[str, ...] = ()
 
     def test_kpi(self, task: str) -> float:
         """The task's KPI on the test split at the selected epoch; NaN if the run did not get that far."""
@@ -71,19 +76,24 @@ class Record:
         """
         best = (0, math.nan)
         for line in self.epochs:
-            kpis = [task["validation_kpi"] for task in line["tasks"].values() if "validation_kpi" in task]
-            value = score(kpis, self.trial.get("criterion", "mean"))
+            tasks = [line["tasks"].get(task, {}) for task in self.tasks]
+            kpis = [task["validation_kpi"] for task in tasks if "validation_kpi" in task]
+            undefined = sum(is_undefined(task, "validation_") for task in tasks)
+            value = score(kpis, self.trial.get("criterion", "mean"), undefined=undefined)
             if not (math.isnan(value) or value <= best[1]):
                 best = (line["epoch"], value)
         return best
 
-    def validation_kpi(self, task: str) -> float:
-        """The task's KPI on the validation split at the selected epoch; NaN if there is none."""
+    def validation_kpi(self, task: str, *, undefined: float = math.nan) -> float:
+        """The task's KPI on the validation split at the selected epoch; NaN if there is none.
+
+        Args:
+            task: its name.
+            undefined: what to return if the task has labels and its KPI is undefined; 0, the worst, where tasks are ranked.
+        """
         epoch, _ = self.selected()
-        return next(
-            (float(line["tasks"][task].get("validation_kpi", math.nan)) for line in self.epochs if line["epoch"] == epoch),
-            math.nan,
-        )
+        figures: dict[str, Any] = next((line["tasks"][task] for line in self.epochs if line["epoch"] == epoch), {})
+        return undefined if is_undefined(figures, "validation_") else float(figures.get("validation_kpi", math.nan))
 
     def curve(self, task: str, what: str) -> list[float]:
         """One value per epoch, e.g. `curve("depth", "validation_kpi")`."""
@@ -95,18 +105,38 @@ class Record:
         return sum(weights) / len(weights) if weights else math.nan
 
 
-def score(kpis: Iterable[float], criterion: str) -> float:
+def score(kpis: Iterable[float], criterion: str, *, undefined: int = 0) -> float:
     """The number that runs and epochs are chosen by: the mean of the validation KPIs, or with "worst" the lowest.
 
-    NaN KPIs are left out; the score is NaN if no KPI is left.
+    Args:
+        kpis: by task. NaN KPIs are left out; the score is NaN if no KPI is left.
+        criterion: "mean" or "worst".
+        undefined: how many of the KPIs that are NaN are undefined although their task has labels. Each counts as 0, the
+            worst KPI: were it left out, a network whose outputs do not even allow a KPI would be chosen over a sound one.
 
     >>> score([0.5, 0.9, math.nan], "mean"), score([0.5, 0.9], "worst")
     (0.7, 0.5)
+    >>> score([0.5, 1.0, math.nan], "mean", undefined=1)
+    0.5
     """
     measured = [kpi for kpi in kpis if not math.isnan(kpi)]
     if not measured:
         return math.nan
+    measured += [0.0] * undefined
     return min(measured) if criterion == "worst" else sum(measured) / len(measured)
+
+
+def is_undefined(figures: Mapping[str, Any], prefix: str = "") -> bool:
+    """Whether a task has labels and no KPI, as a correlation with a constant output.
+
+    Args:
+        figures: the task's, as in a record; False for those of records that do not count examples.
+        prefix: "" on the test split, "validation_" on the validation split.
+
+    >>> is_undefined({"kpi": math.nan, "examples": 80}), is_undefined({"kpi": math.nan, "examples": 0})
+    (True, False)
+    """
+    return math.isnan(figures.get(f"{prefix}kpi", 0.0)) and bool(figures.get(f"{prefix}examples", 0) > 0)
 
 
 def read(path: Path) -> Record:
@@ -133,8 +163,11 @@ def read(path: Path) -> Record:
         raise _not_a_record(path, "the first line should say which trial it is")
     first = lines[0]
     record = Record(first["trial"], tuple(first["tasks"]), first["made_with"], parameters=first.get("parameters"))
+    record.auxiliary = tuple(first.get("auxiliary") or ())
+    if set(record.auxiliary) & set(record.tasks):
+        raise _not_a_record(path, "a task of line 1 is auxiliary and is not")
     for number, line in enumerate(lines[1:], start=2):
-        if not set(line.get("tasks", ())) <= set(record.tasks):
+        if not set(line.get("tasks", ())) <= {*record.tasks, *record.auxiliary}:
             raise _not_a_record(path, f"line {number} is about other tasks than line 1")
         if line["kind"] == "trial":
             raise _not_a_record(path, f"line {number} is a second header")
@@ -146,9 +179,10 @@ def read(path: Path) -> Record:
 def _add_line(record: Record, line: dict[str, Any]) -> None:
     if line["kind"] == "epoch":
         seconds = math.nan if line["seconds"] is None else line["seconds"]
-        record.epochs.append({**line, "seconds": seconds, "tasks": _by_task(record.tasks, line)})
+        record.epochs.append({**line, "seconds": seconds, "tasks": _by_task(record, line)})
     elif line["kind"] == "test":
-        tasks = {task: {"kpi": math.nan, **figures} for task, figures in _by_task(record.tasks, line).items()}
+        without = {task: {"kpi": math.nan} for task in record.tasks}
+        tasks = {task: {**without.get(task, {}), **figures} for task, figures in _by_task(record, line).items()}
         record.test = {**line, "tasks": tasks}
     else:
         record.outcome, record.reason = line["outcome"], line["reason"]
@@ -157,9 +191,9 @@ def _add_line(record: Record, line: dict[str, Any]) -> None:
         )
 
 
-def _by_task(tasks: Iterable[str], line: Mapping[str, Any]) -> dict[str, Any]:
+def _by_task(record: Record, line: Mapping[str, Any]) -> dict[str, Any]:
     """A line's figures for each task; empty for a task that the line leaves out."""
-    return {task: line["tasks"].get(task, {}) for task in tasks}
+    return {task: line["tasks"].get(task, {}) for task in (*record.tasks, *record.auxiliary)}
 
 
 def _loss_shares(record: Record, written: Mapping[str, Mapping[str, Mapping[str, Any]]] | None) -> LossShares:

@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from hardfirst.errors import writing
+from hardfirst.errors import InputError, writing
 from hardfirst.records._schema import LARGEST_NUMBER
 from hardfirst.records.files import write_atomically
 from hardfirst.records.loss_share import LossShares
@@ -23,7 +23,8 @@ class Writer:
         keep_epochs: when a run resumes, how many epoch lines to keep; later lines are dropped. None starts a new file.
 
     Raises:
-        InputError: the file cannot be written, now or later; lines already written stay.
+        InputError: the file cannot be written, now or later; lines already written stay. Or it has fewer epochs than are to
+            be kept.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -43,6 +44,11 @@ class Writer:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = self._lines_to_keep(keep_epochs) if keep_epochs is not None and path.exists() else []
+        if keep_epochs and len(lines) <= keep_epochs:  # one line is the trial's
+            raise InputError(
+                f"{path} lacks epochs that the run's checkpoint comes after, {keep_epochs} in all. Restore it, or remove "
+                "the checkpoint to begin again."
+            )
         write_atomically(path, "".join(lines))
 
     def _lines_to_keep(self, epochs: int) -> list[str]:
@@ -69,6 +75,7 @@ class Writer:
         devices: int = 1,
         parameters: int | None = None,
         loss_shares: LossShares | None = None,
+        auxiliary: Iterable[str] = (),
     ) -> None:
         """Write the first line.
 
@@ -79,11 +86,14 @@ class Writer:
             devices: how many trained it.
             parameters: the network's number of parameters.
             loss_shares: which metrics of which tasks are shares of a loss.
+            auxiliary: the names of further tasks, which have no KPI.
         """
         line = {"kind": "trial", "schema": SCHEMA, "trial": trial, "tasks": list(tasks), "parameters": parameters}
         if loss_shares:
             by_task = {task: {name: share._asdict() for name, share in by.items()} for task, by in loss_shares.items()}
             line |= {"loss_shares": by_task}
+        if names := list(auxiliary):
+            line |= {"auxiliary": names}
         made_with = {"command": command, "devices": devices, "versions": versions()}
         self._write({**line, "made_with": made_with})
 

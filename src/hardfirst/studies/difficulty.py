@@ -33,7 +33,7 @@ def with_measured_order(trial: Trial, problem: Problem, measured: Record) -> Tri
     """
     spec = problem.network_spec(trial.network)
     assert spec is not None
-    kpis = {task: measured.validation_kpi(task) for task in problem.task_names}
+    kpis = {task: measured.validation_kpi(task, undefined=0.0) for task in problem.task_names}
     try:
         return replace(trial, network=str(spec.ordered(kpis)))
     except InputError as error:

@@ -32,7 +32,7 @@ def estimate(plan: Plan) -> float:
         base = with_default_order(case.base, case.problem)
         total += sum(runs.values()) * trial_seconds(base, accelerator=plan.accelerator)
         if single:
-            alone = replace(base, only=case.problem.task_names[0])
+            alone = replace(base, only=case.problem.measured[0])
             total += single * trial_seconds(alone, accelerator=plan.accelerator)
     return total / (plan.workers or cores())
 

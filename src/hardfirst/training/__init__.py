@@ -3,6 +3,7 @@
 from hardfirst.training._check import check_problem
 from hardfirst.training._cost import step_seconds, trial_seconds
 from hardfirst.training._devices import ACCELERATORS, check_devices, is_main_process
+from hardfirst.training._doubts import MeasureWarning
 from hardfirst.training._fit import fit
 from hardfirst.training._interrupt import Interrupted
 from hardfirst.training._processes import exit_with_parent, process_context
@@ -13,6 +14,7 @@ from hardfirst.training._trial import Trial
 __all__ = [
     "ACCELERATORS",
     "Interrupted",
+    "MeasureWarning",
     "Trial",
     "Watcher",
     "check_devices",

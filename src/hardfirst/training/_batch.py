@@ -35,7 +35,11 @@ def measure(problem: Problem, batch: Labelled) -> Measurements:
     return Measurements(
         examples={task.name: len(batch[task.name][1]) for task in tasks},
         losses={task.name: task.scale * compute_loss(task, *batch[task.name]) for task in tasks},
-        kpis={task.name: _call(task, "KPI", task.kpi, *batch[task.name]) for task in tasks if task.kpi_from == "batch"},
+        kpis={
+            task.name: _call(task, "KPI", task.kpi, *batch[task.name])
+            for task in tasks
+            if task.kpi is not None and task.kpi_from == "batch"
+        },
     )
 
 
@@ -71,7 +75,9 @@ def compute_loss(task: Task, output: Tensor, target: Tensor) -> Tensor:
 
 
 def compute_kpi(task: Task, output: Tensor, target: Tensor) -> Tensor:
-    """Compute the task's KPI, and check that it is in [0, 1] or NaN."""
+    """Compute the task's KPI, and check that it is in [0, 1] or NaN; NaN for an auxiliary task."""
+    if task.kpi is None:
+        return torch.tensor(math.nan)
     value = _call(task, "KPI", task.kpi, output, target)
     if not (math.isnan(number := float(value.real)) or -1e-6 <= number <= 1 + 1e-6):
         raise InputError(f"Expected the KPI of task {task.name!r} to be in [0, 1]; got {number:g}.")
@@ -90,15 +96,62 @@ def concatenate(batches: Iterable[Labelled]) -> dict[str, tuple[Tensor, Tensor]]
     for batch in batches:
         for task, pair in batch.items():
             collected.setdefault(task, []).append(pair)
-    return {
-        task: (torch.cat([output for output, _ in pairs]), torch.cat([target for _, target in pairs]))
-        for task, pairs in collected.items()
-    }
+    return {task: _concatenate(task, *zip(*pairs, strict=True)) for task, pairs in collected.items()}
+
+
+def _concatenate(task: str, outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """Concatenate, after padding each batch to the longest: outputs with 0, and targets with the missing label.
+
+    Raises:
+        InputError: the batches cannot be padded.
+    """
+    missing = math.nan if targets[0].is_floating_point() else IGNORE
+    try:
+        if _ragged(targets) and bool(label_mask(targets[0].new_full((1,), missing))):
+            raise ValueError(f"{targets[0].dtype} has no missing label")
+        return torch.cat(_padded(outputs, 0)), torch.cat(_padded(targets, missing))
+    except (RuntimeError, ValueError) as error:
+        shapes = [" and ".join(dict.fromkeys(str(["…", *each.shape[1:]]) for each in all_)) for all_ in (outputs, targets)]
+        raise InputError(
+            f"The batches of task {task!r} cannot be joined for their evaluation: outputs {shapes[0]:.200}, targets "
+            f"{shapes[1]:.200}. Batches of different lengths are padded if all have the same number of dimensions, and if "
+            f"the targets' type can hold a missing label, NaN or {IGNORE}; theirs is {targets[0].dtype}."
+        ) from error
+
+
+def _ragged(tensors: tuple[Tensor, ...]) -> bool:
+    return len({tensor.shape[1:] for tensor in tensors}) > 1
+
+
+def _padded(tensors: tuple[Tensor, ...], value: float) -> list[Tensor]:
+    """The tensors, each with as many entries in each dimension after the first as the largest."""
+    if not _ragged(tensors):
+        return list(tensors)
+    sizes = [max(size) for size in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
+    return [_pad(tensor, sizes, value) for tensor in tensors]
+
+
+def _pad(tensor: Tensor, sizes: list[int], value: float) -> Tensor:
+    padded = tensor.new_full((len(tensor), *sizes), value)
+    padded[tuple(map(slice, tensor.shape))] = tensor
+    return padded
 
 
 def label_mask(target: Tensor) -> Tensor:
     """Boolean mask of the entries of a target that are labels."""
     return _labels.label_mask(target, None if target.is_floating_point() else IGNORE)
+
+
+def not_finite(task: str, target: Tensor | None) -> str | None:
+    """What in a task's target makes its loss infinite or NaN; None if nothing does."""
+    if target is None or not target.is_floating_point():
+        return None
+    if bool(target.isinf().any()):
+        return f"the target of {task} has infinite values"
+    labels = label_mask(target).flatten(1) if target.dim() > 1 else label_mask(target)[:, None]
+    if bool((labels.any(1) & ~labels.all(1)).any()):
+        return f"the target of {task} is NaN in parts of examples, such as pixels, which the task's loss has to leave out"
+    return None
 
 
 def _labelled_examples(task: Task, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

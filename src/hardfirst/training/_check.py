@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from hardfirst.errors import InputError, unknown
 from hardfirst.problems import IGNORE, Problem, Splits, explained
+from hardfirst.training import _doubts
 from hardfirst.training._batch import compute_kpi, label_mask, measure, select_labelled
-from hardfirst.training._sampling import epoch_order, load
+from hardfirst.training._network import build_network, must_join, run_network
+from hardfirst.training._sampling import epoch_order, evaluation_order, load
 
 
 @torch.no_grad()
@@ -19,16 +21,11 @@ def check(problem: Problem, network: nn.Module, inputs: Any, targets: Mapping[st
     Raises:
         InputError: something does not fit.
     """
-    if not isinstance(targets, Mapping):
-        raise InputError(
-            f"Expected batches `(inputs, {{task: target}})` in the data of {problem.name!r}; got "
-            f"{type(targets).__name__} for the targets."
-        )
     _check_names(problem, targets)
     training = network.training
     network.eval()
     with torch.random.fork_rng():
-        batch = select_labelled(problem, _outputs(problem, network, inputs), targets)
+        batch = select_labelled(problem, run_network(problem, network, inputs), targets)
         for name, (output, target) in batch.items():
             _check_classes(name, output, target)
             _check_shape(name, output, target)
@@ -38,31 +35,23 @@ def check(problem: Problem, network: nn.Module, inputs: Any, targets: Mapping[st
     network.train(training)
 
 
-def _outputs(problem: Problem, network: nn.Module, inputs: Any) -> Any:
-    try:
-        return network(inputs)
-    except Exception as error:
-        raise InputError(
-            f"The network of {problem.name!r} failed on a batch of inputs {_shape(inputs)}: {type(error).__name__}: {error}"
-        ) from error
-
-
-def _shape(inputs: Any) -> str:
-    if isinstance(inputs, Tensor):
-        return f"{list(inputs.shape)} {inputs.dtype}"
-    if isinstance(inputs, Mapping):
-        return ", ".join(f"{name} {_shape(value)}" for name, value in inputs.items())
-    return type(inputs).__name__
-
-
 def _check_names(problem: Problem, targets: Mapping[str, Tensor]) -> None:
     """A batch may lack a task's target, and may have a target for no task; both at once is probably a typo."""
+    _check_mapping(problem, targets)
     missing = [task for task in problem.task_names if task not in targets]
     for target in targets:
         if missing and target not in problem.task_names:
             raise unknown("task among the targets:", target, missing)
     if len(missing) == len(problem.task_names) and not targets:
         raise InputError(f"Expected items `(inputs, {{task: target}})` in the data of {problem.name!r}; there is no target.")
+
+
+def _check_mapping(problem: Problem, targets: object) -> None:
+    if not isinstance(targets, Mapping):
+        raise InputError(
+            f"Expected batches `(inputs, {{task: target}})` in the data of {problem.name!r}; got "
+            f"{type(targets).__name__} for the targets."
+        )
 
 
 def _check_classes(name: str, output: Tensor, target: Tensor) -> None:
@@ -102,27 +91,37 @@ def check_problem(problem: Problem, name: str) -> None:
     def check_first_batch() -> None:
         with torch.random.fork_rng():
             network = build_network(problem)
-            split = load_splits(problem).train
-            batch = next(load(split, epoch_order(problem, split, seed=0, epoch=0)))
+            splits = load_splits(problem)
+            batch = next(load(splits.train, epoch_order(problem, splits.train, seed=0, epoch=0)))
             check(problem, network, *batch)
+            check_labels(problem, splits)
+            must_join(problem, splits.train)
+            outputs = run_network(problem, network.eval(), batch[0])
+            for split in ("validation", "test"):
+                _doubts.warn_in_memory(problem, getattr(splits, split), outputs, split)
 
     explained(name, check_first_batch)
 
 
-def build_network(problem: Problem) -> nn.Module:
-    """Build the problem's network.
+def check_labels(problem: Problem, splits: Splits) -> None:
+    """Check that there is a label to choose an epoch by; reads the validation split up to the first one.
 
     Raises:
-        InputError: it is not a module, or has no parameters.
+        InputError: there is none.
     """
-    network = problem.network()
-    if not isinstance(network, nn.Module):
-        raise InputError(
-            f"`network` of problem {problem.name!r} should return a torch.nn.Module; it returned {type(network).__name__}."
-        )
-    if not any(True for _ in network.parameters()):
-        raise InputError(f"The network of problem {problem.name!r} has no parameters to train.")
-    return network
+    with torch.random.fork_rng():
+        for _, targets in load(splits.validation, evaluation_order(splits.validation, problem.batch_size)):
+            _check_mapping(problem, targets)
+            if any(_has_label(targets.get(task)) for task in problem.measured):
+                return
+    raise InputError(
+        f"No task of problem {problem.name!r} has a label in the validation split ({', '.join(problem.measured):.200}), "
+        "by which the best epoch is chosen. Give it labels, or leave out tasks without any."
+    )
+
+
+def _has_label(target: object) -> bool:
+    return isinstance(target, Tensor) and bool(label_mask(target).any())
 
 
 def load_splits(problem: Problem, *, test: bool = True) -> Splits:

@@ -1,11 +1,15 @@
 """Checkpoints: all that a run needs to resume, in one file that is replaced as a whole."""
 
+import io
+import math
 import pickle
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hardfirst import records
 from hardfirst.errors import InputError, writing
@@ -19,15 +23,64 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # opened here: torch's own error would not say why the file cannot be written
-        with records.replaced_file(path) as part, part.open("wb") as file:
+    # opened here: torch's own error would not say why the file cannot be written
+    with records.replaced_file(path) as part, part.open("wb") as file:
+        try:
             torch.save(state, file)
-    except RuntimeError as error:  # how torch reports a disk that is full
-        reason = str(error).partition("\n")[0]
+        except RuntimeError as error:  # torch's own, in place of the file's: it could not write the end of the archive
+            raise _cause(error) from error
+
+
+def _cause(error: BaseException) -> OSError:
+    """Why the file could not be written, which torch's error has in its chain."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return cause or OSError(str(error).partition("\n")[0])
+
+
+def check_loadable(weights: Mapping[str, Any]) -> None:
+    """Check that a network's extra state can be loaded again, before hours are spent on it.
+
+    Raises:
+        InputError: it holds objects whose loading could run code.
+    """
+    file = io.BytesIO()
+    try:
+        torch.save({name: value for name, value in weights.items() if not isinstance(value, Tensor)}, file)
+        file.seek(0)
+        torch.load(file, weights_only=True)
+    except (pickle.PickleError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path} cannot be written: {reason}. Make room, or choose another --out; the previous checkpoint is kept."
+            "The network's extra state (`get_extra_state`) cannot be kept in a checkpoint: it may hold tensors, numbers, "
+            f"strings, lists and dicts. {str(error).partition(chr(10))[0]:.200}"
         ) from error
+
+
+def check_optimizer(state: Any, optimizer: torch.optim.Optimizer) -> None:
+    """Check the state of Adam.
+
+    Raises:
+        ValueError: it is that of other settings or of other parameters.
+        TypeError: it is no state of an optimizer.
+        LookupError: likewise.
+    """
+    for saved, own in zip(state["param_groups"], optimizer.state_dict()["param_groups"], strict=True):
+        for name in saved.keys() & own.keys():  # versions of torch differ in which there are
+            if saved[name] != own[name]:
+                raise ValueError(f"its optimizer has {name!r} {saved[name]!r:.40}")
+    parameters = dict(enumerate(parameter for group in optimizer.param_groups for parameter in group["params"]))
+    for index, averages in state["state"].items():
+        shapes = {"step": (), "exp_avg": parameters[index].shape, "exp_avg_sq": parameters[index].shape}
+        if shapes != {name: average.shape for name, average in averages.items()} or not 0 < averages["step"] < math.inf:
+            raise ValueError("its optimizer's averages are not those of this network")
+
+
+def _equal(saved: Any, own: Any) -> bool:
+    try:
+        return bool(saved == own)
+    except RuntimeError:  # a tensor, which the file of another program may hold
+        return False
 
 
 def load(path: Path, settings: dict[str, Any], devices: int) -> dict[str, Any]:
@@ -53,10 +106,10 @@ def load(path: Path, settings: dict[str, Any], devices: int) -> dict[str, Any]:
         raise InputError(
             f"{path} is not a checkpoint of `hardfirst train`; choose another --out, or delete it to begin again."
         )
-    if state["settings"] != settings:
+    if not _equal(state["settings"], settings):
         raise InputError(f"The checkpoint {path} is from a run with other settings; choose another --out.")
     saved_devices = state.get("devices", 1)
-    if saved_devices != devices:
+    if not _equal(saved_devices, devices):
         raise InputError(
             f"The checkpoint {path} is from a run with --devices {saved_devices}; resume with as many, not {devices}."
         )

@@ -9,6 +9,7 @@ from hardfirst import records
 from hardfirst.networks import parameters
 from hardfirst.problems import explained
 from hardfirst.training import _checkpoint
+from hardfirst.training._check import check_labels
 from hardfirst.training._devices import check_devices, is_main_process, setup_fabric, torchrun_world_size
 from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
 from hardfirst.training._launch import launch
@@ -102,6 +103,11 @@ def _train(
     with torch.random.fork_rng():
         run = Training(trial, problem, fabric, interrupt)
         run.begin()
+        check_labels(problem, run.splits)
+        if checkpoint is not None:
+            _checkpoint.check_loadable(run.network.state_dict())
+            if run.processes.is_main:
+                records.remove_parts(checkpoint)  # of processes that were killed
         if resume and checkpoint is not None:
             run.restore(_checkpoint.load(checkpoint, trial.describe(problem), devices))
         writer = None
@@ -112,11 +118,12 @@ def _train(
                 shares = {task.name: task.loss_shares for task in problem.tasks if task.loss_shares}
                 writer.trial(
                     trial.describe(problem),
-                    problem.task_names,
+                    problem.measured,
                     command,
                     devices=devices,
                     parameters=size,
                     loss_shares=shares,
+                    auxiliary=problem.auxiliary,
                 )
         trial.balancer.explain_errors(lambda: run.train(writer, checkpoint, watcher))
         return run.processes.broadcast(records.read(record_file) if run.processes.is_main else None)  # type: ignore[return-value]

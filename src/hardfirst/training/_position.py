@@ -1,8 +1,9 @@
 """A run's progress, in numbers that a checkpoint can hold."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -24,6 +25,17 @@ class EpochSums:
     count: dict[str, int] = field(default_factory=dict)
     measured: dict[str, int] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
+
+    def check(self, tasks: Sequence[str]) -> None:
+        """Raise `ValueError` unless these can be the sums of some steps, as those of a checkpoint should be."""
+        for sums in fields(self):
+            by_task = getattr(self, sums.name)
+            counts = sums.name in ("count", "measured", "steps")
+            _expect(sums.name, isinstance(by_task, dict) and by_task.keys() <= set(tasks))
+            valid = [_is(int, value, 1, math.inf) if counts else _is(float, value) for value in by_task.values()]
+            _expect(sums.name, all(valid))
+        _expect("count", self.count.keys() == self.loss.keys() == self.weight.keys() == self.steps.keys())
+        _expect("measured", self.measured.keys() == self.kpi.keys())
 
     def add(self, problem: Problem, measured: Measurements, weights: Mapping[str, Tensor]) -> None:
         """Add one step."""
@@ -63,3 +75,38 @@ class Position:
     best_epoch: int = 0
     best_kpi: float = -math.inf
     sums: EpochSums = field(default_factory=EpochSums)
+
+    @classmethod
+    def restored(cls, state: Any, *, tasks: Sequence[str], epochs: int, steps: int) -> Self:
+        """The position of a checkpoint.
+
+        Args:
+            state: as `dataclasses.asdict` gave it.
+            tasks: the problem's.
+            epochs: those of the trial.
+            steps: those of an epoch.
+
+        Raises:
+            ValueError: it is not a position in such a run.
+            TypeError: it has other fields.
+        """
+        position = cls(**{**state, "sums": EpochSums(**state["sums"])})
+        position.sums.check(tasks)
+        _expect("epoch", _is(int, position.epoch, 0, epochs))
+        _expect("step", _is(int, position.step, 0, steps if position.epoch < epochs else 0))
+        _expect("best_epoch", _is(int, position.best_epoch, 0, position.epoch))
+        scored = _is(float, position.best_kpi, -0.001, 1.001)
+        _expect("best_kpi", scored if position.best_epoch else position.best_kpi == -math.inf)
+        for name in ("seconds", "epoch_seconds"):
+            _expect(name, _is(float, getattr(position, name), 0, math.inf))
+        return position
+
+
+def _is(kind: type, value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
+    """Whether the value is a finite number of this kind within the bounds."""
+    return isinstance(value, int | float) and type(value) is kind and least <= value <= most and math.isfinite(value)
+
+
+def _expect(name: str, valid: bool) -> None:
+    if not valid:
+        raise ValueError(f"its {name!r} is not that of a run with these settings")

@@ -17,7 +17,7 @@ Order = list[list[int]]
 _EVALUATION_BATCH = 1024
 
 
-def epoch_order(problem: Problem, split: Split, seed: int, epoch: int) -> Order:
+def epoch_order(problem: Problem, split: Split, seed: int, epoch: int, *, join_single: bool = False) -> Order:
     """An epoch's training batches as indices into `ConcatSplit(split)`; each batch comes from one data set.
 
     An epoch has as many batches as all data sets have together. For a single data set it is a permutation. For several it
@@ -26,16 +26,26 @@ def epoch_order(problem: Problem, split: Split, seed: int, epoch: int) -> Order:
     - "proportional": each example once, the batches of all data sets in random order;
     - "round_robin": the data sets take turns, so that small ones are repeated and large ones used in part;
     - "temperature": in random order, a data set of n examples has a share of the batches proportional to n^(1/temperature).
+
+    Args:
+        problem: gives the batch size and the sampling.
+        split: the training split.
+        seed: the run's.
+        epoch: counts from 0.
+        join_single: whether a single example that remains after the last batch of a data set joins that batch, for networks
+            that cannot be trained on one, such as those with BatchNorm.
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     sizes = ConcatSplit(split).sizes
-    full = [math.ceil(size / problem.batch_size) for size in sizes]
+    # batches of `batch` examples, where the last one may have `extra` more
+    batch, extra = problem.batch_size, int(join_single and problem.batch_size > 1)
+    full = [max(1, math.ceil((size - extra) / batch)) for size in sizes]
     if len(sizes) == 1:
-        return list(_draw_batches(0, sizes[0], full[0], problem.batch_size, generator))
+        return list(_draw_batches(0, sizes[0], full[0], batch, extra, generator))
     counts = _batch_counts(problem, sizes, full)
     starts = torch.tensor([0, *sizes]).cumsum(0).tolist()
     by_data_set = [
-        list(_draw_batches(start, size, count, problem.batch_size, generator))
+        list(_draw_batches(start, size, count, batch, extra, generator))
         for start, size, count in zip(starts, sizes, counts, strict=False)
     ]
     if problem.sampling == "round_robin":
@@ -58,23 +68,26 @@ def _batch_counts(problem: Problem, sizes: list[int], full: list[int]) -> list[i
     return counts
 
 
-def _draw_batches(start: int, size: int, count: int, batch_size: int, generator: torch.Generator) -> Iterator[list[int]]:
-    """Draw `count` batches of a data set, from one random permutation after another."""
+def _draw_batches(
+    start: int, size: int, count: int, batch_size: int, extra: int, generator: torch.Generator
+) -> Iterator[list[int]]:
+    """Draw `count` batches of a data set, from one random permutation after another, whose last batch may be larger."""
     permutation: list[int] = []
     while count:
         if not permutation:
             permutation = (torch.randperm(size, generator=generator) + start).tolist()
-        batch, permutation = permutation[:batch_size], permutation[batch_size:]
+        end = batch_size if len(permutation) > batch_size + extra else len(permutation)
+        batch, permutation = permutation[:end], permutation[end:]
         yield batch
         count -= 1
 
 
-def evaluation_order(split: Split) -> Order:
+def evaluation_order(split: Split, batch_size: int = _EVALUATION_BATCH) -> Order:
     """All examples in order, in batches for evaluation; each batch comes from one data set."""
     order, start = [], 0
     for size in ConcatSplit(split).sizes:
         indices = range(start, start + size)
-        order += [list(indices[at : at + _EVALUATION_BATCH]) for at in range(0, size, _EVALUATION_BATCH)]
+        order += [list(indices[at : at + batch_size]) for at in range(0, size, batch_size)]
         start += size
     return order
 

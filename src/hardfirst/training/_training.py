@@ -8,18 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hardfirst import records
 from hardfirst.balancers import Balancer, LossBalancer, task_weights
 from hardfirst.errors import InputError
 from hardfirst.problems import Problem, Split
 from hardfirst.training import _checkpoint
-from hardfirst.training._batch import Measurements
-from hardfirst.training._check import build_network, check, load_splits
+from hardfirst.training._batch import Measurements, not_finite
+from hardfirst.training._check import check, load_splits
 from hardfirst.training._evaluate import TaskResult, predict, task_results
 from hardfirst.training._interrupt import Interrupt, Interrupted, RemoteInterrupt
 from hardfirst.training._memory import peak_memory
+from hardfirst.training._network import (
+    build_network,
+    copy_weights,
+    difference,
+    has_lazy,
+    initialize_lazy,
+    must_join,
+    shared_parameters,
+)
 from hardfirst.training._position import EpochSums, Position
 from hardfirst.training._ranks import MultiProcess, SingleProcess
 from hardfirst.training._sampling import epoch_order, evaluation_order, load
@@ -60,32 +69,43 @@ class Training:
         """Build network, optimizer, balancer and data from the trial's seed."""
         torch.manual_seed(self.trial.seed)
         module = build_network(self.problem)
+        self.splits = load_splits(self.problem, test=self.trial.test)
+        self._join_single = must_join(self.problem, self.splits.train)
+        order = self._epoch_order()
+        if has_lazy(module):
+            initialize_lazy(self.problem, module, next(load(self.splits.train, order[:1]))[0])
         self.balancer: Balancer = self.fabric.to_device(
             self.trial.balancer.build(self.problem.task_names, seed=self.trial.seed)
         )
-        self.shared = self._shared_parameters(module)
-        optimizer = torch.optim.Adam(module.parameters(), lr=self.trial.learning_rate, fused=True)
+        needed = "shared" in self.balancer.needs
+        self.shared = shared_parameters(self.problem, module, str(self.trial.balancer)) if needed else None
+        fused = all(parameter.is_floating_point() for parameter in module.parameters())  # not for complex ones
+        optimizer = torch.optim.Adam(module.parameters(), lr=self.trial.learning_rate, fused=fused)
         self.network, self.optimizer = self.fabric.setup(module, optimizer)
         kind = SingleProcess if self.fabric.world_size == 1 else MultiProcess
         self.processes: SingleProcess | MultiProcess = kind(self.fabric, self.network, self.interrupt)
-        self.splits = load_splits(self.problem, test=self.trial.test)
-        self.best = self._copy_weights()  # the initial weights, in case no epoch has a validation KPI
+        self.best = copy_weights(self.network)
         # A single-task trial is not checked: its batches have targets of other tasks, which `check` would take for typos.
-        if self.trial.only is None and (order := self._epoch_order()):
+        if self.trial.only is None and order:
             check(self.problem, self.processes.module, *self.fabric.to_device(next(load(self.splits.train, order[:1]))))
         self.processes.prepare(self.network, self.batches(), self.trial.seed)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore the state of a checkpoint."""
         try:
+            for weights in (state["network"], state["best"]):
+                if reason := difference(weights, self.network):
+                    raise ValueError(reason)
             self.network.load_state_dict(state["network"])
+            self.best = state["best"]
+            _checkpoint.check_optimizer(state["optimizer"], self.optimizer)
             self.optimizer.load_state_dict(state["optimizer"])
             self.balancer.load_state_dict(state["balancer"])
-            self.best = state["best"]
             self.processes.restore_random_state(state["rng"])
-            position = dict(state["position"])
-            self.position = Position(**{**position, "sums": EpochSums(**position["sums"])})
-        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+            self.position = Position.restored(
+                state["position"], tasks=self.problem.task_names, epochs=self.trial.epochs, steps=self.steps
+            )
+        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             raise InputError(
                 f"The checkpoint does not fit this run: {_first_lines(error)}. It may be from another version of hardfirst "
                 "or of the problem's code. Choose another --out, and leave out --resume to begin."
@@ -119,9 +139,15 @@ class Training:
         except Diverged as reason:
             self._end(writer, "diverged", str(reason))
             return
+        if not self.position.best_epoch:
+            raise InputError(
+                f"No KPI of problem {self.problem.name!r} on the validation split was defined in any epoch, so that none "
+                "can be chosen: a KPI was NaN wherever its task has labels. Give the tasks KPIs that are defined for every "
+                "output."
+            )
         self.network.load_state_dict(self.best)
         if self.trial.test:
-            results = self._evaluate(self.splits.test, test=True)
+            results = self._evaluate(self.splits.test, "test", test=True)
             if writer is not None:
                 writer.test(self.position.best_epoch, results)
         self._end(writer, "finished")
@@ -144,19 +170,22 @@ class Training:
 
     def validate(self) -> dict[str, TaskResult]:
         """Evaluate each task on the validation split."""
-        return self._evaluate(self.splits.validation)
+        first = self.position.epoch == 0
+        return self._evaluate(self.splits.validation, "validation" if first else None)
 
     def batches(self) -> Iterator[Any]:
         """The remaining training batches of the epoch."""
         return map(self.fabric.to_device, self.processes.load(self.splits.train, self._epoch_order()[self.position.step :]))
 
     def _epoch_order(self) -> list[list[int]]:
-        return epoch_order(self.problem, self.splits.train, self.trial.seed, self.position.epoch)
+        epoch = self.position.epoch
+        return epoch_order(self.problem, self.splits.train, self.trial.seed, epoch, join_single=self._join_single)
 
-    def _evaluate(self, split: Split, *, test: bool = False) -> dict[str, TaskResult]:
+    def _evaluate(self, split: Split, warns_of: str | None, *, test: bool = False) -> dict[str, TaskResult]:
         batches = map(self.fabric.to_device, load(split, self.processes.shard(evaluation_order(split))))
         return self.processes.gather_then(
-            predict(self.problem, self.processes.module, batches), partial(task_results, self.problem, test=test)
+            predict(self.problem, self.processes.module, batches),
+            partial(task_results, self.problem, test=test, name=warns_of),
         )
 
     def _epoch(self, checkpoint: Path | None, watcher: Watcher | None) -> None:
@@ -167,6 +196,8 @@ class Training:
         for inputs, targets in self.batches():
             self.step(inputs, targets)
             position.step += 1
+            if position.step == 1:
+                self._check_shapes()
             if watcher is not None:
                 watcher.step(position.epoch + 1, position.step, steps)
             if self.processes.stopped:
@@ -174,6 +205,12 @@ class Training:
                 self._save(checkpoint)
                 raise Interrupted(position.epoch + 1, position.step, checkpoint)
         position.epoch_seconds += time.perf_counter() - start
+        self._check_shapes()
+        if not (position.epoch or position.sums.count):
+            raise InputError(
+                f"No task of problem {self.problem.name!r} has a label in the training split "
+                f"({', '.join(self.problem.task_names):.200}), so that nothing is trained. Give it labels."
+            )
 
     def step(self, inputs: Any, targets: Mapping[str, Tensor]) -> None:
         """Train on one batch."""
@@ -184,7 +221,7 @@ class Training:
         # before the optimizer's step: a run that diverges leaves the weights of the last finite step.
         def backward(total: Tensor) -> None:
             if not total.isfinite():
-                raise Diverged(self._divergence_reason(measured))
+                raise Diverged(self._divergence_reason(measured, targets))
             if isinstance(self.balancer, LossBalancer):
                 # ∂total/∂loss is the effective weight of a task, also if the total is not linear in the losses
                 weights.update(task_weights(total, measured.losses))
@@ -201,11 +238,14 @@ class Training:
         start = time.perf_counter()
         results = self.validate()
         position.seconds += position.epoch_seconds + time.perf_counter() - start
-        self.balancer.update({t.name: results[t.name]["kpi"] for t in self.problem.tasks if t.kpi_from == "validation"})
+        validated = [t.name for t in self.problem.tasks if t.kpi is not None and t.kpi_from == "validation"]
+        kpis = {task: results[task]["kpi"] for task in validated}
+        self.balancer.update(kpis)
         lines = {name: {**position.sums.means(name), **_validation(result)} for name, result in results.items()}
-        for task in self.problem.tasks:
-            if task.kpi_from == "validation":
-                lines[task.name]["kpi"] = results[task.name]["kpi"]
+        for task, kpi in kpis.items():
+            lines[task]["kpi"] = kpi
+        for task in self.problem.auxiliary:
+            del lines[task]["kpi"]
         position.epoch, position.step, position.sums = position.epoch + 1, 0, EpochSums()
         self._keep_best(results)
         if writer is not None:
@@ -220,33 +260,33 @@ class Training:
 
     def _keep_best(self, results: Mapping[str, TaskResult]) -> None:
         """Keep a copy of the weights if this epoch is the best so far on the validation split."""
-        score = records.score([result["kpi"] for result in results.values()], self.trial.criterion)
+        undefined = sum(map(records.is_undefined, results.values()))
+        kpis = [results[task]["kpi"] for task in self.problem.measured]
+        score = records.score(kpis, self.trial.criterion, undefined=undefined)
         if score > self.position.best_kpi:
             self.position.best_kpi, self.position.best_epoch = score, self.position.epoch
-            self.best = self._copy_weights()
+            self.best = copy_weights(self.network)
 
-    def _copy_weights(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
-
-    def _shared_parameters(self, module: nn.Module) -> list[nn.Parameter] | None:
-        if "shared" not in self.balancer.needs:
-            return None
-        shared = getattr(module, "shared_parameters", None)
-        if shared is None:
+    def _check_shapes(self) -> None:
+        """Check that the weights of an earlier epoch still fit the network, before the best ones are needed at the end."""
+        if reason := difference(self.best, self.network):
             raise InputError(
-                f"Balancer {str(self.trial.balancer)!r} needs the shared parameters; give the network of problem "
-                f"{self.problem.name!r} a method `shared_parameters()`, as hardfirst.networks have."
+                f"Expected each buffer of the network of problem {self.problem.name!r} to keep its shape in training; "
+                f"{reason}. Give it a fixed size, or keep it out of checkpoints by register_buffer(…, persistent=False)."
             )
-        return list(shared())
 
-    def _divergence_reason(self, measured: Measurements) -> str:
+    def _divergence_reason(self, measured: Measurements, targets: Mapping[str, Tensor]) -> str:
         tasks = [task for task, loss in measured.losses.items() if not loss.isfinite()]
         where = f"in epoch {self.position.epoch + 1}, step {self.position.step + 1}"
-        return f"the loss of {', '.join(tasks)} was not finite {where}" if tasks else f"the total was not finite {where}"
+        if not tasks:
+            return f"the total was not finite {where}"
+        causes = [f"; {cause}" for task in tasks if (cause := not_finite(task, targets.get(task)))]
+        return f"the loss of {', '.join(tasks)} was not finite {where}{''.join(causes)}"
 
 
 def _first_lines(error: Exception) -> str:
-    return f"{type(error).__name__}, {' '.join(str(error).split()):.200}".rstrip(". ")
+    text = f"{' '.join(str(error).split()):.200}".rstrip(". ")
+    return text if isinstance(error, ValueError) else f"{type(error).__name__}, {text}"
 
 
 def _validation(result: TaskResult) -> dict[str, Any]:

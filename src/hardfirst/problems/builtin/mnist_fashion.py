@@ -32,9 +32,10 @@ from torch import Tensor, nn
 
 from hardfirst.kpi import accuracy
 from hardfirst.networks import HardSharing, Parts, class_head, number_head, vector_layer
-from hardfirst.problems._base import Problem, Splits, Task
+from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._data import TensorTable
 from hardfirst.problems._sources import Debian, Npm, Source
+from hardfirst.problems._task import Task
 
 SOURCE = Source(
     packages={

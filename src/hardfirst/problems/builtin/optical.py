@@ -44,10 +44,11 @@ from torch import Tensor, nn
 from hardfirst.errors import MissingPackage
 from hardfirst.kpi import r2
 from hardfirst.networks import HardSharing, Parts, number_head, vector_layer
-from hardfirst.problems._base import Metric, Problem, Splits, Task
+from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._cache import cached
 from hardfirst.problems._data import TensorTable
 from hardfirst.problems._sources import PyPI, Source
+from hardfirst.problems._task import Metric, Task
 
 FILE = "optical.csv"
 SOURCE = Source(

@@ -50,10 +50,11 @@ from torch import Tensor, nn
 from hardfirst.errors import InputError, whole
 from hardfirst.kpi import r2
 from hardfirst.networks import HardSharing, Parts, number_head
-from hardfirst.problems._base import Metric, Problem, Splits, Task
+from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._cache import cached
 from hardfirst.problems._data import TensorTable
 from hardfirst.problems._sources import PyPI, Source
+from hardfirst.problems._task import Metric, Task
 
 FILES = {
     "qm9_part1.csv": "19f0a5d595462d52cd82eef3370f3e9eb55a1f52cb14985657200349568deff3",

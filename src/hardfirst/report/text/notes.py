@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from hardfirst.records import Record
+from hardfirst.records import Record, is_undefined
 from hardfirst.report.model.case import Case
 from hardfirst.report.text.interval_text import count_text
 
@@ -72,7 +72,13 @@ def _without_kpi(case: Case) -> list[str]:
     missing = [task for task in case.tasks if any(math.isnan(record.test_kpi(task)) for record in finished)]
     if not missing:
         return []
-    return [f"Finished runs lack a test KPI for {', '.join(missing)}: their worst task and mean over tasks are unknown."]
+    undefined = [
+        task for task in missing if any(is_undefined(record.test["tasks"][task]) for record in finished if record.test)
+    ]
+    why = f" The KPI of {', '.join(undefined)} is undefined there, though the task has labels." if undefined else ""
+    return [
+        f"Finished runs lack a test KPI for {', '.join(missing)}: their worst task and mean over tasks are unknown.{why}"
+    ]
 
 
 def lacking(case: Case) -> list[str]:

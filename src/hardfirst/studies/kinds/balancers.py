@@ -44,7 +44,7 @@ class BalancerStudy(StudyKind):
 
     def __init__(self, plan: "Plan", case: CaseBase, find: FindRecord) -> None:
         super().__init__(plan, case, find)
-        self.tasks = self.problem.task_names
+        self.tasks = self.problem.task_names  # the auxiliary ones as well, which have weights
         self.methods = plan.specs
         self._candidates_of: dict[Spec, list[Candidate]] = {}
         trial = difficulty_trial(self.base, self.problem)
@@ -63,7 +63,7 @@ class BalancerStudy(StudyKind):
             self.base = with_measured_order(replace(self.base, network=self.network), self.problem, record)
         # Single-task runs first: a method with `potential=stl` cannot even be tuned before them.
         if self._has_single and self.plan.tune:
-            for task in self.tasks:
+            for task in self.problem.measured:
                 yield from self._tuning(EQUAL, task) or []
         if self.plan.tune:
             for method in self.methods:
@@ -89,7 +89,8 @@ class BalancerStudy(StudyKind):
         if self.difficulty is not None:
             counts[ORDER] = (1, 0)
         if self._has_single:
-            counts[SINGLE] = (tune * len(self.tasks), seeds * len(self.tasks))
+            count = len(self.problem.measured)
+            counts[SINGLE] = (tune * count, seeds * count)
         return counts
 
     # What the study has
@@ -161,7 +162,7 @@ class BalancerStudy(StudyKind):
             if trial := self._method_trial(method, seed):
                 yield trial
         if self._has_single:
-            for task in self.tasks:
+            for task in self.problem.measured:
                 if trial := self._single_trial(task, seed):
                     yield trial
         if self._has_static and (grid := self._grid()):
@@ -229,7 +230,7 @@ class BalancerStudy(StudyKind):
         if trial.balancer.option("potential") != STL:
             return trial
         potentials: dict[str, float] = {}
-        for task in self.tasks:
+        for task in self.problem.measured:
             single = self._single_trial(task, trial.seed)
             if single is None or (record := self.record_of(single)) is None:
                 return None

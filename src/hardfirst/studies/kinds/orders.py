@@ -48,6 +48,10 @@ class OrderStudy(StudyKind):
         for problem in problems:
             if len(problem.tasks) < 2:
                 raise InputError(f"{problem.name} has one task, and so no order of tasks.")
+            if problem.auxiliary:
+                raise InputError(
+                    f"{problem.name} has tasks without a KPI, {', '.join(problem.auxiliary)}, whose place cannot be judged."
+                )
             if problem.parts is None:
                 raise InputError(f"{problem.name} has no parts, of which a task hierarchy could be made: see Problem.parts.")
         return True
@@ -88,7 +92,8 @@ class OrderStudy(StudyKind):
         finished = [record for record in records if record.outcome == "finished"]
         if not finished:
             return {}
-        kpis = {task: fmean(record.validation_kpi(task) for record in finished) for task in self.problem.task_names}
+        tasks = self.problem.task_names
+        kpis = {task: fmean(record.validation_kpi(task, undefined=0.0) for record in finished) for task in tasks}
         specs = {name: NetworkSpec(HIERARCHY, (("order", name),)).ordered(kpis) for name in MEASURED}
         return {name: order for name, spec in specs.items() if isinstance(order := spec.option("order"), tuple)}  # type: ignore[misc]
 

@@ -1,0 +1,100 @@
+"""Doubts about what a KPI on a split can say, as warnings: classes without a label, and classes that nearly all have."""
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+
+import torch
+from torch import Tensor
+
+from hardfirst.problems import Problem, Split, Task, TensorTable
+from hardfirst.training._batch import Labelled, label_mask
+
+_CERTAIN = 0.95  # the KPI of a single answer from which on a KPI says little
+_MOST_LISTED = 5  # classes in a warning
+_LOGIT = 10.0  # of the class that is always answered
+
+
+class MeasureWarning(UserWarning):
+    """A KPI on a split says little about what a network has learned."""
+
+
+def warn(problem: Problem, labelled: Labelled, split: str) -> None:
+    """Warn of each task whose KPI says little on a split.
+
+    Args:
+        problem: the problem.
+        labelled: by task, all labelled examples of the split; of the outputs, the shapes matter.
+        split: its name.
+    """
+    for task in problem.tasks:
+        if task.kpi is not None and task.name in labelled:
+            for doubt in _doubts(task, *labelled[task.name], split):
+                warnings.warn(doubt, MeasureWarning, stacklevel=3)
+
+
+def warn_in_memory(problem: Problem, split: Split, outputs: Mapping[str, Tensor], name: str) -> None:
+    """Warn likewise before training, of a split whose targets are in memory; others are looked at when they are evaluated.
+
+    Args:
+        problem: the problem.
+        split: the split.
+        outputs: by task, outputs of any batch.
+        name: the split's.
+    """
+    parts = list(split.values()) if isinstance(split, Mapping) else [split]
+    tables = [part for part in parts if isinstance(part, TensorTable)]
+    if len(tables) < len(parts):
+        return
+    for task in problem.task_names:
+        targets = [table.targets[task] for table in tables if task in table.targets]
+        if task in outputs and len({target.shape[1:] for target in targets}) == 1:
+            target, output = torch.cat(targets), outputs[task]
+            warn(problem, {task: (output.new_zeros(()).expand(len(target), *output.shape[1:]), target)}, name)
+
+
+def _doubts(task: Task, output: Tensor, target: Tensor, split: str) -> Iterator[str]:
+    counts = _class_counts(output, target)
+    if counts is None:
+        return
+    if missing := (counts == 0).nonzero().flatten().tolist():
+        names = ", ".join(map(str, missing[:_MOST_LISTED])) + ", …" * (len(missing) > _MOST_LISTED)
+        yield (
+            f"Task {task.name!r} has no label of class {names} in the {split} split: its figures there do not show how well "
+            "that is learned."
+        )
+    majority = int(counts.argmax())
+    kpi = _constant_kpi(task, output, target, majority)
+    if kpi >= _CERTAIN:
+        yield (
+            f"A network that always answers class {majority} reaches a KPI of {kpi:.3f} in task {task.name!r} on the "
+            f"{split} split, where {float(counts.max() / counts.sum()):.1%} of the labels are of this class: the KPI says "
+            "little about what is learned. Consider hardfirst.kpi.balanced_accuracy or auc."
+        )
+
+
+def _class_counts(output: Tensor, target: Tensor) -> Tensor | None:
+    """The number of labels of each class; None if this is no classification."""
+    classes = 2 if output.shape == target.shape else output.shape[1] if output.dim() == target.dim() + 1 else 0
+    labels = target[label_mask(target)]
+    if not classes or not len(labels) or labels.is_complex():
+        return None
+    whole = labels.long()
+    if not bool(((whole == labels) & (whole >= 0) & (whole < classes)).all()):
+        return None
+    return torch.bincount(whole, minlength=classes)
+
+
+def _constant_kpi(task: Task, output: Tensor, target: Tensor, majority: int) -> float:
+    """The KPI of outputs that always say the majority's class."""
+    if output.shape == target.shape:
+        answer = torch.tensor(_LOGIT if majority else -_LOGIT)
+    else:
+        answer = torch.zeros(output.shape[1], *[1] * (output.dim() - 2))
+        answer[majority] = _LOGIT
+    assert task.kpi is not None
+    with suppress(Exception), warnings.catch_warnings():  # the KPI may want outputs of another kind
+        warnings.simplefilter("ignore")
+        return float(task.kpi(answer.to(output.device).expand(output.shape), target))
+    return math.nan

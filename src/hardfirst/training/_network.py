@@ -1,0 +1,165 @@
+"""The network of a run: what the loop needs of it, checked before training, and copies of its weights."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from hardfirst.errors import InputError
+from hardfirst.problems import Problem, Split
+from hardfirst.training._batch import measure, select_labelled
+from hardfirst.training._sampling import Order, epoch_order, load
+
+Weights = dict[str, Any]
+"""A network's `state_dict`: tensors by name, and the extra state of modules that have one."""
+
+
+def build_network(problem: Problem) -> nn.Module:
+    """Build the problem's network.
+
+    Raises:
+        InputError: it is not a module, has nothing to train, or has sparse gradients.
+    """
+    network = problem.network()
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"`network` of problem {problem.name!r} should return a torch.nn.Module; it returned {type(network).__name__}."
+        )
+    parameters = list(network.parameters())
+    if not any(parameter.requires_grad for parameter in parameters):
+        why = "all are frozen, by requires_grad=False" if parameters else "it has none"
+        raise InputError(f"The network of problem {problem.name!r} has no parameters to train: {why}.")
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
+            raise InputError(
+                f"The {type(module).__name__} {name!r} in the network of problem {problem.name!r} has sparse gradients, "
+                "which Adam does not take: leave out sparse=True."
+            )
+    return network
+
+
+def initialize_lazy(problem: Problem, network: nn.Module, inputs: Any) -> None:
+    """Give lazy layers their shapes by a forward pass, since neither an optimizer nor a balancer can use them before.
+
+    Raises:
+        InputError: the pass fails, or leaves a layer out.
+    """
+    run_network(problem, network.eval(), inputs)
+    network.train()
+    if names := [name for name, parameter in network.named_parameters() if is_lazy(parameter)]:
+        raise InputError(
+            f"Lazy parameters in the network of problem {problem.name!r} have no shape after a forward pass, since nothing "
+            f"reached them: {', '.join(names):.200}. Remove them, or give them their sizes."
+        )
+
+
+def has_lazy(network: nn.Module) -> bool:
+    """Whether a parameter has no shape yet."""
+    return any(map(is_lazy, network.parameters()))
+
+
+@torch.no_grad()
+def run_network(problem: Problem, network: nn.Module, inputs: Any) -> Any:
+    """Run the network on a batch of inputs.
+
+    Raises:
+        InputError: it fails.
+    """
+    try:
+        return network(inputs)
+    except Exception as error:
+        raise InputError(
+            f"The network of {problem.name!r} failed on a batch of inputs {_shape(inputs)}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _shape(inputs: Any) -> str:
+    if isinstance(inputs, Tensor):
+        return f"{list(inputs.shape)} {inputs.dtype}"
+    if isinstance(inputs, Mapping):
+        return ", ".join(f"{name} {_shape(value)}" for name, value in inputs.items())
+    return type(inputs).__name__
+
+
+def shared_parameters(problem: Problem, network: nn.Module, balancer: str) -> list[nn.Parameter]:
+    """The network's shared parameters, for a balancer that needs them.
+
+    Raises:
+        InputError: the network does not say which they are, or one is complex.
+    """
+    shared = getattr(network, "shared_parameters", None)
+    if shared is None:
+        raise InputError(
+            f"Balancer {balancer!r} needs the shared parameters; give the network of problem {problem.name!r} a method "
+            "`shared_parameters()`, as hardfirst.networks have."
+        )
+    parameters = list(shared())
+    if any(parameter.is_complex() for parameter in parameters):
+        raise InputError(
+            f"Balancer {balancer!r} works on real gradients, and shared parameters of problem {problem.name!r} are complex. "
+            "Use a method that weighs losses."
+        )
+    return parameters
+
+
+def must_join(problem: Problem, split: Split) -> bool:
+    """Whether a single example that remains of the training split has to join another batch.
+
+    Raises:
+        InputError: the network cannot be trained on one example, and there would still be batches of one.
+    """
+    reason = _failure_on_one(problem, split, epoch_order(problem, split, seed=0, epoch=0))
+    if reason is None:
+        return False
+    if any(len(batch) == 1 for batch in epoch_order(problem, split, seed=0, epoch=0, join_single=True)):
+        raise InputError(
+            f"The network of problem {problem.name!r} cannot be trained on a batch of one example ({reason}). Set "
+            "`batch_size` to at least 2, and give each data set of the training split at least 2 examples."
+        )
+    return True
+
+
+@torch.no_grad()
+def _failure_on_one(problem: Problem, split: Split, order: Order) -> str | None:
+    """Why the network cannot be trained on a batch of one example, which BatchNorm for instance cannot.
+
+    Asks a network of its own, so that the one to be trained keeps its statistics. Returns None if the network can, or if no
+    batch has one example.
+    """
+    singles = [batch for batch in order if len(batch) == 1][:1]
+    with torch.random.fork_rng():
+        for inputs, targets in load(split, singles):
+            network = build_network(problem).train()
+            try:
+                measure(problem, select_labelled(problem, network(inputs), targets))
+            except Exception as error:
+                return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return None
+
+
+def copy_weights(network: nn.Module) -> Weights:
+    """A copy of the network's weights, buffers and extra state."""
+    return {name: _copy(value) for name, value in network.state_dict().items()}
+
+
+def _copy(value: Any) -> Any:
+    return value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+
+
+def difference(weights: Any, network: nn.Module) -> str | None:
+    """In what the weights, such as a copy from an earlier epoch, do not fit the network as it is now; None if they fit."""
+    if not isinstance(weights, Mapping):
+        return f"the weights are {type(weights).__name__}"
+    earlier, current = _shapes(weights), _shapes(network.state_dict())
+    names = (name for name in current | earlier if current.get(name) != earlier.get(name))
+    return next((f"{n!r} was {earlier.get(n, 'absent')} and is {current.get(n, 'absent')}" for n in names), None)
+
+
+def _shapes(weights: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: f"{list(value.shape)} {value.dtype}" if isinstance(value, Tensor) else "extra state"
+        for name, value in weights.items()
+    }
