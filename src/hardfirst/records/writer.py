@@ -67,6 +67,7 @@ class Writer:
         devices: int = 1,
         parameters: int | None = None,
         loss_shares: LossShares | None = None,
+        data: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the first line.
 
@@ -77,13 +78,14 @@ class Writer:
             devices: how many trained it.
             parameters: the network's number of parameters.
             loss_shares: which metrics of which tasks are shares of a loss.
+            data: numbers that tell the data from other data.
         """
         line = {"kind": "trial", "schema": SCHEMA, "trial": trial, "tasks": list(tasks), "parameters": parameters}
         if loss_shares:
             by_task = {task: {name: share._asdict() for name, share in by.items()} for task, by in loss_shares.items()}
             line |= {"loss_shares": by_task}
         made_with = {"command": command, "devices": devices, "versions": versions()}
-        self._write({**line, "made_with": made_with})
+        self._write({**line, "made_with": made_with | ({} if data is None else {"data": data})})
 
     def epoch(self, epoch: int, *, seconds: float, learning_rate: float, tasks: Mapping[str, Mapping[str, Any]]) -> None:
         """Write an epoch's line; epochs count from 1."""

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from hardfirst.errors import InputError, unknown
 from hardfirst.problems import IGNORE, Problem, Splits, explained
 from hardfirst.training._batch import compute_kpi, measure, select_labelled
+from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._sampling import epoch_order, load
+
+_DATA_SEED = 0
 
 
 @torch.no_grad()
@@ -27,7 +30,7 @@ def check(problem: Problem, network: nn.Module, inputs: Any, targets: Mapping[st
     _check_names(problem, targets)
     training = network.training
     network.eval()
-    with torch.random.fork_rng():
+    with forked_randomness():
         batch = select_labelled(problem, _outputs(problem, network, inputs), targets)
         for name, (output, target) in batch.items():
             _check_classes(name, output, target)
@@ -100,7 +103,7 @@ def check_problem(problem: Problem, name: str) -> None:
     """
 
     def check_first_batch() -> None:
-        with torch.random.fork_rng():
+        with forked_randomness():
             network = build_network(problem)
             split = load_splits(problem).train
             batch = next(load(split, epoch_order(problem, split, seed=0, epoch=0)))
@@ -128,10 +131,13 @@ def build_network(problem: Problem) -> nn.Module:
 def load_splits(problem: Problem, *, test: bool = True) -> Splits:
     """Load the problem's data; with `test=False` the test split may be missing.
 
+    All random numbers that it draws without a generator of its own are the same every time, whatever the run's seed.
+
     Raises:
         InputError: it is not `Splits` of data sets, or a split is empty.
     """
-    splits = problem.data()
+    with forked_randomness(_DATA_SEED):
+        splits = problem.data()
     if not isinstance(splits, Splits):
         raise InputError(
             f"`data` of problem {problem.name!r} should return Splits(train, validation, test); it returned "

@@ -3,15 +3,15 @@
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from hardfirst import records
 from hardfirst.networks import parameters
 from hardfirst.problems import explained
 from hardfirst.training import _checkpoint
 from hardfirst.training._devices import check_devices, is_main_process, setup_fabric, torchrun_world_size
+from hardfirst.training._fingerprint import fingerprint
 from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
 from hardfirst.training._launch import launch
+from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._training import Training, Watcher
 from hardfirst.training._trial import Trial
 
@@ -99,7 +99,7 @@ def _train(
     """`fit` in one process, or in each of several."""
     problem = trial.load()
     fabric = setup_fabric(devices, accelerator)
-    with torch.random.fork_rng():
+    with forked_randomness():
         run = Training(trial, problem, fabric, interrupt)
         run.begin()
         if resume and checkpoint is not None:
@@ -117,6 +117,7 @@ def _train(
                     devices=devices,
                     parameters=size,
                     loss_shares=shares,
+                    data=fingerprint(run.splits) if trial.from_file else None,
                 )
         trial.balancer.explain_errors(lambda: run.train(writer, checkpoint, watcher))
         return run.processes.broadcast(records.read(record_file) if run.processes.is_main else None)  # type: ignore[return-value]

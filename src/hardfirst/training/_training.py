@@ -21,6 +21,7 @@ from hardfirst.training._evaluate import TaskResult, predict, task_results
 from hardfirst.training._interrupt import Interrupt, Interrupted, RemoteInterrupt
 from hardfirst.training._memory import peak_memory
 from hardfirst.training._position import EpochSums, Position
+from hardfirst.training._randomness import seed_randomness
 from hardfirst.training._ranks import MultiProcess, SingleProcess
 from hardfirst.training._sampling import epoch_order, evaluation_order, load
 from hardfirst.training._trial import Trial
@@ -58,7 +59,7 @@ class Training:
 
     def begin(self) -> None:
         """Build network, optimizer, balancer and data from the trial's seed."""
-        torch.manual_seed(self.trial.seed)
+        seed_randomness(self.trial.seed)
         module = build_network(self.problem)
         self.balancer: Balancer = self.fabric.to_device(
             self.trial.balancer.build(self.problem.task_names, seed=self.trial.seed)
