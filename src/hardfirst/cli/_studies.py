@@ -128,10 +128,10 @@ def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: b
         ended = sum(map(runner.store.ended, runner.trials()))
         say(f"Stopped with {ended} runs done. The same command resumes the study.")
         raise typer.Exit(130) from None
-    write_report(runner.store.folder, form)
-    if not runner.any_ended:
-        say("No run has succeeded; the table says for each method why its runs have not.")
+    if not runner.any_finished:
+        say("No run has finished, so that there is nothing to compare; the lines above say why.")
         raise typer.Exit(1)
+    write_report(runner.store.folder, form)
 
 
 def make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":

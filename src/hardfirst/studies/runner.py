@@ -90,9 +90,10 @@ class Runner:
         self._describe()
 
     @property
-    def any_ended(self) -> bool:
-        """Whether any run has finished or diverged rather than failed."""
-        return any(map(self.store.ended, self.trials()))
+    def any_finished(self) -> bool:
+        """Whether any reported run has finished, rather than diverged or failed."""
+        reported = [key for key, trials in self.trials().items() if not all(trial.tuning for trial in trials)]
+        return any((record := self.store.find(key)) is not None and record.outcome == "finished" for key in reported)
 
     def measure_cost(self) -> None:
         """Measure what a step of each method costs, in a process that runs alone, unless the folder has it."""
