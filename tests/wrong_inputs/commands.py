@@ -219,7 +219,17 @@ CASES = {
     "plan: a setting that Python has a use for": lambda: plan("problems: [digits]\nself: 1\n"),
     **{
         f"plan: references that grow, as {setting}": partial(references, setting)
-        for setting in ("problems", "networks", "balancers", "seeds", "epochs", "learning_rates", "engine", "kind", "address")
+        for setting in (
+            "problems",
+            "networks",
+            "balancers",
+            "seeds",
+            "epochs",
+            "learning_rates",
+            "engine",
+            "kind",
+            "address",
+        )
     },
     "folder: missing": lambda: run("report", "study"),
     "folder: empty": empty_folder,
