@@ -39,7 +39,7 @@ def local_modules(path: Path, source: bytes) -> dict[str, LocalModule]:
     """
     importlib.invalidate_caches()  # of folders whose files have just been written
     modules: dict[str, LocalModule] = {}
-    waiting = list(_imports(source, ""))
+    waiting = sorted(_imports(source, ""), reverse=True)
     seen = set(waiting)
     while waiting:
         name = waiting.pop()
@@ -54,7 +54,7 @@ def local_modules(path: Path, source: bytes) -> dict[str, LocalModule]:
         if file.suffix == ".py":
             package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
             new = _imports(content, package) - seen
-            waiting += sorted(new)
+            waiting += sorted(new, reverse=True)
             seen |= new
     return dict(sorted(modules.items()))
 
