@@ -464,7 +464,8 @@ class _Context:
             raise EOFError
 
 
-def test_a_fork_server_that_is_killed_is_started_again() -> None:
+def test_a_fork_server_that_is_killed_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hardfirst.training._processes._PAUSE", 0.0)
     started(_Context(2), "trial")
     with pytest.raises(InputError, match="was killed 3 times as it loaded"):
         started(_Context(3), "trial")

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from multiprocessing import forkserver
 from typing import Any
@@ -16,6 +17,7 @@ UNGUARDED = 77
 
 _PREFIX = "hardfirst "  # of the names of child processes
 _TRIES = 3
+_PAUSE = 0.5  # seconds until the system has buried a fork server that was killed; until then it passes for alive
 
 
 def check_can_start() -> None:
@@ -68,6 +70,7 @@ def started(context: Any, name: str, **arguments: Any) -> Any:
                 _start_fork_server()
             process.start()
         except (EOFError, ConnectionError):  # the fork server has died; the next try starts another one
+            time.sleep(_PAUSE)
             continue
         return process
     raise InputError(
