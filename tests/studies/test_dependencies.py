@@ -413,6 +413,18 @@ def test_a_run_that_was_stopped_draws_on_from_where_it_was(tmp_path: Path, old: 
     assert resumed.outcome == "finished"
 
 
+def test_a_stopped_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
+    path = written(tmp_path, READS)
+    saved(tmp_path, torch.arange(32) % 2.0)
+    trial = Trial.plan(path, Spec.parse("equal"))
+    part = partial(fit, trial, record_file=tmp_path / "r", checkpoint=tmp_path / "checkpoint.pt", accelerator="cpu")
+    with pytest.raises(Interrupted):
+        part(watcher=StopAt(2, 1))
+    saved(tmp_path, 1 - torch.arange(32) % 2.0)
+    with pytest.raises(InputError, match="The data is not what it was when the run was stopped"):
+        part(resume=True)
+
+
 # Machines
 
 

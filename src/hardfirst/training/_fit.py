@@ -4,11 +4,12 @@ from functools import partial
 from pathlib import Path
 
 from hardfirst import records
+from hardfirst.errors import InputError
 from hardfirst.networks import parameters
 from hardfirst.problems import explained
 from hardfirst.training import _checkpoint
 from hardfirst.training._devices import check_devices, is_main_process, setup_fabric, torchrun_world_size
-from hardfirst.training._fingerprint import fingerprint
+from hardfirst.training._fingerprint import Fingerprint, fingerprint, same_data
 from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
 from hardfirst.training._launch import launch
 from hardfirst.training._randomness import forked_randomness
@@ -104,6 +105,9 @@ def _train(
         run.begin()
         if resume and checkpoint is not None:
             run.restore(_checkpoint.load(checkpoint, trial.describe(problem), devices))
+        data = fingerprint(run.splits) if trial.from_file else None
+        if resume and data is not None and record_file.exists():
+            _check_same_data(records.read(record_file), data)
         writer = None
         if run.processes.is_main:
             writer = records.Writer(record_file, keep_epochs=run.position.epoch if resume else None)
@@ -117,7 +121,16 @@ def _train(
                     devices=devices,
                     parameters=size,
                     loss_shares=shares,
-                    data=fingerprint(run.splits) if trial.from_file else None,
+                    data=data,
                 )
         trial.balancer.explain_errors(lambda: run.train(writer, checkpoint, watcher))
         return run.processes.broadcast(records.read(record_file) if run.processes.is_main else None)  # type: ignore[return-value]
+
+
+def _check_same_data(record: records.Record, data: Fingerprint) -> None:
+    """Raise `InputError` if the stopped run whose record this is had other data."""
+    if not same_data(record.made_with.get("data", data), data):
+        raise InputError(
+            "The data is not what it was when the run was stopped. Restore it, or choose another --out and leave out "
+            "--resume to begin again."
+        )
