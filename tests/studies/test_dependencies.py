@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from hardfirst.errors import InputError
 from hardfirst.problems import Problem, Splits, load_problem
 from hardfirst.studies import Assignment, Drive, Ended, Event, Plan, Runner, Store
 from hardfirst.studies.executors.files import pack, unpack
-from hardfirst.studies.executors.worker import run_assignment
+from hardfirst.studies.executors.worker import record_failure, run_assignment
 from hardfirst.study import Study
 from hardfirst.training import Interrupted, Trial, check_can_start, fingerprint, fit, load_splits, same_data, started
 from toy_study import Scripted, plan
@@ -498,6 +498,22 @@ def test_a_problem_object_is_no_name(tmp_path: Path) -> None:
     for problems in (problem, [problem], ["digits", problem]):
         with pytest.raises(InputError, match=r"got a Problem. Runs have processes of their own, .* give the file's path"):
             Study(problems=problems)
+
+
+def test_a_study_without_a_finished_run_has_its_own_status(
+    hardfirst: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_all(runner: Runner, tell: object) -> None:
+        for each, trials in runner.trials().items():
+            trial, problem = trials[0].trial, trials[0].problem
+            record_failure(trial, trial.of(problem), runner.store.record_file(each), "no such table")
+
+    monkeypatch.setattr(Runner, "run", fail_all)
+    monkeypatch.setattr(Runner, "measure_cost", lambda runner: None)
+    options = ("--balancers", "equal", "--seeds", "1", "--no-baselines", "--no-controls", "--out", "out")
+    said = hardfirst("compare", written(tmp_path, PLAIN), *options, code=1)
+    assert "No run has finished, so that there is nothing to compare" in said
+    assert "level with" not in said
 
 
 @pytest.mark.slow
