@@ -3,7 +3,6 @@
 import ast
 import hashlib
 import importlib.util
-import sys
 import sysconfig
 from collections.abc import Iterator
 from functools import cache, lru_cache
@@ -122,13 +121,14 @@ def _installed() -> tuple[Path, ...]:
 
 
 def _check_neighbour(path: Path, name: str, spec: ModuleSpec | None) -> None:
-    """Raise `InputError` if the file imports a neighbour's name, but would not get the neighbour."""
-    if name in sys.stdlib_module_names or name in _NEVER_LOCAL:
-        return
-    folder = path.resolve().parent
-    neighbours = [file for file in (folder / f"{name}.py", folder / name / "__init__.py") if file.is_file()]
-    if neighbours and _file(spec) not in [*neighbours, *(file.resolve() for file in neighbours)]:
+    """Raise `InputError` if the file imports a neighbour's name, but would get a module of another folder of the user's.
+
+    An installed module of this name is what the file means: its folder is behind all else on Python's path.
+    """
+    file, folder = _file(spec), path.resolve().parent
+    neighbours = [each.resolve() for each in (folder / f"{name}.py", folder / name / "__init__.py") if each.is_file()]
+    if neighbours and file is not None and _is_local(file) and file not in neighbours:
         raise InputError(
-            f"{path} imports `{name}`, which lies beside it, but Python finds another module of this name, "
-            f"{_file(spec) or name}. Rename {neighbours[0]}."
+            f"{path} imports `{name}`, which lies beside it, but Python finds another module of this name, {file}. Rename "
+            f"{neighbours[0]}."
         )

@@ -185,6 +185,11 @@ def test_a_neighbour_that_python_would_not_find_is_said(tmp_path: Path) -> None:
         load_problem(path)
 
 
+def test_an_installed_module_goes_before_a_neighbour(tmp_path: Path) -> None:
+    path = written(tmp_path, "import yaml\n" + PLAIN, yaml="raise ImportError('in place of the installed one')")
+    assert "modules" not in " ".join(Trial.plan(path, Spec.parse("equal")).describe(load_problem(path)))
+
+
 def test_modules_are_sent_along(tmp_path: Path) -> None:
     path = Path(written(tmp_path, IMPORTS))
     trial = Trial.plan(str(path), Spec.parse("equal"))
