@@ -1,10 +1,14 @@
 """A study that takes a second, for tests of engines."""
 
 import json
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from hardfirst.studies import Store
+from hardfirst.studies import Assignment, Ended, Executor, Store
+from hardfirst.training import Trial
+
+Outcome = Callable[[Assignment, int], Ended]
 
 PROBLEM = """
 import os, signal, time
@@ -53,3 +57,32 @@ def measured(store: Store) -> dict[str, Any]:
         drop = ("seconds", "memory", "made_with")
         contents[path.stem] = [{name: value for name, value in line.items() if name not in drop} for line in lines]
     return contents
+
+
+class Scripted(Executor):
+    """Ends each trial as `outcome` says, which gets the number of the attempt."""
+
+    attempts = 3
+    room = 1
+    pulse = 0.0
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.started: list[Assignment] = []
+        self.running: list[Assignment] = []
+        self.stopped = False
+
+    def check(self, accelerator: str) -> None: ...
+
+    def open(self, folder: Path, trials: Collection[Trial]) -> None: ...
+
+    def start(self, assignment: Assignment) -> None:
+        self.started.append(assignment)
+        self.running.append(assignment)
+
+    def ended(self, timeout: float) -> list[Ended]:
+        running, self.running = self.running, []
+        return [self.outcome(assignment, self.started.count(assignment)) for assignment in running]
+
+    def close(self) -> None:
+        self.stopped = True

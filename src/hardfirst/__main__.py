@@ -4,7 +4,14 @@ import sys
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; Ctrl-C, also while it loads, ends it without a traceback."""
+    try:
+        _run()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _run() -> None:
     try:
         from hardfirst.cli import main as run
     except ModuleNotFoundError as error:

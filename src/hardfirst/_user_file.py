@@ -4,11 +4,12 @@ import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, TypeVar
 
+from hardfirst._local_modules import LocalModule, local_modules
 from hardfirst.errors import InputError
 
 T = TypeVar("T")
@@ -17,46 +18,78 @@ T = TypeVar("T")
 class _Executed(NamedTuple):
     module: ModuleType
     sha256: str
+    modules: Mapping[str, LocalModule]
 
 
 _executed: dict[Path, _Executed] = {}
 
 
 def load_module(path: Path, *, contract: str) -> ModuleType:
-    """Execute a Python file, once per process; again only if its bytes have changed.
+    """Execute a Python file, once per process; again only if it or a module that it imports has changed.
+
+    Modules beside the file can be imported, also by processes that its code starts: its folder is put on Python's path,
+    behind all else, so that no installed module is replaced by one of the same name.
 
     Args:
         path: an existing file.
         contract: a sentence on what such a file has to hold, for errors.
 
     Raises:
-        InputError: the code raises an error.
+        InputError: the code raises an error, or a module beside the file has the name of another one.
     """
     source = path.read_bytes()
-    sha256 = hashlib.sha256(source).hexdigest()
     key = path.resolve()
-    if key not in _executed or _executed[key].sha256 != sha256:
-        _executed[key] = _Executed(_execute(path, source, contract), sha256)
+    if str(key.parent) not in sys.path:
+        sys.path.append(str(key.parent))
+    sha256, modules = hashlib.sha256(source).hexdigest(), local_modules(path, source)
+    before = _executed.get(key)
+    if before is None or (before.sha256, before.modules) != (sha256, modules):
+        for name in before.modules if before else ():
+            sys.modules.pop(name, None)
+        _executed[key] = _Executed(_execute(path, source, contract), sha256, modules)
     return _executed[key].module
 
 
 def _execute(path: Path, source: bytes, contract: str) -> ModuleType:
-    # files of one name in different folders are different modules
-    name = f"hardfirst_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None:
         raise InputError(f"{path} cannot be read as a Python file.")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # so that classes defined in the file can be pickled
+    sys.modules[name] = module  # so that what the file defines can be pickled
     # the bytes that were hashed, rather than the loader's own second look at the file
     explain_errors(path, lambda: exec(compile(source, str(path), "exec"), vars(module)), contract=contract)
     return module
+
+
+def _module_name(path: Path) -> str:
+    """The name under which other processes can import the file, unless another module has it."""
+    try:
+        spec = importlib.util.find_spec(path.stem) if "." not in path.stem else None
+    except (ImportError, ValueError):
+        spec = None
+    if spec is not None and spec.origin and Path(spec.origin).resolve() == path.resolve():
+        return path.stem
+    return f"hardfirst_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
 
 
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes: of those that this process has executed, if it has."""
     executed = _executed.get(path.resolve())
     return executed.sha256 if executed else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def modules_sha256(path: Path) -> str | None:
+    """One SHA-256 for the names and bytes of the local modules that a file imports; None if there are none."""
+    modules = modules_of(path)
+    text = "\n".join(f"{name} {module.sha256}" for name, module in modules.items())
+    return hashlib.sha256(text.encode()).hexdigest() if modules else None
+
+
+def modules_of(path: Path) -> Mapping[str, LocalModule]:
+    """By name, the local modules that a file imports: those that this process has executed with it, if it has."""
+    executed = _executed.get(path.resolve())
+    return executed.modules if executed else local_modules(path, path.read_bytes())
 
 
 def explain_errors(path: Path, function: Callable[[], T], *, contract: str = "", located: bool = False) -> T:

@@ -6,9 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
+from reprlib import Repr
 
 _MOST_LISTED = 12  # names in an error
 _ALIKE = 0.4  # the least similarity of names that an error suggests
+
+# A YAML file's references can make a short file stand for a value of any size, so errors show one level of it.
+_REPR = Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 1, 80, 80
 
 
 class InputError(ValueError):
@@ -20,6 +25,18 @@ class InputError(ValueError):
 
 class MissingPackage(InputError):  # noqa: N818  # named after the problem
     """An optional package is missing. The text has the command that installs it."""
+
+
+def short(value: object) -> str:
+    """A value as an error shows it, whatever its size.
+
+    >>> short([1, [2, [3]], "x" * 100])
+    "[1, [...], 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx']"
+    """
+    try:
+        return _REPR.repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return f"{type(value).__name__} of very many digits"
 
 
 @contextmanager
@@ -58,12 +75,12 @@ def unknown(kind: str, name: object, known: Iterable[str], *, listing: str | Non
     near = get_close_matches(str(name), names, n=1) or [each for each in names if each.lower() == str(name).lower()]
     hint = f"; did you mean {near[0]!r}?" if near else "."
     if len(names) <= _MOST_LISTED:
-        return InputError(f"Unknown {kind} {name!r}{hint} Known: {', '.join(names) or 'none'}.")
+        return InputError(f"Unknown {kind} {short(name)}{hint} Known: {', '.join(names) or 'none'}.")
     ratios = {each: SequenceMatcher(None, str(name).lower(), each.lower()).ratio() for each in names}
     nearest = sorted((each for each in names if ratios[each] > _ALIKE), key=ratios.__getitem__, reverse=True)[:5]
     listed = f" The nearest: {', '.join(nearest)}." if nearest else ""
     remedy = f" `{listing}` lists all." if listing else ""
-    return InputError(f"Unknown {kind} {name!r}{hint}{listed}{remedy}")
+    return InputError(f"Unknown {kind} {short(name)}{hint}{listed}{remedy}")
 
 
 def check_names(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
@@ -91,7 +108,7 @@ def number(
     hardfirst.errors.InputError: Expected `gamma` to be at least 0; got -1.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        raise InputError(f"Expected `{name}` to be a number; got {value!r}.")
+        raise InputError(f"Expected `{name}` to be a number; got {short(value)}.")
     violated: Mapping[str, bool] = {
         f"at least {least}": least is not None and value < least,
         f"above {above}": above is not None and value <= above,
@@ -100,13 +117,13 @@ def number(
     }
     for bound, is_violated in violated.items():
         if is_violated:
-            raise InputError(f"Expected `{name}` to be {bound}; got {value!r}.")
+            raise InputError(f"Expected `{name}` to be {bound}; got {short(value)}.")
     try:
         result = float(value)
     except OverflowError:  # an int of more than 308 digits
         result = math.inf
     if finite and math.isinf(result):
-        raise InputError(f"Expected `{name}` to be a finite number; got {value!r:.40}.")
+        raise InputError(f"Expected `{name}` to be a finite number; got {short(value)}.")
     return result
 
 
@@ -118,7 +135,7 @@ def whole(name: str, value: object, *, least: int) -> int:
     hardfirst.errors.InputError: Expected `epochs` to be a whole number, at least 1; got 2.5.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"Expected `{name}` to be a whole number, at least {least}; got {value!r}.")
+        raise InputError(f"Expected `{name}` to be a whole number, at least {least}; got {short(value)}.")
     return value
 
 
@@ -130,7 +147,7 @@ def flag(name: str, value: object) -> bool:
     hardfirst.errors.InputError: Expected `normalize` to be true or false; got 'no'.
     """
     if not isinstance(value, int) or value not in (0, 1):
-        raise InputError(f"Expected `{name}` to be true or false; got {value!r}.")
+        raise InputError(f"Expected `{name}` to be true or false; got {short(value)}.")
     return bool(value)
 
 

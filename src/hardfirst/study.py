@@ -1,5 +1,6 @@
 """Studies from Python: `Study(...).run()`."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,12 @@ class Study(Plan):
             InputError: the folder cannot be written to, or no trial has finished.
         """
         runner = Runner(self, None if folder is None else Path(folder))
+        if runner.stale:
+            warnings.warn(
+                f"{runner.stale} records in {runner.store.folder} are of other data than now: these runs begin again, and "
+                "the records are set aside.",
+                stacklevel=2,
+            )
         runner.run(tell)
         runner.measure_cost()
         return Comparison.read(runner.store.folder)

@@ -12,14 +12,17 @@ from hardfirst.statistics import (
     compare_to,
     critical_difference,
     delta_m,
+    differences,
     fewest_seeds,
     friedman,
     gap_correlation,
     holm,
+    levels,
     mean_interval,
     mean_rank,
     paired_interval,
     pareto_front,
+    position_test,
     sign_flip,
     starvation_gap,
     worst_task,
@@ -530,6 +533,43 @@ def test_a_method_whose_interval_holds_zero_is_not_told_apart():
     assert found.p <= 0.05
     assert found.interval.low < 0 < found.interval.high
     assert found.decision == "not told apart"
+
+
+# Rounding
+
+BITS = [5.6e-17, 3e-9, 2.9e-8]  # of double precision, of a sum in another order, of single precision
+
+
+@pytest.mark.parametrize("bit", BITS)
+def test_differences_at_rounding_are_ties_in_every_statistic(bit):
+    base = np.full(10, 0.5)
+    other = base + 2 * bit
+    assert (other != base).all()
+    assert compare_to(base, {"other": other})["other"] == (
+        pytest.approx(np.zeros(10)),
+        (0, 0, 0, 10),
+        1,
+        1,
+        "not told apart",
+    )
+    assert paired_interval(other, base) == (0, 0, 0, 10)
+    assert [gap.mean for gap in starvation_gap(other[:, None], base[:, None])] == [0]
+    assert [rank.mean for rank in mean_rank(np.stack([base, other])[:, :, None])] == [1.5, 1.5]
+    assert pareto_front([[0.5, 0.5], [0.5 + 2 * bit, 0.5], [0.4, 0.4]]).tolist() == [True, True, False]
+    assert friedman([[0.5, 0.5 + 2 * bit, 0.5 - 2 * bit]] * 8) == (0, 1, 8)
+    assert critical_difference([[0.5, 0.5 + 2 * bit]] * 30).mean_ranks.tolist() == [1.5, 1.5]
+    assert position_test([[0.5, 0.5 + 2 * bit]] * 10, [0, 1]) == 1
+
+
+def test_what_is_above_rounding_is_a_difference():
+    assert compare_to([0.5] * 8, {"other": [0.5 + 1e-6] * 8})["other"].decision == "better"
+    assert differences([1.0, math.inf, math.inf, NAN, 0.0], [1.0 + 1e-8, 1.0, math.inf, 1.0, 1e-30])[:3].tolist() == [
+        0,
+        math.inf,
+        0,
+    ]
+    assert np.isnan(differences([NAN], [1.0])).all()
+    assert levels([[0.2, NAN, 0.2 + 1e-12, 0.1, math.inf]], axis=1)[0, [0, 2, 3, 4]].tolist() == [1, 1, 0, 2]
 
 
 # Simulations

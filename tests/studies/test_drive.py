@@ -1,6 +1,5 @@
 """The loop that runs a study's trials, on an engine that says what a test tells it."""
 
-from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,42 +8,10 @@ import pytest
 from hardfirst import Spec, records
 from hardfirst.errors import InputError
 from hardfirst.problems import load_problem
-from hardfirst.studies import Assignment, Drive, Ended, Event, Executor, Plan, Runner, Store
+from hardfirst.studies import Assignment, Drive, Ended, Event, Plan, Runner, Store
 from hardfirst.studies.executors.drive import _EpochCounter
 from hardfirst.studies.executors.files import pack, unpack
-from hardfirst.training import Trial
-from toy_study import plan, problem
-
-Outcome = Callable[[Assignment, int], Ended]
-
-
-class Scripted(Executor):
-    """Ends each trial as `outcome` says, which gets the number of the attempt."""
-
-    attempts = 3
-    room = 1
-    pulse = 0.0
-
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-        self.started: list[Assignment] = []
-        self.running: list[Assignment] = []
-        self.stopped = False
-
-    def check(self, accelerator: str) -> None: ...
-
-    def open(self, folder: Path, trials: Collection[Trial]) -> None: ...
-
-    def start(self, assignment: Assignment) -> None:
-        self.started.append(assignment)
-        self.running.append(assignment)
-
-    def ended(self, timeout: float) -> list[Ended]:
-        running, self.running = self.running, []
-        return [self.outcome(assignment, self.started.count(assignment)) for assignment in running]
-
-    def close(self) -> None:
-        self.stopped = True
+from toy_study import Outcome, Scripted, plan, problem
 
 
 def record(assignment: Assignment) -> Ended:

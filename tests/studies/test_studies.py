@@ -46,7 +46,7 @@ def problem():
 """
 RUN_AND_SAY_SO = """
     # neither the process that looks at a batch before the study nor the one that measures what a step costs
-    if multiprocessing.current_process().name not in ("MainProcess", "alone"):
+    if multiprocessing.current_process().name not in ("MainProcess", "hardfirst alone"):
         (HERE / f"{os.getpid()}.ran").touch()
     time.sleep(0.5)
 """

@@ -350,7 +350,7 @@ def test_a_kpi_that_one_answer_reaches(
 
 @pytest.mark.parametrize("floating", [False, True])
 def test_a_class_without_a_label(floating: bool) -> None:
-    problem = one_task(balanced_accuracy, floating=floating, validation=50, test=0)
+    problem = one_task(accuracy, floating=floating, validation=50, test=0)
     with pytest.warns(MeasureWarning) as caught:
         check_problem(problem, "small")
     assert "Task 'a' has no label of class 1 in the test split" in str(caught[0].message)

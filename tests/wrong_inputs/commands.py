@@ -4,6 +4,7 @@ import json
 import pickle
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -59,6 +60,14 @@ def losses(*arguments: str) -> None:
 def plan(text: str | bytes) -> None:
     Path("study.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     run("compare", "study.yaml")
+
+
+def references(setting: str) -> None:
+    """A plan of a few hundred bytes, whose setting stands for a list of 9⁹ words."""
+    lists = "".join(f"- &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+    other = "problems: [digits]\n"
+    others = {"problems": "", "address": f"{other}engine: ray\n"}
+    plan(f"{others.get(setting, other)}{setting}:\n- &a [x, x, x, x, x, x, x, x, x]\n{lists}")
 
 
 def write(name: str, balancer: str = "equal", seed: int = 0, **others: object) -> Path:
@@ -208,10 +217,20 @@ CASES = {
     "plan: a date that there is not": lambda: plan("problems: 2026-13-45\n"),
     "plan: binary": lambda: plan(b"\x80\x04\x95\x00\xff"),
     "plan: a setting that Python has a use for": lambda: plan("problems: [digits]\nself: 1\n"),
-    "plan: references that grow": lambda: plan(
-        "problems:\n- &a [x, x, x, x, x, x, x, x, x]\n"
-        + "".join(f"- &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
-    ),
+    **{
+        f"plan: references that grow, as {setting}": partial(references, setting)
+        for setting in (
+            "problems",
+            "networks",
+            "balancers",
+            "seeds",
+            "epochs",
+            "learning_rates",
+            "engine",
+            "kind",
+            "address",
+        )
+    },
     "folder: missing": lambda: run("report", "study"),
     "folder: empty": empty_folder,
     "folder: a file": report_on_a_file,

@@ -118,6 +118,8 @@ def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: b
     for trial, problem in plan.cases:
         check_problem(with_default_order(trial, problem).of(problem), trial.problem)
     runner = Runner(plan, out, typed())
+    if runner.stale:
+        say(f"{runner.stale} records are of other data than now: these runs begin again, and the records are set aside.")
     ended = sum(map(runner.store.ended, runner.trials()))
     say(f"{sum(sum(both) for both in counts(plan).values())} runs in {runner.store.folder}, {ended} of them done.")
     try:
@@ -128,6 +130,9 @@ def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: b
         ended = sum(map(runner.store.ended, runner.trials()))
         say(f"Stopped with {ended} runs done. The same command resumes the study.")
         raise typer.Exit(130) from None
+    if not runner.any_finished:
+        say("No run has finished, so that there is nothing to compare; the lines above say why.")
+        raise typer.Exit(1)
     write_report(runner.store.folder, form)
 
 

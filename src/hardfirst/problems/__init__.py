@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hardfirst.problems._load import digest as digest
     from hardfirst.problems._load import explained as explained
     from hardfirst.problems._load import load_problem as load_problem
+    from hardfirst.problems._load import modules_digest as modules_digest
     from hardfirst.problems._sources import Debian as Debian
     from hardfirst.problems._sources import Npm as Npm
     from hardfirst.problems._sources import Package as Package
@@ -80,6 +81,7 @@ _HOMES = {
     "digest": "_load",
     "explained": "_load",
     "load_problem": "_load",
+    "modules_digest": "_load",
     "table_name": "_table_targets",
 }
 

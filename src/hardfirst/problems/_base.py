@@ -47,7 +47,8 @@ class Problem:
         name: the name in records and on pages.
         tasks: at least one `Task`.
         network: returns a new network, whose output is a dict with one entry per task.
-        data: returns the three splits, the same every time. Called once per process.
+        data: returns the three splits, the same every time. Called once per run. What it draws from torch, numpy and
+            `random` without a generator of its own is the same in every run; a generator of its own needs a fixed seed.
         batch_size: examples per training step.
         epochs: passes over the training split; the user may change it.
         learning_rate: of Adam; the user may change it.

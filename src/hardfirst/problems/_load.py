@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, TypeVar
 
-from hardfirst._user_file import explain_errors, file_sha256, load_module
+from hardfirst._user_file import explain_errors, file_sha256, load_module, modules_sha256
 from hardfirst.errors import InputError
 from hardfirst.problems import PROBLEMS, _table
 from hardfirst.problems._base import Problem
@@ -23,13 +23,13 @@ class _Loaded(NamedTuple):
 
 
 _LOADED: dict[Path, _Loaded] = {}
-"""By file, what this process has loaded: `problem()` may take long, so it is called once unless the file changes."""
+"""By file, what this process has loaded: `problem()` may take long, so it is called once unless a file changes."""
 
 
 def load_problem(name: str) -> Problem:
     """Return the built-in problem of this name, or the one that `problem()` in a user's Python file returns.
 
-    A file is executed once per process, and again if its content has changed.
+    A file is executed once per process, and again if it or a module that it imports has changed.
 
     Args:
         name: a name in `PROBLEMS`, or the path of a `.py` file. Its code is run: load only files that you trust. Or a table
@@ -69,6 +69,12 @@ def digest(name: str) -> str | None:
         return _table.digest(name)
     path = Path(name)
     return file_sha256(path) if path.suffix == ".py" and path.is_file() else None
+
+
+def modules_digest(name: str) -> str | None:
+    """The SHA-256 of the local modules that a user's file imports; None if there are none, or no such file."""
+    path = Path(name)
+    return modules_sha256(path) if path.suffix == ".py" and path.is_file() else None
 
 
 def _call(name: str, path: Path, module: ModuleType) -> Problem:

@@ -76,6 +76,7 @@ class Writer:
         parameters: int | None = None,
         loss_shares: LossShares | None = None,
         auxiliary: Iterable[str] = (),
+        data: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the first line.
 
@@ -87,6 +88,7 @@ class Writer:
             parameters: the network's number of parameters.
             loss_shares: which metrics of which tasks are shares of a loss.
             auxiliary: the names of further tasks, which have no KPI.
+            data: numbers that tell the data from other data.
         """
         line = {"kind": "trial", "schema": SCHEMA, "trial": trial, "tasks": list(tasks), "parameters": parameters}
         if loss_shares:
@@ -95,7 +97,7 @@ class Writer:
         if names := list(auxiliary):
             line |= {"auxiliary": names}
         made_with = {"command": command, "devices": devices, "versions": versions()}
-        self._write({**line, "made_with": made_with})
+        self._write({**line, "made_with": made_with | ({} if data is None else {"data": data})})
 
     def epoch(self, epoch: int, *, seconds: float, learning_rate: float, tasks: Mapping[str, Mapping[str, Any]]) -> None:
         """Write an epoch's line; epochs count from 1."""

@@ -8,6 +8,7 @@ from hardfirst.statistics.intervals import Interval, mean_interval, paired_inter
 from hardfirst.statistics.order_effects import position_effects, position_test
 from hardfirst.statistics.paired_tests import Decision, Difference, compare_to, fewest_seeds, holm, sign_flip
 from hardfirst.statistics.rank_tests import CriticalDifference, Friedman, critical_difference, friedman
+from hardfirst.statistics.rounding import differences, levels
 from hardfirst.statistics.task_scores import (
     delta_m,
     gap_correlation,
@@ -27,10 +28,12 @@ __all__ = [
     "compare_to",
     "critical_difference",
     "delta_m",
+    "differences",
     "fewest_seeds",
     "friedman",
     "gap_correlation",
     "holm",
+    "levels",
     "mean_interval",
     "mean_rank",
     "mean_task",

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from hardfirst.errors import InputError, number
+from hardfirst.statistics.rounding import differences
 
 Array = NDArray[np.float64]
 
@@ -67,7 +68,7 @@ def paired_interval(values: ArrayLike, baseline: ArrayLike, level: float = 0.95)
     """Mean difference `values − baseline` over the seeds that have both, with its t-interval.
 
     Runs with the same seed share initial weights and the order of the data, so the difference seed by seed removes what
-    these contribute to both.
+    these contribute to both. A difference at rounding is 0.
 
     Args:
         values: [seeds]; NaN where a seed has no value.
@@ -80,4 +81,4 @@ def paired_interval(values: ArrayLike, baseline: ArrayLike, level: float = 0.95)
     own, base = np.asarray(values, dtype=float), np.asarray(baseline, dtype=float)
     if own.ndim != 1 or own.shape != base.shape:
         raise InputError(f"Expected `values` and `baseline` both as [seeds]; got {own.shape} and {base.shape}.")
-    return mean_interval(own - base, level)
+    return mean_interval(differences(own, base), level)

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hardfirst.errors import InputError
 from hardfirst.statistics.intervals import Array, Interval, mean_interval
+from hardfirst.statistics.rounding import differences
 
 _RESAMPLES = 9999
 
@@ -73,7 +74,7 @@ def _centred(kpis: ArrayLike, positions: ArrayLike) -> tuple[Array, NDArray[np.i
         raise InputError(
             f"Expected `kpis` as [seeds, orders] and `positions` as [orders]; got {values.shape} and {index.shape}."
         )
-    return values - _mean(values)[:, None], index
+    return differences(values, np.broadcast_to(_mean(values)[:, None], values.shape)), index
 
 
 def _mean(values: Array) -> Array:

@@ -9,6 +9,7 @@ from scipy import stats
 
 from hardfirst.errors import InputError, number
 from hardfirst.statistics.intervals import Array
+from hardfirst.statistics.rounding import levels
 
 
 class Friedman(NamedTuple):
@@ -92,8 +93,8 @@ def critical_difference(values: ArrayLike, alpha: float = 0.05) -> CriticalDiffe
 
 
 def _complete_rows(values: ArrayLike, *, least: int) -> Array:
-    """The problems where every method has a value."""
+    """The problems where every method has a value, each as levels, since the tests see ranks only."""
     table = np.asarray(values, dtype=float)
     if table.ndim != 2 or table.shape[1] < least:
         raise InputError(f"Expected `values` as [problems, methods] of at least {least} methods; got {table.shape}.")
-    return np.asarray(table[~np.isnan(table).any(axis=1)])
+    return levels(table[~np.isnan(table).any(axis=1)], axis=1)

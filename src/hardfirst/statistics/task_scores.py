@@ -9,6 +9,7 @@ from scipy import stats
 
 from hardfirst.errors import InputError
 from hardfirst.statistics.intervals import Array, Interval, mean_interval, paired_interval
+from hardfirst.statistics.rounding import levels
 
 
 def worst_task(kpis: ArrayLike) -> Array:
@@ -70,8 +71,8 @@ def delta_m(values: ArrayLike, baselines: ArrayLike, lower_is_better: bool | Seq
 def mean_rank(values: ArrayLike, lower_is_better: bool | Sequence[bool] = False) -> tuple[Interval, ...]:
     """Each method's rank among the methods, 1 for the best, averaged over tasks and then over seeds.
 
-    Ties share the mean of their ranks. Only seeds where every method has a value for every task count, since ranks among
-    fewer methods have another range.
+    Ties, up to rounding, share the mean of their ranks. Only seeds where every method has a value for every task count,
+    since ranks among fewer methods have another range.
 
     Args:
         values: [methods, seeds, tasks]; NaN where a run has no value.
@@ -89,7 +90,7 @@ def mean_rank(values: ArrayLike, lower_is_better: bool | Sequence[bool] = False)
     array = np.asarray(values, dtype=float)
     if array.ndim != 3:
         raise InputError(f"Expected `values` as [methods, seeds, tasks]; got {array.shape}.")
-    ranks = stats.rankdata(-_signs(lower_is_better, array.shape[2]) * array, axis=0)
+    ranks = stats.rankdata(levels(-_signs(lower_is_better, array.shape[2]) * array, axis=0), axis=0)
     return tuple(mean_interval(by_seed) for by_seed in ranks.mean(axis=2))
 
 
@@ -100,7 +101,7 @@ def pareto_front(points: ArrayLike) -> NDArray[np.bool_]:
         points: [n, tasks], higher is better. A point with a NaN is not on the front and dominates none.
 
     Returns:
-        [n]; equal points are on the front together.
+        [n]; points that are equal up to rounding are on the front together.
 
     >>> pareto_front([[1, 3], [2, 2], [1, 2]]).tolist()
     [True, True, False]
@@ -108,7 +109,8 @@ def pareto_front(points: ArrayLike) -> NDArray[np.bool_]:
     array = np.asarray(points, dtype=float)
     if array.ndim != 2:
         raise InputError(f"Expected `points` as [n, tasks]; got {array.shape}.")
-    no_lower = (array[:, None] >= array[None]).all(axis=2)  # [i, j]: point i is in no coordinate below point j
+    heights = levels(array, axis=0)
+    no_lower = (heights[:, None] >= heights[None]).all(axis=2)  # [i, j]: point i is in no coordinate below point j
     dominated = (no_lower & ~no_lower.T).any(axis=0)
     return np.asarray(~dominated & ~np.isnan(array).any(axis=1))
 

@@ -2,21 +2,23 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from reprlib import Repr
 from typing import Any
 
 from pydantic import ValidationError
 
-from hardfirst.errors import InputError
-
-# A YAML file's references can make a short file stand for a value of any size, so errors show one level of it.
-_REPR = Repr()
-_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 1, 80, 80
+from hardfirst.errors import InputError, short
 
 
-def short(value: Any) -> str:
-    """A value as an error shows it."""
-    return _REPR.repr(value)
+def joined(what: str, value: Any) -> str:
+    """A text as it is, or texts in a list as one with commas.
+
+    Raises:
+        InputError: it is neither.
+    """
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise InputError(f"Expected {what}, as a list or joined by commas; got {short(value)}.")
+    return ",".join(items)
 
 
 def listed(value: Any) -> Any:

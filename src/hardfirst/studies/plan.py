@@ -11,10 +11,10 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from hardfirst.balancers import Spec
-from hardfirst.errors import InputError, check_names, number, whole
+from hardfirst.errors import InputError, check_names, number, short, whole
 from hardfirst.networks import NetworkSpec
 from hardfirst.problems import OWN, Problem, load_problem
-from hardfirst.studies._settings import as_input_error, check_each, listed, short, without_repeats
+from hardfirst.studies._settings import as_input_error, check_each, joined, listed, without_repeats
 from hardfirst.studies.executors import EngineSpec
 from hardfirst.studies.kinds import BALANCERS, KINDS
 from hardfirst.studies.trials import CaseBase
@@ -24,9 +24,18 @@ from hardfirst.training import ACCELERATORS, Trial
 
 def _networks(value: Any) -> Any:
     """Networks as a list; commas also join a network's options."""
-    if not isinstance(value, str | list | tuple):
-        raise InputError(f"Expected networks, as a list or joined by commas; got {value!r}.")
-    return NetworkSpec.split(value if isinstance(value, str) else ",".join(map(str, listed(value))))
+    return NetworkSpec.split(joined("networks", value))
+
+
+def _problem_names(value: Any) -> Any:
+    """Names of problems as a list."""
+    names = listed(value)
+    if any(isinstance(each, Problem) for each in (names if isinstance(names, list | tuple) else [names])):
+        raise InputError(
+            "Expected names of built-in problems or paths of Python files; got a Problem. Runs have processes of their own, "
+            "which load the problem from a file: return it from a function `problem()` in a file, and give the file's path."
+        )
+    return names
 
 
 def _two_rates(value: Any) -> tuple[float, float] | None:
@@ -45,7 +54,7 @@ def _two_rates(value: Any) -> tuple[float, float] | None:
     return low, high
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(listed)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_problem_names)]
 
 Networks = Annotated[tuple[str, ...], BeforeValidator(_networks)]
 
@@ -211,9 +220,7 @@ class Plan(BaseModel):
     @field_validator("balancers", mode="before")
     @classmethod
     def _check_balancers(cls, value: Any, info: ValidationInfo) -> tuple[str, ...]:
-        if not isinstance(value, str | list | tuple):
-            raise InputError(f"Expected specs, as a list or joined by commas; got {value!r}.")
-        texts = Spec.split(value if isinstance(value, str) else ",".join(map(str, value)))
+        texts = Spec.split(joined("specs", value))
         tasks = [problem.task_names for problem in _problems(info)]
         check_each(partial(_check_balancer, text, tasks) for text in texts)
         return without_repeats("balancer", tuple(str(Spec.parse(text)) for text in texts))
@@ -278,8 +285,8 @@ def _with_kind(settings: dict[str, Any]) -> dict[str, Any]:
     asked = {name: value for name, value in named.items() if value is not False and value not in (None, (), [], "")}
     kinds = list(asked)
     if asked and settings.get("kind", kinds[0]) not in kinds:
-        kinds.append(settings["kind"])
+        kinds.append(settings["kind"] if isinstance(settings["kind"], str) else short(settings["kind"]))
     if len(kinds) > 1:
-        raise InputError(f"A study compares one thing: give one of {', '.join(map(str, kinds))}.")
+        raise InputError(f"A study compares one thing: give one of {', '.join(kinds)}.")
     others = {name: value for name, value in settings.items() if name not in named}
     return others | {key: content for name, value in asked.items() for key, content in (("kind", name), ("compared", value))}

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from hardfirst.problems import explained
 from hardfirst.records.cost import read_costs
 from hardfirst.records.description import CaseTrials, Description
 from hardfirst.studies import cost
@@ -13,6 +14,7 @@ from hardfirst.studies.kinds import KINDS
 from hardfirst.studies.plan import Plan
 from hardfirst.studies.store import Store
 from hardfirst.studies.trials import StudyTrial
+from hardfirst.training import fingerprint, load_splits, same_data
 
 
 class Runner:
@@ -36,6 +38,8 @@ class Runner:
         self.title = f"{kind.title} on {', '.join(names)}"
         self.store = Store(folder or Path("runs") / "-".join(filter(None, [*names, kind.suffix])))
         self.store.begin()
+        self.stale = self._set_aside_stale()
+        """The number of records that are not taken up, since they are of other data than the problem's file returns now."""
         self.cases = [kind(plan, case, self.store.find) for case in plan.cases]
         self.wanted: dict[str, list[StudyTrial]] = {}
         """By key, the trials that were known to be needed when the runner last asked."""
@@ -50,6 +54,27 @@ class Runner:
                 trials.setdefault(trial.key, []).append(trial)
         return trials
 
+    def _set_aside_stale(self) -> int:
+        """Set aside the records of runs whose data is not what a user's file returns now, and return their number.
+
+        A key holds the user's files, but not what they read. The data is loaded only if there are records to compare with.
+        """
+        stale = 0
+        for trial, problem in {case.trial.problem: case for case in self.plan.cases}.values():
+            own = {name: setting for name, setting in trial.describe(problem).items() if name.startswith("problem")}
+            recorded = {
+                key: data
+                for key, record in self.store.records()
+                if (data := record.made_with.get("data")) is not None and own.items() <= record.trial.items()
+            }
+            if recorded:
+                now = fingerprint(explained(trial.problem, partial(load_splits, problem, test=False)))
+                keys = [key for key, data in recorded.items() if not same_data(data, now)]
+                for key in keys:
+                    self.store.set_aside(key)
+                stale += len(keys)
+        return stale
+
     def run(self, tell: Callable[[Event], None] = lambda event: None) -> None:
         """Run the study to its end. On Ctrl-C records of ended trials stay, and the same call resumes."""
         plan = self.plan
@@ -63,6 +88,12 @@ class Runner:
         )
         drive.run(self._wanted)
         self._describe()
+
+    @property
+    def any_finished(self) -> bool:
+        """Whether any reported run has finished, rather than diverged or failed."""
+        reported = [key for key, trials in self.trials().items() if not all(trial.tuning for trial in trials)]
+        return any((record := self.store.find(key)) is not None and record.outcome == "finished" for key in reported)
 
     def measure_cost(self) -> None:
         """Measure what a step of each method costs, in a process that runs alone, unless the folder has it."""

@@ -1,29 +1,38 @@
 """Train one network on a problem with one balancer, and write the record of the run."""
 
-from hardfirst.training._check import check_problem
+from hardfirst.training._check import check_problem, load_splits
 from hardfirst.training._cost import step_seconds, trial_seconds
 from hardfirst.training._devices import ACCELERATORS, check_devices, is_main_process
 from hardfirst.training._doubts import MeasureWarning
+from hardfirst.training._fingerprint import fingerprint, same_data
 from hardfirst.training._fit import fit
 from hardfirst.training._interrupt import Interrupted
-from hardfirst.training._processes import exit_with_parent, process_context
+from hardfirst.training._processes import NO_GUARD, UNGUARDED, check_can_start, exit_with_parent, process_context, started
 from hardfirst.training._sampling import epoch_order
 from hardfirst.training._training import Watcher
-from hardfirst.training._trial import Trial
+from hardfirst.training._trial import Trial, trial_key
 
 __all__ = [
     "ACCELERATORS",
+    "NO_GUARD",
+    "UNGUARDED",
     "Interrupted",
     "MeasureWarning",
     "Trial",
     "Watcher",
+    "check_can_start",
     "check_devices",
     "check_problem",
     "epoch_order",
     "exit_with_parent",
+    "fingerprint",
     "fit",
     "is_main_process",
+    "load_splits",
     "process_context",
+    "same_data",
+    "started",
     "step_seconds",
+    "trial_key",
     "trial_seconds",
 ]

@@ -11,7 +11,10 @@ from hardfirst.problems import IGNORE, Problem, Splits, explained
 from hardfirst.training import _doubts
 from hardfirst.training._batch import compute_kpi, label_mask, measure, select_labelled
 from hardfirst.training._network import build_network, must_join, run_network
+from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._sampling import epoch_order, evaluation_order, load
+
+_DATA_SEED = 0
 
 
 @torch.no_grad()
@@ -24,7 +27,7 @@ def check(problem: Problem, network: nn.Module, inputs: Any, targets: Mapping[st
     _check_names(problem, targets)
     training = network.training
     network.eval()
-    with torch.random.fork_rng():
+    with forked_randomness():
         batch = select_labelled(problem, run_network(problem, network, inputs), targets)
         for name, (output, target) in batch.items():
             _check_classes(name, output, target)
@@ -89,7 +92,7 @@ def check_problem(problem: Problem, name: str) -> None:
     """
 
     def check_first_batch() -> None:
-        with torch.random.fork_rng():
+        with forked_randomness():
             network = build_network(problem)
             splits = load_splits(problem)
             batch = next(load(splits.train, epoch_order(problem, splits.train, seed=0, epoch=0)))
@@ -109,7 +112,7 @@ def check_labels(problem: Problem, splits: Splits) -> None:
     Raises:
         InputError: there is none.
     """
-    with torch.random.fork_rng():
+    with forked_randomness():
         for _, targets in load(splits.validation, evaluation_order(splits.validation, problem.batch_size)):
             _check_mapping(problem, targets)
             if any(_has_label(targets.get(task)) for task in problem.measured):
@@ -127,10 +130,13 @@ def _has_label(target: object) -> bool:
 def load_splits(problem: Problem, *, test: bool = True) -> Splits:
     """Load the problem's data; with `test=False` the test split may be missing.
 
+    All random numbers that it draws without a generator of its own are the same every time, whatever the run's seed.
+
     Raises:
         InputError: it is not `Splits` of data sets, or a split is empty.
     """
-    splits = problem.data()
+    with forked_randomness(_DATA_SEED):
+        splits = problem.data()
     if not isinstance(splits, Splits):
         raise InputError(
             f"`data` of problem {problem.name!r} should return Splits(train, validation, test); it returned "

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._training import Diverged, Training
 from hardfirst.training._trial import Trial
 
@@ -32,7 +33,7 @@ def step_seconds(
     from lightning.fabric import Fabric
 
     seconds_by_trial: dict[str, list[float]] = {name: [] for name in trials}
-    with torch.random.fork_rng():
+    with forked_randomness():
         runs = {}
         for name, trial in trials.items():
             runs[name] = Training(trial, trial.load(), Fabric(accelerator=accelerator, devices=1))
@@ -66,7 +67,7 @@ def trial_seconds(trial: Trial, *, steps: int = 30, accelerator: str = "cpu") ->
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.random.fork_rng():
+        with forked_randomness():
             start = time.perf_counter()
             run = Training(trial, trial.load(), Fabric(accelerator=accelerator, devices=1))
             run.begin()

@@ -3,16 +3,17 @@
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from hardfirst import records
+from hardfirst.errors import InputError
 from hardfirst.networks import parameters
 from hardfirst.problems import explained
 from hardfirst.training import _checkpoint
 from hardfirst.training._check import check_labels
 from hardfirst.training._devices import check_devices, is_main_process, setup_fabric, torchrun_world_size
+from hardfirst.training._fingerprint import Fingerprint, fingerprint, same_data
 from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
 from hardfirst.training._launch import launch
+from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._training import Training, Watcher
 from hardfirst.training._trial import Trial
 
@@ -100,7 +101,7 @@ def _train(
     """`fit` in one process, or in each of several."""
     problem = trial.load()
     fabric = setup_fabric(devices, accelerator)
-    with torch.random.fork_rng():
+    with forked_randomness():
         run = Training(trial, problem, fabric, interrupt)
         run.begin()
         check_labels(problem, run.splits)
@@ -110,6 +111,9 @@ def _train(
                 records.remove_parts(checkpoint)  # of processes that were killed
         if resume and checkpoint is not None:
             run.restore(_checkpoint.load(checkpoint, trial.describe(problem), devices))
+        data = fingerprint(run.splits) if trial.from_file else None
+        if resume and data is not None and record_file.exists():
+            _check_same_data(records.read(record_file), data)
         writer = None
         if run.processes.is_main:
             writer = records.Writer(record_file, keep_epochs=run.position.epoch if resume else None)
@@ -124,6 +128,16 @@ def _train(
                     parameters=size,
                     loss_shares=shares,
                     auxiliary=problem.auxiliary,
+                    data=data,
                 )
         trial.balancer.explain_errors(lambda: run.train(writer, checkpoint, watcher))
         return run.processes.broadcast(records.read(record_file) if run.processes.is_main else None)  # type: ignore[return-value]
+
+
+def _check_same_data(record: records.Record, data: Fingerprint) -> None:
+    """Raise `InputError` if the stopped run whose record this is had other data."""
+    if not same_data(record.made_with.get("data", data), data):
+        raise InputError(
+            "The data is not what it was when the run was stopped. Restore it, or choose another --out and leave out "
+            "--resume to begin again."
+        )

@@ -22,7 +22,7 @@ import torch.distributed as dist
 from hardfirst import records
 from hardfirst.errors import InputError
 from hardfirst.training._interrupt import Interrupt, Interrupted, RemoteInterrupt
-from hardfirst.training._processes import exit_with_parent, process_context
+from hardfirst.training._processes import NO_GUARD, UNGUARDED, check_can_start, exit_with_parent, process_context, started
 from hardfirst.training._training import EpochLines, Watcher
 
 _POLL_SECONDS = 0.1  # between checks for Ctrl-C
@@ -51,11 +51,7 @@ def launch(function: RankFunction, devices: int, *, watcher: Watcher | None, che
         InputError: the function raised it, or one of the processes was killed.
         Interrupted: Ctrl-C; all processes stopped after the same step.
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise InputError(
-            "Training on several devices starts processes that import this script anew: put what it does below "
-            '`if __name__ == "__main__":`.'
-        )
+    check_can_start()
     # The store lives in this process and binds a free port at once. To choose a port for rank 0 to bind later would be a
     # race with other programs.
     store = dist.TCPStore(  # type: ignore[attr-defined]  # torch does not export it
@@ -91,10 +87,8 @@ def _environment(rank: int, devices: int, port: int) -> dict[str, str]:
 
 def _start(function: RankFunction, rank: int, environment: dict[str, str], watched: bool) -> _Worker:
     parent_end, child_end = multiprocessing.Pipe()
-    process = process_context(_PRELOAD).Process(
-        target=_run_rank, args=(function, environment, child_end, watched and rank == 0), name=f"rank {rank}"
-    )
-    process.start()
+    arguments = (function, environment, child_end, watched and rank == 0)
+    process = started(process_context(_PRELOAD), f"rank {rank}", target=_run_rank, args=arguments)
     child_end.close()  # the child then holds the only copy: when it dies, reading our end raises EOFError
     return _Worker(rank, process, parent_end)
 
@@ -158,6 +152,8 @@ def _receive(worker: _Worker) -> Any:
 def _death_error(worker: _Worker) -> InputError:
     worker.process.join(_JOIN_SECONDS)
     code = worker.process.exitcode
+    if code == UNGUARDED:
+        return InputError(NO_GUARD)
     if code is None or code >= 0:
         return InputError(f"The process of rank {worker.rank} ended with code {code}; its output is above.")
     return InputError(

@@ -130,7 +130,7 @@ def _failure_on_one(problem: Problem, split: Split, order: Order) -> str | None:
     batch has one example.
     """
     singles = [batch for batch in order if len(batch) == 1][:1]
-    with torch.random.fork_rng():
+    with forked_randomness():
         for inputs, targets in load(split, singles):
             network = build_network(problem).train()
             try:

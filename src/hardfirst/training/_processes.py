@@ -2,8 +2,40 @@
 
 import multiprocessing
 import os
+import signal
+import threading
+import time
 from collections.abc import Sequence
+from multiprocessing import forkserver
 from typing import Any
+
+from hardfirst.errors import InputError
+
+NO_GUARD = 'hardfirst starts processes that import this script anew: put what it does below `if __name__ == "__main__":`.'
+UNGUARDED = 77
+"""The exit code of a child that began to run its parent's script anew."""
+
+_PREFIX = "hardfirst "  # of the names of child processes
+_TRIES = 3
+_PAUSE = 0.5  # seconds until the system has buried a fork server that was killed; until then it passes for alive
+
+
+def check_can_start() -> None:
+    """Raise an error if this process may not start others.
+
+    Raises:
+        InputError: it is one that multiprocessing is just starting, whose script has no main guard; or a daemonic one.
+    """
+    process = multiprocessing.current_process()
+    if getattr(process, "_inheriting", False):
+        if process.name.startswith(_PREFIX):
+            os._exit(UNGUARDED)  # the parent says so, once for all its children and without a traceback
+        raise InputError(NO_GUARD)
+    if process.daemon:
+        raise InputError(
+            "This is a daemonic process, of multiprocessing.Pool or Celery for instance, which may not start others, as a "
+            "study does. Start an ordinary one: multiprocessing.Process(..., daemon=False), or `hardfirst` as a subprocess."
+        )
 
 
 def process_context(preload: Sequence[str]) -> Any:  # typeshed gives the contexts' common base no Process
@@ -17,6 +49,49 @@ def process_context(preload: Sequence[str]) -> Any:  # typeshed gives the contex
     if method == "forkserver":
         context.set_forkserver_preload(list(preload))
     return context
+
+
+def started(context: Any, name: str, **arguments: Any) -> Any:
+    """Start a process.
+
+    Args:
+        context: a `process_context`.
+        name: what the process is for.
+        arguments: of multiprocessing's `Process`.
+
+    Raises:
+        InputError: this process may not start others, or the fork server is killed each time that it loads.
+    """
+    check_can_start()
+    for _ in range(_TRIES):
+        process = context.Process(name=f"{_PREFIX}{name}", **arguments)
+        try:
+            if context.get_start_method() == "forkserver":
+                _start_fork_server()
+            process.start()
+        except (EOFError, ConnectionError):  # the fork server has died; the next try starts another one
+            time.sleep(_PAUSE)
+            continue
+        return process
+    raise InputError(
+        f"The process that starts those of trials was killed {_TRIES} times as it loaded. The machine may be out of memory; "
+        "the same command goes on from what has been recorded."
+    )
+
+
+def _start_fork_server() -> None:
+    """Start the fork server if there is none, and let it ignore Ctrl-C from the outset.
+
+    Ctrl-C reaches the whole process group, and the server itself ignores it only when it has loaded its modules.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        forkserver.ensure_running()
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def exit_with_parent() -> None:

@@ -19,6 +19,7 @@ from hardfirst.balancers._autograd import other_leaves
 from hardfirst.problems import Problem, Split
 from hardfirst.training._batch import Labelled, Measurements, label_mask, measure, select_labelled
 from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
+from hardfirst.training._randomness import randomness, restore_randomness, seed_randomness
 from hardfirst.training._sampling import Order, load
 
 if TYPE_CHECKING:
@@ -47,12 +48,12 @@ class SingleProcess:
         """Do nothing: training continues from the random state in which building the network left torch."""
 
     def random_states(self) -> Any:
-        """The random state, for the checkpoint."""
-        return torch.get_rng_state()
+        """The random states, for the checkpoint."""
+        return randomness()
 
     def restore_random_state(self, states: Any) -> None:
-        """Restore the random state of a checkpoint."""
-        torch.set_rng_state(states)
+        """Restore the random states of a checkpoint."""
+        restore_randomness(states)
 
     def load(self, split: Split, order: Order) -> Batches:
         """Load the batches of an order."""
@@ -115,15 +116,15 @@ class MultiProcess:
             self._backward(torch.stack([output.float().sum() for output in outputs]).sum())
         for parameter in self._parameters:
             parameter.grad = None
-        torch.manual_seed(seed + 1_000_003 * (self.rank + 1))
+        seed_randomness(seed + 1_000_003 * (self.rank + 1))
 
     def random_states(self) -> Any:
         """The random states of all ranks, for the checkpoint; None on other ranks than the first."""
-        return self._gather_on_main(torch.get_rng_state())
+        return self._gather_on_main(randomness())
 
     def restore_random_state(self, states: Any) -> None:
-        """Restore this rank's random state of a checkpoint."""
-        torch.set_rng_state(states[self.rank])
+        """Restore this rank's random states of a checkpoint."""
+        restore_randomness(states[self.rank])
 
     def load(self, split: Split, order: Order) -> Batches:
         """Load this rank's share of each batch of an order; a batch's targets may be fewer than its inputs.

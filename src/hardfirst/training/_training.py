@@ -30,6 +30,7 @@ from hardfirst.training._network import (
     shared_parameters,
 )
 from hardfirst.training._position import EpochSums, Position
+from hardfirst.training._randomness import seed_randomness
 from hardfirst.training._ranks import MultiProcess, SingleProcess
 from hardfirst.training._sampling import epoch_order, evaluation_order, load
 from hardfirst.training._trial import Trial
@@ -67,7 +68,7 @@ class Training:
 
     def begin(self) -> None:
         """Build network, optimizer, balancer and data from the trial's seed."""
-        torch.manual_seed(self.trial.seed)
+        seed_randomness(self.trial.seed)
         module = build_network(self.problem)
         self.splits = load_splits(self.problem, test=self.trial.test)
         self._join_single = must_join(self.problem, self.splits.train)

@@ -1,13 +1,15 @@
 """The settings of a training run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from hardfirst import records
+from hardfirst._user_file import modules_sha256
 from hardfirst.balancers import Spec
 from hardfirst.errors import number, whole
-from hardfirst.problems import OWN, Problem, digest, load_problem
+from hardfirst.problems import OWN, Problem, digest, load_problem, modules_digest
 
 # Part of every key. Raise it when the same settings no longer give the same run.
 REVISION = 3
@@ -66,6 +68,11 @@ class Trial:
         learning_rate = loaded.learning_rate if learning_rate is None else number("learning_rate", learning_rate, above=0)
         return cls(problem, balancer, whole("seed", seed, least=0), epochs, learning_rate, network)
 
+    @property
+    def from_file(self) -> bool:
+        """Whether the problem comes from a Python file, which may read data that the trial's key does not hold."""
+        return self.problem.endswith(".py")
+
     def load(self) -> Problem:
         """The problem as this trial trains it.
 
@@ -79,7 +86,9 @@ class Trial:
         return problem.variant(network=self.network, only=self.only, loss=self.loss)
 
     def describe(self, problem: Problem) -> dict[str, Any]:
-        """The settings for the record. The user's files enter by the hashes of their bytes, not by their folders."""
+        """The settings for the record. The user's files, and the local modules that they import, enter by the hashes
+        of their bytes, not by their folders.
+        """
         balancer, file = self.balancer, self.balancer.file
         settings = {
             "problem": problem.name,
@@ -95,9 +104,19 @@ class Trial:
             "criterion": self.criterion,
             "test": self.test,
         }
-        # only for a class in a file, so that the keys of all other trials stay as they are
-        return settings if file is None else {**settings, "balancer_sha256": balancer.sha256}
+        further = {
+            "problem_modules_sha256": modules_digest(self.problem),
+            "balancer_sha256": balancer.sha256,
+            "balancer_modules_sha256": None if file is None else modules_sha256(file),
+        }
+        # only what there is, so that the keys of all other trials stay as they are
+        return settings | {name: value for name, value in further.items() if value is not None}
 
     def key(self, problem: Problem) -> str:
         """The name of the trial's record: a hash of everything that determines its outcome."""
-        return records.record_key({**self.describe(problem), "revision": REVISION})
+        return trial_key(self.describe(problem))
+
+
+def trial_key(settings: Mapping[str, Any]) -> str:
+    """The name of the record of a trial with these settings, as `Trial.describe` gives them."""
+    return records.record_key({**settings, "revision": REVISION})

@@ -7,7 +7,7 @@ from hardfirst.records.names import EQUAL
 from hardfirst.report.blocks import Chart, Paragraphs, Section, key
 from hardfirst.report.figures import GREY, Figure, Style, Styles, Trace, chart_text, padded_range, single_panel
 from hardfirst.report.model.case import Case, given_weights
-from hardfirst.statistics import Interval, mean_interval, pareto_front
+from hardfirst.statistics import Interval, differences, mean_interval, pareto_front
 
 Point = tuple[Interval, Interval]
 Points = Mapping[str, Point]
@@ -74,8 +74,8 @@ def _sentences(case: Case, points: Points, front: Sequence[str]) -> tuple[str, .
 
 
 def _dominates(point: Point, other: Point) -> bool:
-    differences = [own.mean - its.mean for own, its in zip(point, other, strict=True)]
-    return min(differences) >= 0 and max(differences) > 0
+    gaps = differences([own.mean for own in point], [its.mean for its in other])
+    return bool(gaps.min() >= 0 and gaps.max() > 0)
 
 
 # The chart

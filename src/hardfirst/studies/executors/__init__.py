@@ -54,8 +54,10 @@ class EngineSpec(SpecBase):
         engine = settings.get("engine", "local")
         if engine not in ("local", "ray"):  # not a plan of that age
             return dict(settings)
-        options = {option: settings[name] for name, option in _OLD_SETTINGS.items() if settings.get(name) is not None}
-        others = {name: value for name, value in settings.items() if name not in _OLD_SETTINGS}
+        plain = str | int | float | None  # anything else is no value of an option
+        old = {name: settings[name] for name in _OLD_SETTINGS.keys() & settings if isinstance(settings[name], plain)}
+        options = {_OLD_SETTINGS[name]: value for name, value in old.items() if value is not None}
+        others = {name: value for name, value in settings.items() if name not in old}
         if engine == "ray" and options:  # the local engine never had options, and passed over them
             others["engine"] = str(EngineSpec("ray", tuple(sorted(options.items()))))
         return others

@@ -28,7 +28,7 @@ class Assignment:
     accelerator: str
 
 
-Status = Literal["recorded", "busy", "unwritable", "died"]
+Status = Literal["recorded", "busy", "unwritable", "changed", "unguarded", "died"]
 
 
 class Ended(NamedTuple):
@@ -37,7 +37,8 @@ class Ended(NamedTuple):
     Args:
         key: the trial's.
         status: "recorded" if the trial has an outcome, whichever; "busy" if another process has the trial; "unwritable" if
-            its record could not be written; "died" if its worker did not come to an end.
+            its record could not be written; "changed" if a file of the user's is not what it was when the trial was planned;
+            "unguarded" if the worker began to run the user's script anew; "died" if its worker did not come to an end.
         reason: of a worker that died, why.
         record: the record's text, from a worker that does not share the study's folder.
         again: of a worker that died, whether another try may do better.

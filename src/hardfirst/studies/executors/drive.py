@@ -5,15 +5,16 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from hardfirst import records
 from hardfirst.errors import InputError
 from hardfirst.studies.executors.base import Assignment, Ended, Executor
+from hardfirst.studies.executors.files import files_of
 from hardfirst.studies.executors.worker import record_failure
 from hardfirst.studies.store import Store
 from hardfirst.studies.trials import StudyTrial
-from hardfirst.training import Trial
+from hardfirst.training import NO_GUARD, Trial, same_data
 
 What = Literal["started", "running", "finished", "diverged", "failed", "retried", "busy"]
 
@@ -102,6 +103,8 @@ class Drive:
         self._waiting: list[_Attempt] = []
         self._running: dict[str, _Attempt] = {}
         self._seen: set[str] = set()
+        self._data: dict[str, Any] = {}
+        """By problem, the fingerprint of its data in the first record that has one."""
 
     def run(self, wanted: Callable[[], Mapping[str, StudyTrial]]) -> None:
         """Run trials until none is left to run.
@@ -183,6 +186,15 @@ class Drive:
                     f"The study in {self.store.folder} has stopped, since a record could not be written, as said above. The "
                     "records of runs that have ended are kept; the same command resumes the study."
                 )
+            elif ended.status == "changed":
+                raise InputError(
+                    f"The study in {self.store.folder} has stopped, since its files have changed while it ran: "
+                    f"{' or '.join(map(str, files_of(trial.trial)))}, or a module that is imported there. Its runs would be "
+                    "of different programs. The same command begins a study of the files as they are now; the records of "
+                    "runs that have ended are kept for those that they are of."
+                )
+            elif ended.status == "unguarded":
+                raise InputError(NO_GUARD)
             elif ended.status == "recorded":
                 if ended.record is not None:
                     records.write_atomically(self.store.record_file(ended.key), ended.record)
@@ -196,14 +208,25 @@ class Drive:
 
     def _fail(self, trial: StudyTrial, reason: str) -> None:
         part = self.store.part_file(trial.key)
-        record_failure(trial.trial, part, reason, self.command)
+        record_failure(trial.trial, trial.trial.of(trial.problem), part, reason, self.command)
         part.replace(self.store.record_file(trial.key))
         self._report(trial, "failed", reason)
 
     def _report_outcome(self, trial: StudyTrial) -> None:
         record = records.read(self.store.record_file(trial.key))
+        self._check_data(trial, record.made_with.get("data"))
         what: What = "diverged" if record.outcome == "diverged" else "failed" if record.outcome == "failed" else "finished"
         self._report(trial, what, record.reason)
+
+    def _check_data(self, trial: StudyTrial, data: Any) -> None:
+        """Raise `InputError` if a run had other data than the first one of the problem."""
+        if data is not None and not same_data(data, self._data.setdefault(trial.trial.problem, data)):
+            raise InputError(
+                f"The study in {self.store.folder} has stopped, since `data()` in {trial.trial.problem} has returned other "
+                "data in one run than in another: runs on different data cannot be compared. Give each random generator in "
+                "it a fixed seed. If a file that it reads has changed meanwhile, the same command runs the study on the "
+                "data as it is now."
+            )
 
     def _report(self, trial: StudyTrial, what: What, reason: str | None = None, epoch: int = 0) -> None:
         self._tell(Event(trial.trial, what, trial.key, reason, epoch))

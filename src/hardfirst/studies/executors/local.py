@@ -14,14 +14,23 @@ from hardfirst.balancers import GradientBalancer
 from hardfirst.errors import InputError
 from hardfirst.studies.executors.base import Assignment, Ended, Executor, Status
 from hardfirst.studies.executors.worker import run_assignment
-from hardfirst.training import Trial, check_devices, exit_with_parent, process_context
+from hardfirst.training import (
+    NO_GUARD,
+    UNGUARDED,
+    Trial,
+    check_can_start,
+    check_devices,
+    exit_with_parent,
+    process_context,
+    started,
+)
 
 # What a forkserver loads once and its children then have: without it each trial waits seconds for its imports.
 PRELOAD = ["torch", "lightning.fabric", "sklearn.datasets", "hardfirst.studies.executors.local", "hardfirst.cli"]
 SOLVERS = ["torchjd.aggregation"]  # of gradient balancers; two seconds more, so only where a trial has one
 
 # The exit codes by which a worker says how it ended. Those of failures are far from Python's own 1 and 2.
-_CODES: dict[Status, int] = {"recorded": 0, "unwritable": 74, "busy": 75}
+_CODES: dict[Status, int] = {"recorded": 0, "unwritable": 74, "busy": 75, "changed": 76, "unguarded": UNGUARDED}
 _STATUSES = {code: status for status, code in _CODES.items()}
 
 
@@ -33,6 +42,7 @@ class Local(Executor):
         self._running: dict[int, tuple[str, BaseProcess]] = {}
 
     def check(self, accelerator: str) -> None:
+        check_can_start()
         check_devices(1, "auto", accelerator)
 
     def open(self, folder: Path, trials: Collection[Trial]) -> None:
@@ -44,8 +54,7 @@ class Local(Executor):
         return cores()
 
     def start(self, assignment: Assignment) -> None:
-        process = self._processes.Process(target=_work, args=(assignment,))
-        process.start()
+        process = started(self._processes, "trial", target=_work, args=(assignment,))
         self._running[process.sentinel] = assignment.key, process
 
     def ended(self, timeout: float) -> list[Ended]:
@@ -76,10 +85,11 @@ def _work(assignment: Assignment) -> None:
 
 def run_alone(work: Callable[[], None]) -> None:
     """Run a function in a process of its own with one torch thread, and wait for it; its errors are printed there."""
-    process = process_context(PRELOAD).Process(target=_alone, args=(work,), name="alone")
-    process.start()
+    process = started(process_context(PRELOAD), "alone", target=_alone, args=(work,))
     try:
         process.join()
+        if process.exitcode == UNGUARDED:
+            raise InputError(NO_GUARD)
     finally:
         process.kill()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from hardfirst.errors import InputError, MissingPackage, number
 from hardfirst.studies.executors.base import Assignment, Ended, Executor
-from hardfirst.studies.executors.files import pack, unpack
+from hardfirst.studies.executors.files import Content, pack, unpack
 from hardfirst.studies.executors.worker import run_trial
 from hardfirst.training import Trial
 
@@ -20,7 +20,7 @@ class Ray(Executor):
     """Tasks of a Ray cluster.
 
     Nodes need hardfirst and the problem's data, but no shared folder: records come back to this process, which writes them,
-    and the user's problem file or table, and a balancer's file, are sent along.
+    and the user's problem file or table, a balancer's file, and the local modules that these import are sent along.
 
     Args:
         address: of a running cluster, "auto" or "ray://HOST:PORT" for instance. Default: a new cluster on this machine.
@@ -87,7 +87,8 @@ class Ray(Executor):
 
     def _result(self, reference: Any, key: str) -> Ended:
         try:
-            return Ended(key, "recorded", record=self._ray.get(reference))
+            record = self._ray.get(reference)
+            return Ended(key, "changed" if record is None else "recorded", record=record)
         except self._ray.exceptions.RayError as error:
             return Ended(key, "died", f"its Ray task died: {type(error).__name__}")
 
@@ -105,13 +106,13 @@ def _check_answers(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _work(assignment: Assignment, files: dict[Path, bytes], threads: int) -> str:
-    """What a Ray task does; returns the record's text."""
+def _work(assignment: Assignment, files: dict[Path, Content], threads: int) -> str | None:
+    """What a Ray task does; returns the record's text, or None if a file is not what it was when the trial was planned."""
     import torch
 
     torch.set_num_threads(threads)
     with TemporaryDirectory() as name:
         folder = Path(name)
         part = folder / "record.jsonl"
-        run_trial(unpack(assignment.trial, files, folder), part, assignment.command, assignment.accelerator)
-        return part.read_text()
+        status = run_trial(assignment, unpack(assignment.trial, files, folder), part)
+        return part.read_text() if status == "recorded" else None

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from hardfirst._spec import Value
 from hardfirst.balancers import Spec
-from hardfirst.errors import InputError
+from hardfirst.errors import InputError, short
 from hardfirst.problems import Problem
 from hardfirst.records.names import FROZEN, GRID, ORDER, SINGLE, STATIC
-from hardfirst.studies._settings import short
 from hardfirst.studies.difficulty import difficulty_trial, with_measured_order
 from hardfirst.studies.kinds.base import FindRecord, StudyKind
 from hardfirst.studies.trials import CaseBase, StudyTrial

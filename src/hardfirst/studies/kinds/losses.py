@@ -5,9 +5,9 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from hardfirst.errors import InputError
+from hardfirst.errors import InputError, short
 from hardfirst.problems import Problem
-from hardfirst.studies._settings import check_each, listed, short, without_repeats
+from hardfirst.studies._settings import check_each, listed, without_repeats
 from hardfirst.studies.kinds.base import FindRecord, StudyKind
 from hardfirst.studies.trials import CaseBase, StudyTrial
 from hardfirst.studies.tuning import EQUAL, SEED, Candidate, candidates

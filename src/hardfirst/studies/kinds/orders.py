@@ -6,11 +6,10 @@ from itertools import permutations
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from hardfirst.errors import InputError
+from hardfirst.errors import InputError, short
 from hardfirst.networks import MEASURED, NetworkSpec
 from hardfirst.problems import Problem
 from hardfirst.records.names import ORDERS
-from hardfirst.studies._settings import short
 from hardfirst.studies.kinds.base import FindRecord, StudyKind
 from hardfirst.studies.trials import CaseBase, StudyTrial
 from hardfirst.training import Trial
