@@ -7,7 +7,7 @@ REGULARISATION = 1e-7  # relative to the trace: dependent gradients still have o
 _TOLERANCE = 1e-12
 _PIVOT_STEPS = 10
 _INTERIOR_STEPS = 40
-_GAP = 1e-20
+_GAP = 1e-16
 _MOST_NUMBERS = 2**23  # of all systems solved at once: 64 MiB
 _Point = tuple[Tensor, Tensor]
 
@@ -99,19 +99,33 @@ def _pivot(definite: Tensor, constant: Tensor, positive: Tensor) -> tuple[Tensor
         Problems with Nonnegative Variables, Mathematics of Computation 63, 1994.
     """
     raised, solved = torch.zeros_like(constant), torch.zeros(len(constant), dtype=torch.bool)
-    identity = torch.eye(len(definite), dtype=definite.dtype)
     for _ in range(_PIVOT_STEPS):
         left = (~solved).nonzero().squeeze(1)
         on = positive[left]
-        # one system for every row: G on its set, and w = 0 elsewhere
-        systems = torch.where(on.unsqueeze(2) & on.unsqueeze(1), definite, identity)
-        right = torch.where(on, -constant[left], 0).unsqueeze(2)
-        part = torch.cholesky_solve(right, torch.linalg.cholesky(systems)).squeeze(2)
+        part = _solve_on(on, definite, -constant[left])
         negative = torch.where(on, part, constant[left] + part @ definite) < -_TOLERANCE
         raised[left], positive[left], solved[left] = part, on ^ negative, ~negative.any(1)
         if solved.all():
             break
     return raised, solved
+
+
+def _solve_on(on: Tensor, definite: Tensor, right: Tensor) -> Tensor:
+    """For each row, the solution of the system of the set's rows and columns of G, and 0 elsewhere; [b, k] all of them."""
+    largest = int(on.sum(1).max())
+    indices = on.int().argsort(1, descending=True)[:, :largest]  # the set, filled up to the size of the largest
+    inside = on.gather(1, indices)
+    systems = definite[indices.unsqueeze(2), indices.unsqueeze(1)]
+    systems = torch.where(inside.unsqueeze(2) & inside.unsqueeze(1), systems, torch.eye(largest, dtype=definite.dtype))
+    part = _solve(torch.linalg.cholesky(systems), torch.where(inside, right.gather(1, indices), 0))
+    return torch.zeros_like(right).scatter(1, indices, part)
+
+
+def _solve(factors: Tensor, right: Tensor) -> Tensor:
+    """Solve the systems with these Cholesky factors [b, k, k] for right sides [b, k]; `cholesky_solve` copies these."""
+    half = torch.linalg.solve_triangular(factors, right.unsqueeze(2), upper=False)
+    solution: Tensor = torch.linalg.solve_triangular(factors.mT, half, upper=True).squeeze(2)
+    return solution
 
 
 def _interior_point(definite: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,19 +139,19 @@ def _interior_point(definite: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]
         residual = constant + raised @ definite - products
         systems = definite.repeat(len(constant), 1, 1)
         systems.diagonal(dim1=1, dim2=2).add_(products / raised)
-        factor = torch.linalg.cholesky(systems)
-        predicted = _newton(point, factor, residual, -raised * products)
+        factors = torch.linalg.cholesky(systems)
+        predicted = _newton(point, factors, residual, -raised * products)
         ahead_raised, ahead_products = _move(point, predicted, 1.0)
         ahead = (ahead_raised * ahead_products).mean(1, keepdim=True)
         target = (ahead / gap) ** 3 * gap - raised * products - predicted[0] * predicted[1]
-        point = _move(point, _newton(point, factor, residual, target), 0.99)
+        point = _move(point, _newton(point, factors, residual, target), 0.99)
     return point
 
 
-def _newton(point: _Point, factor: Tensor, residual: Tensor, target: Tensor) -> _Point:
+def _newton(point: _Point, factors: Tensor, residual: Tensor, target: Tensor) -> _Point:
     """The changes of w and y that make y = Gw + c, and change their products by `target` to first order."""
     raised, products = point
-    change = torch.cholesky_solve((target / raised - residual).unsqueeze(2), factor).squeeze(2)
+    change = _solve(factors, target / raised - residual)
     return change, (target - products * change) / raised
 
 
