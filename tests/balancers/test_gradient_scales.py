@@ -113,9 +113,9 @@ def nash_mtl(rows: Rows, balancer: GradientBalancer) -> Rows:
     """The root of Gα = 1/α with G as it is."""
     gramian = rows @ rows.T
     start = np.sqrt(1 / len(rows)) / lengths(rows)
-    solved = optimize.root(lambda logs: np.log(gramian @ np.exp(logs)) + logs, np.log(start), tol=1e-13)
-    assert solved.success
-    return np.exp(solved.x) @ rows
+    weights = np.exp(optimize.root(lambda logs: np.log(gramian @ np.exp(logs)) + logs, np.log(start), tol=1e-13).x)
+    np.testing.assert_allclose(gramian @ weights, 1 / weights, rtol=1e-8)
+    return weights @ rows
 
 
 def graddrop(rows: Rows, balancer: GradientBalancer) -> Rows:
