@@ -199,6 +199,57 @@ def test_a_gradient_that_is_not_finite_is_set_aside(spec: Spec) -> None:
     assert_equal(one.gradients()["shared"][1], torch.full((4,), 12345.0))
 
 
+def test_a_loss_of_0_with_a_gradient_is_present(spec: Spec) -> None:
+    """Signed losses can be 0 by chance. The toy problem of CAGrad and Nash-MTL starts like this."""
+    if spec.name == "db_mtl":
+        pytest.skip("it has the logarithm of the losses")
+    zero, shifted = make(spec), make(spec)
+    one, other = (nn.Parameter(torch.zeros(4)) for _ in range(2))
+    rows = torch.tensor([[2.0, 1, 0, 0], [-1.0, 1, 1, 0], [0.0, 1, -1, 1]])
+    zero.backward(dict(zip(TASKS, rows @ one, strict=True)), shared=[one])
+    shifted.backward(dict(zip(TASKS, 1 + rows @ other, strict=True)), shared=[other])
+    assert one.grad is not None
+    assert one.grad.abs().sum() > 0
+    assert_equal(one.grad, other.grad)
+    assert_equal(state(zero), state(shifted))
+
+
+def test_a_loss_that_is_not_0_without_a_slope_is_present(spec: Spec) -> None:
+    """MGDA has no step there, for instance: the task is where it cannot improve."""
+    flat_task, shared = TASKS[0], nn.Parameter(torch.zeros(4))
+    balancer = make(spec)
+    balancer.weight.fill_(7)
+    balancer.backward({flat_task: 1 + 0 * shared.sum(), TASKS[1]: 1 + shared[0]}, shared=[shared])
+    assert balancer.weights[flat_task] != 7
+    assert shared.grad is not None
+    assert shared.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("size", [1e-38, 1e-25, 2e19, 1e30])
+def test_gradients_of_any_finite_size_have_a_direction(spec: Spec, size: float) -> None:
+    """Inner products of these are beyond float32. Powers of two change no digit, so the directions are the same."""
+    spec = Spec.parse("nash_mtl:max_norm=0") if spec.name == "nash_mtl" else spec
+    rows = torch.tensor([[2.0, 1, 0, 0], [-1.0, 1, 1, 0], [0.0, 1, -1, 1]])
+    size, directions = 2.0 ** round(math.log2(size)), []
+    for factor in (1.0, size):
+        shared, balancer = nn.Parameter(torch.zeros(4)), make(spec)
+        balancer.backward(dict(zip(TASKS, 1 + (factor * rows) @ shared, strict=True)), shared=[shared])
+        assert shared.grad is not None
+        directions.append(shared.grad.double() / shared.grad.double().norm())
+        assert all(tensor.isfinite().all() for tensor in state(balancer).values())
+    torch.testing.assert_close(directions[1], directions[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-38, 1e-25, 2e19, 1e30])
+def test_one_gradient_of_another_size_leaves_the_update_finite(spec: Spec, size: float) -> None:
+    shared, balancer = nn.Parameter(torch.zeros(2)), make(spec)
+    balancer.backward({TASKS[0]: 1 + size * shared[0], TASKS[1]: 1 + shared[1] - 0.5 * shared[0]}, shared=[shared])
+    assert shared.grad is not None
+    assert shared.grad.isfinite().all()
+    assert shared.grad[1] >= -1e-6 * shared.grad.norm()
+    assert all(tensor.isfinite().all() for tensor in state(balancer).values())
+
+
 def test_the_order_of_the_mapping_does_not_matter(spec: Spec) -> None:
     one, other = make(spec), make(spec)
     for seed in range(3):
@@ -379,7 +430,7 @@ def test_a_card_says_what_it_costs(spec: Spec) -> None:
 
 def test_a_missing_package_is_said_at_construction(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchjd", None)
-    if spec.name in ("nash_mtl", "graddrop", "db_mtl", "upgrad", "pcgrad", "gradvac"):
+    if spec.name not in ("mgda", "cagrad"):
         make(spec)
         return
     with pytest.raises(MissingPackage, match=r"needs TorchJD and its solvers .*pip install 'hardfirst\[gradient\]'"):

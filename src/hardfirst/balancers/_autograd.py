@@ -44,14 +44,19 @@ def no_dependence_error() -> InputError:
     )
 
 
-def gradients_of(loss: Tensor, leaves: Sequence[Tensor], factor: float = 1.0) -> tuple[Tensor | None, ...]:
+def gradients_of(loss: Tensor, leaves: Sequence[Tensor], factor: Tensor | None = None) -> tuple[Tensor | None, ...]:
     """The gradient of factor · loss for each leaf; None where the loss does not depend on it. The graph is retained.
+
+    Args:
+        loss: 0-d, with its graph.
+        leaves: any tensors.
+        factor: 0-d, of the loss's dtype and device; None for 1.
 
     Raises:
         InputError: the network is compiled in a way that lets its graph be used only once.
     """
     try:
-        return torch.autograd.grad(loss, leaves, torch.full_like(loss, factor), retain_graph=True, allow_unused=True)
+        return torch.autograd.grad(loss, leaves, factor, retain_graph=True, allow_unused=True)
     except RuntimeError as error:
         if "donated buffer" not in str(error):
             raise
@@ -61,10 +66,10 @@ def gradients_of(loss: Tensor, leaves: Sequence[Tensor], factor: float = 1.0) ->
         ) from error
 
 
-def flat(parts: Sequence[Tensor | None], parameters: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
+def flat(parts: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> Tensor:
     """Concatenate gradients to one float32 vector [n]; 0 for a parameter whose gradient is None."""
     filled = (torch.zeros_like(p) if part is None else part for p, part in zip(parameters, parts, strict=True))
-    return torch.cat([part.detach().flatten().float() for part in filled], out=out)
+    return torch.cat([part.detach().flatten().float() for part in filled])
 
 
 def other_leaves(losses: Iterable[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GradientBalancer
+from hardfirst.balancers._rows import combine, lengths
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, number
 
@@ -65,19 +66,21 @@ class DBMTL(GradientBalancer):
         logs: Tensor = torch.where(losses < 0, torch.nan, 1 / self.losses_for_state(losses))
         return torch.where(losses == 0, 0, logs)
 
-    def aggregate(self, jacobian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    def aggregate(self, jacobian: Tensor, gramian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         if self.average.shape[1] not in (0, jacobian.shape[1]):
             raise InputError(
                 f"Expected `shared` to have {self.average.shape[1]} numbers, as in the steps that DBMTL averages over; got "
                 f"{jacobian.shape[1]}. Give the same parameters in each step, or call reset()."
             )
         before = self.average if self.average.shape[1] else jacobian.new_zeros(len(self.tasks), jacobian.shape[1])
-        average = torch.lerp(jacobian, before[present], self.beta)
+        present = present.to(before.device)
+        # in place of the gradients, to save memory
+        average = torch.lerp(jacobian, before if len(present) == len(before) else before[present], self.beta, out=jacobian)
         if self.training:
-            self.average = before.index_copy(0, present.to(before.device), average)
-        lengths = average.norm(dim=1)
-        weights = lengths.max() / lengths.clamp(min=1e-30)
-        return weights @ average, weights
+            self.average = before.index_copy_(0, present, average)
+        norms = lengths(average)
+        weights = torch.where(norms > 0, norms.max() / norms, 1)
+        return combine(weights, average), weights
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         if (saved := state_dict.get(f"{prefix}average")) is not None:

@@ -11,6 +11,7 @@ from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 
 _ROUNDING = 2.0**-23  # of the averages, which are float32
+_CANCELLED = 1e-7  # a gradient of which less is left has no direction: what is left is rounding
 
 
 class GradVac(GramianBalancer):
@@ -45,13 +46,15 @@ class GradVac(GramianBalancer):
 
     Note:
         All shared parameters are one group, the paper's "whole_model"; it prefers a group for each layer. The random order
-        is the same on every rank and after a resume. Cosines with an absent task do not change.
+        is the same on every rank and after a resume. Cosines with an absent task do not change. TorchJD adds 1e-8 to
+        denominators, which makes the cosines of short gradients smaller; this does not.
 
     References:
         Wang, Tsvetkov, Firat and Cao, Gradient Vaccine: Investigating and Improving Multi-task Optimization in Massively
         Multilingual Models, ICLR 2021, Algorithm 1.
     """
 
+    reads = ("cosine",)
     ranges = MappingProxyType({"beta": Range(0.001, 0.5, log=True)})
     cosine: Tensor
 
@@ -63,13 +66,13 @@ class GradVac(GramianBalancer):
 
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         generator = self.draws.generator(gramian.device)
-        count = len(gramian)
+        count, shape = len(gramian), (len(self.tasks), len(self.tasks))
         drawn = [torch.randperm(count - 1, generator=generator) for _ in range(count)]
         orders = torch.stack([others + (others >= task) for task, others in enumerate(drawn)])
-        table = self.cosine.view(len(self.tasks), len(self.tasks))
-        weights, averages = gradvac_weights(gramian, orders, table[present][:, present].to(gramian), self.beta)
+        before = self.read("cosine").view(shape)[present][:, present]
+        weights, averages = gradvac_weights(gramian, orders, before.to(gramian), self.beta)
         if self.training:
-            table[present.unsqueeze(1), present] = averages.to(table)
+            self.cosine.view(shape)[present.unsqueeze(1), present] = averages.to(self.cosine)
         return weights
 
 
@@ -87,16 +90,13 @@ def gradvac_weights(gramian: Tensor, orders: Tensor, averages: Tensor, beta: flo
     lengths, averages = gramian.diagonal().sqrt(), averages.clone()
     for others in orders.T:
         length, length_of_other = (turned * products).sum(1).clamp(min=0).sqrt(), lengths[others]
-        cosine = products[tasks, others] / _nonzero(length * length_of_other)
+        both = (length > _CANCELLED * lengths) & (length_of_other > 0)
+        cosine = torch.where(both, products[tasks, others] / (length * length_of_other), 0).clamp(-1, 1)
         average = averages[tasks, others]
-        sine, sine_of_average = ((1 - cosines**2).clamp(min=_ROUNDING).sqrt() for cosines in (cosine, average))
-        multiple = length * (average * sine - cosine * sine_of_average) / _nonzero(length_of_other * sine_of_average)
-        multiple = torch.where((cosine < average) & (length_of_other > 0), multiple, 0)
+        sine, sine_of_average = (1 - cosine**2).sqrt(), (1 - average**2).clamp(min=_ROUNDING).sqrt()
+        multiple = length * (average * sine - cosine * sine_of_average) / (length_of_other * sine_of_average)
+        multiple = torch.where(both & (cosine < average), multiple, 0)
         turned[tasks, others] += multiple
         products = products + multiple.unsqueeze(1) * gramian[others]
         averages[tasks, others] = (1 - beta) * average + beta * cosine
     return turned.sum(0), averages
-
-
-def _nonzero(divisor: Tensor) -> Tensor:
-    return torch.where(divisor > 0, divisor, 1)

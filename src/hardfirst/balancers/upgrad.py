@@ -2,6 +2,7 @@ import torch
 from torch import Tensor
 
 from hardfirst.balancers._gradient import GramianBalancer
+from hardfirst.balancers._rows import cosines
 
 REGULARISATION = 1e-7  # relative to the trace: dependent gradients still have one solution
 _TOLERANCE = 1e-12
@@ -55,9 +56,8 @@ class UPGrad(GramianBalancer):
 
 def upgrad_weights(gramian: Tensor) -> Tensor:
     """UPGrad's weights [k] for gradients with these inner products [k, k]; float64."""
-    lengths = gramian.diagonal().sqrt()
-    lengths = torch.where(lengths > 0, lengths, 1)
-    return lengths @ projection_weights(gramian / lengths.outer(lengths)) / lengths
+    between, lengths = cosines(gramian)
+    return lengths @ projection_weights(between) / lengths
 
 
 def projection_weights(gramian: Tensor) -> Tensor:
