@@ -240,6 +240,15 @@ def test_db_mtl_says_when_shared_changes() -> None:
         update(balancer, jacobians(rows=2, size=4)[0])
 
 
+def test_db_mtl_refuses_the_averages_of_other_tasks() -> None:
+    balancer = DBMTL(["a", "b"])
+    wrong = {**balancer.state_dict(), "average": torch.zeros(3, 7)}
+    with pytest.raises(ValueError, match="of another shape is average"):
+        balancer.load_state_dict(wrong)
+    with pytest.raises(ValueError, match="it lacks average"):
+        balancer.load_state_dict({"weight": torch.ones(2)})
+
+
 def test_db_mtl_shows_a_negative_loss() -> None:
     shared = nn.Parameter(torch.ones(2))
     DBMTL(["a", "b"]).backward({"a": -shared[0], "b": shared.sum()}, shared=[shared])
