@@ -12,7 +12,6 @@ from hardfirst.balancers._autograd import flat, gradients_of, no_dependence_erro
 from hardfirst.balancers._base import KPIs, Losses
 from hardfirst.balancers._loss import LossBalancer
 from hardfirst.balancers._ops import weighted_sum
-from hardfirst.balancers._rows import lengths
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 
@@ -70,6 +69,7 @@ class GradNorm(LossBalancer):
     needs = frozenset({"shared"})
     ranges = MappingProxyType({"alpha": Range(0.1, 3, log=True), "lr": Range(0.0025, 0.25, log=True)})
     compiles = False
+    takes_features = False
     weight: Tensor
     first: Tensor
 
@@ -111,10 +111,10 @@ class GradNorm(LossBalancer):
             reached = reached or gradient is not None
             if gradient is None:
                 gradient = torch.full((size,), nan, device=shared[0].device)
-            norms.append(lengths(self.mean_over_ranks(gradient).unsqueeze(0)).squeeze(0))  # squares overflow in float32
+            norms.append(self.mean_over_ranks(gradient).norm())
         if not reached and any(bool(loss != 0) for loss in losses.values()):
             raise no_dependence_error()
-        stacked = torch.stack(norms).to(self.weight)
+        stacked = torch.stack(norms)
         return torch.where(stacked.isfinite(), stacked, nan)
 
 
