@@ -28,11 +28,16 @@ class GradientBalancer(Balancer, HostReader):
     graph leads straight to the parameters, so accumulation, DDP and `GradScaler` work as usual: under a scaler, pass the
     unscaled losses, and `using=lambda total: scaler.scale(total).backward()`.
 
-    A task that is absent, or does not depend on the shared parameters, has no row. Over several ranks each row is the mean
+    A task that is absent, or does not depend on the shared parameters, has no row. A loss of exactly 0 is absent if its
+    gradient is 0 as well, so a signed loss may be 0 by chance. Over several ranks each row is the mean
     over the ranks that have the task, so that the update is that of the full batch where these have equally many labels.
     Micro-batches do not add up to one batch: each is combined by itself. Hooks on parameters see each task's gradient, and
     then the combined one. The balancer cannot be compiled; a network may be, with
     `torch._functorch.config.donated_buffer = False`.
+
+    In place of `shared`, `backward` takes `features`, what the network computed for all tasks. J then has the gradients of
+    these, the combination goes back through the layers before them once, and no loss does: for T tasks about T times
+    cheaper. It is another method than with parameters: that no task loses, for instance, holds of the features.
 
     `weights` are the weights of the rows in the latest training step in which the task was present; 1 before the first.
 

@@ -39,8 +39,9 @@ class GradDrop(GradientBalancer):
         tensor([4., 3.])
 
     Note:
-        The paper drops gradients of a layer's activations, each multiplied by its sign; here, as in LibMTL and TorchJD,
-        those of the shared parameters are dropped. There is no leak parameter. The draws are the same on
+        The paper drops gradients of a layer's activations, each multiplied by its sign, with one probability for a batch;
+        here, as in TorchJD, those of the shared parameters are dropped, or with `features` those of each example's
+        activations. There is no leak parameter. The draws are the same on
         every rank with the same kind of device, and after a resume. `weights` are those of the weighted sum of gradients
         that is nearest to the update.
 
