@@ -6,8 +6,8 @@ Ratios are those of a step with `balancer.backward` to one forward and a backwar
 - "passes": number of backward passes through the trunk in a step, for T = 3;
 - "TorchJD": the same ratio for TorchJD's `mtl_backward` and its aggregator of the same name, T = 3, if it has one;
 - "10M T=…": of an MLP with P = 10 million shared parameters and a batch of 256; the limit is 1.2;
-- "MiB T=…": peak memory of this step, in a process of its own, over that at its start; the limit is what the other step
-  takes, and 1.3·T·P·4 bytes (as much again for DB-MTL, whose averages are as large);
+- "peak MiB": memory of this step, in a process of its own, over that at its start; the limit is 1.3·T·P·4 bytes (and T·P·4
+  for DB-MTL's averages), and what the other step takes, and 2·P·4 bytes for the update;
 - "200 tasks": seconds a step with 200 tasks, of a small MLP and where gradients have 100 numbers; the limits are 5 and 15.
 """
 
@@ -206,8 +206,8 @@ def large_networks(names: list[str], limits: Limits) -> None:
             step = large(count)
             what = f"{name}, 10M T={count}"
             time_ratio = limits.show(what, cost(name, step, calls=1, rounds=5), MOST_TIME, "9.2f")
-            copies = MOST_MEMORY + (name == "db_mtl")
-            most = (plain[count] + copies * count * step.shared() * 4) / MIB
+            copies = (MOST_MEMORY + (name == "db_mtl")) * count + 2
+            most = (plain[count] + copies * step.shared() * 4) / MIB
             memory = limits.show(f"{what}, MiB", peak(name, count) / MIB, most, "10.0f")
             print(f"{name:14}{count:7}{time_ratio}{MOST_TIME:8}{memory}{most:8.0f}", flush=True)
 

@@ -240,11 +240,51 @@ def test_db_mtl_says_when_shared_changes() -> None:
         update(balancer, jacobians(rows=2, size=4)[0])
 
 
+def test_db_mtl_refuses_the_averages_of_other_tasks() -> None:
+    balancer = DBMTL(["a", "b"])
+    wrong = {**balancer.state_dict(), "average": torch.zeros(3, 7)}
+    with pytest.raises(ValueError, match="of another shape is average"):
+        balancer.load_state_dict(wrong)
+    with pytest.raises(ValueError, match="it lacks average"):
+        balancer.load_state_dict({"weight": torch.ones(2)})
+
+
 def test_db_mtl_shows_a_negative_loss() -> None:
     shared = nn.Parameter(torch.ones(2))
     DBMTL(["a", "b"]).backward({"a": -shared[0], "b": shared.sum()}, shared=[shared])
     assert shared.grad is not None
     assert shared.grad.isnan().any()
+
+
+def features_and_rows() -> tuple[nn.Parameter, Tensor, Tensor]:
+    """A weight, features that are not linear in it, and two tasks' gradients of these, which conflict."""
+    weight = nn.Parameter(torch.tensor([[0.3, -0.2, 0.5], [0.1, 0.4, -0.6]]))
+    features = (torch.tensor([[1.0, 2.0], [-1.0, 0.5]]) @ weight).tanh()
+    return weight, features, torch.tensor([[[1.0, 2, 0], [0, 1, 1]], [[-2.0, 1, 0], [1, -1, 3]]])
+
+
+def test_mgda_ub_by_hand() -> None:
+    """Sener and Koltun, Eq. (5) for two tasks: the shortest point between the gradients of the features, times 2."""
+    weight, features, (first, second) = features_and_rows()
+    alpha = float(((second - first) * second).sum() / (first - second).square().sum())
+    assert 0 < alpha < 1
+    (expected,) = torch.autograd.grad(features, weight, 2 * (alpha * first + (1 - alpha) * second), retain_graph=True)
+    losses = {"a": (first * features).sum(), "b": (second * features).sum()}
+    Spec.parse("mgda").build(["a", "b"]).backward(losses, features=features)
+    torch.testing.assert_close(weight.grad, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_upgrad_of_features_by_hand() -> None:
+    """Each gradient less its part along the other, which it conflicts with; their sum."""
+    weight, features, (first, second) = features_and_rows()
+    second = second - 1.5 * first
+    inner = (first * second).sum()
+    assert inner < 0
+    projected = first - inner / second.square().sum() * second + second - inner / first.square().sum() * first
+    (expected,) = torch.autograd.grad(features, weight, projected, retain_graph=True)
+    losses = {"a": (first * features).sum(), "b": (second * features).sum()}
+    Spec.parse("upgrad").build(["a", "b"]).backward(losses, features=features)
+    torch.testing.assert_close(weight.grad, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", LINEAR)

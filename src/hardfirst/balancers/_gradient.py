@@ -9,10 +9,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from hardfirst._task_state import Group
-from hardfirst.balancers._autograd import no_dependence_error, other_leaves, require_trainable
+from hardfirst.balancers._autograd import no_dependence_error, other_leaves, require_features, require_trainable
 from hardfirst.balancers._base import Balancer, KPIs, Losses
 from hardfirst.balancers._host import HostReader, Readings, to_host
-from hardfirst.balancers._ops import refuse_to_compile
+from hardfirst.balancers._ops import refuse_features, refuse_to_compile
 from hardfirst.balancers._rows import combine, gramian
 from hardfirst.balancers._task_gradients import Delivery, TaskGradients
 from hardfirst.errors import InputError
@@ -28,11 +28,16 @@ class GradientBalancer(Balancer, HostReader):
     graph leads straight to the parameters, so accumulation, DDP and `GradScaler` work as usual: under a scaler, pass the
     unscaled losses, and `using=lambda total: scaler.scale(total).backward()`.
 
-    A task that is absent, or does not depend on the shared parameters, has no row. Over several ranks each row is the mean
+    A task that is absent, or does not depend on the shared parameters, has no row. A loss of exactly 0 is absent if its
+    gradient is 0 as well, so a signed loss may be 0 by chance. Over several ranks each row is the mean
     over the ranks that have the task, so that the update is that of the full batch where these have equally many labels.
     Micro-batches do not add up to one batch: each is combined by itself. Hooks on parameters see each task's gradient, and
     then the combined one. The balancer cannot be compiled; a network may be, with
     `torch._functorch.config.donated_buffer = False`.
+
+    In place of `shared`, `backward` takes `features`, what the network computed for all tasks. J then has the gradients of
+    these, the combination goes back through the layers before them once, and no loss does: for T tasks about T times
+    cheaper. It is another method than with parameters: that no task loses, for instance, holds of the features.
 
     `weights` are the weights of the rows in the latest training step in which the task was present; 1 before the first.
 
@@ -83,6 +88,7 @@ class GradientBalancer(Balancer, HostReader):
         kpis: KPIs | None = None,
         *,
         shared: Iterable[nn.Parameter] | None = None,
+        features: Tensor | Iterable[Tensor] | None = None,
         using: Callable[[Tensor], Any] = Tensor.backward,
     ) -> None:
         if torch.compiler.is_compiling():
@@ -91,9 +97,10 @@ class GradientBalancer(Balancer, HostReader):
         self._follow_device(vector)
         if kpis is not None and self.training:
             self.update(kpis)
-        parameters = require_trainable(shared, type(self).__name__)
+        with_graph = {n: losses[task] for n, task in enumerate(self.tasks) if task in losses and losses[task].requires_grad}
+        common = self._common(shared, features, with_graph.values())
         # in a method of its own, so that the Jacobian is freed before `using` makes further copies of the gradient
-        by_leaf = self._gradient_by_leaf(losses, vector, parameters)
+        by_leaf = self._gradient_by_leaf(with_graph, vector, common)
         # The host runs backward on a scalar (a GradScaler, DDP's hooks and gradient accumulation rely on it), so the update
         # goes into a node of the graph that leads from this scalar straight to the leaves.
         total = vector.sum()
@@ -130,17 +137,36 @@ class GradientBalancer(Balancer, HostReader):
         """
         return torch.ones_like(losses)
 
-    def _gradient_by_leaf(self, losses: Losses, vector: Tensor, shared: list[nn.Parameter]) -> dict[Tensor, Tensor]:
+    def _common(
+        self, shared: Iterable[nn.Parameter] | None, features: Tensor | Iterable[Tensor] | None, losses: Iterable[Tensor]
+    ) -> Sequence[Tensor]:
+        """The tensors whose gradients are combined: parameters or features."""
+        method = type(self).__name__
+        if features is None:
+            return require_trainable(shared, method)
+        if shared is not None:
+            raise InputError(f"{method} takes `shared` or `features`, and got both; leave one out.")
+        if not self.takes_features:
+            refuse_features(method)
+        if self.is_distributed():
+            raise InputError(
+                f"{method} cannot average gradients of `features` over ranks, of which each has those of its own examples. "
+                "Give `shared=network.shared_parameters()` instead."
+            )
+        return require_features(features, losses, method)
+
+    def _gradient_by_leaf(
+        self, losses: Mapping[int, Tensor], vector: Tensor, common: Sequence[Tensor]
+    ) -> dict[Tensor, Tensor]:
         """The gradient of each leaf: combined for shared parameters, of the own task's loss for heads."""
         factors = self.gradient_factors(vector.float())
-        with_graph = {n: losses[task] for n, task in enumerate(self.tasks) if task in losses and losses[task].requires_grad}
         # ranks exchange the rows of all tasks
-        positions = range(len(self.tasks)) if self.is_distributed() else with_graph
-        gradients = TaskGradients(list(positions), shared, other_leaves(with_graph.values(), shared))
+        positions = range(len(self.tasks)) if self.is_distributed() else losses
+        gradients = TaskGradients(list(positions), common, other_leaves(losses.values(), common))
         readings = Readings(self)
         # Scaling up keeps small float16 gradients from underflowing; if large ones overflow instead, do without.
         for scale in (_SCALE, 1.0):
-            gradients.differentiate(with_graph, factors, scale)
+            gradients.differentiate(losses, factors, scale)
             with torch.no_grad():
                 products, values, heads_finite, *read = to_host(
                     gramian(gradients.jacobian), vector, gradients.heads_are_finite(), *readings.buffers()
@@ -150,7 +176,7 @@ class GradientBalancer(Balancer, HostReader):
         with torch.no_grad():
             nonfinite, products = self._select(gradients, products, values)
             if values.any() and not any(gradients.reached):
-                raise no_dependence_error()
+                raise no_dependence_error("shared" if common[0].is_leaf else "features")
             update = self._combine(gradients, products, factors, readings, read)
             return gradients.by_leaf(update if nonfinite is None else update + nonfinite)
 

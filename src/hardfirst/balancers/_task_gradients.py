@@ -95,7 +95,7 @@ class TaskGradients:
     def by_leaf(self, update: Tensor) -> dict[Tensor, Tensor]:
         """The gradient of each leaf that a loss depends on, given that of the shared parameters [n]."""
         of_shared = {
-            parameter: part.view_as(parameter).to(parameter.dtype)
+            parameter: part.view_as(parameter)
             for parameter, part, reached in zip(self._shared, torch.split(update, self._sizes), self.reached, strict=True)
             if reached
         }
@@ -112,11 +112,12 @@ class Delivery(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, total: Tensor, gradients: list[Tensor], *leaves: Tensor) -> Tensor:
-        ctx.gradients = gradients
+        ctx.gradients, ctx.dtypes = gradients, [leaf.dtype for leaf in leaves]
         return total.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, factor: Tensor) -> tuple[Any, ...]:
-        # none for `total` and the list; a loss scale arrives in `factor`
-        return None, None, *(gradient * factor.to(gradient.dtype) for gradient in ctx.gradients)
+        # None for `total` and the list. A loss scale arrives in `factor`: small float16 gradients need it before the cast.
+        scaled = (gradient * factor.to(gradient.dtype) for gradient in ctx.gradients)
+        return None, None, *(gradient.to(dtype) for gradient, dtype in zip(scaled, ctx.dtypes, strict=True))

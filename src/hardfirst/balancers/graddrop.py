@@ -9,7 +9,7 @@ from hardfirst.balancers._gradient import GradientBalancer
 from hardfirst.balancers._rng import StepRNG
 from hardfirst.balancers._rows import products
 
-_COLUMNS = 2**20
+_COLUMNS, _COLUMNS_ON_CPU = 2**20, 2**16
 
 
 class GradDrop(GradientBalancer):
@@ -39,8 +39,9 @@ class GradDrop(GradientBalancer):
         tensor([4., 3.])
 
     Note:
-        The paper drops gradients of a layer's activations, each multiplied by its sign; here, as in LibMTL and TorchJD,
-        those of the shared parameters are dropped. There is no leak parameter. The draws are the same on
+        The paper drops gradients of a layer's activations, each multiplied by its sign, with one probability for a batch;
+        here, as in TorchJD, those of the shared parameters are dropped, or with `features` those of each example's
+        activations. There is no leak parameter. The draws are the same on
         every rank with the same kind of device, and after a resume. `weights` are those of the weighted sum of gradients
         that is nearest to the update.
 
@@ -56,7 +57,10 @@ class GradDrop(GradientBalancer):
         generator = self.draws.generator(jacobian.device)
         draws = torch.rand(jacobian.shape[1], generator=generator, device=jacobian.device)
         # column by column, since the equation makes several tensors of the size of its rows
-        parts = zip(torch.split(jacobian, _COLUMNS, dim=1), torch.split(draws, _COLUMNS), strict=True)
-        update = torch.cat([functional.graddrop(rows, part) for rows, part in parts])
+        columns = _COLUMNS_ON_CPU if jacobian.is_cpu else _COLUMNS
+        update = torch.empty_like(draws)
+        parts = zip(*(torch.split(of_all, columns, dim=-1) for of_all in (jacobian, draws, update)), strict=True)
+        for rows, drawn, part in parts:
+            part.copy_(functional.graddrop(rows, drawn))
         inner = products(jacobian, update)
         return update, torch.linalg.pinv(gramian, hermitian=True).to(inner) @ inner

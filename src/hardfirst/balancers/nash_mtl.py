@@ -41,7 +41,8 @@ class NashMTL(GramianBalancer):
     Note:
         The authors' code approximates the bargain by 20 convex problems from the last step's weights, and keeps these if the
         solver fails. Here Newton's method finds its unique solution in each step, without state and without a solver to
-        install. As in their code, `max_norm` clips the update; Algorithm 1 does not.
+        install. As in their code, `max_norm` clips the update; Algorithm 1 does not. With `features` the length is that of
+        their gradient.
 
     References:
         Navon et al., Multi-Task Learning as a Bargaining Game, ICML 2022, Algorithm 1.
