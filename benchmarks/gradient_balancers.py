@@ -205,7 +205,7 @@ def large_networks(names: list[str], limits: Limits) -> None:
         for count in LARGE if name in AT_20 else LARGE[:1]:
             step = large(count)
             what = f"{name}, 10M T={count}"
-            time_ratio = limits.show(what, cost(name, step, calls=1, rounds=5), MOST_TIME, "9.2f")
+            time_ratio = limits.show(what, cost(name, step, calls=1, rounds=5 if count == 3 else 3), MOST_TIME, "9.2f")
             copies = (MOST_MEMORY + (name == "db_mtl")) * count + 2
             most = (plain[count] + copies * step.shared() * 4) / MIB
             memory = limits.show(f"{what}, MiB", peak(name, count) / MIB, most, "10.0f")
