@@ -12,11 +12,11 @@ Ratios are those of a step with `balancer.backward` to one forward and a backwar
 """
 
 import multiprocessing
-import resource
 import sys
 import timeit
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -152,7 +152,9 @@ def _peak(name: str | None, tasks: int) -> int:
 
 
 def _highest() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    """The most memory that this process has had; `ru_maxrss` begins at that of the process that starts it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def seconds(run: Callable[[], object]) -> float:

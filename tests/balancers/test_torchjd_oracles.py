@@ -99,6 +99,16 @@ def test_gradvac_in_the_same_order(tasks: int, rank: int) -> None:
         torch.testing.assert_close(weights, expected, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_gradvac_takes_no_cosine_of_a_gradient_that_is_gone(seed: int) -> None:
+    """Turned off its opposite, nothing but rounding is left of a gradient; TorchJD takes its cosines as well."""
+    row = torch.randn(1, 7, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    rows = torch.cat([row, -3 * row, torch.ones(1, 7, dtype=torch.float64)])
+    orders = torch.tensor([[1, 2], [0, 2], [0, 1]])
+    _, averages = gradvac_weights(rows @ rows.T, orders, torch.zeros(3, 3, dtype=torch.float64), 0.3)
+    torch.testing.assert_close(averages[:2], torch.tensor([[0, -0.3, 0], [-0.3, 0, 0]], dtype=torch.float64))
+
+
 def gramian_of(tasks: int, rank: int, seed: int = 0) -> Tensor:
     """Of gradients that partly agree."""
     generator = torch.Generator().manual_seed(seed)
