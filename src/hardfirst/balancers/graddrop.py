@@ -9,7 +9,7 @@ from hardfirst.balancers._gradient import GradientBalancer
 from hardfirst.balancers._rng import StepRNG
 from hardfirst.balancers._rows import products
 
-_COLUMNS, _COLUMNS_ON_CPU = 2**20, 2**16
+_COLUMNS = 2**20
 
 
 class GradDrop(GradientBalancer):
@@ -55,12 +55,9 @@ class GradDrop(GradientBalancer):
 
     def aggregate(self, jacobian: Tensor, gramian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         generator = self.draws.generator(jacobian.device)
-        draws = torch.rand(jacobian.shape[1], generator=generator, device=jacobian.device)
-        # column by column, since the equation makes several tensors of the size of its rows
-        columns = _COLUMNS_ON_CPU if jacobian.is_cpu else _COLUMNS
-        update = torch.empty_like(draws)
-        parts = zip(*(torch.split(of_all, columns, dim=-1) for of_all in (jacobian, draws, update)), strict=True)
-        for rows, drawn, part in parts:
-            part.copy_(functional.graddrop(rows, drawn))
+        update = torch.rand(jacobian.shape[1], generator=generator, device=jacobian.device)
+        # part by part, and in place of the draws, since the equation makes several tensors of the size of its rows
+        for rows, part in zip(torch.split(jacobian, _COLUMNS, dim=1), torch.split(update, _COLUMNS), strict=True):
+            part.copy_(functional.graddrop(rows, part))
         inner = products(jacobian, update)
         return update, torch.linalg.pinv(gramian, hermitian=True).to(inner) @ inner
