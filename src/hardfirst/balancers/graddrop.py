@@ -9,7 +9,7 @@ from hardfirst.balancers._gradient import GradientBalancer
 from hardfirst.balancers._rng import StepRNG
 from hardfirst.balancers._rows import products
 
-_COLUMNS = 2**20
+_COLUMNS_ON_CPU, _COLUMNS = 2**16, 2**20  # of a part: in the cache of a CPU; elsewhere each part is a launch
 
 
 class GradDrop(GradientBalancer):
@@ -57,7 +57,8 @@ class GradDrop(GradientBalancer):
         generator = self.draws.generator(jacobian.device)
         update = torch.rand(jacobian.shape[1], generator=generator, device=jacobian.device)
         # part by part, and in place of the draws, since the equation makes several tensors of the size of its rows
-        for rows, part in zip(torch.split(jacobian, _COLUMNS, dim=1), torch.split(update, _COLUMNS), strict=True):
+        columns = _COLUMNS_ON_CPU if update.is_cpu else _COLUMNS
+        for rows, part in zip(torch.split(jacobian, columns, dim=1), torch.split(update, columns), strict=True):
             part.copy_(functional.graddrop(rows, part))
         inner = products(jacobian, update)
         return update, torch.linalg.pinv(gramian, hermitian=True).to(inner) @ inner
