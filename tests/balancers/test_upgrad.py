@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from hardfirst.balancers.upgrad import REGULARISATION, upgrad_weights
+from hardfirst.balancers import upgrad
+from hardfirst.balancers.upgrad import REGULARISATION, projection_weights, upgrad_weights
 
 
 def gramians(tasks: int, rank: int) -> list[Tensor]:
@@ -15,7 +16,7 @@ def gramians(tasks: int, rank: int) -> list[Tensor]:
     return list(rows @ rows.mT)
 
 
-@pytest.mark.parametrize(("tasks", "rank"), [(2, 1), (2, 2), (3, 2), (5, 2), (5, 9), (10, 5), (20, 20)])
+@pytest.mark.parametrize(("tasks", "rank"), [(2, 1), (2, 2), (3, 2), (5, 2), (5, 9), (10, 5), (20, 10), (20, 20)])
 def test_weights_are_those_of_quadprog(tasks: int, rank: int) -> None:
     """Dependent gradients have many solutions; the regularisation selects the same one."""
     pytest.importorskip("quadprog")
@@ -27,6 +28,27 @@ def test_weights_are_those_of_quadprog(tasks: int, rank: int) -> None:
         oracle = UPGradWeighting(pref_vector=lengths, projector=QuadprogProjector(reg_eps=REGULARISATION))
         expected = oracle(gramian / lengths.outer(lengths)) / lengths
         torch.testing.assert_close(upgrad_weights(gramian), expected, rtol=1e-6, atol=1e-6 * float(expected.norm()))
+
+
+@pytest.mark.parametrize(("tasks", "rank"), [(5, 2), (40, 20), (100, 50), (100, 1000)])
+def test_conditions_of_optimality(tasks: int, rank: int) -> None:
+    """With half as many dimensions as tasks, pivoting alone goes in circles."""
+    generator = torch.Generator().manual_seed(0)
+    rows = nn.functional.normalize(torch.randn(tasks, rank, generator=generator, dtype=torch.float64))
+    identity = torch.eye(tasks, dtype=torch.float64)
+    weights = projection_weights(rows @ rows.T)
+    products = weights @ (rows @ rows.T / tasks + REGULARISATION * identity)
+    assert (weights >= identity).all()
+    assert (products >= -1e-11).all()
+    assert (products * (weights - identity)).max() < 1e-11
+
+
+def test_systems_are_solved_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many at once as fit into a given memory."""
+    gramian = gramians(7, 4)[0]
+    whole = upgrad_weights(gramian)
+    monkeypatch.setattr(upgrad, "_MOST_NUMBERS", 100)
+    torch.testing.assert_close(upgrad_weights(gramian), whole)
 
 
 @pytest.mark.parametrize("tasks", [2, 3, 8])

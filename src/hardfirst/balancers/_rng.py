@@ -1,13 +1,12 @@
 """Random numbers that depend on a seed and a step alone: the same on every rank and after a resume."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from hardfirst._task_state import TaskState
+from hardfirst.balancers._host import HostReader
 from hardfirst.errors import whole
 
 WORD = 0xFFFFFFFF
@@ -15,7 +14,7 @@ _STRIDE = 0x9E3779B9  # 2³² over the golden ratio: the hash of zeros is not ze
 Word = TypeVar("Word", int, Tensor)
 
 
-class StepRNG(TaskState):
+class StepRNG(HostReader):
     """Torch's random numbers for a method that runs eagerly, seeded again in each step.
 
     Args:
@@ -23,6 +22,7 @@ class StepRNG(TaskState):
         seed: a whole number, at least 0.
     """
 
+    reads = ("key", "step")
     key: Tensor
     step: Tensor
 
@@ -35,15 +35,8 @@ class StepRNG(TaskState):
         """Make a generator for the next step. In training mode it advances the step."""
         return torch.Generator(device).manual_seed(self._next())
 
-    @contextmanager
-    def seeded(self) -> Iterator[None]:
-        """Seed torch's global generator on the CPU for the next step, and restore it afterwards."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self._next())
-            yield
-
     def _next(self) -> int:
-        seed = (int(self.key) << 31) + int(self.step)
+        seed = (int(self.read("key")) << 31) + int(self.read("step"))
         if self.training:
             self.step.add_(1)
         return seed

@@ -1,7 +1,6 @@
 """The interface to TorchJD, which solves the small problems of most gradient balancers."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,20 +31,3 @@ def solve(weighting: Weighting, gramian: Tensor) -> Tensor:
     """Compute the weights [k] for inner products [k, k] of any scale (TorchJD's constants assume one near 1)."""
     scale = gramian.diagonal().mean()
     return weighting(gramian / scale) if scale > 0 else torch.ones(len(gramian), dtype=gramian.dtype)
-
-
-def rows_of(gramian: Tensor) -> Tensor:
-    """Rows [k, k] with these inner products, for an aggregator that takes rows."""
-    values, vectors = torch.linalg.eigh(gramian)
-    rows: Tensor = vectors * values.clamp(min=0).sqrt()
-    return rows
-
-
-def gradvac_weighting(beta: float, cosine: Tensor) -> tuple[Weighting, Callable[[], Tensor]]:
-    """GradVac's weighting with these averages of cosines [k, k], and a function that returns them after the step.
-
-    TorchJD neither saves the averages nor has a way to set them, so this uses its private attributes.
-    """
-    instance: Any = weighting("GradVacWeighting", beta=beta)
-    instance._phi_t, instance._state_key = cosine.clone(), (len(cosine), cosine.dtype)
-    return instance, lambda: instance._phi_t

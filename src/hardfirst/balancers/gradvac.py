@@ -1,14 +1,17 @@
 from collections.abc import Sequence
 from types import MappingProxyType
 
+import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
 from hardfirst.balancers._rng import StepRNG
 from hardfirst.balancers._search_space import Range
-from hardfirst.balancers._torchjd import gradvac_weighting, solve
 from hardfirst.errors import number
+
+_ROUNDING = 2.0**-23  # of the averages, which are float32
+_CANCELLED = 1e-7  # a gradient of which less is left has no direction: what is left is rounding
 
 
 class GradVac(GramianBalancer):
@@ -30,8 +33,8 @@ class GradVac(GramianBalancer):
         process_group: see `Balancer`.
 
     Raises:
-        InputError: TorchJD is not installed, or an option is out of range. In a training step: `shared` is missing, sharded,
-            or has no part in the losses; or the balancer is compiled.
+        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or has no part in the
+            losses; or the balancer is compiled.
 
     Example:
         >>> import torch
@@ -42,15 +45,16 @@ class GradVac(GramianBalancer):
         tensor([0.8000, 2.4000])
 
     Note:
-        Solved by TorchJD; the averages are state here, so checkpoints have them. All shared parameters are one group, the
-        paper's "whole_model"; it prefers a group for each layer. The random order is the same on every rank and after a
-        resume. Cosines with an absent task do not change.
+        All shared parameters are one group, the paper's "whole_model"; it prefers a group for each layer. The random order
+        is the same on every rank and after a resume. Cosines with an absent task do not change. TorchJD adds 1e-8 to
+        denominators, which makes the cosines of short gradients smaller; this does not.
 
     References:
         Wang, Tsvetkov, Firat and Cao, Gradient Vaccine: Investigating and Improving Multi-task Optimization in Massively
         Multilingual Models, ICLR 2021, Algorithm 1.
     """
 
+    reads = ("cosine",)
     ranges = MappingProxyType({"beta": Range(0.001, 0.5, log=True)})
     cosine: Tensor
 
@@ -59,13 +63,40 @@ class GradVac(GramianBalancer):
         self.beta = number("beta", beta, above=0, most=1)
         self.draws = StepRNG(self.tasks, seed)
         self.add_state("cosine", [0.0] * len(self.tasks) ** 2)
-        gradvac_weighting(self.beta, self.cosine)
 
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
-        table = self.cosine.view(len(self.tasks), len(self.tasks))
-        weighting, averages = gradvac_weighting(self.beta, table[present][:, present].to(gramian))
-        with self.draws.seeded():
-            weights = solve(weighting, gramian)
+        generator = self.draws.generator(gramian.device)
+        count, shape = len(gramian), (len(self.tasks), len(self.tasks))
+        drawn = [torch.randperm(count - 1, generator=generator) for _ in range(count)]
+        orders = torch.stack([others + (others >= task) for task, others in enumerate(drawn)])
+        before = self.read("cosine").view(shape)[present][:, present]
+        weights, averages = gradvac_weights(gramian, orders, before.to(gramian), self.beta)
         if self.training:
-            table[present.unsqueeze(1), present] = averages().to(table)
+            self.cosine.view(shape)[present.unsqueeze(1), present] = averages.to(self.cosine)
         return weights
+
+
+def gradvac_weights(gramian: Tensor, orders: Tensor, averages: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """GradVac's weights [k] for gradients with these inner products [k, k], and the new averages of the cosines.
+
+    Args:
+        gramian: [k, k], float64.
+        orders: [k, k - 1] int64; row i is the order in which gradient i goes through the others.
+        averages: [k, k], float64, of the cosines of gradient i, as it then is, and j.
+        beta: the share of the new cosine in them.
+    """
+    tasks = torch.arange(len(gramian))
+    turned, products = torch.eye(len(gramian), dtype=gramian.dtype), gramian  # gradient i is turned[i] @ gradients
+    lengths, averages = gramian.diagonal().sqrt(), averages.clone()
+    for others in orders.T:
+        length, length_of_other = (turned * products).sum(1).clamp(min=0).sqrt(), lengths[others]
+        both = (length > _CANCELLED * lengths) & (length_of_other > 0)
+        cosine = torch.where(both, products[tasks, others] / (length * length_of_other), 0).clamp(-1, 1)
+        average = averages[tasks, others]
+        sine, sine_of_average = (1 - cosine**2).sqrt(), (1 - average**2).clamp(min=_ROUNDING).sqrt()
+        multiple = length * (average * sine - cosine * sine_of_average) / (length_of_other * sine_of_average)
+        multiple = torch.where(both & (cosine < average), multiple, 0)
+        turned[tasks, others] += multiple
+        products = products + multiple.unsqueeze(1) * gramian[others]
+        averages[tasks, others] = (1 - beta) * average + beta * cosine
+    return turned.sum(0), averages

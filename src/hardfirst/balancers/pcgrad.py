@@ -1,11 +1,11 @@
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
 from hardfirst.balancers._rng import StepRNG
-from hardfirst.balancers._torchjd import solve, weighting
 
 
 class PCGrad(GramianBalancer):
@@ -25,8 +25,8 @@ class PCGrad(GramianBalancer):
         process_group: see `Balancer`.
 
     Raises:
-        InputError: TorchJD is not installed, or the seed is not a whole number. In a training step: `shared` is missing,
-            sharded, or has no part in the losses; or the balancer is compiled.
+        InputError: the seed is not a whole number. In a training step: `shared` is missing, sharded, or has no part in the
+            losses; or the balancer is compiled.
 
     Example:
         >>> import torch
@@ -37,7 +37,7 @@ class PCGrad(GramianBalancer):
         tensor([0.8000, 2.4000])
 
     Note:
-        Solved by TorchJD. The random order is the same on every rank and after a resume.
+        The random order is the same on every rank and after a resume.
 
     References:
         Yu, Kumar, Gupta, Levine, Hausman and Finn, Gradient Surgery for Multi-Task Learning, NeurIPS 2020, Algorithm 1.
@@ -46,8 +46,25 @@ class PCGrad(GramianBalancer):
     def __init__(self, tasks: Sequence[str], *, seed: int = 0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.draws = StepRNG(self.tasks, seed)
-        weighting("PCGradWeighting")
 
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
-        with self.draws.seeded():
-            return solve(weighting("PCGradWeighting"), gramian)
+        generator = self.draws.generator(gramian.device)
+        count = len(gramian)
+        return pcgrad_weights(gramian, torch.stack([torch.randperm(count, generator=generator) for _ in range(count)]))
+
+
+def pcgrad_weights(gramian: Tensor, orders: Tensor) -> Tensor:
+    """PCGrad's weights [k] for gradients with these inner products [k, k], each projected in its own order.
+
+    Args:
+        gramian: [k, k], float64.
+        orders: [k, k] int64; row i is the order in which gradient i goes through all gradients, with itself left out.
+    """
+    tasks = torch.arange(len(gramian))
+    projected = torch.eye(len(gramian), dtype=gramian.dtype)  # row i: the weights of gradient i after its projections
+    squares = gramian.diagonal()
+    for others in orders.T:
+        inner = (projected * gramian[others]).sum(1)
+        conflicts = (inner < 0) & (others != tasks)
+        projected[tasks, others] -= torch.where(conflicts, inner / squares[others], 0)
+    return projected.sum(0)
