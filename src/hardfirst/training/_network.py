@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 from hardfirst.errors import InputError
 from hardfirst.problems import Problem, Split
 from hardfirst.training._batch import measure, select_labelled
+from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._sampling import Order, epoch_order, load
 
 Weights = dict[str, Any]
