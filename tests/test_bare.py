@@ -47,7 +47,15 @@ def test_studies_say_what_to_install() -> None:
 
 @without["torchjd"]
 def test_methods_of_torchjd_say_what_to_install_and_ours_need_nothing() -> None:
-    assert {spec.name for spec in GRADIENT} == {"aligned_mtl", "config", "db_mtl", "graddrop", "imtl_g", "nash_mtl", "upgrad"}
+    assert {spec.name for spec in GRADIENT} == {
+        "aligned_mtl",
+        "config",
+        "db_mtl",
+        "graddrop",
+        "imtl_g",
+        "nash_mtl",
+        "upgrad",
+    }
     missing = [spec for spec in NAMED if spec not in EVERY]
     assert missing
     for spec in missing:
