@@ -6,21 +6,22 @@ does not wait for the device. tests/functional/test_scalar.py checks that the tw
 """
 
 import ctypes
-from collections.abc import Iterable, MutableSequence, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from math import exp, isnan, log, log1p
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch._C import _functorch
 
+_NUMBERS: dict[torch.dtype, Any] = {torch.float32: ctypes.c_float, torch.int64: ctypes.c_int64}
+
 
 def has_values(tensor: Tensor) -> bool:
     """Whether a tensor has values to read: in eager mode, and neither a fake tensor nor one of `vmap`."""
     return (
-        type(tensor) is Tensor
-        and not torch.compiler.is_compiling()
-        and not _functorch.is_functorch_wrapped_tensor(tensor)
+        type(tensor) is Tensor and not torch.compiler.is_compiling() and not _functorch.is_functorch_wrapped_tensor(tensor)
     )
 
 
@@ -29,13 +30,13 @@ def on_host(state: Tensor) -> bool:
     return state.is_cpu and has_values(state)
 
 
-def host_memory(state: Tensor) -> MutableSequence[float] | None:
-    """The memory of a float32 tensor as an array of Python numbers, to read and to write; None where it is not on the host.
+def host_memory(state: Tensor) -> ctypes.Array[Any] | None:
+    """A tensor's memory as an array of Python numbers, to read and to write; None where it is not on the host.
 
     It is the tensor's memory at this moment: make it anew in each step, since a buffer may move.
 
     Args:
-        state: [T], without a graph.
+        state: [T], without a graph; float32 or int64, as all state is. None for another dtype.
 
     Example:
         >>> state = torch.zeros(2)
@@ -43,19 +44,20 @@ def host_memory(state: Tensor) -> MutableSequence[float] | None:
         >>> state
         tensor([0.5000, 1.0000])
     """
-    if not on_host(state) or state.dtype is not torch.float32 or not state.is_contiguous():
+    if not on_host(state) or state.dtype not in _NUMBERS or not state.is_contiguous():
         return None
-    return _floats(state.numel()).from_address(state.data_ptr())
+    memory: ctypes.Array[Any] = _array(state.dtype, state.numel()).from_address(state.data_ptr())
+    return memory
 
 
 def host_tensor(numbers: Sequence[float]) -> Tensor:
     """`torch.tensor` of float32 numbers, at least one, in a third of the time."""
-    return torch.frombuffer(_floats(len(numbers))(*numbers), dtype=torch.float32)
+    return torch.frombuffer((ctypes.c_float * len(numbers))(*numbers), dtype=torch.float32)
 
 
 @cache
-def _floats(count: int) -> type[ctypes.Array[ctypes.c_float]]:
-    return ctypes.c_float * count
+def _array(dtype: torch.dtype, count: int) -> Any:
+    return _NUMBERS[dtype] * count
 
 
 def focal_weights_on_host(

@@ -1,10 +1,11 @@
 """The exponential moving average of each task's KPI."""
 
 import math
-from collections.abc import Mapping, MutableSequence, Sequence
+from collections.abc import Mapping, Sequence
+from ctypes import Array
 from numbers import Real
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from hardfirst import functional
@@ -76,7 +77,7 @@ class MovingKPI(TaskState):
         else:
             numbers[:] = moving_averages(numbers[:], self._scaled_numbers(kpis), self.alpha)
 
-    def memory(self) -> MutableSequence[float] | None:
+    def memory(self) -> Array[Any] | None:
         """The memory of `average` as Python numbers; None where they are not free to read. Valid within one step."""
         average = self._buffers["average"]  # an attribute of a module takes longer to find than its numbers to compute
         return None if average is None else host_memory(average)
@@ -99,7 +100,7 @@ class MovingKPI(TaskState):
         for task in self.tasks if type(kpis) is dict else ():
             kpi = kpis.get(task)
             if isinstance(kpi, Tensor) and not kpi.dim():
-                number = kpi.item()
+                number: float = kpi.tolist()  # type: ignore[assignment]  # of a 0-d tensor; `item` dispatches
             elif type(kpi) is float or isinstance(kpi, Real):
                 number = float(kpi)
             elif kpi is None:
@@ -110,13 +111,13 @@ class MovingKPI(TaskState):
                 _check_range(task, number)
             numbers.append(number)
         if len(numbers) < len(self.tasks):  # something is of another type or shape, and this says what
-            return self.stack_by_task(kpis, "KPI").tolist()
+            return list(self.stack_by_task(kpis, "KPI").tolist())
         if absent or len(kpis) != len(numbers):
             check_names("task", kpis, self.tasks)
         return numbers
 
     def _checked_kpis(self, kpis: Mapping[str, Tensor | float]) -> Tensor:
-        """The KPIs as a vector [T], checked to be in [0, 1]: where it is free in every step, else where a task first appears."""
+        """The KPIs as a vector [T], checked to be in [0, 1]: on the CPU always, on a device where a task first appears."""
         vector = self.stack_by_task(kpis, "KPI")
         for task, value in kpis.items():
             if not isinstance(value, Tensor) and value is not None:
