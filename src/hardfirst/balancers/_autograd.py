@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from hardfirst._task_state import plain
 from hardfirst.errors import InputError
 
 
@@ -50,6 +51,7 @@ def gradients_of(loss: Tensor, leaves: Sequence[Tensor], factor: float = 1.0) ->
     Raises:
         InputError: the network is compiled in a way that lets its graph be used only once.
     """
+    loss = plain(loss)  # the gradient of a subclass would be one
     try:
         return torch.autograd.grad(loss, leaves, torch.full_like(loss, factor), retain_graph=True, allow_unused=True)
     except RuntimeError as error:

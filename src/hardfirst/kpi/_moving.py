@@ -11,7 +11,7 @@ from torch import Tensor
 from hardfirst import functional
 from hardfirst._task_state import Group, TaskState
 from hardfirst.errors import InputError, check_names, number, per_task
-from hardfirst.functional._scalar import has_values, host_memory, moving_averages
+from hardfirst.functional._scalar import has_values, host_memory, moving_averages, on_host
 
 
 class MovingKPI(TaskState):
@@ -128,7 +128,7 @@ class MovingKPI(TaskState):
 
     def _check_values(self, vector: Tensor, kpis: Mapping[str, Tensor | float]) -> None:
         """Check the range of values: all of them where reading is free, else those of tasks not seen before."""
-        on_device = not vector.is_cpu
+        on_device = not on_host(vector)
         if on_device and self._unseen.isdisjoint(kpis):
             return
         for task, value in zip(self.tasks, vector.tolist(), strict=True):
