@@ -119,10 +119,11 @@ class DTP(LossBalancer):
     def update(self, kpis: KPIs) -> None:
         if self.differentiable:
             self.gain.copy_(torch.where(self.kpi.average.isnan(), 1.0, self.kpi.alpha))
-        self.kpi.update(kpis)
+        self._modules["kpi"].update(kpis)  # type: ignore[operator, union-attr]  # see `MovingKPI.memory`
 
     def current_weights(self) -> Tensor:
-        moving, floor, uniform = self.kpi, self.floor, self.uniform
+        moving: MovingKPI = self._modules["kpi"]  # type: ignore[assignment]  # see `MovingKPI.memory`
+        floor, uniform = self.floor, self.uniform
         options = {"normalize": self.normalize, "easy_first": self.easy_first}
         numbers = moving.memory()
         if numbers is None:

@@ -79,7 +79,7 @@ class MovingKPI(TaskState):
 
     def memory(self) -> Array[Any] | None:
         """The memory of `average` as Python numbers; None where they are not free to read. Valid within one step."""
-        average = self._buffers["average"]  # an attribute of a module takes longer to find than its numbers to compute
+        average = self._buffers["average"]  # nn.Module finds an attribute in more time than this takes
         return None if average is None else host_memory(average)
 
     def scaled(self, kpis: Mapping[str, Tensor | float]) -> Tensor:
@@ -90,12 +90,10 @@ class MovingKPI(TaskState):
     def _scaled_numbers(self, kpis: Mapping[str, Tensor | float]) -> list[float]:
         """`scaled` in Python numbers: T of them."""
         numbers = self._numbers(kpis)
-        if self.best:
-            numbers = [number / best for number, best in zip(numbers, self.best, strict=True)]
-        return [number if 0.0 <= number <= 1.0 or math.isnan(number) else float(number > 0) for number in numbers]
+        return numbers if self.best is None else [_clamp(kpi / best) for kpi, best in zip(numbers, self.best, strict=True)]
 
     def _numbers(self, kpis: Mapping[str, Tensor | float]) -> list[float]:
-        """The KPIs in the order of `tasks`, each checked; NaN where there is none."""
+        """The KPIs in the order of `tasks`, each checked and clamped; NaN where there is none."""
         numbers, absent = [], False
         for task in self.tasks if type(kpis) is dict else ():
             kpi = kpis.get(task)
@@ -109,6 +107,7 @@ class MovingKPI(TaskState):
                 break
             if not 0.0 <= number <= 1.0:
                 _check_range(task, number)
+                number = _clamp(number)
             numbers.append(number)
         if len(numbers) < len(self.tasks):  # something is of another type or shape, and this says what
             return list(self.stack_by_task(kpis, "KPI").tolist())
@@ -142,3 +141,7 @@ def _check_range(task: str, value: float) -> None:
     number = float(value)
     if not math.isnan(number) and not -1e-6 <= number <= 1 + 1e-6:
         raise InputError(f"Expected the KPI of task {task!r} to be in [0, 1]; got {value}. A percentage? Divide by 100.")
+
+
+def _clamp(share: float) -> float:
+    return share if 0.0 <= share <= 1.0 or math.isnan(share) else float(share > 0)
