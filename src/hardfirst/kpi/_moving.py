@@ -70,14 +70,14 @@ class MovingKPI(TaskState):
         Raises:
             InputError: a name is unknown, or a value is not in [0, 1].
         """
-        numbers = None if self.is_distributed() else self.memory()
+        numbers = None if self.is_distributed() else self._memory()
         if numbers is None:
             new = self.mean_over_ranks(self.scaled(kpis).detach())
             self.average.copy_(functional.moving_average(self.average, new, alpha=self.alpha))
         else:
             numbers[:] = moving_averages(numbers[:], self._scaled_numbers(kpis), self.alpha)
 
-    def memory(self) -> Array[Any] | None:
+    def _memory(self) -> Array[Any] | None:
         """The memory of `average` as Python numbers; None where they are not free to read. Valid within one step."""
         average = self._buffers["average"]  # nn.Module finds an attribute in more time than this takes
         return None if average is None else host_memory(average)
