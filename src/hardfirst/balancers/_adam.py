@@ -52,9 +52,10 @@ class Adam(TaskState):
         if len(memories) < len(states):
             self._step_in_tensors(value, gradient)
             return
-        for position, entry in enumerate(zip(*memories, gradient.tolist(), strict=True)):
-            for memory, new in zip(memories, self._entry(*entry), strict=True):
-                memory[position] = new
+        columns = [memory[:] for memory in memories]
+        entries = [self._entry(*entry) for entry in zip(*columns, gradient.tolist(), strict=True)]
+        for memory, column in zip(memories, zip(*entries, strict=True), strict=True):
+            memory[:] = list(column)
 
     def _step_in_tensors(self, value: Tensor, gradient: Tensor) -> None:
         if self.weight_decay:
