@@ -106,7 +106,7 @@ class MovingKPI(TaskState):
             else:
                 break
             if not 0.0 <= number <= 1.0:
-                _check_range(task, number)
+                _check_range(task, kpi if isinstance(kpi, int) else number)
                 number = _clamp(number)
             numbers.append(number)
         if len(numbers) < len(self.tasks):  # something is of another type or shape, and this says what
