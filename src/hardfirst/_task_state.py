@@ -100,7 +100,7 @@ class TaskState(nn.Module):
             kind: what the values are: errors name it, and an absent task is 0 for losses and NaN for KPIs.
 
         Returns:
-            [T], with the graph of the values.
+            [T], with the graph of the values; a plain tensor where the values are of a subclass.
 
         Raises:
             InputError: a name is unknown, a value is no 0-d tensor (or, for KPIs, no number), or devices differ.
@@ -120,7 +120,7 @@ class TaskState(nn.Module):
             raise self._not_a_scalar(values, kind) from None
         if vector.dim() != 1:
             raise self._not_a_scalar(values, kind)
-        return vector
+        return plain(vector)
 
     def _filled(self, columns: list[Any], absent: float) -> list[Any]:
         """The columns as tensors on one device: numbers converted, and `absent` in place of None."""
@@ -162,6 +162,16 @@ class TaskState(nn.Module):
         sums = torch.stack([torch.where(finite, values, 0), finite.to(values.dtype)])
         dist.all_reduce(sums, group=self.process_group)
         return sums[0] / sums[1]
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """The tensor without its Python subclass, whose methods may need what only its authors attach to it.
+
+    A subclass with its own dispatch, such as a fake or a distributed tensor, has no plain form and stays.
+    """
+    if type(tensor) is Tensor or type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        return tensor
+    return tensor.as_subclass(Tensor)
 
 
 def _check_value(task: str, value: object, kind: Literal["loss", "KPI"]) -> None:
