@@ -88,4 +88,4 @@ def _state(spec: Spec) -> tuple[str, ...] | None:
         balancer = spec.explain_errors(lambda: method(tasks, **method.example_options(tasks)))
     except MissingPackage:
         return None
-    return tuple(balancer.state_dict())
+    return tuple(key for key in balancer.state_dict() if key != "_extra_state")  # the names of the tasks

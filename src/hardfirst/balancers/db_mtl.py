@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -56,6 +56,7 @@ class DBMTL(GradientBalancer):
         super().__init__(tasks, process_group=process_group)
         self.beta = number("beta", beta, least=0, below=1)
         self.register_buffer("average", torch.zeros(len(self.tasks), 0, dtype=torch.float32))
+        self._task_axes["average"] = 1
 
     def reset(self) -> None:
         super().reset()
@@ -79,7 +80,7 @@ class DBMTL(GradientBalancer):
         weights = lengths.max() / lengths.clamp(min=1e-30)
         return weights @ average, weights
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         if (saved := state_dict.get(f"{prefix}average")) is not None:
             self.average = self.average.new_zeros(saved.shape)
         super()._load_from_state_dict(state_dict, prefix, *rest)
