@@ -53,6 +53,8 @@ class GradientBalancer(Balancer):
     needs = frozenset({"shared"})
     linear = False
     compiles = False
+    joint = True
+    equal_alone = True
     weight: Tensor
 
     def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
@@ -87,6 +89,7 @@ class GradientBalancer(Balancer):
             refuse_to_compile(type(self).__name__)
         vector = self._stack_losses(losses).detach()
         self._follow_device(vector)
+        self.watch.step(self, len(losses))
         if kpis is not None and self.training:
             self.update(kpis)
         parameters = require_trainable(shared, type(self).__name__)

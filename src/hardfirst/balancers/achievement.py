@@ -59,6 +59,8 @@ class Achievement(NonlinearLossBalancer):
 
     needs = frozenset({"kpis"})
     single_task_options = frozenset({"potential"})
+    joint = True
+    equal_alone = True
     ranges = MappingProxyType(
         {"gamma": Range(0.5, 4, log=True), "margin": Range(0, 0.2), "alpha": Range(0.01, 0.75, log=True)}
     )
@@ -86,8 +88,10 @@ class Achievement(NonlinearLossBalancer):
         self.kpi.update(kpis)
 
     def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        logs = no_recompute(self._exponents(losses != 0)) * functional.present_logs(losses)
-        return torch.where((losses != 0).any(), logs.sum().exp(), 0)
+        present = losses != 0
+        exponents = no_recompute(self._exponents(present | ~present.any()))
+        product = (exponents * functional.present_logs(losses)).sum().exp()
+        return torch.where(present.any(), product, (exponents * losses).sum())  # if all are 0: the limit of equal losses
 
     def slope(self, losses: Tensor) -> Tensor:
         return self._exponents(losses != 0) * self.combine(losses, None) / losses

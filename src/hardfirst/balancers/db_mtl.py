@@ -49,6 +49,7 @@ class DBMTL(GradientBalancer):
         Lin, Jiang, Ye, Zhang, Chen, Chen, Liu and Kwok, Dual-Balancing for Multi-Task Learning, arXiv:2308.12029, 2023.
     """
 
+    equal_alone = False
     ranges = MappingProxyType({"beta": Range(0.5, 0.99)})
     average: Tensor
 

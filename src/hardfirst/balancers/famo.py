@@ -61,6 +61,8 @@ class FAMO(NonlinearLossBalancer):
         Liu, Feng, Stone and Liu, FAMO: Fast Adaptive Multitask Optimization, NeurIPS 2023.
     """
 
+    joint = True
+    equal_alone = True
     ranges = MappingProxyType({"lr": Range(0.0025, 0.25, log=True), "decay": Range(1e-4, 1e-2, log=True)})
 
     xi: Tensor
@@ -83,13 +85,16 @@ class FAMO(NonlinearLossBalancer):
         self.adam = Adam(self.tasks, lr, weight_decay=number("decay", decay, least=0))
 
     def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        left = self._left(losses)
-        shares = no_recompute(self._shares(losses != 0))
+        present = self._present(losses)
+        left = self._left(losses, present)
+        shares = no_recompute(self._shares(present))
         scale = (shares / left.detach()).sum()
-        return (shares * left.log()).sum() / torch.where(scale == 0, 1, scale)
+        total = (shares * left.log()).sum() / torch.where(scale == 0, 1, scale)
+        return total - torch.where((losses == 0).all(), total.detach(), 0)  # without a label it is 0, as for any method
 
     def slope(self, losses: Tensor) -> Tensor:
-        shares = self._shares(losses != 0) / self._left(losses)
+        present = self._present(losses)
+        shares = self._shares(present) / self._left(losses, present)
         return shares / shares.sum()
 
     def learn(self, losses: Tensor) -> None:
@@ -104,6 +109,11 @@ class FAMO(NonlinearLossBalancer):
         """The shares z [T] of the tasks present; 0 for the others."""
         return torch.where(present, torch.where(present, self.xi, -1e30).softmax(0), 0)
 
-    def _left(self, losses: Tensor) -> Tensor:
+    def _present(self, losses: Tensor) -> Tensor:
+        """Whether a task counts [T]: its loss is not 0, or all are 0, which then keep their gradients."""
+        present = losses != 0
+        return present | ~present.any()
+
+    def _left(self, losses: Tensor, present: Tensor) -> Tensor:
         """D [T]; 1 where a task is absent."""
-        return torch.where(losses != 0, losses - self.least + 1e-8, 1)
+        return torch.where(present, losses - self.least + 1e-8, 1)

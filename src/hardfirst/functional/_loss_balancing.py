@@ -55,7 +55,8 @@ def geometric(losses: Tensor) -> Tensor:
         losses: [T], at least 0; a negative one gives NaN.
 
     Returns:
-        A 0-d tensor, 0 if all losses are. A loss of 0 has a gradient of 0.
+        A 0-d tensor. A loss of 0 has a gradient of 0; if all are 0, so is the mean, and each has the gradient 1/T, the
+        limit of equal losses.
 
     Example:
         >>> geometric(torch.tensor([2.0, 8.0, 0.0]))
@@ -66,7 +67,8 @@ def geometric(losses: Tensor) -> Tensor:
         Learning, CVPR Workshops 2019.
     """
     present = losses != 0
-    return torch.where(present.any(), (present_logs(losses).sum() / present.sum().clamp_min(1)).exp(), 0)
+    mean = (present_logs(losses).sum() / present.sum().clamp_min(1)).exp()
+    return torch.where(present.any(), mean, losses.mean())
 
 
 def stch(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
@@ -121,7 +123,8 @@ def uw_so(losses: Tensor, temperature: float) -> Tensor:
         temperature: :math:`\tau`, above 0; small gives all weight to the task with the lowest loss.
 
     Returns:
-        [T], without a graph: they sum to the number of tasks whose loss is not 0, and are 0 for the others.
+        [T], without a graph: they sum to the number of tasks whose loss is not 0, and are 0 for the others. All are 1 if
+        all losses are 0, the limit of equal losses.
 
     Example:
         >>> uw_so(torch.tensor([0.5, 1.0, 0.0]), temperature=1.0)
@@ -134,7 +137,8 @@ def uw_so(losses: Tensor, temperature: float) -> Tensor:
     present = losses != 0
     # 1/L overflows at a denormal loss, and two infinities would make the softmax NaN
     logits = (losses.reciprocal() / temperature).clamp_max(torch.finfo(losses.dtype).max)
-    return torch.where(present, torch.where(present, logits, -1e30).softmax(0) * present.sum(), 0)
+    weights = torch.where(present, torch.where(present, logits, -1e30).softmax(0) * present.sum(), 0)
+    return torch.where(present.any(), weights, 1)
 
 
 def self_paced_weight(loss: Tensor, threshold: Tensor | float, kind: Literal["hard", "linear"] = "hard") -> Tensor:
