@@ -47,7 +47,9 @@ class Card:
     def absence(self) -> str:
         """What a task that is left out of a step does to the others, in words."""
         others = "changes the weights of the others" if self.joint else "changes no other weight"
-        return f"{others}; with one task a step the method is equal weights" if self.equal_alone else others
+        return (
+            f"{others}; with one task a step all tasks count alike, as under equal weights" if self.equal_alone else others
+        )
 
     @property
     def title(self) -> str:
