@@ -221,6 +221,19 @@ def test_kpis_of_validations_are_waited_for_until_the_second_epoch_ends() -> Non
     assert "balancer.update(kpis)" in text
 
 
+@pytest.mark.parametrize(("text", "lags"), [("dtp", True), ("achievement", True), ("dtp:alpha=0.75", False)])
+@pytest.mark.parametrize("by_step", [False, True])
+def test_an_alpha_for_batches_is_named_where_kpis_come_once_an_epoch(text: str, lags: bool, by_step: bool) -> None:
+    balancer = Spec.parse(text).build(TASKS)
+    found = []
+    for _ in range(4):
+        repeat(balancer, 20, kpis=KPIS if by_step else None)
+        balancer.update(KPIS)
+        found += warnings_of(balancer, balancer.end_epoch)
+    assert len(found) == (lags and not by_step)
+    assert all("has had one KPI an epoch, and its `alpha` of 0.1" in text and "alpha=0.75" in text for text in found)
+
+
 def test_a_balancer_left_in_eval_mode_is_named() -> None:
     balancer, paused, validated = (Spec.parse("uncertainty").build(TASKS) for _ in range(3))
     balancer.eval()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 STEPS = 1_000  # training steps without a KPI, or with one task at a time
 STEPS_OF_AN_EPOCH = 20_000  # training steps without an end of an epoch, which may be long
 EVALUATIONS = 500  # totals with a graph, one after another, in eval mode
+LAGGING = 0.3  # an `alpha` below it is for KPIs of batches
 
 
 class StepWatch:
@@ -58,6 +59,8 @@ class StepWatch:
             self.epochs += 1
             if self.epochs == 2:
                 self._look_for_kpis(balancer, f"{self.epochs} epochs")
+            if self.epochs == 3:
+                self._look_for_lag(balancer)
 
     def _look_at_steps(self, balancer: "Balancer") -> None:
         if self.kpis_by_step:
@@ -78,9 +81,7 @@ class StepWatch:
             )
 
     def _look_for_kpis(self, balancer: "Balancer", time: str) -> None:
-        averages = [module.average for module in balancer.modules() if isinstance(module, MovingKPI)]
-        if any(type(average) is not torch.Tensor for average in averages):
-            return  # a fake tensor has no values
+        averages = [moving.average for moving in _moving_kpis(balancer)]
         if "kpis" in balancer.needs and averages and all(bool(average.isnan().all()) for average in averages):
             self._warn(
                 balancer,
@@ -89,10 +90,28 @@ class StepWatch:
                 "`balancer(losses, kpis)`, or those of a validation to `balancer.update(kpis)`.",
             )
 
+    def _look_for_lag(self, balancer: "Balancer") -> None:
+        for moving in _moving_kpis(balancer):
+            updates = moving.average._version  # torch counts the writes, so that no step has to
+            if 0 < updates <= self.epochs + 1 and self.steps > 4 * updates and moving.alpha < LAGGING:
+                self._warn(
+                    balancer,
+                    "alpha",
+                    f"has had one KPI an epoch, and its `alpha` of {moving.alpha:g}, meant for a noisy KPI of each batch, "
+                    f"averages about {1 / moving.alpha:.0f} of them: its weights lag behind by as many epochs. Make it with "
+                    "alpha=0.75.",
+                )
+
     def _warn(self, balancer: "Balancer", kind: str, what: str) -> None:
         if kind not in self.warned:
             self.warned.add(kind)
             warnings.warn(f"{type(balancer).__name__} {what}", stacklevel=5)
+
+
+def _moving_kpis(balancer: "Balancer") -> list[MovingKPI]:
+    """The averages of KPIs in a balancer; none if they are fake tensors, which have no values."""
+    moving = [module for module in balancer.modules() if isinstance(module, MovingKPI)]
+    return [each for each in moving if type(each.average) is torch.Tensor]
 
 
 def watched(end_epoch: Callable[..., None]) -> Callable[..., None]:

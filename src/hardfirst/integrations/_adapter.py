@@ -40,6 +40,7 @@ class LoopAdapter:
         if kpis_from not in KPI_SOURCES:
             raise InputError(f"Expected `kpis_from` to be 'batch' or 'validation'; got {kpis_from!r}.")
         self.balancer, self.shared, self.kpis_from = balancer, shared, kpis_from
+        balancer.watch.kpis_by_step = kpis_from == "batch"
         self.latest: dict[str, Tensor] = {}
         self._pending: _PendingStep | None = None
         self._micro_batches, self._epoch = RunningMeans(), RunningMeans()

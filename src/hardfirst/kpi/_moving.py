@@ -20,7 +20,7 @@ class MovingKPI(TaskState):
 
     Args:
         tasks: distinct non-empty strings.
-        alpha: the share of the new value, in (0, 1].
+        alpha: the share of the new value, in (0, 1]: 0.1 for noisy KPIs of batches, 0.75 for KPIs that come once an epoch.
         potential: by task, the highest KPI that it can reach, in (0, 1]; κ is divided by it and clamped to 1 before it
             enters the average.
         process_group: the ranks to average over; None for the default group, False for none.
