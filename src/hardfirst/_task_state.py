@@ -250,13 +250,13 @@ class TaskState(nn.Module):
         """
         if not self.is_distributed():
             return values
-        self.compare_tasks_over_ranks(values.device)
+        self._compare_tasks(values.device)
         finite = values.isfinite()
         sums = torch.stack([torch.where(finite, values, 0), finite.to(values.dtype)])
         dist.all_reduce(sums, group=self.process_group)
         return sums[0] / sums[1]
 
-    def compare_tasks_over_ranks(self, device: torch.device) -> None:
+    def _compare_tasks(self, device: torch.device) -> None:
         """Check once that all ranks have the same tasks, before the first collective; not in a compiled graph.
 
         Raises:

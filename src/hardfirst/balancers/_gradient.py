@@ -158,7 +158,7 @@ class GradientBalancer(Balancer):
         """Replace each row by its mean over the ranks that have it."""
         if not self.is_distributed():
             return
-        self.compare_tasks_over_ranks(gradients.jacobian.device)
+        self._compare_tasks(gradients.jacobian.device)
         # absent rows are 0, so that a sum over all ranks, divided by how many have the row, is the mean
         counts = torch.cat([gradients.present, gradients.reached]).to(gradients.jacobian)
         dist.all_reduce(counts, group=self.process_group or None)
