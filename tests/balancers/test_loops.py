@@ -1,7 +1,9 @@
 """Balancers in loops of several kinds: tasks left out, one task a step, closures, and loops that teach them nothing."""
 
+import re
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -156,6 +158,24 @@ def test_lbfgs_with_a_paused_balancer_reaches_the_minimum(text: str) -> None:
     assert all(loss < 1e-3 for loss in compute()[0].values())
     if text == "uncertainty":
         assert balancer.adam.steps.tolist() == [8, 8]  # type: ignore[union-attr]
+
+
+def test_the_closure_in_the_documents_runs() -> None:
+    page = (Path(__file__).parents[2] / "docs/loops.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^## Closures.*?^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    shared, balancer = parameter(), Spec.parse("uncertainty").build(TASKS)
+    names = {
+        "balancer": balancer,
+        "compute": lambda: (losses_of(shared, 0), KPIS),
+        "optimizer": torch.optim.LBFGS([shared]),
+        "shared": [shared],
+        "steps": 3,
+        "torch": torch,
+    }
+    before = sum(loss.item() for loss in losses_of(shared, 0).values())
+    exec(code, names)
+    assert balancer.adam.steps.tolist() == [3, 3, 3]  # type: ignore[union-attr]
+    assert sum(loss.item() for loss in losses_of(shared, 0).values()) < 0.9 * before
 
 
 def warnings_of(balancer: Balancer, run: Callable[[], None]) -> list[str]:
