@@ -192,7 +192,7 @@ class TaskState(nn.Module):
             kind: what the values are: errors name it, and an absent task is 0 for losses and NaN for KPIs.
 
         Returns:
-            [T], with the graph of the values.
+            [T], with the graph of the values; a plain tensor where the values are of a subclass.
 
         Raises:
             InputError: a name is unknown, a value is no 0-d tensor (or, for KPIs, no number), or devices differ.
@@ -212,7 +212,7 @@ class TaskState(nn.Module):
             raise self._not_a_scalar(values, kind) from None
         if vector.dim() != 1:
             raise self._not_a_scalar(values, kind)
-        return vector
+        return vector if type(vector) is Tensor else _plain(vector)
 
     def _filled(self, columns: list[Any], absent: float) -> list[Any]:
         """The columns as tensors on one device: numbers converted, and `absent` in place of None."""
@@ -266,6 +266,15 @@ class TaskState(nn.Module):
             return
         require_same_names(self.tasks, self.process_group or None, device)
         self._tasks_compared = True
+
+
+def _plain(vector: Tensor) -> Tensor:
+    """The tensor without a Python subclass, whose methods may need what only its authors attach to it.
+
+    A subclass with an own dispatch, such as a fake or a distributed tensor, has no plain form and stays.
+    """
+    dispatches = type(vector).__torch_dispatch__ is not Tensor.__torch_dispatch__
+    return vector if dispatches else vector.as_subclass(Tensor)
 
 
 def _check_value(task: str, value: object, kind: Literal["loss", "KPI"]) -> None:

@@ -165,10 +165,12 @@ class Balancer(TaskState, ABC):
             losses: [T], with or without a graph.
 
         Returns:
-            [T] float32 without a graph, averaged over ranks; NaN for a task that is absent (0) or whose loss is not finite.
+            [T] float32 without a graph, averaged over ranks; NaN for a task that is absent (0), and for one whose loss is
+            not finite or beyond 2⁶⁴: its square, which Adam takes, and sums of it would overflow.
         """
         values = losses.detach().float()
-        return self.mean_over_ranks(torch.where((values != 0) & values.isfinite(), values, torch.nan))
+        unfit = (values * 2.0**64).nan_to_num(0, 0, 0) == 0
+        return self.mean_over_ranks(values.masked_fill(unfit, torch.nan))
 
     def _stack_losses(self, losses: Losses) -> Tensor:
         """The losses as a checked vector [T], 0 where a task is absent."""

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -10,6 +10,8 @@ from torch import Tensor
 from hardfirst._task_state import Group
 from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._ops import keep_latest, weighted_sum
+from hardfirst.functional._loss_balancing import precise
 
 
 class NonlinearLossBalancer(LossBalancer):
@@ -17,9 +19,10 @@ class NonlinearLossBalancer(LossBalancer):
 
     `weights` are ∂total/∂loss in the latest training step in which the task was present; 1 before the first.
 
-    A subclass implements `combine` and `slope`, its derivative; `learn` if it learns from losses. In a training step over
-    several ranks, `combine` gets losses whose values are the means over ranks and whose graphs are this rank's. All ranks
-    then have the same total and weights, and their averaged gradient is that of the full batch.
+    A subclass implements `slope`, the derivative of the total; `combine` unless the total is Σ slope·L, as it is for a mean
+    of any kind and for weights that are constants in backward; `learn` if it learns from losses. In a training step over
+    several ranks, the losses' values are the means over ranks and their graphs are this rank's. All ranks then have the same
+    total and weights, and their averaged gradient is that of the full batch.
 
     Args:
         tasks: distinct non-empty strings.
@@ -40,7 +43,12 @@ class NonlinearLossBalancer(LossBalancer):
     """
 
     linear = False
+    _is_weighted_sum: ClassVar[bool] = True
     weight: Tensor
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._is_weighted_sum = cls.combine is NonlinearLossBalancer.combine
 
     def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
@@ -50,24 +58,51 @@ class NonlinearLossBalancer(LossBalancer):
     def current_weights(self) -> Tensor:
         return self.weight.clone()
 
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        present = _or_ones(_finite(losses))
+        with torch.no_grad():
+            slope = self.slope(present)
+        return _total(losses, slope, present)
+
     def _training_total(self, losses: Tensor, kpis: KPIs | None) -> tuple[Tensor, Tensor]:
-        values = self.losses_for_state(losses)
+        values = current = losses.detach()
+        if self._learns or self.is_distributed():
+            values = self.losses_for_state(losses)
         if self.is_distributed():
             # a value from all ranks with this rank's graph. NaN − NaN and ∞ − ∞ are NaN, so that a loss that is not finite
             # on this rank alone still reaches the total
-            losses = torch.where(values.isnan(), losses, values + (losses - losses.detach()))
-        total = self.combine(losses, kpis)
+            current = torch.where(values.isnan(), current, values)
+            losses = current + (losses - losses.detach())
+        finite = _finite(current)
+        present = _or_ones(finite)
         with torch.no_grad():
-            self.weight.copy_(torch.where(values.isnan(), self.weight, self.slope(values.nan_to_num(0))))
+            slope = self.slope(present)
+        total = _total(losses, slope, present) if self._is_weighted_sum else self.combine(losses, kpis)
+        keep_latest(self.weight, slope, finite)
         return total, values
 
     @abstractmethod
     def slope(self, losses: Tensor) -> Tensor:
-        """The derivative of `combine`. Called after it in a training step, without gradients.
+        """The derivative of the total. Called once in a training step, after `update` and before `learn`, without gradients.
 
         Args:
-            losses: [T] float32, all finite; 0 where a task is absent.
+            losses: [T] float32 or better, all finite; 0 where a task is absent.
 
         Returns:
             ∂total/∂loss [T]; the entries of absent tasks are ignored.
         """
+
+
+def _finite(losses: Tensor) -> Tensor:
+    """The values in float32 or better; 0, as for an absent task, for a loss that is not finite."""
+    return precise(losses.detach()).nan_to_num(0, 0, 0)
+
+
+def _or_ones(losses: Tensor) -> Tensor:
+    """The losses; 1 for each if all are 0, so that signed losses that are 0 by chance keep the gradients of equal losses."""
+    return losses + (losses.count_nonzero() == 0)
+
+
+def _total(losses: Tensor, slope: Tensor, present: Tensor) -> Tensor:
+    """Σ slope·L over the tasks that are present; a loss that is not finite makes it NaN, as the factor 0 is finite."""
+    return weighted_sum(losses, slope.masked_fill(present == 0, 0))

@@ -1,11 +1,13 @@
 """What the equations of balancers share: weighted sums, effective weights, and state in compiled graphs."""
 
 from collections.abc import Mapping
+from math import isnan
 
 import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError
+from hardfirst.functional._scalar import host_memory
 
 
 # torch runs the function while tracing to get the constant, so the error is raised as it is, without a graph break
@@ -44,6 +46,24 @@ def no_recompute(state: Tensor) -> Tensor:
         tensor([1., 2.])
     """
     return _no_recompute(state) if torch.compiler.is_compiling() else state
+
+
+@torch.no_grad()
+def keep_latest(state: Tensor, new: Tensor, losses: Tensor) -> None:
+    """Overwrite the entries of `state` [T] of the tasks that are present: where the new value is not NaN, nor the loss 0.
+
+    Example:
+        >>> state = torch.tensor([1.0, 2.0])
+        >>> keep_latest(state, torch.tensor([3.0, 4.0]), losses=torch.tensor([0.5, 0.0]))
+        >>> state
+        tensor([3., 2.])
+    """
+    memory = host_memory(state)
+    if memory is None:
+        state.copy_(torch.where(new.isnan() | (losses == 0), state, new))
+    else:
+        entries = zip(memory[:], new.tolist(), losses.tolist(), strict=True)
+        memory[:] = [old if loss == 0 or isnan(value) else value for old, value, loss in entries]
 
 
 def weighted_sum(losses: Tensor, weights: Tensor) -> Tensor:

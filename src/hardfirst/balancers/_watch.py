@@ -92,7 +92,7 @@ class StepWatch:
 
     def _look_for_lag(self, balancer: "Balancer") -> None:
         for moving in _moving_kpis(balancer):
-            updates = moving.average._version  # torch counts the writes, so that no step has to
+            updates = moving.observations
             if 0 < updates <= self.epochs + 1 and self.steps > 4 * updates and moving.alpha < LAGGING:
                 self._warn(
                     balancer,

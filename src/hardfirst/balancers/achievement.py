@@ -1,14 +1,12 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._nonlinear import NonlinearLossBalancer
-from hardfirst.balancers._ops import no_recompute
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, per_task
 from hardfirst.kpi import MovingKPI
@@ -87,16 +85,8 @@ class Achievement(NonlinearLossBalancer):
     def update(self, kpis: KPIs) -> None:
         self.kpi.update(kpis)
 
-    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        present = losses != 0
-        exponents = no_recompute(self._exponents(present | ~present.any()))
-        product = (exponents * functional.present_logs(losses)).sum().exp()
-        return torch.where(present.any(), product, (exponents * losses).sum())  # if all are 0: the limit of equal losses
-
     def slope(self, losses: Tensor) -> Tensor:
-        return self._exponents(losses != 0) * self.combine(losses, None) / losses
-
-    def _exponents(self, present: Tensor) -> Tensor:
-        """The weights [T], scaled so that those of the tasks present sum to 1."""
-        weights = functional.achievement(self.kpi.average, self.potential, self.margin, self.gamma)
-        return weights / torch.where(present, weights, 0).sum().clamp_min(1e-30)
+        exponents = functional.achievement(self.kpi.average, self.potential, self.margin, self.gamma)
+        exponents = exponents / exponents.masked_fill(losses == 0, 0).sum().clamp_min(1e-30)
+        total = (exponents * functional.present_logs(losses)).sum().exp()
+        return exponents * total / losses

@@ -5,14 +5,14 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
+from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._loss import LossBalancer
 from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, flag, number, per_task
-from hardfirst.functional import log_focal_weight
-from hardfirst.functional._scalar import fast_focal_weights
+from hardfirst.functional._scalar import focal_weights_on_host
 from hardfirst.kpi import MovingKPI
 from hardfirst.records.names import EASY, RAW
 
@@ -123,15 +123,12 @@ class DTP(LossBalancer):
         self.kpi.update(kpis)
 
     def current_weights(self) -> Tensor:
-        return fast_focal_weights(
-            self.kpi.average,
-            self.gamma,
-            self.gammas,
-            floor=self.floor,
-            normalize=self.normalize,
-            uniform=self.uniform,
-            easy_first=self.easy_first,
-        )
+        moving, floor, uniform = self.kpi, self.floor, self.uniform
+        options = {"normalize": self.normalize, "easy_first": self.easy_first}
+        numbers = moving.memory()
+        if numbers is None:
+            return functional.focal_weights(moving.average, self.gamma, floor=floor, uniform=uniform, **options)
+        return focal_weights_on_host(numbers[:], self.gammas, floor=floor, uniform=uniform, **options)
 
     def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         total = weighted_sum(losses, self.current_weights())
@@ -145,7 +142,7 @@ class DTP(LossBalancer):
             raise InputError("`differentiable=True`, but no KPI has a gradient: give KPIs that are not detached.")
         change = torch.where(kpi.isnan(), 0, kpi - kpi.detach())
         average = self.kpi.average + self.gain * change
-        logs = log_focal_weight(1 - average if self.easy_first else average, self.gamma, floor=self.floor)
+        logs = functional.log_focal_weight(1 - average if self.easy_first else average, self.gamma, floor=self.floor)
         # dw = w·d(log w) with the normaliser held constant; the uniform share of w is constant as well
         terms = (self.current_weights() - self.uniform) * (logs - logs.detach()) * losses
         return torch.where(logs.isnan(), 0, terms).sum()

@@ -9,7 +9,7 @@ from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
 from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._nonlinear import NonlinearLossBalancer
-from hardfirst.balancers._ops import no_recompute
+from hardfirst.balancers._ops import keep_latest, no_recompute
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, per_task
 
@@ -85,35 +85,32 @@ class FAMO(NonlinearLossBalancer):
         self.adam = Adam(self.tasks, lr, weight_decay=number("decay", decay, least=0))
 
     def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        present = self._present(losses)
-        left = self._left(losses, present)
-        shares = no_recompute(self._shares(present))
-        scale = (shares / left.detach()).sum()
-        total = (shares * left.log()).sum() / torch.where(scale == 0, 1, scale)
-        return total - torch.where((losses == 0).all(), total.detach(), 0)  # without a label it is 0, as for any method
+        left = self._left(losses)
+        all_zero = losses.count_nonzero() == 0
+        absent = (losses == 0) & ~all_zero
+        logs = left.masked_fill(absent, 1).log()
+        # z / D over its sum is the slope; Σ z·log D over this sum is Σ slope·D·log D
+        factors = no_recompute(self._shares(logs.detach(), absent)) * left.detach()
+        total = (factors * logs).sum()
+        return total - total.detach() * all_zero  # without a label it is 0, as for any method
 
     def slope(self, losses: Tensor) -> Tensor:
-        present = self._present(losses)
-        shares = self._shares(present) / self._left(losses, present)
-        return shares / shares.sum()
+        return self._shares(self._left(losses).log(), losses == 0)
 
     def learn(self, losses: Tensor) -> None:
-        fall = (self.last - self.least + 1e-8).log() - (losses - self.least + 1e-8).log()
-        seen = fall.isfinite()
-        shares, fall = self._shares(seen), torch.where(seen, fall, 0)
-        gradient = shares * (fall - (shares * fall).sum())  # the Jacobian of softmax is diag(z) − z·zᵀ
-        self.adam.step(self.xi, torch.where(seen, gradient, nan))
-        self.last.copy_(torch.where(losses.isnan(), self.last, losses))
+        before, after = self._left(torch.stack([self.last, losses])).log().unbind()
+        fall = before - after
+        known = fall.nan_to_num(0, 0, 0)
+        unseen = known != fall
+        shares = self.xi.masked_fill(unseen, -1e30).softmax(0)
+        gradient = shares * (known - shares.dot(known))  # the Jacobian of softmax is diag(z) − z·zᵀ
+        self.adam.step(self.xi, gradient.masked_fill(unseen, nan))
+        keep_latest(self.last, losses, losses)
 
-    def _shares(self, present: Tensor) -> Tensor:
-        """The shares z [T] of the tasks present; 0 for the others."""
-        return torch.where(present, torch.where(present, self.xi, -1e30).softmax(0), 0)
+    def _left(self, losses: Tensor) -> Tensor:
+        """D [T]."""
+        return losses - self.least + 1e-8
 
-    def _present(self, losses: Tensor) -> Tensor:
-        """Whether a task counts [T]: its loss is not 0, or all are 0, which then keep their gradients."""
-        present = losses != 0
-        return present | ~present.any()
-
-    def _left(self, losses: Tensor, present: Tensor) -> Tensor:
-        """D [T]; 1 where a task is absent."""
-        return torch.where(present, losses - self.least + 1e-8, 1)
+    def _shares(self, logs: Tensor, absent: Tensor) -> Tensor:
+        """Z / D over its sum [T], by log D; 0 where a task is absent."""
+        return (self.xi - logs).masked_fill(absent, -1e30).softmax(0)

@@ -4,7 +4,6 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 
 
@@ -45,8 +44,5 @@ class Geometric(NonlinearLossBalancer):
     def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
 
-    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return functional.geometric(losses)
-
     def slope(self, losses: Tensor) -> Tensor:
-        return functional.geometric(losses) / ((losses != 0).sum() * losses)
+        return functional.geometric(losses) / (losses.count_nonzero() * losses)

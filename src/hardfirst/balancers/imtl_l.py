@@ -54,7 +54,7 @@ class IMTLL(LossBalancer):
     def __init__(self, tasks: Sequence[str], *, lr: float = 0.025, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.add_state("s", 0.0)
-        self.adam = Adam(self.tasks, lr)
+        self.adam = Adam(self.tasks, lr, bound=80)  # at 88, e^s overflows
 
     def current_weights(self) -> Tensor:
         return self.s.exp()

@@ -8,7 +8,7 @@ from torch import Tensor
 from hardfirst._task_state import Group
 from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._loss import LossBalancer
-from hardfirst.balancers._ops import weighted_sum
+from hardfirst.balancers._ops import keep_latest, weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 
@@ -89,7 +89,7 @@ class LearningProgress(LossBalancer):
         low, high = self.rewards.nanquantile(self.ends).unbind()
         scaled = (2 * (reward - low) / (high - low) - 1).nan_to_num(0).clamp(-1, 1)  # 0/0 while all rewards are equal
         self.score.add_(self.eta * scaled)
-        self.last.copy_(torch.where(losses.isnan(), self.last, losses))
+        keep_latest(self.last, losses, losses)
 
     def _remember(self, reward: Tensor) -> None:
         rings = self.rewards.view(len(self.tasks), _WINDOW)

@@ -7,8 +7,9 @@ from hardfirst._task_state import Group
 from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._loss import LossBalancer
 from hardfirst.balancers._ops import weighted_sum
-from hardfirst.balancers._rng import WORD, key, mix
+from hardfirst.balancers._rng import WORD, Word, key, mix
 from hardfirst.errors import whole
+from hardfirst.functional._scalar import host_tensor, on_host
 
 
 class RLW(LossBalancer):
@@ -69,6 +70,14 @@ class RLW(LossBalancer):
 
 def _normal(key: Tensor, step: Tensor) -> Tensor:
     """Standard normal numbers, float32, one for each pair of a key and a step."""
+    if on_host(step):
+        uniform = host_tensor([_uniform(word, step.tolist()[0]) for word in key.tolist()])
+    else:
+        uniform = _uniform(key, step).float()
+    return torch.erfinv(uniform * 2.0**-23) * 2**0.5
+
+
+def _uniform(key: Word, step: Word) -> Word:
+    """An odd number in (−2²³, 2²³): exact in float32, and over 2²³ never ±1, where erfinv is infinite."""
     bits = mix((mix((step + key) & WORD) + key) & WORD) >> 9
-    # an odd multiple of 2⁻²³ in (−1, 1) is exact in float32, and never ±1, where erfinv is infinite
-    return torch.erfinv((2 * bits + 1 - 2**23).float() * 2.0**-23) * 2**0.5
+    return 2 * bits + 1 - 2**23

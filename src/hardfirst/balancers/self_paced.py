@@ -8,10 +8,8 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._epoch_mean import EpochMean
 from hardfirst.balancers._nonlinear import NonlinearLossBalancer
-from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, number
 
@@ -82,9 +80,6 @@ class SelfPaced(NonlinearLossBalancer):
     def end_epoch(self) -> None:
         median = self.epoch.close().nanquantile(0.5)
         self.threshold.copy_(torch.where(self.threshold.isnan(), median, self.threshold * self.growth))
-
-    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self.slope(losses))
 
     def slope(self, losses: Tensor) -> Tensor:
         weights = functional.self_paced_weight(losses, self.threshold, self.kind)

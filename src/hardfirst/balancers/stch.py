@@ -84,16 +84,13 @@ class STCH(NonlinearLossBalancer):
     def _warming_up(self) -> Tensor:
         return self.epochs[0] < self.warmup_epochs
 
-    def _nadir(self, losses: Tensor) -> Tensor:
-        return torch.where(self.nadir.isnan(), losses.detach(), self.nadir)
-
     def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         warm_up = functional.present_logs(losses).sum()
-        return torch.where(self._warming_up(), warm_up, functional.stch(losses, self._nadir(losses), self.mu))
+        return torch.where(self._warming_up(), warm_up, functional.stch(losses, self.nadir, self.mu))
 
     def slope(self, losses: Tensor) -> Tensor:
-        shares = functional.stch_logits(losses, self._nadir(losses), self.mu).softmax(0)
-        return torch.where(self._warming_up(), 1, shares * (losses != 0).sum()) / losses
+        shares = functional.stch_logits(losses, self.nadir, self.mu).softmax(0) * losses.count_nonzero()
+        return shares.masked_fill(self._warming_up(), 1) / losses
 
     def learn(self, losses: Tensor) -> None:
         self.epoch.add(losses)

@@ -51,7 +51,7 @@ class Uncertainty(LossBalancer):
     def __init__(self, tasks: Sequence[str], *, lr: float = 0.025, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.add_state("s", 0.0)
-        self.adam = Adam(self.tasks, lr)
+        self.adam = Adam(self.tasks, lr, bound=80)  # at 88, e^s overflows
 
     def current_weights(self) -> Tensor:
         return 0.5 * (-self.s).exp()

@@ -5,9 +5,7 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._nonlinear import NonlinearLossBalancer
-from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 
@@ -56,9 +54,6 @@ class UWSO(NonlinearLossBalancer):
     def __init__(self, tasks: Sequence[str], *, temperature: float = 1.0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.temperature = number("temperature", temperature, above=0)
-
-    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, functional.uw_so(losses, self.temperature))
 
     def slope(self, losses: Tensor) -> Tensor:
         return functional.uw_so(losses, self.temperature)

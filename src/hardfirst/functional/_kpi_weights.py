@@ -115,7 +115,7 @@ def achievement(kpi: Tensor, potential: Tensor | float, margin: float, gamma: fl
     References:
         Yun and Cho, Achievement-Based Training Progress Balancing for Multi-Task Learning, ICCV 2023.
     """
-    measured = ~kpi.isnan()
+    unmeasured = kpi.isnan()
     gap = (1 - kpi / (potential * (1 + margin))).clamp_min(0).pow(gamma)
-    shares = torch.where(measured, gap, -1e30).softmax(0) * (measured.sum() / kpi.numel())
-    return torch.where(measured, shares, 1 / kpi.numel())
+    shares = gap.masked_fill(unmeasured, -1e30).softmax(0) * (1 - unmeasured.sum() / kpi.numel())
+    return shares.masked_fill(unmeasured, 1 / kpi.numel())

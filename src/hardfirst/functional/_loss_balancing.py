@@ -25,7 +25,7 @@ def uncertainty(losses: Tensor, s: Tensor) -> Tensor:
     References:
         Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018.
     """
-    return (losses * (0.5 * (-s).exp()) + torch.where(losses != 0, 0.5 * s, 0)).sum()
+    return (losses * (-s).exp() + s.masked_fill(losses == 0, 0)).sum() * 0.5
 
 
 def imtl_l(losses: Tensor, s: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def imtl_l(losses: Tensor, s: Tensor) -> Tensor:
     References:
         Liu et al., Towards Impartial Multi-task Learning, ICLR 2021, Sec. 3.2.
     """
-    return (losses * s.exp() - torch.where(losses != 0, s, 0)).sum()
+    return (losses * s.exp() - s.masked_fill(losses == 0, 0)).sum()
 
 
 def geometric(losses: Tensor) -> Tensor:
@@ -55,8 +55,7 @@ def geometric(losses: Tensor) -> Tensor:
         losses: [T], at least 0; a negative one gives NaN.
 
     Returns:
-        A 0-d tensor. A loss of 0 has a gradient of 0; if all are 0, so is the mean, and each has the gradient 1/T, the
-        limit of equal losses.
+        A 0-d tensor, 0 if all losses are. A loss of 0 has a gradient of 0.
 
     Example:
         >>> geometric(torch.tensor([2.0, 8.0, 0.0]))
@@ -66,9 +65,8 @@ def geometric(losses: Tensor) -> Tensor:
         Chennupati et al., MultiNet++: Multi-Stream Feature Aggregation and Geometric Loss Strategy for Multi-Task
         Learning, CVPR Workshops 2019.
     """
-    present = losses != 0
-    mean = (present_logs(losses).sum() / present.sum().clamp_min(1)).exp()
-    return torch.where(present.any(), mean, losses.mean())
+    count = losses.count_nonzero()
+    return (present_logs(losses).sum() / count.clamp_min(1)).exp() * count.clamp_max(1)
 
 
 def stch(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
@@ -78,7 +76,8 @@ def stch(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
 
     Args:
         losses: [T], at least 0; a negative one gives NaN.
-        nadir: [T], the loss :math:`n_t` that each task's progress is relative to, above 0 where the task is present.
+        nadir: [T], the loss :math:`n_t` that each task's progress is relative to, above 0 where the task is present, without
+            a graph. NaN for a task that has none yet: its current loss.
         mu: the smoothing, above 0; near 0 only the worst task counts.
 
     Returns:
@@ -91,8 +90,7 @@ def stch(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
     References:
         Lin et al., Smooth Tchebycheff Scalarization for Multi-Objective Optimization, ICML 2024.
     """
-    present = losses != 0
-    return torch.where(present.any(), mu * stch_logits(losses, nadir, mu).logsumexp(0) * present.sum(), 0)
+    return stch_logits(losses, nadir, mu).logsumexp(0) * mu * losses.count_nonzero()
 
 
 def stch_logits(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
@@ -110,9 +108,10 @@ def stch_logits(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
         >>> stch_logits(torch.tensor([0.5, 2.0]), nadir=torch.tensor([1.0, 1.0]), mu=1.0).softmax(0)
         tensor([0.2000, 0.8000])
     """
-    present = losses != 0
-    logs = present_logs(losses) - torch.where(present, nadir, 1).log()
-    return torch.where(present, logs / mu, -1e30)
+    absent = losses == 0
+    logs = precise(losses).masked_fill(absent, 1).log()
+    progress = logs - torch.where(nadir.isnan(), logs.detach(), nadir.log())
+    return (progress / mu).masked_fill(absent, -1e30)
 
 
 def uw_so(losses: Tensor, temperature: float) -> Tensor:
@@ -123,8 +122,7 @@ def uw_so(losses: Tensor, temperature: float) -> Tensor:
         temperature: :math:`\tau`, above 0; small gives all weight to the task with the lowest loss.
 
     Returns:
-        [T], without a graph: they sum to the number of tasks whose loss is not 0, and are 0 for the others. All are 1 if
-        all losses are 0, the limit of equal losses.
+        [T], without a graph: they sum to the number of tasks whose loss is not 0, and are 0 for the others.
 
     Example:
         >>> uw_so(torch.tensor([0.5, 1.0, 0.0]), temperature=1.0)
@@ -133,12 +131,10 @@ def uw_so(losses: Tensor, temperature: float) -> Tensor:
     References:
         Kirchdorfer et al., Analytical Uncertainty-Based Loss Weighting in Multi-Task Learning, GCPR 2024.
     """
-    losses = _precise(losses.detach())
-    present = losses != 0
+    losses = precise(losses.detach())
     # 1/L overflows at a denormal loss, and two infinities would make the softmax NaN
     logits = (losses.reciprocal() / temperature).clamp_max(torch.finfo(losses.dtype).max)
-    weights = torch.where(present, torch.where(present, logits, -1e30).softmax(0) * present.sum(), 0)
-    return torch.where(present.any(), weights, 1)
+    return logits.masked_fill(losses == 0, -1e30).softmax(0) * losses.count_nonzero()
 
 
 def self_paced_weight(loss: Tensor, threshold: Tensor | float, kind: Literal["hard", "linear"] = "hard") -> Tensor:
@@ -175,10 +171,10 @@ def present_logs(losses: Tensor) -> Tensor:
         >>> present_logs(torch.tensor([1.0, 0.5, 0.0]))
         tensor([ 0.0000, -0.6931,  0.0000])
     """
-    losses = _precise(losses)
-    return torch.where(losses != 0, losses, 1).log()
+    losses = precise(losses)
+    return losses.masked_fill(losses == 0, 1).log()
 
 
-def _precise(losses: Tensor) -> Tensor:
+def precise(losses: Tensor) -> Tensor:
     """The losses in float32 or better."""
-    return losses.to(torch.promote_types(losses.dtype, torch.float32))
+    return losses if losses.dtype in (torch.float32, torch.float64) else losses.float()

@@ -5,23 +5,63 @@ more than the backward that they serve (`make bench`). On an accelerator and in 
 does not wait for the device. tests/functional/test_scalar.py checks that the two forms agree.
 """
 
-from collections.abc import Sequence
+import ctypes
+from collections.abc import Iterable, Sequence
+from functools import cache
 from math import exp, isnan, log, log1p
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _functorch
 
-from hardfirst.functional._kpi_weights import focal_weights
+_NUMBERS: dict[torch.dtype, Any] = {torch.float32: ctypes.c_float, torch.int64: ctypes.c_int64}
+
+
+def has_values(tensor: Tensor) -> bool:
+    """Whether a tensor has values to read: in eager mode, and neither a fake tensor nor one of `vmap`."""
+    return (
+        type(tensor) is Tensor and not torch.compiler.is_compiling() and not _functorch.is_functorch_wrapped_tensor(tensor)
+    )
 
 
 def on_host(state: Tensor) -> bool:
-    """Whether reading a tensor's values is free: eager mode, on the CPU, and no fake tensor."""
-    return type(state) is Tensor and state.is_cpu and not torch.compiler.is_compiling()
+    """Whether reading a tensor's values is free: it has some, on the CPU."""
+    return state.is_cpu and has_values(state)
 
 
-def fast_focal_weights(
-    kpi: Tensor,
-    gamma: Tensor,
+def host_memory(state: Tensor) -> ctypes.Array[Any] | None:
+    """A tensor's memory as an array of Python numbers, to read and to write; None where it is not on the host.
+
+    It is the tensor's memory at this moment: make it anew in each step, since a buffer may move.
+
+    Args:
+        state: [T], without a graph; float32 or int64, as all state is. None for another dtype.
+
+    Example:
+        >>> state = torch.zeros(2)
+        >>> host_memory(state)[:] = [0.5, 1.0]
+        >>> state
+        tensor([0.5000, 1.0000])
+    """
+    if not on_host(state) or state.dtype not in _NUMBERS or not state.is_contiguous():
+        return None
+    memory: ctypes.Array[Any] = _array(state.dtype, state.numel()).from_address(state.data_ptr())
+    return memory
+
+
+def host_tensor(numbers: Sequence[float]) -> Tensor:
+    """`torch.tensor` of float32 numbers, at least one, in a third of the time."""
+    return torch.frombuffer((ctypes.c_float * len(numbers))(*numbers), dtype=torch.float32)
+
+
+@cache
+def _array(dtype: torch.dtype, count: int) -> Any:
+    return _NUMBERS[dtype] * count
+
+
+def focal_weights_on_host(
+    kpis: Sequence[float],
     gammas: Sequence[float],
     *,
     floor: float,
@@ -29,27 +69,25 @@ def fast_focal_weights(
     uniform: float = 0.0,
     easy_first: bool = False,
 ) -> Tensor:
-    """`functional.focal_weights`, computed on Python numbers where reading the KPIs is free.
+    """`functional.focal_weights` of Python numbers.
 
     Args:
-        kpi: [T], NaN where a task is not measured.
-        gamma: [T], for the tensor form.
-        gammas: the same numbers in double precision, for the other form.
+        kpis: T numbers, NaN where a task is not measured.
+        gammas: T numbers.
         floor: as in `functional.focal_weights`, like the other options.
         normalize: see there.
         uniform: see there.
         easy_first: see there.
     """
-    if not on_host(kpi):
-        return focal_weights(kpi, gamma, floor=floor, normalize=normalize, uniform=uniform, easy_first=easy_first)
-    kpis = [1 - value for value in kpi.tolist()] if easy_first else kpi.tolist()
-    logs = [log_focal_weight(value, gamma, floor) for value, gamma in zip(kpis, gammas, strict=True)]
+    if easy_first:
+        kpis = [1 - value for value in kpis]
+    logs = log_focal_weights(kpis, gammas, floor)
     measured = logs if not isnan(sum(logs)) else [log for log in logs if not isnan(log)]
     weights = _normalized(measured, uniform) if normalize and measured else [exp(log) for log in measured]
     if len(measured) < len(logs):
         rest = iter(weights)
         weights = [1.0 if isnan(log) else next(rest) for log in logs]
-    return torch.tensor(weights, dtype=torch.float32)
+    return host_tensor(weights)
 
 
 def _normalized(logs: Sequence[float], uniform: float) -> list[float]:
@@ -59,35 +97,20 @@ def _normalized(logs: Sequence[float], uniform: float) -> list[float]:
     return [scale * share + uniform for share in shares]
 
 
-def log_focal_weight(kpi: float, gamma: float, floor: float) -> float:
+def log_focal_weights(kpis: Iterable[float], gammas: Sequence[float], floor: float) -> list[float]:
     """See `functional.log_focal_weight`."""
-    if not floor < kpi < 1 - floor:
-        if isnan(kpi):
-            return kpi
-        kpi = floor if kpi < 0.5 else 1 - floor
-    return gamma * log1p(-kpi) + log(-log(kpi))
+    ends = (floor, highest := 1 - floor)
+    return [
+        gamma * log1p(-kpi) + log(-log(kpi))
+        for value, gamma in zip(kpis, gammas, strict=True)
+        for kpi in (value if floor < value < highest or isnan(value) else ends[value > 0.5],)
+    ]
 
 
-def moving_average_on_host(average: Tensor, kpi: Tensor, alpha: float, potential: Sequence[float] | None) -> Tensor:
-    """`functional.moving_average` of KPIs as shares of their potential, clamped to [0, 1].
-
-    Args:
-        average: [T] float32, the average so far; NaN where nothing was measured.
-        kpi: [T]; NaN where there is no observation.
-        alpha: the share of the new value.
-        potential: by task; None for 1.
-    """
-    shares = kpi.tolist()
-    if potential:
-        shares = [value / best for value, best in zip(shares, potential, strict=True)]
-    shares = [value if 0.0 <= value <= 1.0 or isnan(value) else float(value > 0) for value in shares]
-    averages = [moving_average(value, new, alpha) for value, new in zip(average.tolist(), shares, strict=True)]
-    return torch.tensor(averages, dtype=torch.float32)
-
-
-def moving_average(value: float, new: float, alpha: float) -> float:
+def moving_averages(averages: Sequence[float], kpis: Sequence[float], alpha: float) -> list[float]:
     """See `functional.moving_average`."""
-    average = value + alpha * (new - value)
-    if isnan(average):  # nothing was measured before, or nothing is measured now
-        return value if isnan(new) else new
-    return average
+    moved = [old + alpha * (new - old) for old, new in zip(averages, kpis, strict=True)]
+    if isnan(sum(moved)):  # of some task nothing was measured before, or nothing is measured now
+        pairs = zip(moved, averages, kpis, strict=True)
+        return [average if not isnan(average) else old if isnan(new) else new for average, old, new in pairs]
+    return moved

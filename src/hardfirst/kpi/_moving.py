@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from ctypes import Array
+from numbers import Real
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group, TaskState
-from hardfirst.errors import InputError, number, per_task
-from hardfirst.functional._scalar import moving_average_on_host, on_host
+from hardfirst.errors import InputError, check_names, number, per_task
+from hardfirst.functional._scalar import has_values, host_memory, moving_averages
 
 
 class MovingKPI(TaskState):
@@ -53,45 +55,95 @@ class MovingKPI(TaskState):
         super().__init__(tasks, process_group=process_group)
         self.alpha = number("alpha", alpha, above=0, most=1)
         self.add_state("average", math.nan)
+        self._observations = [0]
         self.best = per_task("potential", potential, self.tasks, default=1.0, above=0, most=1) if potential else None
         if self.best:
             self.add_state("potential", self.best, persistent=False)
-        self._checked = False
+        self._unseen = set(self.tasks)  # those whose KPI on a device was never checked
 
     def update(self, kpis: Mapping[str, Tensor | float]) -> None:
         """Record one observation of each KPI.
 
         Args:
-            kpis: by task, a number in [0, 1] or a 0-d tensor. The range of tensors is checked at the first update only,
-                since a check waits for the device; later ones are clamped.
+            kpis: by task, a number in [0, 1] or a 0-d tensor. On a device, the range of a task's tensor is checked where
+                its KPI first appears only, since a check waits for the device; later ones are clamped.
 
         Raises:
             InputError: a name is unknown, or a value is not in [0, 1].
         """
-        if on_host(self.average) and not self.is_distributed():
-            average = moving_average_on_host(self.average, self._checked_kpis(kpis), self.alpha, self.best)
-        else:
+        numbers = None if self.is_distributed() else self.memory()
+        if numbers is None:
             new = self.mean_over_ranks(self.scaled(kpis).detach())
-            average = functional.moving_average(self.average, new, alpha=self.alpha)
-        self.average.copy_(average)
+            self.average.copy_(functional.moving_average(self.average, new, alpha=self.alpha))
+        else:
+            self._observations[0] += 1
+            numbers[:] = moving_averages(numbers[:], self._scaled_numbers(kpis), self.alpha)
+
+    @property
+    def observations(self) -> int:
+        """About how many updates there were in this process. It is no part of the state."""
+        # torch counts the writes of the other way, in which a step may be compiled
+        return self._observations[0] + self.average._version
+
+    def memory(self) -> Array[Any] | None:
+        """The memory of `average` as Python numbers; None where they are not free to read. Valid within one step."""
+        average = self._buffers["average"]  # an attribute of a module takes longer to find than its numbers to compute
+        return None if average is None else host_memory(average)
 
     def scaled(self, kpis: Mapping[str, Tensor | float]) -> Tensor:
         """The KPIs as shares of the potential, at most 1: [T] float32 with their graph, NaN where there is no KPI."""
         vector = self._checked_kpis(kpis).to(self.average)
         return (vector / self.potential if self.best else vector).clamp(0, 1)
 
+    def _scaled_numbers(self, kpis: Mapping[str, Tensor | float]) -> list[float]:
+        """`scaled` in Python numbers: T of them."""
+        numbers = self._numbers(kpis)
+        if self.best:
+            numbers = [number / best for number, best in zip(numbers, self.best, strict=True)]
+        return [number if 0.0 <= number <= 1.0 or math.isnan(number) else float(number > 0) for number in numbers]
+
+    def _numbers(self, kpis: Mapping[str, Tensor | float]) -> list[float]:
+        """The KPIs in the order of `tasks`, each checked; NaN where there is none."""
+        numbers, absent = [], False
+        for task in self.tasks if type(kpis) is dict else ():
+            kpi = kpis.get(task)
+            if isinstance(kpi, Tensor) and not kpi.dim():
+                number: float = kpi.tolist()  # type: ignore[assignment]  # of a 0-d tensor; `item` dispatches
+            elif type(kpi) is float or isinstance(kpi, Real):
+                number = float(kpi)
+            elif kpi is None:
+                number, absent = math.nan, True
+            else:
+                break
+            if not 0.0 <= number <= 1.0:
+                _check_range(task, number)
+            numbers.append(number)
+        if len(numbers) < len(self.tasks):  # something is of another type or shape, and this says what
+            return list(self.stack_by_task(kpis, "KPI").tolist())
+        if absent or len(kpis) != len(numbers):
+            check_names("task", kpis, self.tasks)
+        return numbers
+
     def _checked_kpis(self, kpis: Mapping[str, Tensor | float]) -> Tensor:
-        """The KPIs as a vector [T], checked to be in [0, 1]: numbers in every step, tensors at the first update."""
+        """The KPIs as a vector [T], checked to be in [0, 1]: on the CPU always, on a device where a task first appears."""
         vector = self.stack_by_task(kpis, "KPI")
         for task, value in kpis.items():
             if not isinstance(value, Tensor) and value is not None:
                 _check_range(task, value)
-        # a fake tensor has no values to check, and a compiled graph must not wait for them
-        if not self._checked and type(vector) is Tensor and not torch.compiler.is_compiling():
-            for task, value in zip(self.tasks, vector.tolist(), strict=True):
-                _check_range(task, value)
-            self._checked = True
+        if has_values(vector):
+            self._check_values(vector, kpis)
         return vector
+
+    def _check_values(self, vector: Tensor, kpis: Mapping[str, Tensor | float]) -> None:
+        """Check the range of values: all of them where reading is free, else those of tasks not seen before."""
+        on_device = not vector.is_cpu
+        if on_device and self._unseen.isdisjoint(kpis):
+            return
+        for task, value in zip(self.tasks, vector.tolist(), strict=True):
+            if not on_device or task in self._unseen:
+                _check_range(task, value)
+            if not math.isnan(value):
+                self._unseen.discard(task)
 
 
 def _check_range(task: str, value: float) -> None:
