@@ -227,3 +227,12 @@ def test_two_ranks_have_the_norm_of_the_whole_batch_and_refuse_fsdp(tmp_path: Pa
         torch.testing.assert_close(torch.tensor(state["weight"]), balancer.weight)
         torch.testing.assert_close(torch.tensor(state["second"]), balancer.adam.second)  # the squares of the norms
         assert "cannot work with gradients that are sharded" in state["refusal"]
+
+
+def test_features_are_refused_and_methods_that_need_no_gradients_ignore_them() -> None:
+    weight = torch.nn.Parameter(torch.tensor([3.0, -2.0]))
+    with pytest.raises(InputError, match=r"GradNorm is defined for gradients of parameters.* Give `shared="):
+        GradNorm(TASKS).backward(bowls(weight), features=2 * weight)
+    Equal(TASKS).backward(bowls(weight), features=2 * weight)
+    (expected,) = torch.autograd.grad(sum(bowls(weight).values()), weight)
+    torch.testing.assert_close(weight.grad, expected)

@@ -37,6 +37,19 @@ def backward(balancer: type, shared: object) -> None:
     balancer(TASKS).backward({"depth": loss, "segment": 2 * loss}, shared=given[str(shared)])
 
 
+def from_features(balancer: type, given: str) -> None:
+    layer, inputs = nn.Linear(2, 2), torch.ones(3, 2)
+    features, around = layer(inputs).tanh(), layer(inputs)
+    losses = {"depth": features.square().mean(), "segment": (around if given == "around" else features).abs().mean()}
+    balancer(TASKS).backward(
+        losses,
+        shared=layer.parameters() if given == "both" else [features] if given == "as shared" else None,
+        features={"as shared": None, "detached": features.detach(), "nested": [features, features.exp()]}.get(
+            given, features
+        ),
+    )
+
+
 def compiled() -> None:
     with patch.object(torch.compiler, "is_compiling", lambda: True):
         MGDA(TASKS).backward(losses(), shared=[nn.Parameter(torch.ones(2))])
@@ -103,6 +116,12 @@ CASES = {
     "gradients: shared parameters that are not trained": lambda: backward(MGDA, "frozen"),
     "gradients: shared parameters of another network": lambda: backward(MGDA, "another"),
     "gradients: GradNorm without shared parameters": lambda: backward(GradNorm, "none"),
+    "features: parameters as well": lambda: from_features(MGDA, "both"),
+    "features: given as shared": lambda: from_features(MGDA, "as shared"),
+    "features: without a graph": lambda: from_features(MGDA, "detached"),
+    "features: one from another": lambda: from_features(MGDA, "nested"),
+    "features: a loss goes around them": lambda: from_features(MGDA, "around"),
+    "features: for a method of parameters": lambda: from_features(GradNorm, "given"),
     "gradients: called for a total": lambda: PCGrad(TASKS)(losses()),
     "gradients: compiled": compiled,
     "state: of more tasks": lambda: load(DTP(TASKS), DTP([*TASKS, "normals"]).state_dict()),

@@ -57,6 +57,9 @@ class Balancer(TaskState, ABC):
     equal_alone: ClassVar[bool] = False
     """Whether steps with the loss of a single task count all tasks alike, as equal weights do."""
 
+    takes_features: ClassVar[bool] = True
+    """Whether `backward` takes `features` in place of `shared`. A method that needs neither ignores both."""
+
     ranges: ClassVar[Mapping[str, Range]] = MappingProxyType({})
     """The options that a study may tune, each with the range to search; the default is tried as well."""
 
@@ -139,6 +142,7 @@ class Balancer(TaskState, ABC):
         kpis: KPIs | None = None,
         *,
         shared: Iterable[nn.Parameter] | None = None,
+        features: Tensor | Iterable[Tensor] | None = None,
         using: Callable[[Tensor], Any] = torch.Tensor.backward,
     ) -> None:
         """Balance the losses and back-propagate. It works for every method, so a training loop needs no `if`.
@@ -147,6 +151,8 @@ class Balancer(TaskState, ABC):
             losses: by task, a 0-d tensor with its graph; a task without labels is left out, or 0.
             kpis: as in `update`, which is called first when in training mode.
             shared: the parameters that all tasks use, for the methods that need them.
+            features: in place of `shared`, what the network computed for all tasks, with its graph: the heads' inputs. The
+                gradients of these are combined, and go back through the layers before them once.
             using: how the host runs backward on a scalar, e.g. `fabric.backward` or `accelerator.backward`.
         """
 

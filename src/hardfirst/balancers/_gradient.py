@@ -9,16 +9,18 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from hardfirst._task_state import Group
-from hardfirst.balancers._autograd import gradients_of, no_dependence_error, other_leaves, require_trainable
+from hardfirst.balancers._autograd import no_dependence_error, other_leaves, require_features, require_trainable
 from hardfirst.balancers._base import Balancer, KPIs, Losses
-from hardfirst.balancers._ops import refuse_to_compile
-from hardfirst.balancers._task_gradients import Delivery, TaskGradients, gramian
+from hardfirst.balancers._host import HostReader, Readings, to_host
+from hardfirst.balancers._ops import refuse_features, refuse_to_compile
+from hardfirst.balancers._rows import combine, gramian
+from hardfirst.balancers._task_gradients import Delivery, TaskGradients
 from hardfirst.errors import InputError
 
 _SCALE = 2.0**12  # a power of 2: exact in float32 and bfloat16
 
 
-class GradientBalancer(Balancer):
+class GradientBalancer(Balancer, HostReader):
     r"""A method that combines the rows of the Jacobian J [T, n]: each task's gradient of the n shared parameters.
 
     The combination becomes the gradient of the shared parameters. All other parameters, those of the heads, get the gradient
@@ -26,11 +28,16 @@ class GradientBalancer(Balancer):
     graph leads straight to the parameters, so accumulation, DDP and `GradScaler` work as usual: under a scaler, pass the
     unscaled losses, and `using=lambda total: scaler.scale(total).backward()`.
 
-    A task that is absent, or does not depend on the shared parameters, has no row. Over several ranks each row is the mean
+    A task that is absent, or does not depend on the shared parameters, has no row. A loss of exactly 0 is absent if its
+    gradient is 0 as well, so a signed loss may be 0 by chance. Over several ranks each row is the mean
     over the ranks that have the task, so that the update is that of the full batch where these have equally many labels.
     Micro-batches do not add up to one batch: each is combined by itself. Hooks on parameters see each task's gradient, and
     then the combined one. The balancer cannot be compiled; a network may be, with
     `torch._functorch.config.donated_buffer = False`.
+
+    In place of `shared`, `backward` takes `features`, what the network computed for all tasks. J then has the gradients of
+    these, the combination goes back through the layers before them once, and no loss does: for T tasks about T times
+    cheaper. It is another method than with parameters: that no task loses, for instance, holds of the features.
 
     `weights` are the weights of the rows in the latest training step in which the task was present; 1 before the first.
 
@@ -83,6 +90,7 @@ class GradientBalancer(Balancer):
         kpis: KPIs | None = None,
         *,
         shared: Iterable[nn.Parameter] | None = None,
+        features: Tensor | Iterable[Tensor] | None = None,
         using: Callable[[Tensor], Any] = Tensor.backward,
     ) -> None:
         if torch.compiler.is_compiling():
@@ -92,12 +100,10 @@ class GradientBalancer(Balancer):
         self.watch.step(self, len(losses))
         if kpis is not None and self.training:
             self.update(kpis)
-        parameters = require_trainable(shared, type(self).__name__)
-        factors = self.gradient_factors(vector.float())
-        with_graph = {task: loss for task, loss in losses.items() if loss.requires_grad}
-        gradients = self._differentiate(with_graph, vector, factors.tolist(), parameters)
-        with torch.no_grad():
-            by_leaf = self._update_by_leaf(gradients, factors)
+        with_graph = {n: losses[task] for n, task in enumerate(self.tasks) if task in losses and losses[task].requires_grad}
+        common = self._common(shared, features, with_graph.values())
+        # in a method of its own, so that the Jacobian is freed before `using` makes further copies of the gradient
+        by_leaf = self._gradient_by_leaf(with_graph, vector, common)
         # The host runs backward on a scalar (a GradScaler, DDP's hooks and gradient accumulation rely on it), so the update
         # goes into a node of the graph that leads from this scalar straight to the leaves.
         total = vector.sum()
@@ -106,14 +112,15 @@ class GradientBalancer(Balancer):
         using(total if by_leaf else total.requires_grad_())
 
     @abstractmethod
-    def aggregate(self, jacobian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    def aggregate(self, jacobian: Tensor, gramian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Combine the tasks' gradients. Called once in each `backward` in which a task has a gradient, without gradients.
 
         It changes state in training mode only (`self.training`).
 
         Args:
             jacobian: [k, n] float32, all finite: a row for each of the k tasks that are present and depend on the n shared
-                parameters, averaged over ranks and multiplied by `gradient_factors`.
+                parameters, averaged over ranks and multiplied by `gradient_factors`. It may be overwritten.
+            gramian: [k, k] float64 on the CPU, the inner products of the rows. To read more from the device, see `reads`.
             present: [k] int64 on the CPU, k ≥ 1: the positions of these tasks in `tasks`.
 
         Returns:
@@ -133,52 +140,94 @@ class GradientBalancer(Balancer):
         """
         return torch.ones_like(losses)
 
-    def _differentiate(
-        self, losses: Losses, vector: Tensor, factors: list[float], shared: list[nn.Parameter]
-    ) -> TaskGradients:
-        """Each present task's gradient of the shared parameters and the heads, averaged over ranks."""
-        heads = other_leaves(losses.values(), shared)
-        nonzero = (vector != 0).tolist()
-        present = [index for index, task in enumerate(self.tasks) if task in losses and nonzero[index]]
+    def _common(
+        self, shared: Iterable[nn.Parameter] | None, features: Tensor | Iterable[Tensor] | None, losses: Iterable[Tensor]
+    ) -> Sequence[Tensor]:
+        """The tensors whose gradients are combined: parameters or features."""
+        method = type(self).__name__
+        if features is None:
+            return require_trainable(shared, method)
+        if shared is not None:
+            raise InputError(f"{method} takes `shared` or `features`, and got both; leave one out.")
+        if not self.takes_features:
+            refuse_features(method)
+        if self.is_distributed():
+            raise InputError(
+                f"{method} cannot average gradients of `features` over ranks, of which each has those of its own examples. "
+                "Give `shared=network.shared_parameters()` instead."
+            )
+        return require_features(features, losses, method)
+
+    def _gradient_by_leaf(
+        self, losses: Mapping[int, Tensor], vector: Tensor, common: Sequence[Tensor]
+    ) -> dict[Tensor, Tensor]:
+        """The gradient of each leaf: combined for shared parameters, of the own task's loss for heads."""
+        factors = self.gradient_factors(vector.float())
+        # ranks exchange the rows of all tasks
+        positions = range(len(self.tasks)) if self.is_distributed() else losses
+        gradients = TaskGradients(list(positions), common, other_leaves(losses.values(), common))
+        readings = Readings(self)
         # Scaling up keeps small float16 gradients from underflowing; if large ones overflow instead, do without.
         for scale in (_SCALE, 1.0):
-            gradients = TaskGradients(len(self.tasks), shared, heads)
-            for index in present:
-                gradients.add(index, gradients_of(losses[self.tasks[index]], [*shared, *heads], scale * factors[index]))
-            if gradients.all_finite():
+            gradients.differentiate(losses, factors, scale)
+            with torch.no_grad():
+                products, values, heads_finite, *read = to_host(
+                    gramian(gradients.jacobian), vector, gradients.heads_are_finite(), *readings.buffers()
+                )
+            if products.isfinite().all() and heads_finite:
                 break
-        gradients.divide(scale)
-        gradients.set_aside_nonfinite(vector)
-        self._average_over_ranks(gradients)
-        if any(nonzero) and not gradients.reached.any():
-            raise no_dependence_error()
-        return gradients
+        with torch.no_grad():
+            nonfinite, products = self._select(gradients, products, values)
+            if values.any() and not any(gradients.reached):
+                raise no_dependence_error("shared" if common[0].is_leaf else "features")
+            update = self._combine(gradients, products, factors, readings, read)
+            return gradients.by_leaf(update if nonfinite is None else update + nonfinite)
 
-    def _average_over_ranks(self, gradients: TaskGradients) -> None:
-        """Replace each row by its mean over the ranks that have it."""
-        if not self.is_distributed():
-            return
-        self._compare_tasks(gradients.jacobian.device)
-        # absent rows are 0, so that a sum over all ranks, divided by how many have the row, is the mean
-        counts = torch.cat([gradients.present, gradients.reached]).to(gradients.jacobian)
-        dist.all_reduce(counts, group=self.process_group or None)
-        dist.all_reduce(gradients.jacobian, group=self.process_group or None)
-        ranks_with_task, ranks_with_parameter = counts[: len(self.tasks)], counts[len(self.tasks) :]
-        gradients.jacobian.div_(ranks_with_task.clamp(min=1).unsqueeze(1))
-        gradients.present, gradients.reached = ranks_with_task.cpu() > 0, ranks_with_parameter.cpu() > 0
+    def _select(self, gradients: TaskGradients, products: Tensor, losses: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Keep the rows that take part, and the products of these; the sum of those that are not finite comes first.
 
-    def _update_by_leaf(self, gradients: TaskGradients, factors: Tensor) -> dict[Tensor, Tensor]:
-        """The gradient of each leaf: combined for shared parameters, of the own task's loss for heads."""
-        update = gradients.nonfinite
-        present = gradients.present.nonzero().squeeze(1)
-        if len(present):
-            # no copy of the Jacobian, which may be large, in the usual case
-            rows = gradients.jacobian if len(present) == len(self.tasks) else gradients.jacobian[present]
-            combined, weights = self.aggregate(rows, present)
-            update = combined + update
-            if self.training:
-                self.weight[present] = weights.to(self.weight) * factors[present].to(self.weight)
-        return gradients.by_leaf(update)
+        The latter have no part in the method, but go into the update, so that a GradScaler sees them and skips the step.
+        """
+        squares, values = products.diagonal(), losses[gradients.positions]
+        finite = (squares.isfinite() & values.isfinite()).tolist()
+        # a loss may be 0 by chance; without labels its gradient is 0 too
+        zero = ((squares == 0) & (values == 0)).tolist()
+        rows = range(len(finite))
+        nonfinite = gradients.take_out([row for row in rows if gradients.has_row[row] and not finite[row]])
+        kept = [row for row in rows if gradients.has_row[row] and finite[row] and not zero[row]]
+        if self.is_distributed():
+            kept, products = self._average_over_ranks(gradients, kept)
+        gradients.keep(kept)
+        return nonfinite, products[kept][:, kept]
+
+    def _average_over_ranks(self, gradients: TaskGradients, kept: list[int]) -> tuple[list[int], Tensor]:
+        """Replace each row by its mean over the ranks that keep it; the rows that any rank keeps, and their products."""
+        group, rows = self.process_group or None, gradients.jacobian
+        self._compare_tasks(rows.device)
+        has = [row in kept for row in range(len(rows))]
+        # the other rows are 0, so that a sum over all ranks, divided by how many have the row, is the mean
+        gradients.take_out([row for row, kept_here in enumerate(has) if not kept_here])
+        counts = torch.tensor([*has, *gradients.reached]).to(rows)
+        dist.all_reduce(counts, group=group)
+        dist.all_reduce(rows, group=group)
+        rows.div_(counts[: len(rows)].clamp(min=1).unsqueeze(1))
+        products, counts = to_host(gramian(rows), counts)
+        gradients.reached = (counts[len(rows) :] > 0).tolist()
+        return counts[: len(rows)].nonzero().flatten().tolist(), products
+
+    def _combine(
+        self, gradients: TaskGradients, products: Tensor, factors: Tensor, readings: Readings, read: Sequence[Tensor]
+    ) -> Tensor:
+        """The gradient of the shared parameters [n]; in training mode it sets `weight`."""
+        if not gradients.positions:
+            return gradients.jacobian.new_zeros(gradients.jacobian.shape[1])
+        present = torch.tensor(gradients.positions)
+        with readings.received(read):
+            combined, weights = self.aggregate(gradients.jacobian, products, present)
+        if self.training:
+            present = present.to(self.weight.device)
+            self.weight[present] = weights.to(self.weight) * factors[present].to(self.weight)
+        return combined
 
 
 class GramianBalancer(GradientBalancer):
@@ -202,9 +251,9 @@ class GramianBalancer(GradientBalancer):
     """
 
     @final
-    def aggregate(self, jacobian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        weights = self.gramian_weights(gramian(jacobian), present)
-        return weights.to(jacobian) @ jacobian, weights
+    def aggregate(self, jacobian: Tensor, gramian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        weights = self.gramian_weights(gramian, present)
+        return combine(weights, jacobian), weights
 
     @abstractmethod
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hardfirst.balancers._base import Balancer, KPIs, Losses
-from hardfirst.balancers._ops import refuse_to_compile
+from hardfirst.balancers._ops import refuse_features, refuse_to_compile
 
 
 class LossBalancer(Balancer):
@@ -90,8 +90,11 @@ class LossBalancer(Balancer):
         kpis: KPIs | None = None,
         *,
         shared: Iterable[nn.Parameter] | None = None,
+        features: Tensor | Iterable[Tensor] | None = None,
         using: Callable[[Tensor], Any] = torch.Tensor.backward,
     ) -> None:
+        if features is not None and not self.takes_features:
+            refuse_features(type(self).__name__)
         using(self(losses, kpis, shared=shared))
 
     @property

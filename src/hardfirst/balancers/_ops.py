@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from math import isnan
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -17,6 +18,14 @@ def refuse_to_compile(method: str) -> None:
     raise InputError(
         f"{method} differentiates the losses inside the step, so it runs in eager mode only. "
         "Leave the balancer out of `torch.compile`; the network may be compiled."
+    )
+
+
+def refuse_features(method: str) -> NoReturn:
+    """Raise the `InputError` for a method that is given `features` and cannot work with them."""
+    raise InputError(
+        f"{method} is defined for gradients of parameters, which stay from batch to batch; `features` do not. "
+        "Give `shared=network.shared_parameters()` instead."
     )
 
 

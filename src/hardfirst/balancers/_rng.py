@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from hardfirst._task_state import TaskState
+from hardfirst.balancers._host import HostReader
 from hardfirst.errors import whole
 
 WORD = 0xFFFFFFFF
@@ -15,7 +15,7 @@ _STRIDE = 0x9E3779B9  # 2³² over the golden ratio: the hash of zeros is not ze
 Word = TypeVar("Word", int, Tensor)
 
 
-class StepRNG(TaskState):
+class StepRNG(HostReader):
     """Torch's random numbers for a method that runs eagerly, seeded again in each step.
 
     Args:
@@ -23,6 +23,7 @@ class StepRNG(TaskState):
         seed: a whole number, at least 0.
     """
 
+    reads = ("key", "step")
     key: Tensor
     step: Tensor
 
@@ -43,7 +44,7 @@ class StepRNG(TaskState):
             yield
 
     def _next(self) -> int:
-        seed = (int(self.key) << 31) + int(self.step)
+        seed = (int(self.read("key")) << 31) + int(self.read("step"))
         if self.training:
             self.step.add_(1)
         return seed

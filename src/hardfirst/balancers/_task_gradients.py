@@ -1,83 +1,110 @@
 """The gradients of the tasks' losses, for the gradient balancers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hardfirst.balancers._autograd import flat
+from hardfirst.balancers._autograd import gradients_of
 
 
 class TaskGradients:
-    """The gradients of all tasks' losses.
+    """The gradients of some tasks' losses.
 
     Args:
-        tasks: how many tasks there are.
+        positions: the positions of these tasks in the balancer's `tasks`, in ascending order.
         shared: the shared parameters, n numbers in all.
         heads: the other leaves of the losses' graphs.
 
     Attributes:
-        jacobian: [T, n] float32, a row for each task; 0 where a task has none.
-        present: [T] bool on the CPU, the tasks that have a row.
-        reached: [len(shared)] bool on the CPU, the parameters that a loss depends on.
+        positions: as given; after `keep`, of the rows that are left.
+        jacobian: [k, n] float32, a row for each of these tasks; 0 where its loss does not depend on `shared`.
+        has_row: for each row, whether the loss depends on `shared`.
+        reached: for each shared parameter, whether a loss depends on it.
         heads: each head's gradient, summed over tasks; None where no loss depends on it.
-        nonfinite: [n], the sum of the rows that are not finite. They have no part in the method, but go into the update, so
-            that a GradScaler sees them and skips the step.
     """
 
-    def __init__(self, tasks: int, shared: list[nn.Parameter], heads: list[Tensor]) -> None:
-        size = sum(parameter.numel() for parameter in shared)
-        self.shared = shared
-        self.jacobian = torch.zeros(tasks, size, device=shared[0].device)
-        self.present = torch.zeros(tasks, dtype=torch.bool)
-        self.reached = torch.zeros(len(shared), dtype=torch.bool)
+    def __init__(self, positions: list[int], shared: Sequence[Tensor], heads: Sequence[Tensor]) -> None:
+        self.positions = positions
+        self._shared = shared
+        self._sizes = [parameter.numel() for parameter in shared]
+        self._scale = 1.0
+        # not zeros, which would be written twice: `differentiate` fills every row
+        self.jacobian = torch.empty(len(positions), sum(self._sizes), device=shared[0].device)
+        self.has_row = [False] * len(positions)
+        self.reached = [False] * len(shared)
         self.heads: dict[Tensor, Tensor | None] = dict.fromkeys(heads)
-        self.nonfinite = torch.zeros(size, device=shared[0].device)
 
-    def add(self, index: int, gradients: Sequence[Tensor | None]) -> None:
-        """Add a task's gradients of the shared parameters and the heads."""
-        of_shared, of_heads = gradients[: len(self.shared)], gradients[len(self.shared) :]
-        reached = torch.tensor([gradient is not None for gradient in of_shared])
-        if reached.any():
-            flat(of_shared, self.shared, out=self.jacobian[index])
-            self.present[index] = True
-            self.reached |= reached
-        for head, gradient in zip(self.heads, of_heads, strict=True):
-            if gradient is not None:
-                total = self.heads[head]
-                self.heads[head] = gradient if total is None else total + gradient
+    def differentiate(self, losses: Mapping[int, Tensor], factors: Tensor, scale: float) -> None:
+        """Compute all gradients.
 
-    def all_finite(self) -> bool:
-        """Whether no gradient has overflowed."""
-        tensors = [self.jacobian, *(gradient for gradient in self.heads.values() if gradient is not None)]
-        return bool(torch.stack([tensor.isfinite().all().to(self.jacobian.device) for tensor in tensors]).all())
+        Args:
+            losses: by position, those that have a graph.
+            factors: [T], what the gradients are multiplied by.
+            scale: multiplies them inside the graph alone, so that small float16 numbers do not underflow there.
+        """
+        self._scale = scale
+        self.reached = [False] * len(self._shared)
+        self.heads = dict.fromkeys(self.heads)
+        leaves = [*self._shared, *self.heads]
+        for row, position in enumerate(self.positions):
+            loss = losses.get(position)
+            gradients: Sequence[Tensor | None] = [None] * len(leaves)
+            if loss is not None:
+                gradients = gradients_of(loss, leaves, (factors[position] * scale).to(loss.dtype))
+            self._fill(row, gradients[: len(self._shared)])
+            for head, gradient in zip(self.heads, gradients[len(self._shared) :], strict=True):
+                if gradient is not None:
+                    total = self.heads[head]
+                    self.heads[head] = gradient if total is None else total + gradient
 
-    def divide(self, scale: float) -> None:
-        """Divide all gradients by the factor that they were computed with."""
-        if scale != 1:
-            self.jacobian.div_(scale)
-            self.heads = {head: None if gradient is None else gradient / scale for head, gradient in self.heads.items()}
+    def _fill(self, row: int, parts: Sequence[Tensor | None]) -> None:
+        """Write a task's gradients of the shared parameters into its row, without the scale."""
+        self.has_row[row] = any(part is not None for part in parts)
+        for index, (part, piece) in enumerate(zip(parts, torch.split(self.jacobian[row], self._sizes), strict=True)):
+            if part is None:
+                piece.zero_()
+            else:
+                self.reached[index] = True
+                torch.mul(part.detach().float().flatten(), 1 / self._scale, out=piece)
 
-    def set_aside_nonfinite(self, losses: Tensor) -> None:
-        """Move the rows of tasks whose loss or gradient is not finite from `jacobian` to `nonfinite`."""
-        broken = self.present & ~(losses.isfinite() & self.jacobian.isfinite().all(1)).cpu()
-        if broken.any():
-            self.nonfinite += self.jacobian[broken].sum(0)
-            self.jacobian[broken] = 0
-            self.present &= ~broken
+    def heads_are_finite(self) -> Tensor:
+        """0-d bool on the device. A sum of finite numbers that overflows counts as not finite."""
+        # one number for each head to look at, where `isfinite` would make a mask of its size
+        sums = [_sum(gradient) for gradient in self.heads.values() if gradient is not None]
+        flags = [total.isfinite().to(self.jacobian.device) for total in sums]
+        return torch.stack(flags).all() if flags else torch.ones((), dtype=torch.bool, device=self.jacobian.device)
+
+    def take_out(self, rows: Sequence[int]) -> Tensor | None:
+        """Set some rows to 0, and return their sum [n]; None if there are none."""
+        total = self.jacobian[rows].sum(0) if rows else None
+        for row in rows:
+            self.jacobian[row].zero_()
+        return total
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop all rows but some, in place: the Jacobian may be large."""
+        for goal, row in enumerate(rows):
+            if goal != row:
+                self.jacobian[goal].copy_(self.jacobian[row])
+        self.jacobian = self.jacobian[: len(rows)]
+        self.positions = [self.positions[row] for row in rows]
 
     def by_leaf(self, update: Tensor) -> dict[Tensor, Tensor]:
         """The gradient of each leaf that a loss depends on, given that of the shared parameters [n]."""
-        parts = torch.split(update, [parameter.numel() for parameter in self.shared])
-        of_shared: dict[Tensor, Tensor] = {
-            parameter: part.view_as(parameter).to(parameter.dtype)
-            for parameter, part, reached in zip(self.shared, parts, self.reached.tolist(), strict=True)
+        of_shared = {
+            parameter: part.view_as(parameter)
+            for parameter, part, reached in zip(self._shared, torch.split(update, self._sizes), self.reached, strict=True)
             if reached
         }
-        of_heads = {head: torch.zeros_like(head) if g is None else g for head, g in self.heads.items()}
+        of_heads = {head: torch.zeros_like(head) if g is None else g / self._scale for head, g in self.heads.items()}
         return {**of_shared, **of_heads}
+
+
+def _sum(tensor: Tensor) -> Tensor:
+    return tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32))
 
 
 class Delivery(torch.autograd.Function):
@@ -85,17 +112,12 @@ class Delivery(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, total: Tensor, gradients: list[Tensor], *leaves: Tensor) -> Tensor:
-        ctx.gradients = gradients
+        ctx.gradients, ctx.dtypes = gradients, [leaf.dtype for leaf in leaves]
         return total.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, factor: Tensor) -> tuple[Any, ...]:
-        # none for `total` and the list; a loss scale arrives in `factor`
-        return None, None, *(gradient * factor.to(gradient.dtype) for gradient in ctx.gradients)
-
-
-def gramian(rows: Tensor) -> Tensor:
-    """The inner products [k, k] of rows [k, n], summed in float64; on the CPU, where the small problem is solved."""
-    # Each slice is short enough for a float32 product; a float64 copy of the whole Jacobian would double its memory.
-    return torch.stack([part @ part.T for part in torch.split(rows, 2**16, dim=1)]).cpu().double().sum(0)
+        # None for `total` and the list. A loss scale arrives in `factor`: small float16 gradients need it before the cast.
+        scaled = (gradient * factor.to(gradient.dtype) for gradient in ctx.gradients)
+        return None, None, *(gradient.to(dtype) for gradient, dtype in zip(scaled, ctx.dtypes, strict=True))

@@ -34,13 +34,6 @@ def solve(weighting: Weighting, gramian: Tensor) -> Tensor:
     return weighting(gramian / scale) if scale > 0 else torch.ones(len(gramian), dtype=gramian.dtype)
 
 
-def rows_of(gramian: Tensor) -> Tensor:
-    """Rows [k, k] with these inner products, for an aggregator that takes rows."""
-    values, vectors = torch.linalg.eigh(gramian)
-    rows: Tensor = vectors * values.clamp(min=0).sqrt()
-    return rows
-
-
 def gradvac_weighting(beta: float, cosine: Tensor) -> tuple[Weighting, Callable[[], Tensor]]:
     """GradVac's weighting with these averages of cosines [k, k], and a function that returns them after the step.
 

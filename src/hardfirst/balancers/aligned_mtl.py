@@ -1,10 +1,8 @@
-from collections.abc import Sequence
-
+import torch
 from torch import Tensor
 
-from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._torchjd import solve, weighting
+from hardfirst.balancers._rows import tolerance
 
 
 class AlignedMTL(GramianBalancer):
@@ -23,8 +21,8 @@ class AlignedMTL(GramianBalancer):
         process_group: see `Balancer`.
 
     Raises:
-        InputError: TorchJD is not installed. In a training step: `shared` is missing, sharded, or has no part in the
-            losses; or the balancer is compiled.
+        InputError: in a training step: `shared` is missing, sharded, or has no part in the losses; or the balancer is
+            compiled.
 
     Example:
         >>> import torch
@@ -35,17 +33,20 @@ class AlignedMTL(GramianBalancer):
         (tensor([1., 1.]), {'a': tensor(1.), 'b': tensor(0.2500)})
 
     Note:
-        Solved by TorchJD with equal preferences, which sum to the number of tasks present, so that a learning rate tuned for
-        equal weights still fits where gradients are orthogonal and equally long.
+        Equal preferences sum to the number of tasks present, so that a learning rate tuned for equal weights still fits
+        where gradients are orthogonal and equally long. Singular values within float32 rounding of the largest count as 0.
 
     References:
         Senushkin, Patakin, Kuznetsov and Konushin, Independent Component Alignment for Multi-Task Learning, CVPR 2023,
         Algorithm 1.
     """
 
-    def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
-        super().__init__(tasks, process_group=process_group)
-        weighting("AlignedMTLWeighting")
-
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
-        return len(present) * solve(weighting("AlignedMTLWeighting"), gramian)
+        values, vectors = torch.linalg.eigh(gramian)
+        kept = values > tolerance(gramian) * values[-1]
+        if not kept.any():
+            return gramian.new_ones(len(present))
+        values, vectors = values[kept], vectors[:, kept]
+        # U Vᵀ = (U Σ⁻¹ Uᵀ) J
+        weights: Tensor = values[0].sqrt() * (vectors / values.sqrt()) @ vectors.sum(0)
+        return weights

@@ -1,11 +1,8 @@
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._torchjd import rows_of, solve, weighting
+from hardfirst.balancers._rows import cosines, tolerance
 
 
 class ConFIG(GramianBalancer):
@@ -24,8 +21,8 @@ class ConFIG(GramianBalancer):
         process_group: see `Balancer`.
 
     Raises:
-        InputError: TorchJD is not installed. In a training step: `shared` is missing, sharded, or has no part in the
-            losses; or the balancer is compiled.
+        InputError: in a training step: `shared` is missing, sharded, or has no part in the losses; or the balancer is
+            compiled.
 
     Example:
         >>> import torch
@@ -36,22 +33,20 @@ class ConFIG(GramianBalancer):
         (tensor([2., 2.]), {'a': tensor(2.), 'b': tensor(0.6667)})
 
     Note:
-        Solved by TorchJD on T vectors of T numbers with the gradients' inner products, on which alone the weights depend.
-        The momentum variant (M-ConFIG) is not implemented.
+        Computed from the gradients' inner products, on which alone the weights depend. Singular values of U that are within
+        float32 rounding count as 0, so that linearly dependent gradients have an update; it is 0 where no direction has the
+        same cosine to all, as for two opposite gradients. The momentum variant (M-ConFIG) is not implemented.
 
     References:
         Liu, Chu and Thuerey, ConFIG: Towards Conflict-free Training of Physics Informed Neural Networks, ICLR 2025, Eq. (2).
     """
 
-    def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
-        super().__init__(tasks, process_group=process_group)
-        weighting("ConFIG")
-
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
-        return solve(_config_weights, gramian)
-
-
-def _config_weights(gramian: Tensor) -> Tensor:
-    rows = rows_of(gramian)
-    weights: Tensor = torch.linalg.pinv(rows.T) @ weighting("ConFIG")(rows)
-    return weights
+        between, lengths = cosines(gramian)
+        # Eq. (2) with d = Uᵀv: U⁺ = Uᵀ(UUᵀ)⁺
+        v = torch.linalg.pinv(between, rtol=tolerance(gramian), hermitian=True).sum(1)
+        projections = between @ v
+        if projections.square().mean() < tolerance(gramian):  # no direction has equal cosines: d is rounding
+            return torch.zeros_like(v)
+        weights: Tensor = (lengths @ projections) / (v @ projections) * v / lengths
+        return weights

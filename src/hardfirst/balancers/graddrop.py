@@ -7,7 +7,9 @@ from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GradientBalancer
 from hardfirst.balancers._rng import StepRNG
-from hardfirst.balancers._task_gradients import gramian
+from hardfirst.balancers._rows import products
+
+_COLUMNS = 2**20
 
 
 class GradDrop(GradientBalancer):
@@ -37,8 +39,9 @@ class GradDrop(GradientBalancer):
         tensor([4., 3.])
 
     Note:
-        The paper drops gradients of a layer's activations, each multiplied by its sign; here, as in LibMTL and TorchJD,
-        those of the shared parameters are dropped. There is no leak parameter. The draws are the same on
+        The paper drops gradients of a layer's activations, each multiplied by its sign, with one probability for a batch;
+        here, as in TorchJD, those of the shared parameters are dropped, or with `features` those of each example's
+        activations. There is no leak parameter. The draws are the same on
         every rank with the same kind of device, and after a resume. `weights` are those of the weighted sum of gradients
         that is nearest to the update.
 
@@ -50,7 +53,11 @@ class GradDrop(GradientBalancer):
         super().__init__(tasks, process_group=process_group)
         self.draws = StepRNG(self.tasks, seed)
 
-    def aggregate(self, jacobian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    def aggregate(self, jacobian: Tensor, gramian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         generator = self.draws.generator(jacobian.device)
-        update = functional.graddrop(jacobian, torch.rand(jacobian.shape[1], generator=generator, device=jacobian.device))
-        return update, torch.linalg.pinv(gramian(jacobian), hermitian=True) @ (jacobian @ update).cpu().double()
+        draws = torch.rand(jacobian.shape[1], generator=generator, device=jacobian.device)
+        # column by column, since the equation makes several tensors of the size of its rows
+        parts = zip(torch.split(jacobian, _COLUMNS, dim=1), torch.split(draws, _COLUMNS), strict=True)
+        update = torch.cat([functional.graddrop(rows, part) for rows, part in parts])
+        inner = products(jacobian, update)
+        return update, torch.linalg.pinv(gramian, hermitian=True).to(inner) @ inner

@@ -51,6 +51,7 @@ class GradVac(GramianBalancer):
         Multilingual Models, ICLR 2021, Algorithm 1.
     """
 
+    reads = ("cosine",)
     ranges = MappingProxyType({"beta": Range(0.001, 0.5, log=True)})
     cosine: Tensor
 
@@ -62,10 +63,11 @@ class GradVac(GramianBalancer):
         gradvac_weighting(self.beta, self.cosine)
 
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
-        table = self.cosine.view(len(self.tasks), len(self.tasks))
-        weighting, averages = gradvac_weighting(self.beta, table[present][:, present].to(gramian))
+        shape = len(self.tasks), len(self.tasks)
+        cosines = self.read("cosine").view(shape)[present][:, present]
+        weighting, averages = gradvac_weighting(self.beta, cosines.to(gramian))
         with self.draws.seeded():
             weights = solve(weighting, gramian)
         if self.training:
-            table[present.unsqueeze(1), present] = averages().to(table)
+            self.cosine.view(shape)[present.unsqueeze(1), present] = averages().to(self.cosine)
         return weights

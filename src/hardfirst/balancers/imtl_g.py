@@ -1,10 +1,8 @@
-from collections.abc import Sequence
-
+import torch
 from torch import Tensor
 
-from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._torchjd import solve, weighting
+from hardfirst.balancers._rows import cosines, tolerance
 
 
 class IMTLG(GramianBalancer):
@@ -22,8 +20,8 @@ class IMTLG(GramianBalancer):
         process_group: see `Balancer`.
 
     Raises:
-        InputError: TorchJD is not installed. In a training step: `shared` is missing, sharded, or has no part in the
-            losses; or the balancer is compiled.
+        InputError: in a training step: `shared` is missing, sharded, or has no part in the losses; or the balancer is
+            compiled.
 
     Example:
         >>> import torch
@@ -34,17 +32,24 @@ class IMTLG(GramianBalancer):
         (tensor([1.5000, 1.5000]), {'a': tensor(1.5000), 'b': tensor(0.5000)})
 
     Note:
-        Solved by TorchJD, which uses a pseudo-inverse, so linearly dependent gradients have weights as well. The paper's
-        weights sum to 1, these to the number of tasks present, so a learning rate tuned for equal weights still fits. It is
-        the gradient half of IMTL; the other half is `imtl_l`.
+        The paper inverts a matrix that linearly dependent gradients make singular; here, as in TorchJD, they have the
+        weights of a pseudo-inverse, in which singular values within float32 rounding count as 0. The paper's weights sum to
+        1, these to the number of tasks present, so a learning rate tuned for equal weights still fits. It is the gradient
+        half of IMTL; the other half is `imtl_l`.
 
     References:
         Liu et al., Towards Impartial Multi-task Learning, ICLR 2021, Eq. (5).
     """
 
-    def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
-        super().__init__(tasks, process_group=process_group)
-        weighting("IMTLGWeighting")
-
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
-        return len(present) * solve(weighting("IMTLGWeighting"), gramian)
+        between, lengths = cosines(gramian)
+        values = torch.linalg.eigvalsh(between)
+        if values[0] > tolerance(gramian) * values[-1]:
+            weights = torch.linalg.solve(between, torch.ones_like(lengths)) / lengths
+        else:
+            weights = torch.linalg.pinv(gramian, rtol=tolerance(gramian), hermitian=True) @ gramian.diagonal().sqrt()
+        total = weights.sum()
+        if total.abs() <= 1e-12 * weights.abs().sum():  # no multiple of these sums to T
+            return torch.zeros_like(weights)
+        normalised: Tensor = len(present) * weights / total
+        return normalised

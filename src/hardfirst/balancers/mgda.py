@@ -37,7 +37,7 @@ class MGDA(GramianBalancer):
     Note:
         Solved by TorchJD, with the Frank-Wolfe method of Sener and Koltun in at most 100 iterations. The paper's weights sum
         to 1, these to the number of tasks present, so a learning rate tuned for equal weights still fits. Their upper bound
-        (MGDA-UB), by the gradient of the features, is not used.
+        (MGDA-UB) is `balancer.backward(losses, features=...)`.
 
     References:
         Désidéri, Multiple-Gradient Descent Algorithm, Comptes Rendus Mathematique 350, 2012; Sener and Koltun, Multi-Task

@@ -11,11 +11,12 @@ from hardfirst.errors import number
 class NashMTL(GramianBalancer):
     r"""Nash-MTL: the weights of the tasks' gradients that are their Nash bargain, :math:`G \alpha = 1 / \alpha`.
 
-    G is the matrix of the gradients' inner products over its norm. Every task gains the same relative to its weight,
-    whatever the scale of its loss.
+    G is the matrix of the gradients' inner products. Every task gains the same relative to its weight, whatever the scale of
+    its loss.
 
-    When to use: losses of different units: multiplying one by a constant does not change the direction of the update.
-    Tasks with small gradients get large weights, which amplify their noise.
+    When to use: losses of different units: multiplying one by a constant does not change the update. Tasks with small
+    gradients get large weights, which amplify their noise. The update's length is :math:`\sqrt T`, or `max_norm` if that is
+    shorter, however small the gradients are: let the learning rate decay.
 
     Cost: one backward for each task and step, and some Newton steps on T numbers, below a millisecond; T·n numbers of memory
     for n shared parameters, T of state.
@@ -35,13 +36,13 @@ class NashMTL(GramianBalancer):
         >>> balancer = NashMTL(["a", "b"], max_norm=0)
         >>> balancer.backward({"a": shared[0], "b": 3 * shared[1]}, shared=[shared])
         >>> print(shared.grad.numpy().round(2))  # as long in both directions
-        [3.01 3.01]
+        [1. 1.]
 
     Note:
         The authors' code approximates the bargain by 20 convex problems from the last step's weights, and keeps these if the
         solver fails. Here Newton's method finds its unique solution in each step, without state and without a solver to
-        install. As in their code, G is divided by its Frobenius norm, so the update grows with the gradients, and
-        `max_norm` then clips it.
+        install. As in their code, `max_norm` clips the update; Algorithm 1 does not. With `features` the length is that of
+        their gradient.
 
     References:
         Navon et al., Multi-Task Learning as a Bargaining Game, ICML 2022, Algorithm 1.
@@ -54,9 +55,8 @@ class NashMTL(GramianBalancer):
         self.max_norm = number("max_norm", max_norm, least=0)
 
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
-        size = gramian.norm()
-        if size == 0:
+        if not gramian.diagonal().any():
             return gramian.new_ones(len(present))
-        weights = functional.nash(gramian / size)
+        weights = functional.nash(gramian)
         length = (weights @ gramian @ weights).clamp(min=1e-30).sqrt()  # rounding may make a 0 negative
         return weights * (self.max_norm / length).clamp(max=1) if self.max_norm else weights

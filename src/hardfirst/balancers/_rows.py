@@ -1,0 +1,65 @@
+"""Products with the rows [k, n] of a Jacobian, in float64: it holds products of any two float32 numbers, and rounds little.
+
+Rows are converted part by part; a float64 copy of them all would take twice their memory.
+"""
+
+from collections.abc import Iterator
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from hardfirst.balancers._host import wide
+
+# Numbers of a part: in the cache of a CPU; elsewhere large, since each part is a launch.
+_ON_CPU, _ELSEWHERE = 2**18, 2**22
+
+
+def _columns(rows: Tensor) -> int:
+    return max(1, (_ON_CPU if rows.is_cpu else _ELSEWHERE) // max(1, len(rows)))
+
+
+def _parts(rows: Tensor) -> Iterator[Tensor]:
+    """The rows in float64, some columns at a time."""
+    return map(wide, torch.split(rows, _columns(rows), dim=1))
+
+
+def gramian(rows: Tensor) -> Tensor:
+    """The inner products [k, k] of the rows, float64. The diagonal is finite exactly where a row is."""
+    return reduce(torch.add, (part @ part.T for part in _parts(rows)))
+
+
+def lengths(rows: Tensor) -> Tensor:
+    """The lengths [k] of the rows, float64."""
+    return reduce(torch.add, (part.square().sum(1) for part in _parts(rows))).sqrt()
+
+
+def products(rows: Tensor, vector: Tensor) -> Tensor:
+    """The inner products [k] of the rows with a vector [n], float64."""
+    both = zip(_parts(rows), torch.split(vector, _columns(rows)), strict=True)
+    return reduce(torch.add, (part @ wide(piece) for part, piece in both))
+
+
+def combine(weights: Tensor, rows: Tensor) -> Tensor:
+    """The sum [n] of the rows times weights [k], float32."""
+    update = rows.new_empty(rows.shape[1])
+    weights = wide(weights) if rows.device.type == "mps" else weights.to(rows.device, torch.float64)
+    for piece, part in zip(torch.split(update, _columns(rows)), _parts(rows), strict=True):
+        piece.copy_(weights @ part)
+    return update
+
+
+def cosines(gramian: Tensor) -> tuple[Tensor, Tensor]:
+    """The cosines [k, k] and the lengths [k] of rows with these inner products; 0 and 1 for a row of 0."""
+    lengths = gramian.diagonal().sqrt()
+    lengths = torch.where(lengths > 0, lengths, 1)
+    return gramian / lengths.outer(lengths), lengths
+
+
+def tolerance(gramian: Tensor) -> float:
+    """The share of the largest eigenvalue up to which an eigenvalue of inner products [k, k] counts as 0.
+
+    Linearly dependent gradients are so up to float32 rounding. Their smallest singular value is then about 2⁻²³ of the
+    largest; k·2⁻²⁰ is above that, and eigenvalues are squares of singular values.
+    """
+    return (len(gramian) * 2.0**-20) ** 2
