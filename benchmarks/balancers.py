@@ -10,15 +10,14 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torchjd import scalarization
 
 from hardfirst.balancers import BALANCERS, GradientBalancer, LossBalancer, Spec
+from operations import Operations
 
 COUNTS = (3, 11, 40)
 Losses = dict[str, Tensor]
@@ -119,18 +118,6 @@ def torchjds(name: str) -> Callable[[Bare], Total]:
         return lambda losses, kpis: scalarizer(torch.stack(list(losses.values())))
 
     return make_total
-
-
-class Operations(TorchDispatchMode):
-    """Counts tensor operations that are not views."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += not func.is_view
-        return func(*args, **(kwargs or {}))
 
 
 def operations(name: str, count: int) -> int:

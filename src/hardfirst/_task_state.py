@@ -212,7 +212,7 @@ class TaskState(nn.Module):
             raise self._not_a_scalar(values, kind) from None
         if vector.dim() != 1:
             raise self._not_a_scalar(values, kind)
-        return vector if type(vector) is Tensor else _plain(vector)
+        return plain(vector)
 
     def _filled(self, columns: list[Any], absent: float) -> list[Any]:
         """The columns as tensors on one device: numbers converted, and `absent` in place of None."""
@@ -268,13 +268,14 @@ class TaskState(nn.Module):
         self._tasks_compared = True
 
 
-def _plain(vector: Tensor) -> Tensor:
-    """The tensor without a Python subclass, whose methods may need what only its authors attach to it.
+def plain(tensor: Tensor) -> Tensor:
+    """The tensor without its Python subclass, whose methods may need what only its authors attach to it.
 
-    A subclass with an own dispatch, such as a fake or a distributed tensor, has no plain form and stays.
+    A subclass with its own dispatch, such as a fake or a distributed tensor, has no plain form and stays.
     """
-    dispatches = type(vector).__torch_dispatch__ is not Tensor.__torch_dispatch__
-    return vector if dispatches else vector.as_subclass(Tensor)
+    if type(tensor) is Tensor or type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        return tensor
+    return tensor.as_subclass(Tensor)
 
 
 def _check_value(task: str, value: object, kind: Literal["loss", "KPI"]) -> None:

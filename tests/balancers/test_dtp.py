@@ -2,8 +2,11 @@
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack, nullcontext
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 
 from hardfirst import DTP, MovingKPI, functional
 from hardfirst.errors import InputError
+from operations import Operations
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors.json").read_text())
 
@@ -172,6 +176,45 @@ def test_options_are_checked(options: dict, message: str) -> None:
 def test_a_percentage_is_refused(value: float | torch.Tensor) -> None:
     with pytest.raises(InputError, match=r"KPI of task 'a' to be in \[0, 1\].*percentage"):
         DTP(["a", "b"]).update({"a": value})
+
+
+@pytest.fixture(params=["numbers", "ranks", "device"])
+def form(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The forms of an update: in Python numbers, in tensors on the CPU, and in tensors whose values wait for a device."""
+    patches = {"numbers": [], "ranks": ["host_memory"], "device": ["host_memory", "on_host"]}[request.param]
+    with ExitStack() as stack:
+        for name in patches:
+            stack.enter_context(patch(f"hardfirst.kpi._moving.{name}", return_value=None))
+        yield request.param
+
+
+def test_the_range_is_checked_of_each_task_where_its_kpi_first_appears(form: str) -> None:
+    balancer = DTP(["a", "b"])
+    balancer.update({"a": torch.tensor(0.4)})
+    balancer.update({"a": torch.tensor(0.4), "b": torch.tensor(math.nan)})
+    with pytest.raises(InputError, match=r"KPI of task 'b' to be in \[0, 1\]; got 12\.0\. A percentage"):
+        balancer.update({"a": torch.tensor(0.4), "b": torch.tensor(12.0)})
+    torch.testing.assert_close(balancer.kpi.average, torch.tensor([0.4, math.nan]), equal_nan=True)
+
+
+def test_the_range_of_later_kpis_is_checked_where_that_is_free(form: str) -> None:
+    balancer = DTP(["a", "b"])
+    balancer.update({"a": torch.tensor(0.4), "b": torch.tensor(0.0)})
+    with pytest.raises(InputError, match="'b'") if form != "device" else nullcontext():
+        balancer.update({"a": torch.tensor(0.4), "b": torch.tensor(71.0)})
+    with pytest.raises(InputError, match="'b'"):
+        balancer.update({"a": torch.tensor(0.4), "b": 71.0})
+
+
+@pytest.mark.parametrize(
+    "kpis", [{"a": 0.5, "b": 0.25}, {"a": torch.tensor(0.5), "b": 0.25}, {"a": 0.5}, {"a": 0.5, "b": None}]
+)
+def test_floats_as_kpis_take_no_operation(kpis: dict) -> None:
+    balancer = DTP(["a", "b"])
+    losses = {task: torch.ones((), requires_grad=True) for task in "ab"}
+    with Operations() as counted:
+        balancer(losses, kpis)
+    assert counted.count == 2  # the losses are stacked, and multiplied by the weights
 
 
 def test_kpis_of_any_number_type_and_none() -> None:

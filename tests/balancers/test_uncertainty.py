@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from unittest.mock import patch
 
+import pytest
 import torch
 
 from hardfirst import functional
-from hardfirst.balancers import Uncertainty
+from hardfirst.balancers import IMTLL, Uncertainty
 
 CASE = json.loads((Path(__file__).parents[1] / "vectors.json").read_text())["uncertainty"]
 
@@ -46,3 +48,16 @@ def test_it_finds_the_variance() -> None:
         balancer({"a": torch.tensor(0.5), "b": torch.tensor(3.0)})
     torch.testing.assert_close(balancer.s.exp(), torch.tensor([0.5, 3.0]), rtol=1e-2, atol=0)
     assert balancer({"a": torch.tensor(0.01)}) < 0  # a negative total is right
+
+
+@pytest.mark.parametrize("method", [Uncertainty, IMTLL])
+def test_s_stays_where_its_exponential_is_finite(method: type[Uncertainty] | type[IMTLL]) -> None:
+    """A loss that has come to nothing draws s by lr a step; an absent task's 0 times an infinite weight would be NaN."""
+    balancer = method(["a", "b"], lr=100.0)
+    for loss in (1e-42, 1e-42, 0.0):
+        total = balancer({"a": torch.tensor(loss), "b": torch.tensor(1.0)})
+        assert total.isfinite()
+        assert all(weight.isfinite() for weight in balancer.weights.values())
+    with patch("hardfirst.functional._scalar.on_host", return_value=False):
+        balancer({"a": torch.tensor(1e-42), "b": torch.tensor(1.0)})
+    assert abs(float(balancer.s[0])) == 80

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardfirst import DTP, functional
+from hardfirst.balancers import Spec
 from hardfirst.functional import _scalar
 
 kpi = st.one_of(st.floats(0, 1), st.just(math.nan))
@@ -79,3 +80,19 @@ def test_dtp_is_the_same_either_way(options: dict, kpis: list[list[float]]) -> N
     with patch("hardfirst.kpi._moving.host_memory", return_value=None):
         expected = torch.stack(list(tensors.weights.values()))
     torch.testing.assert_close(torch.stack(list(numbers.weights.values())), expected, rtol=2e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", ["uncertainty", "imtl_l", "famo", "dwa", "stch:warmup_epochs=1", "random", "geometric"])
+def test_a_method_is_the_same_either_way(spec: str) -> None:
+    """Adam, epoch means, random weights and the latest weights, with a task that is absent and losses that are broken."""
+    numbers, tensors = (Spec.parse(spec).build(["a", "b", "c"]) for _ in range(2))
+    for step in range(12):
+        values = [0.5 + math.sin(step) ** 2, 3.0 + step, (0.0, math.nan, 1e30, 2.0)[step % 4]]
+        losses = dict(zip("abc", map(torch.tensor, values), strict=True))
+        total = numbers(losses)
+        with patch("hardfirst.functional._scalar.on_host", return_value=False):
+            torch.testing.assert_close(tensors(losses), total, rtol=2e-5, atol=1e-5, equal_nan=True)
+        if step % 3 == 2:
+            numbers.end_epoch()
+            tensors.end_epoch()
+    torch.testing.assert_close(tensors.state_dict(), numbers.state_dict(), rtol=2e-5, atol=1e-5, equal_nan=True)

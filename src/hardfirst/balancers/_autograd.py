@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hardfirst._task_state import plain
 from hardfirst.errors import InputError
 
 
@@ -87,6 +88,7 @@ def gradients_of(loss: Tensor, leaves: Sequence[Tensor], factor: Tensor | None =
     Raises:
         InputError: the network is compiled in a way that lets its graph be used only once.
     """
+    loss = plain(loss)  # the gradient of a subclass would be one
     try:
         return torch.autograd.grad(loss, leaves, factor, retain_graph=True, allow_unused=True)
     except RuntimeError as error:

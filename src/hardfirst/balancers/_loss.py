@@ -128,7 +128,8 @@ class LossBalancer(Balancer):
         """Change state by the losses of a training step. Called after `combine`, without gradients; does nothing here.
 
         Args:
-            losses: [T] float32 without a graph, averaged over ranks; NaN where a task is absent or its loss is not finite.
+            losses: [T] float32 without a graph, averaged over ranks; NaN where a task is absent, or its loss not finite or
+                beyond 2⁶⁴, where squares overflow.
         """
 
     def learn_from_gradients(self, losses: Losses, values: Tensor, shared: Iterable[nn.Parameter] | None) -> None:

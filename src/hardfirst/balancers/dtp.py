@@ -120,12 +120,13 @@ class DTP(LossBalancer):
     def update(self, kpis: KPIs) -> None:
         if self.differentiable:
             self.gain.copy_(torch.where(self.kpi.average.isnan(), 1.0, self.kpi.alpha))
-        self.kpi.update(kpis)
+        self._modules["kpi"].update(kpis)  # type: ignore[operator, union-attr]  # see `MovingKPI._memory`
 
     def current_weights(self) -> Tensor:
-        moving, floor, uniform = self.kpi, self.floor, self.uniform
+        moving: MovingKPI = self._modules["kpi"]  # type: ignore[assignment]  # see `MovingKPI._memory`
+        floor, uniform = self.floor, self.uniform
         options = {"normalize": self.normalize, "easy_first": self.easy_first}
-        numbers = moving.memory()
+        numbers = moving._memory()
         if numbers is None:
             return functional.focal_weights(moving.average, self.gamma, floor=floor, uniform=uniform, **options)
         return focal_weights_on_host(numbers[:], self.gammas, floor=floor, uniform=uniform, **options)

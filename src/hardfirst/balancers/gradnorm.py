@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hardfirst import functional
-from hardfirst._task_state import Group
+from hardfirst._task_state import Group, plain
 from hardfirst.balancers._adam import Adam
 from hardfirst.balancers._autograd import flat, gradients_of, no_dependence_error, require_trainable
 from hardfirst.balancers._base import KPIs, Losses
@@ -108,7 +108,7 @@ class GradNorm(LossBalancer):
         norms, reached = [], False
         size = sum(parameter.numel() for parameter in shared)
         for task in self.tasks:  # absent ones as well: every rank has to make the same collective calls
-            gradient = _gradient(losses[task], shared) if task in losses else None
+            gradient = _gradient(plain(losses[task]), shared) if task in losses else None
             reached = reached or gradient is not None
             if gradient is None:
                 gradient = torch.full((size,), nan, device=shared[0].device)

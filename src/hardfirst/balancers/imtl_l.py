@@ -40,8 +40,8 @@ class IMTLL(LossBalancer):
 
     Note:
         s is a buffer that Adam updates once per batch, by the closed-form gradient :math:`e^{s_t} L_t - 1`; in the paper the
-        model's optimizer learns it. A task that is absent from the batch adds no :math:`-s_t`. The paper's gradient balance
-        is a separate method, `imtl_g`.
+        model's optimizer learns it. A task that is absent from the batch adds no :math:`-s_t`. s is kept in [−80, 80],
+        where :math:`e^s` is finite. The paper's gradient balance is a separate method, `imtl_g`.
 
     References:
         Liu et al., Towards Impartial Multi-task Learning, ICLR 2021, Sec. 3.2.
@@ -54,7 +54,7 @@ class IMTLL(LossBalancer):
     def __init__(self, tasks: Sequence[str], *, lr: float = 0.025, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.add_state("s", 0.0)
-        self.adam = Adam(self.tasks, lr, bound=80)  # at 88, e^s overflows
+        self.adam = Adam(self.tasks, lr, bound=80)
 
     def current_weights(self) -> Tensor:
         return self.s.exp()

@@ -9,7 +9,7 @@ from hardfirst.balancers._loss import LossBalancer
 from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._rng import WORD, Word, key, mix
 from hardfirst.errors import whole
-from hardfirst.functional._scalar import host_tensor, on_host
+from hardfirst.functional._scalar import host_memory, host_tensor
 
 
 class RLW(LossBalancer):
@@ -70,10 +70,11 @@ class RLW(LossBalancer):
 
 def _normal(key: Tensor, step: Tensor) -> Tensor:
     """Standard normal numbers, float32, one for each pair of a key and a step."""
-    if on_host(step):
-        uniform = host_tensor([_uniform(word, step.tolist()[0]) for word in key.tolist()])
-    else:
+    steps, keys = host_memory(step), host_memory(key)
+    if steps is None or keys is None:
         uniform = _uniform(key, step).float()
+    else:
+        uniform = host_tensor([_uniform(word, steps[0]) for word in keys])
     return torch.erfinv(uniform * 2.0**-23) * 2**0.5
 
 

@@ -38,7 +38,8 @@ class Uncertainty(LossBalancer):
     Note:
         s is a buffer that Adam updates once per batch, by the closed-form gradient
         :math:`\tfrac12 - \tfrac12 e^{-s_t} L_t`; in the paper the model's optimizer learns it.
-        A task that is absent from the batch adds no :math:`\tfrac12 s_t`.
+        A task that is absent from the batch adds no :math:`\tfrac12 s_t`. s is kept in [−80, 80], where :math:`e^s` and
+        :math:`e^{-s}` are finite.
 
     References:
         Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018.
@@ -51,7 +52,7 @@ class Uncertainty(LossBalancer):
     def __init__(self, tasks: Sequence[str], *, lr: float = 0.025, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.add_state("s", 0.0)
-        self.adam = Adam(self.tasks, lr, bound=80)  # at 88, e^s overflows
+        self.adam = Adam(self.tasks, lr, bound=80)
 
     def current_weights(self) -> Tensor:
         return 0.5 * (-self.s).exp()

@@ -44,10 +44,9 @@ def host_memory(state: Tensor) -> ctypes.Array[Any] | None:
         >>> state
         tensor([0.5000, 1.0000])
     """
-    if not on_host(state) or state.dtype not in _NUMBERS or not state.is_contiguous():
-        return None
-    memory: ctypes.Array[Any] = _array(state.dtype, state.numel()).from_address(state.data_ptr())
-    return memory
+    if on_host(state) and state.dtype in _NUMBERS and state.is_contiguous():
+        return _array(state.dtype, state.numel()).from_address(state.data_ptr())  # type: ignore[no-any-return]  # ctypes' own
+    return None
 
 
 def host_tensor(numbers: Sequence[float]) -> Tensor:

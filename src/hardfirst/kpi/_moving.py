@@ -11,7 +11,7 @@ from torch import Tensor
 from hardfirst import functional
 from hardfirst._task_state import Group, TaskState
 from hardfirst.errors import InputError, check_names, number, per_task
-from hardfirst.functional._scalar import has_values, host_memory, moving_averages
+from hardfirst.functional._scalar import has_values, host_memory, moving_averages, on_host
 
 
 class MovingKPI(TaskState):
@@ -71,7 +71,7 @@ class MovingKPI(TaskState):
         Raises:
             InputError: a name is unknown, or a value is not in [0, 1].
         """
-        numbers = None if self.is_distributed() else self.memory()
+        numbers = None if self.is_distributed() else self._memory()
         if numbers is None:
             new = self.mean_over_ranks(self.scaled(kpis).detach())
             self.average.copy_(functional.moving_average(self.average, new, alpha=self.alpha))
@@ -85,9 +85,9 @@ class MovingKPI(TaskState):
         # torch counts the writes of the other way, in which a step may be compiled
         return self._observations[0] + self.average._version
 
-    def memory(self) -> Array[Any] | None:
+    def _memory(self) -> Array[Any] | None:
         """The memory of `average` as Python numbers; None where they are not free to read. Valid within one step."""
-        average = self._buffers["average"]  # an attribute of a module takes longer to find than its numbers to compute
+        average = self._buffers["average"]  # nn.Module finds an attribute in more time than this takes
         return None if average is None else host_memory(average)
 
     def scaled(self, kpis: Mapping[str, Tensor | float]) -> Tensor:
@@ -98,12 +98,10 @@ class MovingKPI(TaskState):
     def _scaled_numbers(self, kpis: Mapping[str, Tensor | float]) -> list[float]:
         """`scaled` in Python numbers: T of them."""
         numbers = self._numbers(kpis)
-        if self.best:
-            numbers = [number / best for number, best in zip(numbers, self.best, strict=True)]
-        return [number if 0.0 <= number <= 1.0 or math.isnan(number) else float(number > 0) for number in numbers]
+        return numbers if self.best is None else [_clamp(kpi / best) for kpi, best in zip(numbers, self.best, strict=True)]
 
     def _numbers(self, kpis: Mapping[str, Tensor | float]) -> list[float]:
-        """The KPIs in the order of `tasks`, each checked; NaN where there is none."""
+        """The KPIs in the order of `tasks`, each checked and clamped; NaN where there is none."""
         numbers, absent = [], False
         for task in self.tasks if type(kpis) is dict else ():
             kpi = kpis.get(task)
@@ -117,6 +115,7 @@ class MovingKPI(TaskState):
                 break
             if not 0.0 <= number <= 1.0:
                 _check_range(task, number)
+                number = _clamp(number)
             numbers.append(number)
         if len(numbers) < len(self.tasks):  # something is of another type or shape, and this says what
             return list(self.stack_by_task(kpis, "KPI").tolist())
@@ -136,7 +135,7 @@ class MovingKPI(TaskState):
 
     def _check_values(self, vector: Tensor, kpis: Mapping[str, Tensor | float]) -> None:
         """Check the range of values: all of them where reading is free, else those of tasks not seen before."""
-        on_device = not vector.is_cpu
+        on_device = not on_host(vector)
         if on_device and self._unseen.isdisjoint(kpis):
             return
         for task, value in zip(self.tasks, vector.tolist(), strict=True):
@@ -150,3 +149,7 @@ def _check_range(task: str, value: float) -> None:
     number = float(value)
     if not math.isnan(number) and not -1e-6 <= number <= 1 + 1e-6:
         raise InputError(f"Expected the KPI of task {task!r} to be in [0, 1]; got {value}. A percentage? Divide by 100.")
+
+
+def _clamp(share: float) -> float:
+    return share if 0.0 <= share <= 1.0 or math.isnan(share) else float(share > 0)
