@@ -406,6 +406,33 @@ def test_shared_is_needed(balancer: GradientBalancer) -> None:
 DEVICE = torch.device("cpu", 0)
 
 
+def test_an_update_may_be_delivered_after_the_next_step(spec: Spec) -> None:
+    late, expected = make(spec), train(make(spec), 2)
+    given: list[tuple[Bowls, Tensor]] = []
+    for seed in range(2):
+        bowls = Bowls()
+        late.backward(bowls.losses(seed), shared=bowls.shared, using=lambda total, bowls=bowls: given.append((bowls, total)))
+    for _, total in given:
+        total.backward()
+    assert_equal([bowls.gradients() for bowls, _ in given], expected)
+
+
+class First(GradientBalancer):
+    """Its update is a row of the Jacobian itself."""
+
+    def aggregate(self, jacobian: Tensor, gramian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        return jacobian[0], torch.eye(len(present))[0]
+
+
+def test_an_update_that_is_a_row() -> None:
+    balancer, given, bowls = First(TASKS), [], [Bowls(), Bowls()]
+    for seed, each in enumerate(bowls):
+        balancer.backward(each.losses(seed), shared=each.shared, using=given.append)
+    given[0].backward()
+    other = Bowls()
+    torch.testing.assert_close(flat(bowls[0].gradients()), other.jacobian(other.losses(0))[0])
+
+
 class Transfers(TorchFunctionMode):
     """Counts the reads of a device by the host, as if all tensors were on the device cpu:0 but those that the host made.
 

@@ -14,7 +14,7 @@ from hardfirst.balancers._base import Balancer, KPIs, Losses
 from hardfirst.balancers._host import HostReader, Readings, to_host
 from hardfirst.balancers._ops import refuse_features, refuse_to_compile
 from hardfirst.balancers._rows import combine, gramian
-from hardfirst.balancers._task_gradients import Delivery, TaskGradients
+from hardfirst.balancers._task_gradients import Delivery, RowMemory, TaskGradients
 from hardfirst.errors import InputError
 
 _SCALE = 2.0**12  # a power of 2: exact in float32 and bfloat16
@@ -67,6 +67,7 @@ class GradientBalancer(Balancer, HostReader):
     def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.add_state("weight", 1.0)
+        self._memory = RowMemory()
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -102,7 +103,7 @@ class GradientBalancer(Balancer, HostReader):
             self.update(kpis)
         with_graph = {n: losses[task] for n, task in enumerate(self.tasks) if task in losses and losses[task].requires_grad}
         common = self._common(shared, features, with_graph.values())
-        # in a method of its own, so that the Jacobian is freed before `using` makes further copies of the gradient
+        # in a method of its own, so that a device can free the Jacobian before `using` makes copies of the gradient
         by_leaf = self._gradient_by_leaf(with_graph, vector, common)
         # The host runs backward on a scalar (a GradScaler, DDP's hooks and gradient accumulation rely on it), so the update
         # goes into a node of the graph that leads from this scalar straight to the leaves.
@@ -165,7 +166,7 @@ class GradientBalancer(Balancer, HostReader):
         factors = self.gradient_factors(vector.float())
         # ranks exchange the rows of all tasks
         positions = range(len(self.tasks)) if self.is_distributed() else losses
-        gradients = TaskGradients(list(positions), common, other_leaves(losses.values(), common))
+        gradients = TaskGradients(self._memory, list(positions), common, other_leaves(losses.values(), common))
         readings = Readings(self)
         # Scaling up keeps small float16 gradients from underflowing; if large ones overflow instead, do without.
         for scale in (_SCALE, 1.0):
@@ -227,7 +228,9 @@ class GradientBalancer(Balancer, HostReader):
         if self.training:
             present = present.to(self.weight.device)
             self.weight[present] = weights.to(self.weight) * factors[present].to(self.weight)
-        return combined
+        # the next step overwrites the Jacobian, and the update may be delivered later than that
+        in_jacobian = combined.untyped_storage().data_ptr() == gradients.jacobian.untyped_storage().data_ptr()
+        return combined.clone() if in_jacobian else combined
 
 
 class GramianBalancer(GradientBalancer):

@@ -10,10 +10,33 @@ from torch.autograd.function import once_differentiable
 from hardfirst.balancers._autograd import gradients_of
 
 
+class RowMemory:
+    """The memory of a Jacobian. On the CPU it is kept from step to step, since fresh pages cost more than writing to them.
+
+    The allocators of other devices keep theirs. Copies and pickles have none.
+    """
+
+    def __init__(self) -> None:
+        self._kept = torch.empty(0)
+
+    def rows(self, count: int, size: int, device: torch.device) -> Tensor:
+        """Rows [count, size], float32, with any content. On the CPU they are those of the call before."""
+        if device.type != "cpu":
+            return torch.empty(count, size, device=device)
+        if len(self._kept) < count * size:
+            self._kept = torch.empty(0)  # freed first, so that there are never two
+            self._kept = torch.empty(count * size, dtype=torch.float32)
+        return self._kept[: count * size].view(count, size)
+
+    def __reduce__(self) -> tuple[type["RowMemory"], tuple[()]]:
+        return RowMemory, ()
+
+
 class TaskGradients:
     """The gradients of some tasks' losses.
 
     Args:
+        memory: where the Jacobian is.
         positions: the positions of these tasks in the balancer's `tasks`, in ascending order.
         shared: the shared parameters, n numbers in all.
         heads: the other leaves of the losses' graphs.
@@ -26,13 +49,12 @@ class TaskGradients:
         heads: each head's gradient, summed over tasks; None where no loss depends on it.
     """
 
-    def __init__(self, positions: list[int], shared: Sequence[Tensor], heads: Sequence[Tensor]) -> None:
+    def __init__(self, memory: RowMemory, positions: list[int], shared: Sequence[Tensor], heads: Sequence[Tensor]) -> None:
         self.positions = positions
         self._shared = shared
         self._sizes = [parameter.numel() for parameter in shared]
         self._scale = 1.0
-        # not zeros, which would be written twice: `differentiate` fills every row
-        self.jacobian = torch.empty(len(positions), sum(self._sizes), device=shared[0].device)
+        self.jacobian = memory.rows(len(positions), sum(self._sizes), shared[0].device)  # `differentiate` fills all of it
         self.has_row = [False] * len(positions)
         self.reached = [False] * len(shared)
         self.heads: dict[Tensor, Tensor | None] = dict.fromkeys(heads)

@@ -55,9 +55,9 @@ class GradDrop(GradientBalancer):
 
     def aggregate(self, jacobian: Tensor, gramian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         generator = self.draws.generator(jacobian.device)
-        draws = torch.rand(jacobian.shape[1], generator=generator, device=jacobian.device)
-        # column by column, since the equation makes several tensors of the size of its rows
-        parts = zip(torch.split(jacobian, _COLUMNS, dim=1), torch.split(draws, _COLUMNS), strict=True)
-        update = torch.cat([functional.graddrop(rows, part) for rows, part in parts])
+        update = torch.rand(jacobian.shape[1], generator=generator, device=jacobian.device)
+        # part by part, and in place of the draws, since the equation makes several tensors of the size of its rows
+        for rows, part in zip(torch.split(jacobian, _COLUMNS, dim=1), torch.split(update, _COLUMNS), strict=True):
+            part.copy_(functional.graddrop(rows, part))
         inner = products(jacobian, update)
         return update, torch.linalg.pinv(gramian, hermitian=True).to(inner) @ inner
