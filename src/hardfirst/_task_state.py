@@ -80,8 +80,7 @@ class TaskState(nn.Module):
         """Load a state that `state_dict` gave.
 
         Args:
-            state_dict: of the same tasks, in any order. One that was written without their names is loaded
-                by position, with a warning.
+            state_dict: of the same tasks, in any order; one without their names is loaded by position, with a warning.
             strict: as in torch; the tasks have to be the same in any case.
             assign: as in torch.
 
@@ -153,8 +152,8 @@ class TaskState(nn.Module):
 
     def _inner_with_same_tasks(self) -> list[str]:
         """The names of the modules inside this one whose state needs no names of its own."""
-        inner = ((name, module) for name, module in self.named_modules() if name)
-        return [name for name, module in inner if isinstance(module, TaskState) and module.tasks == self.tasks]
+        states = ((name, module) for name, module in self.named_modules() if name and isinstance(module, TaskState))
+        return [name for name, module in states if module.tasks == self.tasks]
 
     def _of_other_tasks(self, state: object) -> InputError:
         return InputError(
