@@ -53,6 +53,22 @@ def test_a_stopped_loss_is_absent_for_a_balancer_and_keeps_its_graph() -> None:
     assert torch.autograd.grad(stopping({"a": head * 1, "b": head * 1})["a"], head)[0] == 0, "there is a graph"
 
 
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_stopped_loss_that_is_not_finite_reaches_nothing(value: float) -> None:
+    """0·∞ is NaN, in the total and in the gradients."""
+    stopping = TaskEarlyStopping(["a", "b"], patience=1)
+    stopping.update({"a": 0.5, "b": 0.5})
+    stopping.update({"a": 0.6, "b": 0.5})
+    shared = nn.Parameter(torch.tensor(2.0))
+    found = stopping({"a": shared * 3, "b": shared * value})
+    total = DTP(["a", "b"])(found)
+    total.backward()
+    assert found["b"] == 0
+    assert total == 6
+    assert shared.grad == 3
+    assert not stopping({"a": shared * math.inf, "b": shared * 1})["a"].isfinite(), "a task that trains passes it on"
+
+
 def test_the_state_is_in_the_checkpoint_and_no_parameter() -> None:
     stopping = TaskEarlyStopping(["a"], patience=1)
     stopping.update({"a": 0.5})

@@ -36,6 +36,7 @@ def balancer_page(shown: Card) -> str:
         ["By name", f"`{shown.name}`, in `--balancers`, plans and `Spec.parse`"],
         ["Needs", ", ".join(f"`{need}`" for need in shown.needs) or "nothing but losses"],
         ["State", ", ".join(f"`{name}`" for name in shown.state or ()) or "none"],
+        ["A task left out", shown.absence],
         ["Micro-batches", "add up to one batch" if shown.linear else "do not add up to one batch"],
         ["torch.compile", "one graph" if shown.compiles else "eager mode only"],
     ]

@@ -55,10 +55,13 @@ _HOMES = {
     "task_weights": "balancers",
 }
 _MODULES = ("balancers", "errors", "functional", "kpi", "losses", "networks", "records")
+# Reached in the same way, but `from hardfirst import *` leaves them out: most need an extra.
+_MORE_MODULES = ("integrations", "problems", "report", "statistics", "stopping", "studies", "study", "training")
 
 __all__ = [*_HOMES, *_MODULES]  # noqa: PLE0604  # the names of a table, all strings
 
 __getattr__, __dir__ = lazy_names(
     __name__,
-    {name: f"hardfirst.{module}:{name}" for name, module in _HOMES.items()} | {m: f"hardfirst.{m}" for m in _MODULES},
+    {name: f"hardfirst.{module}:{name}" for name, module in _HOMES.items()}
+    | {module: f"hardfirst.{module}" for module in (*_MODULES, *_MORE_MODULES)},
 )

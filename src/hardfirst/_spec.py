@@ -4,7 +4,7 @@ import inspect
 import math
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -163,6 +163,26 @@ def format_value(value: Value) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
+def as_names(value: Value, tasks: Iterable[str]) -> Value:
+    """An option's list as names of tasks, also of tasks whose names read like a number or another value.
+
+    >>> as_names(("depth", 0, True), ["0", "depth", "True"])
+    ('depth', '0', 'True')
+    """
+    if isinstance(value, str):
+        return value
+    tasks = list(tasks)
+    names = {format_value(_value(task)): task for task in tasks} | {task: task for task in tasks}
+    items = value if isinstance(value, tuple) else (value,)
+    return tuple(names.get(text := format_value(item), text) for item in items)
+
+
+def name_options(maker: Callable[..., Any]) -> list[str]:
+    """The options that are lists of names, by their annotations."""
+    parameters = _signature(maker).parameters.values()
+    return [p.name for p in parameters if p.name not in _FROM_CALLER and _is_names(p.annotation)]
+
+
 def _split_name(text: str) -> tuple[str, str | None]:
     """The name, and the text of the options; None where there is no colon after the name."""
     match = _SPEC.fullmatch(text.strip())
@@ -172,20 +192,34 @@ def _split_name(text: str) -> tuple[str, str | None]:
 
 def _parameters(maker: Callable[..., Any]) -> tuple[list[str], str | None]:
     """The names of the options, and the one, if any, that is a mapping by task and may be left out in a spec."""
-    try:
-        signature = inspect.signature(maker, eval_str=True)
-    except NameError:  # an annotation of a user's class that is imported for type checking only
-        signature = inspect.signature(maker)
-    parameters = [p for p in signature.parameters.values() if p.name not in _FROM_CALLER]
+    parameters = [p for p in _signature(maker).parameters.values() if p.name not in _FROM_CALLER]
     direct = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and _is_mapping(p.annotation)]
     return [parameter.name for parameter in parameters], direct[0] if direct else None
 
 
+def _signature(maker: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(maker, eval_str=True)
+    except NameError:  # an annotation of a user's class that is imported for type checking only
+        return inspect.signature(maker)
+
+
 def _is_mapping(annotation: Any) -> bool:
     """Whether an annotation is a mapping, or a union with one."""
-    types = [annotation, *typing.get_args(annotation)] if not isinstance(annotation, str) else []
-    origins = [typing.get_origin(each) or each for each in types]
+    origins = [typing.get_origin(each) or each for each in _alternatives(annotation)]
     return any(isinstance(origin, type) and issubclass(origin, Mapping) for origin in origins)
+
+
+def _is_names(annotation: Any) -> bool:
+    """Whether an annotation is a list of strings, or a union with one."""
+    return any(
+        typing.get_origin(each) in (Sequence, list, tuple) and typing.get_args(each)[0] is str
+        for each in _alternatives(annotation)
+    )
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    return [annotation, *typing.get_args(annotation)] if not isinstance(annotation, str) else []
 
 
 def _value(text: str) -> Value:

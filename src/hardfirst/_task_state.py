@@ -1,7 +1,8 @@
 """A module with per-task buffers: the base of balancers and moving averages."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal, Self
 
@@ -9,11 +10,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from hardfirst._task_names import check_tasks, decode_names, encode_names, reorder, require_same_names
 from hardfirst.errors import InputError, check_names, mapping
 
 # The process group to average over: None is the default group, False is none.
 Group = dist.ProcessGroup | Literal[False] | None
 Initial = float | Sequence[float]
+
+_NAMES = "_extra_state"  # torch's key for what is saved and is no tensor of the module
 
 
 class TaskState(nn.Module):
@@ -22,18 +26,31 @@ class TaskState(nn.Module):
     Buffers are float32 (counters int64) whatever the default dtype. They follow the module to another device but not to
     another dtype, since a bfloat16 average would stop moving.
 
+    The state holds the names of the tasks, as torch's extra state, so that a state of the same tasks in another order is
+    loaded by name, and one of other tasks raises an error. A module inside another one with the same tasks leaves them out.
+
     Args:
-        tasks: distinct non-empty strings; their order is the order of every buffer.
+        tasks: distinct non-empty strings, in the order of every buffer; no set, which has none.
         process_group: the ranks to average measurements over; None for the default group, False for none.
     """
 
     def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
         super().__init__()
-        self.tasks = _check_tasks(tasks)
+        self.tasks = check_tasks(tasks)
         self.process_group = process_group
         self._initial: dict[str, Initial] = {}
+        self._task_axes: dict[str, int] = {}
+        self._tasks_compared = False
 
-    def add_state(self, name: str, initial: Initial, *, dtype: torch.dtype = torch.float32, persistent: bool = True) -> None:
+    def add_state(
+        self,
+        name: str,
+        initial: Initial,
+        *,
+        dtype: torch.dtype = torch.float32,
+        persistent: bool = True,
+        task_axes: int | None = None,
+    ) -> None:
         """Register a buffer, as attribute `name`. Call it in `__init__`.
 
         Args:
@@ -42,9 +59,13 @@ class TaskState(nn.Module):
                 for a state that is not per task. `reset` restores it.
             dtype: float32, or int64 for counters.
             persistent: False leaves a constant out of `state_dict`.
+            task_axes: by how many axes of tasks the numbers are laid out: 2 for a matrix [T, T], 0 for a state that is not
+                per task. Default: 1 for a number or T numbers, else 0.
         """
         self._initial[name] = [initial] * len(self.tasks) if isinstance(initial, int | float) else initial
-        self.register_buffer(name, torch.tensor(self._initial[name], dtype=dtype), persistent=persistent)
+        values = torch.tensor(self._initial[name], dtype=dtype)
+        self._task_axes[name] = int(len(values) == len(self.tasks)) if task_axes is None else task_axes
+        self.register_buffer(name, values, persistent=persistent)
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -58,6 +79,11 @@ class TaskState(nn.Module):
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load a state that `state_dict` gave.
 
+        Args:
+            state_dict: of the same tasks, in any order; one without their names is loaded by position, with a warning.
+            strict: as in torch; the tasks have to be the same in any case.
+            assign: as in torch.
+
         Raises:
             InputError: it belongs to other tasks, another method or other options.
         """
@@ -69,6 +95,71 @@ class TaskState(nn.Module):
                 f"{_difference(state_dict, self.state_dict()) or error}. Load it into what it came from, with the same "
                 "tasks and options."
             ) from error
+
+    def state_dict(self, *args: Any, **options: Any) -> Any:
+        """The state as torch's `state_dict` gives it, with the names of the tasks unless it is empty."""
+        state = super().state_dict(*args, **options)
+        prefix = options.get("prefix", args[1] if len(args) > 1 else "")
+        if self._saves_names():
+            for inner in self._inner_with_same_tasks():
+                state.pop(f"{prefix}{inner}.{_NAMES}", None)
+            if not any(key.startswith(prefix) for key in state if key != prefix + _NAMES):
+                del state[prefix + _NAMES]
+        return state
+
+    def get_extra_state(self) -> Tensor:
+        """The names of the tasks, for `state_dict`: the bytes of a list in JSON, uint8."""
+        return encode_names(self.tasks)
+
+    def set_extra_state(self, state: object) -> None:
+        """Check that a state is of these tasks in this order; `load_state_dict` brings it into it before.
+
+        Raises:
+            InputError: the tasks or their order differ.
+        """
+        if decode_names(state) != self.tasks:
+            raise self._of_other_tasks(state)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        if self._saves_names():
+            self._load_by_name(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def _load_by_name(self, state_dict: dict[str, Any], prefix: str) -> None:
+        """Bring the module's own part of a state, which torch lets us modify, into the order of `tasks`."""
+        key, own = prefix + _NAMES, encode_names(self.tasks)
+        if key not in state_dict and any(name.startswith(prefix) for name in state_dict):
+            warnings.warn(
+                f"The state of {type(self).__name__} was saved without the names of its tasks, so it is loaded by position: "
+                f"as that of {', '.join(self.tasks)}, in this order. Save it again to have the names in it.",
+                stacklevel=2,
+            )
+        saved = decode_names(state_dict.setdefault(key, own))
+        if sorted(saved) != sorted(self.tasks):
+            raise self._of_other_tasks(state_dict[key])
+        for inner in self._inner_with_same_tasks():
+            state_dict.setdefault(f"{prefix}{inner}.{_NAMES}", state_dict[key])
+        state_dict[key] = own
+        if saved != self.tasks:
+            order = [saved.index(task) for task in self.tasks]
+            for name, axes in self._task_axes.items():
+                if isinstance(values := state_dict.get(prefix + name), Tensor):
+                    state_dict[prefix + name] = reorder(values, order, axes)
+
+    def _saves_names(self) -> bool:
+        """Whether the extra state is the names; a subclass may have one of its own."""
+        return type(self).get_extra_state is TaskState.get_extra_state
+
+    def _inner_with_same_tasks(self) -> list[str]:
+        """The names of the modules inside this one whose state needs no names of its own."""
+        states = ((name, module) for name, module in self.named_modules() if name and isinstance(module, TaskState))
+        return [name for name, module in states if module.tasks == self.tasks]
+
+    def _of_other_tasks(self, state: object) -> InputError:
+        return InputError(
+            f"The state is that of the tasks {', '.join(decode_names(state))}; this {type(self).__name__} has "
+            f"{', '.join(self.tasks)}. Load it into one with the same tasks, or leave its keys out of what is loaded."
+        )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         before = dict(self._buffers)
@@ -158,10 +249,22 @@ class TaskState(nn.Module):
         """
         if not self.is_distributed():
             return values
+        self._compare_tasks(values.device)
         finite = values.isfinite()
         sums = torch.stack([torch.where(finite, values, 0), finite.to(values.dtype)])
         dist.all_reduce(sums, group=self.process_group)
         return sums[0] / sums[1]
+
+    def _compare_tasks(self, device: torch.device) -> None:
+        """Check once that all ranks have the same tasks, before the first collective; not in a compiled graph.
+
+        Raises:
+            InputError: they do not; on every rank, with the same text.
+        """
+        if torch.compiler.is_compiling() or self._tasks_compared:
+            return
+        require_same_names(self.tasks, self.process_group or None, device)
+        self._tasks_compared = True
 
 
 def plain(tensor: Tensor) -> Tensor:
@@ -184,25 +287,14 @@ def _check_value(task: str, value: object, kind: Literal["loss", "KPI"]) -> None
         raise InputError(f"Expected the KPI of task {task!r} to be a number or a 0-d tensor; got {value!r}.")
 
 
-def _check_tasks(tasks: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(tasks, str):
-        raise InputError(f"Expected `tasks` to be a list of names; got the string {tasks!r}. Write [{tasks!r}].")
-    if not isinstance(tasks, Iterable):
-        raise InputError(f"Expected `tasks` to be a list of names; got {tasks!r}.")
-    names = tuple(tasks)
-    for name in names:
-        if not isinstance(name, str) or not name:
-            raise InputError(f"Expected every task to be a non-empty string; got {name!r}.")
-    if not names or len(set(names)) != len(names):
-        raise InputError(f"Expected `tasks` to be one or more distinct names; got {list(names)}.")
-    return names
-
-
 def _difference(state: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     """How a state differs from the module's own, in words."""
+    keys = [key for key in own if key != _NAMES]
     differences = {
-        "it lacks": [key for key in own if key not in state],
-        "it also has": [key for key in state if key not in own],
-        "of another shape is": [key for key in own if key in state and state[key].shape != own[key].shape],
+        "it lacks": [key for key in keys if key not in state],
+        "it also has": [str(key) for key in state if key not in own],
+        "of another shape is": [
+            key for key in keys if key in state and getattr(state[key], "shape", None) != own[key].shape
+        ],
     }
     return "; ".join(f"{what} {', '.join(keys)}" for what, keys in differences.items() if keys)

@@ -67,6 +67,19 @@ class TaskEarlyStopping(TaskState):
         return tuple(task for task, waited in zip(self.tasks, self.waited.tolist(), strict=True) if waited >= self.patience)
 
     def forward(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Multiply the losses of stopped tasks by 0; they keep their graph, which DDP needs."""
-        active = dict(zip(self.tasks, (self.waited < self.patience).unbind(), strict=True))
-        return {task: torch.where(active[task], loss, loss * 0) for task, loss in losses.items()}
+        """Replace the losses of stopped tasks by 0, which keep their graph, since DDP needs it.
+
+        One that is not finite loses its graph as well: 0·∞ would make the gradients NaN.
+
+        Args:
+            losses: by task, 0-d tensors.
+
+        Returns:
+            The losses in the same order; those of tasks that train as they are.
+        """
+        stopped = self.stopped
+        return {task: _silenced(loss) if task in stopped else loss for task, loss in losses.items()}
+
+
+def _silenced(loss: Tensor) -> Tensor:
+    return loss * 0 if bool(loss.isfinite()) else torch.zeros_like(loss)

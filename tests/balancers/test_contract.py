@@ -199,7 +199,7 @@ def test_a_cast_leaves_state_in_float32(balancer: LossBalancer, dtype: torch.dty
     before = state(balancer)
     network = torch.nn.Sequential(balancer).to(dtype)
     assert_same_state(state(balancer), before)
-    assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in network.state_dict().values())
+    assert all(buffer.dtype in (torch.float32, torch.int64) for buffer in network.buffers())
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])

@@ -246,7 +246,7 @@ def test_db_mtl_refuses_the_averages_of_other_tasks() -> None:
     with pytest.raises(ValueError, match="of another shape is average"):
         balancer.load_state_dict(wrong)
     with pytest.raises(ValueError, match="it lacks average"):
-        balancer.load_state_dict({"weight": torch.ones(2)})
+        balancer.load_state_dict({"weight": torch.ones(2), "_extra_state": balancer.get_extra_state()})
 
 
 def test_db_mtl_shows_a_negative_loss() -> None:

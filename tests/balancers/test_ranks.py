@@ -20,6 +20,13 @@ from table import EVERY, GRADIENT, SPECS, TASKS
 
 STEPS, BATCH = 20, 6
 SHARDABLE = [spec for spec in SPECS if "shared" not in spec.build(TASKS).needs]
+NAMED = ["dtp", "uncertainty", "gradnorm", "geometric", "pcgrad"]
+TASKS_OF_RANKS = {  # by rank, what it takes for the tasks
+    "alike": (["a", "b"], ["a", "b"]),
+    "in another order": (["a", "b"], ["b", "a"]),
+    "of another name": (["a", "b"], ["a", "z"]),
+    "in another number": (["a", "b"], ["a", "b", "c"]),
+}
 SIZES = dict(zip(TASKS, (0.1, 1.0, 5.0), strict=True))
 
 
@@ -69,6 +76,9 @@ def run(rank: int, port: int, folder: Path) -> None:
         "refused": {str(spec): refusal(spec) for spec in EVERY if spec not in SHARDABLE},
         "kpis": averages(rank, None),
         "alone": averages(rank, False),
+        "names": {
+            f"{text} {kind}": other_tasks(text, TASKS_OF_RANKS[kind][rank]) for text in NAMED for kind in TASKS_OF_RANKS
+        },
         "torchjd": with_torchjd(rank),
     }
     (folder / f"{rank}.json").write_text(json.dumps(found))
@@ -118,6 +128,19 @@ def averages(rank: int, group: Group) -> list[float]:
     balancer = DTP(TASKS, process_group=group)
     balancer.update({TASKS[0]: 0.6, TASKS[1]: 0.8} if rank else {TASKS[0]: 0.2, TASKS[2]: torch.nan})
     return balancer.kpi.average.tolist()
+
+
+def other_tasks(text: str, tasks: list[str]) -> str:
+    """The error of two steps in which the ranks have these tasks; empty if there is none."""
+    shared = nn.Parameter(torch.ones(2))
+    balancer = Spec.parse(text).build(tasks)
+    try:
+        for _ in range(2):
+            losses = {task: (number + 1) * shared.square().sum() for number, task in enumerate(tasks)}
+            balancer.backward(losses, dict.fromkeys(tasks, 0.5), shared=[shared])
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def with_torchjd(rank: int) -> dict[str, list]:
@@ -209,6 +232,16 @@ def test_a_kpi_is_averaged_over_the_ranks_that_measured_it(ranks: tuple[dict, di
 
 def test_no_group_no_averaging(ranks: tuple[dict, dict]) -> None:
     assert [states["alone"][0] for states in ranks] == pytest.approx([0.2, 0.6])
+
+
+@pytest.mark.parametrize("text", NAMED)
+@pytest.mark.parametrize("kind", TASKS_OF_RANKS)
+def test_ranks_compare_the_names_of_tasks(ranks: tuple[dict, dict], text: str, kind: str) -> None:
+    one, other = (states["names"][f"{text} {kind}"] for states in ranks)
+    first, second = (", ".join(tasks) for tasks in TASKS_OF_RANKS[kind])
+    sentence = "Expected the same tasks in the same order on every rank"
+    assert one == other
+    assert one == ("" if kind == "alike" else f"{sentence}; rank 0 has {first}, and rank 1 has {second}.")
 
 
 def test_torchjds_own_backward_takes_the_ranks_apart(ranks: tuple[dict, dict]) -> None:

@@ -34,6 +34,18 @@ def test_build_passes_options_on() -> None:
     assert fixed.weight.tolist() == [0.5, 1.5]
 
 
+def test_names_of_tasks_may_read_like_other_values() -> None:
+    tasks = ["0", "seg", "true", "007", "1.50"]
+    spec = Spec.parse("curriculum:order=true+0+1.50+seg+007,epochs=4,")
+    weights = spec.build(tasks).weights
+    assert [task for task in tasks if weights[task] == 1] == ["true"]
+    assert Spec.parse(str(spec)).build(tasks).rank.tolist() == [1, 3, 0, 4, 2]  # type: ignore[union-attr]
+    assert Spec.parse("fixed:0=1,true=3").build(["0", "true"]).weights == {"0": 1, "true": 3}
+    assert Spec.parse("curriculum:order=0,epochs=1").build(["0"]).weights == {"0": 1}
+    with pytest.raises(InputError, match="Unknown task '3'"):
+        Spec.parse("curriculum:order=3+seg,epochs=4").build(["0", "seg"])
+
+
 def test_the_seed_is_for_methods_that_draw() -> None:
     def keys(text: str, seed: int) -> list[float]:
         return [float(weight) for weight in Spec.parse(text).build(["a", "b"], seed=seed).weights.values()]  # type: ignore[attr-defined]

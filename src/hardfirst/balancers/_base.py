@@ -1,16 +1,18 @@
 """The base class of balancers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from hardfirst._spec import Value
-from hardfirst._task_state import TaskState
+from hardfirst._task_state import Group, TaskState
 from hardfirst.balancers._search_space import Range
+from hardfirst.balancers._watch import StepWatch, watched
 from hardfirst.errors import InputError, check_names, mapping
 
 Losses = Mapping[str, Tensor]
@@ -36,8 +38,8 @@ class Balancer(TaskState, ABC):
         >>> balancer.backward({"depth": loss, "segment": 2 * loss}, kpis={"depth": 0.9, "segment": 0.6})
         >>> loss.grad
         tensor(3.9019)
-        >>> dict(balancer.state_dict())
-        {'kpi.average': tensor([0.9000, 0.6000])}
+        >>> balancer.state_dict()["kpi.average"]
+        tensor([0.9000, 0.6000])
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
@@ -48,6 +50,12 @@ class Balancer(TaskState, ABC):
 
     compiles: ClassVar[bool] = True
     """Whether the method runs under `torch.compile`; if not, compiling it raises an error that says so."""
+
+    joint: ClassVar[bool] = False
+    """Whether a task's weight depends on which other tasks are in the step: leaving one out changes those of the others."""
+
+    equal_alone: ClassVar[bool] = False
+    """Whether steps with the loss of a single task count all tasks alike, as equal weights do."""
 
     takes_features: ClassVar[bool] = True
     """Whether `backward` takes `features` in place of `shared`. A method that needs neither ignores both."""
@@ -61,6 +69,16 @@ class Balancer(TaskState, ABC):
 
     single_task_options: ClassVar[frozenset[str]] = frozenset()
     """The options that accept `stl` in a study: for each task, the KPI of its single-task run."""
+
+    def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
+        super().__init__(tasks, process_group=process_group)
+        self.watch = StepWatch()
+        self.is_paused = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "end_epoch" in vars(cls):
+            cls.end_epoch = watched(cls.end_epoch)  # type: ignore[method-assign]  # a method need not call the base's
 
     @classmethod
     def example_options(cls, tasks: Sequence[str]) -> Mapping[str, Any]:
@@ -87,6 +105,35 @@ class Balancer(TaskState, ABC):
 
     def end_epoch(self) -> None:
         """Mark the end of an epoch; the training loop calls it. Does nothing in a method that does not count epochs."""
+        self.watch.end_epoch(self)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Eval mode within a `with` block: weights stand still, also if a network that has the balancer calls `train()`.
+
+        For what evaluates the losses several times in a step: LBFGS and other optimizers with a closure, line searches.
+        Let the balancer learn once, after the step.
+
+        Example:
+            >>> import torch, hardfirst
+            >>> balancer = hardfirst.DTP(["a", "b"])
+            >>> with balancer.paused():
+            ...     total = balancer({"a": torch.tensor(1.0)}, kpis={"a": 0.2})
+            >>> balancer.kpi.average, balancer.training
+            (tensor([nan, nan]), True)
+        """
+        training, paused = self.training, self.is_paused
+        self.eval()
+        self.is_paused = True
+        try:
+            yield
+        finally:
+            self.is_paused = paused
+            self.train(training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, in which the balancer learns, or eval mode; within `paused`, eval mode stays."""
+        return super().train(mode and not self.is_paused)
 
     @abstractmethod
     def backward(

@@ -22,6 +22,8 @@ class Card:
         state: the keys of its `state_dict`; None if the method cannot be made, because a package is missing.
         linear: whether micro-batches add up to one batch.
         compiles: whether it runs under `torch.compile`.
+        joint: whether leaving a task out of a step changes the weights of the others.
+        equal_alone: whether steps with the loss of a single task count all tasks alike, as equal weights do.
         departures: where it differs from the paper.
 
     Example:
@@ -37,7 +39,17 @@ class Card:
     state: tuple[str, ...] | None
     linear: bool
     compiles: bool
+    joint: bool
+    equal_alone: bool
     departures: str
+
+    @property
+    def absence(self) -> str:
+        """What a task that is left out of a step does to the others, in words."""
+        others = "changes the weights of the others" if self.joint else "changes no other weight"
+        return (
+            f"{others}; with one task a step all tasks count alike, as under equal weights" if self.equal_alone else others
+        )
 
     @property
     def title(self) -> str:
@@ -72,6 +84,8 @@ def card(name: str) -> Card:
         state=_state(spec),
         linear=method.linear,
         compiles=method.compiles,
+        joint=method.joint,
+        equal_alone=method.equal_alone,
         departures=section(text, "Note"),
     )
 
@@ -88,4 +102,4 @@ def _state(spec: Spec) -> tuple[str, ...] | None:
         balancer = spec.explain_errors(lambda: method(tasks, **method.example_options(tasks)))
     except MissingPackage:
         return None
-    return tuple(balancer.state_dict())
+    return tuple(key for key in balancer.state_dict() if key != "_extra_state")  # the names of the tasks

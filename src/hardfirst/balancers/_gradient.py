@@ -60,6 +60,8 @@ class GradientBalancer(Balancer, HostReader):
     needs = frozenset({"shared"})
     linear = False
     compiles = False
+    joint = True
+    equal_alone = True
     weight: Tensor
 
     def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
@@ -96,6 +98,7 @@ class GradientBalancer(Balancer, HostReader):
             refuse_to_compile(type(self).__name__)
         vector = self._stack_losses(losses).detach()
         self._follow_device(vector)
+        self.watch.step(self, len(losses))
         if kpis is not None and self.training:
             self.update(kpis)
         with_graph = {n: losses[task] for n, task in enumerate(self.tasks) if task in losses and losses[task].requires_grad}
@@ -201,6 +204,7 @@ class GradientBalancer(Balancer, HostReader):
     def _average_over_ranks(self, gradients: TaskGradients, kept: list[int]) -> tuple[list[int], Tensor]:
         """Replace each row by its mean over the ranks that keep it; the rows that any rank keeps, and their products."""
         group, rows = self.process_group or None, gradients.jacobian
+        self._compare_tasks(rows.device)
         has = [row in kept for row in range(len(rows))]
         # the other rows are 0, so that a sum over all ranks, divided by how many have the row, is the mean
         gradients.take_out([row for row, kept_here in enumerate(has) if not kept_here])

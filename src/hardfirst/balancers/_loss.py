@@ -46,8 +46,10 @@ class LossBalancer(Balancer):
         """Compute the balanced total, and take one balancer step in training mode.
 
         Args:
-            losses: by task, a 0-d tensor with its graph. A task left out, or exactly 0 because nothing was labelled,
-                adds nothing and changes no other task's weight. NaN and infinite losses reach the total, never the state.
+            losses: by task, a 0-d tensor with its graph. A task that is left out is absent: it adds nothing, and changes
+                other tasks' weights only in a method that is `joint`. A loss of exactly 0 counts as absent for state and
+                shares, since it may mean that nothing was labelled. NaN and infinite losses reach the total, never the
+                state.
             kpis: as in `update`, which is called first when in training mode.
             shared: the parameters that all tasks use, for the methods that need them.
 
@@ -57,10 +59,13 @@ class LossBalancer(Balancer):
         Raises:
             InputError: a name is unknown, or a loss is not a 0-d tensor.
         """
-        if not self.compiles and torch.compiler.is_compiling():
+        compiling = torch.compiler.is_compiling()
+        if compiling and not self.compiles:
             refuse_to_compile(type(self).__name__)
         vector = self._stack_losses(losses)
         self._follow_device(vector)
+        if not compiling:
+            self.watch.step(self, len(losses))
         if not self.training:
             return self.combine(vector, None)
         if kpis is not None:

@@ -59,10 +59,10 @@ class NonlinearLossBalancer(LossBalancer):
         return self.weight.clone()
 
     def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        finite = _finite(losses)
+        present = _or_ones(_finite(losses))
         with torch.no_grad():
-            slope = self.slope(finite)
-        return _total(losses, slope, finite)
+            slope = self.slope(present)
+        return _total(losses, slope, present)
 
     def _training_total(self, losses: Tensor, kpis: KPIs | None) -> tuple[Tensor, Tensor]:
         values = current = losses.detach()
@@ -74,9 +74,10 @@ class NonlinearLossBalancer(LossBalancer):
             current = torch.where(values.isnan(), current, values)
             losses = current + (losses - losses.detach())
         finite = _finite(current)
+        present = _or_ones(finite)
         with torch.no_grad():
-            slope = self.slope(finite)
-        total = _total(losses, slope, finite) if self._is_weighted_sum else self.combine(losses, kpis)
+            slope = self.slope(present)
+        total = _total(losses, slope, present) if self._is_weighted_sum else self.combine(losses, kpis)
         keep_latest(self.weight, slope, finite)
         return total, values
 
@@ -97,6 +98,11 @@ def _finite(losses: Tensor) -> Tensor:
     return precise(losses.detach()).nan_to_num(0, 0, 0)
 
 
-def _total(losses: Tensor, slope: Tensor, finite: Tensor) -> Tensor:
+def _or_ones(losses: Tensor) -> Tensor:
+    """The losses; 1 for each if all are 0, so that signed losses that are 0 by chance keep the gradients of equal losses."""
+    return losses + (losses.count_nonzero() == 0)
+
+
+def _total(losses: Tensor, slope: Tensor, present: Tensor) -> Tensor:
     """Σ slope·L over the tasks that are present; a loss that is not finite makes it NaN, as the factor 0 is finite."""
-    return weighted_sum(losses, slope.masked_fill(finite == 0, 0))
+    return weighted_sum(losses, slope.masked_fill(present == 0, 0))

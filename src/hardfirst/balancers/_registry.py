@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hardfirst._spec import SpecBase, Value
+from hardfirst._spec import SpecBase, Value, as_names, name_options
 from hardfirst._user_file import explain_errors, file_sha256, load_module
 from hardfirst.balancers import BALANCERS
 from hardfirst.balancers._search_space import Range
@@ -133,6 +133,9 @@ class Spec(SpecBase):
             example = ",".join(f"{option}=…" for option in missing)
             raise InputError(f"Balancer {self.name!r} needs the options {', '.join(missing)}; write {self.name}:{example}.")
         maker = self.maker()
+        for option in name_options(maker):
+            if option in arguments:
+                arguments[option] = as_names(arguments[option], tasks)
         if "seed" in inspect.signature(maker).parameters:
             arguments.setdefault("seed", seed)
         return self.explain_errors(lambda: maker(tasks, **arguments), located=False)

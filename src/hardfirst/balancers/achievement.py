@@ -29,7 +29,7 @@ class Achievement(NonlinearLossBalancer):
         potential: by task, the KPI it reaches when trained alone, in (0, 1]; 1 for tasks that are left out.
         margin: how far above its potential a task is still pushed, as a share of it, at least 0. The authors use 0.05.
         gamma: the focusing parameter, at least 0. The authors use 2.
-        alpha: the share of the new KPI in the average, in (0, 1].
+        alpha: the share of the new KPI in the average, in (0, 1]; see `DTP`.
         process_group: see `Balancer`.
 
     Raises:
@@ -57,6 +57,8 @@ class Achievement(NonlinearLossBalancer):
 
     needs = frozenset({"kpis"})
     single_task_options = frozenset({"potential"})
+    joint = True
+    equal_alone = True
     ranges = MappingProxyType(
         {"gamma": Range(0.5, 4, log=True), "margin": Range(0, 0.2), "alpha": Range(0.01, 0.75, log=True)}
     )

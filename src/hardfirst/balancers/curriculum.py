@@ -4,6 +4,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hardfirst._task_names import require_order
 from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._loss import LossBalancer
 from hardfirst.balancers._ops import weighted_sum
@@ -55,6 +56,7 @@ class Curriculum(LossBalancer):
 
     def __init__(self, tasks: Sequence[str], *, order: Sequence[str], epochs: int) -> None:
         super().__init__(tasks, process_group=False)
+        require_order("order", order)
         # in a spec, a list of one is a word
         names: list[str] = [order] if isinstance(order, str) or not isinstance(order, Iterable) else list(order)
         check_names("task", names, self.tasks)

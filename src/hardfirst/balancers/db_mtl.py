@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -50,6 +50,7 @@ class DBMTL(GradientBalancer):
         Lin, Jiang, Ye, Zhang, Chen, Chen, Liu and Kwok, Dual-Balancing for Multi-Task Learning, arXiv:2308.12029, 2023.
     """
 
+    equal_alone = False
     takes_features = False
     ranges = MappingProxyType({"beta": Range(0.5, 0.99)})
     average: Tensor
@@ -58,6 +59,7 @@ class DBMTL(GradientBalancer):
         super().__init__(tasks, process_group=process_group)
         self.beta = number("beta", beta, least=0, below=1)
         self.average = torch.zeros(len(self.tasks), 0, dtype=torch.float32)
+        self._task_axes["average"] = 1
 
     def reset(self) -> None:
         super().reset()
@@ -98,7 +100,7 @@ class DBMTL(GradientBalancer):
 
     def _load_from_state_dict(
         self,
-        state_dict: Mapping[str, Any],
+        state_dict: dict[str, Any],
         prefix: str,
         local_metadata: Any,
         strict: bool,

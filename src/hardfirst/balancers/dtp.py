@@ -32,6 +32,7 @@ class DTP(LossBalancer):
         tasks: distinct non-empty strings.
         gamma: the focusing parameter, at least 0, for all tasks or by task. The paper uses 1.
         alpha: the share of the new KPI in the average, in (0, 1]. The paper uses 0.75; a per-batch KPI is noisy, hence 0.1.
+            Give 0.75 where KPIs come once an epoch: at 0.1 the weights lag by ten of them.
         normalize: scale the weights so that they sum to the number of measured tasks. Raw weights fall as the tasks
             improve, which is a hidden learning-rate decay.
         priority: "hard", or "easy" for the paper's control, which uses :math:`1-\bar\kappa_t` in place of

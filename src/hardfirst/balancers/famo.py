@@ -61,6 +61,8 @@ class FAMO(NonlinearLossBalancer):
         Liu, Feng, Stone and Liu, FAMO: Fast Adaptive Multitask Optimization, NeurIPS 2023.
     """
 
+    joint = True
+    equal_alone = True
     ranges = MappingProxyType({"lr": Range(0.0025, 0.25, log=True), "decay": Range(1e-4, 1e-2, log=True)})
 
     xi: Tensor
@@ -84,13 +86,16 @@ class FAMO(NonlinearLossBalancer):
 
     def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         left = self._left(losses)
-        logs = left.masked_fill(losses == 0, 1).log()
+        all_zero = losses.count_nonzero() == 0
+        absent = (losses == 0) & ~all_zero
+        logs = left.masked_fill(absent, 1).log()
         # z / D over its sum is the slope; Σ z·log D over this sum is Σ slope·D·log D
-        factors = no_recompute(self._shares(logs.detach(), losses)) * left.detach()
-        return (factors * logs).sum()
+        factors = no_recompute(self._shares(logs.detach(), absent)) * left.detach()
+        total = (factors * logs).sum()
+        return total - total.detach() * all_zero  # without a label it is 0, as for any method
 
     def slope(self, losses: Tensor) -> Tensor:
-        return self._shares(self._left(losses).log(), losses)
+        return self._shares(self._left(losses).log(), losses == 0)
 
     def learn(self, losses: Tensor) -> None:
         before, after = self._left(torch.stack([self.last, losses])).log().unbind()
@@ -106,6 +111,6 @@ class FAMO(NonlinearLossBalancer):
         """D [T]."""
         return losses - self.least + 1e-8
 
-    def _shares(self, logs: Tensor, losses: Tensor) -> Tensor:
+    def _shares(self, logs: Tensor, absent: Tensor) -> Tensor:
         """Z / D over its sum [T], by log D; 0 where a task is absent."""
-        return (self.xi - logs).masked_fill(losses == 0, -1e30).softmax(0)
+        return (self.xi - logs).masked_fill(absent, -1e30).softmax(0)

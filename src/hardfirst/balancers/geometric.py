@@ -38,6 +38,9 @@ class Geometric(NonlinearLossBalancer):
         Strategy for Multi-Task Learning, CVPR Workshops 2019.
     """
 
+    joint = True
+    equal_alone = True
+
     def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
 

@@ -69,6 +69,7 @@ class GradNorm(LossBalancer):
     needs = frozenset({"shared"})
     ranges = MappingProxyType({"alpha": Range(0.1, 3, log=True), "lr": Range(0.0025, 0.25, log=True)})
     compiles = False
+    equal_alone = True
     takes_features = False
     weight: Tensor
     first: Tensor

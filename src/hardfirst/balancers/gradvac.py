@@ -62,7 +62,7 @@ class GradVac(GramianBalancer):
         super().__init__(tasks, process_group=process_group)
         self.beta = number("beta", beta, above=0, most=1)
         self.draws = StepRNG(self.tasks, seed)
-        self.add_state("cosine", [0.0] * len(self.tasks) ** 2)
+        self.add_state("cosine", [0.0] * len(self.tasks) ** 2, task_axes=2)
 
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         generator = self.draws.generator(gramian.device)

@@ -72,7 +72,8 @@ class LearningProgress(LossBalancer):
         self.epsilon = number("epsilon", epsilon, least=0, most=1)
         self.add_state("score", 0.0)
         self.add_state("last", nan)
-        self.add_state("rewards", [nan] * (len(self.tasks) * _WINDOW))  # for each task, a ring buffer of the latest ones
+        # for each task, a ring buffer of the latest ones
+        self.add_state("rewards", [nan] * (len(self.tasks) * _WINDOW), task_axes=1)
         self.add_state("seen", 0, dtype=torch.int64)
         self.add_state("ends", [0.2, 0.8], persistent=False)
 

@@ -48,6 +48,8 @@ class NashMTL(GramianBalancer):
         Navon et al., Multi-Task Learning as a Bargaining Game, ICML 2022, Algorithm 1.
     """
 
+    equal_alone = False
+
     def __init__(self, tasks: Sequence[str], *, max_norm: float = 1.0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.max_norm = number("max_norm", max_norm, least=0)

@@ -59,6 +59,7 @@ class STCH(NonlinearLossBalancer):
     """
 
     needs = frozenset({"epochs"})
+    joint = True
     ranges = MappingProxyType({"mu": Range(0.05, 5, log=True)})
     nadir: Tensor
     epochs: Tensor

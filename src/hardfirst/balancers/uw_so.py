@@ -47,6 +47,8 @@ class UWSO(NonlinearLossBalancer):
         Kirchdorfer et al., Analytical Uncertainty-Based Loss Weighting in Multi-Task Learning, GCPR 2024.
     """
 
+    joint = True
+    equal_alone = True
     ranges = MappingProxyType({"temperature": Range(0.1, 10, log=True)})
 
     def __init__(self, tasks: Sequence[str], *, temperature: float = 1.0, process_group: Group = None) -> None:

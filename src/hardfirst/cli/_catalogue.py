@@ -39,6 +39,7 @@ def balancer(name: str) -> str:
         "Options": _options(options),
         "Needs": ", ".join(shown.needs) or "nothing but losses",
         "State": "install TorchJD to see it" if shown.state is None else ", ".join(shown.state) or "none",
+        "A task left out": shown.absence,
         "Micro-batches": "add up to one batch" if shown.linear else "do not add up to one batch",
         "torch.compile": "one graph" if shown.compiles else "refused: eager mode only",
         "Departures": shown.departures or "none",

@@ -40,6 +40,7 @@ class LoopAdapter:
         self._micro_batches, self._steps = RunningMeans("step"), RunningMeans("epoch", "log")
         self._validation: dict[str, dict[str, float]] = {}
         self._warned = False
+        balancer.watch.kpis_by_step = kpis_from == "batch"
 
     def total(
         self,
@@ -121,6 +122,8 @@ class LoopAdapter:
         effect = f"{method}, which they drive, learns nothing of them" if drives else "worst_task is NaN"
         tasks = ", ".join(map(repr, missing))
         warnings.warn(f"A validation gave no KPI of {tasks}: {effect}. {remedy(missing)}", UserWarning, stacklevel=3)
+        if drives:
+            self.balancer.watch.warned.add("kpis")  # it has been said
 
     def pop_epoch(self) -> dict[str, dict[str, float]]:
         """Return the epoch's figures by task, as a record holds them, and start the next epoch."""

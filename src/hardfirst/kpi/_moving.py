@@ -22,7 +22,7 @@ class MovingKPI(TaskState):
 
     Args:
         tasks: distinct non-empty strings.
-        alpha: the share of the new value, in (0, 1].
+        alpha: the share of the new value, in (0, 1]: 0.1 for noisy KPIs of batches, 0.75 for KPIs that come once an epoch.
         potential: by task, the highest KPI that it can reach, in (0, 1]; κ is divided by it and clamped to 1 before it
             enters the average.
         process_group: the ranks to average over; None for the default group, False for none.
@@ -55,6 +55,7 @@ class MovingKPI(TaskState):
         super().__init__(tasks, process_group=process_group)
         self.alpha = number("alpha", alpha, above=0, most=1)
         self.add_state("average", math.nan)
+        self._observations = [0]
         self.best = per_task("potential", potential, self.tasks, default=1.0, above=0, most=1) if potential else None
         if self.best:
             self.add_state("potential", self.best, persistent=False)
@@ -75,7 +76,14 @@ class MovingKPI(TaskState):
             new = self.mean_over_ranks(self.scaled(kpis).detach())
             self.average.copy_(functional.moving_average(self.average, new, alpha=self.alpha))
         else:
+            self._observations[0] += 1
             numbers[:] = moving_averages(numbers[:], self._scaled_numbers(kpis), self.alpha)
+
+    @property
+    def observations(self) -> int:
+        """About how many updates there were in this process. It is no part of the state."""
+        # torch counts the writes of the other way, in which a step may be compiled
+        return self._observations[0] + self.average._version
 
     def _memory(self) -> Array[Any] | None:
         """The memory of `average` as Python numbers; None where they are not free to read. Valid within one step."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from hardfirst._spec import SpecBase
+from hardfirst._spec import SpecBase, as_names
 from hardfirst.errors import InputError
 from hardfirst.networks import NETWORKS
 
@@ -41,8 +41,8 @@ class NetworkSpec(SpecBase):
                 "`hardfirst train`, or give the order itself, order=a+b+c."
             )
         arguments: dict[str, Any] = self.arguments()
-        if isinstance(order := arguments.get("order"), tuple):
-            arguments["order"] = tuple(map(str, order))
+        if (order := arguments.get("order")) is not None:
+            arguments["order"] = as_names(order, parts.heads)
         network: Network = self.maker()(parts, **arguments)
         return network
 

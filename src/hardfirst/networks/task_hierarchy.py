@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from hardfirst._task_names import require_order
 from hardfirst.errors import InputError, mapping
 from hardfirst.networks._base import Network, by_task, call, check_count, check_tasks, concatenate, features, task_names
 from hardfirst.networks._parts import Parts, match_hard_sharing
@@ -75,6 +76,7 @@ class TaskHierarchy(Network):
     ) -> None:
         super().__init__()
         self.tasks = task_names(modules, "modules", "a module")
+        require_order("order", order)
         several = isinstance(order, Iterable) and not isinstance(order, str)
         check_tasks("order", order if several else [str(order)], self.tasks)
         self.order = tuple(order)

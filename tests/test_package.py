@@ -1,0 +1,21 @@
+"""What `import hardfirst` alone gives."""
+
+import pytest
+
+import hardfirst
+
+CORE = ("balancers", "errors", "functional", "kpi", "losses", "networks", "records", "stopping")
+WITH_EXTRAS = ("integrations", "problems", "report", "statistics", "studies", "study", "training")
+
+
+@pytest.mark.parametrize("module", [*CORE, *WITH_EXTRAS])
+def test_every_public_module_is_reached_from_the_package(module: str) -> None:
+    if module in WITH_EXTRAS:
+        pytest.importorskip("typer")
+    # as in a fresh interpreter: here another test may have imported it, which sets the attribute
+    assert hardfirst.__getattr__(module).__name__ == f"hardfirst.{module}"
+    assert module in dir(hardfirst)
+
+
+def test_a_star_import_needs_no_extra() -> None:
+    assert not set(WITH_EXTRAS) & set(hardfirst.__all__)
