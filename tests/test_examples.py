@@ -218,7 +218,8 @@ def test_06_resumed_is_uninterrupted_to_the_last_bit(stop: int) -> None:
         torch.testing.assert_close(found["resumed"][part], found["whole"][part], rtol=0, atol=0)
         assert found["whole"][part].keys() == found["resumed"][part].keys()
         for name, tensor in found["stopped"][part].items():
-            assert not torch.equal(tensor, found["whole"][part][name])  # there was something left to do
+            same = name == "_extra_state"  # the names of the tasks; of the rest, there was something left to do
+            assert torch.equal(tensor, found["whole"][part][name]) == same
     assert found["whole"]["balancer"]["kpi.average"].min() > 0.6
 
 
