@@ -269,6 +269,16 @@ def test_an_alpha_for_batches_is_named_where_kpis_come_once_an_epoch(text: str, 
     assert all("has had one KPI an epoch, and its `alpha` of 0.1" in text and "alpha=0.75" in text for text in found)
 
 
+def test_updates_without_a_kpi_are_no_kpi_an_epoch() -> None:
+    balancer, found = DTP(TASKS), []
+    for _ in range(4):
+        repeat(balancer, 20)
+        balancer.update({})
+        found += warnings_of(balancer, balancer.end_epoch)
+    (text,) = found
+    assert "DTP has had no KPI in 2 epochs" in text
+
+
 def test_a_balancer_left_in_eval_mode_is_named() -> None:
     balancer, paused, validated = (Spec.parse("uncertainty").build(TASKS) for _ in range(3))
     balancer.eval()

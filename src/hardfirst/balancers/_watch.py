@@ -94,6 +94,8 @@ class StepWatch:
 
     def _look_for_lag(self, balancer: "Balancer") -> None:
         for moving in _moving_kpis(balancer):
+            if moving.average.isnan().all():  # the updates had no KPI in them
+                continue
             updates = moving.observations
             if 0 < updates <= self.epochs + 1 and self.steps > 4 * updates and moving.alpha < LAGGING:
                 self._warn(
