@@ -90,7 +90,8 @@ def main(stop: int = 40) -> dict[str, Any]:
         resumed = train(Path(folder) / "stopped.pt", seed=1)
     same = all(torch.equal(whole["network"][name], tensor) for name, tensor in resumed["network"].items())
     print(f"stopped at step {stop}, {stop % EPOCH} steps into an epoch of {EPOCH}")
-    print(f"averages of the KPIs: {stopped['balancer']} at the stop, {resumed['balancer']} at the end")
+    before, after = (dict(zip(TASKS, run["balancer"]["kpi.average"].tolist(), strict=True)) for run in (stopped, resumed))
+    print(f"averages of the KPIs: {before} at the stop, {after} at the end")
     print(f"same parameters as without interruption: {same}")
     return {"whole": whole, "stopped": stopped, "resumed": resumed}
 

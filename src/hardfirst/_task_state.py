@@ -1,7 +1,6 @@
 """A module with per-task buffers: the base of balancers and moving averages."""
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal, Self
@@ -11,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from hardfirst._task_names import check_tasks, decode_names, encode_names, reorder, require_same_names
-from hardfirst.errors import InputError, check_names, mapping
+from hardfirst.errors import InputError, check_names, mapping, warn_caller
 
 # The process group to average over: None is the default group, False is none.
 Group = dist.ProcessGroup | Literal[False] | None
@@ -123,16 +122,20 @@ class TaskState(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         if self._saves_names():
             self._load_by_name(state_dict, prefix)
+        # with `assign`, torch would take over the saved dtype, in which an average may stop moving
+        for name, buffer in self._buffers.items():
+            saved = state_dict.get(prefix + name)
+            if buffer is not None and isinstance(saved, Tensor) and saved.dtype != buffer.dtype:
+                state_dict[prefix + name] = saved.to(buffer.dtype)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _load_by_name(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Bring the module's own part of a state, which torch lets us modify, into the order of `tasks`."""
         key, own = prefix + _NAMES, encode_names(self.tasks)
         if key not in state_dict and any(name.startswith(prefix) for name in state_dict):
-            warnings.warn(
+            warn_caller(
                 f"The state of {type(self).__name__} was saved without the names of its tasks, so it is loaded by position: "
-                f"as that of {', '.join(self.tasks)}, in this order. Save it again to have the names in it.",
-                stacklevel=2,
+                f"as that of {', '.join(self.tasks)}, in this order. Save it again to have the names in it."
             )
         saved = decode_names(state_dict.setdefault(key, own))
         if sorted(saved) != sorted(self.tasks):

@@ -2,6 +2,8 @@
 
 import errno
 import math
+import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import SequenceMatcher, get_close_matches
@@ -37,6 +39,14 @@ def short(value: object) -> str:
         return _REPR.repr(value)
     except ValueError:  # Python writes no whole number of more than 4,300 digits
         return f"{type(value).__name__} of very many digits"
+
+
+def warn_caller(text: str) -> None:
+    """Warn at the line outside hardfirst and torch that led here, however many calls of theirs are between."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in ("hardfirst", "torch"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, UserWarning, stacklevel=level)
 
 
 @contextmanager

@@ -233,6 +233,14 @@ def test_db_mtl_differentiates_logarithms() -> None:
     assert float(balancer.weights["b"]) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("size", [2e19, 1e36])
+def test_db_mtl_takes_any_finite_loss(size: float) -> None:
+    """The gradient of a logarithm does not depend on the loss's size; state alone refuses losses beyond 2⁶⁴."""
+    shared = nn.Parameter(torch.ones(2))
+    DBMTL(["a", "b"], beta=0).backward({"a": size * shared[0], "b": shared[1] * 2}, shared=[shared])
+    torch.testing.assert_close(shared.grad, torch.tensor([1.0, 1.0]))
+
+
 def test_db_mtl_says_when_shared_changes() -> None:
     balancer = DBMTL(["a", "b"])
     update(balancer, jacobians(rows=2)[0])

@@ -198,7 +198,7 @@ def repeat(balancer: Balancer, times: int, *, tasks: tuple[str, ...] = TASKS, kp
     ("text", "options", "expected"),
     [
         ("dtp", {}, ["DTP has had no KPI in 1000 training steps"]),
-        ("achievement", {}, ["Achievement has had no KPI"]),
+        ("achievement", {}, ["If the first validation is still to come, all is well."]),
         ("dtp", {"kpis": {"easy": 0.5}}, []),
         ("dtp", {"kpis": {"easy": float("nan")}}, ["DTP has had no KPI"]),
         ("uncertainty", {}, []),
@@ -213,6 +213,20 @@ def test_a_loop_that_gives_a_method_nothing_is_named_once(text: str, options: di
     found += warnings_of(balancer, lambda: repeat(balancer, STEPS_OF_AN_EPOCH - STEPS, **options))
     assert len(found) == len(expected)
     assert all(part in text for part, text in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize("text", ["geometric", "pcgrad"])
+@pytest.mark.parametrize("call", ["total", "backward"])
+def test_a_warning_points_at_the_loop(text: str, call: str) -> None:
+    balancer, shared = Spec.parse(text).build(TASKS), nn.Parameter(torch.ones(()))
+    balancer.watch.steps = STEPS - 1
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if call == "total" and text == "geometric":
+            balancer({"easy": shared * 2})
+        else:
+            balancer.backward({"easy": shared * 2}, shared=[shared])
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 @pytest.mark.parametrize("text", ["dwa", "self_paced", "stch", "curriculum:order=easy+hard one+c.d,epochs=3"])
@@ -238,6 +252,7 @@ def test_kpis_of_validations_are_waited_for_until_the_second_epoch_ends() -> Non
     assert warnings_of(driven, driven.end_epoch) == []
     (text,) = warnings_of(balancer, balancer.end_epoch)
     assert "DTP has had no KPI in 2 epochs" in text
+    assert "still to come" not in text
     assert "balancer.update(kpis)" in text
 
 
@@ -252,6 +267,16 @@ def test_an_alpha_for_batches_is_named_where_kpis_come_once_an_epoch(text: str, 
         found += warnings_of(balancer, balancer.end_epoch)
     assert len(found) == (lags and not by_step)
     assert all("has had one KPI an epoch, and its `alpha` of 0.1" in text and "alpha=0.75" in text for text in found)
+
+
+def test_updates_without_a_kpi_are_no_kpi_an_epoch() -> None:
+    balancer, found = DTP(TASKS), []
+    for _ in range(4):
+        repeat(balancer, 20)
+        balancer.update({})
+        found += warnings_of(balancer, balancer.end_epoch)
+    (text,) = found
+    assert "DTP has had no KPI in 2 epochs" in text
 
 
 def test_a_balancer_left_in_eval_mode_is_named() -> None:

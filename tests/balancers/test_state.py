@@ -117,7 +117,17 @@ def test_a_state_without_names_is_loaded_by_position_with_one_warning(spec: Spec
     texts = [str(warning.message) for warning in caught]
     assert len(texts) == bool(old)
     assert all("saved without the names of its tasks" in text and "easy, hard one, c.d" in text for text in texts)
+    assert all(warning.filename == __file__ for warning in caught), "it points at the caller, however deep it loads"
     assert_equal(dict(other.state_dict()), dict(balancer.state_dict()))
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_state_in_another_dtype_is_taken_over_in_that_of_the_balancer(spec: Spec, assign: bool) -> None:
+    balancer, other = trained(spec), spec.build(TASKS)
+    dtypes = {key: value.dtype for key, value in balancer.state_dict().items()}
+    half = {key: value.bfloat16() if value.is_floating_point() else value for key, value in balancer.state_dict().items()}
+    other.load_state_dict(half, assign=assign)
+    assert {key: value.dtype for key, value in other.state_dict().items()} == dtypes
 
 
 def test_names_survive_every_way_to_save(tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
 """Warnings about a training loop that never gives a balancer what it learns from."""
 
 import functools
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from hardfirst.errors import warn_caller
 from hardfirst.kpi import MovingKPI
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ class StepWatch:
 
     def _look_at_steps(self, balancer: "Balancer") -> None:
         if self.kpis_by_step:
-            self._look_for_kpis(balancer, f"{self.steps} training steps")
+            # of a validation after a long epoch nothing can be known yet
+            note = " If the first validation is still to come, all is well."
+            self._look_for_kpis(balancer, f"{self.steps} training steps", note)
         if self.steps == STEPS_OF_AN_EPOCH and "epochs" in balancer.needs and not self.epochs:
             self._warn(
                 balancer,
@@ -80,18 +82,20 @@ class StepWatch:
                 "compare them, such as dtp or uncertainty.",
             )
 
-    def _look_for_kpis(self, balancer: "Balancer", time: str) -> None:
+    def _look_for_kpis(self, balancer: "Balancer", time: str, note: str = "") -> None:
         averages = [moving.average for moving in _moving_kpis(balancer)]
         if "kpis" in balancer.needs and averages and all(bool(average.isnan().all()) for average in averages):
             self._warn(
                 balancer,
                 "kpis",
                 f"has had no KPI in {time}, so that its weights are those of the start. Give each step's with the losses, "
-                "`balancer(losses, kpis)`, or those of a validation to `balancer.update(kpis)`.",
+                f"`balancer(losses, kpis)`, or those of a validation to `balancer.update(kpis)`.{note}",
             )
 
     def _look_for_lag(self, balancer: "Balancer") -> None:
         for moving in _moving_kpis(balancer):
+            if moving.average.isnan().all():  # the updates had no KPI in them
+                continue
             updates = moving.observations
             if 0 < updates <= self.epochs + 1 and self.steps > 4 * updates and moving.alpha < LAGGING:
                 self._warn(
@@ -105,7 +109,7 @@ class StepWatch:
     def _warn(self, balancer: "Balancer", kind: str, what: str) -> None:
         if kind not in self.warned:
             self.warned.add(kind)
-            warnings.warn(f"{type(balancer).__name__} {what}", stacklevel=5)
+            warn_caller(f"{type(balancer).__name__} {what}")
 
 
 def _moving_kpis(balancer: "Balancer") -> list[MovingKPI]:
