@@ -151,7 +151,7 @@ def _receive(worker: _Worker) -> Any:
 
 
 def _killed(workers: Sequence[_Worker]) -> InputError | None:
-    """The error of the first rank that has died, if one has; of its death the operating system may tell another rank first."""
+    """The error of the first rank that has died, if one has; another rank may have seen its death before this process."""
     wait([worker.process.sentinel for worker in workers], _DEATH_SECONDS)
     return next((_death_error(worker) for worker in workers if worker.process.exitcode), None)
 
