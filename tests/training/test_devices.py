@@ -395,7 +395,7 @@ def test_a_death_that_is_seen_late_goes_before_the_error_of_another_rank(code: i
             self.sentinel, self.end = os.pipe()
 
         def die(self) -> None:
-            self.exitcode = code  # type: ignore[assignment]
+            self.exitcode = code
             os.close(self.end)
 
         def join(self, timeout: float) -> None: ...
