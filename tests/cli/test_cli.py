@@ -134,7 +134,7 @@ def test_a_users_own_problem_compares_and_reports(hardfirst: Callable[..., str],
     assert "progression" in printed
     assert "on the worst task" in printed
     again = hardfirst(*arguments)
-    assert re.search(r"34 runs in study, 3[1-4] of them done", again), "the chosen static weights may be equal ones"
+    assert "34 runs in study, 34 of them done" in again, "also where the chosen static weights are equal ones"
     page = tmp_path / "study/report.html"
     first = page.read_text()
     page.unlink()

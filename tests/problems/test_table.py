@@ -304,6 +304,26 @@ def test_the_command_line_says_how_a_table_was_read(hardfirst: Callable[..., str
         assert f"HOMES.CSV: {sentence}" in printed
 
 
+def test_an_input_is_said_to_be_read_as_words(tmp_path: Path) -> None:
+    """Words are no classes of a column that is to be a regression."""
+    path = tmp_path / "homes.csv"
+    columns = {name: frame()[name].astype(object) for name in ("area", "price")}
+    for cells in columns.values():
+        cells[6] = "unknown"
+    frame().drop(columns=["id", "country"]).assign(**columns).to_csv(path, index=False)
+    assert table_notes(table_name(str(path), "price:regression,sold:classification")) == [
+        "Most cells of area are numbers, but row 7 has 'unknown': all are read as words. Write numbers as 1234.5.",
+        "No inputs: area (nearly all different, as names, identifiers and dates are).",
+    ]
+
+
+def test_an_unknown_name_beside_one_with_a_comma(tmp_path: Path) -> None:
+    path = tmp_path / "homes.csv"
+    frame().rename(columns={"price": "Price, EUR"}).to_csv(path, index=False)
+    with pytest.raises(InputError, match=r"did you mean 'Price, EUR'\?.* Put a name with a comma in double quotes"):
+        load_problem(table_name(str(path), "Price, EUR,sold"))
+
+
 def test_of_a_plain_table_nothing_is_said(tmp_path: Path) -> None:
     path = tmp_path / "homes.csv"
     frame().drop(columns=["id", "country"]).to_csv(path, index=False)

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -29,7 +30,7 @@ from hardfirst.problems import Metric, Problem, Splits, Task, TensorTable
 from hardfirst.studies.executors.local import cores
 from hardfirst.training import Interrupted, Trial, check_devices, epoch_order, fit, is_main_process
 from hardfirst.training._interrupt import Interrupt
-from hardfirst.training._launch import _picklable
+from hardfirst.training._launch import _picklable, _supervise, _Worker
 from hardfirst.training._ranks import _pad_share
 
 TASKS = ("kind", "value", "many", "never")
@@ -383,6 +384,32 @@ def test_a_failure_of_one_rank_ends_all_with_one_error(
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.parametrize("code", [-signal.SIGKILL, None, 0])
+def test_a_death_that_is_seen_late_goes_before_the_error_of_another_rank(code: int | None) -> None:
+    """Rank 0 tells that it has lost its connection, before the parent sees that rank 1 has died."""
+
+    class Process:
+        exitcode = None
+
+        def __init__(self) -> None:
+            self.sentinel, self.end = os.pipe()
+
+        def die(self) -> None:
+            self.exitcode = code
+            os.close(self.end)
+
+        def join(self, timeout: float) -> None: ...
+
+    pipes, processes = [multiprocessing.Pipe() for _ in range(2)], [Process(), Process()]
+    pipes[0][1].send(("failed", RuntimeError("Connection closed by peer")))
+    timer = threading.Timer(0.05, processes[1].die)
+    timer.start()
+    workers = [_Worker(rank, process, pipes[rank][0]) for rank, process in enumerate(processes)]
+    with pytest.raises(InputError if code else RuntimeError, match="rank 1 was killed by SIGKILL" if code else "by peer"):
+        _supervise(workers, Interrupt(), None, None)
+    timer.join()
+
+
 @pytest.mark.slow
 @on_linux
 def test_an_error_in_the_problem_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,7 +417,7 @@ def test_an_error_in_the_problem_is_one_line(tmp_path: Path, monkeypatch: pytest
     process = command(*TRAIN, folder=tmp_path)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert errors == "hardfirst: Expected the KPI of task 'value' to be in [0, 1]; got 93.\n"
+    assert errors == "hardfirst: Expected the KPI of task 'value' to be in [0, 1]; got 93.0. A percentage? Divide by 100.\n"
     assert wait_until(lambda: not running(process.pid)), running(process.pid)
 
 

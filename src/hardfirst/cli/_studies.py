@@ -120,15 +120,13 @@ def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: b
     runner = Runner(plan, out, typed())
     if runner.stale:
         say(f"{runner.stale} records are of other data than now: these runs begin again, and the records are set aside.")
-    ended = sum(map(runner.store.ended, runner.trials()))
-    say(f"{sum(sum(both) for both in counts(plan).values())} runs in {runner.store.folder}, {ended} of them done.")
+    say(f"{sum(sum(both) for both in counts(plan).values())} runs in {runner.store.folder}, {runner.ended} of them done.")
     try:
         with StudyProgress(console, runner) as progress:
             runner.run(progress)
         runner.measure_cost()
     except KeyboardInterrupt:
-        ended = sum(map(runner.store.ended, runner.trials()))
-        say(f"Stopped with {ended} runs done. The same command resumes the study.")
+        say(f"Stopped with {runner.ended} runs done. The same command resumes the study.")
         raise typer.Exit(130) from None
     if not runner.any_finished:
         say("No run has finished, so that there is nothing to compare; the lines above say why.")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hardfirst.problems._table import column_inputs, load, read_table, split_rows
-from hardfirst.problems._table_targets import class_cells, is_number_column, kinds_of, parse_targets
+from hardfirst.problems._table_targets import class_cells, kinds_of, parse_targets, word_among_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,8 @@ def table_notes(problem: str) -> list[str]:
     guesses = [column for column, kind in targets.items() if not kind]
     return [
         *_guessed(guesses, labels, kinds),
-        *_missing(labels),
+        *_missing(labels, kinds),
+        *_words(table.drop(columns=list(targets))),
         *_left_out(path, table.drop(columns=list(targets))),
         *_uneven(path),
     ]
@@ -52,15 +53,22 @@ def _guessed(columns: Sequence[str], labels: "dict[str, pd.Series[object]]", kin
         yield f"Guessed: {', '.join(texts)}. To say otherwise, write COLUMN:regression or COLUMN:classification."
 
 
-def _missing(labels: "dict[str, pd.Series[object]]") -> Iterator[str]:
+def _missing(labels: "dict[str, pd.Series[object]]", kinds: dict[str, str]) -> Iterator[str]:
     counts = {column: int(cells.isna().sum()) for column, cells in labels.items()}
     if any(counts.values()):
         texts = [f"{column} in {count} of {len(labels[column])} rows" for column, count in counts.items() if count]
         yield f"Without a label: {', '.join(texts)}."
     for column, cells in labels.items():
         words = sorted({str(cell) for cell in cells.dropna().unique() if str(cell).lower() in _WORDS_FOR_MISSING})
-        if words and not is_number_column(cells):
+        if words and kinds[column] == "classification":
             yield f"In {column}, {', '.join(map(repr, words))} is a class; leave a cell empty where there is no label."
+
+
+def _words(features: "pd.DataFrame") -> Iterator[str]:
+    """Inputs that are read as words, though most of their cells are numbers."""
+    for name in features:
+        if (word := word_among_numbers(features[name])) is not None:
+            yield f"Most cells of {name} are numbers, but {word}: all are read as words. Write numbers as 1234.5."
 
 
 def _left_out(path: Path, features: "pd.DataFrame") -> Iterator[str]:

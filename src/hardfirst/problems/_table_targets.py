@@ -72,7 +72,12 @@ def parse_targets(path: Path, query: str, columns: Iterable[str]) -> dict[str, s
             f"Which columns of {path} are to be predicted? Add --targets COLUMN:regression or COLUMN:classification, "
             f"joined by commas; there are {', '.join(columns)}."
         )
-    check_names(f"column of {path}:", targets, columns)
+    try:
+        check_names(f"column of {path}:", targets, columns)
+    except InputError as error:
+        if any("," in column for column in columns):
+            raise InputError(f"{error} Put a name with a comma in double quotes, and all targets in single ones.") from None
+        raise
     for column, kind in targets.items():
         if kind:
             check_names(f"kind of target {column!r}:", [kind], KINDS)
@@ -87,15 +92,23 @@ def guessed(path: Path, column: "pd.Series[object]") -> str:
     """
     if is_number_column(column):
         return "regression" if column.nunique() > _MOST_GUESSED_CLASSES else "classification"
-    labels = column.dropna().astype(str)
-    if labels.map(lambda text: bool(_NUMBER.fullmatch(text))).mean() > 0.5:
-        row, text = next((row, text) for row, text in labels.items() if not _is_number(text))
+    if (word := word_among_numbers(column)) is not None:
         raise InputError(
-            f"Is column {column.name!r} of {path} a regression? Most of its cells are numbers, but row {int(str(row)) + 1} "
-            f"has {text!r}. Write numbers as 1234.5, empty the cells without one, and add {column.name}:regression; or add "
-            f"{column.name}:classification if each of its values is a class."
+            f"Is column {column.name!r} of {path} a regression? Most of its cells are numbers, but {word}. Write numbers as "
+            f"1234.5, empty the cells without one, and add {column.name}:regression; or add {column.name}:classification if "
+            "each of its values is a class."
         )
     return "classification"
+
+
+def word_among_numbers(column: "pd.Series[object]") -> str | None:
+    """Which cell makes a column one of words, "row 7 has 'unknown'", if most of its cells are numbers."""
+    from pandas.api.types import is_numeric_dtype
+
+    cells = column.dropna().astype(str)
+    if is_numeric_dtype(column) or not cells.map(lambda text: bool(_NUMBER.fullmatch(text))).mean() > 0.5:
+        return None
+    return next((f"row {int(str(row)) + 1} has {text!r}" for row, text in cells.items() if not _is_number(text)), None)
 
 
 def is_number_column(column: "pd.Series[object]") -> bool:

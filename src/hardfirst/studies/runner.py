@@ -10,6 +10,7 @@ from hardfirst.records.description import CaseTrials, Description
 from hardfirst.studies import cost
 from hardfirst.studies.executors.drive import Drive, Event
 from hardfirst.studies.executors.local import run_alone
+from hardfirst.studies.forecast import counts
 from hardfirst.studies.kinds import KINDS
 from hardfirst.studies.plan import Plan
 from hardfirst.studies.store import Store
@@ -53,6 +54,14 @@ class Runner:
             for trial in case.trials():
                 trials.setdefault(trial.key, []).append(trial)
         return trials
+
+    @property
+    def ended(self) -> int:
+        """How many of the runs that `counts` tells of have ended; those that share a record count each."""
+        counted = counts(self.plan)
+        return sum(
+            trial.row in counted for key, trials in self.trials().items() if self.store.ended(key) for trial in trials
+        )
 
     def _set_aside_stale(self) -> int:
         """Set aside the records of runs whose data is not what a user's file returns now, and return their number.

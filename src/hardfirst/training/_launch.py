@@ -27,6 +27,7 @@ from hardfirst.training._training import EpochLines, Watcher
 
 _POLL_SECONDS = 0.1  # between checks for Ctrl-C
 _JOIN_SECONDS = 30.0  # for a process to exit after its final message
+_DEATH_SECONDS = 1.0  # for a rank's death to be seen after the error of another rank, which lost its connection to it
 _HOST = "127.0.0.1"
 _PRELOAD = ["torch", "lightning.fabric", "hardfirst.training._launch"]
 
@@ -111,7 +112,7 @@ def _supervise(
                 raise KeyboardInterrupt if interrupt.requested else _death_error(worker)
             kind, content = message
             if kind == "failed":
-                raise content
+                raise _killed(list(open_workers.values())) or content
             if kind in ("ended", "interrupted"):
                 results[worker.rank] = content
                 del open_workers[worker.connection]
@@ -147,6 +148,12 @@ def _receive(worker: _Worker) -> Any:
         return worker.connection.recv()
     except (EOFError, OSError):
         return None
+
+
+def _killed(workers: Sequence[_Worker]) -> InputError | None:
+    """The error of the first rank that has died, if one has; another rank may have seen its death before this process."""
+    wait([worker.process.sentinel for worker in workers], _DEATH_SECONDS)
+    return next((_death_error(worker) for worker in workers if worker.process.exitcode), None)
 
 
 def _death_error(worker: _Worker) -> InputError:
