@@ -5,13 +5,13 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._epoch_mean import EpochMean
 from hardfirst.balancers._nonlinear import NonlinearLossBalancer, Present
 from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, whole
+from hardfirst.functional._loss_balancing import logits_of_logs
 
 
 class STCH(NonlinearLossBalancer):
@@ -98,7 +98,7 @@ class STCH(NonlinearLossBalancer):
     def _slope_and_value(self, losses: Tensor) -> tuple[Tensor, Tensor]:
         absent = losses == 0
         logs = losses.masked_fill(absent, 1).log()
-        logits = functional.stch_logits(logs, absent, self.nadir, self.mu)
+        logits = logits_of_logs(logs, absent, self.nadir, self.mu)
         count, warming_up = losses.count_nonzero(), self._warming_up()
         slope = (logits.softmax(0) * count).masked_fill(warming_up, 1) / losses
         value = torch.where(warming_up, logs.sum(), logits.logsumexp(0) * self.mu * count)

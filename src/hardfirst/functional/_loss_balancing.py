@@ -90,17 +90,14 @@ def stch(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
     References:
         Lin et al., Smooth Tchebycheff Scalarization for Multi-Objective Optimization, ICML 2024.
     """
-    losses, absent = precise(losses), losses == 0
-    logits = stch_logits(losses.masked_fill(absent, 1).log(), absent, nadir, mu)
-    return logits.logsumexp(0) * mu * losses.count_nonzero()
+    return stch_logits(losses, nadir, mu).logsumexp(0) * mu * losses.count_nonzero()
 
 
-def stch_logits(logs: Tensor, absent: Tensor, nadir: Tensor, mu: float) -> Tensor:
-    """log(L / nadir) / mu, whose softmax is the tasks' shares in `stch`; −1e30, for a share of 0, where a task is absent.
+def stch_logits(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
+    """log(L / nadir) / mu, whose softmax is the tasks' shares in `stch`; −1e30, for a share of 0, where L is 0.
 
     Args:
-        logs: [T], the logarithms of the losses; any number where a task is absent.
-        absent: [T], bool.
+        losses: [T], as in `stch`.
         nadir: [T], as in `stch`.
         mu: as in `stch`.
 
@@ -108,10 +105,15 @@ def stch_logits(logs: Tensor, absent: Tensor, nadir: Tensor, mu: float) -> Tenso
         [T].
 
     Example:
-        >>> logs, absent = torch.tensor([0.5, 2.0]).log(), torch.tensor([False, False])
-        >>> stch_logits(logs, absent, nadir=torch.tensor([1.0, 1.0]), mu=1.0).softmax(0)
+        >>> stch_logits(torch.tensor([0.5, 2.0]), nadir=torch.tensor([1.0, 1.0]), mu=1.0).softmax(0)
         tensor([0.2000, 0.8000])
     """
+    absent = losses == 0
+    return logits_of_logs(precise(losses).masked_fill(absent, 1).log(), absent, nadir, mu)
+
+
+def logits_of_logs(logs: Tensor, absent: Tensor, nadir: Tensor, mu: float) -> Tensor:
+    """`stch_logits` of the losses' logarithms [T], any number where the mask `absent` [T] is true."""
     progress = logs - torch.where(nadir.isnan(), logs.detach(), nadir.log())
     return (progress / mu).masked_fill(absent, -1e30)
 
