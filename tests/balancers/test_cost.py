@@ -16,7 +16,7 @@ LIMITS = {
     "dwa": (12, 12),
     "geometric": (20, 20),
     "imtl_l": (20, 20),
-    "random": (20, 40),
+    "random": (20, 38),  # two hashes of 10 integer operations each, which any other form of them would change
     "uncertainty": (20, 20),
     "uw_so": (20, 20),
     "famo": (40, 40),
