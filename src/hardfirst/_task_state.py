@@ -14,7 +14,7 @@ from hardfirst.errors import InputError, check_names, mapping, warn_caller
 
 # The process group to average over: None is the default group, False is none.
 Group = dist.ProcessGroup | Literal[False] | None
-Initial = float | Sequence[float]
+Initial = float | Sequence[float] | Sequence[Sequence[float]]
 
 _NAMES = "_extra_state"  # torch's key for what is saved and is no tensor of the module
 

@@ -14,14 +14,14 @@ LIMITS = {
     "equal": (2, 2),
     "dtp": (2, 25),
     "dwa": (12, 12),
-    "geometric": (20, 23),
-    "imtl_l": (20, 34),
-    "random": (20, 46),
-    "uncertainty": (20, 38),
+    "geometric": (20, 20),
+    "imtl_l": (20, 20),
+    "random": (20, 38),  # two hashes of 10 integer operations each, which any other form of them would change
+    "uncertainty": (20, 20),
     "uw_so": (20, 20),
-    "famo": (40, 68),
-    "achievement": (40, 42),
-    "stch": (40, 50),
+    "famo": (40, 40),
+    "achievement": (40, 40),
+    "stch": (40, 40),
 }
 
 

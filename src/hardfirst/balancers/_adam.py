@@ -1,7 +1,8 @@
-"""Adam for a balancer's learned state, with its moments as buffers."""
+"""Adam for a balancer's learned state, with its moments as a buffer."""
 
 from collections.abc import Sequence
 from math import inf, log, sqrt
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,20 +26,30 @@ class Adam(TaskState):
         lr: the learning rate, above 0. The other constants are Adam's defaults.
         weight_decay: the L2 coefficient added to the gradient, at least 0.
         bound: the value is kept in [−bound, bound].
+
+    Attributes:
+        moments: [T, 4]: the moving averages of the gradient g, of g², and twice that of the number 1: 1 − β₁ⁿ and 1 − β₂ⁿ
+            after n steps, by which Adam divides the first two. One operation updates all four.
     """
 
-    first: Tensor
-    second: Tensor
-    steps: Tensor
+    moments: Tensor
+    rates: Tensor
+    powers: Tensor
 
     def __init__(self, tasks: Sequence[str], lr: float, *, weight_decay: float = 0.0, bound: float = inf) -> None:
         super().__init__(tasks, process_group=False)
         self.lr = number("lr", lr, above=0)
         self.weight_decay = number("weight_decay", weight_decay, least=0)
         self.bound = bound
-        self.add_state("first", 0.0)
-        self.add_state("second", 0.0)
-        self.add_state("steps", 0, dtype=torch.int64)
+        self.add_state("moments", [[0.0] * 4] * len(self.tasks), task_axes=1)
+        self.add_state("rates", [1 - _BETA1, 1 - _BETA2] * 2, persistent=False, task_axes=0)
+        self.add_state("powers", [1.0, 2.0, 0.0, 0.0], persistent=False, task_axes=0)
+
+    @property
+    def steps(self) -> Tensor:
+        """The steps of each task [T], int64; about 16,000, where 1 − β₂ⁿ rounds to 1, for any larger number."""
+        shares = self.moments[:, 3].double().clamp_max(1 - 2.0**-24)
+        return (torch.log1p(-shares) / log(_BETA2)).round().long()
 
     @torch.no_grad()
     def step(self, value: Tensor, gradient: Tensor) -> None:
@@ -47,42 +58,44 @@ class Adam(TaskState):
         Entries whose gradient [T] is NaN do not change, and neither do their moments. A gradient whose square overflows is
         like NaN: it would make the second moment infinite for ever.
         """
-        states = (value, self.first, self.second, self.steps)
-        memories = [memory for memory in map(host_memory, states) if memory is not None]
-        if len(memories) < len(states):
+        values, moments = host_memory(value), host_memory(self.moments)
+        if values is None or moments is None:
             self._step_in_tensors(value, gradient)
             return
-        columns = [memory[:] for memory in memories]
-        entries = [self._entry(*entry) for entry in zip(*columns, gradient.tolist(), strict=True)]
-        for memory, column in zip(memories, zip(*entries, strict=True), strict=True):
-            memory[:] = list(column)
+        for position, slope in enumerate(gradient.tolist()):
+            own = slice(4 * position, 4 * position + 4)
+            values[position], moments[own] = self._entry(values[position], moments[own], slope)
 
     def _step_in_tensors(self, value: Tensor, gradient: Tensor) -> None:
         if self.weight_decay:
             gradient = gradient.add(value, alpha=self.weight_decay)
-        square = gradient.square()
-        present = square < inf
-        self.steps.add_(present)
-        self.first.lerp_(torch.where(present, gradient, self.first), 1 - _BETA1)
-        self.second.lerp_(torch.where(present, square, self.second), 1 - _BETA2)
-        # 1 − βⁿ, negative
-        mean = self.first / (self.steps * log(_BETA1)).expm1()
-        root = (self.second / -(self.steps * log(_BETA2)).expm1()).sqrt()
-        moved = value.addcdiv(mean, root + _EPS, value=self.lr)
+        new = gradient[:, None].pow(self.powers)  # g, g², 1, 1
+        present = new[:, 1] < inf
+        torch.where(present[:, None], self.moments.lerp(new, self.rates), self.moments, out=self.moments)
+        mean, square = (self.moments[:, :2] / self.moments[:, 2:]).unbind(1)
+        moved = value.addcdiv(mean, square.sqrt() + _EPS, value=-self.lr)
         if self.bound < inf:
             moved = moved.clamp(-self.bound, self.bound)
-        value.copy_(torch.where(present, moved, value))
+        torch.where(present, moved, value, out=value)
 
-    def _entry(
-        self, value: float, first: float, second: float, steps: int, gradient: float
-    ) -> tuple[float, float, float, int]:
+    def _entry(self, value: float, moments: Sequence[float], gradient: float) -> tuple[float, list[float]]:
         """The step of one entry, in Python numbers."""
         gradient += self.weight_decay * value
         if not gradient * gradient <= _LARGEST_SQUARE:
-            return value, first, second, steps
-        steps += 1
+            return value, list(moments)
+        first, second, share1, share2 = moments
         first += (1 - _BETA1) * (gradient - first)
         second += (1 - _BETA2) * (gradient * gradient - second)
-        root = sqrt(second / (1 - _BETA2**steps))
-        value -= self.lr * first / (1 - _BETA1**steps) / (root + _EPS)
-        return min(max(value, -self.bound), self.bound), first, second, steps
+        share1 += (1 - _BETA1) * (1 - share1)
+        share2 += (1 - _BETA2) * (1 - share2)
+        value -= self.lr * first / share1 / (sqrt(second / share2) + _EPS)
+        return min(max(value, -self.bound), self.bound), [first, second, share1, share2]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Load a state; one of before the moments were in one tensor as well."""
+        old = [state_dict.get(prefix + name) for name in ("first", "second", "steps")]
+        if all(isinstance(part, Tensor) for part in old):
+            first, second, steps = (state_dict.pop(prefix + name) for name in ("first", "second", "steps"))
+            shares = [-torch.expm1(steps.double() * log(beta)).float() for beta in (_BETA1, _BETA2)]
+            state_dict[prefix + "moments"] = torch.stack([first, second, *shares], dim=-1)
+        super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -175,8 +175,9 @@ class Balancer(TaskState, ABC):
             not finite or beyond 2⁶⁴: its square, which Adam takes, and sums of it would overflow.
         """
         values = losses.detach().float()
-        unfit = (values * 2.0**64).nan_to_num(0, 0, 0) == 0
-        return self.mean_over_ranks(values.masked_fill(unfit, torch.nan))
+        scaled = values * 2.0**64
+        # 0/0 and ∞/∞ are NaN; the least positive number, since a compiler leaves out a quotient that is multiplied by 0
+        return self.mean_over_ranks(torch.addcdiv(values, scaled, scaled, value=2.0**-149))
 
     def _stack_losses(self, losses: Losses) -> Tensor:
         """The losses as a checked vector [T], 0 where a task is absent."""

@@ -31,7 +31,7 @@ class EpochMean(TaskState):
         total, count = host_memory(self.total), host_memory(self.count)
         if total is None or count is None:
             self.total.add_(losses.nan_to_num(0))
-            self.count.add_(~losses.isnan())
+            self.count.add_(losses == losses)  # noqa: PLR0124  # false for NaN
             return
         for position, loss in enumerate(losses.tolist()):
             if not isnan(loss):

@@ -59,10 +59,7 @@ class NonlinearLossBalancer(LossBalancer):
         return self.weight.clone()
 
     def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        present = _or_ones(_finite(losses))
-        with torch.no_grad():
-            slope = self.slope(present)
-        return _total(losses, slope, present)
+        return self._slope_and_total(losses, Present(losses))[1]
 
     def _training_total(self, losses: Tensor, kpis: KPIs | None) -> tuple[Tensor, Tensor]:
         values = current = losses.detach()
@@ -73,13 +70,25 @@ class NonlinearLossBalancer(LossBalancer):
             # on this rank alone still reaches the total
             current = torch.where(values.isnan(), current, values)
             losses = current + (losses - losses.detach())
-        finite = _finite(current)
-        present = _or_ones(finite)
-        with torch.no_grad():
-            slope = self.slope(present)
-        total = _total(losses, slope, present) if self._is_weighted_sum else self.combine(losses, kpis)
-        keep_latest(self.weight, slope, finite)
+        present = Present(current)
+        slope, total = self._slope_and_total(losses, present)
+        if not self._is_weighted_sum:
+            total = self.combine(losses, kpis)
+        keep_latest(self.weight, slope.masked_fill(present.absent, torch.nan))
         return total, values
+
+    def _slope_and_total(self, losses: Tensor, present: "Present") -> tuple[Tensor, Tensor]:
+        """`slope`, and Σ slope·L with its graph. A method overrides it if its total has another value that shares terms.
+
+        Args:
+            losses: as in `combine`.
+            present: which of them are present.
+        """
+        values = present.losses()
+        with torch.no_grad():
+            # the factor 0 of a loss that is not finite makes the total NaN
+            slope = self.slope(values).masked_fill(values == 0, 0)
+        return slope, weighted_sum(losses, slope)
 
     @abstractmethod
     def slope(self, losses: Tensor) -> Tensor:
@@ -93,16 +102,22 @@ class NonlinearLossBalancer(LossBalancer):
         """
 
 
-def _finite(losses: Tensor) -> Tensor:
-    """The values in float32 or better; 0, as for an absent task, for a loss that is not finite."""
-    return precise(losses.detach()).nan_to_num(0, 0, 0)
+class Present:
+    """Which losses of a step are present.
 
+    Attributes:
+        absent: [T], whether a loss is 0 or not finite.
+        none: 0-d, whether all are absent.
+    """
 
-def _or_ones(losses: Tensor) -> Tensor:
-    """The losses; 1 for each if all are 0, so that signed losses that are 0 by chance keep the gradients of equal losses."""
-    return losses + (losses.count_nonzero() == 0)
+    def __init__(self, losses: Tensor) -> None:
+        self._finite = precise(losses.detach()).nan_to_num(0, 0, 0)
+        self.absent = self._finite == 0
+        self.none = self.absent.all()
 
+    def losses(self) -> Tensor:
+        """The losses [T] in float32 or better, without a graph; 0 where a task is absent.
 
-def _total(losses: Tensor, slope: Tensor, present: Tensor) -> Tensor:
-    """Σ slope·L over the tasks that are present; a loss that is not finite makes it NaN, as the factor 0 is finite."""
-    return weighted_sum(losses, slope.masked_fill(present == 0, 0))
+        If all are absent, 1 for each, so that signed losses that are 0 by chance keep the gradients of equal losses.
+        """
+        return self._finite + self.none

@@ -58,21 +58,20 @@ def no_recompute(state: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def keep_latest(state: Tensor, new: Tensor, losses: Tensor) -> None:
-    """Overwrite the entries of `state` [T] of the tasks that are present: where the new value is not NaN, nor the loss 0.
+def keep_latest(state: Tensor, new: Tensor) -> None:
+    """Overwrite the entries of `state` [T] whose new value is not NaN.
 
     Example:
         >>> state = torch.tensor([1.0, 2.0])
-        >>> keep_latest(state, torch.tensor([3.0, 4.0]), losses=torch.tensor([0.5, 0.0]))
+        >>> keep_latest(state, torch.tensor([3.0, float("nan")]))
         >>> state
         tensor([3., 2.])
     """
     memory = host_memory(state)
     if memory is None:
-        state.copy_(torch.where(new.isnan() | (losses == 0), state, new))
+        torch.where(new.isnan(), state, new, out=state)
     else:
-        entries = zip(memory[:], new.tolist(), losses.tolist(), strict=True)
-        memory[:] = [old if loss == 0 or isnan(value) else value for old, value, loss in entries]
+        memory[:] = [old if isnan(value) else value for old, value in zip(memory[:], new.tolist(), strict=True)]
 
 
 def weighted_sum(losses: Tensor, weights: Tensor) -> Tensor:

@@ -39,7 +39,8 @@ class StepWatch:
             self.evaluations = 0
             self.steps += 1
             self.since_epoch += 1
-            self.most_tasks = max(self.most_tasks, tasks)
+            if tasks > self.most_tasks:  # noqa: PLR1730  # takes less time than `max`
+                self.most_tasks = tasks
             if self.steps in (STEPS, STEPS_OF_AN_EPOCH):
                 self._look_at_steps(balancer)
         elif torch.is_grad_enabled() and not balancer.is_paused:

@@ -87,6 +87,8 @@ class Achievement(NonlinearLossBalancer):
 
     def slope(self, losses: Tensor) -> Tensor:
         exponents = functional.achievement(self.kpi.average, self.potential, self.margin, self.gamma)
-        exponents = exponents / exponents.masked_fill(losses == 0, 0).sum().clamp_min(1e-30)
-        total = (exponents * functional.present_logs(losses)).sum().exp()
+        exponents = exponents.masked_fill(losses == 0, 0)
+        exponents = exponents / exponents.sum().clamp_min(1e-30)
+        # x·log L, 0 at x = 0
+        total = exponents.xlogy(losses).sum().exp()
         return exponents * total / losses

@@ -124,12 +124,13 @@ class DTP(LossBalancer):
 
     def current_weights(self) -> Tensor:
         moving: MovingKPI = self._modules["kpi"]  # type: ignore[assignment]  # see `MovingKPI._memory`
+        numbers, normalize, easy_first = moving._memory(), self.normalize, self.easy_first
         floor, uniform = self.floor, self.uniform
-        options = {"normalize": self.normalize, "easy_first": self.easy_first}
-        numbers = moving._memory()
         if numbers is None:
-            return functional.focal_weights(moving.average, self.gamma, floor=floor, uniform=uniform, **options)
-        return focal_weights_on_host(numbers[:], self.gammas, floor=floor, uniform=uniform, **options)
+            average, weigh = moving.average, functional.focal_weights
+            return weigh(average, self.gamma, floor=floor, normalize=normalize, uniform=uniform, easy_first=easy_first)
+        weigh_numbers, gammas = focal_weights_on_host, self.gammas
+        return weigh_numbers(numbers[:], gammas, floor=floor, normalize=normalize, uniform=uniform, easy_first=easy_first)
 
     def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         total = weighted_sum(losses, self.current_weights())

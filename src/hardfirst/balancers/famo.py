@@ -7,11 +7,11 @@ from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
-from hardfirst.balancers._base import KPIs
-from hardfirst.balancers._nonlinear import NonlinearLossBalancer
+from hardfirst.balancers._nonlinear import NonlinearLossBalancer, Present
 from hardfirst.balancers._ops import keep_latest, no_recompute
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, per_task
+from hardfirst.functional._loss_balancing import precise
 
 
 class FAMO(NonlinearLossBalancer):
@@ -25,7 +25,7 @@ class FAMO(NonlinearLossBalancer):
     have to be able to approach their minimum: a task that is stuck above it draws more and more weight, which `min_losses`
     prevents.
 
-    Cost: one backward per step; 6·T numbers of state.
+    Cost: one backward per step; 7·T numbers of state.
 
     Args:
         tasks: distinct non-empty strings. Their losses are above their minimum; one below it gives a total of NaN.
@@ -81,36 +81,37 @@ class FAMO(NonlinearLossBalancer):
         super().__init__(tasks, process_group=process_group)
         self.add_state("xi", 0.0)
         self.add_state("last", nan)
-        self.add_state("least", per_task("min_losses", min_losses, self.tasks, default=0.0), persistent=False)
+        least = per_task("min_losses", min_losses, self.tasks, default=0.0)
+        self.has_minimum = any(least)
+        self.add_state("least", least, persistent=False)
         self.adam = Adam(self.tasks, lr, weight_decay=number("decay", decay, least=0))
 
-    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        left = self._left(losses)
-        all_zero = losses.count_nonzero() == 0
-        absent = (losses == 0) & ~all_zero
-        logs = left.masked_fill(absent, 1).log()
-        # z / D over its sum is the slope; Σ z·log D over this sum is Σ slope·D·log D
-        factors = no_recompute(self._shares(logs.detach(), absent)) * left.detach()
-        total = (factors * logs).sum()
-        return total - total.detach() * all_zero  # without a label it is 0, as for any method
-
     def slope(self, losses: Tensor) -> Tensor:
-        return self._shares(self._left(losses).log(), losses == 0)
+        return self._slope_and_total(losses, Present(losses))[0]
+
+    def _slope_and_total(self, losses: Tensor, present: Present) -> tuple[Tensor, Tensor]:
+        absent = present.absent ^ present.none
+        left = self._left(precise(losses) + present.none)
+        if self.has_minimum:  # then it is below 0 where a loss is 0
+            left = left.masked_fill(absent & (losses == 0), 1)
+        logs = left.log()
+        with torch.no_grad():
+            slope = (self.xi - logs).masked_fill(absent, -1e30).softmax(0)  # z / D over its sum
+            factors = no_recompute(slope * left)
+        total = factors.dot(logs)  # Σ z·log D over the sum of z / D
+        if self.has_minimum:  # without a label it is 0, as for any method
+            total = total - total.detach() * present.none
+        return slope, total
 
     def learn(self, losses: Tensor) -> None:
         before, after = self._left(torch.stack([self.last, losses])).log().unbind()
         fall = before - after
-        known = fall.nan_to_num(0, 0, 0)
-        unseen = known != fall
-        shares = self.xi.masked_fill(unseen, -1e30).softmax(0)
-        gradient = shares * (known - shares.dot(known))  # the Jacobian of softmax is diag(z) − z·zᵀ
-        self.adam.step(self.xi, gradient.masked_fill(unseen, nan))
-        keep_latest(self.last, losses, losses)
+        shares = self.xi.masked_fill(fall.isnan(), -1e30).softmax(0)
+        falls = shares * fall
+        # the Jacobian of softmax is diag(z) − z·zᵀ; NaN for a task without a fall
+        self.adam.step(self.xi, torch.addcmul(falls, shares, falls.nansum(), value=-1))
+        keep_latest(self.last, losses)
 
     def _left(self, losses: Tensor) -> Tensor:
         """D [T]."""
-        return losses - self.least + 1e-8
-
-    def _shares(self, logs: Tensor, absent: Tensor) -> Tensor:
-        """Z / D over its sum [T], by log D; 0 where a task is absent."""
-        return (self.xi - logs).masked_fill(absent, -1e30).softmax(0)
+        return (losses - self.least if self.has_minimum else losses) + 1e-8

@@ -45,4 +45,6 @@ class Geometric(NonlinearLossBalancer):
         super().__init__(tasks, process_group=process_group)
 
     def slope(self, losses: Tensor) -> Tensor:
-        return functional.geometric(losses) / (losses.count_nonzero() * losses)
+        count = losses.count_nonzero()
+        mean = (functional.present_logs(losses).sum() / count).exp()
+        return mean / (count * losses)

@@ -30,7 +30,7 @@ class GradNorm(LossBalancer):
     are a meaningful reference: :math:`L_t(0)` is that of a single batch. It costs more than methods that use losses alone.
 
     Cost: one backward per step, and one from each loss to `shared` alone; T gradients of `shared` pass through memory one
-    by one, and each is averaged over ranks, so give it the last shared layer and not all of a trunk. 5·T numbers of state.
+    by one, and each is averaged over ranks, so give it the last shared layer and not all of a trunk. 6·T numbers of state.
 
     Args:
         tasks: distinct non-empty strings. Their losses are above 0.

@@ -3,16 +3,12 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._adam import Adam
-from hardfirst.balancers._base import KPIs
-from hardfirst.balancers._loss import LossBalancer
-from hardfirst.balancers._ops import no_recompute
+from hardfirst.balancers._scales import LearnedScales
 from hardfirst.balancers._search_space import Range
 
 
-class IMTLL(LossBalancer):
+class IMTLL(LearnedScales):
     r"""IMTL's loss balance (IMTL-L): :math:`\sum_t e^{s_t} L_t - s_t` with a learned log-scale :math:`s_t`.
 
     Its minimum over s is where every scaled loss :math:`e^{s_t} L_t` is 1, so s keeps all losses at a comparable size.
@@ -20,7 +16,7 @@ class IMTLL(LossBalancer):
     When to use: losses of different units and sizes, of any kind. It is uncertainty weighting without the likelihood and
     the ½, and shares its limit: the weights follow 1/L, whether or not the task with the low loss matters.
 
-    Cost: one backward per step; 4·T numbers of state.
+    Cost: one backward per step; 5·T numbers of state.
 
     Args:
         tasks: distinct non-empty strings.
@@ -49,18 +45,11 @@ class IMTLL(LossBalancer):
 
     ranges = MappingProxyType({"lr": Range(0.0025, 0.25, log=True)})
 
-    s: Tensor
+    _factor = 1.0
+    _sign = 1
 
     def __init__(self, tasks: Sequence[str], *, lr: float = 0.025, process_group: Group = None) -> None:
-        super().__init__(tasks, process_group=process_group)
-        self.add_state("s", 0.0)
-        self.adam = Adam(self.tasks, lr, bound=80)
+        super().__init__(tasks, lr=lr, process_group=process_group)
 
     def current_weights(self) -> Tensor:
         return self.s.exp()
-
-    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return functional.imtl_l(losses, no_recompute(self.s))
-
-    def learn(self, losses: Tensor) -> None:
-        self.adam.step(self.s, losses * self.current_weights() - 1)

@@ -89,7 +89,7 @@ class LearningProgress(LossBalancer):
         low, high = self.rewards.nanquantile(self.ends).unbind()
         scaled = (2 * (reward - low) / (high - low) - 1).nan_to_num(0).clamp(-1, 1)  # 0/0 while all rewards are equal
         self.score.add_(self.eta * scaled)
-        keep_latest(self.last, losses, losses)
+        keep_latest(self.last, losses)
 
     def _remember(self, reward: Tensor) -> None:
         rings = self.rewards.view(len(self.tasks), _WINDOW)

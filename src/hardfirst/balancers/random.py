@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -7,7 +8,7 @@ from hardfirst._task_state import Group
 from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._loss import LossBalancer
 from hardfirst.balancers._ops import weighted_sum
-from hardfirst.balancers._rng import WORD, Word, key, mix
+from hardfirst.balancers._rng import WORD, key, mix
 from hardfirst.errors import whole
 from hardfirst.functional._scalar import host_memory, host_tensor
 
@@ -65,20 +66,24 @@ class RLW(LossBalancer):
 
     def learn(self, losses: Tensor) -> None:
         # the losses are averaged over ranks, so that a rank without any label in this batch counts the step as well
-        self.step.add_((~losses.isnan()).any())
+        self.step.add_((losses == losses).any())  # noqa: PLR0124  # false for NaN
 
 
 def _normal(key: Tensor, step: Tensor) -> Tensor:
     """Standard normal numbers, float32, one for each pair of a key and a step."""
     steps, keys = host_memory(step), host_memory(key)
     if steps is None or keys is None:
-        uniform = _uniform(key, step).float()
+        uniform = _uniform(key, step)
     else:
         uniform = host_tensor([_uniform(word, steps[0]) for word in keys])
-    return torch.erfinv(uniform * 2.0**-23) * 2**0.5
+    return torch.erfinv(uniform) * 2**0.5
 
 
-def _uniform(key: Word, step: Word) -> Word:
-    """An odd number in (−2²³, 2²³): exact in float32, and over 2²³ never ±1, where erfinv is infinite."""
+@overload
+def _uniform(key: int, step: int) -> float: ...
+@overload
+def _uniform(key: Tensor, step: Tensor) -> Tensor: ...
+def _uniform(key: Any, step: Any) -> Any:
+    """An odd number over 2²³ in (−1, 1): exact in float32, and never ±1, where erfinv is infinite."""
     bits = mix((mix((step + key) & WORD) + key) & WORD) >> 9
-    return 2 * bits + 1 - 2**23
+    return bits * 2.0**-22 + (2.0**-23 - 1)

@@ -5,13 +5,13 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._epoch_mean import EpochMean
-from hardfirst.balancers._nonlinear import NonlinearLossBalancer
+from hardfirst.balancers._nonlinear import NonlinearLossBalancer, Present
+from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, whole
+from hardfirst.functional._loss_balancing import logits_of_logs
 
 
 class STCH(NonlinearLossBalancer):
@@ -84,13 +84,25 @@ class STCH(NonlinearLossBalancer):
     def _warming_up(self) -> Tensor:
         return self.epochs[0] < self.warmup_epochs
 
-    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        warm_up = functional.present_logs(losses).sum()
-        return torch.where(self._warming_up(), warm_up, functional.stch(losses, self.nadir, self.mu))
-
     def slope(self, losses: Tensor) -> Tensor:
-        shares = functional.stch_logits(losses, self.nadir, self.mu).softmax(0) * losses.count_nonzero()
-        return shares.masked_fill(self._warming_up(), 1) / losses
+        return self._slope_and_value(losses)[0]
+
+    def _slope_and_total(self, losses: Tensor, present: Present) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            slope, value = self._slope_and_value(present.losses())
+        slope = slope.masked_fill(present.absent, 0)
+        total = weighted_sum(losses, slope)
+        # the value with the gradient of the sum; 0 without a label, as for any method
+        return slope, total + (value - total.detach()).masked_fill(present.none, 0)
+
+    def _slope_and_value(self, losses: Tensor) -> tuple[Tensor, Tensor]:
+        absent = losses == 0
+        logs = losses.masked_fill(absent, 1).log()
+        logits = logits_of_logs(logs, absent, self.nadir, self.mu)
+        count, warming_up = losses.count_nonzero(), self._warming_up()
+        slope = (logits.softmax(0) * count).masked_fill(warming_up, 1) / losses
+        value = torch.where(warming_up, logs.sum(), logits.logsumexp(0) * self.mu * count)
+        return slope, value
 
     def learn(self, losses: Tensor) -> None:
         self.epoch.add(losses)

@@ -1,18 +1,16 @@
 from collections.abc import Sequence
+from math import log
 from types import MappingProxyType
 
+import torch
 from torch import Tensor
 
-from hardfirst import functional
 from hardfirst._task_state import Group
-from hardfirst.balancers._adam import Adam
-from hardfirst.balancers._base import KPIs
-from hardfirst.balancers._loss import LossBalancer
-from hardfirst.balancers._ops import no_recompute
+from hardfirst.balancers._scales import LearnedScales
 from hardfirst.balancers._search_space import Range
 
 
-class Uncertainty(LossBalancer):
+class Uncertainty(LearnedScales):
     r"""Uncertainty weighting: :math:`\sum_t \tfrac12 e^{-s_t} L_t + \tfrac12 s_t` with a learned log-variance :math:`s_t`.
 
     The total may be negative: :math:`s_t` falls below 0 when a task's loss falls below 1.
@@ -20,7 +18,7 @@ class Uncertainty(LossBalancer):
     When to use: losses of different units and sizes, all likelihoods or close to one. It gives noisy tasks lower weights,
     whether or not they matter.
 
-    Cost: one backward per step; 4·T numbers of state.
+    Cost: one backward per step; 5·T numbers of state.
 
     Args:
         tasks: distinct non-empty strings.
@@ -47,18 +45,11 @@ class Uncertainty(LossBalancer):
 
     ranges = MappingProxyType({"lr": Range(0.0025, 0.25, log=True)})
 
-    s: Tensor
+    _factor = 0.5
+    _sign = -1
 
     def __init__(self, tasks: Sequence[str], *, lr: float = 0.025, process_group: Group = None) -> None:
-        super().__init__(tasks, process_group=process_group)
-        self.add_state("s", 0.0)
-        self.adam = Adam(self.tasks, lr, bound=80)
+        super().__init__(tasks, lr=lr, process_group=process_group)
 
     def current_weights(self) -> Tensor:
-        return 0.5 * (-self.s).exp()
-
-    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return functional.uncertainty(losses, no_recompute(self.s))
-
-    def learn(self, losses: Tensor) -> None:
-        self.adam.step(self.s, 0.5 - losses * self.current_weights())
+        return torch.rsub(self.s, -log(2)).exp()  # e⁻ˢ / 2

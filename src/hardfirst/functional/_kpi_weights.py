@@ -117,5 +117,6 @@ def achievement(kpi: Tensor, potential: Tensor | float, margin: float, gamma: fl
     """
     unmeasured = kpi.isnan()
     gap = (1 - kpi / (potential * (1 + margin))).clamp_min(0).pow(gamma)
-    shares = gap.masked_fill(unmeasured, -1e30).softmax(0) * (1 - unmeasured.sum() / kpi.numel())
+    measured_share = torch.rsub(unmeasured.sum(dtype=kpi.dtype), 1, alpha=1 / kpi.numel())
+    shares = gap.masked_fill(unmeasured, -1e30).softmax(0) * measured_share
     return shares.masked_fill(unmeasured, 1 / kpi.numel())

@@ -109,7 +109,11 @@ def stch_logits(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
         tensor([0.2000, 0.8000])
     """
     absent = losses == 0
-    logs = precise(losses).masked_fill(absent, 1).log()
+    return logits_of_logs(precise(losses).masked_fill(absent, 1).log(), absent, nadir, mu)
+
+
+def logits_of_logs(logs: Tensor, absent: Tensor, nadir: Tensor, mu: float) -> Tensor:
+    """`stch_logits` of the losses' logarithms [T], any number where the mask `absent` [T] is true."""
     progress = logs - torch.where(nadir.isnan(), logs.detach(), nadir.log())
     return (progress / mu).masked_fill(absent, -1e30)
 
