@@ -16,7 +16,8 @@
     + balancer.load_state_dict(checkpoint["balancer"])
 
 A balancer's state consists of tensors whose shapes are the same in every step, and has the names of the tasks. It does not
-contain the options: construct the balancer with the same ones. A loop with dropout and shuffled batches needs the rest of this checkpoint in any case.
+contain the options: construct the balancer with the same ones. A loop with dropout and shuffled batches needs the rest of
+this checkpoint in any case.
 """
 
 from pathlib import Path
