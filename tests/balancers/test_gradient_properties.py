@@ -114,8 +114,8 @@ def test_linear_under_scaling(name: str, matrix: str) -> None:
         assert_near(update(name, (one * first + other * second) * rows), right, longest(rows))
 
 
-# Of the longest gradient: UPGrad's and Nash-MTL's problems are regularised; MGDA stops after 100 steps of Frank and Wolfe.
-TOLERANCES = {"upgrad": 1e-5, "cagrad:c=1": 1e-5, "cagrad:c=2": 1e-5, "nash_mtl": 1e-5, "mgda": 0.1}
+# Of the longest gradient: UPGrad's, MGDA's and Nash-MTL's problems are regularised.
+TOLERANCES = {"upgrad": 1e-5, "cagrad:c=1": 1e-5, "cagrad:c=2": 1e-5, "nash_mtl": 1e-5, "mgda": 1e-3}
 CANCEL = {"rank 2", "stationary"}  # no direction improves all tasks, and there is no bargain
 
 
