@@ -192,6 +192,22 @@ def difference(name: str, rows: Tensor) -> float:
 DIFFERENCES: dict[str, tuple[str, dict[str, float]]] = {
     "cagrad": ("takes those shorter than about 0.01 for 0", {"tiny": 23}),
     "gradvac": ("adds 1e-8 to denominators", {"tiny": 0.56}),
+    "mgda": (
+        "may end before the shortest combination",
+        {
+            "three of three": 0.0031,
+            "five of forty": 0.011,
+            "rank 2": 0.018,
+            "rank 5": 0.12,
+            "opposite and a third": 1,
+            "stationary": 1,
+            "sizes": 0.052,
+            "half-space": 0.024,
+            "two opposite": 1,
+            "tiny": 0.011,
+            "huge": 0.011,
+        },
+    ),
     "nash_mtl": (
         "keeps these if the solver fails",
         {
