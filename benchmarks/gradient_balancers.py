@@ -5,7 +5,7 @@ Ratios are those of a step with `balancer.backward` to one forward and a backwar
 - "CNN T=…": of a small CNN with T heads; the limit is 1.2;
 - "passes": number of backward passes through the trunk in a step, for T = 3;
 - "TorchJD": the same ratio for TorchJD's `mtl_backward` and its aggregator of the same name, T = 3, if it has one;
-- "10M T=…": of an MLP with P = 10 million shared parameters and a batch of 256; the limit is 1.2, and for three methods more.
+- "10M T=…": of an MLP with P = 10 million shared parameters and a batch of 256; the limit is 1.2, for three methods more.
   On a core on which the backward of a task takes 0.1 s, the float64 products of all pairs of rows take 0.03 s for T = 3 and
   0.4 s for T = 20; GradDrop takes 0.03 s for its draws, and 0.09 s (T = 3) for each parameter's equation and the weights;
   DB-MTL takes 0.03 s (T = 3) for its T·P averages and their lengths;
