@@ -5,7 +5,10 @@ Ratios are those of a step with `balancer.backward` to one forward and a backwar
 - "CNN T=…": of a small CNN with T heads; the limit is 1.2;
 - "passes": number of backward passes through the trunk in a step, for T = 3;
 - "TorchJD": the same ratio for TorchJD's `mtl_backward` and its aggregator of the same name, T = 3, if it has one;
-- "10M T=…": of an MLP with P = 10 million shared parameters and a batch of 256; the limit is 1.2;
+- "10M T=…": of an MLP with P = 10 million shared parameters and a batch of 256; the limit is 1.2, for three methods more.
+  On a core on which the backward of a task takes 0.1 s, the float64 products of all pairs of rows take 0.03 s for T = 3 and
+  0.4 s for T = 20; GradDrop takes 0.03 s for its draws, and 0.09 s (T = 3) for each parameter's equation and the weights;
+  DB-MTL takes 0.03 s (T = 3) for its T·P averages and their lengths;
 - "peak MiB": memory of this step, in a process of its own, over that at its start; the limit is 1.3·T·P·4 bytes (and T·P·4
   for DB-MTL's averages), and what the other step takes, and 2·P·4 bytes for the update;
 - "200 tasks": seconds a step with 200 tasks, of a small MLP and where gradients have 100 numbers; the limits are 5 and 15.
@@ -33,6 +36,13 @@ LARGE = (3, 20)
 AT_20 = ("db_mtl", "graddrop", "upgrad")  # of the three kinds: state for each parameter, columns, and inner products
 MANY = ("gradvac", "pcgrad", "upgrad")  # these go through all pairs of tasks
 MOST_TIME, MOST_MEMORY, MOST_SECONDS, MOST_SECONDS_DEPENDENT = 1.2, 1.3, 5, 15
+MOST_TIME_LARGE = {
+    ("upgrad", 20): 1.3,
+    ("db_mtl", 3): 1.3,
+    ("db_mtl", 20): 1.4,
+    ("graddrop", 3): 1.5,
+    ("graddrop", 20): 1.5,
+}
 MIB = 2**20
 TORCHJD: Mapping[str, Callable[[], nn.Module]] = {
     "pcgrad": aggregation.PCGrad,
@@ -207,11 +217,12 @@ def large_networks(names: list[str], limits: Limits) -> None:
         for count in LARGE if name in AT_20 else LARGE[:1]:
             step = large(count)
             what = f"{name}, 10M T={count}"
-            time_ratio = limits.show(what, cost(name, step, calls=1, rounds=5 if count == 3 else 3), MOST_TIME, "9.2f")
+            most_time = MOST_TIME_LARGE.get((name, count), MOST_TIME)
+            time_ratio = limits.show(what, cost(name, step, calls=1, rounds=5 if count == 3 else 3), most_time, "9.2f")
             copies = (MOST_MEMORY + (name == "db_mtl")) * count + 2
             most = (plain[count] + copies * step.shared() * 4) / MIB
             memory = limits.show(f"{what}, MiB", peak(name, count) / MIB, most, "10.0f")
-            print(f"{name:14}{count:7}{time_ratio}{MOST_TIME:8}{memory}{most:8.0f}", flush=True)
+            print(f"{name:14}{count:7}{time_ratio}{most_time:8}{memory}{most:8.0f}", flush=True)
 
 
 def many_tasks(names: list[str], limits: Limits) -> None:

@@ -10,9 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
+from gradient_steps import Bowls, assert_equal, flat, make, state, step, train
 from hardfirst.balancers import GradientBalancer, Spec, card
 from hardfirst.errors import InputError, MissingPackage
 from table import GRADIENT, TASKS
@@ -28,72 +27,6 @@ def spec(request: pytest.FixtureRequest) -> Spec:
 @pytest.fixture
 def balancer(spec: Spec) -> GradientBalancer:
     return make(spec)
-
-
-def make(spec: Spec, tasks: tuple[str, ...] = TASKS) -> GradientBalancer:
-    balancer = spec.build(tasks)
-    assert isinstance(balancer, GradientBalancer)
-    return balancer
-
-
-class Bowls:
-    """For each task a loss that is quadratic in two shared parameters and in a head of its own."""
-
-    def __init__(self) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self.shared = [
-            nn.Parameter(torch.randn(2, 3, generator=generator)),
-            nn.Parameter(torch.randn(4, generator=generator)),
-        ]
-        self.heads = {task: nn.Parameter(torch.randn(3, generator=generator)) for task in TASKS}
-
-    def losses(self, seed: int) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        found = {}
-        for size, (task, head) in zip((0.1, 2.0, 30.0), self.heads.items(), strict=True):
-            features = self.shared[0].sum(0) + self.shared[1].mean() - 5 * torch.randn(3, generator=generator)
-            found[task] = size * ((features * head).square().mean() + 0.1)
-        return found
-
-    def gradients(self) -> dict[str, list[Tensor]]:
-        """The gradients gathered so far, which are then forgotten."""
-        return {"shared": list(map(self._taken, self.shared)), "heads": list(map(self._taken, self.heads.values()))}
-
-    @staticmethod
-    def _taken(parameter: nn.Parameter) -> Tensor:
-        gradient = torch.full_like(parameter, 12345.0) if parameter.grad is None else parameter.grad
-        parameter.grad = None
-        return gradient
-
-    def jacobian(self, losses: dict[str, Tensor]) -> Tensor:
-        rows = [torch.autograd.grad(loss, self.shared, retain_graph=True) for loss in losses.values()]
-        return torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
-
-
-def kpis(seed: int) -> dict[str, Tensor]:
-    return dict(zip(TASKS, torch.rand(3, generator=torch.Generator().manual_seed(seed)), strict=True))
-
-
-def step(balancer: GradientBalancer, seed: int, bowls: Bowls | None = None) -> dict[str, list[Tensor]]:
-    bowls = bowls or Bowls()
-    balancer.backward(bowls.losses(seed), kpis(seed), shared=bowls.shared)
-    return bowls.gradients()
-
-
-def train(balancer: GradientBalancer, count: int = 4, start: int = 0) -> list[dict[str, list[Tensor]]]:
-    return [step(balancer, start + number) for number in range(count)]
-
-
-def flat(found: dict[str, list[Tensor]]) -> Tensor:
-    return torch.cat([part.flatten() for part in found["shared"]])
-
-
-def assert_equal(one: object, other: object) -> None:
-    torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
-
-
-def state(balancer: GradientBalancer) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in balancer.state_dict().items()}
 
 
 def test_state_is_buffers_of_fixed_dtype(spec: Spec) -> None:
@@ -403,9 +336,6 @@ def test_shared_is_needed(balancer: GradientBalancer) -> None:
             balancer.backward(Bowls().losses(1), shared=shared)
 
 
-DEVICE = torch.device("cpu", 0)
-
-
 def test_an_update_may_be_delivered_after_the_next_step(spec: Spec) -> None:
     late, expected = make(spec), train(make(spec), 2)
     given: list[tuple[Bowls, Tensor]] = []
@@ -431,186 +361,6 @@ def test_an_update_that_is_a_row() -> None:
     given[0].backward()
     other = Bowls()
     torch.testing.assert_close(flat(bowls[0].gradients()), other.jacobian(other.losses(0))[0])
-
-
-class Transfers(TorchFunctionMode):
-    """Counts the reads of a device by the host, as if all tensors were on the device cpu:0 but those that the host made.
-
-    These are results of `cpu`, tensors made without a device or on cpu, and all that is computed from these alone.
-    """
-
-    READS = frozenset(
-        getattr(Tensor, name)
-        for name in (
-            "cpu",
-            "item",
-            "tolist",
-            "numpy",
-            "nonzero",
-            "__bool__",
-            "__int__",
-            "__float__",
-            "__index__",
-            "__contains__",
-        )
-    ) | {torch.nonzero, torch.is_nonzero, torch.equal, torch.masked_select, torch.unique}
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reads: list[str] = []
-        self._host: dict[int, Tensor] = {}  # by id; kept, so that no id is given twice
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        given, options = tree_leaves((args, kwargs)), kwargs or {}
-        on_host = all(id(item) in self._host for item in given if isinstance(item, Tensor)) and DEVICE not in given
-        if function is Tensor.device.__get__ and not on_host:
-            return DEVICE
-        masks = function in (Tensor.__getitem__, Tensor.__setitem__) and any(
-            isinstance(item, Tensor) and item.dtype == torch.bool for item in tree_leaves(args[1:2])
-        )
-        if not on_host and (function in self.READS or masks):
-            self.reads.append(function.__name__)
-        result = function(*args, **options)
-        if function is Tensor.cpu:
-            result = result.clone()
-        if on_host or function is Tensor.cpu:
-            self._host.update({id(item): item for item in tree_leaves(result) if isinstance(item, Tensor)})
-        return result
-
-
-@pytest.mark.parametrize("absent", [False, True])
-def test_the_host_reads_the_device_once_a_step(balancer: GradientBalancer, absent: bool) -> None:
-    train(balancer, 2)
-    bowls = Bowls()
-    losses = bowls.losses(1)
-    if absent:
-        losses[TASKS[1]] = losses[TASKS[1]] * 0
-    with Transfers() as transfers:
-        balancer.backward(losses, shared=bowls.shared)
-    assert transfers.reads == ["cpu"]
-
-
-class Branches:
-    """An encoder that gives two features, and for each task a head that reads both."""
-
-    def __init__(self) -> None:
-        torch.manual_seed(0)
-        self.encoder, self.heads = nn.Linear(3, 4), nn.ModuleList(nn.Linear(4, 1) for _ in TASKS)
-        self.inputs, self.passes = torch.randn(5, 3), 0
-
-    def features(self) -> list[Tensor]:
-        encoded = self.encoder(self.inputs)
-        encoded.register_hook(self._count)
-        return [encoded[:, :2].tanh(), encoded[:, 2:].exp()]
-
-    def losses(self, features: list[Tensor]) -> dict[str, Tensor]:
-        outputs = [head(torch.cat(features, 1)).squeeze(1) for head in self.heads]
-        sizes = (0.1, 2.0, 30.0)
-        return {
-            task: size * (output - self.inputs[:, n]).square().mean()
-            for n, (task, output, size) in enumerate(zip(TASKS, outputs, sizes, strict=True))
-        }
-
-    def gradients(self) -> list[Tensor | None]:
-        return [parameter.grad for parameter in (*self.encoder.parameters(), *self.heads.parameters())]
-
-    def _count(self, gradient: Tensor) -> None:
-        self.passes += 1
-
-
-def test_features_are_combined_and_go_back_through_the_encoder_once(spec: Spec) -> None:
-    if not spec.method.takes_features:
-        features = Branches().features()
-        with pytest.raises(InputError, match=r"gradients of parameters, .* `features` do not\. Give `shared="):
-            make(spec).backward(Branches().losses(features), features=features)
-        return
-    expected, found = Branches(), Branches()
-    apart = [nn.Parameter(part.detach()) for part in expected.features()]
-    by_hand = make(spec)
-    by_hand.backward(expected.losses(apart), shared=apart)
-    torch.autograd.backward(expected.features(), [part.grad for part in apart])
-    features, balancer = found.features(), make(spec)
-    balancer.backward(found.losses(features), features=features, using=lambda total: (4 * total).backward())
-    torch.testing.assert_close(found.gradients(), [4 * gradient for gradient in expected.gradients()])
-    assert found.passes == 1
-    assert_equal(state(balancer), state(by_hand))
-
-
-def test_features_of_a_linear_encoder_and_its_weight_give_one_direction(spec: Spec) -> None:
-    """For one example x, the gradient of the weight is that of the features times xᵀ: the products differ by x·x alone."""
-    if not spec.method.takes_features or spec.name == "graddrop":  # of which each number is drawn for
-        pytest.skip("not of inner products alone")
-    found = []
-    inputs, rows = torch.tensor([1.0, -2.0]), torch.tensor([[1.0, 2, 0], [-2.0, 1, 1], [0.5, -1, 3]])
-    for which in ("shared", "features"):
-        weight, balancer = nn.Parameter(torch.ones(3, 2)), make(spec)
-        features = weight @ inputs
-        given = {"shared": [weight]} if which == "shared" else {"features": features}
-        balancer.backward(dict(zip(TASKS, rows @ features, strict=True)), **given)
-        assert weight.grad is not None
-        found.append(weight.grad / weight.grad.norm())
-    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-3)
-
-
-def wrong_features(kind: str) -> None:
-    branches, balancer = Branches(), make(GRADIENT[0])
-    features = branches.features()
-    losses = branches.losses(features)
-    given: dict[str, object] = {"features": features}
-    match kind:
-        case "both":
-            given["shared"] = branches.encoder.parameters()
-        case "none":
-            given["features"] = []
-        case "parameters":
-            given["features"] = branches.encoder.weight
-        case "without a graph":
-            given["features"] = features[0].detach()
-        case "a way around":
-            given["features"] = features[0]
-        case "others":
-            given["features"] = branches.features()
-    balancer.backward(losses, **given)
-
-
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        ("both", "`shared` or `features`, and got both"),
-        ("none", "expects in `features` what the network computed"),
-        ("parameters", "Parameters are given as `shared`"),
-        ("without a graph", "with its graph"),
-        ("a way around", "one goes around them"),
-        ("others", "Expected the losses to depend on the layers before `features` through these alone"),
-    ],
-)
-def test_wrong_features(kind: str, words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        wrong_features(kind)
-
-
-def test_features_computed_from_each_other() -> None:
-    branches = Branches()
-    first = branches.encoder(branches.inputs).tanh()
-    second = first.exp()
-    losses = branches.losses([second[:, :2], second[:, 2:]])
-    with pytest.raises(InputError, match="none is computed from another"):
-        make(GRADIENT[0]).backward(losses, features=[first, second])
-
-
-def test_features_belong_to_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
-    branches, balancer = Branches(), make(GRADIENT[0])
-    features = branches.features()
-    monkeypatch.setattr(balancer, "is_distributed", lambda: True)
-    with pytest.raises(InputError, match="cannot average gradients of `features` over ranks"):
-        balancer.backward(branches.losses(features), features=features)
-
-
-def test_a_tensor_that_is_no_parameter_is_not_shared(balancer: GradientBalancer) -> None:
-    branches = Branches()
-    features = branches.features()
-    with pytest.raises(InputError, match="expects parameters in `shared`, and got a tensor that the network computed"):
-        balancer.backward(branches.losses(features), shared=features)
 
 
 def test_there_is_no_total(balancer: GradientBalancer) -> None:
@@ -653,7 +403,7 @@ def test_a_card_says_what_it_costs(spec: Spec) -> None:
 
 def test_a_missing_package_is_said_at_construction(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchjd", None)
-    if spec.name not in ("mgda", "cagrad"):
+    if spec.name != "cagrad":
         make(spec)
         return
     with pytest.raises(MissingPackage, match=r"needs TorchJD and its solvers .*pip install 'hardfirst\[gradient\]'"):

@@ -114,8 +114,8 @@ def test_linear_under_scaling(name: str, matrix: str) -> None:
         assert_near(update(name, (one * first + other * second) * rows), right, longest(rows))
 
 
-# Of the longest gradient: UPGrad's and Nash-MTL's problems are regularised; MGDA stops after 100 steps of Frank and Wolfe.
-TOLERANCES = {"upgrad": 1e-5, "cagrad:c=1": 1e-5, "cagrad:c=2": 1e-5, "nash_mtl": 1e-5, "mgda": 0.1}
+# Of the longest gradient: UPGrad's, MGDA's and Nash-MTL's problems are regularised.
+TOLERANCES = {"upgrad": 1e-5, "cagrad:c=1": 1e-5, "cagrad:c=2": 1e-5, "nash_mtl": 1e-5, "mgda": 1e-3}
 CANCEL = {"rank 2", "stationary"}  # no direction improves all tasks, and there is no bargain
 
 
@@ -192,6 +192,22 @@ def difference(name: str, rows: Tensor) -> float:
 DIFFERENCES: dict[str, tuple[str, dict[str, float]]] = {
     "cagrad": ("takes those shorter than about 0.01 for 0", {"tiny": 23}),
     "gradvac": ("adds 1e-8 to denominators", {"tiny": 0.56}),
+    "mgda": (
+        "may end before the shortest combination",
+        {
+            "three of three": 0.0031,
+            "five of forty": 0.011,
+            "rank 2": 0.018,
+            "rank 5": 0.12,
+            "opposite and a third": 1,
+            "stationary": 1,
+            "sizes": 0.052,
+            "half-space": 0.024,
+            "two opposite": 1,
+            "tiny": 0.011,
+            "huge": 0.011,
+        },
+    ),
     "nash_mtl": (
         "keeps these if the solver fails",
         {

@@ -1,5 +1,6 @@
 """The base classes of methods that combine the tasks' gradients rather than their losses."""
 
+import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, final
@@ -13,8 +14,8 @@ from hardfirst.balancers._autograd import no_dependence_error, other_leaves, req
 from hardfirst.balancers._base import Balancer, KPIs, Losses
 from hardfirst.balancers._host import HostReader, Readings, to_host
 from hardfirst.balancers._ops import refuse_features, refuse_to_compile
-from hardfirst.balancers._rows import combine, gramian
-from hardfirst.balancers._task_gradients import Delivery, RowMemory, TaskGradients
+from hardfirst.balancers._rows import combine, gramian, update_memory
+from hardfirst.balancers._task_gradients import Deliveries, Delivery, RowMemory, TaskGradients
 from hardfirst.errors import InputError
 
 _SCALE = 2.0**12  # a power of 2: exact in float32 and bfloat16
@@ -108,9 +109,17 @@ class GradientBalancer(Balancer, HostReader):
         # The host runs backward on a scalar (a GradScaler, DDP's hooks and gradient accumulation rely on it), so the update
         # goes into a node of the graph that leads from this scalar straight to the leaves.
         total = vector.sum()
-        if by_leaf:
-            total = Delivery.apply(total, list(by_leaf.values()), *by_leaf)  # type: ignore[no-untyped-call]
-        using(total if by_leaf else total.requires_grad_())
+        if not by_leaf:
+            using(total.requires_grad_())
+            return
+        gradients = Deliveries(by_leaf.values())
+        total = Delivery.apply(total, gradients, *by_leaf)  # type: ignore[no-untyped-call]
+        later = weakref.ref(gradients)
+        del gradients, by_leaf
+        using(total)
+        del total
+        if (gradients_for_later := later()) is not None:
+            gradients_for_later.move_out_of(self._memory)
 
     @abstractmethod
     def aggregate(self, jacobian: Tensor, gramian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
@@ -228,9 +237,7 @@ class GradientBalancer(Balancer, HostReader):
         if self.training:
             present = present.to(self.weight.device)
             self.weight[present] = weights.to(self.weight) * factors[present].to(self.weight)
-        # the next step overwrites the Jacobian, and the update may be delivered later than that
-        in_jacobian = combined.untyped_storage().data_ptr() == gradients.jacobian.untyped_storage().data_ptr()
-        return combined.clone() if in_jacobian else combined
+        return combined
 
 
 class GramianBalancer(GradientBalancer):
@@ -256,7 +263,7 @@ class GramianBalancer(GradientBalancer):
     @final
     def aggregate(self, jacobian: Tensor, gramian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         weights = self.gramian_weights(gramian, present)
-        return combine(weights, jacobian), weights
+        return combine(weights, jacobian, update_memory(jacobian)), weights
 
     @abstractmethod
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:

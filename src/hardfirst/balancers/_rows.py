@@ -40,9 +40,16 @@ def products(rows: Tensor, vector: Tensor) -> Tensor:
     return reduce(torch.add, (part @ wide(piece) for part, piece in both))
 
 
-def combine(weights: Tensor, rows: Tensor) -> Tensor:
-    """The sum [n] of the rows times weights [k], float32."""
-    update = rows.new_empty(rows.shape[1])
+def update_memory(jacobian: Tensor) -> Tensor:
+    """Memory [n] for the update: on the CPU the first row, since fresh pages cost more than the sum itself.
+
+    Other devices get new memory, so that they can free the Jacobian.
+    """
+    return jacobian[0] if jacobian.is_cpu else jacobian.new_empty(jacobian.shape[1])
+
+
+def combine(weights: Tensor, rows: Tensor, update: Tensor) -> Tensor:
+    """The sum [n] of the rows times weights [k], float32, written to `update`, which may be one of the rows."""
     weights = wide(weights) if rows.device.type == "mps" else weights.to(rows.device, torch.float64)
     for piece, part in zip(torch.split(update, _columns(rows)), _parts(rows), strict=True):
         piece.copy_(weights @ part)

@@ -28,6 +28,9 @@ class RowMemory:
             self._kept = torch.empty(count * size, dtype=torch.float32)
         return self._kept[: count * size].view(count, size)
 
+    def holds(self, tensor: Tensor) -> bool:
+        return tensor.untyped_storage().data_ptr() == self._kept.untyped_storage().data_ptr()
+
     def __reduce__(self) -> tuple[type["RowMemory"], tuple[()]]:
         return RowMemory, ()
 
@@ -129,11 +132,19 @@ def _sum(tensor: Tensor) -> Tensor:
     return tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32))
 
 
+class Deliveries(list[Tensor]):
+    """The gradients that a `Delivery` has for its leaves. Unlike a plain list, it can have weak references."""
+
+    def move_out_of(self, memory: RowMemory) -> None:
+        """Copy those in the memory of the Jacobian, which the next step overwrites."""
+        self[:] = [gradient.clone() if memory.holds(gradient) else gradient for gradient in self]
+
+
 class Delivery(torch.autograd.Function):
     """A scalar whose backward delivers given gradients to given leaves, each times the gradient of the scalar."""
 
     @staticmethod
-    def forward(ctx: Any, total: Tensor, gradients: list[Tensor], *leaves: Tensor) -> Tensor:
+    def forward(ctx: Any, total: Tensor, gradients: Deliveries, *leaves: Tensor) -> Tensor:
         ctx.gradients, ctx.dtypes = gradients, [leaf.dtype for leaf in leaves]
         return total.clone()
 

@@ -1,4 +1,4 @@
-"""The interface to TorchJD, which solves the small problems of most gradient balancers."""
+"""The interface to TorchJD, which solves CAGrad's small problem."""
 
 from collections.abc import Callable
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GradientBalancer
-from hardfirst.balancers._rows import combine, lengths
+from hardfirst.balancers._rows import combine, lengths, update_memory
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, number
 
@@ -77,15 +77,17 @@ class DBMTL(GradientBalancer):
                 f"Expected `shared` to have {self.average.shape[1]} numbers, as in the steps that DBMTL averages over; got "
                 f"{jacobian.shape[1]}. Give the same parameters in each step, or call reset()."
             )
-        before = self.average if self.average.shape[1] else jacobian.new_zeros(len(self.tasks), jacobian.shape[1])
-        present = present.to(before.device)
-        # in place of the gradients, to save memory
-        average = torch.lerp(jacobian, before if len(present) == len(before) else before[present], self.beta, out=jacobian)
+        averages = self.average if self.average.shape[1] else jacobian.new_zeros(len(self.tasks), jacobian.shape[1])
+        all_present = len(present) == len(averages)
+        present = present.to(averages.device)
+        before = averages if all_present else averages[present]
+        # in place, to save memory
+        average = torch.lerp(jacobian, before, self.beta, out=before if self.training else jacobian)
         if self.training:
-            self.average = before.index_copy_(0, present, average)
+            self.average = averages if all_present else averages.index_copy_(0, present, average)
         norms = lengths(average)
         weights = torch.where(norms > 0, norms.max() / norms, 1)
-        return combine(weights, average), weights
+        return combine(weights, average, update_memory(jacobian)), weights
 
     # The averages are no buffer, since their size is known in the first step only: torch's AveragedModel, which averages the
     # buffers of a module and its copy, needs these to be of one size from the start.

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GradientBalancer
 from hardfirst.balancers._rng import StepRNG
-from hardfirst.balancers._rows import products
+from hardfirst.balancers._rows import products, update_memory
 
 _COLUMNS_ON_CPU, _COLUMNS = 2**16, 2**20  # of a part: in the cache of a CPU; elsewhere each part is a launch
 
@@ -54,11 +54,23 @@ class GradDrop(GradientBalancer):
         self.draws = StepRNG(self.tasks, seed)
 
     def aggregate(self, jacobian: Tensor, gramian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        generator = self.draws.generator(jacobian.device)
-        update = torch.rand(jacobian.shape[1], generator=generator, device=jacobian.device)
-        # part by part, and in place of the draws, since the equation makes several tensors of the size of its rows
-        columns = _COLUMNS_ON_CPU if update.is_cpu else _COLUMNS
-        for rows, part in zip(torch.split(jacobian, columns, dim=1), torch.split(update, columns), strict=True):
-            part.copy_(functional.graddrop(rows, part))
-        inner = products(jacobian, update)
+        update = update_memory(jacobian)
+        # part by part, since the equation makes several tensors of the size of its rows
+        columns = _COLUMNS_ON_CPU if jacobian.is_cpu else _COLUMNS
+        parts = zip(torch.split(jacobian, columns, dim=1), torch.split(update, columns), strict=True)
+        inner = torch.zeros(len(gramian), dtype=gramian.dtype)
+        for (rows, part), draws in zip(parts, self._drawn(jacobian, columns), strict=True):
+            kept = functional.graddrop(rows, draws)
+            inner = inner.to(kept.device) + products(rows, kept)
+            part.copy_(kept)
         return update, torch.linalg.pinv(gramian, hermitian=True).to(inner) @ inner
+
+    def _drawn(self, jacobian: Tensor, columns: int) -> Iterator[Tensor]:
+        """Uniform numbers in [0, 1), some columns at a time."""
+        generator, size = self.draws.generator(jacobian.device), jacobian.shape[1]
+        if not jacobian.is_cpu:
+            yield from torch.split(torch.rand(size, generator=generator, device=jacobian.device), columns)
+            return
+        # the CPU's generator gives the same numbers at once and in parts, and these stay in the cache
+        for start in range(0, size, columns):
+            yield torch.rand(min(columns, size - start), generator=generator)

@@ -1,10 +1,8 @@
-from collections.abc import Sequence
-
 from torch import Tensor
 
-from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._torchjd import solve, weighting
+from hardfirst.balancers._rows import cosines
+from hardfirst.balancers.upgrad import least_square
 
 
 class MGDA(GramianBalancer):
@@ -23,8 +21,8 @@ class MGDA(GramianBalancer):
         process_group: see `Balancer`.
 
     Raises:
-        InputError: TorchJD is not installed. In a training step: `shared` is missing, sharded, or has no part in the
-            losses; or the balancer is compiled.
+        InputError: in a training step: `shared` is missing, sharded, or has no part in the losses; or the balancer is
+            compiled.
 
     Example:
         >>> import torch
@@ -35,18 +33,23 @@ class MGDA(GramianBalancer):
         (tensor([1.6000, 0.8000]), {'a': tensor(1.6000), 'b': tensor(0.4000)})
 
     Note:
-        Solved by TorchJD, with the Frank-Wolfe method of Sener and Koltun in at most 100 iterations. The paper's weights sum
-        to 1, these to the number of tasks present, so a learning rate tuned for equal weights still fits. Their upper bound
-        (MGDA-UB) is `balancer.backward(losses, features=...)`.
+        Solved by pivoting, as `UPGrad` is, where Sener and Koltun, and TorchJD, take some steps of the Frank-Wolfe method,
+        which may end before the shortest combination. The papers' weights sum to 1, these to the number of tasks present,
+        so a learning rate tuned for equal weights still fits. Their upper bound (MGDA-UB) is
+        `balancer.backward(losses, features=...)`.
 
     References:
         Désidéri, Multiple-Gradient Descent Algorithm, Comptes Rendus Mathematique 350, 2012; Sener and Koltun, Multi-Task
         Learning as Multi-Objective Optimization, NeurIPS 2018, Algorithm 2.
     """
 
-    def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
-        super().__init__(tasks, process_group=process_group)
-        weighting("MGDAWeighting")
-
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
-        return len(present) * solve(weighting("MGDAWeighting"), gramian)
+        still = gramian.diagonal() == 0
+        if still.any():  # a gradient of 0 is the shortest combination
+            weights = still.to(gramian.dtype)
+        else:
+            between, lengths = cosines(gramian)
+            # If v >= 0 minimises vᵀGv / 2 - Σv, then v / Σv is the solution; here v is w / lengths.
+            inverse = lengths.min() / lengths
+            weights = least_square(between, inverse) * inverse
+        return len(present) * weights / weights.sum()

@@ -69,10 +69,23 @@ def projection_weights(gramian: Tensor) -> Tensor:
     Args:
         gramian: the inner products [k, k], float64, of gradients whose length is 1 (or 0).
     """
-    identity = torch.eye(len(gramian), dtype=gramian.dtype)
-    definite = gramian / gramian.trace().clamp(min=1) + REGULARISATION * identity
+    identity, definite = torch.eye(len(gramian), dtype=gramian.dtype), _definite(gramian)
     parts = torch.split(definite, max(1, _MOST_NUMBERS // definite.numel()))
     return identity + torch.cat([_complementary(definite, rows) for rows in parts])
+
+
+def least_square(gramian: Tensor, linear: Tensor) -> Tensor:
+    """The w >= 0 [k] that minimises wᵀGw / 2 - `linear`·w, times a number.
+
+    Args:
+        gramian: as in `projection_weights`.
+        linear: [k], above 0, the largest of them 1.
+    """
+    return _complementary(_definite(gramian), -linear.unsqueeze(0))[0]
+
+
+def _definite(gramian: Tensor) -> Tensor:
+    return gramian / gramian.trace().clamp(min=1) + REGULARISATION * torch.eye(len(gramian), dtype=gramian.dtype)
 
 
 def _complementary(definite: Tensor, constant: Tensor) -> Tensor:

@@ -82,5 +82,6 @@ def graddrop(rows: Tensor, draws: Tensor) -> Tensor:
     References:
         Chen et al., Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout, NeurIPS 2020, Eq. (1).
     """
-    purity = 0.5 * (1 + rows.sum(0) / rows.abs().sum(0))
-    return torch.where(purity > draws, rows.clamp(min=0).sum(0), rows.clamp(max=0).sum(0))
+    positive, negative = rows.clamp(min=0).sum(0), rows.clamp(max=0).sum(0)
+    # the probability is positive / (positive - negative), and entries that are all 0 give 0
+    return torch.where(positive > draws * (positive - negative), positive, negative)
