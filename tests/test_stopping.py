@@ -86,3 +86,11 @@ def test_wrong_use_gets_a_sentence() -> None:
         TaskEarlyStopping(["a"], patience=0)
     with pytest.raises(InputError, match="did you mean 'depth'"):
         TaskEarlyStopping(["depth"]).update({"dept": 0.5})
+
+
+@pytest.mark.parametrize("kpi", [12.0, -3.0, torch.tensor(71.0)])
+def test_a_percentage_is_refused(kpi: float) -> None:
+    stopping = TaskEarlyStopping(["a", "b"])
+    with pytest.raises(InputError, match=r"Expected the KPI of task 'b' to be in \[0, 1\]"):
+        stopping.update({"a": 0.5, "b": kpi})
+    assert stopping.best.isnan().all()

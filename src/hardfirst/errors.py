@@ -161,6 +161,18 @@ def flag(name: str, value: object) -> bool:
     return bool(value)
 
 
+def check_kpi(task: str, value: float) -> None:
+    """Raise `InputError` unless a KPI is in [0, 1], up to rounding, or NaN.
+
+    >>> check_kpi("depth", 71.0)
+    Traceback (most recent call last):
+    hardfirst.errors.InputError: Expected the KPI of task 'depth' to be in [0, 1]; got 71.0. A percentage? Divide by 100.
+    """
+    number = float(value)
+    if not math.isnan(number) and not -1e-6 <= number <= 1 + 1e-6:
+        raise InputError(f"Expected the KPI of task {task!r} to be in [0, 1]; got {value}. A percentage? Divide by 100.")
+
+
 def mapping(name: str, value: object, example: str) -> None:
     """Raise `InputError` unless the value is a mapping.
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group, TaskState
-from hardfirst.errors import number, whole
+from hardfirst.errors import check_kpi, number, whole
 
 
 class TaskEarlyStopping(TaskState):
@@ -54,8 +54,15 @@ class TaskEarlyStopping(TaskState):
 
     @torch.no_grad()
     def update(self, kpis: Mapping[str, Tensor | float]) -> None:
-        """Record the KPIs of one validation; a task whose KPI is left out or NaN is not updated."""
-        new = self.mean_over_ranks(self.stack_by_task(kpis, "KPI").to(self.best))
+        """Record the KPIs of one validation; a task whose KPI is left out or NaN is not updated.
+
+        Raises:
+            InputError: a name is unknown, or a KPI is not in [0, 1].
+        """
+        vector = self.stack_by_task(kpis, "KPI").to(self.best)
+        for task, kpi in zip(self.tasks, vector.tolist(), strict=True):
+            check_kpi(task, kpi)
+        new = self.mean_over_ranks(vector)
         rises = ~(new <= self.best + self.min_delta) & ~new.isnan()
         active = self.waited < self.patience
         self.waited.copy_(torch.where(new.isnan() | ~active, self.waited, torch.where(rises, 0.0, self.waited + 1)))

@@ -334,3 +334,16 @@ def test_every_balancer_has_a_card() -> None:
         assert found.title, name
         assert found.when, f"{name} does not say when to use it"
         assert found.cost, f"{name} does not say what it costs"
+
+
+@pytest.mark.slow
+def test_a_warning_is_a_sentence_on_the_terminal(tmp_path: Path) -> None:
+    """Without the line of code that it comes from, in hardfirst or torch."""
+    rows = [f"{row},{int(row % 40 == 0)}" for row in range(400)]
+    (tmp_path / "rare.csv").write_text("\n".join(["x,sold", *rows]))
+    command = [sys.executable, "-m", "hardfirst", "train", "rare.csv", "--targets", "sold:classification", "--epochs", "1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    warned = [line for line in done.stderr.splitlines() if "little about what is learned" in line]
+    assert warned
+    assert all(line.startswith("hardfirst: A network that always answers class 0 ") for line in warned)
+    assert "Warning" not in done.stderr

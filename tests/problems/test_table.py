@@ -226,6 +226,14 @@ def test_a_far_number_is_named(table: Callable[..., Problem], column: str, value
             table("price", **{column: values}).data()
 
 
+def test_a_far_number_among_equal_ones_is_named(table: Callable[..., Problem]) -> None:
+    values = np.where(np.arange(ROWS) % 10 == 0, np.arange(ROWS) % 7, 0.0)
+    table("price", area=values).data()
+    values[5] = 1e12
+    with pytest.raises(InputError, match=r"Row 6 of .*homes.csv has 1e[+]12 in column 'area'"):
+        table("price", area=values).data()
+
+
 def test_long_tails_are_not_far(table: Callable[..., Problem]) -> None:
     random = np.random.default_rng(0)
     table("price", price=np.exp(random.normal(0, 3, ROWS)), area=random.standard_cauchy(ROWS)).data()

@@ -1,6 +1,7 @@
 """The command line. Commands import what they need when they run, so that `--help` and completion are fast."""
 
 import sys
+import warnings
 from collections.abc import Iterable
 from io import TextIOWrapper
 from typing import Annotated
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train multi-task models without starving the hard tasks, and find out which balancing method helps on a problem.",
 )
+_python_format = warnings.formatwarning
 studies = typer.Typer(
     cls=StudyGroup, no_args_is_help=True, help="Other studies: the order of tasks, and losses for one task."
 )
@@ -51,6 +53,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal without Unicode shows a question mark in place of a dash
             stream.reconfigure(errors="replace")
+    warnings.formatwarning = _format_warning
     try:
         _check_arguments(sys.argv)
         app()
@@ -67,6 +70,13 @@ def main() -> None:
         where = f", {error.filename!s:.200}" if error.filename else ""
         typer.echo(f"hardfirst: {error.strerror or error}{where}. What was written before is kept.", err=True)
         raise SystemExit(2) from None
+
+
+def _format_warning(message: Warning | str, category: type[Warning], *place: object, **others: object) -> str:
+    """A warning to users as a sentence; who uses a command has no use for the line of code that it comes from."""
+    if issubclass(category, UserWarning):
+        return f"hardfirst: {printable(str(message))}\n"
+    return _python_format(message, category, *place, **others)  # type: ignore[arg-type]  # as Python calls it
 
 
 def _check_arguments(arguments: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group, TaskState
-from hardfirst.errors import InputError, check_names, number, per_task
+from hardfirst.errors import check_kpi, check_names, number, per_task
 from hardfirst.functional._scalar import has_values, host_memory, moving_averages, on_host
 
 
@@ -114,7 +114,7 @@ class MovingKPI(TaskState):
             else:
                 break
             if not 0.0 <= number <= 1.0:
-                _check_range(task, kpi if isinstance(kpi, int) else number)
+                check_kpi(task, kpi if isinstance(kpi, int) else number)
                 number = _clamp(number)
             numbers.append(number)
         if len(numbers) < len(self.tasks):  # something is of another type or shape, and this says what
@@ -128,7 +128,7 @@ class MovingKPI(TaskState):
         vector = self.stack_by_task(kpis, "KPI")
         for task, value in kpis.items():
             if not isinstance(value, Tensor) and value is not None:
-                _check_range(task, value)
+                check_kpi(task, value)
         if has_values(vector):
             self._check_values(vector, kpis)
         return vector
@@ -140,15 +140,9 @@ class MovingKPI(TaskState):
             return
         for task, value in zip(self.tasks, vector.tolist(), strict=True):
             if not on_device or task in self._unseen:
-                _check_range(task, value)
+                check_kpi(task, value)
             if not math.isnan(value):
                 self._unseen.discard(task)
-
-
-def _check_range(task: str, value: float) -> None:
-    number = float(value)
-    if not math.isnan(number) and not -1e-6 <= number <= 1 + 1e-6:
-        raise InputError(f"Expected the KPI of task {task!r} to be in [0, 1]; got {value}. A percentage? Divide by 100.")
 
 
 def _clamp(share: float) -> float:

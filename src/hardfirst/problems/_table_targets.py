@@ -223,10 +223,15 @@ def check_sizes(path: Path, column: str, values: Tensor, *, infinite: bool = Tru
 
 
 def _distance(values: Tensor, present: Tensor) -> Tensor:
-    """How far each number is from the median, in interquartile ranges; 0 where there is none, or where these are 0."""
-    low, middle, high = torch.tensor(_quartiles(present), dtype=torch.float64)
-    distance = (values - middle).abs() / (high - low)
-    return torch.where(distance.isfinite() & (high > low), distance, 0)
+    """How far each number is from the median, in interquartile ranges; 0 where there is none.
+
+    Where most numbers are equal, the others' median distance takes the place of that range.
+    """
+    low, middle, high = _quartiles(present)
+    distance = (values - middle).abs()
+    others = distance[distance.isfinite() & (distance > 0)]
+    spread = high - low or float(others.median() if len(others) else math.inf)
+    return torch.where(distance.isfinite(), distance / spread, 0)
 
 
 def _quartiles(present: Tensor) -> list[float]:
