@@ -178,10 +178,10 @@ def as_names(value: Value, tasks: Iterable[str]) -> Value:
     return tuple(names.get(text := format_value(item), text) for item in items)
 
 
-def name_options(maker: Callable[..., Any]) -> list[str]:
+def name_options(maker: Callable[..., Any], from_caller: Container[str]) -> list[str]:
     """The options that are lists of names, by their annotations."""
     parameters = _signature(maker).parameters.values()
-    return [p.name for p in parameters if p.name not in _FROM_CALLER and _is_names(p.annotation)]
+    return [p.name for p in parameters if p.name not in from_caller and _is_names(p.annotation)]
 
 
 def _split_name(text: str) -> tuple[str, str | None]:
