@@ -122,11 +122,19 @@ def test_functions_make_what_specs_cannot() -> None:
     assert "groups" in recipe.settings()["optimizer"]
 
 
-def test_frozen_parameters_are_not_trained() -> None:
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_frozen_parameters_are_not_trained_until_they_are_thawed(optimizer: str) -> None:
     network = nn.Linear(2, 1)
     network.bias.requires_grad_(False)
-    (group,) = Recipe().make_optimizer(network, 0.1).param_groups
-    assert group["params"] == [network.weight]
+    before = network.bias.clone()
+    made = Recipe(f"{optimizer}:weight_decay=0.1").make_optimizer(network, 0.1)
+    network(torch.ones(1, 2)).sum().backward()
+    made.step()
+    assert torch.equal(network.bias, before)
+    network.bias.requires_grad_(True)
+    network(torch.ones(1, 2)).sum().backward()
+    made.step()
+    assert not torch.equal(network.bias, before)
 
 
 def test_complex_parameters_have_no_fused_kernel() -> None:

@@ -49,13 +49,12 @@ class OptimizerSpec(SpecBase):
     from_caller: ClassVar[tuple[str, ...]] = ("parameters", "learning_rate")
 
     def build(self, network: nn.Module, learning_rate: float) -> Optimizer:
-        """Make the optimizer of the network's trainable parameters.
+        """Make the optimizer of the network's parameters; those that are frozen stay so until they are thawed.
 
         Raises:
             InputError: an option is unknown, or torch rejects its value.
         """
-        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        optimizer: Optimizer = _call(self, parameters, learning_rate)
+        optimizer: Optimizer = _call(self, list(network.parameters()), learning_rate)
         return optimizer
 
 
@@ -167,9 +166,10 @@ class Recipe:
 
     def _try_specs(self) -> None:
         """Make what the specs name once, so that a value out of range is an error here and not when the run starts."""
-        optimizer: Optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+        network = nn.ParameterList([nn.Parameter(torch.zeros(1))])  # draws no random numbers
+        optimizer: Optimizer = SGD(network, lr=1.0)
         if isinstance(self.optimizer, str):
-            optimizer = self.make_optimizer(nn.Linear(1, 1), 1.0)
+            optimizer = self.make_optimizer(network, 1.0)
         if isinstance(self.schedule, str):
             self.make_schedule(optimizer, 10, 10)
 
