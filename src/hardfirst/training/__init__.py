@@ -9,8 +9,8 @@ from hardfirst.training._fit import fit
 from hardfirst.training._interrupt import Interrupted
 from hardfirst.training._processes import NO_GUARD, UNGUARDED, check_can_start, exit_with_parent, process_context, started
 from hardfirst.training._sampling import epoch_order
-from hardfirst.training._training import Watcher
 from hardfirst.training._trial import Trial, trial_key
+from hardfirst.training._watcher import Watcher
 
 __all__ = [
     "ACCELERATORS",

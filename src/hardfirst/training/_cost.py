@@ -9,8 +9,9 @@ import torch
 
 from hardfirst.recipes import Schedule
 from hardfirst.training._devices import check_precision, setup_fabric
+from hardfirst.training._divergence import Diverged
 from hardfirst.training._randomness import forked_randomness
-from hardfirst.training._training import Diverged, Training
+from hardfirst.training._training import Training
 from hardfirst.training._trial import Trial
 
 _BATCHES = 16  # loaded once and repeated, so that loading data is not timed

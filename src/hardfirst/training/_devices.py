@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from hardfirst.errors import InputError, unknown, whole
+from hardfirst.training._precision import fabric_precision
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric  # imported by `setup_fabric`: it takes seconds, which a study's parent does not need
@@ -77,14 +78,14 @@ def setup_fabric(devices: int, accelerator: str, precision: str = "32-true") -> 
     from lightning.fabric import Fabric
 
     if devices == 1:
-        return Fabric(accelerator=accelerator, devices=1, precision=precision)  # type: ignore[arg-type]  # one of PRECISIONS
+        return Fabric(accelerator=accelerator, devices=1, precision=fabric_precision(precision))
     local = _local_devices(devices)
     fabric = Fabric(
         accelerator=accelerator,
         devices=local,
         num_nodes=devices // local,
         strategy="ddp",
-        precision=precision,  # type: ignore[arg-type]
+        precision=fabric_precision(precision),
     )
     with _without_info_logs():
         fabric.launch()

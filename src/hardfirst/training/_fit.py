@@ -14,8 +14,9 @@ from hardfirst.training._fingerprint import Fingerprint, fingerprint, same_data
 from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
 from hardfirst.training._launch import launch
 from hardfirst.training._randomness import forked_randomness
-from hardfirst.training._training import Training, Watcher
+from hardfirst.training._training import Training
 from hardfirst.training._trial import Trial
+from hardfirst.training._watcher import Watcher
 
 
 def fit(

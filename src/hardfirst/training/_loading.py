@@ -2,7 +2,9 @@
 
 import multiprocessing
 import signal
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,16 +55,17 @@ def load(split: Split, order: Order, loading: Loading = Loading(), *, draw: tupl
     generator = torch.Generator()
     if processes and draw is not None:
         generator.manual_seed(draw[0] * 1_000_003 + draw[1])
-    loader: DataLoader[Any] = DataLoader(
-        _Batches(data) if processes else data,
-        batch_sampler=order,
-        collate_fn=_same if processes else collate,
-        generator=generator,
-        num_workers=processes,
-        pin_memory=loading.pinned,
-        worker_init_fn=_ignore_interrupt if processes else None,
-        multiprocessing_context=_context() if processes else None,
-    )
+    with _without_advice():
+        loader: DataLoader[Any] = DataLoader(
+            _Batches(data) if processes else data,
+            batch_sampler=order,
+            collate_fn=_same if processes else collate,
+            generator=generator,
+            num_workers=processes,
+            pin_memory=loading.pinned,
+            worker_init_fn=_ignore_interrupt if processes else None,
+            multiprocessing_context=_context() if processes else None,
+        )
     return _checked(loader) if processes else map(_pair, loader)
 
 
@@ -80,8 +83,10 @@ class _Batches(Dataset[Any]):
 
 
 def _checked(loader: "DataLoader[Any]") -> Iterator[Pair]:
+    with _without_advice():
+        batches = iter(loader)
     try:
-        for batch in loader:
+        for batch in batches:
             if isinstance(batch, InputError):
                 raise batch
             yield _pair(batch)
@@ -106,6 +111,14 @@ def _same(batch: Any) -> Any:
 def _ignore_interrupt(_number: int) -> None:
     """Ctrl-C reaches the whole process group; the training process finishes its step, for which it needs batches."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Without torch's warning that the machine has fewer cores, which would come in each epoch."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        yield
 
 
 def _context() -> str:

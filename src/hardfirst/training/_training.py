@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -15,8 +15,9 @@ from hardfirst.errors import InputError
 from hardfirst.integrations._means import RunningMeans
 from hardfirst.problems import Problem, Split
 from hardfirst.training import _checkpoint
-from hardfirst.training._batch import Measurements, not_finite
+from hardfirst.training._batch import Measurements
 from hardfirst.training._check import check, load_splits
+from hardfirst.training._divergence import Diverged, divergence_reason
 from hardfirst.training._evaluate import TaskResult, predict, task_results
 from hardfirst.training._interrupt import Interrupt, Interrupted, RemoteInterrupt
 from hardfirst.training._loading import Loading, load
@@ -31,31 +32,16 @@ from hardfirst.training._network import (
     shared_parameters,
 )
 from hardfirst.training._position import EpochSums, Position
+from hardfirst.training._precision import in_precision
 from hardfirst.training._randomness import seed_randomness
 from hardfirst.training._ranks import MultiProcess, SingleProcess
 from hardfirst.training._sampling import Order, epoch_order, evaluation_order
 from hardfirst.training._trial import Trial
-from hardfirst.training._updates import MicroBatch, Updates
+from hardfirst.training._updates import Part, Updates
+from hardfirst.training._watcher import EpochLines, Watcher
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric  # imported by `fit`: it takes seconds, which a study's parent does not need
-
-EpochLines = dict[str, dict[str, Any]]
-"""An epoch's figures by task, as the record holds them."""
-
-
-class Watcher(Protocol):
-    """Receives the progress of a run."""
-
-    def step(self, epoch: int, step: int, steps: int) -> None:
-        """Called after each training step; all three count from 1."""
-
-    def epoch(self, epoch: int, tasks: EpochLines) -> None:
-        """Called after each epoch with its figures by task, as in the record."""
-
-
-class Diverged(Exception):  # noqa: N818  # an outcome, not an error
-    """A total was not finite; the message names the tasks whose loss was not."""
 
 
 class Training:
@@ -97,11 +83,13 @@ class Training:
         self.network, self.optimizer = self.updates.network, self.updates.optimizer
         kind = SingleProcess if self.fabric.world_size == 1 else MultiProcess
         self.processes: SingleProcess | MultiProcess = kind(self.fabric, self.network, self.interrupt)
+        precision, device = self.problem.recipe.precision, self.fabric.device
+        self.trained, self.evaluated = (in_precision(m, precision, device) for m in (self.network, self.processes.module))
         self.best = copy_weights(self.network)
         # A single-task trial is not checked: its batches have targets of other tasks, which `check` would take for typos.
         if self.trial.only is None and order:
-            check(self.problem, self.processes.module, *self.fabric.to_device(self._first_batch(order)))
-        self.processes.prepare(self.network, self.batches(), self.trial.seed)
+            check(self.problem, self.evaluated, *self.fabric.to_device(self._first_batch(order)))
+        self.processes.prepare(self.trained, self.batches(), self.trial.seed)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore the state of a checkpoint."""
@@ -196,7 +184,7 @@ class Training:
     def _evaluate(self, split: Split, warns_of: str | None, *, test: bool = False) -> dict[str, TaskResult]:
         batches = map(self.fabric.to_device, load(split, self.processes.shard(evaluation_order(split)), self.loading))
         return self.processes.gather_then(
-            predict(self.problem, self.processes.module, batches),
+            predict(self.problem, self.evaluated, batches),
             partial(task_results, self.problem, test=test, name=warns_of),
         )
 
@@ -213,7 +201,7 @@ class Training:
             if watcher is not None:
                 watcher.step(position.epoch + 1, position.step, steps)
             # not between the batches of an optimizer step, whose gradients no checkpoint holds
-            if self.processes.stopped and self.updates.micro_batch(position.step - 1).last:
+            if self.processes.stopped and self.updates.part(position.step - 1).last:
                 position.epoch_seconds += time.perf_counter() - start
                 self._save(checkpoint)
                 raise Interrupted(position.epoch + 1, position.step, checkpoint)
@@ -227,38 +215,39 @@ class Training:
 
     def step(self, inputs: Any, targets: Mapping[str, Tensor]) -> None:
         """Train on one batch; the weights change after the last one of an optimizer step."""
-        batch = self.updates.micro_batch(self.position.step)
-        measured = self.processes.measure(self.problem, self.network(inputs), targets)
+        part = self.updates.part(self.position.step)
+        measured = self.processes.measure(self.problem, self.trained(inputs), targets)
         weights: dict[str, Tensor] = {}
 
         # The balancer calls this once with its total, or with a scalar whose gradient is its combined gradient. It raises
         # before the optimizer's step: a run that diverges leaves the weights of the last finite step.
         def backward(total: Tensor) -> None:
             if not total.isfinite():
-                raise Diverged(self._divergence_reason(measured, targets))
+                raise Diverged(divergence_reason(measured, targets, self.position))
             if isinstance(self.balancer, LossBalancer):
                 # ∂total/∂loss is the effective weight of a task, also if the total is not linear in the losses
                 weights.update(task_weights(total, measured.losses))
-            self.processes.backward(total if batch.count == 1 else total / batch.count, measured.losses)
+            self.processes.backward(self.updates.scaled(total, part), measured.losses)
 
-        if batch.first:
+        if part.first:
             self.optimizer.zero_grad()
-        self._balance(measured, backward, batch)
-        if batch.last:
+        self._balance(measured, backward, part)
+        if part.last:
             self.updates.step()
         self.position.sums.add(self.problem, measured, weights or self.balancer.weights)
 
-    def _balance(self, measured: Measurements, backward: Callable[[Tensor], None], batch: MicroBatch) -> None:
+    def _balance(self, measured: Measurements, backward: Callable[[Tensor], None], part: Part) -> None:
         """Let the balancer call backward. Of the batches of a step it learns from the last one, and gets the mean of their
         KPIs after it: all batches of a step have the same weights.
         """
-        if batch.count == 1:
+        if self.problem.recipe.accumulate == 1:
             self.balancer.backward(measured.losses, measured.kpis, shared=self.shared, using=backward)
             return
-        self.balancer.train(batch.last)
+        self.balancer.train(part.last)
         self.balancer.backward(measured.losses, shared=self.shared, using=backward)
-        self._kpis.add(self.balancer.stack_by_task(measured.kpis, "KPI").detach().float())
-        if batch.last and (means := self._kpis.pop("step")) is not None:
+        if measured.kpis:
+            self._kpis.add(self.balancer.stack_by_task(measured.kpis, "KPI").detach().float())
+        if part.last and (means := self._kpis.pop("step")) is not None:
             self.balancer.update(dict(zip(self.balancer.tasks, means.unbind(), strict=True)))
 
     def _end_epoch(self, writer: records.Writer | None) -> EpochLines:
@@ -306,14 +295,6 @@ class Training:
                 f"Expected each buffer of the network of problem {self.problem.name!r} to keep its shape in training; "
                 f"{reason}. Give it a fixed size, or keep it out of checkpoints by register_buffer(…, persistent=False)."
             )
-
-    def _divergence_reason(self, measured: Measurements, targets: Mapping[str, Tensor]) -> str:
-        tasks = [task for task, loss in measured.losses.items() if not loss.isfinite()]
-        where = f"in epoch {self.position.epoch + 1}, step {self.position.step + 1}"
-        if not tasks:
-            return f"the total was not finite {where}"
-        causes = [f"; {cause}" for task in tasks if (cause := not_finite(task, targets.get(task)))]
-        return f"the loss of {', '.join(tasks)} was not finite {where}{''.join(causes)}"
 
 
 def _first_lines(error: Exception) -> str:

@@ -4,23 +4,24 @@ import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hardfirst.recipes import Recipe
 from hardfirst.training import _checkpoint
 from hardfirst.training._average import WeightAverage
+from hardfirst.training._precision import make_scaler
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 
-class MicroBatch(NamedTuple):
-    """A batch's part in an optimizer step of `count` batches; `first` and `last` are both true if there is one."""
+class Part(NamedTuple):
+    """A batch's part in an optimizer step of `batches` batches, of which it may be the first, the last or both."""
 
     first: bool
     last: bool
-    count: int
+    batches: int
 
 
 class Updates:
@@ -41,8 +42,9 @@ class Updates:
     def __init__(
         self, recipe: Recipe, fabric: "Fabric", module: nn.Module, *, learning_rate: float, batches: int, epochs: int
     ) -> None:
-        self.recipe, self.fabric, self.batches = recipe, fabric, batches
-        optimizer = recipe.make_optimizer(module, learning_rate)
+        self.recipe, self.batches = recipe, batches
+        self.scaler = make_scaler(recipe.precision, fabric.device)
+        self._optimizer = optimizer = recipe.make_optimizer(module, learning_rate)
         self.network: Any
         self.optimizer: Optimizer
         self.network, self.optimizer = fabric.setup(module, optimizer)
@@ -53,23 +55,34 @@ class Updates:
         self.average = None if recipe.average is None else WeightAverage(module, recipe.average)
         self._last_rate: float | None = None
 
-    def micro_batch(self, number: int) -> MicroBatch:
+    def part(self, number: int) -> Part:
         """The part of an epoch's batch, counted from 0, in its optimizer step. The last step of an epoch may have fewer."""
         within, first = number % self.recipe.accumulate, number - number % self.recipe.accumulate
         count = min(self.recipe.accumulate, self.batches - first)
-        return MicroBatch(within == 0, within == count - 1, count)
+        return Part(within == 0, within == count - 1, count)
+
+    def scaled(self, total: Tensor, part: Part) -> Tensor:
+        """What to call backward on for the total of a batch: its share of the step, as large as float16 needs it."""
+        share = total if part.batches == 1 else total / part.batches
+        return share if self.scaler is None else self.scaler.scale(share)
 
     def step(self) -> None:
         """Change the weights by their gradients."""
         if self.recipe.clip is not None:
-            # a total that is not finite ends the run; so does the next one after gradients that are not
-            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=self.recipe.clip, error_if_nonfinite=False)
-        self.optimizer.step()
+            if self.scaler is not None:
+                self.scaler.unscale_(self._optimizer)
+            # gradients that are not finite make weights that are not, and the next total then ends the run
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self._optimizer)
+            self.scaler.update()
         if self.average is not None:
             self.average.update()
         if self.schedule.scheduler is not None and self.schedule.after == "step":
             self._last_rate = self._rate()
-            self.schedule.scheduler.step()  # type: ignore[call-arg]  # one that follows a score has no `after="step"`
+            self.schedule.scheduler.step()
 
     def end_epoch(self, score: float) -> None:
         """Move the schedule on after an epoch with this score on the validation split; NaN does not count."""
@@ -77,9 +90,9 @@ class Updates:
         if scheduler is None or after == "step":
             return
         if after == "epoch":
-            scheduler.step()  # type: ignore[call-arg]
+            scheduler.step()
         elif not math.isnan(score):
-            scheduler.step(score)
+            scheduler.step(score)  # type: ignore[arg-type]  # one that follows a score
 
     @property
     def learning_rate(self) -> float:
@@ -97,8 +110,8 @@ class Updates:
             state["schedule"] = {"scheduler": self.schedule.scheduler.state_dict(), "last_rate": self._last_rate}
         if self.average is not None:
             state["average"] = self.average.state_dict()
-        if scale := self.fabric.strategy.precision.state_dict():  # of the losses in 16-mixed
-            state["precision"] = scale
+        if self.scaler is not None:
+            state["scaler"] = self.scaler.state_dict()
         return state
 
     def load_state_dict(self, state: Any) -> None:
@@ -118,8 +131,8 @@ class Updates:
             scheduler.load_state_dict(saved)
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        if "precision" in state:
-            self.fabric.strategy.precision.load_state_dict(state["precision"])
+        if self.scaler is not None:
+            self.scaler.load_state_dict(state["scaler"])
 
     def _moving(self) -> frozenset[str]:
         """What the schedule changes in the optimizer's settings."""
