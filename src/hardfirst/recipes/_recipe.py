@@ -10,29 +10,13 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from hardfirst._registry import Registry
 from hardfirst._spec import SpecBase
 from hardfirst.errors import InputError, check_names, flag, number, whole
+from hardfirst.recipes._names import OPTIMIZERS, PRECISIONS, SCHEDULES
 from hardfirst.recipes.schedules import Schedule
 
 MakeOptimizer = Callable[[nn.Module, float], Optimizer]
 MakeSchedule = Callable[[Optimizer, int, int], "Schedule | LRScheduler | ReduceLROnPlateau"]
-
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
-
-OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry(
-    "optimizer",
-    {name: f"hardfirst.recipes.optimizers:{name}" for name in ("adam", "adamw", "sgd")},
-    group="hardfirst.optimizers",
-)
-"""By name, the functions that make optimizers. Plug-ins add names."""
-
-SCHEDULES: Registry[Callable[..., Schedule]] = Registry(
-    "schedule",
-    {name: f"hardfirst.recipes.schedules:{name}" for name in ("constant", "cosine", "onecycle", "plateau", "step")},
-    group="hardfirst.schedules",
-)
-"""By name, the functions that make learning-rate schedules. Plug-ins add names."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from hardfirst.training._check import check_problem, load_splits
 from hardfirst.training._cost import step_seconds, trial_seconds
-from hardfirst.training._devices import ACCELERATORS, check_devices, is_main_process
+from hardfirst.training._devices import ACCELERATORS, check_devices, check_precision, is_main_process
 from hardfirst.training._doubts import MeasureWarning
 from hardfirst.training._fingerprint import fingerprint, same_data
 from hardfirst.training._fit import fit
@@ -22,6 +22,7 @@ __all__ = [
     "Watcher",
     "check_can_start",
     "check_devices",
+    "check_precision",
     "check_problem",
     "epoch_order",
     "exit_with_parent",

@@ -137,3 +137,9 @@ def load(path: Path, settings: dict[str, Any], devices: int) -> dict[str, Any]:
             f"The checkpoint {path} is from a run with --devices {saved_devices}; resume with as many, not {devices}."
         )
     return state
+
+
+def first_lines(error: Exception) -> str:
+    """What an error says, for a sentence."""
+    text = f"{' '.join(str(error).split()):.200}".rstrip(". ")
+    return text if isinstance(error, ValueError) else f"{type(error).__name__}, {text}"

@@ -83,8 +83,8 @@ class Training:
         self.network, self.optimizer = self.updates.network, self.updates.optimizer
         kind = SingleProcess if self.fabric.world_size == 1 else MultiProcess
         self.processes: SingleProcess | MultiProcess = kind(self.fabric, self.network, self.interrupt)
-        precision, device = self.problem.recipe.precision, self.fabric.device
-        self.trained, self.evaluated = (in_precision(m, precision, device) for m in (self.network, self.processes.module))
+        self.trained = in_precision(self.network, self.problem.recipe.precision, self.fabric.device)
+        self.evaluated = in_precision(self.processes.module, self.problem.recipe.precision, self.fabric.device)
         self.best = copy_weights(self.network)
         # A single-task trial is not checked: its batches have targets of other tasks, which `check` would take for typos.
         if self.trial.only is None and order:
@@ -107,8 +107,8 @@ class Training:
             )
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             raise InputError(
-                f"The checkpoint does not fit this run: {_first_lines(error)}. It may be from another version of hardfirst "
-                "or of the problem's code. Choose another --out, and leave out --resume to begin."
+                f"The checkpoint does not fit this run: {_checkpoint.first_lines(error)}. It may be from another version of "
+                "hardfirst or of the problem's code. Choose another --out, and leave out --resume to begin."
             ) from error
 
     def state(self) -> dict[str, Any]:
@@ -295,11 +295,6 @@ class Training:
                 f"Expected each buffer of the network of problem {self.problem.name!r} to keep its shape in training; "
                 f"{reason}. Give it a fixed size, or keep it out of checkpoints by register_buffer(…, persistent=False)."
             )
-
-
-def _first_lines(error: Exception) -> str:
-    text = f"{' '.join(str(error).split()):.200}".rstrip(". ")
-    return text if isinstance(error, ValueError) else f"{type(error).__name__}, {text}"
 
 
 def _validation(result: TaskResult) -> dict[str, Any]:

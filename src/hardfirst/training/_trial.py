@@ -11,6 +11,7 @@ from hardfirst._user_file import modules_sha256
 from hardfirst.balancers import Spec
 from hardfirst.errors import number, whole
 from hardfirst.problems import OWN, Problem, digest, load_problem, modules_digest
+from hardfirst.recipes import Recipe
 
 # Part of every key. Raise it when the same settings no longer give the same run.
 REVISION = 3
@@ -90,7 +91,11 @@ class Trial:
     def of(self, problem: Problem) -> Problem:
         """The loaded problem as this trial trains it."""
         variant = problem.variant(network=self.network, only=self.only, loss=self.loss)
-        return replace(variant, recipe=problem.recipe.replace(dict(self.recipe))) if self.recipe else variant
+        return replace(variant, recipe=self.recipe_of(problem)) if self.recipe else variant
+
+    def recipe_of(self, problem: Problem) -> Recipe:
+        """The loaded problem's recipe with what this trial changes in it."""
+        return problem.recipe.replace(dict(self.recipe))
 
     def describe(self, problem: Problem) -> dict[str, Any]:
         """The settings for the record, with the problem as `of` gives it.
