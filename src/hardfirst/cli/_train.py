@@ -107,6 +107,7 @@ def train(
         recipe={name: value for name, value in recipe.items() if value is not None},
         loaded=loaded,
     )
+    check_devices(devices, strategy, accelerator, trial.recipe_of(loaded).precision)
     say_recipe({loaded.name: trial.recipe_of(loaded)})
     where: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "strategy": strategy}
 

@@ -46,7 +46,7 @@ def load(split: Split, order: Order, loading: Loading = Loading(), *, draw: tupl
         InputError: the data set's items make no batch, or a process that loads them was killed.
     """
     data = ConcatSplit(split, draw=draw)
-    processes = min(loading.processes, len(order))
+    processes = min(loading.processes, len(order)) if len(order) > 1 else 0  # a process takes time to start
     if processes:
         check_can_start()
     # Without a generator each loader would draw a seed from the global one; a resumed run has one loader more and would
