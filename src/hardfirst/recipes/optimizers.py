@@ -28,6 +28,13 @@ def adam(
         beta1: of the average of gradients, in [0, 1).
         beta2: of the average of their squares, in [0, 1).
         eps: added to the denominator.
+
+    Example:
+        >>> from torch import nn
+        >>> from hardfirst.recipes import Recipe
+        >>> optimizer = Recipe("adam:weight_decay=0.01").make_optimizer(nn.Linear(2, 1), learning_rate=0.1)
+        >>> optimizer.defaults["weight_decay"]
+        0.01
     """
     return _fused(Adam, parameters, lr=learning_rate, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)
 
@@ -50,6 +57,13 @@ def adamw(
         beta1: as in `adam`.
         beta2: as in `adam`.
         eps: as in `adam`.
+
+    Example:
+        >>> from torch import nn
+        >>> from hardfirst.recipes import Recipe
+        >>> optimizer = Recipe("adamw:weight_decay=0.1").make_optimizer(nn.Linear(2, 1), learning_rate=0.1)
+        >>> optimizer.defaults["weight_decay"]
+        0.1
     """
     return _fused(AdamW, parameters, lr=learning_rate, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)
 
@@ -70,6 +84,13 @@ def sgd(
         momentum: in [0, 1).
         nesterov: use Nesterov's momentum.
         weight_decay: the L2 coefficient, which is added to the gradient.
+
+    Example:
+        >>> from torch import nn
+        >>> from hardfirst.recipes import Recipe
+        >>> optimizer = Recipe("sgd:momentum=0.9,nesterov=true").make_optimizer(nn.Linear(2, 1), learning_rate=0.1)
+        >>> optimizer.defaults["momentum"]
+        0.9
     """
     return _fused(SGD, parameters, lr=learning_rate, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
 

@@ -15,6 +15,13 @@ class Schedule(NamedTuple):
     Args:
         scheduler: torch's; None leaves the learning rate as it is.
         after: "step" or "epoch"; or "validation", which gives it the validation score of each epoch.
+
+    Example:
+        >>> from torch.optim.lr_scheduler import ExponentialLR
+        >>> from hardfirst.recipes import Recipe
+        >>> def falling(optimizer, steps, epochs):
+        ...     return Schedule(ExponentialLR(optimizer, 0.9), after="step")
+        >>> recipe = Recipe(schedule=falling)
     """
 
     scheduler: LRScheduler | ReduceLROnPlateau | None
@@ -28,6 +35,15 @@ def constant(optimizer: Optimizer, steps: int, epochs: int) -> Schedule:
         optimizer: what it belongs to.
         steps: optimizer steps in an epoch.
         epochs: of the run.
+
+    Example:
+        >>> from torch import nn
+        >>> from hardfirst.recipes import Recipe
+        >>> recipe = Recipe("sgd", "constant")
+        >>> optimizer = recipe.make_optimizer(nn.Linear(2, 1), learning_rate=1.0)
+        >>> scheduler, after = recipe.make_schedule(optimizer, steps=10, epochs=10)
+        >>> scheduler is None
+        True
     """
     return Schedule(None)
 
@@ -41,6 +57,17 @@ def step(optimizer: Optimizer, steps: int, epochs: int, *, every: int, factor: f
         epochs: of the run.
         every: epochs between two reductions, at least 1.
         factor: what the rate is multiplied by, in (0, 1].
+
+    Example:
+        >>> from torch import nn
+        >>> from hardfirst.recipes import Recipe
+        >>> recipe = Recipe("sgd", "step:every=1,factor=0.5")
+        >>> optimizer = recipe.make_optimizer(nn.Linear(2, 1), learning_rate=1.0)
+        >>> scheduler, after = recipe.make_schedule(optimizer, steps=10, epochs=10)
+        >>> optimizer.step()
+        >>> scheduler.step()
+        >>> after, optimizer.param_groups[0]["lr"]
+        ('epoch', 0.5)
     """
     return Schedule(
         StepLR(optimizer, whole("every", every, least=1), number("factor", factor, above=0, most=1)), after="epoch"
@@ -56,6 +83,15 @@ def cosine(optimizer: Optimizer, steps: int, epochs: int, *, warmup: float = 0.0
         epochs: of the run.
         warmup: the share of all steps in which the rate rises from 0, in [0, 1).
         least: the rate at the end, as a share of the highest, in [0, 1].
+
+    Example:
+        >>> from torch import nn
+        >>> from hardfirst.recipes import Recipe
+        >>> recipe = Recipe("sgd", "cosine:warmup=0.05")
+        >>> optimizer = recipe.make_optimizer(nn.Linear(2, 1), learning_rate=1.0)
+        >>> scheduler, after = recipe.make_schedule(optimizer, steps=10, epochs=10)
+        >>> after, optimizer.param_groups[0]["lr"]  # a fifth of the way up
+        ('step', 0.2)
     """
     total = steps * epochs
     rising = round(number("warmup", warmup, least=0, below=1) * total)
@@ -82,6 +118,15 @@ def onecycle(
         warmup: the share of all steps in which the rate rises, in (0, 1).
         start: the first rate, as a share of the highest, in (0, 1].
         end: the last rate, as a share of the highest, in (0, 1].
+
+    Example:
+        >>> from torch import nn
+        >>> from hardfirst.recipes import Recipe
+        >>> recipe = Recipe("sgd", "onecycle:start=0.1")
+        >>> optimizer = recipe.make_optimizer(nn.Linear(2, 1), learning_rate=1.0)
+        >>> scheduler, after = recipe.make_schedule(optimizer, steps=10, epochs=10)
+        >>> after, round(optimizer.param_groups[0]["lr"], 3)
+        ('step', 0.1)
     """
     start, end = number("start", start, above=0, most=1), number("end", end, above=0, most=1)
     scheduler = OneCycleLR(
@@ -108,6 +153,17 @@ def plateau(
         factor: what the rate is multiplied by, in (0, 1).
         patience: epochs without improvement that are waited for, at least 0.
         least: the lowest rate, at least 0.
+
+    Example:
+        >>> from torch import nn
+        >>> from hardfirst.recipes import Recipe
+        >>> recipe = Recipe("sgd", "plateau:patience=0")
+        >>> optimizer = recipe.make_optimizer(nn.Linear(2, 1), learning_rate=1.0)
+        >>> scheduler, after = recipe.make_schedule(optimizer, steps=10, epochs=10)
+        >>> for score in (0.5, 0.4):
+        ...     scheduler.step(score)
+        >>> after, optimizer.param_groups[0]["lr"]
+        ('validation', 0.5)
     """
     scheduler = ReduceLROnPlateau(
         optimizer,
