@@ -59,9 +59,9 @@ class Problem:
             problem's own networks can be used. Called once per network.
         sampling: the order of batches if the training split is several data sets: see `hardfirst.training.epoch_order`.
         temperature: of that sampling, at least 1; 1 is proportional to size, infinity is uniform.
-        recipe: the optimizer, its schedule, and how batches are loaded; the user may change each part.
         source: the files behind the data, for `hardfirst data`; None if nothing needs to be installed.
         sample_page: writes a page of samples with their targets to a path, for `hardfirst data NAME --page`.
+        recipe: the optimizer, its schedule, and how batches are loaded; the user may change each part.
     """
 
     name: str
@@ -76,9 +76,9 @@ class Problem:
     parts: Callable[[], Parts] | None = None
     sampling: Literal["proportional", "round_robin", "temperature"] = "proportional"
     temperature: float = 2.0
-    recipe: Recipe = Recipe()  # noqa: RUF009  # frozen
     source: Source | None = None
     sample_page: Callable[[Path], object] | None = None
+    recipe: Recipe = Recipe()  # noqa: RUF009  # frozen
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():

@@ -38,7 +38,7 @@ def build_network(problem: Problem) -> nn.Module:
         if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
             raise InputError(
                 f"The {type(module).__name__} {name!r} in the network of problem {problem.name!r} has sparse gradients, "
-                "which Adam does not take: leave out sparse=True."
+                "which the optimizers do not take: leave out sparse=True."
             )
     return network
 
