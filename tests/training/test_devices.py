@@ -440,6 +440,10 @@ def test_other_errors_carry_their_traceback() -> None:
         ({"devices": 0}, "Expected `devices` to be a whole number, at least 1; got 0."),
         ({"strategy": "dpd"}, r"Unknown strategy 'dpd'; did you mean 'ddp'\?"),
         ({"accelerator": "cud"}, r"Unknown accelerator 'cud'; did you mean 'cuda'\?"),
+        (
+            {"recipe": {"precision": "64-true"}},
+            "Several devices train in precision 32-true, bf16-mixed or 16-mixed; got 64-true",
+        ),
         ({"accelerator": "mps"}, "Several devices train together on cpu or cuda; got mps."),
         ({"accelerator": "cuda", "devices": 99}, r"Expected as many CUDA devices as `devices`, 99; there are \d+."),
     ],

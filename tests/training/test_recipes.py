@@ -19,7 +19,7 @@ from hardfirst.kpi import accuracy
 from hardfirst.networks import HardSharing
 from hardfirst.problems import PROBLEMS, Augmented, ConcatSplit, Problem, Splits, Task, TensorTable, collate
 from hardfirst.recipes import Recipe, Schedule
-from hardfirst.training import Interrupted, Trial, epoch_order, fit, trial_seconds
+from hardfirst.training import Interrupted, Trial, _devices, epoch_order, fit, trial_seconds
 
 TASKS, EPOCHS, RATE = ("a", "b"), 3, 0.01
 Item = tuple[Tensor, Mapping[str, Tensor]]
@@ -128,6 +128,8 @@ def test_a_stop_changes_nothing(tmp_path: Path, optimizer: str, schedule: str) -
         {"accumulate": 2, "clip": 0.5},
         {"average": 0.9, "schedule": "onecycle"},
         {"loaders": 2, "drop_last": True},
+        {"precision": "64-true", "average": 0.9},
+        {"precision": "bf16-true", "clip": 1.0},
         {"precision": "bf16-mixed", "accumulate": 3, "average": 0.5, "optimizer": "sgd:momentum=0.9"},
     ],
     ids=str,
@@ -138,6 +140,20 @@ def test_a_stop_changes_nothing_by_other_recipes(tmp_path: Path, recipe: dict[st
     at, resumed = stopped(tmp_path / "part", 2, 4, balancer, **recipe)
     assert at == math.ceil(4 / recipe.get("accumulate", 1)) * recipe.get("accumulate", 1), "at the end of a step"
     same(whole, resumed)
+
+
+def test_float16_scales_its_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU, where float16 is slow and therefore refused, but right."""
+    monkeypatch.setattr(_devices, "check_precision", lambda precision, accelerator: None)
+    recipe = {"precision": "16-mixed", "accumulate": 2, "clip": 0.5, "optimizer": "sgd:momentum=0.9"}
+    _, whole = train(tmp_path / "whole", **recipe)
+    at, resumed = stopped(tmp_path / "part", 2, 3, **recipe)
+    assert at == 4
+    same(whole, resumed)
+    _, full = train(tmp_path / "full", **recipe | {"precision": "32-true"})
+    assert whole["scaler"]["scale"] > 1
+    for name, weights in full["network"].items():
+        torch.testing.assert_close(whole["network"][name], weights, rtol=0.05, atol=0.01)
 
 
 def test_a_stop_after_the_last_batch_keeps_the_rate_of_the_epoch(tmp_path: Path) -> None:
