@@ -442,7 +442,7 @@ def test_other_errors_carry_their_traceback() -> None:
         ({"accelerator": "cud"}, r"Unknown accelerator 'cud'; did you mean 'cuda'\?"),
         (
             {"recipe": {"precision": "64-true"}},
-            "Several devices train in precision 32-true, bf16-mixed or 16-mixed; got 64-true",
+            "in precision 32-true, bf16-mixed or 16-mixed; got 64-true",
         ),
         ({"accelerator": "mps"}, "Several devices train together on cpu or cuda; got mps."),
         ({"accelerator": "cuda", "devices": 99}, r"Expected as many CUDA devices as `devices`, 99; there are \d+."),
