@@ -63,8 +63,7 @@ class Training:
         self.splits = load_splits(self.problem, test=self.trial.test)
         self._join_single = must_join(self.problem, self.splits.train)
         order = self._epoch_order()
-        self.steps = len(order)
-        """Number of batches in a training epoch."""
+        self.steps = len(order)  # batches in an epoch
         if has_lazy(module):
             initialize_lazy(self.problem, module, self._first_batch(order)[0])
         self.balancer: Balancer = self.fabric.to_device(
