@@ -26,6 +26,7 @@ MODULES = (
     "hardfirst.losses",
     "hardfirst.networks",
     "hardfirst.problems",
+    "hardfirst.recipes",
     "hardfirst.records",
     "hardfirst.report",
     "hardfirst.stopping",

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hardfirst import DTP
 from hardfirst.balancers import Equal
+from hardfirst.problems import PROBLEMS
 from installed import needs
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -349,3 +350,15 @@ def test_13_accelerate_observes_once_a_step(tmp_path: Path) -> None:
 def last_of_step(number: int) -> bool:
     """Two micro-batches to a step; the last of an epoch's 113 stands alone."""
     return number % 113 % 2 == 1 or number % 113 == 112
+
+
+def test_14_augmentation_teaches_what_the_pictures_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of the test split lie elsewhere; the processes that load change nothing."""
+    module = load("14")
+    monkeypatch.setitem(PROBLEMS.loaded, "shapes", module.problem)
+    augmented = module.main("shapes", loaders=0)
+    assert augmented == module.main("shapes")
+    monkeypatch.setattr(module, "Augmented", lambda table, function: table)
+    plain = module.main("shapes", loaders=0)
+    assert augmented["kind"] > 0.6
+    assert plain["kind"] < 0.5

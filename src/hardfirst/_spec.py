@@ -4,7 +4,7 @@ import inspect
 import math
 import re
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -12,7 +12,6 @@ from hardfirst.errors import InputError, unknown
 
 Value = bool | int | float | str | None | tuple["Value", ...]
 
-_FROM_CALLER = ("tasks", "parts", "process_group")  # parameters that the caller supplies, never a spec
 _SPEC = re.compile(r"([^=,]*\.py:\w+|[^:]*)(?::(.*))?", re.DOTALL)  # a name may be that of a class in a file
 
 
@@ -23,7 +22,8 @@ class SpecBase:
     A value is a number, true, false, none, a word, or a list joined by "+". An option that takes one value per task is
     written `gamma.depth=2` (the task is everything after the first dot).
 
-    A subclass sets `kind`, the word for it in errors, and `registry`, by name the callables that take the options.
+    A subclass sets `kind`, the word for it in errors; `registry`, by name the callables that take the options; and
+    `from_caller`, the parameters that the caller supplies, never a spec.
     """
 
     name: str
@@ -31,6 +31,7 @@ class SpecBase:
 
     kind: ClassVar[str]
     registry: ClassVar[Mapping[str, Callable[..., Any]]]
+    from_caller: ClassVar[tuple[str, ...]] = ("tasks", "parts", "process_group")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -108,7 +109,7 @@ class SpecBase:
         Raises:
             InputError: the name or an option is unknown.
         """
-        names, direct = _parameters(self.maker())
+        names, direct = _parameters(self.maker(), self.from_caller)
         arguments: dict[str, Any] = {direct: {}} if direct else {}
         for key, value in self.options:
             option, _, task = key.partition(".")
@@ -177,10 +178,10 @@ def as_names(value: Value, tasks: Iterable[str]) -> Value:
     return tuple(names.get(text := format_value(item), text) for item in items)
 
 
-def name_options(maker: Callable[..., Any]) -> list[str]:
+def name_options(maker: Callable[..., Any], from_caller: Container[str]) -> list[str]:
     """The options that are lists of names, by their annotations."""
     parameters = _signature(maker).parameters.values()
-    return [p.name for p in parameters if p.name not in _FROM_CALLER and _is_names(p.annotation)]
+    return [p.name for p in parameters if p.name not in from_caller and _is_names(p.annotation)]
 
 
 def _split_name(text: str) -> tuple[str, str | None]:
@@ -190,9 +191,9 @@ def _split_name(text: str) -> tuple[str, str | None]:
     return match[1], match[2]
 
 
-def _parameters(maker: Callable[..., Any]) -> tuple[list[str], str | None]:
+def _parameters(maker: Callable[..., Any], from_caller: Container[str]) -> tuple[list[str], str | None]:
     """The names of the options, and the one, if any, that is a mapping by task and may be left out in a spec."""
-    parameters = [p for p in _signature(maker).parameters.values() if p.name not in _FROM_CALLER]
+    parameters = [p for p in _signature(maker).parameters.values() if p.name not in from_caller]
     direct = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and _is_mapping(p.annotation)]
     return [parameter.name for parameter in parameters], direct[0] if direct else None
 

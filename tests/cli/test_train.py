@@ -67,3 +67,35 @@ def test_a_run_outlives_the_pipe_that_it_prints_to(
     hardfirst("train", "tiny.py", "--balancer", "equal", "--out", "run", code=1)
     (file,) = (tmp_path / "run/trials").glob("*.jsonl")
     assert records.read(file).outcome == "finished"
+
+
+def test_the_flags_of_a_recipe(hardfirst: Callable[..., str], problem_file: Callable[[str], None], tmp_path: Path) -> None:
+    problem_file("1")
+    flags = "--optimizer adamw:weight_decay=1e-4 --schedule cosine:warmup=0.05 --precision bf16-mixed --clip 1.0"
+    further = "--accumulate 2 --average 0.9 --loaders 1 --drop-last"
+    command = ("train", "tiny.py", "--balancer", "equal", "--out", "run", *flags.split(), *further.split())
+    printed = hardfirst(*command)
+    assert "The recipe of tiny: optimizer adamw:weight_decay=0.0001, schedule cosine:warmup=0.05, clip 1.0" in printed
+    (file,) = (tmp_path / "run/trials").glob("*.jsonl")
+    assert records.read(file).trial["recipe"] == {
+        "optimizer": "adamw:weight_decay=0.0001",
+        "schedule": "cosine:warmup=0.05",
+        "precision": "bf16-mixed",
+        "clip": 1.0,
+        "accumulate": 2,
+        "average": 0.9,
+        "loaders": 1,
+        "drop_last": True,
+    }
+    hardfirst("report", "run")
+    page = (tmp_path / "run/report.html").read_text().replace("<wbr>", "")
+    assert "accumulate 2, average 0.9, clip 1.0, drop_last true" in page
+
+
+def test_a_precision_that_the_device_lacks_is_said_first(
+    hardfirst: Callable[..., str], problem_file: Callable[[str], None], tmp_path: Path
+) -> None:
+    problem_file("1")
+    printed = hardfirst("train", "tiny.py", "--accelerator", "cpu", "--precision", "16-mixed", "--out", "run", code=2)
+    assert "Precision 16-mixed needs a CUDA GPU, and the device is cpu; bf16-mixed works there." in printed
+    assert not (tmp_path / "run").exists()

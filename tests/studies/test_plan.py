@@ -202,3 +202,44 @@ def test_a_file_that_is_no_plan(tmp_path: Path, text: str, sentence: str) -> Non
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot be read: No such file or directory"):
         Plan.read(tmp_path / "study.yaml")
+
+
+def test_a_recipe_is_part_of_the_trials_and_of_the_file(tmp_path: Path) -> None:
+    settings = {
+        "optimizer": "sgd:nesterov=true,momentum=0.9",
+        "schedule": "cosine",
+        "clip": 1,
+        "loaders": 2,
+        "drop_last": False,
+    }
+    plan = Plan(problems="digits", **settings)
+    assert plan.recipe == {**settings, "optimizer": "sgd:momentum=0.9,nesterov=true"}
+    (tmp_path / "study.yaml").write_text(plan.yaml())
+    assert Plan.read(tmp_path / "study.yaml") == plan
+    ((trial, problem),) = plan.cases
+    assert trial.describe(trial.of(problem))["recipe"] == {
+        "optimizer": "sgd:momentum=0.9,nesterov=true",
+        "schedule": "cosine",
+        "clip": 1,
+        "loaders": 2,
+    }
+    assert Plan(problems="digits", optimizer="adam").cases[0].trial.key(problem) == Plan(problems="digits").cases[
+        0
+    ].trial.key(problem)
+
+
+def test_what_is_wrong_with_its_recipe() -> None:
+    settings: dict[str, Any] = {"optimizer": 3, "schedule": "cosin", "precision": "16-mixed", "clip": 0, "average": 2}
+    with pytest.raises(InputError) as error:
+        Plan(problems="digits", **settings, loaders=-1, drop_last="no")
+    assert str(error.value).splitlines() == [
+        "The study has 7 errors:",
+        "  optimizer: Expected `optimizer` as text, such as sgd:momentum=0.9; got 3. A function belongs into the problem's "
+        "file, in Problem(recipe=Recipe(...)).",
+        "  schedule: Unknown schedule 'cosin'; did you mean 'cosine'? Known: constant, cosine, onecycle, plateau, step.",
+        "  precision: Precision 16-mixed needs a CUDA GPU, and the device is cpu; bf16-mixed works there.",
+        "  clip: Expected `clip` to be above 0; got 0.",
+        "  average: Expected `average` to be below 1; got 2.",
+        "  loaders: Expected `loaders` to be a whole number, at least 0; got -1.",
+        "  drop_last: Expected `drop_last` to be true or false; got 'no'.",
+    ]

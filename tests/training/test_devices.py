@@ -127,8 +127,10 @@ def problem() -> Problem:
 # ---------------------------------------------------------------- what the tests share
 
 
-def train(folder: Path, balancer: str = "dtp", *, epochs: int = 3, **options: Any) -> records.Record:
-    trial = Trial.plan(__file__, Spec.parse(balancer), epochs=epochs)
+def train(
+    folder: Path, balancer: str = "dtp", *, epochs: int = 3, recipe: Mapping[str, Any] | None = None, **options: Any
+) -> records.Record:
+    trial = Trial.plan(__file__, Spec.parse(balancer), epochs=epochs, recipe=recipe or {})
     files = {"record_file": folder / "record.jsonl", "checkpoint": folder / "checkpoint.pt"}
     return fit(trial, **files, **{"accelerator": "cpu", "devices": 2, **options})
 
@@ -198,6 +200,21 @@ def test_two_devices_give_the_record_and_the_weights_of_one(tmp_path: Path, bala
     assert len(figures(one)) > 60
     assert figures(two) == pytest.approx(figures(one), rel=1e-4, nan_ok=True)
     same_weights(saved(tmp_path / "1"), saved(tmp_path / "2"), 1e-4)
+
+
+@pytest.mark.parametrize("balancer", ["dtp", "pcgrad"])
+def test_so_they_do_by_any_recipe(tmp_path: Path, balancer: str) -> None:
+    """Steps of two batches, of which the last has one: a task may have labels in the first batch alone."""
+    recipe = {"optimizer": "sgd:momentum=0.9", "schedule": "cosine", "clip": 0.5, "accumulate": 2, "average": 0.9}
+    trials = ((1, recipe), (2, recipe | {"loaders": 1}))
+    one, two = (train(tmp_path / str(n), balancer, devices=n, recipe=each) for n, each in trials)
+    assert figures(two) == pytest.approx(figures(one), rel=1e-3, nan_ok=True)
+    same_weights(saved(tmp_path / "1"), saved(tmp_path / "2"), 1e-3)
+
+
+def test_two_devices_in_16_bits_evaluate_as_one_does(tmp_path: Path) -> None:
+    one, two = (train(tmp_path / str(n), devices=n, epochs=1, recipe={"precision": "bf16-mixed"}) for n in (1, 2))
+    assert figures(two) == pytest.approx(figures(one), rel=0.05, abs=0.02, nan_ok=True)
 
 
 def test_normalised_batches_of_three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,6 +287,15 @@ def test_resume_gives_the_same_weights_bit_for_bit(tmp_path: Path, monkeypatch: 
     same_weights(saved(tmp_path / "whole"), saved(tmp_path / "part"), 0)
     assert figures(record) == pytest.approx(figures(expected), rel=1e-12, nan_ok=True)
     assert not multiprocessing.active_children()
+
+
+def test_resume_by_another_recipe(tmp_path: Path) -> None:
+    recipe = {"optimizer": "sgd:momentum=0.9", "schedule": "onecycle", "accumulate": 2, "average": 0.9, "loaders": 1}
+    train(tmp_path / "whole", recipe=recipe, epochs=8)
+    with pytest.raises(Interrupted, match=r"after step (2|4|6|8|10|11)\b"):
+        train(tmp_path / "part", watcher=Stop(), recipe=recipe, epochs=8)
+    train(tmp_path / "part", resume=True, recipe=recipe, epochs=8)
+    same_weights(saved(tmp_path / "whole"), saved(tmp_path / "part"), 0)
 
 
 @pytest.mark.parametrize(("before", "now"), [(1, 2), (2, 1)])
@@ -441,6 +467,10 @@ def test_other_errors_carry_their_traceback() -> None:
         ({"devices": 0}, "Expected `devices` to be a whole number, at least 1; got 0."),
         ({"strategy": "dpd"}, r"Unknown strategy 'dpd'; did you mean 'ddp'\?"),
         ({"accelerator": "cud"}, r"Unknown accelerator 'cud'; did you mean 'cuda'\?"),
+        (
+            {"recipe": {"precision": "64-true"}},
+            "in precision 32-true, bf16-mixed or 16-mixed; got 64-true",
+        ),
         ({"accelerator": "mps"}, "Several devices train together on cpu or cuda; got mps."),
         ({"accelerator": "cuda", "devices": 99}, r"Expected as many CUDA devices as `devices`, 99; there are \d+."),
     ],

@@ -16,7 +16,8 @@ from hardfirst.problems import PROBLEMS, ConcatSplit, Problem, Split, Splits, Ta
 from hardfirst.problems._data import collate
 from hardfirst.training import Trial, epoch_order, fit
 from hardfirst.training._batch import label_mask
-from hardfirst.training._sampling import evaluation_order, load
+from hardfirst.training._loading import load
+from hardfirst.training._sampling import evaluation_order
 
 SIZES = {"small": 20, "large": 100}
 

@@ -133,7 +133,7 @@ class Spec(SpecBase):
             example = ",".join(f"{option}=…" for option in missing)
             raise InputError(f"Balancer {self.name!r} needs the options {', '.join(missing)}; write {self.name}:{example}.")
         maker = self.maker()
-        for option in name_options(maker):
+        for option in name_options(maker, self.from_caller):
             if option in arguments:
                 arguments[option] = as_names(arguments[option], tasks)
         if "seed" in inspect.signature(maker).parameters:

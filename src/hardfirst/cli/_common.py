@@ -2,18 +2,21 @@
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from hardfirst._text import printable
-from hardfirst.cli._completion import one
+from hardfirst.cli._completion import one, optimizers, schedules
 from hardfirst.cli._completion import problems as problem_names
 from hardfirst.errors import InputError
+
+if TYPE_CHECKING:
+    from hardfirst.recipes import Recipe
 
 console = Console()
 
@@ -28,7 +31,48 @@ Targets = Annotated[
     str | None, typer.Option(help="The columns of a CSV table to predict, such as price:regression,sold:classification.")
 ]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training split. Default: the problem's.")]
-LearningRate = Annotated[float | None, typer.Option(help="Adam's learning rate. Default: the problem's.")]
+LearningRate = Annotated[
+    float | None, typer.Option(help="The optimizer's learning rate, the highest of a schedule. Default: the problem's.")
+]
+Optimizer = Annotated[
+    str | None,
+    typer.Option(
+        help="The optimizer with options: adam, adamw:weight_decay=1e-4, sgd:momentum=0.9,nesterov=true. Default: the "
+        "problem's, or adam.",
+        autocompletion=one(optimizers),
+    ),
+]
+Schedule = Annotated[
+    str | None,
+    typer.Option(
+        help="The learning-rate schedule: constant, cosine:warmup=0.05, onecycle, step:every=10,factor=0.5, "
+        "plateau:patience=5. Default: the problem's, or constant.",
+        autocompletion=one(schedules),
+    ),
+]
+Precision = Annotated[str | None, typer.Option(help="32-true, bf16-mixed or, on a GPU, 16-mixed. Default: 32-true.")]
+Clip = Annotated[float | None, typer.Option(help="The greatest norm of the gradient. Default: any.")]
+Accumulate = Annotated[int | None, typer.Option(help="Batches in an optimizer step. Default: 1.")]
+Average = Annotated[
+    float | None,
+    typer.Option(help="The decay of a moving average of the weights, such as 0.999, which is evaluated in their place."),
+]
+Loaders = Annotated[int | None, typer.Option(help="Processes that load batches for a run. Default: 0, the run's own.")]
+DropLast = Annotated[
+    bool | None,
+    typer.Option("--drop-last/--keep-last", help="Leave out the last batch of an epoch if it is smaller. Default: keep it."),
+]
+RECIPE = {
+    "optimizer": Optimizer,
+    "schedule": Schedule,
+    "precision": Precision,
+    "clip": Clip,
+    "accumulate": Accumulate,
+    "average": Average,
+    "loaders": Loaders,
+    "drop_last": DropLast,
+}
+"""The flags that change a problem's recipe, by its parts."""
 Seeds = Annotated[
     int | None,
     typer.Option(help="Runs of each method; methods share seeds, so that differences are paired. Default: 5."),
@@ -128,6 +172,13 @@ def say_table_notes(problems: Iterable[str]) -> None:
     for problem in filter(is_table, problems):
         for sentence in table_notes(problem):
             say(f"{problem.partition('?')[0]}: {sentence}")
+
+
+def say_recipe(recipes: "Mapping[str, Recipe]") -> None:
+    """Print the recipe of each problem where it is not the default."""
+    for problem, recipe in recipes.items():
+        if settings := recipe.settings():
+            say(f"The recipe of {problem}: {', '.join(f'{name} {value}' for name, value in settings.items())}.")
 
 
 def with_order(networks: str, order: str) -> str:

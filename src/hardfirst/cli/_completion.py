@@ -24,6 +24,20 @@ def problems() -> list[str]:
     return sorted(PROBLEMS)
 
 
+def optimizers() -> list[str]:
+    """The names in `OPTIMIZERS`."""
+    from hardfirst.recipes import OPTIMIZERS
+
+    return sorted(OPTIMIZERS)
+
+
+def schedules() -> list[str]:
+    """The names in `SCHEDULES`."""
+    from hardfirst.recipes import SCHEDULES
+
+    return sorted(SCHEDULES)
+
+
 def one(names: Callable[[], list[str]], *others: str) -> Callable[[str], list[str]]:
     """A function for typer that completes a word to one of the names."""
 

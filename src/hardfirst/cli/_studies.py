@@ -7,6 +7,10 @@ import typer
 
 from hardfirst.cli import _completion
 from hardfirst.cli._common import (
+    Accumulate,
+    Average,
+    Clip,
+    DropLast,
     DryRun,
     Engine,
     Epochs,
@@ -14,8 +18,12 @@ from hardfirst.cli._common import (
     FormatOption,
     LearningRate,
     LearningRates,
+    Loaders,
+    Optimizer,
     Order,
     Out,
+    Precision,
+    Schedule,
     Seeds,
     StudyAccelerator,
     Targets,
@@ -23,6 +31,7 @@ from hardfirst.cli._common import (
     Workers,
     console,
     say,
+    say_recipe,
     say_table_notes,
     typed,
     with_order,
@@ -75,6 +84,14 @@ def compare(
         bool | None, typer.Option(help="Add single-task networks, equal weights and static weights from a grid.")
     ] = None,
     controls: Annotated[bool | None, typer.Option(help="Add variants of DTP that show what its effect comes from.")] = None,
+    optimizer: Optimizer = None,
+    schedule: Schedule = None,
+    precision: Precision = None,
+    clip: Clip = None,
+    accumulate: Accumulate = None,
+    average: Average = None,
+    loaders: Loaders = None,
+    drop_last: DropLast = None,
     workers: Workers = None,
     accelerator: StudyAccelerator = None,
     engine: Engine = None,
@@ -94,6 +111,14 @@ def compare(
         "criterion": criterion,
         "baselines": baselines,
         "controls": controls,
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "precision": precision,
+        "clip": clip,
+        "accumulate": accumulate,
+        "average": average,
+        "loaders": loaders,
+        "drop_last": drop_last,
         "workers": workers,
         "accelerator": accelerator,
         "engine": engine,
@@ -112,6 +137,7 @@ def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: b
 
     console.stderr = form is not None  # standard output is for the comparison in that form alone
     say_table_notes(plan.problems)
+    say_recipe({problem.name: trial.recipe_of(problem) for trial, problem in plan.cases})
     if dry_run:
         _dry_run(plan)
         return

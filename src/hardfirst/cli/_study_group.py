@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from hardfirst.cli._common import (
+    RECIPE,
     DryRun,
     Engine,
     Epochs,
@@ -72,6 +73,7 @@ def _function(name: str, kind: "type[StudyKind] | None") -> Callable[..., None]:
         **({"tune": Tune, "learning_rates": LearningRates} if tunes else {}),
         "learning_rate": LearningRate,
         "epochs": Epochs,
+        **RECIPE,
         "workers": Workers,
         "accelerator": StudyAccelerator,
         "engine": Engine,

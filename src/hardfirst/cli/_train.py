@@ -10,13 +10,22 @@ import typer
 from hardfirst.cli import _completion
 from hardfirst.cli._common import (
     Accelerator,
+    Accumulate,
+    Average,
+    Clip,
+    DropLast,
     Epochs,
     LearningRate,
+    Loaders,
+    Optimizer,
     Order,
+    Precision,
     ProblemName,
+    Schedule,
     Targets,
     console,
     say,
+    say_recipe,
     say_table_notes,
     typed,
     with_order,
@@ -52,6 +61,14 @@ def train(
     order: Order = None,
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
+    optimizer: Optimizer = None,
+    schedule: Schedule = None,
+    precision: Precision = None,
+    clip: Clip = None,
+    accumulate: Accumulate = None,
+    average: Average = None,
+    loaders: Loaders = None,
+    drop_last: DropLast = None,
     accelerator: Accelerator = "auto",
     devices: Annotated[int, typer.Option(help="Devices that share each batch; on the CPU, processes.")] = 1,
     strategy: Annotated[str, typer.Option(help="How several devices train together: auto or ddp.")] = "auto",
@@ -65,6 +82,16 @@ def train(
     from hardfirst.studies import Store, difficulty_trial, with_measured_order
     from hardfirst.training import Trial, check_devices, is_main_process
 
+    recipe = {
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "precision": precision,
+        "clip": clip,
+        "accumulate": accumulate,
+        "average": average,
+        "loaders": loaders,
+        "drop_last": drop_last,
+    }
     check_devices(devices, strategy, accelerator)
     console.quiet = not is_main_process(devices)  # torchrun starts several processes, which all run this function
     (name,) = with_targets([problem], targets)
@@ -77,8 +104,11 @@ def train(
         epochs=epochs,
         learning_rate=learning_rate,
         network=network if order is None else with_order(network, order),
+        recipe={name: value for name, value in recipe.items() if value is not None},
         loaded=loaded,
     )
+    check_devices(devices, strategy, accelerator, trial.recipe_of(loaded).precision)
+    say_recipe({loaded.name: trial.recipe_of(loaded)})
     where: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "strategy": strategy}
 
     def store_of(trial: Trial) -> Store:

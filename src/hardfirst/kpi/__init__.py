@@ -17,9 +17,11 @@ from hardfirst.kpi._classification import accuracy, auc, balanced_accuracy, gini
 from hardfirst.kpi._metrics import from_metric
 from hardfirst.kpi._moving import MovingKPI
 from hardfirst.kpi._regression import angle_within, delta, r2, within, within_relative
+from hardfirst.kpi._streaming import Streaming, streaming, streams
 
 __all__ = [
     "MovingKPI",
+    "Streaming",
     "accuracy",
     "angle_within",
     "auc",
@@ -29,6 +31,8 @@ __all__ = [
     "gini",
     "mean_iou",
     "r2",
+    "streaming",
+    "streams",
     "within",
     "within_relative",
 ]

@@ -6,9 +6,21 @@ import torch
 from torch import Tensor
 
 from hardfirst.functional._labels import class_labels
-from hardfirst.kpi._common import class_counts, classified, ratio, same_shape, share_of
+from hardfirst.kpi._common import class_counts, classified, counts_of, ratio, same_shape, share
+from hardfirst.kpi._streaming import streams
 
 
+def _mean_recall(counts: Tensor) -> Tensor:
+    right, _, actual = counts
+    return torch.where((actual > 0).sum() > 1, ratio(right, actual).nanmean(), math.nan)
+
+
+def _mean_overlap(counts: Tensor) -> Tensor:
+    right, predicted, actual = counts
+    return ratio(right, predicted + actual - right).nanmean()
+
+
+@streams(share)
 def accuracy(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore_index: int = -100) -> Tensor:
     """The share of labelled elements whose class is predicted correctly.
 
@@ -30,9 +42,10 @@ def accuracy(output: Tensor, target: Tensor, *, threshold: float | None = None, 
         tensor(0.5000)
     """
     predicted, actual, labelled, _ = classified(output, target, threshold, ignore_index)
-    return share_of(predicted == actual, labelled)
+    return counts_of(predicted == actual, labelled)
 
 
+@streams(_mean_recall)
 def balanced_accuracy(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore_index: int = -100) -> Tensor:
     """Recall, averaged over the classes in the target, so that rare classes count as much as common ones.
 
@@ -57,10 +70,10 @@ def balanced_accuracy(output: Tensor, target: Tensor, *, threshold: float | None
     References:
         Brodersen et al., The balanced accuracy and its posterior distribution, ICPR 2010.
     """
-    right, _, actual = class_counts(*classified(output, target, threshold, ignore_index))
-    return torch.where((actual > 0).sum() > 1, ratio(right, actual).nanmean(), math.nan)
+    return class_counts(*classified(output, target, threshold, ignore_index))
 
 
+@streams(_mean_overlap)
 def mean_iou(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore_index: int = -100) -> Tensor:
     """Intersection over union, averaged over the C classes predicted or present: `Σ_c |P_c ∩ T_c| / |P_c ∪ T_c| / C`.
 
@@ -84,8 +97,7 @@ def mean_iou(output: Tensor, target: Tensor, *, threshold: float | None = None, 
     References:
         Everingham et al., The Pascal Visual Object Classes Challenge: a retrospective, IJCV 2015, section 2.
     """
-    right, predicted, actual = class_counts(*classified(output, target, threshold, ignore_index))
-    return ratio(right, predicted + actual - right).nanmean()
+    return class_counts(*classified(output, target, threshold, ignore_index))
 
 
 def auc(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:

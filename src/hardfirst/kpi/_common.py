@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError, number
@@ -12,7 +13,7 @@ from hardfirst.functional._labels import can_read, class_labels
 Measure = Callable[[Tensor, Tensor], Tensor]
 
 _MANY = 16  # outputs from which on a warning says that they look like probabilities
-_CALLER = 4  # frames from `warn` to whoever called the measure, which calls `classified`
+_CALLER = 5  # frames from `warn` to whoever called the measure, which calls a state's function and `classified`
 
 
 def ratio(part: Tensor, whole: Tensor) -> Tensor:
@@ -20,9 +21,14 @@ def ratio(part: Tensor, whole: Tensor) -> Tensor:
     return part.float() / whole.float()
 
 
-def share_of(right: Tensor, labelled: Tensor) -> Tensor:
-    """The share of labelled elements that are right, counted in integers: a float32 sum of ones stops at 2²⁴."""
-    return ratio((right & labelled).sum(), labelled.sum())
+def counts_of(right: Tensor, labelled: Tensor) -> Tensor:
+    """How many labelled elements are right, and how many there are: [2] int64, since a float32 sum of ones stops at 2²⁴."""
+    return torch.stack([(right & labelled).sum(), labelled.sum()])
+
+
+def share(counts: Tensor) -> Tensor:
+    """The share of labelled elements that are right, of the counts of `counts_of`."""
+    return ratio(counts[0], counts[1])
 
 
 def detached(values: Tensor) -> Tensor:
@@ -61,13 +67,15 @@ def classified(
     return predicted, *class_labels(target, classes, ignore_index), classes
 
 
-def class_counts(predicted: Tensor, actual: Tensor, labelled: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Count the labelled elements of each class: correctly predicted, predicted, and in the target; each [classes] int64."""
+def class_counts(predicted: Tensor, actual: Tensor, labelled: Tensor, classes: int) -> Tensor:
+    """Count the labelled elements of each class, [3, classes] int64: correctly predicted, predicted, and in the target."""
 
     def count(kind: Tensor, counted: Tensor) -> Tensor:
         return kind.new_zeros(classes).scatter_add(0, kind.flatten(), counted.flatten().long())
 
-    return count(actual, labelled & (predicted == actual)), count(predicted, labelled), count(actual, labelled)
+    return torch.stack(
+        [count(actual, labelled & (predicted == actual)), count(predicted, labelled), count(actual, labelled)]
+    )
 
 
 def _warn_of_probabilities(output: Tensor) -> None:

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from hardfirst.errors import InputError, number
 from hardfirst.functional._labels import check_finite, label_mask
-from hardfirst.kpi._common import same_shape, share_of
+from hardfirst.kpi._common import counts_of, same_shape, share
+from hardfirst.kpi._streaming import streams
 
 
 def _values(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -16,6 +17,7 @@ def _values(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return output, target
 
 
+@streams(share)
 def within(output: Tensor, target: Tensor, *, threshold: float) -> Tensor:
     """The share of labelled values with `|output − target| ≤ threshold`.
 
@@ -33,9 +35,10 @@ def within(output: Tensor, target: Tensor, *, threshold: float) -> Tensor:
     """
     threshold = number("threshold", threshold, least=0)
     output, target = _values(output, target)
-    return share_of((output - target).abs() <= threshold, label_mask(target))
+    return counts_of((output - target).abs() <= threshold, label_mask(target))
 
 
+@streams(share)
 def within_relative(output: Tensor, target: Tensor, *, fraction: float = 0.25) -> Tensor:
     """The share of labelled values with `|output − target| ≤ fraction · |target|`.
 
@@ -53,9 +56,10 @@ def within_relative(output: Tensor, target: Tensor, *, fraction: float = 0.25) -
     """
     fraction = number("fraction", fraction, above=0)
     output, target = _values(output, target)
-    return share_of((output - target).abs() <= fraction * target.abs(), label_mask(target))
+    return counts_of((output - target).abs() <= fraction * target.abs(), label_mask(target))
 
 
+@streams(share)
 def delta(output: Tensor, target: Tensor, *, ratio: float = 1.25) -> Tensor:
     """The share of labelled depths with max(output / target, target / output) < ratio: δ₁ of depth estimation.
 
@@ -77,9 +81,10 @@ def delta(output: Tensor, target: Tensor, *, ratio: float = 1.25) -> Tensor:
     ratio = number("ratio", ratio, above=1)
     output, target = _values(output, target)
     near = torch.maximum(output / target, target / output) < ratio
-    return share_of(near & (output > 0), target > 0)
+    return counts_of(near & (output > 0), target > 0)
 
 
+@streams(share)
 def angle_within(output: Tensor, target: Tensor, *, degrees: float = 30.0) -> Tensor:
     """The share of labelled vectors within an angle of the output. Lengths do not matter.
 
@@ -110,9 +115,29 @@ def angle_within(output: Tensor, target: Tensor, *, degrees: float = 30.0) -> Te
     length = target.norm(dim=1)
     u, v = output / output.norm(dim=1, keepdim=True), target / length.unsqueeze(1)
     angle = 2 * torch.atan2((u - v).norm(dim=1), (u + v).norm(dim=1))
-    return share_of(angle <= limit, length > 0)
+    return counts_of(angle <= limit, length > 0)
 
 
+def _precise(values: Tensor) -> Tensor:
+    """The values in float64, where the device has it: sums over many batches then round as those of one."""
+    return values.to(torch.float32 if values.device.type == "mps" else torch.float64)
+
+
+def _merge(first: Tensor, second: Tensor) -> Tensor:
+    """The sums of two batches together, by the update of Chan, Golub and LeVeque."""
+    count = first[0] + second[0]
+    share = torch.where(count > 0, second[0] / count, 0)
+    apart = second[1] - first[1]
+    total = first[2] + second[2] + apart.square() * first[0] * share
+    return torch.stack([count, first[1] + apart * share, total, first[3] + second[3]])
+
+
+def _explained(sums: Tensor) -> Tensor:
+    _, _, total, residual = sums
+    return torch.where(total > 0, 1 - residual / total, math.nan).clamp(min=0).float()
+
+
+@streams(_explained, _merge)
 def r2(output: Tensor, target: Tensor) -> Tensor:
     """The coefficient of determination, clamped at 0: max(0, 1 − Σ(output − target)² / Σ(target − mean)²).
 
@@ -132,11 +157,13 @@ def r2(output: Tensor, target: Tensor) -> Tensor:
     """
     output, target = _values(output, target)
     if not target.numel():  # amin has no value for an empty tensor
-        return target.new_full((), math.nan)
+        return _precise(target.new_zeros(4))
     labelled = label_mask(target)
+    count = _precise(labelled.sum())
     # By rounding, a constant has some variance about its mean. Shifted by its minimum, it is 0 and has none.
     origin = torch.where(labelled, target, math.inf).amin()
-    shifted = torch.where(labelled, target - origin, 0)
-    total = torch.where(labelled, shifted - shifted.sum() / labelled.sum(), 0).square().sum()
-    residual = torch.where(labelled, output - target, 0).square().sum()
-    return torch.where(total > 0, 1 - residual / total, math.nan).clamp(min=0)
+    shifted = torch.where(labelled, _precise(target - origin), 0)
+    mean = shifted.sum() / count
+    total = torch.where(labelled, shifted - mean, 0).square().sum()
+    residual = torch.where(labelled, _precise(output - target), 0).square().sum()
+    return torch.where(count > 0, torch.stack([count, origin + mean, total, residual]), 0)

@@ -6,6 +6,7 @@ from hardfirst._registry import Registry, lazy_names
 from hardfirst.records.names import OWN
 
 if TYPE_CHECKING:
+    from hardfirst.problems._augmented import Augmented as Augmented
     from hardfirst.problems._base import Problem as Problem
     from hardfirst.problems._base import Splits as Splits
     from hardfirst.problems._cache import cached as cached
@@ -59,6 +60,7 @@ PROBLEMS: Registry[Any] = Registry(
 
 _HOMES = {
     "IGNORE": "_data",
+    "Augmented": "_augmented",
     "Batch": "_data",
     "LossOption": "_task",
     "Debian": "_sources",

@@ -13,6 +13,7 @@ from hardfirst.networks import NETWORKS, NetworkSpec, Parts
 from hardfirst.problems._data import Split
 from hardfirst.problems._sources import Source
 from hardfirst.problems._task import Task
+from hardfirst.recipes import Recipe
 from hardfirst.records.names import OWN
 
 SAMPLING = ("proportional", "round_robin", "temperature")
@@ -51,7 +52,7 @@ class Problem:
             `random` without a generator of its own is the same in every run; a generator of its own needs a fixed seed.
         batch_size: examples per training step.
         epochs: passes over the training split; the user may change it.
-        learning_rate: of Adam; the user may change it.
+        learning_rate: of the optimizer, the highest where a schedule changes it; the user may change it.
         description: one sentence for `hardfirst list problems` and the page.
         networks: functions that return alternative networks, by name; `network` is called "own".
         parts: returns the parts from which every network in `hardfirst.networks.NETWORKS` is built; None if only the
@@ -60,6 +61,7 @@ class Problem:
         temperature: of that sampling, at least 1; 1 is proportional to size, infinity is uniform.
         source: the files behind the data, for `hardfirst data`; None if nothing needs to be installed.
         sample_page: writes a page of samples with their targets to a path, for `hardfirst data NAME --page`.
+        recipe: the optimizer, its schedule, and how batches are loaded; the user may change each part.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Problem:
     temperature: float = 2.0
     source: Source | None = None
     sample_page: Callable[[Path], object] | None = None
+    recipe: Recipe = Recipe()  # noqa: RUF009  # frozen
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
@@ -108,6 +111,10 @@ class Problem:
         whole("batch_size", self.batch_size, least=1)
         whole("epochs", self.epochs, least=1)
         number("learning_rate", self.learning_rate, above=0)
+        if not isinstance(self.recipe, Recipe):
+            raise InputError(
+                f"Expected `recipe` of problem {self.name!r} to be a hardfirst.recipes.Recipe; got {self.recipe!r:.80}."
+            )
 
     def _check_takes_nothing(self, what: str, function: object) -> None:
         try:

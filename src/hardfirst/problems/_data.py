@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from hardfirst.errors import InputError
+from hardfirst.problems._augmented import Draw, drawing
 
 IGNORE = -100  # the class of an unlabelled example, as in torch's cross_entropy
 
@@ -72,6 +73,7 @@ class ConcatSplit(Dataset[Batch]):
 
     Args:
         split: a data set, or several by name.
+        draw: what `Augmented` data sets draw random numbers by; None leaves their items as they are.
 
     Example:
         >>> import torch
@@ -80,7 +82,8 @@ class ConcatSplit(Dataset[Batch]):
         10
     """
 
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Split, *, draw: Draw | None = None) -> None:
+        self.draw = draw
         self.parts: list[Dataset[Any]] = list(split.values()) if isinstance(split, Mapping) else [split]
         self.sizes = [len(part) for part in self.parts]  # type: ignore[arg-type]  # torch leaves Dataset without a length
         self.ends = list(accumulate(self.sizes))
@@ -95,7 +98,8 @@ class ConcatSplit(Dataset[Batch]):
         if isinstance(part, TensorTable):
             return part.__getitems__(local)
         get_items = getattr(part, "__getitems__", None)  # optional in torch: many items in one call
-        items: list[Batch] = get_items(local) if get_items is not None else [part[index] for index in local]
+        with drawing(self.draw, number):
+            items: list[Batch] = get_items(local) if get_items is not None else [part[index] for index in local]
         return items
 
 

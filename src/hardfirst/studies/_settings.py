@@ -1,12 +1,21 @@
 """Helpers that check the settings of a plan."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
 
 from hardfirst.errors import InputError, short
+from hardfirst.networks import NetworkSpec
+from hardfirst.problems import Problem
+from hardfirst.recipes import Recipe
+from hardfirst.training import check_precision
+
+RECIPE = tuple(field.name for field in fields(Recipe))
+"""The settings of a plan that change the problems' recipes."""
 
 
 def joined(what: str, value: Any) -> str:
@@ -83,3 +92,55 @@ def _texts(detail: Any, names: list[str]) -> list[str]:
     if detail["type"] == "missing":
         return [f"it has to be given, for example `{detail['loc'][0]}: [digits]`."]
     return [f"{detail['msg']}; got {short(detail['input'])}."]
+
+
+def recipe_part(name: str, value: Any, accelerator: str | None) -> Any:
+    """A part of a recipe in its normal form; None is the problem's.
+
+    Raises:
+        InputError: it is out of range, or the accelerator does not have it.
+    """
+    if value is None:
+        return None
+    if name in ("optimizer", "schedule") and not isinstance(value, str):
+        example = "sgd:momentum=0.9" if name == "optimizer" else "cosine:warmup=0.05"
+        raise InputError(
+            f"Expected `{name}` as text, such as {example}; got {short(value)}. A function belongs into the problem's file, "
+            "in Problem(recipe=Recipe(...))."
+        )
+    part = getattr(Recipe().replace({name: value}), name)
+    if name == "precision" and accelerator == "cpu":
+        check_precision(value, accelerator)
+    return part
+
+
+def networks(value: Any) -> Any:
+    """Networks as a list; commas also join a network's options."""
+    return NetworkSpec.split(joined("networks", value))
+
+
+def problem_names(value: Any) -> Any:
+    """Names of problems as a list."""
+    names = listed(value)
+    if any(isinstance(each, Problem) for each in (names if isinstance(names, list | tuple) else [names])):
+        raise InputError(
+            "Expected names of built-in problems or paths of Python files; got a Problem. Runs have processes of their own, "
+            "which load the problem from a file: return it from a function `problem()` in a file, and give the file's path."
+        )
+    return names
+
+
+def two_rates(value: Any) -> tuple[float, float] | None:
+    """The least and the greatest learning rate."""
+    rates = listed(value)
+    if rates is None:
+        return None
+    try:
+        low, high = (float(rate) for rate in rates)
+    except (TypeError, ValueError, OverflowError):
+        low, high = math.nan, math.nan
+    if not 0 < low < high < math.inf:
+        raise InputError(
+            f"Expected two learning rates, the least and the greatest, both above 0, such as 1e-4,1e-2; got {short(rates)}."
+        )
+    return low, high

@@ -1,6 +1,5 @@
 """A study's settings: one model for YAML files, flags and Python."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
@@ -12,51 +11,27 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError, check_names, number, short, whole
-from hardfirst.networks import NetworkSpec
 from hardfirst.problems import OWN, Problem, load_problem
-from hardfirst.studies._settings import as_input_error, check_each, joined, listed, without_repeats
+from hardfirst.studies._settings import (
+    RECIPE,
+    as_input_error,
+    check_each,
+    joined,
+    networks,
+    problem_names,
+    recipe_part,
+    two_rates,
+    without_repeats,
+)
 from hardfirst.studies.executors import EngineSpec
 from hardfirst.studies.kinds import BALANCERS, KINDS
 from hardfirst.studies.trials import CaseBase
 from hardfirst.studies.tuning import EQUAL, STL
 from hardfirst.training import ACCELERATORS, Trial
 
+Names = Annotated[tuple[str, ...], BeforeValidator(problem_names)]
 
-def _networks(value: Any) -> Any:
-    """Networks as a list; commas also join a network's options."""
-    return NetworkSpec.split(joined("networks", value))
-
-
-def _problem_names(value: Any) -> Any:
-    """Names of problems as a list."""
-    names = listed(value)
-    if any(isinstance(each, Problem) for each in (names if isinstance(names, list | tuple) else [names])):
-        raise InputError(
-            "Expected names of built-in problems or paths of Python files; got a Problem. Runs have processes of their own, "
-            "which load the problem from a file: return it from a function `problem()` in a file, and give the file's path."
-        )
-    return names
-
-
-def _two_rates(value: Any) -> tuple[float, float] | None:
-    """The least and the greatest learning rate."""
-    rates = listed(value)
-    if rates is None:
-        return None
-    try:
-        low, high = (float(rate) for rate in rates)
-    except (TypeError, ValueError, OverflowError):
-        low, high = math.nan, math.nan
-    if not 0 < low < high < math.inf:
-        raise InputError(
-            f"Expected two learning rates, the least and the greatest, both above 0, such as 1e-4,1e-2; got {short(rates)}."
-        )
-    return low, high
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_problem_names)]
-
-Networks = Annotated[tuple[str, ...], BeforeValidator(_networks)]
+Networks = Annotated[tuple[str, ...], BeforeValidator(networks)]
 
 
 class Plan(BaseModel):
@@ -91,6 +66,14 @@ class Plan(BaseModel):
             of this machine, "ray:cpus=2,address=auto" for tasks of a Ray cluster.
         workers: the number of trials that run at a time. Default: one per core, or as many as the cluster takes.
         accelerator: as in Lightning Fabric.
+        optimizer: as in `hardfirst.recipes.Recipe`, and so are the others below. Default: the problem's.
+        schedule: of the learning rate.
+        precision: "32-true", "bf16-mixed" or another of Fabric's names.
+        clip: the greatest norm of a gradient.
+        accumulate: batches in an optimizer step.
+        average: the decay of a moving average of the weights, which is evaluated in their place.
+        loaders: processes that load batches for each run.
+        drop_last: leave out the last batch of an epoch if it is smaller.
 
     Raises:
         InputError: names everything that is wrong, with where it stands and the nearest right name.
@@ -117,7 +100,7 @@ class Plan(BaseModel):
     balancers: tuple[str, ...] = ("equal", "uncertainty", "dtp", "dtp:uniform=0.8")
     seeds: Annotated[int, BeforeValidator(lambda value: whole("seeds", value, least=1))] = 5
     tune: int = 0
-    learning_rates: Annotated[tuple[float, float] | None, BeforeValidator(_two_rates)] = None
+    learning_rates: Annotated[tuple[float, float] | None, BeforeValidator(two_rates)] = None
     learning_rate: float | None = None
     epochs: int | None = None
     criterion: Literal["mean", "worst"] = "mean"
@@ -126,6 +109,14 @@ class Plan(BaseModel):
     engine: str = "local"
     workers: int | None = None
     accelerator: str = "cpu"
+    optimizer: str | None = None
+    schedule: str | None = None
+    precision: str | None = None
+    clip: float | None = None
+    accumulate: int | None = None
+    average: float | None = None
+    loaders: int | None = None
+    drop_last: bool | None = None
 
     def __init__(self, /, **settings: Any) -> None:
         fields = _with_kind(EngineSpec.with_engine(settings))
@@ -171,6 +162,11 @@ class Plan(BaseModel):
         return (EQUAL, *specs) if self.baselines and EQUAL not in specs else specs
 
     @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """What the plan changes in the problems' recipes, by name."""
+        return {name: value for name in RECIPE if (value := getattr(self, name)) is not None}
+
+    @cached_property
     def engine_spec(self) -> EngineSpec:
         """What runs the trials."""
         return EngineSpec.parse(self.engine)
@@ -188,7 +184,13 @@ class Plan(BaseModel):
 
     def _base(self, name: str, problem: Problem, network: str) -> Trial:
         trial = Trial.plan(
-            name, EQUAL, epochs=self.epochs, learning_rate=self.learning_rate, network=network, loaded=problem
+            name,
+            EQUAL,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            network=network,
+            recipe=self.recipe,
+            loaded=problem,
         )
         return replace(trial, criterion=self.criterion)
 
@@ -254,6 +256,11 @@ class Plan(BaseModel):
     def _check_accelerator(cls, value: str) -> str:
         check_names("accelerator", [value], ACCELERATORS)
         return value
+
+    @field_validator(*RECIPE, mode="before")
+    @classmethod
+    def _check_recipe(cls, value: Any, info: ValidationInfo) -> Any:
+        return recipe_part(str(info.field_name), value, info.data.get("accelerator"))
 
 
 def _problems(info: ValidationInfo) -> list[Problem]:

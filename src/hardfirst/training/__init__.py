@@ -2,15 +2,15 @@
 
 from hardfirst.training._check import check_problem, load_splits
 from hardfirst.training._cost import step_seconds, trial_seconds
-from hardfirst.training._devices import ACCELERATORS, check_devices, is_main_process
+from hardfirst.training._devices import ACCELERATORS, check_devices, check_precision, is_main_process
 from hardfirst.training._doubts import MeasureWarning
 from hardfirst.training._fingerprint import fingerprint, same_data
 from hardfirst.training._fit import fit
 from hardfirst.training._interrupt import Interrupted
 from hardfirst.training._processes import NO_GUARD, UNGUARDED, check_can_start, exit_with_parent, process_context, started
 from hardfirst.training._sampling import epoch_order
-from hardfirst.training._training import Watcher
 from hardfirst.training._trial import Trial, trial_key
+from hardfirst.training._watcher import Watcher
 
 __all__ = [
     "ACCELERATORS",
@@ -22,6 +22,7 @@ __all__ = [
     "Watcher",
     "check_can_start",
     "check_devices",
+    "check_precision",
     "check_problem",
     "epoch_order",
     "exit_with_parent",

@@ -10,9 +10,10 @@ from hardfirst.errors import InputError, unknown
 from hardfirst.problems import IGNORE, Problem, Splits, explained
 from hardfirst.training import _doubts
 from hardfirst.training._batch import compute_kpi, label_mask, measure, select_labelled
+from hardfirst.training._loading import load
 from hardfirst.training._network import build_network, must_join, run_network
 from hardfirst.training._randomness import forked_randomness
-from hardfirst.training._sampling import epoch_order, evaluation_order, load
+from hardfirst.training._sampling import epoch_order, evaluation_order
 
 _DATA_SEED = 0
 
@@ -95,7 +96,7 @@ def check_problem(problem: Problem, name: str) -> None:
         with forked_randomness():
             network = build_network(problem)
             splits = load_splits(problem)
-            batch = next(load(splits.train, epoch_order(problem, splits.train, seed=0, epoch=0)))
+            batch = next(load(splits.train, epoch_order(problem, splits.train, seed=0, epoch=0), draw=(0, 0)))
             check(problem, network, *batch)
             check_labels(problem, splits)
             must_join(problem, splits.train)

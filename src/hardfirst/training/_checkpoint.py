@@ -39,8 +39,12 @@ def _cause(error: BaseException) -> OSError:
     return cause or OSError(str(error).partition("\n")[0])
 
 
-def check_loadable(weights: Mapping[str, Any]) -> None:
-    """Check that a network's extra state can be loaded again, before hours are spent on it.
+def check_loadable(weights: Mapping[str, Any], what: str = "The network's extra state (`get_extra_state`)") -> None:
+    """Check that a state can be loaded again, before hours are spent on it.
+
+    Args:
+        weights: a network's `state_dict`, or another.
+        what: what it is, for the error.
 
     Raises:
         InputError: it holds objects whose loading could run code.
@@ -52,13 +56,18 @@ def check_loadable(weights: Mapping[str, Any]) -> None:
         torch.load(file, weights_only=True)
     except (pickle.PickleError, TypeError, AttributeError) as error:
         raise InputError(
-            "The network's extra state (`get_extra_state`) cannot be kept in a checkpoint: it may hold tensors, numbers, "
-            f"strings, lists and dicts. {str(error).partition(chr(10))[0]:.200}"
+            f"{what} cannot be kept in a checkpoint: it may hold tensors, numbers, strings, lists and dicts. "
+            f"{str(error).partition(chr(10))[0]:.200}"
         ) from error
 
 
-def check_optimizer(state: Any, optimizer: torch.optim.Optimizer) -> None:
-    """Check the state of Adam.
+def check_optimizer(state: Any, optimizer: torch.optim.Optimizer, *, moving: frozenset[str] = frozenset()) -> None:
+    """Check the state of an optimizer; of one that no recipe names, no more than its settings.
+
+    Args:
+        state: from the checkpoint.
+        optimizer: the run's.
+        moving: the settings that a schedule changes.
 
     Raises:
         ValueError: it is that of other settings or of other parameters.
@@ -67,13 +76,27 @@ def check_optimizer(state: Any, optimizer: torch.optim.Optimizer) -> None:
     """
     for saved, own in zip(state["param_groups"], optimizer.state_dict()["param_groups"], strict=True):
         for name in saved.keys() & own.keys():  # versions of torch differ in which there are
-            if saved[name] != own[name]:
+            same = type(saved[name]) is type(own[name]) if name in moving else saved[name] == own[name]
+            if not same:
                 raise ValueError(f"its optimizer has {name!r} {saved[name]!r:.40}")
+    if (names := _averages(optimizer)) is None:
+        return
     parameters = dict(enumerate(parameter for group in optimizer.param_groups for parameter in group["params"]))
     for index, averages in state["state"].items():
-        shapes = {"step": (), "exp_avg": parameters[index].shape, "exp_avg_sq": parameters[index].shape}
-        if shapes != {name: average.shape for name, average in averages.items()} or not 0 < averages["step"] < math.inf:
+        shapes = {name: () if name == "step" else parameters[index].shape for name in names}
+        finite = "step" not in names or 0 < averages["step"] < math.inf
+        if shapes != {name: average.shape for name, average in averages.items()} or not finite:
             raise ValueError("its optimizer's averages are not those of this network")
+
+
+def _averages(optimizer: torch.optim.Optimizer) -> tuple[str, ...] | None:
+    """What the optimizers that a recipe names keep of each parameter; None for others."""
+    kind, options = type(getattr(optimizer, "optimizer", optimizer)), optimizer.defaults  # Fabric wraps it
+    if kind in (torch.optim.Adam, torch.optim.AdamW):
+        return None if options["amsgrad"] else ("step", "exp_avg", "exp_avg_sq")
+    if kind is torch.optim.SGD:
+        return ("momentum_buffer",) if options["momentum"] else ()
+    return None
 
 
 def _equal(saved: Any, own: Any) -> bool:
@@ -114,3 +137,9 @@ def load(path: Path, settings: dict[str, Any], devices: int) -> dict[str, Any]:
             f"The checkpoint {path} is from a run with --devices {saved_devices}; resume with as many, not {devices}."
         )
     return state
+
+
+def first_lines(error: Exception) -> str:
+    """What an error says, for a sentence."""
+    text = f"{' '.join(str(error).split()):.200}".rstrip(". ")
+    return text if isinstance(error, ValueError) else f"{type(error).__name__}, {text}"

@@ -7,8 +7,11 @@ from typing import Any
 
 import torch
 
+from hardfirst.recipes import Schedule
+from hardfirst.training._devices import check_precision, setup_fabric
+from hardfirst.training._divergence import Diverged
 from hardfirst.training._randomness import forked_randomness
-from hardfirst.training._training import Diverged, Training
+from hardfirst.training._training import Training
 from hardfirst.training._trial import Trial
 
 _BATCHES = 16  # loaded once and repeated, so that loading data is not timed
@@ -30,14 +33,11 @@ def step_seconds(
     Returns:
         By trial, seconds per step in each round.
     """
-    from lightning.fabric import Fabric
-
     seconds_by_trial: dict[str, list[float]] = {name: [] for name in trials}
     with forked_randomness():
         runs = {}
         for name, trial in trials.items():
-            runs[name] = Training(trial, trial.load(), Fabric(accelerator=accelerator, devices=1))
-            runs[name].begin()
+            runs[name] = _begun(trial, accelerator)
         batches = {name: cycle(list(islice(run.batches(), _BATCHES))) for name, run in runs.items()}
         for turn in range(rounds + 1):
             for name in list(runs):
@@ -51,10 +51,21 @@ def step_seconds(
     return seconds_by_trial
 
 
+def _begun(trial: Trial, accelerator: str) -> Training:
+    """The run at its start, with a schedule that stands still: more steps are timed than it may have."""
+    problem = trial.load()
+    check_precision(problem.recipe.precision, accelerator)
+    run = Training(trial, problem, setup_fabric(1, accelerator, problem.recipe.precision))
+    run.begin()
+    run.updates.schedule = Schedule(None)
+    return run
+
+
 def _time_steps(run: Training, batches: "cycle[Any]", steps: int) -> float:
     start = time.perf_counter()
     for inputs, targets in islice(batches, steps):
         run.step(inputs, targets)
+        run.position.step = (run.position.step + 1) % run.steps  # several batches may be one step of the optimizer
     if run.fabric.device.type == "cuda":
         torch.cuda.synchronize(run.fabric.device)
     return time.perf_counter() - start
@@ -62,15 +73,12 @@ def _time_steps(run: Training, batches: "cycle[Any]", steps: int) -> float:
 
 def trial_seconds(trial: Trial, *, steps: int = 30, accelerator: str = "cpu") -> float:
     """Estimate the trial's duration in seconds on one core, from a few training steps and one validation."""
-    from lightning.fabric import Fabric
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with forked_randomness():
             start = time.perf_counter()
-            run = Training(trial, trial.load(), Fabric(accelerator=accelerator, devices=1))
-            run.begin()
+            run = _begun(trial, accelerator)
             setup = time.perf_counter() - start
             batches = cycle(list(islice(run.batches(), _BATCHES)))
             _time_steps(run, batches, steps // 3)

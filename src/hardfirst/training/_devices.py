@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from hardfirst.errors import InputError, unknown, whole
+from hardfirst.training._precision import fabric_precision
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric  # imported by `setup_fabric`: it takes seconds, which a study's parent does not need
@@ -18,8 +19,8 @@ ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps", "tpu")
 STRATEGIES = ("auto", "ddp")
 
 
-def check_devices(devices: int, strategy: str, accelerator: str) -> None:
-    """Check that a run can train on these devices.
+def check_devices(devices: int, strategy: str, accelerator: str, precision: str = "32-true") -> None:
+    """Check that a run can train on these devices, in this precision.
 
     Raises:
         InputError: an option is unknown, or there are too few devices.
@@ -36,6 +37,19 @@ def check_devices(devices: int, strategy: str, accelerator: str) -> None:
             f"Expected as many CUDA devices as `devices`, {local}; there are {torch.cuda.device_count()}. Use fewer, or "
             "accelerator cpu, where each device is a process."
         )
+    check_precision(precision, kind)
+    if devices > 1 and precision.endswith("true") and precision != "32-true":
+        raise InputError(f"Several devices train in precision 32-true, bf16-mixed or 16-mixed; got {precision}.")
+
+
+def check_precision(precision: str, accelerator: str) -> None:
+    """Check that an accelerator has this precision.
+
+    Raises:
+        InputError: it is 16-mixed, and the accelerator is no GPU of CUDA.
+    """
+    if precision == "16-mixed" and (kind := _device_kind(accelerator)) != "cuda":
+        raise InputError(f"Precision 16-mixed needs a CUDA GPU, and the device is {kind}; bf16-mixed works there.")
 
 
 def torchrun_world_size() -> int:
@@ -55,7 +69,7 @@ def is_main_process(devices: int) -> bool:
     return not world_size or os.environ["RANK"] == "0"
 
 
-def setup_fabric(devices: int, accelerator: str) -> "Fabric":
+def setup_fabric(devices: int, accelerator: str, precision: str = "32-true") -> "Fabric":
     """Set up Fabric on one device, or as one of several processes whose environment torchrun or `_launch` has set.
 
     The process group is never destroyed, as Fabric leaves it. To destroy it here could deadlock: DDP would hold the last
@@ -64,9 +78,15 @@ def setup_fabric(devices: int, accelerator: str) -> "Fabric":
     from lightning.fabric import Fabric
 
     if devices == 1:
-        return Fabric(accelerator=accelerator, devices=1)
+        return Fabric(accelerator=accelerator, devices=1, precision=fabric_precision(precision))
     local = _local_devices(devices)
-    fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=devices // local, strategy="ddp")
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=local,
+        num_nodes=devices // local,
+        strategy="ddp",
+        precision=fabric_precision(precision),
+    )
     with _without_info_logs():
         fabric.launch()
     return fabric

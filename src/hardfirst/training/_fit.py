@@ -14,8 +14,9 @@ from hardfirst.training._fingerprint import Fingerprint, fingerprint, same_data
 from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
 from hardfirst.training._launch import launch
 from hardfirst.training._randomness import forked_randomness
-from hardfirst.training._training import Training, Watcher
+from hardfirst.training._training import Training
 from hardfirst.training._trial import Trial
+from hardfirst.training._watcher import Watcher
 
 
 def fit(
@@ -61,7 +62,7 @@ def fit(
         InputError: the problem's parts do not fit together, the checkpoint is from another run, or a device is missing.
         Interrupted: Ctrl-C; the state is saved.
     """
-    check_devices(devices, strategy, accelerator)
+    check_devices(devices, strategy, accelerator, dict(trial.recipe).get("precision", "32-true"))
     job = partial(
         _train,
         trial,
@@ -100,7 +101,8 @@ def _train(
 ) -> records.Record:
     """`fit` in one process, or in each of several."""
     problem = trial.load()
-    fabric = setup_fabric(devices, accelerator)
+    check_devices(devices, "auto", accelerator, problem.recipe.precision)
+    fabric = setup_fabric(devices, accelerator, problem.recipe.precision)
     with forked_randomness():
         run = Training(trial, problem, fabric, interrupt)
         run.begin()

@@ -11,8 +11,9 @@ from torch.nn.parameter import is_lazy
 from hardfirst.errors import InputError
 from hardfirst.problems import Problem, Split
 from hardfirst.training._batch import measure, select_labelled
+from hardfirst.training._loading import load
 from hardfirst.training._randomness import forked_randomness
-from hardfirst.training._sampling import Order, epoch_order, load
+from hardfirst.training._sampling import Order, epoch_order
 
 Weights = dict[str, Any]
 """A network's `state_dict`: tensors by name, and the extra state of modules that have one."""
@@ -37,7 +38,7 @@ def build_network(problem: Problem) -> nn.Module:
         if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
             raise InputError(
                 f"The {type(module).__name__} {name!r} in the network of problem {problem.name!r} has sparse gradients, "
-                "which Adam does not take: leave out sparse=True."
+                "which the optimizers do not take: leave out sparse=True."
             )
     return network
 
@@ -132,7 +133,7 @@ def _failure_on_one(problem: Problem, split: Split, order: Order) -> str | None:
     """
     singles = [batch for batch in order if len(batch) == 1][:1]
     with forked_randomness():
-        for inputs, targets in load(split, singles):
+        for inputs, targets in load(split, singles, draw=(0, 0)):
             network = build_network(problem).train()
             try:
                 measure(problem, select_labelled(problem, network(inputs), targets))

@@ -19,14 +19,15 @@ from hardfirst.balancers._autograd import other_leaves
 from hardfirst.problems import Problem, Split
 from hardfirst.training._batch import Labelled, Measurements, label_mask, measure, select_labelled
 from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
+from hardfirst.training._loading import Loading, Pair, load
 from hardfirst.training._randomness import randomness, restore_randomness, seed_randomness
-from hardfirst.training._sampling import Order, load
+from hardfirst.training._sampling import Order
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 T = TypeVar("T")
-Batches = Iterator[tuple[Any, Mapping[str, Tensor]]]
+Batches = Iterator[Pair]
 
 _MIN_EXAMPLES = 2  # of a rank's share, if the batch has as many: in training, BatchNorm raises an error on one example
 
@@ -55,9 +56,9 @@ class SingleProcess:
         """Restore the random states of a checkpoint."""
         restore_randomness(states)
 
-    def load(self, split: Split, order: Order) -> Batches:
-        """Load the batches of an order."""
-        return load(split, order)
+    def load(self, split: Split, order: Order, loading: Loading, draw: tuple[int, int]) -> Batches:
+        """Load the training batches of an order."""
+        return load(split, order, loading, draw=draw)
 
     def measure(self, problem: Problem, outputs: Any, targets: Mapping[str, Tensor]) -> Measurements:
         """Compute the batch's losses and KPIs."""
@@ -126,14 +127,14 @@ class MultiProcess:
         """Restore this rank's random states of a checkpoint."""
         restore_randomness(states[self.rank])
 
-    def load(self, split: Split, order: Order) -> Batches:
-        """Load this rank's share of each batch of an order; a batch's targets may be fewer than its inputs.
+    def load(self, split: Split, order: Order, loading: Loading, draw: tuple[int, int]) -> Batches:
+        """Load this rank's share of each training batch of an order; a batch's targets may be fewer than its inputs.
 
         A share that is too small to run through the network is padded, see `_pad_share`; padding has no targets.
         """
         shares = [batch[self.rank :: self.world_size] for batch in order]
         padded = [_pad_share(share, batch) for share, batch in zip(shares, order, strict=True)]
-        for share, (inputs, targets) in zip(shares, load(split, padded), strict=True):
+        for share, (inputs, targets) in zip(shares, load(split, padded, loading, draw=draw), strict=True):
             yield inputs, {task: target[: len(share)] for task, target in targets.items()}
 
     def measure(self, problem: Problem, outputs: Any, targets: Mapping[str, Tensor]) -> Measurements:
@@ -169,7 +170,8 @@ class MultiProcess:
         DDP waits until every parameter has been reached, and gives those without a gradient a gradient of 0. With a gradient
         of 0 Adam would still move a parameter by its momentum; without one it skips it, as in a single process.
         """
-        unused = self._unused_parameters(losses)
+        # where gradients accumulate, an earlier batch of the step may have reached them
+        unused = [parameter for parameter in self._unused_parameters(losses) if parameter.grad is None]
         self._backward(total)
         for parameter in unused:
             parameter.grad = None

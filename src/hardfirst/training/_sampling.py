@@ -1,16 +1,13 @@
 """The order of examples: a function of seed and epoch only, so that a run can resume at any step."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import chain, islice
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from hardfirst.errors import InputError
-from hardfirst.problems import Batch, ConcatSplit, Problem, Split, collate
+from hardfirst.problems import ConcatSplit, Problem, Split
 
 Order = list[list[int]]
 
@@ -27,25 +24,36 @@ def epoch_order(problem: Problem, split: Split, seed: int, epoch: int, *, join_s
     - "round_robin": the data sets take turns, so that small ones are repeated and large ones used in part;
     - "temperature": in random order, a data set of n examples has a share of the batches proportional to n^(1/temperature).
 
+    With the recipe's `drop_last` all batches have the full size, and examples that remain are left out.
+
     Args:
-        problem: gives the batch size and the sampling.
+        problem: gives the batch size, the sampling and the recipe.
         split: the training split.
         seed: the run's.
         epoch: counts from 0.
         join_single: whether a single example that remains after the last batch of a data set joins that batch, for networks
             that cannot be trained on one, such as those with BatchNorm.
+
+    Raises:
+        InputError: the last batch is to be dropped, and a data set has no other.
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     sizes = ConcatSplit(split).sizes
     # batches of `batch` examples, where the last one may have `extra` more
-    batch, extra = problem.batch_size, int(join_single and problem.batch_size > 1)
-    full = [max(1, math.ceil((size - extra) / batch)) for size in sizes]
+    batch, drop = problem.batch_size, problem.recipe.drop_last
+    extra = int(join_single and batch > 1 and not drop)
+    if drop and min(sizes) < batch:
+        raise InputError(
+            f"A data set of the training split of problem {problem.name!r} has {min(sizes)} examples, less than a batch of "
+            f"{batch}, so that `drop_last` leaves none of it. Choose a smaller `batch_size`, or set drop_last to false."
+        )
+    full = [size // batch if drop else max(1, math.ceil((size - extra) / batch)) for size in sizes]
     if len(sizes) == 1:
-        return list(_draw_batches(0, sizes[0], full[0], batch, extra, generator))
+        return list(_draw_batches(0, sizes[0], full[0], batch, extra, generator, drop=drop))
     counts = _batch_counts(problem, sizes, full)
     starts = torch.tensor([0, *sizes]).cumsum(0).tolist()
     by_data_set = [
-        list(_draw_batches(start, size, count, batch, extra, generator))
+        list(_draw_batches(start, size, count, batch, extra, generator, drop=drop))
         for start, size, count in zip(starts, sizes, counts, strict=False)
     ]
     if problem.sampling == "round_robin":
@@ -69,12 +77,15 @@ def _batch_counts(problem: Problem, sizes: list[int], full: list[int]) -> list[i
 
 
 def _draw_batches(
-    start: int, size: int, count: int, batch_size: int, extra: int, generator: torch.Generator
+    start: int, size: int, count: int, batch_size: int, extra: int, generator: torch.Generator, *, drop: bool
 ) -> Iterator[list[int]]:
-    """Draw `count` batches of a data set, from one random permutation after another, whose last batch may be larger."""
+    """Draw `count` batches of a data set, from one random permutation after another, whose last batch may be larger.
+
+    With `drop` no batch is smaller: what remains of a permutation is left out.
+    """
     permutation: list[int] = []
     while count:
-        if not permutation:
+        if len(permutation) < (batch_size if drop else 1):
             permutation = (torch.randperm(size, generator=generator) + start).tolist()
         end = batch_size if len(permutation) > batch_size + extra else len(permutation)
         batch, permutation = permutation[:end], permutation[end:]
@@ -90,19 +101,3 @@ def evaluation_order(split: Split, batch_size: int = _EVALUATION_BATCH) -> Order
         order += [list(indices[at : at + batch_size]) for at in range(0, size, batch_size)]
         start += size
     return order
-
-
-def load(split: Split, order: Order) -> Iterator[tuple[Any, Mapping[str, Tensor]]]:
-    """Load the batches of an order."""
-    # Without a generator each loader would draw a seed from the global one; a resumed run has one loader more and would
-    # then differ from an uninterrupted run.
-    loader: DataLoader[Batch] = DataLoader(
-        ConcatSplit(split), batch_sampler=order, collate_fn=collate, generator=torch.Generator()
-    )
-    return map(_pair, loader)
-
-
-def _pair(batch: Any) -> tuple[Any, Mapping[str, Tensor]]:
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise InputError(f"Expected a data set's `__getitems__` to return a list of items; got {type(batch).__name__}.")
-    return batch[0], batch[1]

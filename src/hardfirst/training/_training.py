@@ -1,24 +1,26 @@
 """The training loop of a trial."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from hardfirst import records
 from hardfirst.balancers import Balancer, LossBalancer, task_weights
 from hardfirst.errors import InputError
+from hardfirst.integrations._means import RunningMeans
 from hardfirst.problems import Problem, Split
 from hardfirst.training import _checkpoint
-from hardfirst.training._batch import Measurements, not_finite
+from hardfirst.training._batch import Measurements
 from hardfirst.training._check import check, load_splits
+from hardfirst.training._divergence import Diverged, divergence_reason
 from hardfirst.training._evaluate import TaskResult, predict, task_results
 from hardfirst.training._interrupt import Interrupt, Interrupted, RemoteInterrupt
+from hardfirst.training._loading import Loading, load
 from hardfirst.training._memory import peak_memory
 from hardfirst.training._network import (
     build_network,
@@ -30,30 +32,16 @@ from hardfirst.training._network import (
     shared_parameters,
 )
 from hardfirst.training._position import EpochSums, Position
+from hardfirst.training._precision import in_precision
 from hardfirst.training._randomness import seed_randomness
 from hardfirst.training._ranks import MultiProcess, SingleProcess
-from hardfirst.training._sampling import epoch_order, evaluation_order, load
+from hardfirst.training._sampling import Order, epoch_order, evaluation_order
 from hardfirst.training._trial import Trial
+from hardfirst.training._updates import Part, Updates
+from hardfirst.training._watcher import EpochLines, Watcher
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric  # imported by `fit`: it takes seconds, which a study's parent does not need
-
-EpochLines = dict[str, dict[str, Any]]
-"""An epoch's figures by task, as the record holds them."""
-
-
-class Watcher(Protocol):
-    """Receives the progress of a run."""
-
-    def step(self, epoch: int, step: int, steps: int) -> None:
-        """Called after each training step; all three count from 1."""
-
-    def epoch(self, epoch: int, tasks: EpochLines) -> None:
-        """Called after each epoch with its figures by task, as in the record."""
-
-
-class Diverged(Exception):  # noqa: N818  # an outcome, not an error
-    """A total was not finite; the message names the tasks whose loss was not."""
 
 
 class Training:
@@ -65,6 +53,8 @@ class Training:
         self.trial, self.problem, self.fabric = trial, problem, fabric
         self.interrupt = interrupt or Interrupt()
         self.position = Position()
+        self.loading = Loading(problem.recipe.loaders, fabric.device.type == "cuda" and problem.recipe.loaders > 0)
+        self._kpis = RunningMeans("step")  # of the batches of an optimizer step, if it has several
 
     def begin(self) -> None:
         """Build network, optimizer, balancer and data from the trial's seed."""
@@ -73,23 +63,32 @@ class Training:
         self.splits = load_splits(self.problem, test=self.trial.test)
         self._join_single = must_join(self.problem, self.splits.train)
         order = self._epoch_order()
+        self.steps = len(order)  # batches in an epoch
         if has_lazy(module):
-            initialize_lazy(self.problem, module, next(load(self.splits.train, order[:1]))[0])
+            initialize_lazy(self.problem, module, self._first_batch(order)[0])
         self.balancer: Balancer = self.fabric.to_device(
             self.trial.balancer.build(self.problem.task_names, seed=self.trial.seed)
         )
         needed = "shared" in self.balancer.needs
         self.shared = shared_parameters(self.problem, module, str(self.trial.balancer)) if needed else None
-        fused = all(parameter.is_floating_point() for parameter in module.parameters())  # not for complex ones
-        optimizer = torch.optim.Adam(module.parameters(), lr=self.trial.learning_rate, fused=fused)
-        self.network, self.optimizer = self.fabric.setup(module, optimizer)
+        self.updates = Updates(
+            self.problem.recipe,
+            self.fabric,
+            module,
+            learning_rate=self.trial.learning_rate,
+            batches=self.steps,
+            epochs=self.trial.epochs,
+        )
+        self.network, self.optimizer = self.updates.network, self.updates.optimizer
         kind = SingleProcess if self.fabric.world_size == 1 else MultiProcess
         self.processes: SingleProcess | MultiProcess = kind(self.fabric, self.network, self.interrupt)
+        self.trained = in_precision(self.network, self.problem.recipe.precision, self.fabric.device)
+        self.evaluated = in_precision(self.processes.module, self.problem.recipe.precision, self.fabric.device)
         self.best = copy_weights(self.network)
         # A single-task trial is not checked: its batches have targets of other tasks, which `check` would take for typos.
         if self.trial.only is None and order:
-            check(self.problem, self.processes.module, *self.fabric.to_device(next(load(self.splits.train, order[:1]))))
-        self.processes.prepare(self.network, self.batches(), self.trial.seed)
+            check(self.problem, self.evaluated, *self.fabric.to_device(self._first_batch(order)))
+        self.processes.prepare(self.trained, self.batches(), self.trial.seed)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore the state of a checkpoint."""
@@ -99,8 +98,7 @@ class Training:
                     raise ValueError(reason)
             self.network.load_state_dict(state["network"])
             self.best = state["best"]
-            _checkpoint.check_optimizer(state["optimizer"], self.optimizer)
-            self.optimizer.load_state_dict(state["optimizer"])
+            self.updates.load_state_dict(state)
             self.balancer.load_state_dict(state["balancer"])
             self.processes.restore_random_state(state["rng"])
             self.position = Position.restored(
@@ -108,8 +106,8 @@ class Training:
             )
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             raise InputError(
-                f"The checkpoint does not fit this run: {_first_lines(error)}. It may be from another version of hardfirst "
-                "or of the problem's code. Choose another --out, and leave out --resume to begin."
+                f"The checkpoint does not fit this run: {_checkpoint.first_lines(error)}. It may be from another version of "
+                "hardfirst or of the problem's code. Choose another --out, and leave out --resume to begin."
             ) from error
 
     def state(self) -> dict[str, Any]:
@@ -118,7 +116,7 @@ class Training:
             "settings": self.trial.describe(self.problem),
             "devices": self.processes.world_size,
             "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            **self.updates.state_dict(),
             "balancer": self.balancer.state_dict(),
             "best": self.best,
             "rng": self.processes.random_states(),
@@ -164,28 +162,28 @@ class Training:
             if self.processes.is_main:
                 _checkpoint.save(checkpoint, state)
 
-    @property
-    def steps(self) -> int:
-        """Number of training steps in an epoch."""
-        return len(self._epoch_order())
-
     def validate(self) -> dict[str, TaskResult]:
         """Evaluate each task on the validation split."""
         first = self.position.epoch == 0
-        return self._evaluate(self.splits.validation, "validation" if first else None)
+        with self.updates.averaged():
+            return self._evaluate(self.splits.validation, "validation" if first else None)
 
     def batches(self) -> Iterator[Any]:
         """The remaining training batches of the epoch."""
-        return map(self.fabric.to_device, self.processes.load(self.splits.train, self._epoch_order()[self.position.step :]))
+        order, draw = self._epoch_order()[self.position.step :], (self.trial.seed, self.position.epoch)
+        return map(self.fabric.to_device, self.processes.load(self.splits.train, order, self.loading, draw))
 
-    def _epoch_order(self) -> list[list[int]]:
+    def _first_batch(self, order: Order) -> Any:
+        return next(load(self.splits.train, order[:1], draw=(self.trial.seed, self.position.epoch)))
+
+    def _epoch_order(self) -> Order:
         epoch = self.position.epoch
         return epoch_order(self.problem, self.splits.train, self.trial.seed, epoch, join_single=self._join_single)
 
     def _evaluate(self, split: Split, warns_of: str | None, *, test: bool = False) -> dict[str, TaskResult]:
-        batches = map(self.fabric.to_device, load(split, self.processes.shard(evaluation_order(split))))
+        batches = map(self.fabric.to_device, load(split, self.processes.shard(evaluation_order(split)), self.loading))
         return self.processes.gather_then(
-            predict(self.problem, self.processes.module, batches),
+            predict(self.problem, self.evaluated, batches),
             partial(task_results, self.problem, test=test, name=warns_of),
         )
 
@@ -201,7 +199,8 @@ class Training:
                 self._check_shapes()
             if watcher is not None:
                 watcher.step(position.epoch + 1, position.step, steps)
-            if self.processes.stopped:
+            # not between the batches of an optimizer step, whose gradients no checkpoint holds
+            if self.processes.stopped and self.updates.part(position.step - 1).last:
                 position.epoch_seconds += time.perf_counter() - start
                 self._save(checkpoint)
                 raise Interrupted(position.epoch + 1, position.step, checkpoint)
@@ -214,24 +213,41 @@ class Training:
             )
 
     def step(self, inputs: Any, targets: Mapping[str, Tensor]) -> None:
-        """Train on one batch."""
-        measured = self.processes.measure(self.problem, self.network(inputs), targets)
+        """Train on one batch; the weights change after the last one of an optimizer step."""
+        part = self.updates.part(self.position.step)
+        measured = self.processes.measure(self.problem, self.trained(inputs), targets)
         weights: dict[str, Tensor] = {}
 
         # The balancer calls this once with its total, or with a scalar whose gradient is its combined gradient. It raises
         # before the optimizer's step: a run that diverges leaves the weights of the last finite step.
         def backward(total: Tensor) -> None:
             if not total.isfinite():
-                raise Diverged(self._divergence_reason(measured, targets))
+                raise Diverged(divergence_reason(measured, targets, self.position))
             if isinstance(self.balancer, LossBalancer):
                 # ∂total/∂loss is the effective weight of a task, also if the total is not linear in the losses
                 weights.update(task_weights(total, measured.losses))
-            self.processes.backward(total, measured.losses)
+            self.processes.backward(self.updates.scaled(total, part), measured.losses)
 
-        self.optimizer.zero_grad()
-        self.balancer.backward(measured.losses, measured.kpis, shared=self.shared, using=backward)
-        self.optimizer.step()
+        if part.first:
+            self.optimizer.zero_grad()
+        self._balance(measured, backward, part)
+        if part.last:
+            self.updates.step()
         self.position.sums.add(self.problem, measured, weights or self.balancer.weights)
+
+    def _balance(self, measured: Measurements, backward: Callable[[Tensor], None], part: Part) -> None:
+        """Let the balancer call backward. Of the batches of a step it learns from the last one, and gets the mean of their
+        KPIs after it: all batches of a step have the same weights.
+        """
+        if self.problem.recipe.accumulate == 1:
+            self.balancer.backward(measured.losses, measured.kpis, shared=self.shared, using=backward)
+            return
+        self.balancer.train(part.last)
+        self.balancer.backward(measured.losses, shared=self.shared, using=backward)
+        if measured.kpis:
+            self._kpis.add(self.balancer.stack_by_task(measured.kpis, "KPI").detach().float())
+        if part.last and (means := self._kpis.pop("step")) is not None:
+            self.balancer.update(dict(zip(self.balancer.tasks, means.unbind(), strict=True)))
 
     def _end_epoch(self, writer: records.Writer | None) -> EpochLines:
         self.balancer.end_epoch()
@@ -248,25 +264,28 @@ class Training:
         for task in self.problem.auxiliary:
             del lines[task]["kpi"]
         position.epoch, position.step, position.sums = position.epoch + 1, 0, EpochSums()
-        self._keep_best(results)
+        score = self._keep_best(results)
         if writer is not None:
             writer.epoch(
                 position.epoch,
                 seconds=position.epoch_seconds,
-                learning_rate=float(self.optimizer.param_groups[0]["lr"]),
+                learning_rate=self.updates.learning_rate,
                 tasks=lines,
             )
+        self.updates.end_epoch(score)
         position.epoch_seconds = 0.0
         return lines
 
-    def _keep_best(self, results: Mapping[str, TaskResult]) -> None:
-        """Keep a copy of the weights if this epoch is the best so far on the validation split."""
+    def _keep_best(self, results: Mapping[str, TaskResult]) -> float:
+        """Keep a copy of the weights if this epoch is the best so far on the validation split; return its score."""
         undefined = sum(map(records.is_undefined, results.values()))
         kpis = [results[task]["kpi"] for task in self.problem.measured]
         score = records.score(kpis, self.trial.criterion, undefined=undefined)
         if score > self.position.best_kpi:
             self.position.best_kpi, self.position.best_epoch = score, self.position.epoch
-            self.best = copy_weights(self.network)
+            with self.updates.averaged():
+                self.best = copy_weights(self.network)
+        return score
 
     def _check_shapes(self) -> None:
         """Check that the weights of an earlier epoch still fit the network, before the best ones are needed at the end."""
@@ -275,19 +294,6 @@ class Training:
                 f"Expected each buffer of the network of problem {self.problem.name!r} to keep its shape in training; "
                 f"{reason}. Give it a fixed size, or keep it out of checkpoints by register_buffer(…, persistent=False)."
             )
-
-    def _divergence_reason(self, measured: Measurements, targets: Mapping[str, Tensor]) -> str:
-        tasks = [task for task, loss in measured.losses.items() if not loss.isfinite()]
-        where = f"in epoch {self.position.epoch + 1}, step {self.position.step + 1}"
-        if not tasks:
-            return f"the total was not finite {where}"
-        causes = [f"; {cause}" for task in tasks if (cause := not_finite(task, targets.get(task)))]
-        return f"the loss of {', '.join(tasks)} was not finite {where}{''.join(causes)}"
-
-
-def _first_lines(error: Exception) -> str:
-    text = f"{' '.join(str(error).split()):.200}".rstrip(". ")
-    return text if isinstance(error, ValueError) else f"{type(error).__name__}, {text}"
 
 
 def _validation(result: TaskResult) -> dict[str, Any]:

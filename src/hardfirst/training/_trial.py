@@ -1,8 +1,9 @@
 """The settings of a training run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from hardfirst import records
@@ -10,6 +11,7 @@ from hardfirst._user_file import modules_sha256
 from hardfirst.balancers import Spec
 from hardfirst.errors import number, whole
 from hardfirst.problems import OWN, Problem, digest, load_problem, modules_digest
+from hardfirst.recipes import Recipe
 
 # Part of every key. Raise it when the same settings no longer give the same run.
 REVISION = 3
@@ -24,13 +26,14 @@ class Trial:
         balancer: the balancer's spec.
         seed: determines the initial weights and the order of the data.
         epochs: passes over the training split.
-        learning_rate: Adam's.
+        learning_rate: the optimizer's, the highest where a schedule changes it.
         network: which of the problem's networks.
         only: the one task to train, for a single-task network; None for all.
         loss: another loss of that task, by its name in `Task.losses`.
         criterion: how the best epoch is chosen on the validation split: by the "mean" of the tasks' KPIs, or by the KPI of
             the "worst" task.
         test: whether the test split is evaluated at the end. A run that only serves to choose settings never sees it.
+        recipe: the parts of the problem's recipe that this trial changes, by name.
     """
 
     problem: str
@@ -43,6 +46,7 @@ class Trial:
     loss: str | None = None
     criterion: Literal["mean", "worst"] = "mean"
     test: bool = True
+    recipe: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
     def plan(
@@ -54,6 +58,7 @@ class Trial:
         epochs: int | None = None,
         learning_rate: float | None = None,
         network: str = OWN,
+        recipe: Mapping[str, Any] = MappingProxyType({}),
         loaded: Problem | None = None,
     ) -> "Trial":
         """Plan a trial: check all settings, with the problem's defaults where none are given.
@@ -66,7 +71,9 @@ class Trial:
         balancer.build(loaded.task_names)
         epochs = loaded.epochs if epochs is None else whole("epochs", epochs, least=1)
         learning_rate = loaded.learning_rate if learning_rate is None else number("learning_rate", learning_rate, above=0)
-        return cls(problem, balancer, whole("seed", seed, least=0), epochs, learning_rate, network)
+        merged = loaded.recipe.replace(recipe)
+        changes = tuple((name, getattr(merged, name)) for name in sorted(recipe))
+        return cls(problem, balancer, whole("seed", seed, least=0), epochs, learning_rate, network, recipe=changes)
 
     @property
     def from_file(self) -> bool:
@@ -83,11 +90,17 @@ class Trial:
 
     def of(self, problem: Problem) -> Problem:
         """The loaded problem as this trial trains it."""
-        return problem.variant(network=self.network, only=self.only, loss=self.loss)
+        variant = problem.variant(network=self.network, only=self.only, loss=self.loss)
+        return replace(variant, recipe=self.recipe_of(problem)) if self.recipe else variant
+
+    def recipe_of(self, problem: Problem) -> Recipe:
+        """The loaded problem's recipe with what this trial changes in it."""
+        return problem.recipe.replace(dict(self.recipe))
 
     def describe(self, problem: Problem) -> dict[str, Any]:
-        """The settings for the record. The user's files, and the local modules that they import, enter by the hashes
-        of their bytes, not by their folders.
+        """The settings for the record, with the problem as `of` gives it.
+
+        The user's files, and the local modules that they import, enter by the hashes of their bytes, not by their folders.
         """
         balancer, file = self.balancer, self.balancer.file
         settings = {
@@ -105,6 +118,7 @@ class Trial:
             "test": self.test,
         }
         further = {
+            "recipe": problem.recipe.settings() or None,
             "problem_modules_sha256": modules_digest(self.problem),
             "balancer_sha256": balancer.sha256,
             "balancer_modules_sha256": None if file is None else modules_sha256(file),

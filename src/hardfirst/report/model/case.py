@@ -212,7 +212,13 @@ def given_weights(spec: str) -> Mapping[str, Value]:
 
 
 def setting_text(value: Any) -> str:
-    """A trial's setting as text."""
+    """A trial's setting as text.
+
+    >>> setting_text({"optimizer": "sgd:momentum=0.9", "clip": 1.0})
+    'clip 1.0, optimizer sgd:momentum=0.9'
+    """
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {setting_text(value[name])}" for name in sorted(value))
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 

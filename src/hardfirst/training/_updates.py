@@ -1,0 +1,144 @@
+"""From gradients to weights, as the recipe says: clipping, the optimizer, its schedule, and the average of the weights."""
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from hardfirst.recipes import Recipe
+from hardfirst.training import _checkpoint
+from hardfirst.training._average import WeightAverage
+from hardfirst.training._precision import make_scaler
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+
+class Part(NamedTuple):
+    """A batch's part in an optimizer step of `batches` batches, of which it may be the first, the last or both."""
+
+    first: bool
+    last: bool
+    batches: int
+
+
+class Updates:
+    """The optimizer of a run, and what belongs to it.
+
+    Args:
+        recipe: the problem's.
+        fabric: of the run.
+        module: the network, before Fabric wraps it.
+        learning_rate: the optimizer's.
+        batches: training batches in an epoch.
+        epochs: of the run.
+
+    Raises:
+        InputError: an option is out of range, or a function of the recipe returns something else.
+    """
+
+    def __init__(
+        self, recipe: Recipe, fabric: "Fabric", module: nn.Module, *, learning_rate: float, batches: int, epochs: int
+    ) -> None:
+        self.recipe, self.batches = recipe, batches
+        self.scaler = make_scaler(recipe.precision, fabric.device)
+        self._optimizer = optimizer = recipe.make_optimizer(module, learning_rate)
+        self.network: Any
+        self.optimizer: Optimizer
+        self.network, self.optimizer = fabric.setup(module, optimizer)
+        # torch's schedulers work on the optimizer itself, which Fabric's wrapper shares its state with
+        self.schedule = recipe.make_schedule(optimizer, math.ceil(batches / recipe.accumulate), epochs)
+        if self.schedule.scheduler is not None:
+            _checkpoint.check_loadable(self.schedule.scheduler.state_dict(), "The state of the recipe's schedule")
+        self.average = None if recipe.average is None else WeightAverage(module, recipe.average)
+        self._last_rate: float | None = None
+
+    def part(self, number: int) -> Part:
+        """The part of an epoch's batch, counted from 0, in its optimizer step. The last step of an epoch may have fewer."""
+        within, first = number % self.recipe.accumulate, number - number % self.recipe.accumulate
+        count = min(self.recipe.accumulate, self.batches - first)
+        return Part(within == 0, within == count - 1, count)
+
+    def scaled(self, total: Tensor, part: Part) -> Tensor:
+        """What to call backward on for the total of a batch: its share of the step, as large as float16 needs it."""
+        share = total if part.batches == 1 else total / part.batches
+        return share if self.scaler is None else self.scaler.scale(share)
+
+    def step(self) -> None:
+        """Change the weights by their gradients."""
+        if self.recipe.clip is not None:
+            if self.scaler is not None:
+                self.scaler.unscale_(self._optimizer)
+            # gradients that are not finite make weights that are not, and the next total then ends the run
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self._optimizer)
+            self.scaler.update()
+        if self.average is not None:
+            self.average.update()
+        if self.schedule.scheduler is not None and self.schedule.after == "step":
+            self._last_rate = self._rate()
+            self.schedule.scheduler.step()
+
+    def end_epoch(self, score: float) -> None:
+        """Move the schedule on after an epoch with this score on the validation split; NaN does not count."""
+        scheduler, after = self.schedule
+        if scheduler is None or after == "step":
+            return
+        if after == "epoch":
+            scheduler.step()
+        elif not math.isnan(score):
+            scheduler.step(score)  # type: ignore[arg-type]  # one that follows a score
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the last step."""
+        return self._rate() if self._last_rate is None else self._last_rate
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The context in which the network has the weights to evaluate and keep."""
+        return nullcontext() if self.average is None else self.average.applied()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state for a checkpoint, by what it is of."""
+        state: dict[str, Any] = {"optimizer": self.optimizer.state_dict()}
+        if self.schedule.scheduler is not None:
+            state["schedule"] = {"scheduler": self.schedule.scheduler.state_dict(), "last_rate": self._last_rate}
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
+        if self.scaler is not None:
+            state["scaler"] = self.scaler.state_dict()
+        return state
+
+    def load_state_dict(self, state: Any) -> None:
+        """Restore the state of a checkpoint.
+
+        Raises:
+            ValueError: it is that of other settings or of another network.
+            TypeError: it is no such state.
+            LookupError: a part is missing.
+        """
+        _checkpoint.check_optimizer(state["optimizer"], self.optimizer, moving=self._moving())
+        self.optimizer.load_state_dict(state["optimizer"])
+        if (scheduler := self.schedule.scheduler) is not None:
+            saved, self._last_rate = state["schedule"]["scheduler"], state["schedule"]["last_rate"]
+            if saved.keys() != scheduler.state_dict().keys():
+                raise ValueError("its schedule is not that of this run")
+            scheduler.load_state_dict(saved)
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        if self.scaler is not None:
+            self.scaler.load_state_dict(state["scaler"])
+
+    def _moving(self) -> frozenset[str]:
+        """What the schedule changes in the optimizer's settings."""
+        if self.schedule.scheduler is None:
+            return frozenset()
+        return frozenset({"lr"}) if isinstance(self.recipe.schedule, str) else frozenset({"lr", "momentum", "betas"})
+
+    def _rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])

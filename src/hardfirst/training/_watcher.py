@@ -1,0 +1,16 @@
+"""What a run tells of its progress."""
+
+from typing import Any, Protocol
+
+EpochLines = dict[str, dict[str, Any]]
+"""An epoch's figures by task, as the record holds them."""
+
+
+class Watcher(Protocol):
+    """Receives the progress of a run."""
+
+    def step(self, epoch: int, step: int, steps: int) -> None:
+        """Called after each training step; all three count from 1."""
+
+    def epoch(self, epoch: int, tasks: EpochLines) -> None:
+        """Called after each epoch with its figures by task, as in the record."""
