@@ -129,7 +129,7 @@ class MeanOverLabels(Figure):
 
     def __init__(self, task: Task, what: str) -> None:
         super().__init__(task, what)
-        self.batches: list[Tensor] = []
+        self.batches: list[list[float]] = []
 
     def reduce(self, output: Tensor, target: Tensor) -> Tensor:
         """The batch's loss and labels: [2] float64, on the CPU, since some devices have no float64."""
@@ -137,11 +137,11 @@ class MeanOverLabels(Figure):
         return torch.tensor([float(loss), label_count(target)], dtype=torch.float64)
 
     def add(self, state: Tensor | None, pair: Pair | None) -> None:
-        """Keep the two numbers."""
+        """Keep the two numbers, as such: a small tensor that stays would split the memory that large ones leave."""
         assert state is not None
-        self.batches.append(state)
+        self.batches.append(state.tolist())
 
     def value(self, gathered: Pair | None) -> Tensor:
         """The mean."""
-        losses, labels = torch.stack(self.batches).unbind(1)
+        losses, labels = torch.tensor(self.batches, dtype=torch.float64).unbind(1)
         return (losses * (labels / labels.sum())).sum()

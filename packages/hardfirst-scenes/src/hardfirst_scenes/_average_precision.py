@@ -80,6 +80,41 @@ def average_precision(output: Tensor, target: Tensor, *, threshold: float = 0.5,
     return precision_of(detections(output, grid=grid), target, threshold=threshold)
 
 
+class AveragePrecision:
+    """`average_precision` of all batches: it keeps the detected objects of each frame, rather than the outputs.
+
+    Args:
+        threshold: as for `average_precision`.
+        grid: the cells.
+    """
+
+    def __init__(self, *, threshold: float = 0.5, grid: Grid = GRID) -> None:
+        self.threshold, self.grid = threshold, grid
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all frames."""
+        self.frames: list[tuple[Tensor, Tensor]] = []
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        """Detect the objects of a batch.
+
+        Args:
+            output: [frames, cells, C + 4].
+            target: [frames, objects, 5].
+        """
+        self.frames.append((detections(output, grid=self.grid).cpu(), target.cpu()))
+
+    def compute(self) -> Tensor:
+        """Return the average precision.
+
+        Raises:
+            MissingPackage: pycocotools is not installed.
+        """
+        detected, target = map(torch.cat, zip(*self.frames, strict=True))
+        return precision_of(detected, target, threshold=self.threshold)
+
+
 def precision_of(detected: Tensor, target: Tensor, *, threshold: float = 0.5) -> Tensor:
     """Return COCO's average precision, by pycocotools: the mean over 101 recalls and the classes in the target.
 
