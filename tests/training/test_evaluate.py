@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from hardfirst import kpi
 from hardfirst.errors import InputError
 from hardfirst.problems import Batch, Metric, Problem, Splits, Task, TensorTable
+from hardfirst.training import MeasureWarning, _doubts
 from hardfirst.training import _evaluate as evaluate
 from hardfirst.training._batch import compute_kpi, measure
 from hardfirst.training._evaluate import Evaluation, TaskResult, evaluation_batch
@@ -186,6 +187,49 @@ def test_a_kpi_that_is_undefined_on_a_batch_counts_its_labels() -> None:
     logits, target = torch.tensor([1.0, -1.0, 1.0]), torch.tensor([1, 0, 0])
     assert kpi.balanced_accuracy(logits[:1], target[:1]).isnan()
     assert result(Task("a", F.mse_loss, kpi.balanced_accuracy), logits, target, 1, 2)["kpi"] == pytest.approx(0.75)
+
+
+# Measures that mean little
+
+
+def closest(output: Tensor, target: Tensor) -> Tensor:
+    """A function that is not known to accumulate."""
+    return (output.argmax(1) == target).float().mean()
+
+
+@pytest.mark.parametrize(
+    "own", [kpi.accuracy, micro(), closest, kpi.from_metric(micro())], ids=["states", "object", "function", "metric"]
+)
+def test_a_kpi_that_one_answer_reaches_is_noticed_batch_by_batch(own: Any) -> None:
+    target = torch.full((50,), 2)
+    target[7:9] = 0
+    with pytest.warns(MeasureWarning) as caught:
+        results([Task("a", F.cross_entropy, own)], LOGITS, target, 10, 40, name="validation")
+    absent, constant = (str(warning.message) for warning in caught)
+    assert "has no label of class 1 in the validation split" in absent
+    assert "always answers class 2 reaches a KPI of 0.960 in task 'a' on the validation split, where 96.0% of" in constant
+
+
+@pytest.mark.parametrize(("shape", "answers"), [((0, 3, 8, 8), (100, 3, 1, 1)), ((0, 3), (100, 3))])
+def test_examples_stand_for_many_labels(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], answers: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(_doubts, "_MOST_NUMBERS", 300)
+    target = torch.zeros(shape[:1] + shape[2:], dtype=torch.int8)
+    output, labels = _doubts.examples_of(torch.tensor([10, 0, 990]), torch.zeros(shape), target)
+    assert (output.shape, labels.shape, labels.dtype) == (answers, answers[:1] + answers[2:], torch.int8)
+    assert labels.flatten().bincount().tolist() == [1, 0, 99]
+
+
+def test_what_is_no_classification_in_one_batch_is_none() -> None:
+    counts = _doubts.ClassCounts()
+    for batch in (torch.tensor([3, 1]), torch.tensor([2, 0])):
+        counts.add(batch)
+    assert counts.counts is not None
+    assert counts.counts.tolist() == [5, 1]
+    for batch in (None, torch.tensor([3, 1])):
+        counts.add(batch)
+        assert counts.counts is None
 
 
 # Wrong ones

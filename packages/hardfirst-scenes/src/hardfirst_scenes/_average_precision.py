@@ -65,26 +65,11 @@ def _detections(output: Tensor, grid: Grid, score: float, overlap: float, candid
     return torch.where(keep.unsqueeze(-1), rows, -1)
 
 
-def average_precision(output: Tensor, target: Tensor, *, threshold: float = 0.5, grid: Grid = GRID) -> Tensor:
-    """Return the AP50 of the detected objects: see `precision_of`.
-
-    Args:
-        output: [frames, cells, C + 4].
-        target: [frames, objects, 5].
-        threshold: the least IoU of a correct box; 0.5 for AP50.
-        grid: the cells.
-
-    Raises:
-        MissingPackage: pycocotools is not installed.
-    """
-    return precision_of(detections(output, grid=grid), target, threshold=threshold)
-
-
 class AveragePrecision:
-    """`average_precision` of all batches: it keeps the detected objects of each frame, rather than the outputs.
+    """The AP50 of the detected objects, see `precision_of`: it keeps those of each frame, which are small, and no outputs.
 
     Args:
-        threshold: as for `average_precision`.
+        threshold: the least IoU of a correct box; 0.5 for AP50.
         grid: the cells.
     """
 
