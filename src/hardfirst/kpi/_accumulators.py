@@ -96,7 +96,8 @@ class _OfBatch:
         self.accumulator.reset()
         try:
             self.accumulator.update(output.detach(), target)
-            return value_of(self.accumulator)  # type: ignore[no-any-return]  # the trainer checks it
+            value = value_of(self.accumulator)
+            return value.to(output.device) if isinstance(value, Tensor) else value  # the trainer checks it
         finally:
             self.accumulator.reset()
 

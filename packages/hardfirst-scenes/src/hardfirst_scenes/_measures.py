@@ -48,7 +48,7 @@ def mean_or_0(sums: Tensor) -> Tensor:
 
 
 def _mean_or_nan(sums: Tensor) -> Tensor:
-    return sums[0] / sums[1]
+    return (sums[0] / sums[1]).float()
 
 
 @kpi.streams(mean_or_0, add_sums)
