@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NotRequired, TypedDict
 
 import torch
@@ -52,6 +52,17 @@ class Share:
     classes: Tensor | None
     output: Tensor
     target: Tensor
+
+    def cpu(self) -> "Share":
+        """The same on the CPU."""
+        return replace(
+            self,
+            states=[state if state is None else state.cpu() for state in self.states],
+            pair=self.pair and (self.pair[0].cpu(), self.pair[1].cpu()),
+            classes=None if self.classes is None else self.classes.cpu(),
+            output=self.output.cpu(),
+            target=self.target.cpu(),
+        )
 
 
 class Evaluation:

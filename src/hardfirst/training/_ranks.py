@@ -8,7 +8,6 @@ have different numbers of labels; a task may have labels on one rank only, or on
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from hardfirst.balancers._autograd import other_leaves
 from hardfirst.problems import Problem, Split
 from hardfirst.training._batch import Labelled, Measurements, label_count, measure, select_labelled
+from hardfirst.training._evaluate import Share
 from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
 from hardfirst.training._randomness import randomness, restore_randomness, seed_randomness
 from hardfirst.training._sampling import Order, load
@@ -72,7 +72,7 @@ class SingleProcess:
         """This process's batches of an evaluation."""
         return order
 
-    def in_order(self, shares: Iterator[T], order: Order) -> Iterator[T]:
+    def in_order(self, shares: Iterator[dict[str, Share]], order: Order) -> Iterator[dict[str, Share]]:
         """The batches of an evaluation, in their order."""
         return shares
 
@@ -184,7 +184,7 @@ class MultiProcess:
             dist.broadcast(buffer, 0)
         return order[self.rank :: self.world_size]
 
-    def in_order(self, shares: Iterator[T], order: Order) -> Iterator[T]:
+    def in_order(self, shares: Iterator[dict[str, Share]], order: Order) -> Iterator[dict[str, Share]]:
         """Gather what is kept of each rank's batches, and yield it on the first rank, in the order of the batches.
 
         The ranks proceed together, a batch each. So the first rank adds what a single process would add, in the same order,
@@ -195,8 +195,9 @@ class MultiProcess:
             order: all ranks' batches.
         """
         for _ in range(0, len(order), self.world_size):
-            by_rank = self._gather_on_main(_to_cpu(next(shares, None)))
-            yield from (share for share in by_rank or () if share is not None)
+            batch = {task: share.cpu() for task, share in next(shares, {}).items()}
+            by_rank = self._gather_on_main(batch)
+            yield from by_rank or ()
 
     def broadcast(self, value: T) -> T:
         """Return the first rank's value."""
@@ -272,19 +273,6 @@ def _partial_sums(task: str, labelled: Labelled, local: Measurements) -> Tensor:
 
 def _label_count(labelled: Labelled, task: str) -> int:
     return label_count(labelled[task][1]) if task in labelled else 0
-
-
-def _to_cpu(value: Any) -> Any:
-    """The value with all its tensors on the CPU."""
-    if isinstance(value, Tensor):
-        return value.cpu()
-    if isinstance(value, dict):
-        return {name: _to_cpu(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(_to_cpu, value))
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{each.name: _to_cpu(getattr(value, each.name)) for each in fields(value)})
-    return value
 
 
 class _ReachAllParameters(torch.autograd.Function):
