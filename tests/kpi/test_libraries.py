@@ -231,3 +231,41 @@ def test_wrong_bounds_are_refused(low: float, high: float) -> None:
 def test_a_metric_kpi_can_be_pickled() -> None:
     measure = pickle.loads(pickle.dumps(kpi.from_metric(torchmetrics.regression.MeanAbsoluteError(), high=4.0)))
     check(measure(torch.ones(2), torch.zeros(2)), 0.75)
+
+
+BATCHED = [
+    *(
+        (metric, target, torch.rand(target.shape))
+        for metric, target in UNDEFINED
+        if "Multiclass" not in type(metric).__name__
+    ),
+    (C.MulticlassAUROC(num_classes=4), torch.tensor([0, 1, 2, 2]), torch.eye(4)),
+    (C.MulticlassAUROC(num_classes=4), torch.tensor([0, 3, 2, 1]), torch.rand(4, 4)),
+    (C.BinaryAUROC(), torch.tensor([0, 0, 1, 1]), torch.rand(4)),
+    (C.BinaryF1Score(), torch.tensor([0, 0, 0, 1]), torch.rand(4)),
+    (C.MultilabelAUROC(num_labels=2), LABELS, torch.rand(4, 2)),
+    (
+        C.MulticlassAccuracy(3, ignore_index=255),
+        torch.tensor([[255, 1], [2, 255], [255, 255], [-100, 0]]),
+        torch.rand(4, 3, 2),
+    ),
+    (torchmetrics.regression.MeanAbsoluteError(), torch.tensor([NAN, 1.0, NAN, 0.5]), torch.rand(4)),
+    (torchmetrics.R2Score(), torch.tensor([0.1, NAN, 0.3, 0.8]), torch.tensor([0.1, 0.2, 0.4, 0.7])),
+]
+
+
+@pytest.mark.parametrize(("metric", "target", "output"), BATCHED, ids=lambda value: type(value).__name__)
+def test_batches_give_the_kpi_of_all(metric: torchmetrics.Metric, target: Tensor, output: Tensor) -> None:
+    if isinstance(metric, torchmetrics.wrappers.Running):  # the last updates alone, as was asked for
+        return
+    measure = kpi.from_metric(metric, higher_is_better=True)
+    assert isinstance(measure, kpi.Accumulator)
+    expected = measure(output, target).item()
+    for size in (1, 3, 4):
+        measure.reset()
+        for batch in zip(output.split(size), target.split(size), strict=True):
+            measure.update(*batch)
+        check(measure.compute(), expected)
+    measure.reset()
+    measure.update(output[:0], target[:0])
+    check(measure.compute(), NAN)

@@ -20,11 +20,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
 
 from hardfirst import records
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError
-from hardfirst.kpi import accuracy, within
+from hardfirst.kpi import accuracy, r2, within
 from hardfirst.networks import HardSharing
 from hardfirst.problems import Metric, Problem, Splits, Task, TensorTable
 from hardfirst.studies.executors.local import cores
@@ -110,8 +111,8 @@ def problem() -> Problem:
     return Problem(
         "scattered",
         (
-            Task("kind", kind_loss, accuracy),
-            Task("value", F.mse_loss, closeness, metrics={"middle": Metric(middle)}, scale=0.5),
+            Task("kind", kind_loss, accuracy, metrics={"accumulated": Metric(MulticlassAccuracy(2, average="micro"))}),
+            Task("value", F.mse_loss, closeness, metrics={"middle": Metric(middle), "r2": Metric(r2)}, scale=0.5),
             Task("many", mean_square, nearness),
             Task("never", F.mse_loss, accuracy, kpi_from="validation"),
         ),

@@ -284,17 +284,13 @@ def test_a_divergence_names_what_is_wrong_with_the_target(run: Run) -> None:
 
 
 def test_batches_of_different_lengths_are_padded_for_their_evaluation() -> None:
-    batches = [
-        {"a": (torch.ones(2, length, 3), torch.ones(2, length).long()), "b": (torch.ones(2, length), torch.ones(2, length))}
-        for length in (2, 4)
-    ]
-    joined = concatenate(batches)
-    output, target = joined["a"]
+    output, target = concatenate("a", [(torch.ones(2, length, 3), torch.ones(2, length).long()) for length in (2, 4)])
     assert output.shape == (4, 4, 3)
     assert target[:2].tolist() == [[1, 1, -100, -100]] * 2
     assert output[0, :, 0].tolist() == [1, 1, 0, 0]
-    assert joined["b"][1][:2].isnan().sum(1).tolist() == [2, 2]
     assert F.cross_entropy(output.mT, target) == pytest.approx(math.log(3)), "padding does not count"
+    values = concatenate("b", [(torch.ones(2, length), torch.ones(2, length)) for length in (2, 4)])[1]
+    assert values[:2].isnan().sum(1).tolist() == [2, 2]
 
 
 @pytest.mark.parametrize(
@@ -302,9 +298,9 @@ def test_batches_of_different_lengths_are_padded_for_their_evaluation() -> None:
     [((2, 3), (2, 4), torch.uint8), ((2, 3), (2, 4), torch.bool), ((2, 3), (2, 4, 1), torch.float32)],
 )
 def test_batches_that_cannot_be_padded(first: tuple[int, ...], second: tuple[int, ...], dtype: torch.dtype) -> None:
-    batches = [{"a": (torch.zeros(shape), torch.zeros(shape, dtype=dtype))} for shape in (first, second)]
+    pairs = [(torch.zeros(shape), torch.zeros(shape, dtype=dtype)) for shape in (first, second)]
     with pytest.raises(InputError, match=r"The batches of task 'a' cannot be joined .* outputs \['…', 3\] and \['…', 4"):
-        concatenate(batches)
+        concatenate("a", pairs)
 
 
 # Measures that mean little

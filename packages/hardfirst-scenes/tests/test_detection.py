@@ -1,5 +1,6 @@
 import math
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -387,10 +388,28 @@ def test_precision_is_that_of_its_description(seed: int, threshold: float) -> No
     assert 0.1 < value < 0.95
 
 
+def precision_of_outputs(output: Tensor, target: Tensor, *, frames: int = 2, **options: Any) -> Tensor:
+    """The KPI of the problem, in batches of so many frames."""
+    measure = average.AveragePrecision(**options)
+    for batch in zip(output.split(frames), target.split(frames), strict=True):
+        measure.update(*batch)
+    return measure.compute()
+
+
 def test_saying_what_is_there_is_perfect() -> None:
     target = apart(5)
-    assert average.average_precision(saying(target), target) == 1
-    assert average.average_precision(saying(target), target, threshold=0.95) == 1
+    assert precision_of_outputs(saying(target), target) == 1
+    assert precision_of_outputs(saying(target), target, threshold=0.95) == 1
+
+
+def test_precision_is_that_of_all_batches() -> None:
+    torch.manual_seed(0)
+    target = boxes(9)
+    output = saying(target)
+    output += 0.5 * torch.randn_like(output)
+    whole = average.precision_of(average.detections(output), target)
+    assert 0 < whole < 1
+    assert [precision_of_outputs(output, target, frames=frames) for frames in (1, 4, 9)] == [whole] * 3
 
 
 def test_precision_by_hand() -> None:
@@ -420,16 +439,16 @@ def test_precision_of_nothing_found_is_0() -> None:
 
 def test_an_output_that_is_nan_finds_nothing() -> None:
     target = apart(2)
-    assert average.average_precision(torch.full_like(saying(target), torch.nan), target) == 0
+    assert precision_of_outputs(torch.full_like(saying(target), torch.nan), target) == 0
 
 
 def test_precision_without_objects_is_nan() -> None:
-    assert average.average_precision(torch.randn(2, 1500, 6), torch.full((2, 3, 5), -1.0)).isnan()
+    assert precision_of_outputs(torch.randn(2, 1500, 6), torch.full((2, 3, 5), -1.0)).isnan()
 
 
 def test_the_evaluation_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     target = apart(2)
-    value = average.average_precision(saying(target).requires_grad_(), target)
+    value = precision_of_outputs(saying(target).requires_grad_(), target)
     assert not value.requires_grad
     assert capsys.readouterr() == ("", "")
 
@@ -465,7 +484,7 @@ def test_the_detector_learns() -> None:
 
     def precision() -> float:
         with torch.no_grad():
-            return float(average.average_precision(network(held_out)["boxes"], there, grid=grid))
+            return float(precision_of_outputs(network(held_out)["boxes"], there, grid=grid))
 
     assert precision() < 0.02
     images, target = scenes(128)

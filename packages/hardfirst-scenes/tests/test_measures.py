@@ -125,6 +125,18 @@ def test_figures_are_those_of_the_library(seed: int) -> None:
     assert 0.1 < share < 0.9
 
 
+@each
+def test_a_split_is_the_sum_of_its_batches(task: str, measure: Measure) -> None:
+    output, target = TASKS[task]()
+    form = kpi.streaming(measure)
+    assert form is not None
+    first, *others = (form.state_of(*batch) for batch in zip(output.split(1), target.split(1), strict=True))
+    state = first
+    for other in others:
+        state = form.merge(state, other)
+    assert form.finish(state).item() == pytest.approx(measure(output, target).item(), rel=1e-6)
+
+
 # Labels that are missing, types and sizes
 
 

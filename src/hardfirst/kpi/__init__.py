@@ -13,6 +13,7 @@ tensor(0.5000)
 Shares are masked sums rather than boolean indexing: no host sync, one compiled graph, and 0/0 is NaN if nothing is labelled.
 """
 
+from hardfirst.kpi._accumulators import Accumulator
 from hardfirst.kpi._classification import accuracy, auc, balanced_accuracy, gini, mean_iou
 from hardfirst.kpi._metrics import from_metric
 from hardfirst.kpi._moving import MovingKPI
@@ -20,6 +21,7 @@ from hardfirst.kpi._regression import angle_within, delta, r2, within, within_re
 from hardfirst.kpi._streaming import Streaming, streaming, streams
 
 __all__ = [
+    "Accumulator",
     "MovingKPI",
     "Streaming",
     "accuracy",

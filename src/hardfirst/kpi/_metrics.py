@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from hardfirst.errors import InputError, number
 from hardfirst.functional._labels import label_mask
+from hardfirst.kpi._accumulators import is_accumulator
 from hardfirst.kpi._common import Measure, detached
-from hardfirst.kpi._undefined import is_undefined
+from hardfirst.kpi._undefined import is_undefined, witness
 
 IGNORED = -100  # the class of an element without a label, as in torch's cross_entropy
 
@@ -27,7 +28,7 @@ def from_metric(
     """Make a KPI of a metric: (value − low) / (high − low), reversed if lower is better, clamped to [0, 1].
 
     A metric with state is reset before and after each call, so that the KPI is that of the batch: do not use the object
-    elsewhere.
+    elsewhere. A torchmetrics object accumulates over the batches of a split; see `Accumulator`.
 
     No label is a NaN in a floating-point target, and -100 or the metric's `ignore_index` in a target of classes. Examples
     without any label do not reach the metric; without any example the KPI is NaN. A label that is missing within an example
@@ -64,22 +65,67 @@ def from_metric(
     worst, best = (low, high) if higher_is_better else (high, low)
     if ignore_index is None:
         ignore_index = _ignore_index_of(metric)
-    return partial(_by_metric, metric, worst=worst, best=best, ignore_index=ignore_index)
+    measure = partial(_by_metric, metric, worst=worst, best=best, ignore_index=ignore_index)
+    return _Accumulating(measure) if is_accumulator(metric) else measure
+
+
+class _Accumulating(nn.Module):
+    """The KPI of a metric that accumulates: a function of a batch, and an accumulator.
+
+    Args:
+        measure: `_by_metric` with its options.
+    """
+
+    def __init__(self, measure: "partial[Tensor]") -> None:
+        super().__init__()
+        self.metric, self.options = measure.args[0], measure.keywords
+        self.witness: tuple[Tensor, Tensor] | None = None  # labels that stand for those so far
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        return _by_metric(self.metric, output, target, **self.options)
+
+    def reset(self) -> None:
+        self.metric.reset()
+        self.witness = None
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        output, target, labelled = _labelled_examples(output, target, self.options["ignore_index"])
+        if not len(target):
+            return
+        self.metric.update(output, target)
+        labels = witness(_parts(self.metric), target, labelled)
+        if self.witness is not None:
+            both = [torch.cat(pair) for pair in zip(self.witness, labels, strict=True)]
+            labels = witness(_parts(self.metric), *both)
+        self.witness = labels
+
+    def compute(self) -> Tensor:
+        if self.witness is None or any(is_undefined(part, *self.witness) for part in _parts(self.metric)):
+            return torch.tensor(math.nan)
+        return _scaled(detached(torch.as_tensor(self.metric.compute())), self.options["worst"], self.options["best"])
 
 
 def _by_metric(
     metric: Callable[..., Any], output: Tensor, target: Tensor, *, worst: float, best: float, ignore_index: int | None
 ) -> Tensor:
+    output, target, labelled = _labelled_examples(output, target, ignore_index)
+    if not len(target) or any(is_undefined(part, target, labelled) for part in _parts(metric)):
+        return output.new_full((), math.nan)
+    return _scaled(torch.as_tensor(_value_of(metric, output, target)).to(output), worst, best)
+
+
+def _labelled_examples(output: Tensor, target: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Output and target of the examples with a label, detached, and what is labelled in the target."""
     output, target = detached(output), detached(target) if target.is_floating_point() else target
     labelled = label_mask(target, None if target.is_floating_point() else IGNORED)
     if ignore_index is not None:
         labelled &= label_mask(target, ignore_index)
         target = torch.where(labelled, target if target.is_floating_point() else target.long(), ignore_index)
     examples = labelled.unsqueeze(-1).flatten(1).any(1)
-    output, target, labelled = output[examples], target[examples], labelled[examples]
-    if not len(target) or any(is_undefined(part, target, labelled) for part in _parts(metric)):
-        return output.new_full((), math.nan)
-    value = torch.as_tensor(_value_of(metric, output, target)).to(output)
+    return output[examples], target[examples], labelled[examples]
+
+
+def _scaled(value: Tensor, worst: float, best: float) -> Tensor:
     if value.numel() != 1:
         raise InputError(f"Expected the metric to give one number; got shape {tuple(value.shape)}. Let it average.")
     return ((value.reshape(()) - worst) / (best - worst)).clamp(0, 1)

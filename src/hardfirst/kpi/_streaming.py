@@ -22,6 +22,14 @@ class Streaming:
         state_of: (output, target) → the state of a batch, a tensor of one shape for all batches.
         finish: a state → the value, 0-d.
         merge: two states → that of both batches together.
+
+    Example:
+        >>> from hardfirst.kpi import accuracy
+        >>> form = streaming(accuracy)
+        >>> first = form.state_of(torch.tensor([1.0, -1.0]), torch.tensor([1, 1]))
+        >>> second = form.state_of(torch.tensor([1.0, 2.0]), torch.tensor([1, 1]))
+        >>> form.finish(form.merge(first, second))
+        tensor(0.7500)
     """
 
     state_of: Callable[..., Tensor]

@@ -32,6 +32,31 @@ _NEED_CLASS = {
 }
 
 
+def witness(metrics: list[Any], target: Tensor, labelled: Tensor) -> tuple[Tensor, Tensor]:
+    """A few labels that stand for all in `is_undefined`, which asks for the least and the largest, or which classes occur.
+
+    Args:
+        metrics: a metric and those that it wraps.
+        target: [batch, ...], at least one label.
+        labelled: the same shape.
+
+    Returns:
+        A target and what is labelled of it: [n], each class once, or [2, columns], the least and the largest label of each
+        column of dim 1, or of all.
+    """
+    names = set().union(*map(_names, metrics))
+    if "MulticlassAUROC" in names:
+        classes: Tensor = target[labelled].unique()  # type: ignore[no-untyped-call]  # of torch
+        return classes, torch.ones_like(classes, dtype=torch.bool)
+    if "MultilabelAUROC" in names:
+        columns, occurs = (tensor.movedim(1, 0).flatten(1) for tensor in (target, labelled))
+    else:
+        columns, occurs = target.reshape(1, -1), labelled.reshape(1, -1)
+    first = columns.gather(1, occurs.long().argmax(1, keepdim=True))  # a label of the column, if it has one
+    filled = torch.where(occurs, columns, first)
+    return torch.stack([filled.amin(1), filled.amax(1)]), occurs.any(1).expand(2, -1)
+
+
 def is_undefined(metric: Any, target: Tensor, labelled: Tensor) -> bool:
     """Whether the metric is not defined for any output, since the target lacks a class or does not vary.
 
@@ -40,7 +65,7 @@ def is_undefined(metric: Any, target: Tensor, labelled: Tensor) -> bool:
         target: [batch, ...], at least one label.
         labelled: the same shape.
     """
-    names = {parent.__name__ for parent in type(metric).__mro__}
+    names = _names(metric)
     labels = target[labelled]
     if any(name.endswith(_NEED_TWO_VALUES) for name in names) and bool(labels.min() == labels.max()):
         return True
@@ -53,3 +78,7 @@ def is_undefined(metric: Any, target: Tensor, labelled: Tensor) -> bool:
             return not bool((found[0] & found[1]).all())
     needed = [label for name, label in _NEED_CLASS.items() if name in names]
     return getattr(metric, "zero_division", 0) == 0 and any(not (labels == label).any() for label in needed)
+
+
+def _names(metric: Any) -> set[str]:
+    return {parent.__name__ for parent in type(metric).__mro__}

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 from torch import Tensor
 
 from hardfirst.errors import InputError, number, unknown
+from hardfirst.kpi import Accumulator
+from hardfirst.kpi._accumulators import is_accumulator, of_batch
 from hardfirst.records import LossShare
 
 Measure = Callable[[Tensor, Tensor], Tensor]
@@ -17,7 +20,8 @@ class Metric:
     """A metric to report in addition to the KPI, in the field's usual units.
 
     Args:
-        measure: (output, target) of all labelled examples → a 0-d tensor.
+        measure: (output, target) of all labelled examples → a 0-d tensor; or a `hardfirst.kpi.Accumulator`, such as a
+            torchmetrics object.
         higher_is_better: False for errors.
         test_only: compute it on the test split only, not on the validation split after every epoch.
         share: for a metric that is the share of a loss in the hardest examples, which share; the page then draws it.
@@ -27,7 +31,7 @@ class Metric:
         >>> in_metres = Metric(F.l1_loss, higher_is_better=False)
     """
 
-    measure: Measure
+    measure: Measure | Accumulator
     higher_is_better: bool = True
     test_only: bool = False
     share: LossShare | None = None
@@ -56,10 +60,13 @@ class Task:
 
     Args:
         name: a non-empty string, the key of the task's target and of the network's output.
-        loss: (output, target) of the labelled examples → a 0-d tensor.
+        loss: (output, target) of the labelled examples → a 0-d tensor, the mean over labels: a split's loss is the mean of
+            its batches' losses, weighted by how many labels they have. For a loss that is another mean, decorate a function
+            with `hardfirst.kpi.streams`; the split's is then exact.
         kpi: (output, target) → a 0-d tensor in [0, 1], where 1 is best; it need not be differentiable. See
-            `hardfirst.kpi`. None for an auxiliary task, whose loss is trained and recorded, and which no mean over tasks,
-            verdict or chart of KPIs counts; to methods that follow KPIs it is a task that has not been measured.
+            `hardfirst.kpi`. Or a `hardfirst.kpi.Accumulator`, such as a torchmetrics object. None for an auxiliary task,
+            whose loss is trained and recorded, and which no mean over tasks, verdict or chart of KPIs counts; to methods
+            that follow KPIs it is a task that has not been measured.
         metrics: metrics to record, by name.
         scale: a constant factor of the loss, above 0.
         kpi_from: the source of the balancer's KPI: the training "batch", or the last "validation" for a KPI that is
@@ -78,7 +85,7 @@ class Task:
 
     name: str
     loss: Measure
-    kpi: Measure | None
+    kpi: Measure | Accumulator | None
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     scale: float = 1.0
     kpi_from: Literal["batch", "validation"] = "batch"
@@ -88,7 +95,7 @@ class Task:
         if not isinstance(self.name, str) or not self.name:
             raise InputError(f"Expected a task's name to be a non-empty string; got {self.name!r}.")
         for what in ("loss", *["kpi"] * (self.kpi is not None)):
-            if not callable(getattr(self, what)):
+            if not (callable(getattr(self, what)) or (what == "kpi" and is_accumulator(self.kpi))):
                 raise InputError(
                     f"Expected the {what} of task {self.name!r} to be a function of (output, target); got "
                     f"{getattr(self, what)!r:.80}."
@@ -100,6 +107,11 @@ class Task:
             raise InputError(f"The losses of task {self.name!r} are compared by its KPI; it has none.")
         if self.kpi_from not in ("batch", "validation"):
             raise InputError(f"Expected `kpi_from` to be 'batch' or 'validation'; got {self.kpi_from!r}.")
+
+    @cached_property
+    def kpi_of_batch(self) -> Measure | None:
+        """The KPI as a function of one batch; an object that accumulates forgets what it has seen before."""
+        return None if self.kpi is None else of_batch(self.kpi)
 
     @property
     def loss_shares(self) -> dict[str, LossShare]:

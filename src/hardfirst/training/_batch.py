@@ -1,9 +1,9 @@
 """Losses and KPIs of each task from a network's outputs, where labels may be missing."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,8 @@ from torch import Tensor
 from hardfirst.errors import InputError
 from hardfirst.functional import _labels
 from hardfirst.problems import IGNORE, Measure, Problem, Task
+
+T = TypeVar("T")
 
 Labelled = Mapping[str, tuple[Tensor, Tensor]]
 """By task, output and target of its labelled examples; tasks without labels are left out."""
@@ -36,9 +38,9 @@ def measure(problem: Problem, batch: Labelled) -> Measurements:
         examples={task.name: len(batch[task.name][1]) for task in tasks},
         losses={task.name: task.scale * compute_loss(task, *batch[task.name]) for task in tasks},
         kpis={
-            task.name: _call(task, "KPI", task.kpi, *batch[task.name])
+            task.name: _call(task, "KPI", task.kpi_of_batch, *batch[task.name])
             for task in tasks
-            if task.kpi is not None and task.kpi_from == "batch"
+            if task.kpi_of_batch is not None and task.kpi_from == "batch"
         },
     )
 
@@ -75,36 +77,28 @@ def compute_loss(task: Task, output: Tensor, target: Tensor) -> Tensor:
 
 
 def compute_kpi(task: Task, output: Tensor, target: Tensor) -> Tensor:
-    """Compute the task's KPI, and check that it is in [0, 1] or NaN; NaN for an auxiliary task."""
-    if task.kpi is None:
+    """Compute the task's KPI of a batch, and check that it is in [0, 1] or NaN; NaN for an auxiliary task."""
+    if task.kpi_of_batch is None:
         return torch.tensor(math.nan)
-    value = _call(task, "KPI", task.kpi, output, target)
+    return check_kpi(task, _call(task, "KPI", task.kpi_of_batch, output, target))
+
+
+def check_kpi(task: Task, value: Tensor) -> Tensor:
+    """Return a KPI's value, after checking that it is in [0, 1] or NaN."""
     if not (math.isnan(number := float(value.real)) or -1e-6 <= number <= 1 + 1e-6):
         raise InputError(f"Expected the KPI of task {task.name!r} to be in [0, 1]; got {number:g}.")
     return value
 
 
-def compute_metrics(task: Task, output: Tensor, target: Tensor, *, test: bool) -> dict[str, float]:
-    """Compute the task's further metrics by name; those for the test split only if this is the test split."""
-    metrics = {name: metric for name, metric in task.metrics.items() if test or not metric.test_only}
-    return {name: float(_call(task, name, metric.measure, output, target)) for name, metric in metrics.items()}
+def concatenate(task: str, pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Concatenate a task's outputs and targets of many batches to one tensor each.
 
-
-def concatenate(batches: Iterable[Labelled]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Concatenate the outputs and targets of many batches to one tensor each."""
-    collected: dict[str, list[tuple[Tensor, Tensor]]] = {}
-    for batch in batches:
-        for task, pair in batch.items():
-            collected.setdefault(task, []).append(pair)
-    return {task: _concatenate(task, *zip(*pairs, strict=True)) for task, pairs in collected.items()}
-
-
-def _concatenate(task: str, outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """Concatenate, after padding each batch to the longest: outputs with 0, and targets with the missing label.
+    Each batch is padded to the longest: outputs with 0, and targets with the missing label.
 
     Raises:
         InputError: the batches cannot be padded.
     """
+    outputs, targets = zip(*pairs, strict=True)
     missing = math.nan if targets[0].is_floating_point() else IGNORE
     try:
         if _ragged(targets) and bool(label_mask(targets[0].new_full((1,), missing))):
@@ -135,6 +129,11 @@ def _pad(tensor: Tensor, sizes: list[int], value: float) -> Tensor:
     padded = tensor.new_full((len(tensor), *sizes), value)
     padded[tuple(map(slice, tensor.shape))] = tensor
     return padded
+
+
+def label_count(target: Tensor) -> int:
+    """How many labels a target has: pixels, say, where an example has many, since losses are means over these."""
+    return int(label_mask(target).sum())
 
 
 def label_mask(target: Tensor) -> Tensor:
@@ -170,11 +169,21 @@ def _labelled_examples(task: Task, output: Tensor, target: Tensor) -> tuple[Tens
 
 
 def _call(task: Task, what: str, function: Measure, output: Tensor, target: Tensor) -> Tensor:
+    return scalar(task, what, attribute(task, what, function, output=output, target=target))
+
+
+def attribute(task: Task, what: str, function: Callable[..., T], **tensors: Tensor) -> T:
+    """Call a function of the user's on the tensors, in this order; an error of it names task, function and shapes."""
     try:
-        value = function(output, target)
+        return function(*tensors.values())
     except Exception as error:
-        shapes = f"output {list(output.shape)} {output.dtype} and target {list(target.shape)} {target.dtype}"
-        raise InputError(f"The {what} of task {task.name!r} failed on {shapes}: {type(error).__name__}: {error}") from error
+        shapes = " and ".join(f"{name} {list(tensor.shape)} {tensor.dtype}" for name, tensor in tensors.items())
+        where = f" on {shapes}" if shapes else ""
+        raise InputError(f"The {what} of task {task.name!r} failed{where}: {type(error).__name__}: {error}") from error
+
+
+def scalar(task: Task, what: str, value: object) -> Tensor:
+    """Return the value, after checking that it is a 0-d tensor."""
     if not isinstance(value, Tensor):
         raise InputError(f"Expected the {what} of task {task.name!r} to be a 0-d tensor; got {value!r:.80}.")
     if value.dim():

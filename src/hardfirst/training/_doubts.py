@@ -8,11 +8,13 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
+from hardfirst.kpi._accumulators import of_batch
 from hardfirst.problems import Problem, Split, Task, TensorTable
-from hardfirst.training._batch import Labelled, label_mask
+from hardfirst.training._batch import label_mask
 
 _CERTAIN = 0.95  # the KPI of a single answer from which on a KPI says little
 _MOST_LISTED = 5  # classes in a warning
+_MOST_NUMBERS = 2**22  # of the outputs of examples that stand for a split
 _LOGIT = 10.0  # of the class that is always answered
 
 
@@ -20,18 +22,18 @@ class MeasureWarning(UserWarning):
     """A KPI on a split says little about what a network has learned."""
 
 
-def warn(problem: Problem, labelled: Labelled, split: str) -> None:
-    """Warn of each task whose KPI says little on a split.
+def warn(task: Task, counts: Tensor, output: Tensor, target: Tensor, split: str) -> None:
+    """Warn if a task's KPI says little on a split.
 
     Args:
-        problem: the problem.
-        labelled: by task, all labelled examples of the split; of the outputs, the shapes matter.
+        task: a task with a KPI.
+        counts: how many labels of the split each class has.
+        output: outputs, of which the shape matters.
+        target: targets with these counts, or nearly their proportions.
         split: its name.
     """
-    for task in problem.tasks:
-        if task.kpi is not None and task.name in labelled:
-            for doubt in _doubts(task, *labelled[task.name], split):
-                warnings.warn(doubt, MeasureWarning, stacklevel=3)
+    for doubt in _doubts(task, counts, output, target, split):
+        warnings.warn(doubt, MeasureWarning, stacklevel=3)
 
 
 def warn_in_memory(problem: Problem, split: Split, outputs: Mapping[str, Tensor], name: str) -> None:
@@ -47,17 +49,51 @@ def warn_in_memory(problem: Problem, split: Split, outputs: Mapping[str, Tensor]
     tables = [part for part in parts if isinstance(part, TensorTable)]
     if len(tables) < len(parts):
         return
-    for task in problem.task_names:
-        targets = [table.targets[task] for table in tables if task in table.targets]
-        if task in outputs and len({target.shape[1:] for target in targets}) == 1:
-            target, output = torch.cat(targets), outputs[task]
-            warn(problem, {task: (output.new_zeros(()).expand(len(target), *output.shape[1:]), target)}, name)
+    for task in problem.tasks:
+        targets = [table.targets[task.name] for table in tables if task.name in table.targets]
+        if task.kpi is not None and task.name in outputs and len({target.shape[1:] for target in targets}) == 1:
+            target, output = torch.cat(targets), outputs[task.name]
+            expanded = output.new_zeros(()).expand(len(target), *output.shape[1:])
+            if (counts := class_counts(expanded, target)) is not None:
+                warn(task, counts, expanded, target, name)
 
 
-def _doubts(task: Task, output: Tensor, target: Tensor, split: str) -> Iterator[str]:
-    counts = _class_counts(output, target)
-    if counts is None:
-        return
+class ClassCounts:
+    """The labels of each class in a split, batch by batch."""
+
+    counts: Tensor | None = None  # None if this is no classification
+    _is_other = False
+
+    def add(self, counts: Tensor | None) -> None:
+        """Add a batch's counts; None, or other classes, say that this is no classification."""
+        if counts is None or (self.counts is not None and len(self.counts) != len(counts)):
+            self._is_other = True
+        self.counts = None if self._is_other or counts is None else counts if self.counts is None else self.counts + counts
+
+
+def examples_of(counts: Tensor, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Examples with one label each, as many of each class as were counted, or in nearly this proportion if they are many.
+
+    Args:
+        counts: how many labels each class has.
+        output: [0, ...], for shape and type.
+        target: [0, ...], likewise.
+
+    Returns:
+        Outputs, of which the shape matters, and targets.
+    """
+    is_binary = output.shape == target.shape
+    most = _MOST_NUMBERS // (1 if is_binary else len(counts))
+    total = int(counts.sum())
+    if total > most:
+        counts = (counts.double() * most / total).ceil().long()
+    labels = torch.arange(len(counts), device=counts.device).repeat_interleave(counts).to(target)
+    shape = [1] * (target.dim() - 1)
+    outputs = output.new_zeros(()).expand(len(labels), *shape if is_binary else (len(counts), *shape))
+    return outputs, labels.view(-1, *shape)
+
+
+def _doubts(task: Task, counts: Tensor, output: Tensor, target: Tensor, split: str) -> Iterator[str]:
     if missing := (counts == 0).nonzero().flatten().tolist():
         names = ", ".join(map(str, missing[:_MOST_LISTED])) + ", …" * (len(missing) > _MOST_LISTED)
         yield (
@@ -74,7 +110,7 @@ def _doubts(task: Task, output: Tensor, target: Tensor, split: str) -> Iterator[
         )
 
 
-def _class_counts(output: Tensor, target: Tensor) -> Tensor | None:
+def class_counts(output: Tensor, target: Tensor) -> Tensor | None:
     """The number of labels of each class; None if this is no classification."""
     classes = 2 if output.shape == target.shape else output.shape[1] if output.dim() == target.dim() + 1 else 0
     labels = target[label_mask(target)]
@@ -94,7 +130,8 @@ def _constant_kpi(task: Task, output: Tensor, target: Tensor, majority: int) -> 
         answer = torch.zeros(output.shape[1], *[1] * (output.dim() - 2))
         answer[majority] = _LOGIT
     assert task.kpi is not None
+    kpi = of_batch(task.kpi)
     with suppress(Exception), warnings.catch_warnings():  # the KPI may want outputs of another kind
         warnings.simplefilter("ignore")
-        return float(task.kpi(answer.to(output.device).expand(output.shape), target))
+        return float(kpi(answer.to(output.device).expand(output.shape), target))
     return math.nan

@@ -7,8 +7,8 @@ have different numbers of labels; a task may have labels on one rank only, or on
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from itertools import chain, islice, zip_longest
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from hardfirst.balancers._autograd import other_leaves
 from hardfirst.problems import Problem, Split
-from hardfirst.training._batch import Labelled, Measurements, label_mask, measure, select_labelled
+from hardfirst.training._batch import Labelled, Measurements, label_count, measure, select_labelled
+from hardfirst.training._evaluate import Share
 from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
 from hardfirst.training._loading import Loading, Pair, load
 from hardfirst.training._randomness import randomness, restore_randomness, seed_randomness
@@ -72,9 +73,9 @@ class SingleProcess:
         """This process's batches of an evaluation."""
         return order
 
-    def gather_then(self, batches: list[Labelled], function: Callable[[list[Labelled]], T]) -> T:
-        """Apply the function to all batches of an evaluation."""
-        return function(batches)
+    def in_order(self, shares: Iterator[dict[str, Share]], order: Order) -> Iterator[dict[str, Share]]:
+        """The batches of an evaluation, in their order."""
+        return shares
 
     def broadcast(self, value: T) -> T:
         """Return the first process's value."""
@@ -185,16 +186,20 @@ class MultiProcess:
             dist.broadcast(buffer, 0)
         return order[self.rank :: self.world_size]
 
-    def gather_then(self, batches: list[Labelled], function: Callable[[list[Labelled]], T]) -> T:
-        """Apply the function to the batches of all ranks, in their order, on the first rank; broadcast the result.
+    def in_order(self, shares: Iterator[dict[str, Share]], order: Order) -> Iterator[dict[str, Share]]:
+        """Gather what is kept of each rank's batches, and yield it on the first rank, in the order of the batches.
 
-        KPIs that are no means over examples, such as the AUC, are thus exact on a split: they need all outputs in one place.
+        The ranks proceed together, a batch each. So the first rank adds what a single process would add, in the same order,
+        to the same bits, and no rank keeps more than a batch, unless a measure needs all outputs at once.
+
+        Args:
+            shares: what is kept of this rank's batches.
+            order: all ranks' batches.
         """
-        by_rank = self._gather_on_main([_to_device(batch, torch.device("cpu")) for batch in batches])
-        if by_rank is None:
-            return self.broadcast(None)  # type: ignore[return-value]  # returns the first rank's value
-        in_order = [batch for batch in chain.from_iterable(zip_longest(*by_rank)) if batch is not None]
-        return self.broadcast(function([_to_device(batch, self.fabric.device) for batch in in_order]))
+        for _ in range(0, len(order), self.world_size):
+            batch = {task: share.cpu() for task, share in next(shares, {}).items()}
+            by_rank = self._gather_on_main(batch)
+            yield from by_rank or ()
 
     def broadcast(self, value: T) -> T:
         """Return the first rank's value."""
@@ -269,12 +274,7 @@ def _partial_sums(task: str, labelled: Labelled, local: Measurements) -> Tensor:
 
 
 def _label_count(labelled: Labelled, task: str) -> int:
-    """How many labels the rank has: pixels, say, where an example has many, since losses are means over these."""
-    return int(label_mask(labelled[task][1]).sum()) if task in labelled else 0
-
-
-def _to_device(batch: Labelled, device: torch.device) -> Labelled:
-    return {task: (output.to(device), target.to(device)) for task, (output, target) in batch.items()}
+    return label_count(labelled[task][1]) if task in labelled else 0
 
 
 class _ReachAllParameters(torch.autograd.Function):

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from hardfirst.training import _checkpoint
 from hardfirst.training._batch import Measurements
 from hardfirst.training._check import check, load_splits
 from hardfirst.training._divergence import Diverged, divergence_reason
-from hardfirst.training._evaluate import TaskResult, predict, task_results
+from hardfirst.training._evaluate import Evaluation, TaskResult, evaluation_batch
 from hardfirst.training._interrupt import Interrupt, Interrupted, RemoteInterrupt
 from hardfirst.training._loading import Loading, load
 from hardfirst.training._memory import peak_memory
@@ -181,11 +180,13 @@ class Training:
         return epoch_order(self.problem, self.splits.train, self.trial.seed, epoch, join_single=self._join_single)
 
     def _evaluate(self, split: Split, warns_of: str | None, *, test: bool = False) -> dict[str, TaskResult]:
-        batches = map(self.fabric.to_device, load(split, self.processes.shard(evaluation_order(split)), self.loading))
-        return self.processes.gather_then(
-            predict(self.problem, self.evaluated, batches),
-            partial(task_results, self.problem, test=test, name=warns_of),
-        )
+        order = evaluation_order(split, evaluation_batch(self.problem, split))
+        batches = map(self.fabric.to_device, load(split, self.processes.shard(order), self.loading))
+        evaluation = Evaluation(self.problem, self.fabric.device, test=test, name=warns_of)
+        shares = evaluation.shares(self.problem, self.evaluated, batches)
+        for share in self.processes.in_order(shares, order):
+            evaluation.add(share)
+        return self.processes.broadcast(evaluation.results() if self.processes.is_main else {})
 
     def _epoch(self, checkpoint: Path | None, watcher: Watcher | None) -> None:
         position, steps = self.position, self.steps

@@ -32,7 +32,7 @@ from torch import Tensor
 from hardfirst.problems import IGNORE, Batch, LossOption, Metric, Problem, Splits, Task, TensorTable
 from hardfirst.records import LossShare
 from hardfirst_scenes import _labels
-from hardfirst_scenes._average_precision import average_precision
+from hardfirst_scenes._average_precision import AveragePrecision
 from hardfirst_scenes._detection import EXAMPLE_LOSSES, Example, cell_losses, detection_loss
 from hardfirst_scenes._maps import SOURCE, Size
 from hardfirst_scenes._measures import (
@@ -86,7 +86,7 @@ def _problem(name: str, size: Size, *, epochs: int) -> Problem:
             Task("segment", loss=segment_loss, kpi=mean_iou),
             Task("depth", loss=depth_loss, kpi=delta, metrics={"abs_rel": _error(relative_error)}),
             Task("normals", loss=normals_loss, kpi=angle_within, metrics={"degrees": _error(mean_angle)}),
-            Task("boxes", loss=detection_loss, kpi=average_precision, kpi_from="validation", losses=_losses()),
+            Task("boxes", loss=detection_loss, kpi=AveragePrecision(), kpi_from="validation", losses=_losses()),
         ),
         network=network,
         parts=parts,

@@ -65,19 +65,39 @@ def _detections(output: Tensor, grid: Grid, score: float, overlap: float, candid
     return torch.where(keep.unsqueeze(-1), rows, -1)
 
 
-def average_precision(output: Tensor, target: Tensor, *, threshold: float = 0.5, grid: Grid = GRID) -> Tensor:
-    """Return the AP50 of the detected objects: see `precision_of`.
+class AveragePrecision:
+    """The AP50 of the detected objects, see `precision_of`: it keeps those of each frame, which are small, and no outputs.
 
     Args:
-        output: [frames, cells, C + 4].
-        target: [frames, objects, 5].
         threshold: the least IoU of a correct box; 0.5 for AP50.
         grid: the cells.
-
-    Raises:
-        MissingPackage: pycocotools is not installed.
     """
-    return precision_of(detections(output, grid=grid), target, threshold=threshold)
+
+    def __init__(self, *, threshold: float = 0.5, grid: Grid = GRID) -> None:
+        self.threshold, self.grid = threshold, grid
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all frames."""
+        self.frames: list[tuple[Tensor, Tensor]] = []
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        """Detect the objects of a batch.
+
+        Args:
+            output: [frames, cells, C + 4].
+            target: [frames, objects, 5].
+        """
+        self.frames.append((detections(output, grid=self.grid).cpu(), target.cpu()))
+
+    def compute(self) -> Tensor:
+        """Return the average precision.
+
+        Raises:
+            MissingPackage: pycocotools is not installed.
+        """
+        detected, target = map(torch.cat, zip(*self.frames, strict=True))
+        return precision_of(detected, target, threshold=self.threshold)
 
 
 def precision_of(detected: Tensor, target: Tensor, *, threshold: float = 0.5) -> Tensor:

@@ -23,10 +23,12 @@ import torch
 from torch import Tensor
 
 from hardfirst.functional import sigmoid_focal_loss
+from hardfirst.kpi import streams
+from hardfirst_scenes._measures import add_sums, mean_or_0
 
 Example = Callable[[Tensor, Tensor], Tensor]
 
-FRAMES_AT_ONCE = 64  # of a whole split, to limit memory
+FRAMES_AT_ONCE = 64  # to limit memory
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ EXAMPLE_LOSSES: Mapping[str, Example] = {
 """The losses that Lin et al. compare, each with its best α (table 1)."""
 
 
+@streams(mean_or_0, add_sums)
 def detection_loss(
     output: Tensor, target: Tensor, *, example: Example = EXAMPLE_LOSSES["focal_2"], grid: Grid = GRID
 ) -> Tensor:
@@ -157,7 +160,8 @@ def detection_loss(
     expected = target[has_object.nonzero()[:, 0], assigned[has_object], :4]
     classes = example(output[..., :-4], _classes(output, target, assigned)).sum()
     boxes = (1 - generalized_iou(grid.boxes(output)[has_object], expected)).sum()
-    return (classes + boxes) / max(1, len(expected))
+    total = classes + boxes
+    return torch.stack([total, total.new_tensor(len(expected))])
 
 
 @torch.no_grad()

@@ -1,9 +1,11 @@
 """Losses and metrics of the dense tasks of `scenes`: surfaces, depth and normals.
 
 The network predicts one value for each 2×2 pixels, and is compared with the first of them, on which its convolutions are
-centred. That takes a quarter of the memory and time, which matters because a metric is computed on a whole split at once. It
-ignores three of four pixels, just as NYUv2's frames are resized for the same tasks. Targets may have the frame's resolution
-or the output's, and the narrow types in which they are stored (int8, float16).
+centred. That takes a quarter of the memory and time. It ignores three of four pixels, just as NYUv2's frames are resized for
+the same tasks. Targets may have the frame's resolution or the output's, and the narrow types in which they are stored (int8,
+float16).
+
+All of them are sums over pixels, so that a split is evaluated batch by batch: see `hardfirst.kpi.streams`.
 
 Unlabelled pixels do not count: a class below 0, a depth not above 0, a normal of length 0, or NaN. A loss is the mean over
 the others, or 0 with a graph if there are none; a metric is then NaN.
@@ -23,9 +25,33 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hardfirst import kpi
-from hardfirst.problems import IGNORE
+from hardfirst.problems import IGNORE, Measure
 
 
+def _streaming(measure: Measure) -> kpi.Streaming:
+    form = kpi.streaming(measure)
+    assert form is not None
+    return form
+
+
+_OVERLAP, _NEAR = _streaming(kpi.mean_iou), _streaming(kpi.delta)
+
+
+def add_sums(state: Tensor, other: Tensor) -> Tensor:
+    """Add the sums of two batches in float64: those of a whole split would lose digits in float32."""
+    return state.double() + other.double()
+
+
+def mean_or_0(sums: Tensor) -> Tensor:
+    """Return the mean from a sum and a count, and 0 if nothing was counted."""
+    return sums[0] / sums[1].clamp(min=1)
+
+
+def _mean_or_nan(sums: Tensor) -> Tensor:
+    return (sums[0] / sums[1]).float()
+
+
+@kpi.streams(mean_or_0, add_sums)
 def segment_loss(output: Tensor, target: Tensor) -> Tensor:
     """Compute the cross-entropy.
 
@@ -35,9 +61,10 @@ def segment_loss(output: Tensor, target: Tensor) -> Tensor:
     """
     classes = _classes(output, target)
     losses = F.cross_entropy(output.float(), classes, ignore_index=IGNORE, reduction="sum")
-    return losses / (classes != IGNORE).sum().clamp(min=1)
+    return torch.stack([losses, (classes != IGNORE).sum().to(losses)])
 
 
+@kpi.streams(_OVERLAP.finish, _OVERLAP.merge)
 def mean_iou(output: Tensor, target: Tensor) -> Tensor:
     """Return the intersection over union, averaged over predicted or present classes: `hardfirst.kpi.mean_iou`.
 
@@ -45,9 +72,10 @@ def mean_iou(output: Tensor, target: Tensor) -> Tensor:
         output: as for `segment_loss`.
         target: as for `segment_loss`.
     """
-    return kpi.mean_iou(output, _classes(output, target))
+    return _OVERLAP.state_of(output, _classes(output, target))
 
 
+@kpi.streams(mean_or_0, add_sums)
 def depth_loss(output: Tensor, target: Tensor) -> Tensor:
     """Compute |output − log depth|; in logarithms an error counts by its ratio, as it does in both metrics.
 
@@ -56,9 +84,10 @@ def depth_loss(output: Tensor, target: Tensor) -> Tensor:
         target: depths [frames, height, width]; NaN or not above 0 is unlabelled.
     """
     ratio, labelled = _log_ratio(output, target)
-    return _mean(ratio.abs(), labelled, empty=0.0)
+    return _sums(ratio.abs(), labelled)
 
 
+@kpi.streams(_NEAR.finish, _NEAR.merge)
 def delta(output: Tensor, target: Tensor) -> Tensor:
     """Return the share of pixels with max(depth / target, target / depth) < 1.25: `hardfirst.kpi.delta`.
 
@@ -66,9 +95,10 @@ def delta(output: Tensor, target: Tensor) -> Tensor:
         output: as for `depth_loss`.
         target: as for `depth_loss`.
     """
-    return kpi.delta(output.squeeze(1).float().exp(), _subsample(output, target))
+    return _NEAR.state_of(output.squeeze(1).float().exp(), _subsample(output, target))
 
 
+@kpi.streams(_mean_or_nan, add_sums)
 def relative_error(output: Tensor, target: Tensor) -> Tensor:
     """Return the mean of |depth − target| / target, "abs-rel"; lower is better.
 
@@ -77,9 +107,10 @@ def relative_error(output: Tensor, target: Tensor) -> Tensor:
         target: as for `depth_loss`.
     """
     ratio, labelled = _log_ratio(output.detach(), target)
-    return _mean(ratio.expm1().abs(), labelled)
+    return _sums(ratio.expm1().abs(), labelled)
 
 
+@kpi.streams(mean_or_0, add_sums)
 def normals_loss(output: Tensor, target: Tensor) -> Tensor:
     """Compute 1 − the cosine of the angle between output and normal.
 
@@ -88,9 +119,10 @@ def normals_loss(output: Tensor, target: Tensor) -> Tensor:
         target: normals [frames, 3, height, width]; NaN or 0 is unlabelled.
     """
     cosine, labelled = _cosine(output, target)
-    return _mean(1 - cosine, labelled, empty=0.0)
+    return _sums(1 - cosine, labelled)
 
 
+@kpi.streams(_mean_or_nan, add_sums)
 def angle_within(output: Tensor, target: Tensor) -> Tensor:
     """Return the share of pixels whose angle is within 30°, as `hardfirst.kpi.angle_within` up to rounding.
 
@@ -99,9 +131,10 @@ def angle_within(output: Tensor, target: Tensor) -> Tensor:
         target: as for `normals_loss`.
     """
     cosine, labelled = _cosine(output.detach(), target)
-    return _mean((cosine >= math.cos(math.radians(30))).float(), labelled)
+    return _sums((cosine >= math.cos(math.radians(30))).float(), labelled)
 
 
+@kpi.streams(_mean_or_nan, add_sums)
 def mean_angle(output: Tensor, target: Tensor) -> Tensor:
     """Return the mean angle between output and normal in degrees, accurate to some hundredths; lower is better.
 
@@ -110,7 +143,7 @@ def mean_angle(output: Tensor, target: Tensor) -> Tensor:
         target: as for `normals_loss`.
     """
     cosine, labelled = _cosine(output.detach(), target)
-    return _mean(cosine.clamp(-1, 1).acos().rad2deg(), labelled)
+    return _sums(cosine.clamp(-1, 1).acos().rad2deg(), labelled)
 
 
 def _subsample(output: Tensor, target: Tensor) -> Tensor:
@@ -140,6 +173,6 @@ def _cosine(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return (output * torch.where(labelled.unsqueeze(1), target, 0)).sum(1) / lengths, labelled
 
 
-def _mean(values: Tensor, labelled: Tensor, empty: float = float("nan")) -> Tensor:
-    mean = torch.where(labelled, values, 0).sum() / labelled.sum().clamp(min=1)
-    return mean + torch.where(labelled.any(), 0.0, empty)
+def _sums(values: Tensor, labelled: Tensor) -> Tensor:
+    """Return the sum of labelled values, and how many there are."""
+    return torch.stack([torch.where(labelled, values, 0).sum(), labelled.sum().to(values)])

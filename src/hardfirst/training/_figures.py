@@ -1,0 +1,147 @@
+"""Figures of a split that accumulate batch by batch: what is kept of each batch, and how batches add up."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hardfirst.kpi import Accumulator, Streaming, streaming
+from hardfirst.kpi._accumulators import copied, is_accumulator, value_of
+from hardfirst.problems import Measure, Task
+from hardfirst.training._batch import attribute, compute_loss, label_count, scalar
+
+Pair = tuple[Tensor, Tensor]
+
+
+class Figure(ABC):
+    """A task's loss, KPI or a metric on a split.
+
+    Args:
+        task: the task.
+        what: the figure's name, for error messages.
+    """
+
+    needs_pair: ClassVar[bool] = False  # whether it needs a batch's output and target where batches are added
+    gathers: ClassVar[bool] = False  # whether it needs those of all batches at once
+
+    def __init__(self, task: Task, what: str) -> None:
+        self.task, self.what = task, what
+
+    def reduce(self, output: Tensor, target: Tensor) -> Tensor | None:
+        """What is needed of a batch in addition to output and target; it runs on the rank that evaluates the batch."""
+        return None
+
+    @abstractmethod
+    def add(self, state: Tensor | None, pair: Pair | None) -> None:
+        """Add a batch, in the order of the batches."""
+
+    @abstractmethod
+    def value(self, gathered: Pair | None) -> Tensor:
+        """The value of all batches.
+
+        Args:
+            gathered: the output and target of all of them, for a figure that gathers.
+        """
+
+
+def figure(task: Task, what: str, measure: Measure | Accumulator, device: torch.device) -> Figure:
+    """The figure of a KPI or metric: of states, of an object that accumulates, or of all outputs at once."""
+    if is_accumulator(measure):
+        return Accumulated(task, what, copied(measure, device), device)
+    function: Measure = measure  # type: ignore[assignment]  # not an object that accumulates
+    form = streaming(function)
+    return Gathered(task, what, function) if form is None else Streamed(task, what, form)
+
+
+def loss_figure(task: Task) -> Figure:
+    """The figure of the task's loss: of states, if it has some, or the batches' mean over labels."""
+    form = streaming(task.loss)
+    return MeanOverLabels(task, "loss") if form is None else Streamed(task, "loss", form)
+
+
+class Streamed(Figure):
+    """A measure that has a state, see `hardfirst.kpi.streams`."""
+
+    def __init__(self, task: Task, what: str, form: Streaming) -> None:
+        super().__init__(task, what)
+        self.form = form
+        self.state: Tensor | None = None
+
+    def reduce(self, output: Tensor, target: Tensor) -> Tensor:
+        """The batch's state."""
+        return attribute(self.task, self.what, self.form.state_of, output=output, target=target)
+
+    def add(self, state: Tensor | None, pair: Pair | None) -> None:
+        """Merge the batch's state."""
+        assert state is not None
+        if self.state is not None:
+            state = attribute(self.task, self.what, self.form.merge, state=self.state, other=state)
+        self.state = state
+
+    def value(self, gathered: Pair | None) -> Tensor:
+        """The value of the merged state."""
+        assert self.state is not None
+        return scalar(self.task, self.what, attribute(self.task, self.what, self.form.finish, state=self.state))
+
+
+class Accumulated(Figure):
+    """An object that accumulates, on the device."""
+
+    needs_pair = True
+
+    def __init__(self, task: Task, what: str, accumulator: Accumulator, device: torch.device) -> None:
+        super().__init__(task, what)
+        self.accumulator, self.device = accumulator, device
+
+    def add(self, state: Tensor | None, pair: Pair | None) -> None:
+        """Update the object."""
+        assert pair is not None
+        output, target = (tensor.to(self.device) for tensor in pair)
+        attribute(self.task, self.what, self.accumulator.update, output=output, target=target)
+
+    def value(self, gathered: Pair | None) -> Tensor:
+        """The object's value."""
+        return scalar(self.task, self.what, attribute(self.task, self.what, lambda: value_of(self.accumulator)))
+
+
+class Gathered(Figure):
+    """A function of all outputs and targets."""
+
+    needs_pair = gathers = True
+
+    def __init__(self, task: Task, what: str, function: Measure) -> None:
+        super().__init__(task, what)
+        self.function = function
+
+    def add(self, state: Tensor | None, pair: Pair | None) -> None:
+        """Do nothing: the task keeps outputs and targets once, for all figures that gather."""
+
+    def value(self, gathered: Pair | None) -> Tensor:
+        """The function's value."""
+        assert gathered is not None
+        output, target = gathered
+        return scalar(self.task, self.what, attribute(self.task, self.what, self.function, output=output, target=target))
+
+
+class MeanOverLabels(Figure):
+    """A loss as Σ_b l_b · n_b / n, where batch b has the loss l_b and n_b of the n labels; exactly l_b if it is alone."""
+
+    def __init__(self, task: Task, what: str) -> None:
+        super().__init__(task, what)
+        self.batches: list[list[float]] = []
+
+    def reduce(self, output: Tensor, target: Tensor) -> Tensor:
+        """The batch's loss and labels: [2] float64, on the CPU, since some devices have no float64."""
+        loss = compute_loss(self.task, output, target)
+        return torch.tensor([float(loss), label_count(target)], dtype=torch.float64)
+
+    def add(self, state: Tensor | None, pair: Pair | None) -> None:
+        """Keep the two numbers, as such: a small tensor that stays would split the memory that large ones leave."""
+        assert state is not None
+        self.batches.append(state.tolist())
+
+    def value(self, gathered: Pair | None) -> Tensor:
+        """The mean."""
+        losses, labels = torch.tensor(self.batches, dtype=torch.float64).unbind(1)
+        return (losses * (labels / labels.sum())).sum()
