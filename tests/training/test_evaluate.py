@@ -264,7 +264,7 @@ def ragged(output: Tensor, target: Tensor) -> Tensor:
         (C.MulticlassAUROC(3), r"The KPI of task 'a' failed on output \[10\] .* and target \[10\]"),
         (ragged, r"The KPI of task 'a' failed on state \[10\] .* and other \[20\]"),
     ],
-    ids=str,
+    ids=["percent", "several numbers", "a lock", "of classes", "ragged state"],
 )
 def test_a_measure_that_does_not_fit_gets_a_sentence(own: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
