@@ -166,7 +166,7 @@ def test_what_has_come_so_far_is_shown(comparison: Comparison, problem: str, tmp
         (tmp_path / "trials" / f"{key}.jsonl").unlink()
     for path in (tmp_path / "trials").glob("*.jsonl"):
         path.unlink()
-    with pytest.raises(InputError, match=r"No trial of the study in .* has ended yet"):
+    with pytest.raises(InputError, match=r"No run of a method of the study in .* has ended yet"):
         Comparison.read(tmp_path)
 
 
