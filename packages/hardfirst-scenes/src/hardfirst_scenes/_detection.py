@@ -24,7 +24,7 @@ from torch import Tensor
 
 from hardfirst.functional import sigmoid_focal_loss
 from hardfirst.kpi import streams
-from hardfirst_scenes._measures import add_sums, mean_or_0
+from hardfirst_scenes._sums import add_sums, mean_or_0
 
 Example = Callable[[Tensor, Tensor], Tensor]
 

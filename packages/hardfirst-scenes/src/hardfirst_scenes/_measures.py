@@ -26,6 +26,7 @@ from torch import Tensor
 
 from hardfirst import kpi
 from hardfirst.problems import IGNORE, Measure
+from hardfirst_scenes._sums import add_sums, mean_or_0
 
 
 def _streaming(measure: Measure) -> kpi.Streaming:
@@ -35,16 +36,6 @@ def _streaming(measure: Measure) -> kpi.Streaming:
 
 
 _OVERLAP, _NEAR = _streaming(kpi.mean_iou), _streaming(kpi.delta)
-
-
-def add_sums(state: Tensor, other: Tensor) -> Tensor:
-    """Add the sums of two batches in float64: those of a whole split would lose digits in float32."""
-    return state.double() + other.double()
-
-
-def mean_or_0(sums: Tensor) -> Tensor:
-    """Return the mean from a sum and a count, and 0 if nothing was counted."""
-    return sums[0] / sums[1].clamp(min=1)
 
 
 def _mean_or_nan(sums: Tensor) -> Tensor:
