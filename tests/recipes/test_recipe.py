@@ -194,6 +194,7 @@ def test_a_function_that_makes_something_else() -> None:
 def test_fabric_knows_the_precisions() -> None:
     from typing import get_args
 
+    pytest.importorskip("lightning")
     from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT_STR
 
     assert set(PRECISIONS) <= set(get_args(_PRECISION_INPUT_STR))

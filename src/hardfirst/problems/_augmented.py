@@ -1,5 +1,6 @@
 """Random augmentation that depends on the seed, the epoch and the item alone."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -7,7 +8,6 @@ from hashlib import blake2b
 from inspect import signature
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -121,7 +121,8 @@ def _copied(value: Any) -> Any:
     """The item with copies of its tensors and arrays: those of a table are views of all its examples."""
     if isinstance(value, Tensor):
         return value.clone()
-    if isinstance(value, np.ndarray):
+    numpy = sys.modules.get("numpy")  # not a requirement; where an array exists, it has been imported
+    if numpy is not None and isinstance(value, numpy.ndarray):
         return value.copy()
     if isinstance(value, Mapping):
         return {name: _copied(each) for name, each in value.items()}
