@@ -13,7 +13,7 @@ from hardfirst.functional._labels import can_read, class_labels
 Measure = Callable[[Tensor, Tensor], Tensor]
 
 _MANY = 16  # outputs from which on a warning says that they look like probabilities
-_CALLER = 5  # frames from `warn` to whoever called the measure, which calls a state's function and `classified`
+_CALLER = 5  # the stack level of the code that called the measure: its warning names that line
 
 
 def ratio(part: Tensor, whole: Tensor) -> Tensor:

@@ -163,9 +163,8 @@ class Training:
 
     def validate(self) -> dict[str, TaskResult]:
         """Evaluate each task on the validation split."""
-        first = self.position.epoch == 0
-        with self.updates.averaged():
-            return self._evaluate(self.splits.validation, "validation" if first else None)
+        with self.updates.averaged():  # the first validation warns of measures that say little
+            return self._evaluate(self.splits.validation, None if self.position.epoch else "validation")
 
     def batches(self) -> Iterator[Any]:
         """The remaining training batches of the epoch."""
