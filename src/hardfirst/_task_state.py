@@ -221,7 +221,9 @@ class TaskState(nn.Module):
         tensor = next((column for column in columns if isinstance(column, Tensor)), None)
         numbers = [math.nan if isinstance(c, Tensor) else absent if c is None else float(c) for c in columns]
         device = self._device if tensor is None else tensor.device
-        converted = torch.tensor(numbers, dtype=torch.float32, device=device)
+        converted = torch.tensor(numbers, dtype=torch.float32)
+        if device is not None:
+            converted = send(converted, device)
         return [c if isinstance(c, Tensor) else number for c, number in zip(columns, converted.unbind(), strict=True)]
 
     def _not_a_scalar(self, values: Mapping[str, Any], kind: str) -> InputError:
@@ -268,6 +270,15 @@ class TaskState(nn.Module):
             return
         require_same_names(self.tasks, self.process_group or None, device)
         self._tasks_compared = True
+
+
+def send(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """A tensor on a device. One of the host is copied without a wait for what the device still has to do.
+
+    CUDA has taken its values when the call returns, though no copy may have been made yet; MPS may read them later, when the
+    memory is another tensor's, so that there the copy waits.
+    """
+    return tensor.to(device, dtype, non_blocking=tensor.is_cpu and device.type != "mps")
 
 
 def plain(tensor: Tensor) -> Tensor:

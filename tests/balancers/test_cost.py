@@ -8,6 +8,7 @@ import torch
 
 from hardfirst.balancers import LossBalancer, Spec
 from operations import Operations
+from transfers import ON_HOST
 
 # of forward and its learning: on the CPU; and in the form for a device, where nothing is computed in Python numbers
 LIMITS = {
@@ -23,9 +24,6 @@ LIMITS = {
     "achievement": (40, 40),
     "stch": (40, 40),
 }
-
-
-ON_HOST = "hardfirst.functional._scalar.on_host"
 
 
 def operations(name: str, count: int) -> int:

@@ -1,72 +1,92 @@
-"""How often a step of a gradient balancer waits for the device."""
+"""How often a step of a balancer waits for the device: a gradient method once, to read the products of the gradients."""
+
+from collections.abc import Iterable
 
 import pytest
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
-from gradient_steps import Bowls, make, train
-from hardfirst.balancers import Spec
-from table import GRADIENT, TASKS
+from gradient_steps import Bowls
+from hardfirst import functional
+from hardfirst.balancers import Balancer, GradientBalancer, Spec
+from hardfirst.integrations._adapter import LoopAdapter
+from table import EVERY, TASKS
+from transfers import DEVICE, ON_HOST, Transfers
 
-DEVICE = torch.device("cpu", 0)
-
-
-class Transfers(TorchFunctionMode):
-    """Counts the reads of a device by the host, as if all tensors were on the device cpu:0 but those that the host made.
-
-    These are results of `cpu`, tensors made without a device or on cpu, and all that is computed from these alone.
-    """
-
-    READS = frozenset(
-        getattr(Tensor, name)
-        for name in (
-            "cpu",
-            "item",
-            "tolist",
-            "numpy",
-            "nonzero",
-            "__bool__",
-            "__int__",
-            "__float__",
-            "__index__",
-            "__contains__",
-        )
-    ) | {torch.nonzero, torch.is_nonzero, torch.equal, torch.masked_select, torch.unique}
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reads: list[str] = []
-        self._host: dict[int, Tensor] = {}  # by id; kept, so that no id is given twice
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        given, options = tree_leaves((args, kwargs)), kwargs or {}
-        on_host = all(id(item) in self._host for item in given if isinstance(item, Tensor)) and DEVICE not in given
-        if function is Tensor.device.__get__ and not on_host:
-            return DEVICE
-        masks = function in (Tensor.__getitem__, Tensor.__setitem__) and any(
-            isinstance(item, Tensor) and item.dtype == torch.bool for item in tree_leaves(args[1:2])
-        )
-        if not on_host and (function in self.READS or masks):
-            self.reads.append(function.__name__)
-        result = function(*args, **options)
-        if function is Tensor.cpu:
-            result = result.clone()
-        if on_host or function is Tensor.cpu:
-            self._host.update({id(item): item for item in tree_leaves(result) if isinstance(item, Tensor)})
-        return result
+KPIS = dict(zip(TASKS, (0.2, 0.5, 0.9), strict=True))
+TENSORS = {task: torch.tensor(kpi) for task, kpi in KPIS.items()}
+STEPS = {
+    "all": (TASKS, KPIS),
+    "tensors": (TASKS, TENSORS),
+    "zero": (TASKS, TENSORS),
+    "absent": (TASKS[:2], {task: KPIS[task] for task in TASKS[:2]}),
+    "nan": (TASKS, {**TENSORS, TASKS[1]: torch.tensor(torch.nan)}),
+    "bare": (TASKS, None),
+}
 
 
-@pytest.mark.parametrize("absent", [False, True])
-@pytest.mark.parametrize("spec", GRADIENT, ids=str)
-def test_the_host_reads_the_device_once_a_step(spec: Spec, absent: bool) -> None:
-    balancer = make(spec)
-    train(balancer, 2)
-    bowls = Bowls()
+def losses_of(bowls: Bowls, kind: str, tasks: Iterable[str]) -> dict[str, Tensor]:
     losses = bowls.losses(1)
-    if absent:
+    if kind == "zero":
         losses[TASKS[1]] = losses[TASKS[1]] * 0
+    return {task: losses[task] for task in tasks}
+
+
+def expected(balancer: Balancer) -> list[str]:
+    return ["cpu"] if isinstance(balancer, GradientBalancer) else []
+
+
+@pytest.fixture(autouse=True)
+def _as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (ON_HOST, "hardfirst.kpi._moving.on_host"):
+        monkeypatch.setattr(name, lambda state: False)
+
+
+@pytest.mark.parametrize("kind", STEPS)
+@pytest.mark.parametrize("spec", EVERY, ids=str)
+def test_a_step_waits_for_the_device_at_most_once(spec: Spec, kind: str) -> None:
+    balancer, bowls = spec.build(TASKS), Bowls()
+    for _ in range(2):  # the range of a KPI is checked where it first appears
+        balancer.backward(bowls.losses(0), TENSORS, shared=bowls.shared)
+    tasks, kpis = STEPS[kind]
+    losses = losses_of(bowls, kind, tasks)
     with Transfers() as transfers:
-        balancer.backward(losses, shared=bowls.shared)
-    assert transfers.reads == ["cpu"]
+        balancer.backward(losses, kpis, shared=bowls.shared)
+    assert transfers.waits == expected(balancer)
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["step", "micro-batches"])
+@pytest.mark.parametrize("spec", EVERY, ids=str)
+def test_a_step_of_a_host_adds_no_wait(spec: Spec, several: bool) -> None:
+    balancer, bowls = spec.build(TASKS), Bowls()
+    adapter = LoopAdapter(balancer, lambda: bowls.shared)
+    for _ in range(2):
+        adapter.total(bowls.losses(0), TENSORS, last=True, several=several).backward()
+    losses = bowls.losses(1)
+    with Transfers() as transfers:
+        adapter.total(losses, KPIS, last=True, several=several).backward()
+    assert transfers.waits == expected(balancer)
+
+
+def test_the_counter_sees_each_kind_of_wait() -> None:
+    """Else the tests above would hold of anything."""
+    state = torch.tensor([1.0, 2.0])
+    waits = {
+        "item": lambda: state[0].item(),
+        "__bool__": lambda: bool(state.isnan().any()),
+        "tolist": lambda: state.tolist(),
+        "cpu": lambda: state.cpu(),
+        "nonzero": lambda: state.nonzero(),
+        "__getitem__": lambda: state[state > 1],
+        "tensor": lambda: torch.tensor([1.0], device=state.device),
+        "to": lambda: torch.tensor([1.0]).to(state),
+        "copy_": lambda: state.copy_(torch.tensor([1.0, 2.0])),
+    }
+    for name, wait in waits.items():
+        with Transfers() as transfers:
+            wait()
+        assert transfers.waits == [name]
+    with Transfers() as transfers:
+        torch.tensor([1.0]).to(DEVICE, non_blocking=True)
+        functional.focal_weight(state.clamp(0, 1), 1.0)
+    assert transfers.waits == []

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from hardfirst._task_state import Group
+from hardfirst._task_state import Group, send
 from hardfirst.balancers._autograd import no_dependence_error, other_leaves, require_features, require_trainable
 from hardfirst.balancers._base import Balancer, KPIs, Losses
 from hardfirst.balancers._host import HostReader, Readings, to_host
@@ -235,8 +235,9 @@ class GradientBalancer(Balancer, HostReader):
         with readings.received(read):
             combined, weights = self.aggregate(gradients.jacobian, products, present)
         if self.training:
-            present = present.to(self.weight.device)
-            self.weight[present] = weights.to(self.weight) * factors[present].to(self.weight)
+            device, dtype = self.weight.device, self.weight.dtype
+            present = send(present, device)
+            self.weight[present] = send(weights, device, dtype) * factors[present].to(self.weight)
         return combined
 
 

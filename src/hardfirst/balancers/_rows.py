@@ -9,6 +9,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from hardfirst._task_state import send
 from hardfirst.balancers._host import wide
 
 # Numbers of a part: in the cache of a CPU; elsewhere large, since each part is a launch.
@@ -50,7 +51,7 @@ def update_memory(jacobian: Tensor) -> Tensor:
 
 def combine(weights: Tensor, rows: Tensor, update: Tensor) -> Tensor:
     """The sum [n] of the rows times weights [k], float32, written to `update`, which may be one of the rows."""
-    weights = wide(weights) if rows.device.type == "mps" else weights.to(rows.device, torch.float64)
+    weights = wide(weights) if rows.device.type == "mps" else send(weights, rows.device, torch.float64)
     for piece, part in zip(torch.split(update, _columns(rows)), _parts(rows), strict=True):
         piece.copy_(weights @ part)
     return update

@@ -5,7 +5,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from hardfirst._task_state import Group
+from hardfirst._task_state import Group, send
 from hardfirst.balancers._gradient import GradientBalancer
 from hardfirst.balancers._rows import combine, lengths, update_memory
 from hardfirst.balancers._search_space import Range
@@ -79,7 +79,7 @@ class DBMTL(GradientBalancer):
             )
         averages = self.average if self.average.shape[1] else jacobian.new_zeros(len(self.tasks), jacobian.shape[1])
         all_present = len(present) == len(averages)
-        present = present.to(averages.device)
+        present = send(present, averages.device)
         before = averages if all_present else averages[present]
         # in place, to save memory
         average = torch.lerp(jacobian, before, self.beta, out=before if self.training else jacobian)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from hardfirst import functional
-from hardfirst._task_state import Group
+from hardfirst._task_state import Group, send
 from hardfirst.balancers._gradient import GradientBalancer
 from hardfirst.balancers._rng import StepRNG
 from hardfirst.balancers._rows import products, update_memory
@@ -61,9 +61,9 @@ class GradDrop(GradientBalancer):
         inner = torch.zeros(len(gramian), dtype=gramian.dtype)
         for (rows, part), draws in zip(parts, self._drawn(jacobian, columns), strict=True):
             kept = functional.graddrop(rows, draws)
-            inner = inner.to(kept.device) + products(rows, kept)
+            inner = send(inner, kept.device) + products(rows, kept)
             part.copy_(kept)
-        return update, torch.linalg.pinv(gramian, hermitian=True).to(inner) @ inner
+        return update, send(torch.linalg.pinv(gramian, hermitian=True), inner.device, inner.dtype) @ inner
 
     def _drawn(self, jacobian: Tensor, columns: int) -> Iterator[Tensor]:
         """Uniform numbers in [0, 1), some columns at a time."""

@@ -4,7 +4,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from hardfirst._task_state import Group
+from hardfirst._task_state import Group, send
 from hardfirst.balancers._gradient import GramianBalancer
 from hardfirst.balancers._rng import StepRNG
 from hardfirst.balancers._search_space import Range
@@ -72,7 +72,9 @@ class GradVac(GramianBalancer):
         before = self.read("cosine").view(shape)[present][:, present]
         weights, averages = gradvac_weights(gramian, orders, before.to(gramian), self.beta)
         if self.training:
-            self.cosine.view(shape)[present.unsqueeze(1), present] = averages.to(self.cosine)
+            present = send(present, self.cosine.device)
+            averages = send(averages, self.cosine.device, self.cosine.dtype)
+            self.cosine.view(shape)[present.unsqueeze(1), present] = averages
         return weights
 
 
