@@ -12,6 +12,10 @@ from reprlib import Repr
 
 _MOST_LISTED = 12  # names in an error
 _ALIKE = 0.4  # the least similarity of names that an error suggests
+# packages whose lines a warning does not point at, for they call hardfirst on the user's behalf
+_HOSTS = frozenset(
+    {"hardfirst", "torch", "lightning", "lightning_fabric", "pytorch_lightning", "transformers", "accelerate", "contextlib"}
+)
 
 # A YAML file's references can make a short file stand for a value of any size, so errors show one level of it.
 _REPR = Repr()
@@ -42,9 +46,9 @@ def short(value: object) -> str:
 
 
 def warn_caller(text: str) -> None:
-    """Warn at the line outside hardfirst and torch that led here, however many calls of theirs are between."""
+    """Warn at the user's line that led here, however many calls of hardfirst and of the hosts of its loops are between."""
     frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in ("hardfirst", "torch"):
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _HOSTS:
         frame, level = frame.f_back, level + 1
     warnings.warn(text, UserWarning, stacklevel=level)
 

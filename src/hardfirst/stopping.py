@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +52,7 @@ class TaskEarlyStopping(TaskState):
         self.min_delta = number("min_delta", min_delta, least=0)
         self.add_state("best", math.nan)
         self.add_state("waited", 0.0)
+        self._stopped: tuple[str, ...] | None = None  # None: to be read from `waited`
 
     @torch.no_grad()
     def update(self, kpis: Mapping[str, Tensor | float]) -> None:
@@ -67,16 +69,29 @@ class TaskEarlyStopping(TaskState):
         active = self.waited < self.patience
         self.waited.copy_(torch.where(new.isnan() | ~active, self.waited, torch.where(rises, 0.0, self.waited + 1)))
         self.best.copy_(torch.where(rises & active, new, self.best))
+        self._stopped = None
+
+    def reset(self) -> None:
+        super().reset()
+        self._stopped = None
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._stopped = None
 
     @property
     def stopped(self) -> tuple[str, ...]:
-        """The tasks that are no longer trained."""
-        return tuple(task for task, waited in zip(self.tasks, self.waited.tolist(), strict=True) if waited >= self.patience)
+        """The tasks that are no longer trained. They are read once after each change, since reading waits for the device."""
+        if self._stopped is None:
+            waited = dict(zip(self.tasks, self.waited.tolist(), strict=True))
+            self._stopped = tuple(task for task in self.tasks if waited[task] >= self.patience)
+        return self._stopped
 
     def forward(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Replace the losses of stopped tasks by 0, which keep their graph, since DDP needs it.
 
-        One that is not finite loses its graph as well: 0·∞ would make the gradients NaN.
+        One that is not finite loses its graph as well: 0·∞ would make the gradients NaN. Finding out waits for the device,
+        once in each step after the first task has stopped.
 
         Args:
             losses: by task, 0-d tensors.
@@ -84,9 +99,12 @@ class TaskEarlyStopping(TaskState):
         Returns:
             The losses in the same order; those of tasks that train as they are.
         """
-        stopped = self.stopped
-        return {task: _silenced(loss) if task in stopped else loss for task, loss in losses.items()}
-
-
-def _silenced(loss: Tensor) -> Tensor:
-    return loss * 0 if bool(loss.isfinite()) else torch.zeros_like(loss)
+        stopped = [task for task in losses if task in self.stopped]
+        if not stopped:
+            return dict(losses)
+        finite = torch.stack([losses[task].detach().isfinite() for task in stopped]).tolist()
+        silenced = {
+            task: losses[task] * 0 if is_finite else torch.zeros_like(losses[task])
+            for task, is_finite in zip(stopped, finite, strict=True)
+        }
+        return {**losses, **silenced}

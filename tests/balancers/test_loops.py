@@ -1,8 +1,11 @@
 """Balancers in loops of several kinds: tasks left out, one task a step, closures, and loops that teach them nothing."""
 
+import copy
+import pickle
 import re
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -277,22 +280,37 @@ def test_updates_without_a_kpi_are_no_kpi_an_epoch() -> None:
     assert "DTP has had no KPI in 2 epochs" in text
 
 
-def test_a_balancer_left_in_eval_mode_is_named() -> None:
-    balancer, paused, validated = (Spec.parse("uncertainty").build(TASKS) for _ in range(3))
-    balancer.eval()
+@pytest.mark.parametrize("text", ["uncertainty", "upgrad", "equal"])
+@pytest.mark.parametrize("case", ["trained", "paused", "validated", "no_grad"])
+def test_a_balancer_left_in_eval_mode_is_named_where_it_is_trained_with(text: str, case: str) -> None:
+    """Validation with gradients is none of that: nothing is back-propagated."""
+    if text == "upgrad" and case != "trained":
+        pytest.skip("a gradient balancer has no total to evaluate")
+    balancer, shared = Spec.parse(text).build(TASKS).eval(), nn.Parameter(torch.ones(()))
+    balancer.watch.evaluations = EVALUATIONS - 2
 
-    def evaluate(each: Balancer) -> None:
-        each.watch.evaluations += EVALUATIONS - 2
-        for _ in range(3):
-            each({TASKS[0]: torch.tensor(1.0, requires_grad=True)})
+    def evaluate() -> None:
+        for _ in range(4):
+            with torch.set_grad_enabled(case != "no_grad"):
+                if case == "trained":
+                    balancer.backward({TASKS[0]: shared * 2}, shared=[shared])
+                else:
+                    balancer({TASKS[0]: shared * 2})
 
-    (text,) = warnings_of(balancer, lambda: evaluate(balancer))
-    assert "Uncertainty has been in eval mode for 500 totals one after another" in text
-    assert warnings_of(balancer, lambda: evaluate(balancer)) == []
-    with paused.paused():
-        assert warnings_of(paused, lambda: evaluate(paused)) == []
-    validated.eval()
-    with torch.no_grad():
-        assert warnings_of(validated, lambda: evaluate(validated)) == []
-    equal = Spec.parse("equal").build(TASKS).eval()
-    assert warnings_of(equal, lambda: evaluate(equal)) == [], "it has nothing to learn"
+    with balancer.paused() if case == "paused" else nullcontext():
+        found = warnings_of(balancer, evaluate)
+    assert len(found) == (case == "trained" and text != "equal"), "equal has nothing to learn"
+    assert all("has been in eval mode in 500 training steps one after another" in text for text in found)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("spec", ["dtp", "uncertainty", "upgrad"])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))], ids=["copy", "pickle"])
+def test_a_copy_of_a_paused_balancer_is_not_paused(copied: Callable, spec: str, training: bool) -> None:
+    balancer = Spec.parse(spec).build(TASKS).train(training)
+    with balancer.paused(), balancer.paused():
+        other = copied(balancer)
+    assert not other.is_paused
+    assert [part.training for part in other.modules()] == [training] * len(list(balancer.modules()))
+    assert other.eval().train().training
+    assert balancer.training == training

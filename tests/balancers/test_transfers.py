@@ -72,11 +72,11 @@ def test_the_counter_sees_each_kind_of_wait() -> None:
     """Else the tests above would hold of anything."""
     state = torch.tensor([1.0, 2.0])
     waits = {
-        "item": lambda: state[0].item(),
+        "item": state[0].item,
         "__bool__": lambda: bool(state.isnan().any()),
-        "tolist": lambda: state.tolist(),
-        "cpu": lambda: state.cpu(),
-        "nonzero": lambda: state.nonzero(),
+        "tolist": state.tolist,
+        "cpu": state.cpu,
+        "nonzero": state.nonzero,
         "__getitem__": lambda: state[state > 1],
         "tensor": lambda: torch.tensor([1.0], device=state.device),
         "to": lambda: torch.tensor([1.0]).to(state),

@@ -73,7 +73,7 @@ class Balancer(TaskState, ABC):
     def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.watch = StepWatch()
-        self.is_paused = False
+        self._after_pause: bool | None = None  # within `paused`, the mode to return to
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -122,13 +122,24 @@ class Balancer(TaskState, ABC):
             >>> balancer.kpi.average, balancer.training
             (tensor([nan, nan]), True)
         """
-        training, paused = self.training, self.is_paused
+        training, before = self.training, self._after_pause
         self.eval()
-        self.is_paused = True
+        self._after_pause = training if before is None else before
         try:
             yield
         finally:
-            self.is_paused = paused
+            self._after_pause = before
+            self.train(training)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether this is within a `paused` block. Copies and pickles made there are not: no block ends their pause."""
+        return self._after_pause is not None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self._after_pause is not None:
+            training, self._after_pause = self._after_pause, None
             self.train(training)
 
     def train(self, mode: bool = True) -> Self:

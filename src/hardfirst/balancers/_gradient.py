@@ -114,6 +114,8 @@ class GradientBalancer(Balancer, HostReader):
             return
         gradients = Deliveries(by_leaf.values())
         total = Delivery.apply(total, gradients, *by_leaf)  # type: ignore[no-untyped-call]
+        if not self.training:
+            self.watch.follow(self, total)
         later = weakref.ref(gradients)
         del gradients, by_leaf
         using(total)

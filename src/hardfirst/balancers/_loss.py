@@ -67,7 +67,10 @@ class LossBalancer(Balancer):
         if not compiling:
             self.watch.step(self, len(losses))
         if not self.training:
-            return self.combine(vector, None)
+            total = self.combine(vector, None)
+            if not compiling:
+                self.watch.follow(self, total)
+            return total
         if kpis is not None:
             self.update(kpis)
         total, values = self._training_total(vector, kpis)

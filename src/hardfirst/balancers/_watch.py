@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from hardfirst.errors import warn_caller
+from hardfirst.functional._scalar import has_values
 from hardfirst.kpi import MovingKPI
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 STEPS = 1_000  # training steps without a KPI, or with one task at a time
 STEPS_OF_AN_EPOCH = 20_000  # training steps without an end of an epoch, which may be long
-EVALUATIONS = 500  # totals with a graph, one after another, in eval mode
+EVALUATIONS = 500  # totals in eval mode that are back-propagated, without a training step between them
 LAGGING = 0.3  # an `alpha` below it is for KPIs of batches
 
 
@@ -43,15 +45,21 @@ class StepWatch:
                 self.most_tasks = tasks
             if self.steps in (STEPS, STEPS_OF_AN_EPOCH):
                 self._look_at_steps(balancer)
-        elif torch.is_grad_enabled() and not balancer.is_paused:
-            self.evaluations += 1
-            if self.evaluations == EVALUATIONS and balancer.state_dict():
-                self._warn(
-                    balancer,
-                    "eval",
-                    f"has been in eval mode for {EVALUATIONS} totals one after another, and learns nothing in it. Call "
-                    "`train()` after validation; where the weights are to stand still, use `with balancer.paused():`.",
-                )
+        elif self.evaluations >= EVALUATIONS and not balancer.is_paused and balancer.state_dict():
+            self._warn(
+                balancer,
+                "eval",
+                f"has been in eval mode in {EVALUATIONS} training steps one after another, and learns nothing in it. Call "
+                "`train()` after validation; where the weights are to stand still, use `with balancer.paused():`.",
+            )
+
+    def follow(self, balancer: "Balancer", total: Tensor) -> None:
+        """Count a total of eval mode if it is back-propagated, which validation does not do."""
+        if total.requires_grad and has_values(total) and not balancer.is_paused and "eval" not in self.warned:
+            total.register_hook(self._count_evaluation)
+
+    def _count_evaluation(self, _: Tensor) -> None:
+        self.evaluations += 1
 
     def end_epoch(self, balancer: "Balancer") -> None:
         """Count the end of an epoch that had a training step."""

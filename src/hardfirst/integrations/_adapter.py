@@ -1,7 +1,6 @@
 """Adapter between a balancer and a third-party training loop."""
 
 import math
-import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hardfirst.balancers import Balancer, LossBalancer, task_weights
-from hardfirst.errors import InputError, mapping
+from hardfirst.errors import InputError, mapping, warn_caller
 from hardfirst.integrations._evaluations import Evaluations
 from hardfirst.integrations._means import RunningMeans
 from hardfirst.kpi import MovingKPI
@@ -121,7 +120,7 @@ class LoopAdapter:
         method = type(self.balancer).__name__
         effect = f"{method}, which they drive, learns nothing of them" if drives else "worst_task is NaN"
         tasks = ", ".join(map(repr, missing))
-        warnings.warn(f"A validation gave no KPI of {tasks}: {effect}. {remedy(missing)}", UserWarning, stacklevel=3)
+        warn_caller(f"A validation gave no KPI of {tasks}: {effect}. {remedy(missing)}")
         if drives:
             self.balancer.watch.warned.add("kpis")  # it has been said
 

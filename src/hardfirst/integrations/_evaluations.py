@@ -40,7 +40,7 @@ class Evaluations:
     def keep(self, balancer: Balancer, kpis: Mapping[str, Any] | None) -> None:
         """Keep the balancer as it is before a total of the first evaluation."""
         kpis = None if kpis is None else {task: torch.as_tensor(kpi).detach() for task, kpi in kpis.items()}
-        self._before.append((copy.deepcopy(balancer), kpis))
+        self._before.append((_copy(balancer), kpis))
 
     def earlier(self, balancer: Balancer, kpis: Mapping[str, Any] | None) -> tuple[Balancer, Mapping[str, Any] | None]:
         """Return a balancer and KPIs for the next total of a repeated evaluation.
@@ -52,7 +52,12 @@ class Evaluations:
         kept = self._calls < len(self._before)
         before, first = self._before[self._calls] if kept else (balancer, None)
         self._calls += 1
-        return copy.deepcopy(before), first if first is None or kpis is None else _with_gradients_of(kpis, first)
+        return _copy(before), first if first is None or kpis is None else _with_gradients_of(kpis, first)
+
+
+def _copy(balancer: Balancer) -> Balancer:
+    """A copy in the same mode, also of a balancer that is paused."""
+    return copy.deepcopy(balancer).train(balancer.training)
 
 
 def _with_gradients_of(kpis: Mapping[str, Any], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
