@@ -76,6 +76,10 @@ def test_the_state_is_in_the_checkpoint_and_no_parameter() -> None:
     other.load_state_dict(copy.deepcopy(stopping.state_dict()))
     other.update({"a": 0.5})
     assert other.stopped == ("a",)
+    other.load_state_dict(TaskEarlyStopping(["a"], patience=1).state_dict())
+    assert other.stopped == ()
+    other.load_state_dict(stopping.state_dict())
+    other.update({"a": 0.5})
     assert list(stopping.parameters()) == []
     other.reset()
     assert other.stopped == ()

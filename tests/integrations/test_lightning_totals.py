@@ -19,6 +19,7 @@ from hardfirst.errors import InputError
 from hardfirst.stopping import TaskEarlyStopping
 from host_loops import assert_same_parameters, assert_same_state
 from lightning_loops import TASKS, by_hand, loader, measured, module, network, penalty, trainer
+from transfers import ON_HOST, Transfers
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on workers and loggers
 
@@ -217,7 +218,9 @@ def warned(tmp_path: Path, source: str, hook: Callable[[Any], None] | None, **of
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer(host, tmp_path, max_epochs=2, **of_trainer).fit(mine, loader(), loader(1))
-    return [str(warning.message) for warning in caught if "KPI" in str(warning.message)]
+    found = [warning for warning in caught if "KPI" in str(warning.message)]
+    assert all(warning.filename == __file__ for warning in found), "not a line of Lightning"
+    return [str(warning.message) for warning in found]
 
 
 @pytest.mark.parametrize("name", LOST)
@@ -279,3 +282,22 @@ def test_an_average_of_the_weights_leaves_the_balancer_out(tmp_path: Path) -> No
     trainer(host, tmp_path).fit(plain, loader(), loader(1))
     assert mine.balancer.kpi.average.isfinite().all()
     assert not torch.equal(mine.network.trunk[0].weight, plain.network.trunk[0].weight)
+
+
+@pytest.mark.parametrize(("spec", "waits"), [("dtp", []), ("uncertainty", []), ("upgrad", ["cpu"])])
+@pytest.mark.parametrize("stops", [False, True], ids=["plain", "stopping"])
+def test_a_step_adds_no_wait_for_the_device(
+    spec: str, waits: list[str], stops: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counted(mine: Any, losses: dict[str, Tensor], kpis: dict[str, Tensor]) -> Tensor:
+        with Transfers() as transfers:
+            total: Tensor = mine.balance(losses, kpis)
+        found.append(transfers.waits)
+        return total
+
+    for name in (ON_HOST, "hardfirst.kpi._moving.on_host"):
+        monkeypatch.setattr(name, lambda state: False)
+    found: list[list[str]] = []
+    mine = module(host, spec, step=counted, **({"stopping": TaskEarlyStopping(TASKS)} if stops else {}))
+    trainer(host, tmp_path, max_epochs=1).fit(mine, loader(), loader(1))
+    assert found[1:] == [waits] * 3, "the range of a KPI is checked in the first step"

@@ -19,6 +19,7 @@ from hardfirst.integrations import RunRecorder
 from hardfirst.integrations.transformers import STATE_FILE, Balanced
 from hardfirst.report import Comparison
 from host_loops import assert_same_parameters, assert_same_state, state_of_two_ranks
+from transfers import ON_HOST, Transfers
 
 TASKS = ("first", "pair")
 WORDS, LENGTH = 20, 6
@@ -323,8 +324,9 @@ def test_kpis_that_never_arrive_are_named_once(name: str, tmp_path: Path) -> Non
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         mine.train()
-    (message,) = [str(warning.message) for warning in caught if "no KPI of" in str(warning.message)]
-    assert re.search(text, message), message
+    (warning,) = [each for each in caught if "no KPI of" in str(each.message)]
+    assert re.search(text, str(warning.message)), warning.message
+    assert warning.filename == __file__, "not a line of the Trainer"
 
 
 def test_a_data_set_for_each_task_gives_both_their_kpis(tmp_path: Path) -> None:
@@ -394,3 +396,21 @@ save_state(mine.model, mine.balancer, folder, os.environ["LOCAL_RANK"])
 def test_two_ranks_are_one_process(spec: str, tmp_path: Path) -> None:
     state = state_of_two_ranks(RANKS, tmp_path, spec)
     torch.testing.assert_close(state, by_hand(spec).state_dict(), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("spec", "waits"), [("dtp", []), ("uncertainty", []), ("upgrad", ["cpu"])])
+def test_a_step_adds_no_wait_for_the_device(spec: str, waits: list[str], tmp_path: Path, monkeypatch: Any) -> None:
+    class Counted(MultiTask):
+        def compute_loss(self, model: Any, *args: Any, **named: Any) -> Any:
+            losses = measured(model, *args)
+            self.task_losses = lambda *_: losses  # what the user computes is not counted
+            with Transfers() as transfers:
+                total = super().compute_loss(model, *args, **named)
+            found.append(transfers.waits)
+            return total
+
+    for name in (ON_HOST, "hardfirst.kpi._moving.on_host"):
+        monkeypatch.setattr(name, lambda state: False)
+    found: list[list[str]] = []
+    trainer(tmp_path, spec, kind=Counted, num_train_epochs=1).train()
+    assert found[1:] == [waits] * 3, "the range of a KPI is checked in the first step"
