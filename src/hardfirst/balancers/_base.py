@@ -137,7 +137,7 @@ class Balancer(TaskState, ABC):
         return self._after_pause is not None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         if self._after_pause is not None:
             training, self._after_pause = self._after_pause, None
             self.train(training)

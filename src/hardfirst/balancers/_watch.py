@@ -56,7 +56,7 @@ class StepWatch:
     def follow(self, balancer: "Balancer", total: Tensor) -> None:
         """Count a total of eval mode if it is back-propagated, which validation does not do."""
         if total.requires_grad and has_values(total) and not balancer.is_paused and "eval" not in self.warned:
-            total.register_hook(self._count_evaluation)
+            total.register_hook(self._count_evaluation)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def _count_evaluation(self, _: Tensor) -> None:
         self.evaluations += 1
