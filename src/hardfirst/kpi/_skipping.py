@@ -1,4 +1,4 @@
-"""Losses and KPIs of a whole batch in which labels are missing: no choice of rows, whose number the host would have to know."""
+"""Losses and KPIs of a whole batch in which labels are missing: no choice of rows, whose number the host must know."""
 
 import copy
 from collections.abc import Callable
