@@ -37,6 +37,11 @@ class _FocalLoss(nn.Module):
             raise InputError(f"Expected `reduction` to be 'mean', 'sum' or 'none'; got {reduction!r}.")
         self.reduction = reduction
 
+    @property
+    def skips_missing(self) -> bool:
+        """Whether the loss has a form for batches with missing labels: see `hardfirst.kpi.skipping`."""
+        return self.reduction != "none"
+
     def extra_repr(self) -> str:
         return f"gamma={self.gamma:g}, reduction={self.reduction!r}"
 

@@ -18,6 +18,7 @@ from hardfirst.kpi._classification import accuracy, auc, balanced_accuracy, gini
 from hardfirst.kpi._metrics import from_metric
 from hardfirst.kpi._moving import MovingKPI
 from hardfirst.kpi._regression import angle_within, delta, r2, within, within_relative
+from hardfirst.kpi._skipping import skipping, skips
 from hardfirst.kpi._streaming import Streaming, streaming, streams
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "gini",
     "mean_iou",
     "r2",
+    "skipping",
+    "skips",
     "streaming",
     "streams",
     "within",

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hardfirst.functional._labels import class_labels
 from hardfirst.kpi._common import class_counts, classified, counts_of, ratio, same_shape, share
+from hardfirst.kpi._skipping import skips
 from hardfirst.kpi._streaming import streams
 
 
@@ -20,6 +21,7 @@ def _mean_overlap(counts: Tensor) -> Tensor:
     return ratio(right, predicted + actual - right).nanmean()
 
 
+@skips
 @streams(share)
 def accuracy(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore_index: int = -100) -> Tensor:
     """The share of labelled elements whose class is predicted correctly.
@@ -45,6 +47,7 @@ def accuracy(output: Tensor, target: Tensor, *, threshold: float | None = None, 
     return counts_of(predicted == actual, labelled)
 
 
+@skips
 @streams(_mean_recall)
 def balanced_accuracy(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore_index: int = -100) -> Tensor:
     """Recall, averaged over the classes in the target, so that rare classes count as much as common ones.
@@ -73,6 +76,7 @@ def balanced_accuracy(output: Tensor, target: Tensor, *, threshold: float | None
     return class_counts(*classified(output, target, threshold, ignore_index))
 
 
+@skips
 @streams(_mean_overlap)
 def mean_iou(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore_index: int = -100) -> Tensor:
     """Intersection over union, averaged over the C classes predicted or present: `Σ_c |P_c ∩ T_c| / |P_c ∪ T_c| / C`.
@@ -100,6 +104,7 @@ def mean_iou(output: Tensor, target: Tensor, *, threshold: float | None = None, 
     return class_counts(*classified(output, target, threshold, ignore_index))
 
 
+@skips
 def auc(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
     """The area under the ROC curve: how often a positive ranks above a negative; a tie counts half, chance gives ½.
 
@@ -134,6 +139,7 @@ def auc(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
     return ratio(wins, 2 * positive.sum() * count)
 
 
+@skips
 def gini(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
     """The AUC above chance, max(0, 2·AUC − 1): a network that has learned nothing has a KPI of 0.
 

@@ -12,6 +12,7 @@ from hardfirst.functional._labels import can_read, class_labels
 
 Measure = Callable[[Tensor, Tensor], Tensor]
 
+IGNORED = -100  # the class of an element without a label, as in torch's cross_entropy
 _MANY = 16  # outputs from which on a warning says that they look like probabilities
 _CALLER = 5  # the stack level of the code that called the measure: its warning names that line
 

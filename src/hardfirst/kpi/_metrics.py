@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from hardfirst.errors import InputError, number
 from hardfirst.functional._labels import label_mask
 from hardfirst.kpi._accumulators import is_accumulator
-from hardfirst.kpi._common import Measure, detached
+from hardfirst.kpi._common import IGNORED, Measure, detached
 from hardfirst.kpi._undefined import is_undefined, witness
-
-IGNORED = -100  # the class of an element without a label, as in torch's cross_entropy
 
 
 def from_metric(

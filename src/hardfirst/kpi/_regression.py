@@ -8,6 +8,7 @@ from torch import Tensor
 from hardfirst.errors import InputError, number
 from hardfirst.functional._labels import check_finite, label_mask
 from hardfirst.kpi._common import counts_of, same_shape, share
+from hardfirst.kpi._skipping import skips
 from hardfirst.kpi._streaming import streams
 
 
@@ -17,6 +18,7 @@ def _values(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return output, target
 
 
+@skips
 @streams(share)
 def within(output: Tensor, target: Tensor, *, threshold: float) -> Tensor:
     """The share of labelled values with `|output − target| ≤ threshold`.
@@ -38,6 +40,7 @@ def within(output: Tensor, target: Tensor, *, threshold: float) -> Tensor:
     return counts_of((output - target).abs() <= threshold, label_mask(target))
 
 
+@skips
 @streams(share)
 def within_relative(output: Tensor, target: Tensor, *, fraction: float = 0.25) -> Tensor:
     """The share of labelled values with `|output − target| ≤ fraction · |target|`.
@@ -59,6 +62,7 @@ def within_relative(output: Tensor, target: Tensor, *, fraction: float = 0.25) -
     return counts_of((output - target).abs() <= fraction * target.abs(), label_mask(target))
 
 
+@skips
 @streams(share)
 def delta(output: Tensor, target: Tensor, *, ratio: float = 1.25) -> Tensor:
     """The share of labelled depths with max(output / target, target / output) < ratio: δ₁ of depth estimation.
@@ -84,6 +88,7 @@ def delta(output: Tensor, target: Tensor, *, ratio: float = 1.25) -> Tensor:
     return counts_of(near & (output > 0), target > 0)
 
 
+@skips
 @streams(share)
 def angle_within(output: Tensor, target: Tensor, *, degrees: float = 30.0) -> Tensor:
     """The share of labelled vectors within an angle of the output. Lengths do not matter.
@@ -137,6 +142,7 @@ def _explained(sums: Tensor) -> Tensor:
     return torch.where(total > 0, 1 - residual / total, math.nan).clamp(min=0).float()
 
 
+@skips
 @streams(_explained, _merge)
 def r2(output: Tensor, target: Tensor) -> Tensor:
     """The coefficient of determination, clamped at 0: max(0, 1 − Σ(output − target)² / Σ(target − mean)²).

@@ -42,6 +42,7 @@ def _mean_or_nan(sums: Tensor) -> Tensor:
     return (sums[0] / sums[1]).float()
 
 
+@kpi.skips
 @kpi.streams(mean_or_0, add_sums)
 def segment_loss(output: Tensor, target: Tensor) -> Tensor:
     """Compute the cross-entropy.
@@ -51,10 +52,13 @@ def segment_loss(output: Tensor, target: Tensor) -> Tensor:
         target: classes [frames, height, width], of any signed type; below 0 is unlabelled, e.g. -100.
     """
     classes = _classes(output, target)
-    losses = F.cross_entropy(output.float(), classes, ignore_index=IGNORE, reduction="sum")
-    return torch.stack([losses, (classes != IGNORE).sum().to(losses)])
+    labelled = classes != IGNORE
+    logits = torch.where(labelled.unsqueeze(1), output.float(), 0)  # an infinite one would have a gradient of NaN
+    losses = F.cross_entropy(logits, classes, ignore_index=IGNORE, reduction="sum")
+    return torch.stack([losses, labelled.sum().to(losses)])
 
 
+@kpi.skips
 @kpi.streams(_OVERLAP.finish, _OVERLAP.merge)
 def mean_iou(output: Tensor, target: Tensor) -> Tensor:
     """Return the intersection over union, averaged over predicted or present classes: `hardfirst.kpi.mean_iou`.
@@ -66,6 +70,7 @@ def mean_iou(output: Tensor, target: Tensor) -> Tensor:
     return _OVERLAP.state_of(output, _classes(output, target))
 
 
+@kpi.skips
 @kpi.streams(mean_or_0, add_sums)
 def depth_loss(output: Tensor, target: Tensor) -> Tensor:
     """Compute |output − log depth|; in logarithms an error counts by its ratio, as it does in both metrics.
@@ -78,6 +83,7 @@ def depth_loss(output: Tensor, target: Tensor) -> Tensor:
     return _sums(ratio.abs(), labelled)
 
 
+@kpi.skips
 @kpi.streams(_NEAR.finish, _NEAR.merge)
 def delta(output: Tensor, target: Tensor) -> Tensor:
     """Return the share of pixels with max(depth / target, target / depth) < 1.25: `hardfirst.kpi.delta`.
@@ -89,6 +95,7 @@ def delta(output: Tensor, target: Tensor) -> Tensor:
     return _NEAR.state_of(output.squeeze(1).float().exp(), _subsample(output, target))
 
 
+@kpi.skips
 @kpi.streams(_mean_or_nan, add_sums)
 def relative_error(output: Tensor, target: Tensor) -> Tensor:
     """Return the mean of |depth − target| / target, "abs-rel"; lower is better.
@@ -101,6 +108,7 @@ def relative_error(output: Tensor, target: Tensor) -> Tensor:
     return _sums(ratio.expm1().abs(), labelled)
 
 
+@kpi.skips
 @kpi.streams(mean_or_0, add_sums)
 def normals_loss(output: Tensor, target: Tensor) -> Tensor:
     """Compute 1 − the cosine of the angle between output and normal.
@@ -113,6 +121,7 @@ def normals_loss(output: Tensor, target: Tensor) -> Tensor:
     return _sums(1 - cosine, labelled)
 
 
+@kpi.skips
 @kpi.streams(_mean_or_nan, add_sums)
 def angle_within(output: Tensor, target: Tensor) -> Tensor:
     """Return the share of pixels whose angle is within 30°, as `hardfirst.kpi.angle_within` up to rounding.
@@ -125,6 +134,7 @@ def angle_within(output: Tensor, target: Tensor) -> Tensor:
     return _sums((cosine >= math.cos(math.radians(30))).float(), labelled)
 
 
+@kpi.skips
 @kpi.streams(_mean_or_nan, add_sums)
 def mean_angle(output: Tensor, target: Tensor) -> Tensor:
     """Return the mean angle between output and normal in degrees, accurate to some hundredths; lower is better.
@@ -152,7 +162,8 @@ def _log_ratio(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return log (depth / target), and which pixels are labelled."""
     target = _subsample(output, target).float()
     labelled = target > 0
-    return output.squeeze(1).float() - torch.where(labelled, target, 1).log(), labelled
+    logarithms = torch.where(labelled, output.squeeze(1).float(), 0)
+    return logarithms - torch.where(labelled, target, 1).log(), labelled
 
 
 def _cosine(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,8 +171,9 @@ def _cosine(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     target, output = _subsample(output, target).float(), output.float()
     squared = target.square().sum(1)  # F.cosine_similarity and norm are tens of times slower on dim 1
     labelled = squared > 0
+    output, target = (torch.where(labelled.unsqueeze(1), vectors, 0) for vectors in (output, target))
     lengths = (output.square().sum(1) * torch.where(labelled, squared, 1)).clamp(min=1e-8).sqrt()
-    return (output * torch.where(labelled.unsqueeze(1), target, 0)).sum(1) / lengths, labelled
+    return (output * target).sum(1) / lengths, labelled
 
 
 def _sums(values: Tensor, labelled: Tensor) -> Tensor:
