@@ -106,9 +106,7 @@ def train(
         epochs=epochs,
         learning_rate=learning_rate,
         network=network if order is None else with_order(network, order),
-        recipe={
-            name: from_text(value) if name in CAN_BE_OFF else value for name, value in recipe.items() if value is not None
-        },
+        recipe={name: value for name, value in recipe.items() if value is not None} | switched,
         loaded=loaded,
     )
     check_devices(devices, strategy, accelerator, trial.recipe_of(loaded).precision)
