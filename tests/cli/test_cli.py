@@ -252,9 +252,7 @@ def test_list(hardfirst: Callable[..., str]) -> None:
     assert "momentum=0.0, nesterov=false" in hardfirst("list", "optimizers")
     assert all(name in hardfirst("list", "schedules") for name in SCHEDULES)
     assert "\n  nesterov: use Nesterov's momentum. Default: false." in hardfirst("list", "optimizers", "sgd")
-    assert "\n  every: epochs between two reductions, at least 1. It has to be given." in hardfirst(
-        "list", "schedules", "step"
-    )
+    assert "every: epochs between two reductions, at least 1. It has to be given." in hardfirst("list", "schedules", "step")
     assert "Unknown schedule 'cosin'; did you mean 'cosine'?" in hardfirst("list", "schedules", "cosin", code=2)
     assert "Problems have no cards" in hardfirst("list", "problems", "digits", code=2)
 

@@ -116,14 +116,14 @@ def test_each_method_chooses_in_the_ranges_of_the_recipe(toy: Callable[..., Stud
 
     for _ in study.end_all(kpi):
         pass
-    tried: dict[str, list[Any]] = {}
+    tried: dict[str, list[object]] = {}
     for run in study.trials(tuning=True, role="method"):
         tried.setdefault(run.method, []).append(run.trial.recipe)
     assert tried["dtp"] == tried["equal"]
     assert len(set(tried["dtp"])) == 3
-    assert {dict(recipe)["loaders"] for recipe in tried["dtp"]} == {1}
+    assert {dict(run.trial.recipe)["loaders"] for run in study.trials()} == {1}
     chosen = {run.method: dict(run.trial.recipe)["clip"] for run in study.trials(tuning=False)}
-    clips = sorted(dict(recipe)["clip"] for recipe in tried["dtp"])
+    clips = sorted({dict(run.trial.recipe)["clip"] for run in study.trials(method="dtp", tuning=True)})
     assert chosen == {method: clips[0] if method in ("equal", "static weights") else clips[-1] for method in chosen}
     assert {"equal", "dtp", "static weights", "single-task", "easy first"} <= chosen.keys()
 

@@ -4,6 +4,7 @@ import math
 import os
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -343,11 +344,11 @@ def test_sparse_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recip
     def words() -> nn.Module:
         return HardSharing(SparseWords(), {task: nn.Linear(8, 2) for task in TASKS})
 
-    monkeypatch.setitem(PROBLEMS.loaded, "tiny", lambda: problem(network=words))
+    monkeypatch.setitem(PROBLEMS.loaded, "tiny", lambda: replace(problem(), network=words))
     with pytest.raises(InputError, match=rf"The gradient of \S*table is sparse, which {refuses} does not take"):
         train(tmp_path, "equal", **recipe)
     own = Recipe(lambda network, rate: torch.optim.SGD(network.parameters(), lr=rate))
-    monkeypatch.setitem(PROBLEMS.loaded, "tiny", lambda: problem(network=words, recipe=own))
+    monkeypatch.setitem(PROBLEMS.loaded, "tiny", lambda: replace(problem(recipe=own), network=words))
     assert train(tmp_path / "own", "equal")[0].outcome == "finished"
 
 
