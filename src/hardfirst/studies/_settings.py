@@ -9,12 +9,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from hardfirst._spec import has_range
+from hardfirst.balancers import Spec
 from hardfirst.errors import InputError, short
 from hardfirst.networks import NetworkSpec
 from hardfirst.problems import Problem
 from hardfirst.recipes import Recipe
 from hardfirst.recipes._names import CAN_BE_OFF, OFF, from_text
 from hardfirst.studies.ranges import checked
+from hardfirst.studies.tuning import STL
 from hardfirst.training import check_precision
 
 RECIPE = tuple(field.name for field in fields(Recipe))
@@ -95,6 +97,14 @@ def _texts(detail: Any, names: list[str]) -> list[str]:
     if detail["type"] == "missing":
         return [f"it has to be given, for example `{detail['loc'][0]}: [digits]`."]
     return [f"{detail['msg']}; got {short(detail['input'])}."]
+
+
+def check_balancer(text: str, problems: Iterable[tuple[str, ...]]) -> None:
+    """Raise `InputError` if a study cannot build the balancer for the tasks of each problem."""
+    spec = Spec.parse(text)
+    for tasks in problems:
+        stl = spec.option("potential") == STL
+        (spec.per_task("potential", dict.fromkeys(tasks, 1.0)) if stl else spec).build(tasks)
 
 
 def recipe_part(name: str, value: Any, accelerator: str | None) -> Any:

@@ -1,6 +1,6 @@
 """A study's settings: one model for YAML files, flags and Python."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from hardfirst.recipes._names import CAN_BE_OFF, OFF
 from hardfirst.studies._settings import (
     RECIPE,
     as_input_error,
+    check_balancer,
     check_each,
     check_tuned,
     joined,
@@ -30,7 +31,7 @@ from hardfirst.studies.executors import EngineSpec
 from hardfirst.studies.kinds import BALANCERS, KINDS
 from hardfirst.studies.ranges import middle
 from hardfirst.studies.trials import CaseBase
-from hardfirst.studies.tuning import EQUAL, STL
+from hardfirst.studies.tuning import EQUAL
 from hardfirst.training import ACCELERATORS, Trial
 
 Names = Annotated[tuple[str, ...], BeforeValidator(problem_names)]
@@ -232,7 +233,7 @@ class Plan(BaseModel):
     def _check_balancers(cls, value: Any, info: ValidationInfo) -> tuple[str, ...]:
         texts = Spec.split(joined("specs", value))
         tasks = [problem.task_names for problem in _problems(info)]
-        check_each(partial(_check_balancer, text, tasks) for text in texts)
+        check_each(partial(check_balancer, text, tasks) for text in texts)
         return without_repeats("balancer", tuple(str(Spec.parse(text)) for text in texts))
 
     @field_validator("tune")
@@ -269,22 +270,13 @@ class Plan(BaseModel):
     @classmethod
     def _check_recipe(cls, value: Any, info: ValidationInfo) -> Any:
         if has_range(value):
-            kind, tune = info.data.get("kind", BALANCERS), info.data.get("tune", True)  # one that is wrong is said already
-            check_tuned(value, KINDS[kind].tunes and bool(tune))
+            check_tuned(value, KINDS[info.data.get("kind", BALANCERS)].tunes and bool(info.data.get("tune", True)))
         return recipe_part(str(info.field_name), value, info.data.get("accelerator"))
 
 
 def _problems(info: ValidationInfo) -> list[Problem]:
     """The plan's problems while it is being checked; none if these are wrong themselves."""
     return [load_problem(name) for name in info.data.get("problems", ())]
-
-
-def _check_balancer(text: str, problems: Iterable[tuple[str, ...]]) -> None:
-    """Raise `InputError` if a study cannot build the balancer for the tasks of each problem."""
-    spec = Spec.parse(text)
-    for tasks in problems:
-        stl = spec.option("potential") == STL
-        (spec.per_task("potential", dict.fromkeys(tasks, 1.0)) if stl else spec).build(tasks)
 
 
 def _kind_settings() -> list[str]:
