@@ -164,6 +164,15 @@ def format_value(value: Value) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
+def has_range(value: object) -> bool:
+    """Whether a value, or a spec with it, is a range in place of a number, from which a study's tuning draws.
+
+    >>> has_range("1e-4..0.1"), has_range("adamw:weight_decay=1e-4..0.1"), has_range("adamw"), has_range(0.5)
+    (True, True, False, False)
+    """
+    return isinstance(value, str) and ".." in value
+
+
 def as_names(value: Value, tasks: Iterable[str]) -> Value:
     """An option's list as names of tasks, also of tasks whose names read like a number or another value.
 

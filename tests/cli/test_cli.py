@@ -22,6 +22,7 @@ from hardfirst.balancers import BALANCERS
 from hardfirst.networks import NETWORKS
 from hardfirst.problems import PROBLEMS, Source
 from hardfirst.problems._sources import PyPI
+from hardfirst.recipes import SCHEDULES
 from hardfirst.report import Comparison
 from hardfirst.studies import Store
 from hardfirst.study import Study
@@ -248,6 +249,11 @@ def test_list(hardfirst: Callable[..., str]) -> None:
     assert "same: the initial α between a column and itself" in card
     assert "Default: 0.9." in card
     assert "Unknown network 'mmo'; did you mean 'mmoe'?" in hardfirst("list", "networks", "mmo", code=2)
+    assert "momentum=0.0, nesterov=false" in hardfirst("list", "optimizers")
+    assert all(name in hardfirst("list", "schedules") for name in SCHEDULES)
+    assert "\n  nesterov: use Nesterov's momentum. Default: false." in hardfirst("list", "optimizers", "sgd")
+    assert "every: epochs between two reductions, at least 1. It has to be given." in hardfirst("list", "schedules", "step")
+    assert "Unknown schedule 'cosin'; did you mean 'cosine'?" in hardfirst("list", "schedules", "cosin", code=2)
     assert "Problems have no cards" in hardfirst("list", "problems", "digits", code=2)
 
 

@@ -63,6 +63,8 @@ def test_names_are_those_of_the_registries() -> None:
         ("hardfirst study losses mnist_fashion:", ["mnist_fashion:apart", "mnist_fashion:crowded"]),
         ("hardfirst list netw", ["networks"]),
         ("hardfirst list networks ub", ["ubernet"]),
+        ("hardfirst list optimizers ad", ["adam", "adamw"]),
+        ("hardfirst list schedules st", ["step"]),
         ("hardfirst list problems d", []),
         ("hardfirst data op", ["optical"]),
     ],

@@ -1,9 +1,15 @@
 """`hardfirst train`: runs that diverge, and the default folder."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from hardfirst import records
 from hardfirst.cli._progress import RunProgress
@@ -99,3 +105,71 @@ def test_a_precision_that_the_device_lacks_is_said_first(
     printed = hardfirst("train", "tiny.py", "--accelerator", "cpu", "--precision", "16-mixed", "--out", "run", code=2)
     assert "Precision 16-mixed needs a CUDA GPU, and the device is cpu; bf16-mixed works there." in printed
     assert not (tmp_path / "run").exists()
+
+
+def test_a_flag_switches_off_what_the_problem_has(
+    hardfirst: Callable[..., str], problem_file: Callable[[str], None], tmp_path: Path
+) -> None:
+    problem_file("1")
+    own = "epochs=1, recipe=Recipe(schedule='cosine', clip=1.0, average=0.9))"
+    text = (tmp_path / "tiny.py").read_text().replace("epochs=1)", own)
+    (tmp_path / "tiny.py").write_text(f"from hardfirst.recipes import Recipe\n{text}")
+    command = ("train", "tiny.py", "--balancer", "equal")
+    assert "The recipe of tiny: schedule cosine, clip 1.0, average 0.9." in hardfirst(*command, "--out", "own")
+    off = ("--clip", "none", "--average", "none", "--schedule", "constant")
+    assert "The recipe of" not in hardfirst(*command, "--out", "off", *off)
+    (file,) = (tmp_path / "off/trials").glob("*.jsonl")
+    assert "recipe" not in records.read(file).trial
+
+
+def test_an_error_before_the_first_step_has_no_bar(
+    hardfirst: Callable[..., str], problem_file: Callable[[str], None], tmp_path: Path
+) -> None:
+    problem_file("1")
+    text = (tmp_path / "tiny.py").read_text().replace('"kind": nn.Linear(4, 2)', '"other": nn.Linear(4, 2)')
+    (tmp_path / "tiny.py").write_text(text)
+    printed = hardfirst("train", "tiny.py", "--balancer", "equal", "--out", "run", code=2)
+    assert "other" in printed
+    assert "steps" not in printed
+
+
+def test_a_run_that_has_lost_its_record_names_no_file_of_its_own(
+    hardfirst: Callable[..., str], problem_file: Callable[[str], None], tmp_path: Path
+) -> None:
+    problem_file("1")
+    command = ("train", "tiny.py", "--balancer", "equal", "--out", "run")
+    hardfirst(*command)
+    (file,) = (tmp_path / "run/trials").glob("*.jsonl")
+    file.unlink()
+    printed = hardfirst(*command, "--resume", code=2)
+    assert "The run's record is no longer in run/trials" in printed
+    assert ".part" not in printed
+
+
+LOADED = ("train", "digits", "--optimizer", "sgd:momentum=0.9", "--schedule", "cosine", "--loaders", "2", "--epochs", "4")
+
+
+@pytest.mark.slow
+def test_a_run_with_loaders_that_is_stopped_and_killed_has_the_weights_of_one_that_is_not(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    whole, parts = ((sys.executable, "-m", "hardfirst", *LOADED, "--out", str(tmp_path / out)) for out in ("whole", "parts"))
+    subprocess.run(whole, check=True, capture_output=True, env=environment, timeout=120)
+    record, checkpoint = tmp_path / "parts/trials", tmp_path / "parts/checkpoint.pt"
+
+    def until_epoch(epoch: int, stop: signal.Signals, *resume: str) -> int:
+        process = subprocess.Popen([*parts, *resume], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            if checkpoint.exists() and any(f'"epoch": {epoch}' in part.read_text() for part in record.glob(".*.part")):
+                break
+            time.sleep(0.001)
+        process.send_signal(stop)
+        return process.wait(60)
+
+    assert until_epoch(1, signal.SIGINT) == 130
+    assert until_epoch(2, signal.SIGKILL, "--resume") == -signal.SIGKILL
+    subprocess.run([*parts, "--resume"], check=True, capture_output=True, env=environment, timeout=120)
+    one, other = (torch.load(tmp_path / out / "checkpoint.pt", weights_only=True) for out in ("whole", "parts"))
+    for state in ("network", "best"):
+        for name in one[state]:
+            assert torch.equal(one[state][name], other[state][name])

@@ -213,6 +213,12 @@ def test_what_was_tried_and_what_was_taken():
     assert "best may lie beyond" not in found
 
 
+def test_what_was_taken_of_a_recipe():
+    recipes = [{"clip": clip, "schedule": "cosine"} for clip in (0.1, 10.0)]
+    runs = [tried("dtp", "dtp", 0.01, kpi, recipe=recipe) for kpi, recipe in zip((0.5, 0.6), recipes, strict=True)]
+    assert " 0.01 clip 10.0 60.0 " in text(tuned(runs))
+
+
 def test_options_that_were_left_as_they_are():
     assert " 0.01 its defaults 60.0 " in text(tuned(tried("dtp", "dtp:gamma=2", 0.1, 0.5), tried("dtp", "dtp", 0.01, 0.6)))
     spec = "dtp:gamma=2,potential.easy=0.9,potential.hard=0.5"

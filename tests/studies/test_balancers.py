@@ -107,6 +107,27 @@ def test_static_weights_are_chosen_on_validation(toy: Callable[..., Study]) -> N
     assert [run.trial.seed for run in static] == [0, 1]
 
 
+def test_each_method_chooses_in_the_ranges_of_the_recipe(toy: Callable[..., Study]) -> None:
+    study = toy("dtp", tune=3, clip="0.1..10", optimizer="sgd:momentum=0.5..0.9", loaders=1)
+
+    def kpi(trial: Trial, task: str) -> float:  # equal weights do best with the least clip, the others with the greatest
+        sign = -1 if trial.balancer.name == "equal" and trial.only is None else 1
+        return float(0.5 + sign * dict(trial.recipe)["clip"] / 100)
+
+    for _ in study.end_all(kpi):
+        pass
+    tried: dict[str, list[object]] = {}
+    for run in study.trials(tuning=True, role="method"):
+        tried.setdefault(run.method, []).append(run.trial.recipe)
+    assert tried["dtp"] == tried["equal"]
+    assert len(set(tried["dtp"])) == 3
+    assert {dict(run.trial.recipe)["loaders"] for run in study.trials()} == {1}
+    chosen = {run.method: dict(run.trial.recipe)["clip"] for run in study.trials(tuning=False)}
+    clips = sorted({dict(run.trial.recipe)["clip"] for run in study.trials(method="dtp", tuning=True)})
+    assert chosen == {method: clips[0] if method in ("equal", "static weights") else clips[-1] for method in chosen}
+    assert {"equal", "dtp", "static weights", "single-task", "easy first"} <= chosen.keys()
+
+
 def test_every_method_is_tuned_with_as_many_trials_on_a_seed_of_their_own(toy: Callable[..., Study]) -> None:
     study = toy("dtp,dwa", tune=5)
     first = study.trials()

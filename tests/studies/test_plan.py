@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from hardfirst.errors import InputError, number
-from hardfirst.problems import Problem
+from hardfirst.problems import PROBLEMS, Problem
+from hardfirst.recipes import Recipe
 from hardfirst.studies import KINDS, Plan, Runner, StudyKind, StudyTrial, counts
 from hardfirst.training import Trial
 
@@ -226,6 +227,59 @@ def test_a_recipe_is_part_of_the_trials_and_of_the_file(tmp_path: Path) -> None:
     assert Plan(problems="digits", optimizer="adam").cases[0].trial.key(problem) == Plan(problems="digits").cases[
         0
     ].trial.key(problem)
+
+
+def test_a_range_is_part_of_the_file_and_its_middle_of_the_base_trial(tmp_path: Path) -> None:
+    plan = Plan(problems="digits", tune=2, optimizer="sgd:momentum=.9..0.999", clip="0.1..10", schedule="cosine")
+    assert plan.settings()["optimizer"] == "sgd:momentum=0.9..0.999"
+    (tmp_path / "study.yaml").write_text(plan.yaml())
+    assert Plan.read(tmp_path / "study.yaml") == plan
+    assert dict(plan.cases[0].trial.recipe) == {"optimizer": "sgd:momentum=0.99", "clip": 1.0, "schedule": "cosine"}
+
+
+def test_a_plan_switches_off_what_the_problem_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = replace(PROBLEMS["digits"](), recipe=Recipe(schedule="cosine", clip=1.0, average=0.9))
+    monkeypatch.setitem(PROBLEMS.loaded, "digits", lambda: own)
+    (tmp_path / "study.yaml").write_text("problems: [digits]\nclip: null\naverage: none\nschedule: constant\n")
+    for plan in (
+        Plan.read(tmp_path / "study.yaml"),
+        Plan(problems="digits", clip="none", average="none", schedule="constant"),
+    ):
+        ((trial, problem),) = plan.cases
+        assert trial.recipe_of(problem) == Recipe()
+        assert "recipe" not in trial.describe(trial.of(problem))
+        (tmp_path / "again.yaml").write_text(plan.yaml())
+        assert Plan.read(tmp_path / "again.yaml") == plan
+    assert Plan(problems="digits", clip=None).cases[0].trial.recipe_of(own) == own.recipe
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"clip": "0.1..10", "tune": 0}, "clip: The range in 0.1..10 needs `tune`, the number of trials"),
+        ({"optimizer": "adamw:eps=1e-9..1e-7", "tune": 0}, "optimizer: The range in adamw:eps=1e-9..1e-7 needs `tune`"),
+        ({"clip": "0.1..10", "orders": True}, "clip: The range in 0.1..10 needs `tune`"),
+        ({"clip": "10..0.1"}, "clip: Expected a range as its lower and its upper end, such as 0.1..10; got 10..0.1."),
+        ({"clip": "1.."}, "clip: Expected a range as its lower and its upper end"),
+        ({"clip": "0..1"}, "clip: Expected `clip` to be above 0; got 0"),
+        ({"clip": "much"}, "clip: Expected `clip` to be a number; got 'much'."),
+        ({"average": "0.9..1"}, "average: Expected `average` to be below 1; got 1"),
+        ({"schedule": "cosine:warmup=0..1"}, "schedule: The schedule 'cosine:warmup=1': Expected `warmup` to be below 1"),
+        ({"optimizer": "sgd:momentun=0..1"}, "optimizer: Unknown option of optimizer 'sgd': 'momentun'; did you mean"),
+        ({"optimizer": "sgd:nesterov=0..1"}, "optimizer: "),
+        ({"optimizer": "sgd..adam"}, "optimizer: Unknown optimizer 'sgd..adam'"),
+        (
+            {"optimizer": "sgd:momentum=0.9+1..2"},
+            "optimizer: The optimizer 'sgd:momentum=0.9+1..2' has dots that",
+        ),
+        ({"accumulate": "1..4"}, "accumulate: Expected `accumulate` to be"),
+        ({"precision": "1..4"}, "precision: "),
+        ({"learning_rates": "1e-4..1e-2"}, "learning_rates: Expected two learning rates, the least and the greatest, both"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_a_range(settings: dict[str, Any], sentence: str) -> None:
+    assert refused(**{"tune": 3, **settings}).startswith(sentence)
 
 
 def test_what_is_wrong_with_its_recipe() -> None:

@@ -353,6 +353,13 @@ def test_a_class_without_a_label(floating: bool) -> None:
     assert "always answers class 0 reaches a KPI of 1.000" in str(caught[1].message)
 
 
+def test_a_doubt_about_both_splits_is_said_once() -> None:
+    problem = one_task(accuracy, floating=False, validation=3, test=3)
+    with pytest.warns(MeasureWarning, match="on the validation split") as caught:
+        check_problem(problem, "small")
+    assert len(caught) == 1
+
+
 @pytest.mark.parametrize("floating", [False, True])
 def test_a_kpi_that_a_rare_class_does_not_fool(floating: bool) -> None:
     check_problem(one_task(balanced_accuracy, floating=floating, validation=3, test=3), "small")  # warnings are errors here

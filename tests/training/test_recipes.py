@@ -4,6 +4,7 @@ import math
 import os
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -323,6 +324,32 @@ def test_what_is_wrong_with_it_is_said_before_the_run(tmp_path: Path, recipe: di
     with pytest.raises(InputError) as error:
         train(tmp_path, **recipe)
     assert str(error.value).startswith(sentence)
+
+
+class SparseWords(nn.Module):
+    """A trunk with a table of sparse gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.ones(2, 8))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return F.embedding((inputs[:, 0] > 0).long(), self.table, sparse=True)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "refuses"), [({}, "the optimizer"), ({"optimizer": "sgd"}, "the optimizer"), ({"clip": 1.0}, "`clip`")]
+)
+def test_sparse_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: dict[str, Any], refuses: str) -> None:
+    def words() -> nn.Module:
+        return HardSharing(SparseWords(), {task: nn.Linear(8, 2) for task in TASKS})
+
+    monkeypatch.setitem(PROBLEMS.loaded, "tiny", lambda: replace(problem(), network=words))
+    with pytest.raises(InputError, match=rf"The gradient of \S*table is sparse, which {refuses} does not take"):
+        train(tmp_path, "equal", **recipe)
+    own = Recipe(lambda network, rate: torch.optim.SGD(network.parameters(), lr=rate))
+    monkeypatch.setitem(PROBLEMS.loaded, "tiny", lambda: replace(problem(recipe=own), network=words))
+    assert train(tmp_path / "own", "equal")[0].outcome == "finished"
 
 
 class Broken(TensorTable):

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from hardfirst._docstring import arguments, paragraph, section, sentence
+from hardfirst._spec import SpecBase, format_value
 from hardfirst.balancers import BALANCERS, Spec, card
 from hardfirst.errors import InputError, writing
 from hardfirst.networks import NETWORKS
 from hardfirst.problems import PROBLEMS, Source
+from hardfirst.recipes import OptimizerSpec, ScheduleSpec
 
 Rows = tuple[list[str], list[list[str]]]
 
@@ -140,6 +142,62 @@ def network(name: str) -> str:
         "Paper": section(text, "References"),
     }
     return _as_text(name, sentence(text), lines)
+
+
+def optimizers() -> Rows:
+    """The optimizers that a recipe can name."""
+    return _recipe_rows(OptimizerSpec)
+
+
+def schedules() -> Rows:
+    """The learning-rate schedules that a recipe can name."""
+    return _recipe_rows(ScheduleSpec)
+
+
+def optimizer(name: str) -> str:
+    """The whole card of an optimizer, as text.
+
+    Raises:
+        InputError: there is no such optimizer.
+    """
+    return _recipe_card(OptimizerSpec(name))
+
+
+def schedule(name: str) -> str:
+    """The whole card of a schedule, as text.
+
+    Raises:
+        InputError: there is no such schedule.
+    """
+    return _recipe_card(ScheduleSpec(name))
+
+
+def _recipe_rows(kind: type[SpecBase]) -> Rows:
+    rows = []
+    for spec in map(kind, kind.registry):
+        options = [f"{name}={default}" if default else name for name, default in _recipe_options(spec).items()]
+        rows.append([spec.name, _plain(sentence(_doc(spec))), ", ".join(options) or "–"])
+    return [kind.kind, "what it is", "options"], rows
+
+
+def _recipe_card(spec: SpecBase) -> str:
+    texts = arguments(_doc(spec))
+    options = {
+        option: f"{texts.get(option, '')} {f'Default: {default}.' if default else 'It has to be given.'}".strip()
+        for option, default in _recipe_options(spec).items()
+    }
+    return _as_text(spec.name, sentence(_doc(spec)), {"Options": _options(options)})
+
+
+def _doc(spec: SpecBase) -> str:
+    return inspect.getdoc(spec.maker()) or ""
+
+
+def _recipe_options(spec: SpecBase) -> dict[str, str]:
+    """Each option with its default as a spec has it; "" where it has to be given."""
+    parameters = inspect.signature(spec.maker()).parameters.values()
+    options = [parameter for parameter in parameters if parameter.name not in spec.from_caller]
+    return {option.name: "" if option.default is option.empty else format_value(option.default) for option in options}
 
 
 def _network_text(name: str) -> str:

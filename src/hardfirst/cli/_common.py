@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,9 +14,6 @@ from hardfirst._text import printable
 from hardfirst.cli._completion import one, optimizers, schedules
 from hardfirst.cli._completion import problems as problem_names
 from hardfirst.errors import InputError
-
-if TYPE_CHECKING:
-    from hardfirst.recipes import Recipe
 
 console = Console()
 
@@ -51,11 +48,15 @@ Schedule = Annotated[
     ),
 ]
 Precision = Annotated[str | None, typer.Option(help="32-true, bf16-mixed or, on a GPU, 16-mixed. Default: 32-true.")]
-Clip = Annotated[float | None, typer.Option(help="The greatest norm of the gradient. Default: any.")]
+Clip = Annotated[
+    str | None, typer.Option(help="The greatest norm of the gradient, or none. Default: the problem's, or none.")
+]
 Accumulate = Annotated[int | None, typer.Option(help="Batches in an optimizer step. Default: 1.")]
 Average = Annotated[
-    float | None,
-    typer.Option(help="The decay of a moving average of the weights, such as 0.999, which is evaluated in their place."),
+    str | None,
+    typer.Option(
+        help="The decay of a moving average of the weights, such as 0.999, which is evaluated in their place, or none."
+    ),
 ]
 Loaders = Annotated[int | None, typer.Option(help="Processes that load batches for a run. Default: 0, the run's own.")]
 DropLast = Annotated[
@@ -79,7 +80,10 @@ Seeds = Annotated[
 ]
 Tune = Annotated[
     int | None,
-    typer.Option(help="Trials for each method to choose its learning rate and options on the validation split. Default: 0."),
+    typer.Option(
+        help="Trials for each method to choose its learning rate, options, and recipe where that has ranges, such as "
+        "--clip 0.1..10, on the validation split. Default: 0."
+    ),
 ]
 LearningRates = Annotated[
     str | None,
@@ -174,10 +178,10 @@ def say_table_notes(problems: Iterable[str]) -> None:
             say(f"{problem.partition('?')[0]}: {sentence}")
 
 
-def say_recipe(recipes: "Mapping[str, Recipe]") -> None:
-    """Print the recipe of each problem where it is not the default."""
-    for problem, recipe in recipes.items():
-        if settings := recipe.settings():
+def say_recipe(recipes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print what is not the default in the recipe of each problem."""
+    for problem, settings in recipes.items():
+        if settings:
             say(f"The recipe of {problem}: {', '.join(f'{name} {value}' for name, value in settings.items())}.")
 
 

@@ -101,7 +101,9 @@ def _name(trials: Sequence[StudyTrial], trial: Trial) -> str:
 
 
 class RunProgress:
-    """A bar over the steps of all epochs, and the last epoch's figures for each task."""
+    """A bar over the steps of all epochs, and the last epoch's figures for each task; from the first step on, so that an
+    error before it stands alone.
+    """
 
     def __init__(self, console: Console, epochs: int) -> None:
         self.console, self.epochs = console, epochs
@@ -111,16 +113,19 @@ class RunProgress:
         self.live = Live(self.bar, console=console)
 
     def __enter__(self) -> Self:
-        self.live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self.live.is_started:
+            return
         self.live.stop()
         if not self.console.is_terminal:  # the last view is all that is printed there, and it ends without a line break
             self.console.print()
 
     def step(self, epoch: int, step: int, steps: int) -> None:
         """See `Watcher`."""
+        if not self.live.is_started:
+            self.live.start()
         done = (epoch - 1) * steps + step
         self.bar.update(self.task, completed=done, total=self.epochs * steps, description=f"epoch {epoch} of {self.epochs}")
 

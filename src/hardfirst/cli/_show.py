@@ -22,11 +22,14 @@ class Listed(StrEnum):
     balancers = "balancers"
     problems = "problems"
     networks = "networks"
+    optimizers = "optimizers"
+    schedules = "schedules"
 
 
 def _of_what(context: typer.Context, incomplete: str) -> list[str]:
-    names = {"balancers": _completion.balancers, "networks": _completion.networks}.get(str(context.params.get("what")))
-    return [] if names is None else _completion.one(names)(incomplete)
+    what = str(context.params.get("what"))
+    has_cards = what in ("balancers", "networks", "optimizers", "schedules")
+    return _completion.one(getattr(_completion, what))(incomplete) if has_cards else []
 
 
 def report(
@@ -58,12 +61,12 @@ def list_(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A balancer, also path/to/file.py:ClassName, or a network: shows its whole card.",
+            help="A balancer, also path/to/file.py:ClassName, or another name: shows its whole card.",
             autocompletion=_of_what,
         ),
     ] = None,
 ) -> None:
-    """List balancers with what they need and cost, problems, or networks; with a name, show a card."""
+    """List balancers with what they need and cost, or what else there is by name; with a name, show a card."""
     from hardfirst.cli import _catalogue
     from hardfirst.cli._tables import listing
 
@@ -76,7 +79,7 @@ def list_(
     elif what is Listed.problems:
         raise InputError("Problems have no cards; `hardfirst list problems` has one line for each.")
     else:
-        say(_catalogue.balancer(name) if what is Listed.balancers else _catalogue.network(name))
+        say(getattr(_catalogue, what.removesuffix("s"))(name))
 
 
 def data(

@@ -133,11 +133,12 @@ def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: b
     """Run what the plan asks for and the folder does not have, and report."""
     from hardfirst.cli._progress import StudyProgress
     from hardfirst.studies import Runner, counts, with_default_order
+    from hardfirst.studies.ranges import ranged
     from hardfirst.training import check_problem
 
     console.stderr = form is not None  # standard output is for the comparison in that form alone
     say_table_notes(plan.problems)
-    say_recipe({problem.name: trial.recipe_of(problem) for trial, problem in plan.cases})
+    say_recipe({problem.name: trial.recipe_of(problem).settings() | ranged(plan.recipe) for trial, problem in plan.cases})
     if dry_run:
         _dry_run(plan)
         return

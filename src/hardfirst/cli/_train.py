@@ -79,6 +79,7 @@ def train(
     from hardfirst.balancers import Spec
     from hardfirst.cli._tables import run_table
     from hardfirst.problems import load_problem
+    from hardfirst.recipes._names import CAN_BE_OFF, from_text
     from hardfirst.studies import Store, difficulty_trial, with_measured_order
     from hardfirst.training import Trial, check_devices, is_main_process
 
@@ -92,6 +93,7 @@ def train(
         "loaders": loaders,
         "drop_last": drop_last,
     }
+    switched = {name: from_text(value) for name in CAN_BE_OFF if (value := recipe[name]) is not None}
     check_devices(devices, strategy, accelerator)
     console.quiet = not is_main_process(devices)  # torchrun starts several processes, which all run this function
     (name,) = with_targets([problem], targets)
@@ -104,11 +106,11 @@ def train(
         epochs=epochs,
         learning_rate=learning_rate,
         network=network if order is None else with_order(network, order),
-        recipe={name: value for name, value in recipe.items() if value is not None},
+        recipe={name: value for name, value in recipe.items() if value is not None} | switched,
         loaded=loaded,
     )
     check_devices(devices, strategy, accelerator, trial.recipe_of(loaded).precision)
-    say_recipe({loaded.name: trial.recipe_of(loaded)})
+    say_recipe({loaded.name: trial.recipe_of(loaded).settings()})
     where: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "strategy": strategy}
 
     def store_of(trial: Trial) -> Store:

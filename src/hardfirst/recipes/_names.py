@@ -6,6 +6,12 @@ from hardfirst._registry import Registry
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 
+CAN_BE_OFF = ("clip", "average")
+"""The parts of a recipe that are numbers or nothing."""
+
+OFF = "none"
+"""What a flag and a plan say to switch off such a part of a problem's recipe."""
+
 OPTIMIZERS: Registry[Any] = Registry(
     "optimizer",
     {name: f"hardfirst.recipes.optimizers:{name}" for name in ("adam", "adamw", "sgd")},
@@ -19,3 +25,19 @@ SCHEDULES: Registry[Any] = Registry(
     group="hardfirst.schedules",
 )
 """By name, the functions that make learning-rate schedules. Plug-ins add names."""
+
+
+def from_text(value: Any) -> Any:
+    """The value of a part that can be off: None for "none", a number for its text; anything else as it is.
+
+    >>> from_text("none"), from_text("0.5"), from_text("0.1..10"), from_text(2)
+    (None, 0.5, '0.1..10', 2)
+    """
+    if not isinstance(value, str):
+        return value
+    if value.strip().lower() == OFF:
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return value

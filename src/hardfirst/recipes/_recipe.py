@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from hardfirst._spec import SpecBase
+from hardfirst._spec import SpecBase, has_range
 from hardfirst.errors import InputError, check_names, flag, number, whole
 from hardfirst.recipes._names import OPTIMIZERS, PRECISIONS, SCHEDULES
 from hardfirst.recipes.schedules import Schedule
@@ -130,6 +130,12 @@ class Recipe:
     drop_last: bool = False
 
     def __post_init__(self) -> None:
+        for name, value in ((field.name, getattr(self, field.name)) for field in fields(self)):
+            if has_range(value):
+                raise InputError(
+                    f"`{name}` has a range, {value}, which needs --tune: the tuning of a study draws from it. Give a number "
+                    "in its place."
+                )
         for name, spec in (("optimizer", OptimizerSpec), ("schedule", ScheduleSpec)):
             value = getattr(self, name)
             if isinstance(value, str):

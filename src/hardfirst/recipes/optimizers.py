@@ -25,8 +25,8 @@ def adam(
         parameters: what to train.
         learning_rate: above 0.
         weight_decay: the L2 coefficient, which is added to the gradient.
-        beta1: of the average of gradients, in [0, 1).
-        beta2: of the average of their squares, in [0, 1).
+        beta1: the decay of the average of gradients, in [0, 1).
+        beta2: the decay of the average of their squares, in [0, 1).
         eps: added to the denominator.
 
     Example:
@@ -54,9 +54,9 @@ def adamw(
         parameters: what to train.
         learning_rate: above 0.
         weight_decay: the share of the learning rate by which parameters shrink in each step.
-        beta1: as in `adam`.
-        beta2: as in `adam`.
-        eps: as in `adam`.
+        beta1: the decay of the average of gradients, in [0, 1).
+        beta2: the decay of the average of their squares, in [0, 1).
+        eps: added to the denominator.
 
     Example:
         >>> from torch import nn
@@ -81,7 +81,7 @@ def sgd(
     Args:
         parameters: what to train.
         learning_rate: above 0.
-        momentum: in [0, 1).
+        momentum: the decay of the sum of gradients that is followed, in [0, 1).
         nesterov: use Nesterov's momentum.
         weight_decay: the L2 coefficient, which is added to the gradient.
 

@@ -46,8 +46,8 @@ class Writer:
             lines = self._lines_to_keep(keep_epochs) if keep_epochs is not None and path.exists() else []
         if keep_epochs and len(lines) <= keep_epochs:  # one line is the trial's
             raise InputError(
-                f"{path} lacks epochs that the run's checkpoint comes after, {keep_epochs} in all. Restore it, or remove "
-                "the checkpoint to begin again."
+                f"The run's record is no longer in {path.parent}, or lacks epochs that its checkpoint comes after, "
+                f"{keep_epochs} in all. Restore it, or remove the checkpoint to begin again."
             )
         write_atomically(path, "".join(lines))
 

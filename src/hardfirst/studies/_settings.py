@@ -8,10 +8,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hardfirst._spec import has_range
+from hardfirst.balancers import Spec
 from hardfirst.errors import InputError, short
 from hardfirst.networks import NetworkSpec
 from hardfirst.problems import Problem
 from hardfirst.recipes import Recipe
+from hardfirst.recipes._names import CAN_BE_OFF, OFF, from_text
+from hardfirst.studies.ranges import checked
+from hardfirst.studies.tuning import STL
 from hardfirst.training import check_precision
 
 RECIPE = tuple(field.name for field in fields(Recipe))
@@ -94,8 +99,16 @@ def _texts(detail: Any, names: list[str]) -> list[str]:
     return [f"{detail['msg']}; got {short(detail['input'])}."]
 
 
+def check_balancer(text: str, problems: Iterable[tuple[str, ...]]) -> None:
+    """Raise `InputError` if a study cannot build the balancer for the tasks of each problem."""
+    spec = Spec.parse(text)
+    for tasks in problems:
+        stl = spec.option("potential") == STL
+        (spec.per_task("potential", dict.fromkeys(tasks, 1.0)) if stl else spec).build(tasks)
+
+
 def recipe_part(name: str, value: Any, accelerator: str | None) -> Any:
-    """A part of a recipe in its normal form; None is the problem's.
+    """A part of a recipe in its normal form; None is the problem's, "none" switches it off.
 
     Raises:
         InputError: it is out of range, or the accelerator does not have it.
@@ -108,10 +121,23 @@ def recipe_part(name: str, value: Any, accelerator: str | None) -> Any:
             f"Expected `{name}` as text, such as {example}; got {short(value)}. A function belongs into the problem's file, "
             "in Problem(recipe=Recipe(...))."
         )
+    if name in CAN_BE_OFF and (value := from_text(value)) is None:
+        return OFF
+    if has_range(value):
+        return checked(name, value)
     part = getattr(Recipe().replace({name: value}), name)
     if name == "precision" and accelerator == "cpu":
         check_precision(value, accelerator)
     return part
+
+
+def check_tuned(text: str, tuned: bool) -> None:
+    """Raise `InputError` if a study with a range in its recipe does not tune."""
+    if not tuned:
+        raise InputError(
+            f"The range in {text} needs `tune`, the number of trials that each method gets to choose from it, in a study "
+            "that tunes; else give a number in its place."
+        )
 
 
 def networks(value: Any) -> Any:

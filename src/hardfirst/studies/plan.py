@@ -1,6 +1,6 @@
 """A study's settings: one model for YAML files, flags and Python."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -9,13 +9,17 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from hardfirst._spec import has_range
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError, check_names, number, short, whole
 from hardfirst.problems import OWN, Problem, load_problem
+from hardfirst.recipes._names import CAN_BE_OFF, OFF
 from hardfirst.studies._settings import (
     RECIPE,
     as_input_error,
+    check_balancer,
     check_each,
+    check_tuned,
     joined,
     networks,
     problem_names,
@@ -25,8 +29,9 @@ from hardfirst.studies._settings import (
 )
 from hardfirst.studies.executors import EngineSpec
 from hardfirst.studies.kinds import BALANCERS, KINDS
+from hardfirst.studies.ranges import middle
 from hardfirst.studies.trials import CaseBase
-from hardfirst.studies.tuning import EQUAL, STL
+from hardfirst.studies.tuning import EQUAL
 from hardfirst.training import ACCELERATORS, Trial
 
 Names = Annotated[tuple[str, ...], BeforeValidator(problem_names)]
@@ -66,12 +71,14 @@ class Plan(BaseModel):
             of this machine, "ray:cpus=2,address=auto" for tasks of a Ray cluster.
         workers: the number of trials that run at a time. Default: one per core, or as many as the cluster takes.
         accelerator: as in Lightning Fabric.
-        optimizer: as in `hardfirst.recipes.Recipe`, and so are the others below. Default: the problem's.
+        optimizer: as in `hardfirst.recipes.Recipe`, and so are the others below. Default: the problem's. With `tune`
+            numbers in it, in `schedule`, `clip` and `average` may be ranges, such as "adamw:weight_decay=1e-5..0.1".
         schedule: of the learning rate.
         precision: "32-true", "bf16-mixed" or another of Fabric's names.
-        clip: the greatest norm of a gradient.
+        clip: the greatest norm of a gradient; "none", or null in a file, does not clip where the problem's recipe does.
         accumulate: batches in an optimizer step.
-        average: the decay of a moving average of the weights, which is evaluated in their place.
+        average: the decay of a moving average of the weights, which is evaluated in their place; "none", or null in a
+            file, for the weights themselves.
         loaders: processes that load batches for each run.
         drop_last: leave out the last batch of an epoch if it is smaller.
 
@@ -112,9 +119,9 @@ class Plan(BaseModel):
     optimizer: str | None = None
     schedule: str | None = None
     precision: str | None = None
-    clip: float | None = None
+    clip: float | str | None = None
     accumulate: int | None = None
-    average: float | None = None
+    average: float | str | None = None
     loaders: int | None = None
     drop_last: bool | None = None
 
@@ -144,7 +151,8 @@ class Plan(BaseModel):
         if not isinstance(settings, Mapping):
             got = "an empty file" if settings is None else short(settings)
             raise InputError(f"Expected {path} to hold settings such as `problems: [digits]`; got {got}.")
-        return cls(**{str(key): value for key, value in settings.items()} | changes)
+        off = {name: OFF for name in CAN_BE_OFF if name in settings and settings[name] is None}
+        return cls(**{str(key): value for key, value in settings.items()} | off | changes)
 
     def settings(self) -> dict[str, Any]:
         """The settings that are not the default, as JSON and YAML have them."""
@@ -163,8 +171,9 @@ class Plan(BaseModel):
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
-        """What the plan changes in the problems' recipes, by name."""
-        return {name: value for name in RECIPE if (value := getattr(self, name)) is not None}
+        """What the plan changes in the problems' recipes, by name. Text with a range stands for what tuning draws."""
+        given = {name: value for name in RECIPE if (value := getattr(self, name)) is not None}
+        return {name: None if value == OFF else value for name, value in given.items()}
 
     @cached_property
     def engine_spec(self) -> EngineSpec:
@@ -189,7 +198,7 @@ class Plan(BaseModel):
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             network=network,
-            recipe=self.recipe,
+            recipe=middle(self.recipe),
             loaded=problem,
         )
         return replace(trial, criterion=self.criterion)
@@ -224,7 +233,7 @@ class Plan(BaseModel):
     def _check_balancers(cls, value: Any, info: ValidationInfo) -> tuple[str, ...]:
         texts = Spec.split(joined("specs", value))
         tasks = [problem.task_names for problem in _problems(info)]
-        check_each(partial(_check_balancer, text, tasks) for text in texts)
+        check_each(partial(check_balancer, text, tasks) for text in texts)
         return without_repeats("balancer", tuple(str(Spec.parse(text)) for text in texts))
 
     @field_validator("tune")
@@ -260,20 +269,14 @@ class Plan(BaseModel):
     @field_validator(*RECIPE, mode="before")
     @classmethod
     def _check_recipe(cls, value: Any, info: ValidationInfo) -> Any:
+        if has_range(value):
+            check_tuned(value, KINDS[info.data.get("kind", BALANCERS)].tunes and bool(info.data.get("tune", True)))
         return recipe_part(str(info.field_name), value, info.data.get("accelerator"))
 
 
 def _problems(info: ValidationInfo) -> list[Problem]:
     """The plan's problems while it is being checked; none if these are wrong themselves."""
     return [load_problem(name) for name in info.data.get("problems", ())]
-
-
-def _check_balancer(text: str, problems: Iterable[tuple[str, ...]]) -> None:
-    """Raise `InputError` if a study cannot build the balancer for the tasks of each problem."""
-    spec = Spec.parse(text)
-    for tasks in problems:
-        stl = spec.option("potential") == STL
-        (spec.per_task("potential", dict.fromkeys(tasks, 1.0)) if stl else spec).build(tasks)
 
 
 def _kind_settings() -> list[str]:

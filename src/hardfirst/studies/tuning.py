@@ -1,15 +1,17 @@
 """The settings that a study tries for a method, all with one seed that no reported run has."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import combinations
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import qmc
 
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError
+from hardfirst.studies.ranges import Recipes, drawn
 
 SEED = 1_000_000
 """The seed of all tuning runs; reported runs have the seeds 0, 1, 2, …"""
@@ -26,16 +28,24 @@ class Candidate(NamedTuple):
 
     spec: Spec
     learning_rate: float
+    recipe: Recipes = ()
+    """The parts of the recipe that have ranges, with a value for each."""
 
 
 def candidates(
-    spec: Spec, tasks: Sequence[str], learning_rate: float, count: int, span: tuple[float, float] | None = None
+    spec: Spec,
+    tasks: Sequence[str],
+    learning_rate: float,
+    count: int,
+    span: tuple[float, float] | None = None,
+    recipe: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Candidate]:
     """Settings to choose from, in ascending order of the learning rate.
 
     Learning rates are evenly spaced on a log scale. Options that the method declares and the spec leaves open come from a
     Latin hypercube, so that each option is tried at evenly spaced values as well. Which value goes with which learning rate
-    depends on the spec alone. The middle candidate has the method's defaults.
+    depends on the spec alone. The middle candidate has the method's defaults. Ranges in the recipe are drawn from likewise,
+    for all methods the same.
 
     Args:
         spec: the method. Options that it gives are kept.
@@ -43,10 +53,11 @@ def candidates(
         learning_rate: the middle of the grid.
         count: the number of candidates; 0 for one, with the given learning rate and spec.
         span: the least and the greatest learning rate. Default: a tenth and ten times the middle one.
+        recipe: what the study changes in the recipe, by name; see `hardfirst.studies.ranges`.
 
     >>> [candidate.learning_rate for candidate in candidates(Spec("equal"), ["a", "b"], 1e-3, 5)]
     [0.0001, 0.000316, 0.001, 0.00316, 0.01]
-    >>> [str(spec) for spec, _ in candidates(Spec.parse("dwa"), ["a", "b"], 1e-3, 3)]
+    >>> [str(spec) for spec, *_ in candidates(Spec.parse("dwa"), ["a", "b"], 1e-3, 3)]
     ['dwa:temperature=1.0', 'dwa', 'dwa:temperature=2.92']
     """
     if not count:
@@ -55,7 +66,7 @@ def candidates(
     rates = [float(f"{rate:.3g}") for rate in np.geomspace(low, high, count)]
     specs = _drawn(spec, tasks, count)
     specs[count // 2] = spec
-    return [Candidate(spec, rate) for spec, rate in zip(specs, rates, strict=True)]
+    return [Candidate(*settings) for settings in zip(specs, rates, drawn(recipe, count), strict=True)]
 
 
 def _drawn(spec: Spec, tasks: Sequence[str], count: int) -> list[Spec]:

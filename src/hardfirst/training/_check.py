@@ -101,8 +101,7 @@ def check_problem(problem: Problem, name: str) -> None:
             check_labels(problem, splits)
             must_join(problem, splits.train)
             outputs = run_network(problem, network.eval(), batch[0])
-            for split in ("validation", "test"):
-                _doubts.warn_in_memory(problem, getattr(splits, split), outputs, split)
+            _doubts.warn_in_memory(problem, splits, outputs)
 
     explained(name, check_first_batch)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hardfirst.kpi._accumulators import of_batch
-from hardfirst.problems import Problem, Split, Task, TensorTable
+from hardfirst.problems import Problem, Split, Splits, Task, TensorTable
 from hardfirst.training._batch import label_mask
 
 _CERTAIN = 0.95  # the KPI of a single answer from which on a KPI says little
@@ -22,8 +22,8 @@ class MeasureWarning(UserWarning):
     """A KPI on a split says little about what a network has learned."""
 
 
-def warn(task: Task, counts: Tensor, output: Tensor, target: Tensor, split: str) -> None:
-    """Warn if a task's KPI says little on a split.
+def warn(task: Task, counts: Tensor, output: Tensor, target: Tensor, split: str) -> bool:
+    """Warn if a task's KPI says little on a split, and return whether it does.
 
     Args:
         task: a task with a KPI.
@@ -32,30 +32,38 @@ def warn(task: Task, counts: Tensor, output: Tensor, target: Tensor, split: str)
         target: targets with these counts, or nearly their proportions.
         split: its name.
     """
-    for doubt in _doubts(task, counts, output, target, split):
+    doubts = list(_doubts(task, counts, output, target, split))
+    for doubt in doubts:
         warnings.warn(doubt, MeasureWarning, stacklevel=3)
+    return bool(doubts)
 
 
-def warn_in_memory(problem: Problem, split: Split, outputs: Mapping[str, Tensor], name: str) -> None:
-    """Warn likewise before training, of a split whose targets are in memory; others are looked at when they are evaluated.
+def warn_in_memory(problem: Problem, splits: Splits, outputs: Mapping[str, Tensor]) -> None:
+    """Warn likewise before training, of splits whose targets are in memory; others are looked at when they are evaluated.
+
+    Of a task the first split says enough: validation, or test if there is no doubt about validation.
 
     Args:
         problem: the problem.
-        split: the split.
+        splits: its data.
         outputs: by task, outputs of any batch.
-        name: the split's.
     """
+    for task in problem.tasks:
+        if task.kpi is not None and task.name in outputs:
+            any(_warn_of(task, getattr(splits, name), outputs[task.name], name) for name in ("validation", "test"))
+
+
+def _warn_of(task: Task, split: Split, output: Tensor, name: str) -> bool:
+    """Warn of a split if all its targets are in memory, and return whether there was a doubt."""
     parts = list(split.values()) if isinstance(split, Mapping) else [split]
     tables = [part for part in parts if isinstance(part, TensorTable)]
-    if len(tables) < len(parts):
-        return
-    for task in problem.tasks:
-        targets = [table.targets[task.name] for table in tables if task.name in table.targets]
-        if task.kpi is not None and task.name in outputs and len({target.shape[1:] for target in targets}) == 1:
-            target, output = torch.cat(targets), outputs[task.name]
-            expanded = output.new_zeros(()).expand(len(target), *output.shape[1:])
-            if (counts := class_counts(expanded, target)) is not None:
-                warn(task, counts, expanded, target, name)
+    targets = [table.targets[task.name] for table in tables if task.name in table.targets]
+    if len(tables) < len(parts) or len({target.shape[1:] for target in targets}) != 1:
+        return False
+    target = torch.cat(targets)
+    expanded = output.new_zeros(()).expand(len(target), *output.shape[1:])
+    counts = class_counts(expanded, target)
+    return counts is not None and warn(task, counts, expanded, target, name)
 
 
 class ClassCounts:

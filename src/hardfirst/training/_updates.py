@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hardfirst.errors import InputError
 from hardfirst.recipes import Recipe
 from hardfirst.training import _checkpoint
 from hardfirst.training._average import WeightAverage
@@ -67,7 +68,25 @@ class Updates:
         return share if self.scaler is None else self.scaler.scale(share)
 
     def step(self) -> None:
-        """Change the weights by their gradients."""
+        """Change the weights by their gradients.
+
+        Raises:
+            InputError: there are sparse gradients, and the recipe does not take them.
+        """
+        try:
+            self._step()
+        except RuntimeError as error:
+            sparse = [name for name, parameter in self.network.named_parameters() if _has_sparse_gradient(parameter)]
+            if not sparse:
+                raise
+            refuses = "the optimizer" if self.recipe.clip is None else "`clip`"
+            raise InputError(
+                f"The gradient of {', '.join(sparse):.200} is sparse, which {refuses} does not take. Make the "
+                "embedding dense, sparse=False; or return torch.optim.SparseAdam, Adagrad or SGD, which take it, from a "
+                "function, Problem(recipe=Recipe(optimizer=…)), without `clip`."
+            ) from error
+
+    def _step(self) -> None:
         if self.recipe.clip is not None:
             if self.scaler is not None:
                 self.scaler.unscale_(self._optimizer)
@@ -142,3 +161,7 @@ class Updates:
 
     def _rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
+
+
+def _has_sparse_gradient(parameter: nn.Parameter) -> bool:
+    return parameter.grad is not None and parameter.grad.is_sparse

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hardfirst.records import Record
 from hardfirst.records.names import SINGLE
 from hardfirst.records.selection import chosen
-from hardfirst.report.model.case import Case
+from hardfirst.report.model.case import Case, setting_text
 from hardfirst.report.model.summary import summary
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def tuning(cases: Iterable[Case]) -> "pd.DataFrame":
     """A row for each run that settings were chosen from.
 
     Columns: problem, network, method, task (of a single-task network), balancer (the spec that was tried), learning_rate,
-    outcome, validation_kpi (the mean over tasks at its best epoch), chosen.
+    recipe (what is not the default in it, as text), outcome, validation_kpi (the mean over tasks at its best epoch), chosen.
     """
     return _frame(row for case in cases for row in _tuning(case))
 
@@ -120,6 +120,7 @@ def _tuning(case: Case) -> Rows:
                 "task": task,
                 "balancer": record.trial["balancer"],
                 "learning_rate": record.trial.get("learning_rate"),
+                "recipe": setting_text(recipe) if (recipe := record.trial.get("recipe")) else None,
                 "outcome": record.outcome,
                 "validation_kpi": record.selected()[1],
                 "chosen": index == best,

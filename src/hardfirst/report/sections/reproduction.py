@@ -42,7 +42,7 @@ def settings_table(case: Case) -> Table:
     """The trials' settings and the versions of the packages that ran them."""
     keys = sorted({key for record in case.method_runs for key, value in record.trial.items() if value is not None})
     rows = [row(key, [TableCell(_setting(case, key), breakable=True)]) for key in keys if key not in _OWN_ROWS]
-    rows += _single_rates(case)
+    rows += _single_settings(case)
     rows.append(row("seed", [", ".join(map(str, case.seeds))]))
     rows.append(row("balancer", [TableCell("\n".join(_balancer(case, method) for method in case.methods), breakable=True)]))
     rows += [row(package, [text]) for package, text in _versions(case).items()]
@@ -56,15 +56,23 @@ def _setting(case: Case, key: str) -> str:
     return "\n".join(f"{value} ({', '.join(methods)})" for value, methods in values.items())
 
 
-def _single_rates(case: Case) -> list[TableRow]:
-    """The learning rates of single-task networks."""
+def _single_settings(case: Case) -> list[TableRow]:
+    """The learning rates of single-task networks, and their recipes where runs have several."""
+    records = [*case.method_runs, *case.single.values()]
+    recipes = {setting_text(record.trial.get("recipe")) for record in records}
+    return [
+        row(f"{key} of single-task networks", [text])
+        for key in ("learning_rate", *(["recipe"] if len(recipes) > 1 else []))
+        if (text := _by_task(case, key))
+    ]
+
+
+def _by_task(case: Case, key: str) -> str:
+    """A setting of single-task networks, each value with its tasks if there are several."""
     tasks: dict[str, dict[str, None]] = {}
     for (task, _), record in case.single.items():
-        tasks.setdefault(setting_text(record.trial.get("learning_rate")), {})[task] = None
-    if not tasks:
-        return []
-    text = "\n".join(rate if len(tasks) == 1 else f"{rate} ({', '.join(names)})" for rate, names in tasks.items())
-    return [row("learning_rate of single-task networks", [text])]
+        tasks.setdefault(setting_text(record.trial.get(key)), {})[task] = None
+    return "\n".join(value if len(tasks) == 1 else f"{value} ({', '.join(names)})" for value, names in tasks.items())
 
 
 def _balancer(case: Case, method: str) -> str:

@@ -32,7 +32,7 @@ from hardfirst.report.figures import (
     panel_axes,
     small_multiples,
 )
-from hardfirst.report.model.case import Case, given_weights, options_of
+from hardfirst.report.model.case import Case, given_weights, options_of, setting_text
 from hardfirst.report.text.notes import criterion
 
 _CAPTION = (
@@ -73,6 +73,17 @@ class _Tuned(NamedTuple):
     def rates(self) -> list[float]:
         """The learning rates, in ascending order."""
         return sorted({record.trial["learning_rate"] for record in self.records})
+
+    @property
+    def recipe(self) -> dict[str, str]:
+        """What was chosen in the recipe, of what the runs differ in."""
+        parts = {name: {setting_text(run.trial.get("recipe", {}).get(name)) for run in self.records} for name in self._parts}
+        varied = [name for name, values in parts.items() if len(values) > 1]
+        return {name: setting_text(self.best.trial.get("recipe", {}).get(name)) for name in varied}
+
+    @property
+    def _parts(self) -> list[str]:
+        return sorted({name for record in self.records for name in record.trial.get("recipe", ())})
 
     @property
     def finished(self) -> list[Record]:
@@ -172,6 +183,7 @@ def _options_text(tuned: _Tuned) -> str:
     shown = [f"{key}={format_value(value)}" for key, value in options.items() if not _is_potential(key)]
     if any(map(_is_potential, options)):  # one for each task, which differ between seeds
         shown.append("potentials by task")
+    shown += [f"{name} {value}" for name, value in tuned.recipe.items()]
     several = len({record.trial["balancer"] for record in tuned.records}) > 1
     return ", ".join(shown) if shown else "its defaults" if several else "–"
 
@@ -222,15 +234,20 @@ def _figure(tuned: Sequence[_Tuned], styles: Styles) -> Figure:
 
 def _curve(panel: int, tuned: _Tuned, style: Style) -> Trace:
     records = sorted(tuned.finished, key=lambda record: record.trial["learning_rate"])
-    one_spec = len({record.trial["balancer"] for record in records}) == 1
+    texts = [_settings_text(record) for record in records]
     return {
         **_positions(panel, records),
-        "text": [chart_text(record.trial["balancer"]) for record in records],
-        "mode": "lines+markers" if one_spec else "markers",
+        "text": [chart_text(text) for text in texts],
+        "mode": "lines+markers" if len(set(texts)) == 1 else "markers",
         "line": style.line | {"width": 1.5},
         "marker": style.marker | {"size": 8},
         "hovertemplate": "%{text}<br>learning rate %{x:~g}: %{y:.1f}<extra></extra>",
     }
+
+
+def _settings_text(record: Record) -> str:
+    """The balancer, and the recipe if it is not the default."""
+    return "; ".join([record.trial["balancer"], *([setting_text(recipe)] if (recipe := record.trial.get("recipe")) else [])])
 
 
 def _ring(panel: int, tuned: _Tuned) -> Trace:

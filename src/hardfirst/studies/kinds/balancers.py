@@ -130,8 +130,14 @@ class BalancerStudy(StudyKind):
 
     def _candidates(self, method: Spec) -> list[Candidate]:
         if method not in self._candidates_of:
-            rate, span = self.base.learning_rate, self.plan.learning_rates
-            self._candidates_of[method] = candidates(method, self.tasks, rate, self.plan.tune, span)
+            self._candidates_of[method] = candidates(
+                method,
+                self.tasks,
+                self.base.learning_rate,
+                self.plan.tune,
+                self.plan.learning_rates,
+                self.plan.recipe,
+            )
         return self._candidates_of[method]
 
     def _settings(self, method: Spec, only: str | None = None) -> Candidate | None:
@@ -146,10 +152,10 @@ class BalancerStudy(StudyKind):
         return trials if len(trials) == len(runs) else None
 
     def _grid(self) -> list[Candidate] | None:
-        """The grid of static weights, at the learning rate chosen for equal weights; None until that is known."""
+        """The grid of static weights, at the rate and recipe chosen for equal weights; None until these are known."""
         if (equal := self._settings(EQUAL)) is None:
             return None
-        return [Candidate(spec, equal.learning_rate) for spec in simplex_grid(self.tasks)]
+        return [equal._replace(spec=spec) for spec in simplex_grid(self.tasks)]
 
     def _grid_tuning(self) -> list[StudyTrial]:
         return [self._static_trial(candidate, SEED) for candidate in self._grid() or []]
@@ -217,9 +223,7 @@ class BalancerStudy(StudyKind):
         return self.study_trial(str(method), trial, tuning=tuning)
 
     def _trial(self, settings: Candidate, seed: int, only: str | None = None) -> Trial:
-        """A trial with these settings; the tuning seed never reads the test split."""
-        spec, rate = settings
-        return replace(self.base, balancer=spec, learning_rate=rate, seed=seed, only=only, test=seed != SEED)
+        return replace(self.with_settings(settings, seed), only=only)
 
     def _with_potentials(self, trial: Trial) -> Trial | None:
         """The trial with numbers in place of `potential=stl`: the validation KPIs of the single-task runs with its seed.

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hardfirst.problems import Problem
@@ -10,7 +11,7 @@ from hardfirst.records.description import CaseTrials
 from hardfirst.records.names import Role
 from hardfirst.records.selection import chosen
 from hardfirst.studies.trials import CaseBase, StudyTrial
-from hardfirst.studies.tuning import Candidate
+from hardfirst.studies.tuning import SEED, Candidate
 from hardfirst.training import Trial
 
 if TYPE_CHECKING:
@@ -121,6 +122,12 @@ class StudyKind(ABC):
         """The trials' records; None until all have ended."""
         records = [record for trial in trials if (record := self.record_of(trial)) is not None]
         return records if len(records) == len(trials) else None
+
+    def with_settings(self, settings: Candidate, seed: int) -> Trial:
+        """The case's trial with these settings; that with the tuning seed never reads the test split."""
+        spec, rate, drawn = settings
+        recipe = tuple((dict(self.base.recipe) | dict(drawn)).items())
+        return replace(self.base, balancer=spec, learning_rate=rate, recipe=recipe, seed=seed, test=seed != SEED)
 
     def best(self, name: Hashable, candidates: Sequence[Candidate], trials: Sequence[StudyTrial] | None) -> Candidate | None:
         """The candidate whose trial did best on the validation split; None until all trials have ended.

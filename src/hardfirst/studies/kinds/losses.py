@@ -64,7 +64,8 @@ class LossStudy(StudyKind):
     @cached_property
     def _candidates(self) -> list[Candidate]:
         tasks = [self.problem.loss_study_task.name]
-        return candidates(EQUAL, tasks, self.base.learning_rate, self.plan.tune, self.plan.learning_rates)
+        plan = self.plan
+        return candidates(EQUAL, tasks, self.base.learning_rate, plan.tune, plan.learning_rates, plan.recipe)
 
     def _tuning(self, loss: str) -> list[StudyTrial]:
         return [self._trial(loss, candidate, SEED) for candidate in self._candidates]
@@ -74,6 +75,5 @@ class LossStudy(StudyKind):
         return self.best(loss, self._candidates, self._tuning(loss))
 
     def _trial(self, loss: str, settings: Candidate, seed: int) -> StudyTrial:
-        tuning = seed == SEED
-        trial = replace(self.base, loss=loss, learning_rate=settings.learning_rate, seed=seed, test=not tuning)
-        return self.study_trial(loss, trial, tuning=tuning)
+        trial = replace(self.with_settings(settings, seed), loss=loss)
+        return self.study_trial(loss, trial, tuning=seed == SEED)
