@@ -40,6 +40,7 @@ bench: $(VENV)/test
 	$(BIN)/python benchmarks/balancers.py
 	$(BIN)/python benchmarks/gradient_balancers.py
 	$(BIN)/python benchmarks/projections.py
+	$(BIN)/python benchmarks/loop.py
 	$(BIN)/python benchmarks/studies.py
 
 examples: $(VENV)/data ## run the numbered examples, the one for several ranks under torchrun

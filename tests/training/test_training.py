@@ -23,8 +23,9 @@ from hardfirst.networks import HardSharing
 from hardfirst.problems import PROBLEMS, Problem, Splits, Task, TensorTable
 from hardfirst.records.selection import chosen
 from hardfirst.training import Interrupted, Trial, _checkpoint, fit, step_seconds, trial_seconds
-from hardfirst.training._batch import Measurements, measure, select_labelled
+from hardfirst.training._batch import measure, select_labelled
 from hardfirst.training._position import EpochSums
+from hardfirst.training._steps import StepNumbers
 
 
 def table(count: int, seed: int) -> TensorTable:
@@ -100,8 +101,8 @@ def test_an_epochs_figures_are_means_over_labelled_examples() -> None:
     problem, sums = small(), EpochSums()
     for examples, loss, kpi, weight in ((3, 1.0, 0.5, 1.0), (1, 5.0, 0.9, 2.0), (4, 2.0, math.nan, 3.0)):
         # `value` has the scale 0.5, and what the balancer gets is the scaled loss
-        measured = Measurements({"value": examples}, {"value": torch.tensor(0.5 * loss)}, {"value": torch.tensor(kpi)})
-        sums.add(problem, measured, {"value": torch.tensor(weight)})
+        numbers = ({"value": value} for value in (examples, 0.5 * loss, kpi, weight))
+        sums.add(problem, StepNumbers(1, 0.0, *numbers))
     means = sums.means("value")
     assert means["loss"] == pytest.approx((3 * 1 + 1 * 5 + 4 * 2) / 8)
     assert means["kpi"] == pytest.approx((3 * 0.5 + 1 * 0.9) / 4)

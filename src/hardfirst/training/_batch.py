@@ -1,21 +1,34 @@
 """Losses and KPIs of each task from a network's outputs, where labels may be missing."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError
 from hardfirst.functional import _labels
-from hardfirst.problems import IGNORE, Measure, Problem, Task
+from hardfirst.problems import IGNORE, ConcatSplit, Measure, Problem, Split, Task, TensorTable
 
 T = TypeVar("T")
 
 Labelled = Mapping[str, tuple[Tensor, Tensor]]
 """By task, output and target of its labelled examples; tasks without labels are left out."""
+
+Rows = Mapping[str, Tensor | None]
+"""By task, the indices of a batch's labelled examples, or None for all of them; tasks without labels are left out."""
+
+_CHUNK = 1024  # examples of a table that are looked through at once
+
+
+class Batch(NamedTuple):
+    """A training batch on the device, with the rows that were found before it went there."""
+
+    inputs: Any
+    targets: Mapping[str, Tensor]
+    rows: Rows
 
 
 @dataclass(frozen=True)
@@ -45,8 +58,61 @@ def measure(problem: Problem, batch: Labelled) -> Measurements:
     )
 
 
-def select_labelled(problem: Problem, outputs: Any, targets: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+def complete_tasks(split: Split) -> frozenset[str]:
+    """The tasks without gaps: each example has a label. Only of tables in memory, which are looked through once."""
+    parts = ConcatSplit(split).parts
+    # a subclass may change its items
+    tables = [part.targets for part in parts if isinstance(part, TensorTable) and type(part) is TensorTable]
+    if len(tables) < len(parts):
+        return frozenset()
+    complete = {task for table in tables for task in table}
+    return frozenset(task for task in complete if all(map(_is_complete, (table[task] for table in tables if task in table))))
+
+
+def _is_complete(target: Tensor) -> bool:
+    return all(bool(_has_label(chunk).all()) for chunk in torch.split(target, _CHUNK))
+
+
+def labelled_rows(problem: Problem, targets: Mapping[str, Tensor], complete: Collection[str] = ()) -> Rows:
+    """Find the labelled examples of a batch. It reads the targets, so they should be on the CPU still.
+
+    Args:
+        problem: the problem.
+        targets: of the batch. What is no target is left to `select_labelled`, which says so.
+        complete: the tasks that need no look, see `complete_tasks`.
+    """
+    rows: dict[str, Tensor | None] = {}
+    for task in problem.task_names:
+        if task not in targets:
+            continue
+        target = targets[task]
+        if not isinstance(target, Tensor) or not target.dim():
+            rows[task] = None
+        elif len(target):
+            labelled = None if task in complete else _has_label(target)
+            if labelled is None or bool(labelled.all()):
+                rows[task] = None
+            elif len(found := labelled.nonzero().squeeze(1)):
+                rows[task] = found
+    return rows
+
+
+def _has_label(target: Tensor) -> Tensor:
+    """Which examples have a label; the loss skips labels that are missing within an example, such as pixels."""
+    mask = label_mask(target)
+    return mask.flatten(1).any(1) if target.dim() > 1 else mask
+
+
+def select_labelled(
+    problem: Problem, outputs: Any, targets: Mapping[str, Tensor], rows: Rows | None = None
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Select each task's labelled examples; tasks without labels are left out.
+
+    Args:
+        problem: the problem.
+        outputs: the network's.
+        targets: of the batch.
+        rows: as `labelled_rows` finds them; None looks for them here, which waits for the device.
 
     Raises:
         InputError: the network's outputs or the targets do not fit the problem's tasks.
@@ -56,15 +122,19 @@ def select_labelled(problem: Problem, outputs: Any, targets: Mapping[str, Tensor
             f"Expected the network of {problem.name!r} to return a dict with an output for each task; "
             f"it returned {type(outputs).__name__}."
         )
+    if rows is None:
+        rows = labelled_rows(problem, targets)
     selected = {}
     for task in problem.tasks:
         if task.name not in outputs:
             names = ", ".join(map(str, outputs)) or "none"
             raise InputError(f"Expected an output for task {task.name!r}; the network gives {names}.")
         if task.name in targets:
-            output, target = _labelled_examples(task, outputs[task.name], targets[task.name])
-            if len(target):
-                selected[task.name] = output, target
+            output, target = outputs[task.name], targets[task.name]
+            _check_rows(task, output, target)
+            if task.name in rows:
+                index = rows[task.name]
+                selected[task.name] = (output, target) if index is None else (output[index], target[index])
     return selected
 
 
@@ -153,8 +223,8 @@ def not_finite(task: str, target: Tensor | None) -> str | None:
     return None
 
 
-def _labelled_examples(task: Task, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Leave out examples without any label; the loss skips labels that are missing within an example, such as pixels."""
+def _check_rows(task: Task, output: Tensor, target: Tensor) -> None:
+    """Check that output and target are tensors of as many examples."""
     for what, value in (("output", output), ("target", target)):
         if not isinstance(value, Tensor) or not value.dim():
             kind = "a number" if isinstance(value, Tensor) else type(value).__name__
@@ -163,9 +233,6 @@ def _labelled_examples(task: Task, output: Tensor, target: Tensor) -> tuple[Tens
         raise InputError(
             f"Expected as many outputs as targets for task {task.name!r}; got {list(output.shape)} and {list(target.shape)}."
         )
-    mask = label_mask(target)
-    rows = mask.flatten(1).any(1) if target.dim() > 1 else mask
-    return (output, target) if bool(rows.all()) else (output[rows], target[rows])
 
 
 def _call(task: Task, what: str, function: Measure, output: Tensor, target: Tensor) -> Tensor:

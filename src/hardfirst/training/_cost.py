@@ -63,9 +63,10 @@ def _begun(trial: Trial, accelerator: str) -> Training:
 
 def _time_steps(run: Training, batches: "cycle[Any]", steps: int) -> float:
     start = time.perf_counter()
-    for inputs, targets in islice(batches, steps):
-        run.step(inputs, targets)
+    for batch in islice(batches, steps):
+        run.step(batch)
         run.position.step = (run.position.step + 1) % run.steps  # several batches may be one step of the optimizer
+    run.read_log()
     if run.fabric.device.type == "cuda":
         torch.cuda.synchronize(run.fabric.device)
     return time.perf_counter() - start

@@ -1,21 +1,28 @@
 """Why a run diverged."""
 
+import math
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from hardfirst.training._batch import Measurements, not_finite
-from hardfirst.training._position import Position
+from hardfirst.training._batch import not_finite
+from hardfirst.training._steps import StepNumbers
 
 
 class Diverged(Exception):  # noqa: N818  # an outcome, not an error
     """A total was not finite; the message names the tasks whose loss was not."""
 
 
-def divergence_reason(measured: Measurements, targets: Mapping[str, Tensor], position: Position) -> str:
-    """Which loss was not finite in the step at this position, and what in its target may be why."""
-    tasks = [task for task, loss in measured.losses.items() if not loss.isfinite()]
-    where = f"in epoch {position.epoch + 1}, step {position.step + 1}"
+def divergence_reason(step: StepNumbers, targets: Mapping[str, Tensor], epoch: int) -> str:
+    """Which loss was not finite in a step of this epoch, and what in its target may be why.
+
+    Args:
+        step: whose total was not finite.
+        targets: of its batch.
+        epoch: counts from 0.
+    """
+    tasks = [task for task, loss in step.losses.items() if not math.isfinite(loss)]
+    where = f"in epoch {epoch + 1}, step {step.step}"
     if not tasks:
         return f"the total was not finite {where}"
     causes = [f"; {cause}" for task in tasks if (cause := not_finite(task, targets.get(task)))]

@@ -47,26 +47,27 @@ def load(split: Split, order: Order, loading: Loading = Loading(), *, draw: tupl
     """
     data = ConcatSplit(split, draw=draw)
     processes = min(loading.processes, len(order)) if len(order) > 1 else 0  # a process takes time to start
-    if processes:
-        check_can_start()
+    if not processes:
+        return (_pair(collate(data.__getitems__(batch))) for batch in order)
+    check_can_start()
     # Without a generator each loader would draw a seed from the global one; a resumed run has one loader more and would
     # then differ from an uninterrupted run. From it come the seeds of the processes, for data sets that draw from torch's
     # own generator, which should not draw the same in each epoch.
     generator = torch.Generator()
-    if processes and draw is not None:
+    if draw is not None:
         generator.manual_seed(draw[0] * 1_000_003 + draw[1])
     with _without_advice():
         loader: DataLoader[Any] = DataLoader(
-            _Batches(data) if processes else data,
+            _Batches(data),
             batch_sampler=order,
-            collate_fn=_same if processes else collate,
+            collate_fn=_same,
             generator=generator,
             num_workers=processes,
             pin_memory=loading.pinned,
-            worker_init_fn=_ignore_interrupt if processes else None,
-            multiprocessing_context=_context() if processes else None,
+            worker_init_fn=_ignore_interrupt,
+            multiprocessing_context=_context(),
         )
-    return _checked(loader) if processes else map(_pair, loader)
+    return _checked(loader)
 
 
 class _Batches(Dataset[Any]):

@@ -1,14 +1,12 @@
 """A run's progress, in numbers that a checkpoint can hold."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from torch import Tensor
-
 from hardfirst.problems import Problem
-from hardfirst.training._batch import Measurements
+from hardfirst.training._steps import StepNumbers
 
 
 @dataclass
@@ -37,19 +35,19 @@ class EpochSums:
         _expect("count", self.count.keys() == self.loss.keys() == self.weight.keys() == self.steps.keys())
         _expect("measured", self.measured.keys() == self.kpi.keys())
 
-    def add(self, problem: Problem, measured: Measurements, weights: Mapping[str, Tensor]) -> None:
-        """Add one step."""
+    def add(self, problem: Problem, numbers: StepNumbers) -> None:
+        """Add one step, in the order of the steps, on which the rounding of the sums depends."""
         for task in problem.tasks:
-            if task.name not in measured.losses:
+            if task.name not in numbers.losses:
                 continue
-            name, examples = task.name, measured.examples[task.name]
-            loss = float(measured.losses[name].detach()) / task.scale
-            kpi = float(measured.kpis[name].detach()) if name in measured.kpis else math.nan
+            name, examples = task.name, numbers.examples[task.name]
+            loss = numbers.losses[name] / task.scale
+            kpi = numbers.kpis.get(name, math.nan)
             if not math.isnan(kpi):
                 self.kpi[name] = self.kpi.get(name, 0.0) + examples * kpi
                 self.measured[name] = self.measured.get(name, 0) + examples
             self.loss[name] = self.loss.get(name, 0.0) + examples * loss
-            self.weight[name] = self.weight.get(name, 0.0) + float(weights[name])
+            self.weight[name] = self.weight.get(name, 0.0) + numbers.weights[name]
             self.count[name] = self.count.get(name, 0) + examples
             self.steps[name] = self.steps.get(name, 0) + 1
 

@@ -7,7 +7,7 @@ have different numbers of labels; a task may have labels on one rank only, or on
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hardfirst.balancers._autograd import other_leaves
 from hardfirst.problems import Problem, Split
-from hardfirst.training._batch import Labelled, Measurements, label_count, measure, select_labelled
+from hardfirst.training._batch import Batch, Labelled, Measurements, label_count, measure, select_labelled
 from hardfirst.training._evaluate import Share
 from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
 from hardfirst.training._loading import Loading, Pair, load
@@ -46,7 +46,7 @@ class SingleProcess:
         """Whether training should stop after this step."""
         return self.interrupt.requested
 
-    def prepare(self, network: nn.Module, batches: Batches, seed: int) -> None:
+    def prepare(self, network: nn.Module, batches: Iterable[Batch], seed: int) -> None:
         """Do nothing: training continues from the random state in which building the network left torch."""
 
     def random_states(self) -> Any:
@@ -61,9 +61,9 @@ class SingleProcess:
         """Load the training batches of an order."""
         return load(split, order, loading, draw=draw)
 
-    def measure(self, problem: Problem, outputs: Any, targets: Mapping[str, Tensor]) -> Measurements:
+    def measure(self, problem: Problem, outputs: Any, batch: Batch) -> Measurements:
         """Compute the batch's losses and KPIs."""
-        return measure(problem, select_labelled(problem, outputs, targets))
+        return measure(problem, select_labelled(problem, outputs, batch.targets, batch.rows))
 
     def backward(self, total: Tensor, losses: Mapping[str, Tensor]) -> None:
         """Back-propagate."""
@@ -104,7 +104,7 @@ class MultiProcess:
         self._parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         self._unused: dict[frozenset[str], list[nn.Parameter]] = {}
 
-    def prepare(self, network: nn.Module, batches: Batches, seed: int) -> None:
+    def prepare(self, network: nn.Module, batches: Iterable[Batch], seed: int) -> None:
         """Rehearse a step, and give each rank its own random state, so that no two ranks drop the same units.
 
         After its first step, DDP rearranges the gradients in its buckets in the order in which they became ready. A resumed
@@ -113,8 +113,8 @@ class MultiProcess:
         the same weights bit for bit.
         """
         network.eval()  # leaves the statistics of BatchNorm and the random state alone
-        for inputs, _ in islice(batches, 1):
-            outputs = network(inputs).values()
+        for batch in islice(batches, 1):
+            outputs = network(batch.inputs).values()
             self._backward(torch.stack([output.float().sum() for output in outputs]).sum())
         for parameter in self._parameters:
             parameter.grad = None
@@ -138,7 +138,7 @@ class MultiProcess:
         for share, (inputs, targets) in zip(shares, load(split, padded, loading, draw=draw), strict=True):
             yield inputs, {task: target[: len(share)] for task, target in targets.items()}
 
-    def measure(self, problem: Problem, outputs: Any, targets: Mapping[str, Tensor]) -> Measurements:
+    def measure(self, problem: Problem, outputs: Any, batch: Batch) -> Measurements:
         """Compute the whole batch's losses and KPIs, in one collective; it also exchanges requests to stop.
 
         Write n_r for the labels of a task on rank r, n for their sum over the R ranks, and l_r for the mean loss on rank r.
@@ -148,8 +148,8 @@ class MultiProcess:
         A task without labels on any rank is left out on all of them. A task that has labels on other ranks only gets L here
         too, so that all ranks balance the same tasks, with a gradient of 0: it hangs on an empty slice of the output.
         """
-        outputs = _drop_padding(outputs, targets)
-        labelled = select_labelled(problem, outputs, targets)
+        outputs = _drop_padding(outputs, batch.targets)
+        labelled = select_labelled(problem, outputs, batch.targets, batch.rows)
         local = measure(problem, labelled)
         rows = [_partial_sums(task, labelled, local) for task in problem.task_names]
         sums = self._sum_over_ranks(torch.stack([row.to(self.fabric.device) for row in rows]))

@@ -1,20 +1,20 @@
 """The training loop of a trial."""
 
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from hardfirst import records
-from hardfirst.balancers import Balancer, LossBalancer, task_weights
+from hardfirst.balancers import Balancer
 from hardfirst.errors import InputError
-from hardfirst.integrations._means import RunningMeans
 from hardfirst.problems import Problem, Split
 from hardfirst.training import _checkpoint
-from hardfirst.training._batch import Measurements
+from hardfirst.training._balance import Balancing
+from hardfirst.training._batch import Batch
+from hardfirst.training._batches import TrainingBatches
 from hardfirst.training._check import check, load_splits
 from hardfirst.training._divergence import Diverged, divergence_reason
 from hardfirst.training._evaluate import Evaluation, TaskResult, evaluation_batch
@@ -27,16 +27,16 @@ from hardfirst.training._network import (
     difference,
     has_lazy,
     initialize_lazy,
-    must_join,
     shared_parameters,
 )
 from hardfirst.training._position import EpochSums, Position
 from hardfirst.training._precision import in_precision
 from hardfirst.training._randomness import seed_randomness
 from hardfirst.training._ranks import MultiProcess, SingleProcess
-from hardfirst.training._sampling import Order, epoch_order, evaluation_order
+from hardfirst.training._sampling import evaluation_order
+from hardfirst.training._steps import StepLog
 from hardfirst.training._trial import Trial
-from hardfirst.training._updates import Part, Updates
+from hardfirst.training._updates import Updates
 from hardfirst.training._watcher import EpochLines, Watcher
 
 if TYPE_CHECKING:
@@ -53,18 +53,17 @@ class Training:
         self.interrupt = interrupt or Interrupt()
         self.position = Position()
         self.loading = Loading(problem.recipe.loaders, fabric.device.type == "cuda" and problem.recipe.loaders > 0)
-        self._kpis = RunningMeans("step")  # of the batches of an optimizer step, if it has several
+        self.log = StepLog()
 
     def begin(self) -> None:
         """Build network, optimizer, balancer and data from the trial's seed."""
         seed_randomness(self.trial.seed)
         module = build_network(self.problem)
         self.splits = load_splits(self.problem, test=self.trial.test)
-        self._join_single = must_join(self.problem, self.splits.train)
-        order = self._epoch_order()
-        self.steps = len(order)  # batches in an epoch
+        self._train = TrainingBatches(self.problem, self.splits.train, self.trial.seed, self.fabric, self.loading)
+        self.steps = self._train.count  # batches in an epoch
         if has_lazy(module):
-            initialize_lazy(self.problem, module, self._first_batch(order)[0])
+            initialize_lazy(self.problem, module, self._train.loaded(0, 0)[0])
         self.balancer: Balancer = self.fabric.to_device(
             self.trial.balancer.build(self.problem.task_names, seed=self.trial.seed)
         )
@@ -78,6 +77,7 @@ class Training:
             batches=self.steps,
             epochs=self.trial.epochs,
         )
+        self.balancing = Balancing(self.balancer, self.shared, self.updates)
         self.network, self.optimizer = self.updates.network, self.updates.optimizer
         kind = SingleProcess if self.fabric.world_size == 1 else MultiProcess
         self.processes: SingleProcess | MultiProcess = kind(self.fabric, self.network, self.interrupt)
@@ -85,8 +85,8 @@ class Training:
         self.evaluated = in_precision(self.processes.module, self.problem.recipe.precision, self.fabric.device)
         self.best = copy_weights(self.network)
         # A single-task trial is not checked: its batches have targets of other tasks, which `check` would take for typos.
-        if self.trial.only is None and order:
-            check(self.problem, self.evaluated, *self.fabric.to_device(self._first_batch(order)))
+        if self.trial.only is None and self.steps:
+            check(self.problem, self.evaluated, *self.fabric.to_device(self._train.loaded(0, 0)))
         self.processes.prepare(self.trained, self.batches(), self.trial.seed)
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -110,7 +110,12 @@ class Training:
             ) from error
 
     def state(self) -> dict[str, Any]:
-        """The state for a checkpoint; a collective of all ranks, complete on the first."""
+        """The state for a checkpoint; a collective of all ranks, complete on the first.
+
+        Raises:
+            Diverged: the total of a step was not finite.
+        """
+        self.read_log()
         return {
             "settings": self.trial.describe(self.problem),
             "devices": self.processes.world_size,
@@ -166,17 +171,9 @@ class Training:
         with self.updates.averaged():  # the first validation warns of measures that say little
             return self._evaluate(self.splits.validation, None if self.position.epoch else "validation")
 
-    def batches(self) -> Iterator[Any]:
-        """The remaining training batches of the epoch."""
-        order, draw = self._epoch_order()[self.position.step :], (self.trial.seed, self.position.epoch)
-        return map(self.fabric.to_device, self.processes.load(self.splits.train, order, self.loading, draw))
-
-    def _first_batch(self, order: Order) -> Any:
-        return next(load(self.splits.train, order[:1], draw=(self.trial.seed, self.position.epoch)))
-
-    def _epoch_order(self) -> Order:
-        epoch = self.position.epoch
-        return epoch_order(self.problem, self.splits.train, self.trial.seed, epoch, join_single=self._join_single)
+    def batches(self) -> Iterator[Batch]:
+        """The remaining training batches of the epoch, on the device."""
+        return self._train.epoch(self.position.epoch, self.position.step, self.processes)
 
     def _evaluate(self, split: Split, warns_of: str | None, *, test: bool = False) -> dict[str, TaskResult]:
         order = evaluation_order(split, evaluation_batch(self.problem, split))
@@ -192,9 +189,15 @@ class Training:
         self.network.train()
         self.balancer.train()
         start = time.perf_counter()
-        for inputs, targets in self.batches():
-            self.step(inputs, targets)
+        for batch in self.batches():
+            try:
+                self.step(batch)
+            except Exception:
+                self.read_log()  # a step before it may not have been finite: what followed is no error of the user's then
+                raise
             position.step += 1
+            if self.log.is_full:
+                self.read_log()
             if position.step == 1:
                 self._check_shapes()
             if watcher is not None:
@@ -204,6 +207,7 @@ class Training:
                 position.epoch_seconds += time.perf_counter() - start
                 self._save(checkpoint)
                 raise Interrupted(position.epoch + 1, position.step, checkpoint)
+        self.read_log()
         position.epoch_seconds += time.perf_counter() - start
         self._check_shapes()
         if not (position.epoch or position.sums.count):
@@ -212,42 +216,34 @@ class Training:
                 f"({', '.join(self.problem.task_names):.200}), so that nothing is trained. Give it labels."
             )
 
-    def step(self, inputs: Any, targets: Mapping[str, Tensor]) -> None:
-        """Train on one batch; the weights change after the last one of an optimizer step."""
+    def step(self, batch: Batch) -> None:
+        """Train on one batch; the weights change after the last one of an optimizer step.
+
+        In a single process nothing here waits for the device; what the step measures goes to the log. So a step whose total
+        is not finite is found when the log is read, and the weights may no longer be those of the last finite step.
+        """
         part = self.updates.part(self.position.step)
-        measured = self.processes.measure(self.problem, self.trained(inputs), targets)
-        weights: dict[str, Tensor] = {}
-
-        # The balancer calls this once with its total, or with a scalar whose gradient is its combined gradient. It raises
-        # before the optimizer's step: a run that diverges leaves the weights of the last finite step.
-        def backward(total: Tensor) -> None:
-            if not total.isfinite():
-                raise Diverged(divergence_reason(measured, targets, self.position))
-            if isinstance(self.balancer, LossBalancer):
-                # ∂total/∂loss is the effective weight of a task, also if the total is not linear in the losses
-                weights.update(task_weights(total, measured.losses))
-            self.processes.backward(self.updates.scaled(total, part), measured.losses)
-
+        measured = self.processes.measure(self.problem, self.trained(batch.inputs), batch)
         if part.first:
             self.optimizer.zero_grad()
-        self._balance(measured, backward, part)
+        total, weights = self.balancing.backward(
+            measured, part, lambda scaled: self.processes.backward(scaled, measured.losses)
+        )
+        self.log.add(self.position.step + 1, total, measured, weights)
         if part.last:
             self.updates.step()
-        self.position.sums.add(self.problem, measured, weights or self.balancer.weights)
 
-    def _balance(self, measured: Measurements, backward: Callable[[Tensor], None], part: Part) -> None:
-        """Let the balancer call backward. Of the batches of a step it learns from the last one, and gets the mean of their
-        KPIs after it: all batches of a step have the same weights.
+    def read_log(self) -> None:
+        """Add the steps that wait in the log to the epoch's sums. Waits for the device.
+
+        Raises:
+            Diverged: the total of a step was not finite; the message is about the first such step.
         """
-        if self.problem.recipe.accumulate == 1:
-            self.balancer.backward(measured.losses, measured.kpis, shared=self.shared, using=backward)
-            return
-        self.balancer.train(part.last)
-        self.balancer.backward(measured.losses, shared=self.shared, using=backward)
-        if measured.kpis:
-            self._kpis.add(self.balancer.stack_by_task(measured.kpis, "KPI").detach().float())
-        if part.last and (means := self._kpis.pop("step")) is not None:
-            self.balancer.update(dict(zip(self.balancer.tasks, means.unbind(), strict=True)))
+        for numbers in self.log.read():
+            if not math.isfinite(numbers.total):
+                epoch = self.position.epoch
+                raise Diverged(divergence_reason(numbers, self._train.loaded(epoch, numbers.step - 1)[1], epoch))
+            self.position.sums.add(self.problem, numbers)
 
     def _end_epoch(self, writer: records.Writer | None) -> EpochLines:
         self.balancer.end_epoch()

@@ -11,7 +11,7 @@ from hardfirst.errors import InputError
 from hardfirst.recipes import Recipe
 from hardfirst.training import _checkpoint
 from hardfirst.training._average import WeightAverage
-from hardfirst.training._precision import make_scaler
+from hardfirst.training._precision import fabric_precision, make_scaler
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -48,7 +48,7 @@ class Updates:
         self._optimizer = optimizer = recipe.make_optimizer(module, learning_rate)
         self.network: Any
         self.optimizer: Optimizer
-        self.network, self.optimizer = fabric.setup(module, optimizer)
+        self.network, self.optimizer = _set_up(fabric, module, optimizer, recipe.precision)
         # torch's schedulers work on the optimizer itself, which Fabric's wrapper shares its state with
         self.schedule = recipe.make_schedule(optimizer, math.ceil(batches / recipe.accumulate), epochs)
         if self.schedule.scheduler is not None:
@@ -165,3 +165,10 @@ class Updates:
 
 def _has_sparse_gradient(parameter: nn.Parameter) -> bool:
     return parameter.grad is not None and parameter.grad.is_sparse
+
+
+def _set_up(fabric: "Fabric", module: nn.Module, optimizer: Optimizer, precision: str) -> tuple[Any, Any]:
+    """Network and optimizer on the device. On a single one in 32 bits Fabric's wrappers do nothing but take time."""
+    if fabric.world_size == 1 and fabric_precision(precision) == "32-true":
+        return module.to(fabric.device), optimizer
+    return fabric.setup(module, optimizer)  # type: ignore[no-any-return]  # what it returns depends on how many it gets
