@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hardfirst.balancers import LossBalancer, task_weights
+from hardfirst.balancers import LossBalancer
 
 
 class EachBalancer:
@@ -29,12 +29,15 @@ class EachBalancer:
         Returns:
             The totals [balancers] with their graph, and the effective weights [balancers, tasks].
         """
-        totals, weights = [], []
-        for balancer, row, kpi in zip(self.balancers, losses.unbind(), kpis.unbind(), strict=True):
-            by_task = dict(zip(self.tasks, row.unbind(), strict=True))
-            totals.append(balancer(by_task, dict(zip(self.tasks, kpi.unbind(), strict=True))))
-            weights.append(torch.stack(list(task_weights(totals[-1], by_task).values())))
-        return torch.stack(totals), torch.stack(weights).detach()
+        totals = torch.stack(
+            [
+                balancer(dict(zip(self.tasks, row, strict=True)), dict(zip(self.tasks, kpi, strict=True)))
+                for balancer, row, kpi in zip(self.balancers, losses, kpis, strict=True)
+            ]
+        )
+        # ∂total/∂loss, as `task_weights`: no total depends on the losses of another balancer
+        (weights,) = torch.autograd.grad(totals.sum(), losses, retain_graph=True)
+        return totals, weights
 
     def update(self, kpis: Tensor) -> None:
         """Record an observation of each KPI: [balancers, tasks], NaN where there is none."""
