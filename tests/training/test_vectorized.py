@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from hardfirst import records
 from hardfirst.balancers import Spec
+from hardfirst.errors import InputError
 from hardfirst.kpi import accuracy, r2, within
 from hardfirst.networks import HardSharing
 from hardfirst.problems import PROBLEMS, Problem, Splits, Task, TensorTable
@@ -322,3 +323,33 @@ def test_refusals_write_nothing(
     with pytest.raises(NotVectorizable, match=reason):
         together(trials, made, tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
+
+
+class Growing(Dataset[Any]):
+    """Items whose shape depends on the data set's age, as a random crop may."""
+
+    def __init__(self, data: TensorTable) -> None:
+        self.data, self.batches = data, 0
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        self.batches += 1
+        inputs, targets = self.data[torch.as_tensor(indices)]
+        return F.pad(inputs, (0, int(self.batches > 20))), targets
+
+
+def test_a_later_refusal_leaves_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = problem(
+        network=lambda: network(partial(nn.AdaptiveAvgPool2d, 4), *LINEAR),
+        data=lambda: Splits(Growing(table(90, 1)), table(40, 2), table(40, 3)),
+    )
+    with pytest.raises(NotVectorizable, match="differ in shape"):
+        together(trials_of(), made, tmp_path, monkeypatch)
+    assert not list(tmp_path.iterdir())
+
+
+def test_each_trial_has_a_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a record file for each trial; got 3 trials and 1 files"):
+        fit_together(trials_of(), record_files=[tmp_path / "record.jsonl"])

@@ -13,7 +13,7 @@ from hardfirst.training._interrupt import Interrupt
 from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._trial import Trial
 from hardfirst.training.vectorized._group import Group
-from hardfirst.training.vectorized._refusal import check_alike, check_recipe
+from hardfirst.training.vectorized._refusal import NotVectorizable, check_alike, check_recipe
 from hardfirst.training.vectorized._run import Run
 
 
@@ -41,10 +41,12 @@ def fit_together(
         The records, in the order of the trials.
 
     Raises:
-        NotVectorizable: these trials cannot be trained together; nothing was written. `fit` trains them one by one.
-        InputError: the problem's parts do not fit together, or a device is missing.
+        NotVectorizable: these trials cannot be trained together; no record is left. `fit` trains them one by one.
+        InputError: the problem's parts do not fit together, a device is missing, or there is not one file for each trial.
         Interrupted: Ctrl-C.
     """
+    if not trials or len(trials) != len(record_files):
+        raise InputError(f"Expected a record file for each trial; got {len(trials)} trials and {len(record_files)} files.")
     check_alike(trials)
     problem = trials[0].load()
     check_recipe(problem)
@@ -58,7 +60,12 @@ def fit_together(
             Run(trial, problem, _writer(group, trial, path, command, data))
             for trial, path in zip(trials, record_files, strict=True)
         ]
-        explained(lambda: group.train(runs, Interrupt()))
+        try:
+            explained(lambda: group.train(runs, Interrupt()))
+        except NotVectorizable:  # a later batch differs in shape, as augmentation may make it
+            for path in record_files:
+                path.unlink()
+            raise
     _check_chosen(problem, runs)
     return [records.read(path) for path in record_files]
 
