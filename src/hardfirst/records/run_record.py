@@ -14,8 +14,9 @@ Numbers that are NaN, infinite or above 1e100 are written as null and read back 
 steps of ∂total/∂loss, whatever the method; `memory` is the peak in bytes, of the process or, on a GPU, of its tensors, added
 over the devices. `examples` counts those with a label: a KPI that is null is undefined where there are some, and there is no
 label where there are none. Records of earlier versions lack it. A run that served only to choose settings has no line for
-the test split. If metrics are shares of a loss, the first line says so in `"loss_shares": {"depth": {"METRIC": {"hardest":
-3, "kind": "background", "under": null}}}`.
+the test split. Of trials that were trained together, `made_with` says how many in `vectorized`, and seconds and memory are a
+trial's share of those of all. If metrics are shares of a loss, the first line says so in `"loss_shares": {"depth":
+{"METRIC": {"hardest": 3, "kind": "background", "under": null}}}`.
 """
 
 import math

@@ -1,0 +1,12 @@
+"""Train many trials as one stacked network, in one process.
+
+Small runs spend their time on Python and on starting operations, not on arithmetic. Trials that differ in seed, learning
+rate, numeric options of the balancer or static weights alone have the same operations, so that one call of each, on tensors
+with a row for each trial, does the work of all. A single run (`hardfirst.training.fit`) defines what is right: each trial
+has its own order of examples, balancer state, best epoch and end, and its own record.
+"""
+
+from hardfirst.training.vectorized._fit import fit_together
+from hardfirst.training.vectorized._refusal import NotVectorizable
+
+__all__ = ["NotVectorizable", "fit_together"]
