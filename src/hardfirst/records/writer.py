@@ -77,6 +77,7 @@ class Writer:
         loss_shares: LossShares | None = None,
         auxiliary: Iterable[str] = (),
         data: Mapping[str, Any] | None = None,
+        vectorized: int = 1,
     ) -> None:
         """Write the first line.
 
@@ -89,6 +90,7 @@ class Writer:
             loss_shares: which metrics of which tasks are shares of a loss.
             auxiliary: the names of further tasks, which have no KPI.
             data: numbers that tell the data from other data.
+            vectorized: how many trials were trained together.
         """
         line = {"kind": "trial", "schema": SCHEMA, "trial": trial, "tasks": list(tasks), "parameters": parameters}
         if loss_shares:
@@ -97,6 +99,8 @@ class Writer:
         if names := list(auxiliary):
             line |= {"auxiliary": names}
         made_with = {"command": command, "devices": devices, "versions": versions()}
+        if vectorized > 1:
+            made_with |= {"vectorized": vectorized}
         self._write({**line, "made_with": made_with | ({} if data is None else {"data": data})})
 
     def epoch(self, epoch: int, *, seconds: float, learning_rate: float, tasks: Mapping[str, Mapping[str, Any]]) -> None:

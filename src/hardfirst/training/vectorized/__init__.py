@@ -1,21 +1,12 @@
-"""Placeholder until the trainer is merged."""
+"""Train many trials as one stacked network, in one process.
 
-from collections.abc import Sequence
-from pathlib import Path
+Small runs spend their time on Python and on starting operations, not on arithmetic. Trials that differ in seed, learning
+rate, numeric options of the balancer or static weights alone have the same operations, so that one call of each, on tensors
+with a row for each trial, does the work of all. A single run (`hardfirst.training.fit`) defines what is right: each trial
+has its own order of examples, balancer state, best epoch and end, and its own record.
+"""
 
-from hardfirst import records
-from hardfirst.training._fit import fit
-from hardfirst.training._trial import Trial
+from hardfirst.training.vectorized._fit import fit_together
+from hardfirst.training.vectorized._refusal import NotVectorizable
 
-
-class NotVectorizable(Exception):
-    """Trials cannot be trained together."""
-
-
-def fit_together(
-    trials: Sequence[Trial], *, record_files: Sequence[Path], command: str | None = None, accelerator: str = "auto"
-) -> list[records.Record]:
-    return [
-        fit(trial, record_file=file, command=command, accelerator=accelerator)
-        for trial, file in zip(trials, record_files, strict=True)
-    ]
+__all__ = ["NotVectorizable", "fit_together"]

@@ -1,0 +1,130 @@
+"""Training batches with a row for each trial."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from hardfirst.problems import ConcatSplit, Problem, Split, TensorTable
+from hardfirst.training._batch import label_mask
+from hardfirst.training._loading import load
+from hardfirst.training._randomness import forked_randomness
+from hardfirst.training._sampling import Order, epoch_order, evaluation_order
+from hardfirst.training.vectorized._refusal import NotVectorizable
+
+StackedBatch = tuple[Any, Mapping[str, Tensor]]
+"""Inputs and targets, each tensor [trials, batch, ...]."""
+
+
+class Batches:
+    """The training batches of trials with these seeds.
+
+    Args:
+        problem: the problem.
+        split: the training split.
+        seeds: of the trials.
+        epochs: of each.
+        join_single: as in `epoch_order`.
+
+    Raises:
+        NotVectorizable: the trials' batches differ in shape, or in which tasks have labels.
+    """
+
+    def __init__(self, problem: Problem, split: Split, seeds: Sequence[int], epochs: int, *, join_single: bool) -> None:
+        self.problem, self.split, self.seeds, self.join_single = problem, split, seeds, join_single
+        self.labelled = _labelled(problem, split)  # [examples, tasks]
+        trained = self.labelled.any(0)
+        self.tasks = [name for name, any_ in zip(problem.task_names, trained.tolist(), strict=True) if any_]
+        self.gaps = {
+            name for name, all_ in zip(problem.task_names, self.labelled.all(0).tolist(), strict=True) if not all_
+        } & set(self.tasks)
+        if not self.tasks:
+            raise NotVectorizable(f"No task of problem {problem.name!r} has a label in the training split.")
+        self.ends = torch.tensor(ConcatSplit(split).ends)
+        if self.gaps or len(self.ends) > 1:
+            for epoch in range(epochs):
+                self._check(self.orders(epoch), trained)
+
+    def orders(self, epoch: int) -> list[Order]:
+        """Each trial's order in an epoch, counted from 0."""
+        orders = {
+            seed: epoch_order(self.problem, self.split, seed, epoch, join_single=self.join_single)
+            for seed in set(self.seeds)
+        }
+        return [orders[seed] for seed in self.seeds]
+
+    def epoch(self, epoch: int) -> Iterator[tuple[StackedBatch, Tensor]]:
+        """The batches of an epoch, each with the number of labelled examples [trials, tasks]."""
+        orders = self.orders(epoch)
+        loaded = self._gathered(orders) if self._is_table() else self._stacked(orders, epoch)
+        for batch, *indices in zip(loaded, *orders, strict=True):
+            yield batch, self._counts(indices)
+
+    def _counts(self, indices: Sequence[Sequence[int]]) -> Tensor:
+        if self.gaps:
+            return self.labelled[torch.tensor(indices)].sum(1)
+        return (self.labelled[0] * len(indices[0])).expand(len(indices), -1)
+
+    def _is_table(self) -> bool:
+        return isinstance(self.split, TensorTable)
+
+    def _gathered(self, orders: Sequence[Order]) -> Iterator[StackedBatch]:
+        assert isinstance(self.split, TensorTable)
+        for indices in zip(*orders, strict=True):
+            inputs, targets = self.split[torch.tensor(indices)]
+            yield inputs, {task: targets[task] for task in self.tasks}
+
+    def _stacked(self, orders: Sequence[Order], epoch: int) -> Iterator[StackedBatch]:
+        loaders = [load(self.split, order, draw=(seed, epoch)) for order, seed in zip(orders, self.seeds, strict=True)]
+        for batches in zip(*loaders, strict=True):
+            rows = [(inputs, {task: targets[task] for task in self.tasks}) for inputs, targets in batches]
+            yield stacked(rows)
+
+    def _check(self, orders: Sequence[Order], trained: Tensor) -> None:
+        """Check that all trials have batches of one size and data set in each step, with labels of all tasks."""
+        for step in zip(*orders, strict=True):
+            if len(self.ends) > 1 and len({(len(b), int((self.ends <= b[0]).sum())) for b in step}) > 1:
+                raise NotVectorizable("The trials take the batches of the data sets in different orders.")
+            if not bool((self.labelled[torch.tensor(step)].any(1) | ~trained).all()):
+                raise NotVectorizable("Some batches have no label of a task that others have labels of.")
+
+
+def stacked(rows: Sequence[Any]) -> Any:
+    """Stack the tensors of containers of one structure.
+
+    Raises:
+        NotVectorizable: they differ in structure or shape.
+    """
+    try:
+        return tree_map(lambda *tensors: torch.stack(tensors), *rows)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise NotVectorizable("The trials' batches differ in shape, or hold more than tensors.") from error
+
+
+def row_of(batch: Any, row: int) -> Any:
+    """One trial's part of a batch."""
+    return tree_map(lambda tensor: tensor[row], batch)
+
+
+def _labelled(problem: Problem, split: Split) -> Tensor:
+    """Which examples have a label of which task: [examples, tasks], on the CPU."""
+    if isinstance(split, TensorTable):
+        return _labels(problem, len(split), split.targets)
+    order, columns, shapes = evaluation_order(split, problem.batch_size), [], set()
+    with forked_randomness():  # a data set may draw random numbers
+        for indices, (inputs, targets) in zip(order, load(split, order), strict=True):
+            columns.append(_labels(problem, len(indices), targets))
+            shapes.add(tuple(leaf.shape[1:] if isinstance(leaf, Tensor) else type(leaf) for leaf in tree_leaves(inputs)))
+    if len(shapes) > 1:
+        raise NotVectorizable("The inputs differ in shape from batch to batch.")
+    return torch.cat(columns)
+
+
+def _labels(problem: Problem, count: int, targets: Mapping[str, Tensor]) -> Tensor:
+    columns = [
+        label_mask(targets[task]).reshape(count, -1).any(1) if task in targets else torch.zeros(count, dtype=torch.bool)
+        for task in problem.task_names
+    ]
+    return torch.stack(columns, 1)

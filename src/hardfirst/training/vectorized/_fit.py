@@ -1,0 +1,90 @@
+"""`fit_together`: train trials as one stacked network, and write the record of each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hardfirst import records
+from hardfirst.errors import InputError
+from hardfirst.networks import parameters
+from hardfirst.problems import Problem
+from hardfirst.training._devices import check_devices, setup_fabric
+from hardfirst.training._fingerprint import Fingerprint, fingerprint
+from hardfirst.training._interrupt import Interrupt
+from hardfirst.training._randomness import forked_randomness
+from hardfirst.training._trial import Trial
+from hardfirst.training.vectorized._group import Group
+from hardfirst.training.vectorized._refusal import check_alike, check_recipe
+from hardfirst.training.vectorized._run import Run
+
+
+def fit_together(
+    trials: Sequence[Trial],
+    *,
+    record_files: Sequence[Path],
+    command: str | None = None,
+    accelerator: str = "auto",
+) -> list[records.Record]:
+    """Train trials as one stacked network on one device, and write the record of each, as `fit` does.
+
+    The trials differ in seed, learning rate, numeric options of the balancer or static weights. Each has the order of
+    examples, the balancer, the best epoch and the end of a single run, and its figures up to rounding; the units that
+    dropout drops are others. A trial whose total is not finite ends as diverged, and the others go on. In the records,
+    `vectorized` in `made_with` is the number of trials; seconds and memory are a trial's share of those of all.
+
+    Args:
+        trials: at least one.
+        record_files: where the record of each trial is written, a line after each epoch.
+        command: what the user typed, for the records.
+        accelerator: as in Lightning Fabric: "auto", "cpu", "cuda", "mps".
+
+    Returns:
+        The records, in the order of the trials.
+
+    Raises:
+        NotVectorizable: these trials cannot be trained together; nothing was written. `fit` trains them one by one.
+        InputError: the problem's parts do not fit together, or a device is missing.
+        Interrupted: Ctrl-C.
+    """
+    check_alike(trials)
+    problem = trials[0].load()
+    check_recipe(problem)
+    check_devices(1, "auto", accelerator, problem.recipe.precision)
+    with forked_randomness():
+        group = Group(trials, problem, setup_fabric(1, accelerator, problem.recipe.precision))
+        explained = trials[0].balancer.explain_errors
+        explained(group.begin)
+        data = fingerprint(group.splits) if trials[0].from_file else None
+        runs = [
+            Run(trial, problem, _writer(group, trial, path, command, data))
+            for trial, path in zip(trials, record_files, strict=True)
+        ]
+        explained(lambda: group.train(runs, Interrupt()))
+    _check_chosen(problem, runs)
+    return [records.read(path) for path in record_files]
+
+
+def _writer(
+    group: Group, trial: Trial, path: Path, command: str | None, data: Fingerprint | None
+) -> records.Writer:
+    problem, writer = group.problem, records.Writer(path)
+    writer.trial(
+        trial.describe(problem),
+        problem.measured,
+        command,
+        parameters=parameters(group.stack.template),
+        loss_shares={task.name: task.loss_shares for task in problem.tasks if task.loss_shares},
+        auxiliary=problem.auxiliary,
+        data=data,
+        vectorized=len(group.trials),
+    )
+    return writer
+
+
+def _check_chosen(problem: Problem, runs: Sequence[Run]) -> None:
+    """Raise `InputError` if a trial has no best epoch, after the others have their records."""
+    if not all(run.ended for run in runs):
+        raise InputError(
+            f"No KPI of problem {problem.name!r} on the validation split was defined in any epoch, so that none "
+            "can be chosen: a KPI was NaN wherever its task has labels. Give the tasks KPIs that are defined for every "
+            "output."
+        )

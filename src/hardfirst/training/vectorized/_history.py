@@ -1,0 +1,76 @@
+"""What an epoch's steps measured, kept on the device and read once at the epoch's end."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hardfirst.problems import Problem
+
+
+class Fatal(NamedTuple):
+    """A step whose total was not finite: its number in the epoch, counted from 0, and the losses [tasks]."""
+
+    step: int
+    losses: Tensor
+
+
+class History:
+    """The steps of an epoch.
+
+    Args:
+        problem: the problem.
+        tasks: the names of the tasks that have labels.
+    """
+
+    def __init__(self, problem: Problem, tasks: Sequence[str]) -> None:
+        self.problem, self.tasks = problem, tasks
+        self._totals: list[Tensor] = []  # [trials] for each step
+        self._measured: list[tuple[Tensor, Tensor, Tensor]] = []  # losses, KPIs and weights: [trials, tasks]
+        self._counts: list[Tensor] = []
+
+    def add(self, totals: Tensor, losses: Tensor, kpis: Tensor, weights: Tensor, counts: Tensor) -> None:
+        """Add a step of all trials.
+
+        Args:
+            totals: [trials].
+            losses: [trials, tasks], scaled.
+            kpis: likewise; NaN where there is none.
+            weights: likewise.
+            counts: the labelled examples, likewise.
+        """
+        self._totals.append(totals.detach())
+        self._measured.append((losses.detach(), kpis.detach(), weights.detach()))
+        self._counts.append(counts)
+
+    def fatal(self) -> list[Fatal | None]:
+        """By trial, the first step whose total was not finite."""
+        finite = torch.stack(self._totals).isfinite().cpu()  # [steps, trials]
+        first = [None if column.all() else int(column.long().argmin()) for column in finite.unbind(1)]
+        return [None if step is None else Fatal(step, self._measured[step][0][row]) for row, step in enumerate(first)]
+
+    def means(self) -> list[dict[str, dict[str, float]]]:
+        """By trial and task, the means for the record, as `EpochSums.means` gives them."""
+        counts = torch.stack(self._counts).double()  # [steps, trials, tasks]
+        losses, kpis, weights = (
+            torch.stack(values).cpu().double() for values in zip(*self._measured, strict=True)
+        )
+        scales = torch.tensor([task.scale for task in self.problem.tasks], dtype=torch.float64)
+        measured = counts * ~kpis.isnan()
+        sums = torch.stack(
+            [
+                (counts * losses / scales).sum(0) / counts.sum(0),
+                (measured * kpis.nan_to_num()).sum(0) / measured.sum(0),
+                weights.mean(0),
+            ]
+        ).tolist()
+        return [self._by_task(*(figure[row] for figure in sums)) for row in range(counts.shape[1])]
+
+    def _by_task(self, *figures: Sequence[float]) -> dict[str, dict[str, float]]:
+        lines = {}
+        for name, *values in zip(self.problem.task_names, *figures, strict=True):
+            known = values if name in self.tasks else [math.nan] * 3
+            lines[name] = dict(zip(("loss", "kpi", "weight"), known, strict=True))
+        return lines

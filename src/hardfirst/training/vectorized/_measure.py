@@ -1,0 +1,150 @@
+"""Losses and KPIs of a batch of each trial."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hardfirst.errors import InputError
+from hardfirst.problems import Problem, Task
+from hardfirst.training._batch import Measurements, measure, select_labelled
+from hardfirst.training.vectorized._data import StackedBatch, row_of
+from hardfirst.training.vectorized._refusal import NotVectorizable
+from hardfirst.training.vectorized._stack import Stack
+
+Columns = Mapping[str, Tensor]
+"""By task, a value for each trial."""
+
+
+class Measures:
+    """The losses and KPIs of trials' batches.
+
+    A task whose loss and KPI run under `torch.func.vmap`, with the values of a single run, is measured for all trials at
+    once, and so are tasks that have the same ones; others, which index by Booleans for instance, for one trial after the
+    other.
+
+    Args:
+        problem: the problem.
+        tasks: the names of the tasks that have labels.
+        stack: the trials' networks.
+    """
+
+    def __init__(self, problem: Problem, tasks: Sequence[str], stack: Stack) -> None:
+        self.problem, self.stack = problem, stack
+        self.tasks = [task for task in problem.tasks if task.name in tasks]
+        self.together: list[list[Task]] = []  # tasks of one kind
+        self.singly: list[Task] = []
+
+    def measure(self, inputs: Any, targets: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """The scaled losses and the KPIs: each [trials, tasks of the problem].
+
+        The loss of a task without labels is 0, and a KPI is NaN that is not measured on batches.
+        """
+        outputs = self.stack.run(self._outputs, inputs)
+        losses: dict[str, Tensor] = {}
+        kpis: dict[str, Tensor] = {}
+        for tasks in self.together:
+            measured = self._measure_together(tasks, outputs, targets)
+            for by_task, values in zip((losses, kpis), measured, strict=True):
+                by_task.update(zip((task.name for task in tasks), values, strict=False))  # there may be no KPI
+        for task in self.singly:
+            rows = self._measure_singly(task, outputs[task.name], targets[task.name])
+            losses[task.name] = torch.stack([row.losses[task.name] for row in rows])
+            if rows[0].kpis:
+                kpis[task.name] = torch.stack([row.kpis[task.name] for row in rows])
+        return self._matrix(losses, 0.0), self._matrix(kpis, torch.nan)
+
+    def _outputs(self, network: Any, inputs: Any) -> dict[str, Tensor]:
+        outputs = network(inputs)
+        return {task.name: outputs[task.name] for task in self.tasks}
+
+    def _matrix(self, columns: Columns, absent: float) -> Tensor:
+        names = self.problem.task_names
+        if len(columns) == len(names):
+            return torch.stack([columns[name] for name in names], 1)
+        rest = self.stack.weights.new_full((len(self.stack),), absent)
+        return torch.stack([columns.get(name, rest) for name in names], 1)
+
+    def _measure_together(self, tasks: Sequence[Task], outputs: Columns, targets: Columns) -> list[Sequence[Tensor]]:
+        """The losses of tasks of one kind, by task, and their KPIs, if they have some: [trials]."""
+        first = tasks[0].name
+
+        def one(output: Tensor, target: Tensor) -> list[list[Tensor]]:
+            measured = measure(self.problem, {first: (output, target)})
+            return [list(measured.losses.values()), list(measured.kpis.values())]
+
+        rows = (_joined([values[task.name] for task in tasks]) for values in (outputs, targets))
+        values = torch.vmap(one, randomness="different")(*rows)
+        return [value[0].view(len(tasks), -1).unbind() if value else () for value in values]
+
+    def _measure_singly(self, task: Task, outputs: Tensor, targets: Tensor) -> list[Measurements]:
+        """Each trial's loss and KPI, as a single run measures them."""
+        others = dict.fromkeys(self.problem.task_names)
+        labelled = [
+            select_labelled(self.problem, others | {task.name: output}, {task.name: target})
+            for output, target in zip(outputs, targets, strict=True)
+        ]
+        return [measure(self.problem, batch) for batch in labelled]
+
+    @torch.no_grad()
+    def choose(self, networks: Sequence[nn.Module], batch: StackedBatch, gaps: set[str]) -> None:
+        """Find out which tasks can be measured together, by the networks' outputs for a batch each in evaluation mode.
+
+        Args:
+            networks: the single ones.
+            batch: inputs and targets.
+            gaps: the tasks that lack labels of some examples.
+
+        Raises:
+            NotVectorizable: the stack does not compute what the single networks do.
+        """
+        inputs, targets = batch
+        self.stack.template.eval()
+        try:
+            outputs = self.stack.run(self._outputs, inputs)
+        except Exception as error:  # of the network's code
+            raise NotVectorizable(f"The network does not run under torch.func.vmap: {_line(error)}.") from error
+        for row, network in enumerate(networks):
+            single = network.eval()(row_of(inputs, row))
+            if not all(_close(outputs[task.name][row], single[task.name]) for task in self.tasks):
+                raise NotVectorizable("The network computes something else under torch.func.vmap.")
+        kinds: dict[Any, list[Task]] = {}
+        for task in self.tasks:
+            output, target = outputs[task.name], targets[task.name]
+            if self._runs(task, output, target, task.name in gaps):
+                tensors = output.shape, output.dtype, target.shape, target.dtype
+                kinds.setdefault((id(task.loss), id(task.kpi), task.kpi_from, task.scale, *tensors), []).append(task)
+            else:
+                self.singly.append(task)
+        self.together = list(kinds.values())
+
+    def _runs(self, task: Task, outputs: Tensor, targets: Tensor, has_gaps: bool) -> bool:
+        """Whether the task's loss and KPI give for all trials at once what they give for each one."""
+        name = task.name
+        rows = self._measure_singly(task, outputs, targets)
+        try:
+            losses, kpis = self._measure_together([task], {name: outputs}, {name: targets})
+        except (InputError, RuntimeError):  # of torch.func, which an `InputError` quotes
+            return False
+        # Without a gap in the batch nothing is known of how the functions treat one.
+        tried = not has_gaps or any(row.examples[name] < targets.shape[1] for row in rows)
+        same_losses = _close(losses[0], torch.stack([row.losses[name] for row in rows]))
+        return tried and same_losses and (not kpis or _close(kpis[0], torch.stack([row.kpis[name] for row in rows])))
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
+
+
+def _close(value: Tensor, expected: Tensor) -> bool:
+    if value.shape != expected.shape:
+        return False
+    if not value.is_floating_point():
+        return torch.equal(value, expected)
+    tolerance = torch.finfo(value.dtype).eps ** 0.5
+    return torch.allclose(value, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split()):.150}".rstrip(".")

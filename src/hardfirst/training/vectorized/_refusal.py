@@ -1,0 +1,56 @@
+"""What cannot be trained together, and why."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hardfirst.problems import Problem
+from hardfirst.recipes import OptimizerSpec, Recipe, ScheduleSpec
+from hardfirst.training._trial import Trial
+
+# Elementwise, and their step is proportional to the learning rate, so that one step serves trials with different rates.
+_OPTIMIZERS = ("adam", "adamw", "sgd")
+# The same curve for all trials, in proportion to each one's learning rate.
+_SCHEDULES = ("constant", "cosine", "onecycle", "step")
+
+
+class NotVectorizable(Exception):  # noqa: N818  # no error: the trials are then trained one by one
+    """These trials cannot be trained together; nothing was written.
+
+    Args:
+        reason: one sentence.
+
+    Example:
+        >>> NotVectorizable("The trials have different networks.").reason
+        'The trials have different networks.'
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def check_alike(trials: Sequence[Trial]) -> None:
+    """Raise `NotVectorizable` unless the trials differ only in seed, learning rate and options of the balancer."""
+    first = trials[0]
+    for trial in trials:
+        if replace(trial, seed=first.seed, learning_rate=first.learning_rate, balancer=first.balancer) != first:
+            raise NotVectorizable("The trials differ in more than seed, learning rate and options of the balancer.")
+        if (trial.balancer.name, trial.balancer.file) != (first.balancer.name, first.balancer.file):
+            raise NotVectorizable(f"The trials have different balancers, {first.balancer.name} and {trial.balancer.name}.")
+
+
+def check_recipe(problem: Problem) -> None:
+    """Raise `NotVectorizable` for a recipe whose steps are not those of a stacked network."""
+    recipe = problem.recipe
+    if reason := _unsuitable(recipe):
+        raise NotVectorizable(f"The recipe of problem {problem.name!r} has {reason}.")
+
+
+def _unsuitable(recipe: Recipe) -> str | None:
+    if not isinstance(recipe.optimizer, str) or OptimizerSpec.parse(recipe.optimizer).name not in _OPTIMIZERS:
+        return f"an optimizer other than {', '.join(_OPTIMIZERS)}"
+    if not isinstance(recipe.schedule, str) or ScheduleSpec.parse(recipe.schedule).name not in _SCHEDULES:
+        return f"a schedule other than {', '.join(_SCHEDULES)}"
+    if recipe.precision != "32-true":
+        return f"precision {recipe.precision}, and not 32-true"
+    return "several batches in an optimizer step" if recipe.accumulate > 1 else None

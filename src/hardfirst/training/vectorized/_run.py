@@ -1,0 +1,61 @@
+"""A trial of a group: its record, and its best epoch."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from hardfirst import records
+from hardfirst.errors import InputError
+from hardfirst.problems import Problem
+from hardfirst.training._evaluate import TaskResult
+from hardfirst.training._trial import Trial
+
+
+class Run:
+    """A trial's record and progress.
+
+    Args:
+        trial: the settings.
+        problem: the problem.
+        writer: of the record.
+    """
+
+    def __init__(self, trial: Trial, problem: Problem, writer: records.Writer) -> None:
+        self.trial, self.problem, self.writer = trial, problem, writer
+        self.best_epoch, self.best_kpi = 0, -math.inf
+        self.ended = False
+
+    def epoch(
+        self, epoch: int, steps: Mapping[str, Any], results: Mapping[str, TaskResult], *, seconds: float, learning_rate: float
+    ) -> bool:
+        """Write an epoch's line; return whether the epoch is the best so far.
+
+        Args:
+            epoch: counts from 1.
+            steps: by task, the means over the epoch's steps.
+            results: of the validation.
+            seconds: of the steps.
+            learning_rate: of the last one.
+        """
+        lines = {
+            name: {**steps[name], **{f"validation_{figure}": value for figure, value in result.items()}}
+            for name, result in results.items()
+        }
+        for task in self.problem.tasks:
+            if task.kpi is None:
+                del lines[task.name]["kpi"]
+            elif task.kpi_from == "validation":
+                lines[task.name]["kpi"] = results[task.name]["kpi"]
+        self.writer.epoch(epoch, seconds=seconds, learning_rate=learning_rate, tasks=lines)
+        undefined = sum(map(records.is_undefined, results.values()))
+        kpis = [results[task]["kpi"] for task in self.problem.measured]
+        score = records.score(kpis, self.trial.criterion, undefined=undefined)
+        if score > self.best_kpi:
+            self.best_kpi, self.best_epoch = score, epoch
+            return True
+        return False
+
+    def end(self, outcome: str, reason: str | None = None, *, seconds: float, memory: int | None) -> None:
+        """Write the last line."""
+        self.writer.end(outcome, reason=reason, seconds=seconds, memory=memory)
+        self.ended = True

@@ -1,0 +1,282 @@
+"""Trials that are trained together: their weights and records are those of single runs."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from hardfirst import records
+from hardfirst.balancers import Spec
+from hardfirst.kpi import accuracy, r2, within
+from hardfirst.networks import HardSharing
+from hardfirst.problems import PROBLEMS, Problem, Splits, Task, TensorTable
+from hardfirst.recipes import Recipe
+from hardfirst.training import Trial, fit
+from hardfirst.training.vectorized import NotVectorizable, _stack, fit_together
+
+EXACT = 1e-9
+TASKS = ("kind", "value", "never")
+
+
+def table(count: int, seed: int, *, gaps: bool = False) -> TensorTable:
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(count, 2, 4, 4, generator=generator, dtype=torch.float64)
+    kind, value = (inputs[:, 0, 0, 0] > 0).long(), inputs[:, 1, 1].sum(1)
+    if gaps:
+        kind[::3], value[torch.arange(count) % 4 != 0] = -100, math.nan
+    never = torch.full((count,), math.nan, dtype=torch.float64)
+    return TensorTable(inputs, {"kind": kind, "value": value, "never": never})
+
+
+class Items(Dataset[Any]):
+    """The same data as single items, without the keys of missing targets."""
+
+    def __init__(self, data: TensorTable) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> Any:
+        inputs, targets = self.data[index]
+        return inputs, {task: target for task, target in targets.items() if not (target.isnan() or target == -100)}
+
+
+class Squeezed(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Any) -> dict[str, Tensor]:
+        return {task: out.squeeze(1) if out.shape[1] == 1 else out for task, out in self.network(inputs).items()}
+
+
+def network(*layers: Callable[[], nn.Module], features: int = 6) -> nn.Module:
+    heads = {"kind": nn.Linear(features, 2), "value": nn.Linear(features, 1), "never": nn.Linear(features, 1)}
+    return Squeezed(HardSharing(nn.Sequential(*(layer() for layer in layers)), heads)).double()
+
+
+class Levels(nn.Module):
+    """A number's level, as a class."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return (inputs.flatten(1)[:, :3] > 0).long()
+
+
+LINEAR = (nn.Flatten, partial(nn.Linear, 32, 6), nn.ReLU)
+NETWORKS = {
+    "linear": LINEAR,
+    "batch norm": (*LINEAR, partial(nn.BatchNorm1d, 6)),
+    "layer norm": (*LINEAR, partial(nn.LayerNorm, 6)),
+    "convolution": (partial(nn.Conv2d, 2, 3, 3, padding=1), partial(nn.BatchNorm2d, 3), nn.ReLU, nn.Flatten, partial(nn.Linear, 48, 6)),
+    "embedding": (Levels, partial(nn.Embedding, 2, 2), nn.Flatten),
+    "lazy": (nn.Flatten, partial(nn.LazyLinear, 6), nn.Tanh),
+    "dropout": (*LINEAR, partial(nn.Dropout, 0.5)),
+}
+
+
+def indexed_mse(output: Tensor, target: Tensor) -> Tensor:
+    """A user's loss, which selects labels by a Boolean index."""
+    return ((output - target)[~target.isnan()] ** 2).mean()
+
+
+def problem(*, layers: str = "linear", gaps: bool = False, value_loss: Any = F.mse_loss, **changes: Any) -> Problem:
+    options: dict[str, Any] = {
+        "name": "toy",
+        "tasks": (
+            Task("kind", F.cross_entropy, accuracy),
+            Task("value", value_loss, r2, kpi_from="validation", scale=0.5),
+            Task("never", F.mse_loss, partial(within, threshold=0.5)),
+        ),
+        "network": lambda: network(*NETWORKS[layers]),
+        "data": lambda: Splits(table(90, 1, gaps=gaps), table(40, 2), table(40, 3)),
+        "batch_size": 16,
+        "learning_rate": 0.01,
+    }
+    return Problem(**{**options, **changes})
+
+
+def trials_of(balancers: Sequence[str] = ("dtp",) * 3, *, seeds: Sequence[int] = (0, 1, 2), rates: Sequence[float] = (0.01,) * 3) -> list[Trial]:
+    settings = zip(balancers, seeds, rates, strict=True)
+    return [Trial("toy", Spec.parse(spec), seed, 2, rate) for spec, seed, rate in settings]
+
+
+class Outcome:
+    """Records, and by trial the weights after the last step."""
+
+    def __init__(self, made: list[records.Record], weights: list[dict[str, Tensor]]) -> None:
+        self.records, self.weights = made, weights
+
+
+def together(trials: Sequence[Trial], made: Problem, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    monkeypatch.setitem(PROBLEMS.loaded, "toy", lambda: made)
+    final: list[dict[str, Tensor]] = []
+    restore = _stack.Stack.restore
+
+    def seen(self: _stack.Stack, weights: Any) -> None:
+        final.append({name: tensor.detach().clone() for name, tensor in self.tensors().items()})
+        restore(self, weights)
+
+    monkeypatch.setattr(_stack.Stack, "restore", seen)
+    files = [folder / f"together{row}.jsonl" for row in range(len(trials))]
+    made_records = fit_together(trials, record_files=files, accelerator="cpu")
+    rows = [{name: tensor[row] for name, tensor in final[0].items()} for row in range(len(trials))] if final else []
+    return Outcome(made_records, rows)
+
+
+def singly(trials: Sequence[Trial], folder: Path) -> Outcome:
+    made, weights = [], []
+    for row, trial in enumerate(trials):
+        checkpoint = folder / f"single{row}.pt"
+        made.append(fit(trial, record_file=folder / f"single{row}.jsonl", checkpoint=checkpoint, accelerator="cpu"))
+        weights.append(torch.load(checkpoint, weights_only=True)["network"] if checkpoint.exists() else {})
+    return Outcome(made, weights)
+
+
+def numbers(value: Any, path: str = "") -> dict[str, float]:
+    """The numbers of a record's line by their place, but for times."""
+    if isinstance(value, dict):
+        return {k: v for name, item in value.items() if name != "seconds" for k, v in numbers(item, f"{path}/{name}").items()}
+    return {path: float(value)} if isinstance(value, int | float) else {}
+
+
+def assert_same(outcome: Outcome, expected: Outcome, tolerance: float = EXACT) -> None:
+    for record, single in zip(outcome.records, expected.records, strict=True):
+        assert (record.outcome, record.reason, record.trial) == (single.outcome, single.reason, single.trial)
+        assert len(record.epochs) == len(single.epochs)
+        for line, other in zip([*record.epochs, record.test], [*single.epochs, single.test], strict=True):
+            # KPIs are float32, and a class may be at the edge in one of them
+            assert numbers(line) == pytest.approx(numbers(other), abs=max(tolerance, 1e-6), nan_ok=True)
+    for weights, single_weights in zip(outcome.weights, expected.weights, strict=True):
+        for name, value in single_weights.items():
+            torch.testing.assert_close(weights[name], value, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("layers", [name for name in NETWORKS if name != "dropout"])
+def test_networks(layers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = trials_of()
+    outcome = together(trials, problem(layers=layers), tmp_path, monkeypatch)
+    assert_same(outcome, singly(trials, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "balancers",
+    [
+        ("equal",) * 3,
+        ("dtp:gamma=0.5", "dtp:gamma=2", "dtp:alpha=0.5"),
+        ("fixed:kind=1,value=2,never=1", "fixed:kind=1,value=0,never=0", "fixed:kind=0,value=1,never=0"),
+        ("uncertainty", "uncertainty:lr=0.001", "uncertainty"),
+        ("dwa",) * 3,
+        ("random",) * 3,
+    ],
+    ids=lambda specs: specs[0].partition(":")[0],
+)
+def test_balancers(balancers: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = trials_of(balancers)
+    outcome = together(trials, problem(), tmp_path, monkeypatch)
+    assert_same(outcome, singly(trials, tmp_path))
+
+
+RECIPES = {
+    "weight decay": Recipe("adam:weight_decay=0.1"),
+    "adamw": Recipe("adamw:weight_decay=0.1"),
+    "momentum": Recipe("sgd:momentum=0.9,nesterov=true,weight_decay=0.01"),
+    "clip": Recipe("sgd", clip=0.5),
+    "cosine": Recipe(schedule="cosine:warmup=0.2"),
+    "onecycle": Recipe(schedule="onecycle"),
+    "step": Recipe(schedule="step:every=1"),
+    "average": Recipe(average=0.9),
+    "drop last": Recipe(drop_last=True),
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipes_and_rates(recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = trials_of(seeds=(0, 1, 1), rates=(0.01, 0.03, 0.001))
+    outcome = together(trials, problem(recipe=RECIPES[recipe]), tmp_path, monkeypatch)
+    assert_same(outcome, singly(trials, tmp_path))
+
+
+@pytest.mark.parametrize("items", [False, True], ids=["table", "items"])
+@pytest.mark.parametrize("loss", [F.mse_loss, indexed_mse], ids=["mse", "indexed"])
+def test_gaps(items: bool, loss: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = Splits(table(90, 1, gaps=True), table(40, 2, gaps=True), table(40, 3, gaps=True))
+    if items:
+        splits = Splits(*map(Items, (splits.train, splits.validation, splits.test)))  # type: ignore[arg-type]
+    trials = trials_of()
+    outcome = together(trials, problem(value_loss=loss, data=lambda: splits, batch_size=30), tmp_path, monkeypatch)
+    assert_same(outcome, singly(trials, tmp_path))
+
+
+def test_a_diverging_trial_leaves_the_others_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = problem(recipe=Recipe("sgd"))
+    trials = trials_of(rates=(0.01, 1e200, 0.02))
+    outcome = together(trials, made, tmp_path, monkeypatch)
+    assert [record.outcome for record in outcome.records] == ["finished", "diverged", "finished"]
+    expected = singly(trials, tmp_path)
+    outcome.weights[1] = expected.weights[1] = {}
+    assert_same(outcome, expected)
+
+
+def test_dropout_differs_between_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = trials_of(("equal",) * 2, seeds=(0, 0), rates=(0.01,) * 2)
+    outcome = together(trials, problem(layers="dropout"), tmp_path, monkeypatch)
+    assert outcome.records[0].epochs[0]["tasks"] != outcome.records[1].epochs[0]["tasks"]
+
+
+def test_records_say_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = together(trials_of(), problem(), tmp_path, monkeypatch)
+    assert [record.made_with["vectorized"] for record in outcome.records] == [3] * 3
+    assert all(record.seconds > 0 and record.parameters for record in outcome.records)
+
+
+class ByValue(nn.Module):
+    """Takes another way by the values of its inputs."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs if inputs.sum() > 0 else -inputs
+
+
+class Extra(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs
+
+    def get_extra_state(self) -> int:
+        return 1
+
+    def set_extra_state(self, state: object) -> None: ...
+
+
+def with_layer(layer: Callable[[], nn.Module]) -> Problem:
+    return problem(network=lambda: network(*LINEAR, layer))
+
+
+@pytest.mark.parametrize(
+    ("made", "trials", "reason"),
+    [
+        (problem(recipe=Recipe(schedule="plateau")), trials_of(), "schedule other than"),
+        (problem(recipe=Recipe(accumulate=2)), trials_of(), "several batches"),
+        (problem(recipe=Recipe(precision="bf16-mixed")), trials_of(), "precision"),
+        (with_layer(ByValue), trials_of(), "network does not run under"),
+        (with_layer(Extra), trials_of(), "extra state"),
+        (problem(), trials_of(("upgrad",) * 3), "gradients"),
+        (problem(), trials_of(("equal", "dtp", "dtp")), "different balancers"),
+        (problem(), [replace(trial, epochs=trial.seed + 1) for trial in trials_of()], "differ in more than"),
+        (problem(gaps=True, batch_size=2), trials_of(), "no label of a task"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_refusals_write_nothing(
+    made: Problem, trials: list[Trial], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NotVectorizable, match=reason):
+        together(trials, made, tmp_path, monkeypatch)
+    assert not list(tmp_path.iterdir())
