@@ -76,7 +76,13 @@ NETWORKS = {
     "linear": LINEAR,
     "batch norm": (*LINEAR, partial(nn.BatchNorm1d, 6)),
     "layer norm": (*LINEAR, partial(nn.LayerNorm, 6)),
-    "convolution": (partial(nn.Conv2d, 2, 3, 3, padding=1), partial(nn.BatchNorm2d, 3), nn.ReLU, nn.Flatten, partial(nn.Linear, 48, 6)),
+    "convolution": (
+        partial(nn.Conv2d, 2, 3, 3, padding=1),
+        partial(nn.BatchNorm2d, 3),
+        nn.ReLU,
+        nn.Flatten,
+        partial(nn.Linear, 48, 6),
+    ),
     "embedding": (Levels, partial(nn.Embedding, 2, 2), nn.Flatten),
     "lazy": (nn.Flatten, partial(nn.LazyLinear, 6), nn.Tanh),
     "dropout": (*LINEAR, partial(nn.Dropout, 0.5)),
@@ -104,7 +110,9 @@ def problem(*, layers: str = "linear", gaps: bool = False, value_loss: Any = F.m
     return Problem(**{**options, **changes})
 
 
-def trials_of(balancers: Sequence[str] = ("dtp",) * 3, *, seeds: Sequence[int] = (0, 1, 2), rates: Sequence[float] = (0.01,) * 3) -> list[Trial]:
+def trials_of(
+    balancers: Sequence[str] = ("dtp",) * 3, *, seeds: Sequence[int] = (0, 1, 2), rates: Sequence[float] = (0.01,) * 3
+) -> list[Trial]:
     settings = zip(balancers, seeds, rates, strict=True)
     return [Trial("toy", Spec.parse(spec), seed, 2, rate) for spec, seed, rate in settings]
 
@@ -144,7 +152,9 @@ def singly(trials: Sequence[Trial], folder: Path) -> Outcome:
 def numbers(value: Any, path: str = "") -> dict[str, float]:
     """The numbers of a record's line by their place, but for times."""
     if isinstance(value, dict):
-        return {k: v for name, item in value.items() if name != "seconds" for k, v in numbers(item, f"{path}/{name}").items()}
+        return {
+            k: v for name, item in value.items() if name != "seconds" for k, v in numbers(item, f"{path}/{name}").items()
+        }
     return {path: float(value)} if isinstance(value, int | float) else {}
 
 
@@ -205,6 +215,18 @@ def test_recipes_and_rates(recipe: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert_same(outcome, singly(trials, tmp_path))
 
 
+def test_plateau_follows_each_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe(schedule="plateau:patience=0,factor=0.1")
+    trials = [replace(trial, epochs=6) for trial in trials_of(rates=(0.01, 0.3, 0.01))]
+    outcome = together(trials, problem(recipe=recipe), tmp_path, monkeypatch)
+    assert_same(outcome, singly(trials, tmp_path))
+    falls = {
+        tuple(line["learning_rate"] / trial.learning_rate for line in record.epochs)
+        for trial, record in zip(trials, outcome.records, strict=True)
+    }
+    assert len(falls) > 1
+
+
 @pytest.mark.parametrize("items", [False, True], ids=["table", "items"])
 @pytest.mark.parametrize("loss", [F.mse_loss, indexed_mse], ids=["mse", "indexed"])
 def test_gaps(items: bool, loss: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,14 +238,30 @@ def test_gaps(items: bool, loss: Any, tmp_path: Path, monkeypatch: pytest.Monkey
     assert_same(outcome, singly(trials, tmp_path))
 
 
-def test_a_diverging_trial_leaves_the_others_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = problem(recipe=Recipe("sgd"))
+@pytest.mark.parametrize("layers", ["linear", "convolution"])
+def test_a_diverging_trial_leaves_the_others_alone(layers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = problem(layers=layers, recipe=Recipe("sgd"))
     trials = trials_of(rates=(0.01, 1e200, 0.02))
     outcome = together(trials, made, tmp_path, monkeypatch)
     assert [record.outcome for record in outcome.records] == ["finished", "diverged", "finished"]
     expected = singly(trials, tmp_path)
     outcome.weights[1] = expected.weights[1] = {}
     assert_same(outcome, expected)
+
+
+def test_single_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = [replace(trial, only="value") for trial in trials_of(("equal",) * 3)]
+    outcome = together(trials, problem(recipe=Recipe("adam:weight_decay=0.1")), tmp_path, monkeypatch)
+    assert_same(outcome, singly(trials, tmp_path))
+
+
+def test_digits_in_float32(tmp_path: Path) -> None:
+    trials = [Trial.plan("digits", Spec.parse("dtp"), seed=seed, epochs=2) for seed in range(2)]
+    files = [tmp_path / f"{trial.seed}.jsonl" for trial in trials]
+    for record, single in zip(
+        fit_together(trials, record_files=files, accelerator="cpu"), singly(trials, tmp_path).records, strict=True
+    ):
+        assert record.selected()[1] == pytest.approx(single.selected()[1], abs=0.01)
 
 
 def test_dropout_differs_between_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,6 +274,10 @@ def test_records_say_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     outcome = together(trials_of(), problem(), tmp_path, monkeypatch)
     assert [record.made_with["vectorized"] for record in outcome.records] == [3] * 3
     assert all(record.seconds > 0 and record.parameters for record in outcome.records)
+
+
+def falling(optimizer: Any, steps: int, epochs: int) -> Any:
+    return torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
 
 
 class ByValue(nn.Module):
@@ -262,7 +304,7 @@ def with_layer(layer: Callable[[], nn.Module]) -> Problem:
 @pytest.mark.parametrize(
     ("made", "trials", "reason"),
     [
-        (problem(recipe=Recipe(schedule="plateau")), trials_of(), "schedule other than"),
+        (problem(recipe=Recipe(schedule=falling)), trials_of(), "schedule other than"),
         (problem(recipe=Recipe(accumulate=2)), trials_of(), "several batches"),
         (problem(recipe=Recipe(precision="bf16-mixed")), trials_of(), "precision"),
         (with_layer(ByValue), trials_of(), "network does not run under"),

@@ -63,9 +63,7 @@ def fit_together(
     return [records.read(path) for path in record_files]
 
 
-def _writer(
-    group: Group, trial: Trial, path: Path, command: str | None, data: Fingerprint | None
-) -> records.Writer:
+def _writer(group: Group, trial: Trial, path: Path, command: str | None, data: Fingerprint | None) -> records.Writer:
     problem, writer = group.problem, records.Writer(path)
     writer.trial(
         trial.describe(problem),

@@ -1,34 +1,32 @@
 """The training loop of a group of trials."""
 
 import copy
-import random
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hardfirst.balancers import LossBalancer
 from hardfirst.problems import Problem, Split
-from hardfirst.training._batch import Measurements, measure, select_labelled
+from hardfirst.training._batch import Measurements, select_labelled
 from hardfirst.training._check import check, check_labels, load_splits
 from hardfirst.training._divergence import divergence_reason
 from hardfirst.training._evaluate import Evaluation, TaskResult, evaluation_batch
 from hardfirst.training._interrupt import Interrupt, Interrupted
 from hardfirst.training._loading import load
 from hardfirst.training._memory import peak_memory
-from hardfirst.training._network import build_network, has_lazy, initialize_lazy, must_join
+from hardfirst.training._network import must_join
 from hardfirst.training._position import Position
-from hardfirst.training._randomness import forked_randomness, seed_randomness
 from hardfirst.training._sampling import evaluation_order
 from hardfirst.training._trial import Trial
 from hardfirst.training.vectorized._balancers import EachBalancer
-from hardfirst.training.vectorized._data import Batches, StackedBatch, row_of, stacked
+from hardfirst.training.vectorized._data import Batches, row_of, stacked
 from hardfirst.training.vectorized._history import Fatal, History
 from hardfirst.training.vectorized._measure import Measures
 from hardfirst.training.vectorized._refusal import NotVectorizable
+from hardfirst.training.vectorized._rehearsal import build, rehearse, trained_parameters
 from hardfirst.training.vectorized._run import Run
 from hardfirst.training.vectorized._stack import Stack
 from hardfirst.training.vectorized._updates import StackedUpdates
@@ -63,10 +61,8 @@ class Group:
         seeds = [trial.seed for trial in trials]
         self.batches = Batches(problem, train, seeds, self.first.epochs, join_single=join_single)
         orders = self.batches.orders(0)
-        firsts = [
-            next(load(train, order[:1], draw=(seed, 0))) for order, seed in zip(orders, seeds, strict=True)
-        ]
-        modules = [self._build(seed, inputs) for seed, (inputs, _) in zip(seeds, firsts, strict=True)]
+        firsts = [next(load(train, order[:1], draw=(seed, 0))) for order, seed in zip(orders, seeds, strict=True)]
+        modules = [build(problem, seed, inputs) for seed, (inputs, _) in zip(seeds, firsts, strict=True)]
         if self.first.only is None:
             for module, batch in zip(modules, firsts, strict=True):
                 check(problem, module, *batch)
@@ -77,7 +73,9 @@ class Group:
         self.balancers = EachBalancer([self.fabric.to_device(balancer) for balancer in balancers])
         self.stack = Stack(modules, trained_parameters(problem, modules[0], firsts[0]), self.fabric.device)
         self.measures = Measures(problem, self.batches.tasks, self.stack)
-        self._try(modules, stacked([(inputs, self._targets(targets)) for inputs, targets in firsts]))
+        batch = stacked([(inputs, {task: targets[task] for task in self.batches.tasks}) for inputs, targets in firsts])
+        on_device = [copy.deepcopy(module).to(self.fabric.device) for module in modules]
+        rehearse(self.measures, on_device, self.fabric.to_device(batch), self.batches.gaps)
         self.updates = StackedUpdates(
             problem.recipe,
             self.fabric,
@@ -87,38 +85,6 @@ class Group:
             epochs=self.first.epochs,
         )
         self.best = self.stack.copy()
-
-    def _build(self, seed: int, inputs: Any) -> nn.Module:
-        seed_randomness(seed)
-        module = build_network(self.problem)
-        if has_lazy(module):
-            initialize_lazy(self.problem, module, inputs)
-        return module
-
-    def _targets(self, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {task: targets[task] for task in self.batches.tasks}
-
-    def _try(self, modules: Sequence[nn.Module], batch: StackedBatch) -> None:
-        """Measure a batch of each trial with its single network and with the stack, and back-propagate."""
-        with forked_randomness():
-            device_modules = [copy.deepcopy(module).to(self.fabric.device) for module in modules]
-            inputs, targets = self.fabric.to_device(batch)
-            self.measures.choose(device_modules, (inputs, targets), self.batches.gaps)
-            before = {name: buffer.clone() for name, buffer in self.stack.buffers.items()}
-            self.stack.template.train()
-            try:
-                losses, _ = self.measures.measure(inputs, targets)
-                losses.sum().backward()
-            except RuntimeError as error:
-                raise NotVectorizable(f"A training step does not run under torch.func.vmap: {error!s:.150}") from error
-            changed = {name for name, buffer in self.stack.buffers.items() if not _equal(buffer, before[name])}
-            single = device_modules[0].train()
-            single(row_of(inputs, 0))
-            if changed != {name for name, buffer in single.named_buffers() if not _equal(buffer, before[name][0])}:
-                raise NotVectorizable("The network changes buffers in a way that torch.func.vmap does not follow.")
-            for name, buffer in before.items():
-                self.stack.buffers[name].copy_(buffer)
-            self.stack.weights.grad = None
 
     def train(self, runs: Sequence[Run], interrupt: Interrupt) -> None:
         """Train all trials to their end."""
@@ -147,31 +113,27 @@ class Group:
         fatal, means = history.fatal(), history.means()
         seconds = (time.perf_counter() - start) / len(runs)
         self.seconds += seconds
-        for row, run in enumerate(runs):
-            if fatal[row] is not None and not run.ended:
-                run.end("diverged", self._reason(row, epoch, fatal[row]), seconds=self.seconds, memory=self._memory())
-        if all(run.ended for run in runs):
-            return
+        for row, (run, step_of) in enumerate(zip(runs, fatal, strict=True)):
+            if step_of is not None and not run.ended:
+                run.end("diverged", self._reason(row, epoch, step_of), seconds=self.seconds, memory=self._memory())
+        if not all(run.ended for run in runs):
+            self._end_epoch(epoch, runs, means, seconds)
+
+    def _end_epoch(self, epoch: int, runs: Sequence[Run], means: Sequence[Mapping[str, Any]], seconds: float) -> None:
         self.balancers.end_epoch()
         start = time.perf_counter()
-        with self.updates.updates.averaged():
+        with self.updates.averaged():
             results = self._evaluate(self.splits.validation, None if epoch else "validation", runs)
             self.seconds += (time.perf_counter() - start) / len(runs)
             self.balancers.update(self._validated(results))
-            better = [
-                row
-                for row, run in enumerate(runs)
-                if not run.ended
-                and run.epoch(
-                    epoch + 1,
-                    means[row],
-                    results[row],
-                    seconds=seconds,
-                    learning_rate=self.updates.learning_rate(row),
-                )
+            rates = map(self.updates.learning_rate, range(len(runs)))
+            scores = [
+                run.epoch(epoch + 1, *figures, seconds=seconds, learning_rate=rate)
+                for run, *figures, rate in zip(runs, means, results, rates, strict=True)
             ]
+            better = [row for row, run in enumerate(runs) if run.best_epoch == epoch + 1]
             self.stack.keep(self.best, torch.tensor(better, dtype=torch.long, device=self.fabric.device))
-        self.updates.updates.end_epoch(torch.nan)
+        self.updates.end_epoch(scores)
 
     def step(self, inputs: Any, targets: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Train on a batch of each trial; return totals [trials], and losses, KPIs and weights [trials, tasks].
@@ -180,9 +142,9 @@ class Group:
         """
         losses, kpis = self.measures.measure(inputs, targets)
         totals, weights = self.balancers.step(losses, kpis)
-        self.updates.updates.optimizer.zero_grad()
-        totals.sum().backward()
-        self.updates.updates.step()
+        self.updates.zero_grad()
+        torch.autograd.backward(totals.sum())
+        self.updates.step()
         return totals, losses, kpis, weights
 
     def _validated(self, results: Sequence[Mapping[str, TaskResult]]) -> Tensor:
@@ -228,23 +190,3 @@ class Group:
     def _memory(self) -> int | None:
         peak = peak_memory(self.fabric.device)
         return None if peak is None else peak // len(self.trials)
-
-
-def trained_parameters(problem: Problem, module: nn.Module, batch: tuple[Any, Mapping[str, Tensor]]) -> list[str]:
-    """The names of the parameters that get a gradient in a training step; the optimizer leaves others as they are.
-
-    Raises:
-        NotVectorizable: the network draws random numbers that `torch.func.vmap` does not know of.
-    """
-    with forked_randomness():
-        network = copy.deepcopy(module).train()
-        states = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index,union-attr]  # legacy states
-        losses = measure(problem, select_labelled(problem, network(batch[0]), batch[1])).losses
-        if states != (random.getstate(), np.random.get_state()[1].tolist()):  # type: ignore[index,union-attr]
-            raise NotVectorizable("The network draws random numbers from Python or NumPy, the same for all trials.")
-        torch.stack(list(losses.values())).sum().backward()
-    return [name for name, parameter in network.named_parameters() if parameter.grad is not None]
-
-
-def _equal(first: Tensor, second: Tensor) -> bool:
-    return torch.equal(first.nan_to_num(), second.nan_to_num())

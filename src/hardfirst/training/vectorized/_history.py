@@ -54,9 +54,7 @@ class History:
     def means(self) -> list[dict[str, dict[str, float]]]:
         """By trial and task, the means for the record, as `EpochSums.means` gives them."""
         counts = torch.stack(self._counts).double()  # [steps, trials, tasks]
-        losses, kpis, weights = (
-            torch.stack(values).cpu().double() for values in zip(*self._measured, strict=True)
-        )
+        losses, kpis, weights = (torch.stack(values).cpu().double() for values in zip(*self._measured, strict=True))
         scales = torch.tensor([task.scale for task in self.problem.tasks], dtype=torch.float64)
         measured = counts * ~kpis.isnan()
         sums = torch.stack(

@@ -9,8 +9,8 @@ from hardfirst.training._trial import Trial
 
 # Elementwise, and their step is proportional to the learning rate, so that one step serves trials with different rates.
 _OPTIMIZERS = ("adam", "adamw", "sgd")
-# The same curve for all trials, in proportion to each one's learning rate.
-_SCHEDULES = ("constant", "cosine", "onecycle", "step")
+# The same curve for all trials, in proportion to each one's learning rate; or, as plateau, one for each trial.
+_SCHEDULES = ("constant", "cosine", "onecycle", "plateau", "step")
 
 
 class NotVectorizable(Exception):  # noqa: N818  # no error: the trials are then trained one by one

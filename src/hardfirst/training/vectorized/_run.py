@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from hardfirst import records
-from hardfirst.errors import InputError
 from hardfirst.problems import Problem
 from hardfirst.training._evaluate import TaskResult
 from hardfirst.training._trial import Trial
@@ -26,9 +25,15 @@ class Run:
         self.ended = False
 
     def epoch(
-        self, epoch: int, steps: Mapping[str, Any], results: Mapping[str, TaskResult], *, seconds: float, learning_rate: float
-    ) -> bool:
-        """Write an epoch's line; return whether the epoch is the best so far.
+        self,
+        epoch: int,
+        steps: Mapping[str, Any],
+        results: Mapping[str, TaskResult],
+        *,
+        seconds: float,
+        learning_rate: float,
+    ) -> float:
+        """Write an epoch's line and return its score on the validation split; NaN for a trial that has ended.
 
         Args:
             epoch: counts from 1.
@@ -37,6 +42,8 @@ class Run:
             seconds: of the steps.
             learning_rate: of the last one.
         """
+        if self.ended:
+            return math.nan
         lines = {
             name: {**steps[name], **{f"validation_{figure}": value for figure, value in result.items()}}
             for name, result in results.items()
@@ -52,8 +59,7 @@ class Run:
         score = records.score(kpis, self.trial.criterion, undefined=undefined)
         if score > self.best_kpi:
             self.best_kpi, self.best_epoch = score, epoch
-            return True
-        return False
+        return score
 
     def end(self, outcome: str, reason: str | None = None, *, seconds: float, memory: int | None) -> None:
         """Write the last line."""

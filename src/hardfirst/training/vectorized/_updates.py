@@ -1,12 +1,15 @@
 """From gradients to weights, for trials with different learning rates."""
 
+import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
 
-from hardfirst.recipes import Recipe
+from hardfirst.recipes import Recipe, Schedule
 from hardfirst.training._updates import Updates
 from hardfirst.training.vectorized._stack import Stack
 
@@ -30,38 +33,81 @@ class StackedUpdates:
     """
 
     def __init__(
-        self, recipe: Recipe, fabric: "Fabric", stack: Stack, *, learning_rates: Sequence[float], batches: int, epochs: int
+        self,
+        recipe: Recipe,
+        fabric: "Fabric",
+        stack: Stack,
+        *,
+        learning_rates: Sequence[float],
+        batches: int,
+        epochs: int,
     ) -> None:
-        self.stack, self.clip, self.learning_rates = stack, recipe.clip, learning_rates
-        self.highest = max(learning_rates)
-        module = nn.ParameterList([stack.weights])
-        options: dict[str, Any] = {"learning_rate": self.highest, "batches": batches, "epochs": epochs}
-        self.updates = Updates(recipe.replace({"clip": None}), fabric, module, **options)
-        # The hooks come before and after the optimizer's own step, and before the average of the weights.
-        optimizer: Any = self.updates.optimizer
-        if self.clip is not None:
-            optimizer.optimizer.register_step_pre_hook(self._clip)
-        if min(learning_rates) < self.highest:
-            shares = [rate / self.highest for rate in learning_rates]
-            self._shares = torch.tensor(shares, dtype=stack.weights.dtype, device=stack.weights.device)[:, None]
-            self._before: Tensor
-            optimizer.optimizer.register_step_pre_hook(self._remember)
-            optimizer.optimizer.register_step_post_hook(self._shorten)
+        self.stack, self.clip = stack, recipe.clip
+        # A schedule that follows the score has another course in each trial; others are proportional to the rate.
+        self._own = [_followed(recipe, rate, batches, epochs) for rate in learning_rates] if _follows(recipe) else []
+        common = recipe.replace({"clip": None} | ({"schedule": "constant"} if self._own else {}))
+        weights = nn.ParameterList([stack.weights])
+        self._updates = Updates(common, fabric, weights, learning_rate=max(learning_rates), batches=batches, epochs=epochs)
+        self._set_rates(learning_rates)
+        # The hooks come right before and after the optimizer's step, before the average of the weights is updated.
+        optimizer: Any = self._updates.optimizer
+        optimizer.optimizer.register_step_pre_hook(self._before_step)
+        optimizer.optimizer.register_step_post_hook(self._after_step)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        self._updates.optimizer.zero_grad()
+
+    def step(self) -> None:
+        """Change the weights by their gradients."""
+        self._updates.step()
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The context in which the stack has the weights to evaluate and keep."""
+        return self._updates.averaged()
+
+    def end_epoch(self, scores: Sequence[float]) -> None:
+        """Move the schedules on after an epoch with these scores of the trials; NaN does not count."""
+        self._updates.end_epoch(math.nan)
+        for (_, scheduler), score in zip(self._own, scores, strict=False):
+            if not math.isnan(score):
+                scheduler.step(score)
+        if self._own:
+            self._set_rates([optimizer.param_groups[0]["lr"] for optimizer, _ in self._own])
 
     def learning_rate(self, row: int) -> float:
         """That of a trial's last step."""
-        return self.updates.learning_rate * (self.learning_rates[row] / self.highest)
+        return self._updates.learning_rate * self._shares[row]
+
+    def _set_rates(self, rates: Sequence[float]) -> None:
+        highest = max(rates)
+        if self._own:
+            self._updates.optimizer.param_groups[0]["lr"] = highest
+        self._shares = [rate / highest if highest else 1.0 for rate in rates]
+        self._parts = self.stack.weights.new_tensor(self._shares)[:, None] if min(self._shares) < 1 else None
 
     @torch.no_grad()
-    def _clip(self, *_: Any) -> None:
-        gradients = self.stack.weights.grad
-        assert gradients is not None and self.clip is not None
-        norms = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
-        gradients.mul_((self.clip / (norms + 1e-6)).clamp(max=1.0))  # as torch.nn.utils.clip_grad_norm_
-
-    def _remember(self, *_: Any) -> None:
-        self._before = self.stack.weights.detach().clone()
+    def _before_step(self, *_: Any) -> None:
+        weights = self.stack.weights
+        if self.clip is not None:
+            assert weights.grad is not None
+            norms = torch.linalg.vector_norm(weights.grad, dim=1, keepdim=True)
+            weights.grad.mul_((self.clip / (norms + 1e-6)).clamp(max=1.0))  # as torch.nn.utils.clip_grad_norm_
+        if self._parts is not None:
+            self._earlier: Tensor = weights.detach().clone()
 
     @torch.no_grad()
-    def _shorten(self, *_: Any) -> None:
-        self.stack.weights.copy_(self._before.lerp_(self.stack.weights, self._shares))
+    def _after_step(self, *_: Any) -> None:
+        if self._parts is not None:
+            self.stack.weights.copy_(self._earlier.lerp_(self.stack.weights, self._parts))
+
+
+def _follows(recipe: Recipe) -> bool:
+    return isinstance(recipe.schedule, str) and recipe.schedule.partition(":")[0] == "plateau"
+
+
+def _followed(recipe: Recipe, rate: float, batches: int, epochs: int) -> tuple[Optimizer, Any]:
+    """An optimizer of nothing, whose rate is that of a trial, and what changes it."""
+    optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=rate)
+    schedule: Schedule = recipe.make_schedule(optimizer, batches, epochs)
+    return optimizer, schedule.scheduler
