@@ -1,13 +1,17 @@
 """Studies that train trials together: which ones, in what blocks, and what happens when that fails."""
 
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hardfirst import records
 from hardfirst.studies import Assignment, Drive, Ended, Event, Plan, Runner
-from toy_study import Outcome, Scripted, plan, problem
+from toy_study import Outcome, Scripted, measured, plan, problem
 
 
 def finished(assignment: Assignment) -> Ended:
@@ -92,3 +96,26 @@ def test_a_stopped_block_starts_again_as_a_whole_and_keeps_its_records(tmp_path:
     assert seeds(executor.started) == [("equal", [0, 1])]
     assert paths[1 - lost].read_bytes() == kept
     assert paths[lost].exists()
+
+
+@pytest.mark.slow
+def test_a_killed_block_loses_its_attempt_and_nothing_else(tmp_path: Path) -> None:
+    whole, disturbed = (Runner(Plan(**settings), tmp_path / name) for name, settings in _twice(tmp_path))
+    whole.run()
+    killed: list[str] = []
+
+    def kill_the_first(event: Event) -> None:
+        if event.what == "running" and event.epoch and not killed:
+            killed.append(event.key)
+            for child in multiprocessing.active_children():
+                os.kill(child.pid or 0, signal.SIGKILL)
+
+    disturbed.run(kill_the_first)
+    assert killed
+    assert {record.made_with["vectorized"] for _, record in disturbed.store.records()} == {3}
+    assert measured(disturbed.store) == measured(whole.store)
+
+
+def _twice(folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    settings = plan(problem(folder), vectorize=True, seeds=3, workers=1, epochs=200)
+    return [("whole", settings), ("disturbed", settings)]
