@@ -9,7 +9,7 @@ from hardfirst import Spec, records
 from hardfirst.errors import InputError
 from hardfirst.problems import load_problem
 from hardfirst.studies import Assignment, Drive, Ended, Event, Plan, Runner, Store
-from hardfirst.studies.executors.drive import _EpochCounter
+from hardfirst.studies.executors._queue import EpochCounter
 from hardfirst.studies.executors.files import pack, unpack
 from toy_study import Outcome, Scripted, plan, problem
 
@@ -21,7 +21,7 @@ def record(assignment: Assignment) -> Ended:
     writer = records.Writer(path)
     writer.trial(trial.describe(trial.load()), ["a", "b"])
     writer.end("finished", seconds=1.0)
-    return Ended(assignment.key, "recorded", record=path.read_text())
+    return Ended(assignment.key, "recorded", records={assignment.key: path.read_text()})
 
 
 def drive(folder: Path, outcome: Outcome) -> tuple[Scripted, list[str], Store]:
@@ -86,7 +86,7 @@ def test_a_record_that_cannot_be_written_stops_the_study(tmp_path: Path) -> None
 
 def test_epochs_are_counted_by_whole_lines_of_their_kind(tmp_path: Path) -> None:
     path = tmp_path / "part"
-    count = _EpochCounter(path)
+    count = EpochCounter(path)
     assert count.update() == 0
     writer = records.Writer(path)
     writer.trial({"problem": "p", "balancer": "equal", "seed": 0}, ['a "kind": "epoch" task'])

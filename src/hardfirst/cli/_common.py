@@ -90,6 +90,10 @@ LearningRates = Annotated[
     typer.Option(help="The range that tuning tries, such as 1e-4,1e-2. Default: a tenth to ten times the problem's rate."),
 ]
 Workers = Annotated[int | None, typer.Option(help="Trials at a time. Default: one per core, or as many as a cluster takes.")]
+Vectorize = Annotated[
+    bool | None,
+    typer.Option(help="Train runs of a method together, as one stacked network, where they allow it. Default: one by one."),
+]
 Engine = Annotated[
     str | None,
     typer.Option(

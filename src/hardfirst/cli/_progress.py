@@ -25,6 +25,7 @@ class StudyProgress:
         self.counts = counts(runner.plan)
         self.ends: dict[str, Counter[str]] = defaultdict(Counter)
         self.running: dict[str, Event] = {}
+        self.reasons: set[str] = set()  # why runs are trained one by one
         self._count(runner.trials())
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs"))
         self.bar = Progress(*columns, TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
@@ -51,16 +52,23 @@ class StudyProgress:
             if event.what != "finished":
                 for row in {trial.row for trial in trials}:
                     self.ends[row][event.what] += 1
-        elif event.what == "busy":
+        elif event.what in ("busy", "singly"):
             self.running.pop(event.key, None)
         else:
             self.running[event.key] = event
-        if event.reason:
+        if event.what == "singly" and event.reason:
+            self._say_singly(event.reason)
+        elif event.reason:
             self.console.print(f"{_name(trials, event.trial)}: {event.what}: {event.reason}", markup=False)
         self.bar.update(self.task, completed=self.done.total())
         if not self.console.is_terminal and time.monotonic() - self.printed > LOG_EVERY:
             self.printed = time.monotonic()
             self.console.print(f"{self.done.total()}/{self.bar.tasks[0].total:.0f} runs")
+
+    def _say_singly(self, reason: str) -> None:
+        if reason not in self.reasons:
+            self.reasons.add(reason)
+            self.console.print(f"Runs are trained one by one: {reason}", markup=False)
 
     def _count(self, wanted: Mapping[str, Sequence[StudyTrial]]) -> None:
         """Count what has ended; a trial may serve several methods, some of which ask for it only later."""

@@ -28,6 +28,7 @@ from hardfirst.cli._common import (
     StudyAccelerator,
     Targets,
     Tune,
+    Vectorize,
     Workers,
     console,
     say,
@@ -95,6 +96,7 @@ def compare(
     workers: Workers = None,
     accelerator: StudyAccelerator = None,
     engine: Engine = None,
+    vectorize: Vectorize = None,
     out: Out = None,
     dry_run: DryRun = False,
     form: FormatOption = None,
@@ -122,6 +124,7 @@ def compare(
         "workers": workers,
         "accelerator": accelerator,
         "engine": engine,
+        "vectorize": vectorize,
     }
     plan = make_plan(with_targets(problems, targets), {name: value for name, value in settings.items() if value is not None})
     if balancers is not None and "all" in balancers.split(","):

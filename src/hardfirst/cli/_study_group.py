@@ -23,6 +23,7 @@ from hardfirst.cli._common import (
     StudyAccelerator,
     Targets,
     Tune,
+    Vectorize,
     Workers,
     with_targets,
 )
@@ -77,6 +78,7 @@ def _function(name: str, kind: "type[StudyKind] | None") -> Callable[..., None]:
         "workers": Workers,
         "accelerator": StudyAccelerator,
         "engine": Engine,
+        "vectorize": Vectorize,
         "out": Out,
         "dry_run": DryRun,
         "form": FormatOption,

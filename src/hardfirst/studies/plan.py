@@ -71,6 +71,8 @@ class Plan(BaseModel):
             of this machine, "ray:cpus=2,address=auto" for tasks of a Ray cluster.
         workers: the number of trials that run at a time. Default: one per core, or as many as the cluster takes.
         accelerator: as in Lightning Fabric.
+        vectorize: train runs that differ in seed, learning rate, numeric options or static weights together, as one stacked
+            network, where network, losses and method allow. Numbers differ from those of single runs by rounding.
         optimizer: as in `hardfirst.recipes.Recipe`, and so are the others below. Default: the problem's. With `tune`
             numbers in it, in `schedule`, `clip` and `average` may be ranges, such as "adamw:weight_decay=1e-5..0.1".
         schedule: of the learning rate.
@@ -116,6 +118,7 @@ class Plan(BaseModel):
     engine: str = "local"
     workers: int | None = None
     accelerator: str = "cpu"
+    vectorize: bool = False
     optimizer: str | None = None
     schedule: str | None = None
     precision: str | None = None

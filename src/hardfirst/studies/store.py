@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -87,6 +87,19 @@ class Store(StudyFolder):
             InputError: the folder cannot be written to.
         """
         write_atomically(self.folder / "study.json", description.model_dump_json(indent=1) + "\n")
+
+    def refusal_file(self, key: str) -> Path:
+        """Where a worker says why it cannot train a block of trials together; `key` is that of the first."""
+        return self.folder / "trials" / f".{key}.singly"
+
+    def take_refusal(self, key: str) -> str:
+        """The reason in `refusal_file`, which is removed."""
+        path = self.refusal_file(key)
+        with suppress(OSError):
+            reason = path.read_text()
+            path.unlink()
+            return reason
+        return "its worker does not say why"
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:

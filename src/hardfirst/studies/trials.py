@@ -1,5 +1,6 @@
 """A trial with its part in a study."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -20,6 +21,21 @@ class CaseBase(NamedTuple):
     problem: Problem
 
 
+class Block(NamedTuple):
+    """Trials that are trained together, as one stacked network.
+
+    Which trials these are depends on the plan and on the outcomes of others, never on what was stopped when. The numbers of
+    a record are therefore the same however often a study was killed.
+
+    Args:
+        name: identifies the block.
+        size: how many trials it has when all are known.
+    """
+
+    name: Hashable
+    size: int
+
+
 @dataclass(frozen=True, eq=False)
 class StudyTrial:
     """A trial and what it is for in a study.
@@ -34,6 +50,7 @@ class StudyTrial:
         role: as in `Entry`.
         tuning: whether it only serves to choose settings.
         control_of: for a control, the method that it is a variant of.
+        block: the trials that it is trained together with; None if it is trained alone.
     """
 
     method: str
@@ -42,6 +59,7 @@ class StudyTrial:
     role: Role = "method"
     tuning: bool = False
     control_of: str | None = None
+    block: Block | None = None
 
     @cached_property
     def key(self) -> str:

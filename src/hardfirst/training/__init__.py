@@ -11,6 +11,7 @@ from hardfirst.training._processes import NO_GUARD, UNGUARDED, check_can_start, 
 from hardfirst.training._sampling import epoch_order
 from hardfirst.training._trial import Trial, trial_key
 from hardfirst.training._watcher import Watcher
+from hardfirst.training.vectorized import NotVectorizable, fit_together
 
 __all__ = [
     "ACCELERATORS",
@@ -18,6 +19,7 @@ __all__ = [
     "UNGUARDED",
     "Interrupted",
     "MeasureWarning",
+    "NotVectorizable",
     "Trial",
     "Watcher",
     "check_can_start",
@@ -28,6 +30,7 @@ __all__ = [
     "exit_with_parent",
     "fingerprint",
     "fit",
+    "fit_together",
     "is_main_process",
     "load_splits",
     "process_context",

@@ -1,8 +1,8 @@
 """The base of all engines."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
@@ -11,14 +11,15 @@ from hardfirst.training import Trial
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial for a worker, which may be in another process or on another machine: it is pickled.
+    """A trial, or several to be trained together, for a worker in another process or on another machine: it is pickled.
 
     Args:
-        key: the name of the trial's record.
-        trial: what is trained.
+        key: the name of the first trial's record, which is also the assignment's.
+        trial: the first trial.
         folder: the study's.
         command: what the user typed, for the record.
         accelerator: as in Lightning Fabric.
+        others: the further trials, by key.
     """
 
     key: str
@@ -26,28 +27,35 @@ class Assignment:
     folder: Path
     command: str | None
     accelerator: str
+    others: Mapping[str, Trial] = field(default_factory=dict)
+
+    @property
+    def trials(self) -> dict[str, Trial]:
+        """All trials by key."""
+        return {self.key: self.trial, **self.others}
 
 
-Status = Literal["recorded", "busy", "unwritable", "changed", "unguarded", "died"]
+Status = Literal["recorded", "singly", "busy", "unwritable", "changed", "unguarded", "died"]
 
 
 class Ended(NamedTuple):
     """How an assignment ended.
 
     Args:
-        key: the trial's.
-        status: "recorded" if the trial has an outcome, whichever; "busy" if another process has the trial; "unwritable" if
-            its record could not be written; "changed" if a file of the user's is not what it was when the trial was planned;
-            "unguarded" if the worker began to run the user's script anew; "died" if its worker did not come to an end.
-        reason: of a worker that died, why.
-        record: the record's text, from a worker that does not share the study's folder.
+        key: the assignment's.
+        status: "recorded" if each trial has an outcome, whichever; "singly" if its trials cannot be trained together; "busy"
+            if another process has a trial; "unwritable" if a record could not be written; "changed" if a file of the user's
+            is not what it was when the trial was planned; "unguarded" if the worker began to run the user's script anew;
+            "died" if its worker did not come to an end.
+        reason: why the worker died, or why trials cannot be trained together.
+        records: the records' texts by key, from a worker that does not share the study's folder.
         again: of a worker that died, whether another try may do better.
     """
 
     key: str
     status: Status
     reason: str = ""
-    record: str | None = None
+    records: Mapping[str, str] | None = None
     again: bool = True
 
 

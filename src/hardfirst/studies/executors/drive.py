@@ -1,22 +1,21 @@
 """The loop that runs the trials of a study on any engine."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from hardfirst import records
 from hardfirst.errors import InputError
-from hardfirst.studies.executors.base import Assignment, Ended, Executor
+from hardfirst.studies.executors._queue import Attempt, Queue
+from hardfirst.studies.executors.base import Assignment, Ended, Executor, Status
 from hardfirst.studies.executors.files import files_of
 from hardfirst.studies.executors.worker import record_failure
 from hardfirst.studies.store import Store
 from hardfirst.studies.trials import StudyTrial
 from hardfirst.training import NO_GUARD, Trial, same_data
 
-What = Literal["started", "running", "finished", "diverged", "failed", "retried", "busy"]
+What = Literal["started", "running", "finished", "diverged", "failed", "retried", "busy", "singly"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Event:
         trial: the trial.
         what: the new state.
         key: the name of the trial's record.
-        reason: why the trial did not finish, where it did not.
+        reason: why the trial did not finish, where it did not; of "singly", why it is not trained together with others.
         epoch: of a running trial, how many epochs have ended.
     """
 
@@ -38,46 +37,13 @@ class Event:
     epoch: int = 0
 
 
-@dataclass
-class _Attempt:
-    """A try at a trial.
-
-    Args:
-        trial: what is tried.
-        number: counts from 1.
-        epochs: how far the trial is.
-        claim: holds the trial's lock, if this process has it rather than the worker.
-    """
-
-    trial: StudyTrial
-    epochs: "_EpochCounter"
-    number: int = 1
-    claim: ExitStack = field(default_factory=ExitStack)
-
-
-class _EpochCounter:
-    """Counts the epochs in a record that is being written; each line is read once."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.offset, self.count = path, 0, 0
-
-    def update(self) -> int:
-        with suppress(OSError), self.path.open("rb") as file:  # not begun, or ended just now: the count stays
-            file.seek(self.offset)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break  # still being written
-                self.offset += len(line)
-                self.count += json.loads(line)["kind"] == "epoch"
-        return self.count
-
-
 class Drive:
     """Runs the trials of a study that have not ended.
 
-    A worker that dies costs its trial a retry and does not affect the others. An error in the problem's own code fails the
-    trial at once, since it would happen again. On Ctrl-C running trials are stopped and records of ended ones stay. Two
-    processes with the same folder share the work: no trial runs twice.
+    A worker that dies costs its trials a retry and does not affect the others. An error in the problem's own code fails the
+    trial at once, since it would happen again. Trials that cannot be trained together run one by one. On Ctrl-C running
+    trials are stopped and records of ended ones stay. Two processes with the same folder share the work: no trial runs
+    twice.
 
     Args:
         executor: where trials run.
@@ -100,9 +66,8 @@ class Drive:
     ) -> None:
         self.executor, self.store, self.workers = executor, store, workers
         self.command, self.accelerator, self._tell = command, accelerator, tell
-        self._waiting: list[_Attempt] = []
-        self._running: dict[str, _Attempt] = {}
-        self._seen: set[str] = set()
+        self._queue = Queue(store)
+        self._running: dict[str, Attempt] = {}
         self._data: dict[str, Any] = {}
         """By problem, the fingerprint of its data in the first record that has one."""
 
@@ -116,107 +81,121 @@ class Drive:
         Raises:
             InputError: a record cannot be written.
         """
-        self._add(wanted())
-        if not self._waiting:
+        queue = self._queue
+        queue.add(wanted())
+        if not queue:
             return
-        self.executor.open(self.store.folder.absolute(), [attempt.trial.trial for attempt in self._waiting])
+        self.executor.open(self.store.folder.absolute(), [trial.trial for trial in queue])
         with ExitStack() as stack:  # left from below: trials are stopped before what they leave is removed
             stack.callback(self._clear)
             stack.callback(self.executor.close)
             room = self.executor.room  # even with `workers` given: a cluster without room for one trial raises here
             limit = self.workers or room
-            while self._waiting or self._running:
-                while len(self._running) < limit and (attempt := self._next()) is not None:
+            while queue or self._running:
+                if not (queue.waiting or self._running):
+                    queue.release()
+                while len(self._running) < limit and (attempt := queue.next()) is not None:
                     if not self._start(attempt):
-                        self._add(wanted())
+                        queue.add(wanted())
                 for ended in self.executor.ended(self.executor.pulse):
                     self._settle(ended)
-                    self._add(wanted())
+                    queue.add(wanted())
                 for attempt in self._running.values():
-                    self._report(attempt.trial, "running", epoch=attempt.epochs.update())
+                    self._report(attempt.trials, "running", epoch=attempt.epochs.update())
 
-    def _add(self, wanted: Mapping[str, StudyTrial]) -> None:
-        """Queue the trials that are wanted now, were not before, and have not ended."""
-        for key, trial in wanted.items():
-            if key not in self._seen:
-                self._seen.add(key)
-                if not self.store.ended(key):
-                    self._waiting.append(self._attempt(trial))
-
-    def _attempt(self, trial: StudyTrial, number: int = 1) -> _Attempt:
-        return _Attempt(trial, _EpochCounter(self.store.part_file(trial.key)), number)
-
-    def _next(self) -> _Attempt | None:
-        """Take the first waiting trial that no other process has, with its claim."""
-        for position, attempt in enumerate(self._waiting):
-            if attempt.claim.enter_context(self.store.claim(attempt.trial.key)):
-                return self._waiting.pop(position)
+    def _start(self, attempt: Attempt) -> bool:
+        """Start an attempt; False if its trials have ended by now, in another process with the same folder."""
+        trials = attempt.trials
+        if all(self.store.ended(trial.key) for trial in trials):
             attempt.claim.close()
-        return None
-
-    def _start(self, attempt: _Attempt) -> bool:
-        """Start a trial; False if it has ended by now, in another process with the same folder."""
-        trial = attempt.trial
-        if self.store.ended(trial.key):
-            attempt.claim.close()
-            self._report(trial, "finished")
+            self._report(trials, "finished")
             return False
         if self.executor.shares_folder:
-            # The worker claims the trial instead: its lock ends with its own process, so that a trial that outlives this
+            # The worker claims the trials instead: its locks end with its own process, so that a trial that outlives this
             # process, as a cluster's job does, is not started a second time.
             attempt.claim.close()
-        assignment = Assignment(trial.key, trial.trial, self.store.folder.absolute(), self.command, self.accelerator)
-        self._running[trial.key] = attempt
-        self.executor.start(assignment)
-        self._report(trial, "started")
+        first, *others = trials
+        self._running[first.key] = attempt
+        self.executor.start(
+            Assignment(
+                first.key,
+                first.trial,
+                self.store.folder.absolute(),
+                self.command,
+                self.accelerator,
+                {trial.key: trial.trial for trial in others},
+            )
+        )
+        self._report(trials, "started")
         return True
 
     def _settle(self, ended: Ended) -> None:
-        """Take up what became of a trial."""
+        """Take up what became of an attempt."""
         attempt = self._running.pop(ended.key)
-        trial = attempt.trial
-        if ended.status == "recorded" and ended.record is None and not self.store.record_file(ended.key).exists():
-            ended = Ended(ended.key, "died", "it ended without a record")  # the problem's code may end the process
         with attempt.claim:
-            if ended.status == "busy":
-                self._waiting.append(self._attempt(trial, attempt.number))
-                self._report(trial, "busy")
-            elif ended.status == "unwritable":
-                raise InputError(
-                    f"The study in {self.store.folder} has stopped, since a record could not be written, as said above. The "
-                    "records of runs that have ended are kept; the same command resumes the study."
-                )
-            elif ended.status == "changed":
-                raise InputError(
-                    f"The study in {self.store.folder} has stopped, since its files have changed while it ran: "
-                    f"{' or '.join(map(str, files_of(trial.trial)))}, or a module that is imported there. Its runs would be "
-                    "of different programs. The same command begins a study of the files as they are now; the records of "
-                    "runs that have ended are kept for those that they are of."
-                )
-            elif ended.status == "unguarded":
-                raise InputError(NO_GUARD)
-            elif ended.status == "recorded":
-                if ended.record is not None:
-                    records.write_atomically(self.store.record_file(ended.key), ended.record)
-                self._report_outcome(trial)
-            elif ended.again and attempt.number < self.executor.attempts:
-                # First in the queue: other trials may wait for this one.
-                self._waiting.insert(0, self._attempt(trial, attempt.number + 1))
-                self._report(trial, "retried", ended.reason)
+            if ended.status == "recorded":
+                for key, text in (ended.records or {}).items():
+                    if not self.store.ended(key):
+                        records.write_atomically(self.store.record_file(key), text)
+                if not all(self.store.record_file(trial.key).exists() for trial in attempt.trials):
+                    ended = Ended(ended.key, "died", "it ended without a record")  # the problem's code may end the process
+            if ended.status == "recorded":
+                for trial in attempt.trials:
+                    self._report_outcome(trial)
+            elif ended.status == "busy":
+                self._queue.waiting.append(self._queue.attempt(attempt.trials, attempt.number))
+                self._report(attempt.trials, "busy")
+            elif ended.status == "singly":
+                self._separate(attempt, ended.reason or self.store.take_refusal(ended.key))
+            elif ended.status == "died":
+                self._try_again(attempt, ended)
             else:
-                self._fail(trial, f"{ended.reason}, {attempt.number} times" if attempt.number > 1 else ended.reason)
+                raise InputError(self._why_stopped(ended.status, attempt.trials[0].trial))
+
+    def _try_again(self, attempt: Attempt, ended: Ended) -> None:
+        """Try once more what a worker that died had, first in the queue, since other trials may wait for it."""
+        times = f"{ended.reason}, {attempt.number} times" if attempt.number > 1 else ended.reason
+        if ended.again and attempt.number < self.executor.attempts:
+            self._queue.waiting.insert(0, self._queue.attempt(attempt.trials, attempt.number + 1))
+            self._report(attempt.trials, "retried", ended.reason)
+        elif len(attempt.trials) > 1:
+            self._separate(attempt, times)
+        else:
+            self._fail(attempt.trials[0], times)
+
+    def _separate(self, attempt: Attempt, reason: str) -> None:
+        """Queue the trials one by one that could not be trained together."""
+        unfinished = [trial for trial in attempt.trials if not self.store.ended(trial.key)]
+        self._queue.waiting[:0] = [self._queue.attempt([trial]) for trial in unfinished]
+        self._report(attempt.trials, "singly", reason)
+
+    def _why_stopped(self, status: Status, trial: Trial) -> str:
+        """Why the study cannot go on, in a sentence."""
+        if status == "unguarded":
+            return NO_GUARD
+        if status == "unwritable":
+            return (
+                f"The study in {self.store.folder} has stopped, since a record could not be written, as said above. The "
+                "records of runs that have ended are kept; the same command resumes the study."
+            )
+        return (
+            f"The study in {self.store.folder} has stopped, since its files have changed while it ran: "
+            f"{' or '.join(map(str, files_of(trial)))}, or a module that is imported there. Its runs would be "
+            "of different programs. The same command begins a study of the files as they are now; the records of "
+            "runs that have ended are kept for those that they are of."
+        )
 
     def _fail(self, trial: StudyTrial, reason: str) -> None:
         part = self.store.part_file(trial.key)
         record_failure(trial.trial, trial.trial.of(trial.problem), part, reason, self.command)
         part.replace(self.store.record_file(trial.key))
-        self._report(trial, "failed", reason)
+        self._report([trial], "failed", reason)
 
     def _report_outcome(self, trial: StudyTrial) -> None:
         record = records.read(self.store.record_file(trial.key))
         self._check_data(trial, record.made_with.get("data"))
         what: What = "diverged" if record.outcome == "diverged" else "failed" if record.outcome == "failed" else "finished"
-        self._report(trial, what, record.reason)
+        self._report([trial], what, record.reason)
 
     def _check_data(self, trial: StudyTrial, data: Any) -> None:
         """Raise `InputError` if a run had other data than the first one of the problem."""
@@ -228,12 +207,14 @@ class Drive:
                 "data as it is now."
             )
 
-    def _report(self, trial: StudyTrial, what: What, reason: str | None = None, epoch: int = 0) -> None:
-        self._tell(Event(trial.trial, what, trial.key, reason, epoch))
+    def _report(self, trials: Sequence[StudyTrial], what: What, reason: str | None = None, epoch: int = 0) -> None:
+        for trial in trials:
+            self._tell(Event(trial.trial, what, trial.key, reason, epoch))
 
     def _clear(self) -> None:
         """Remove what stopped trials leave; called when the executor has stopped them."""
         for attempt in self._running.values():
             attempt.claim.close()
-            with suppress(OSError):
-                self.store.part_file(attempt.trial.key).unlink(missing_ok=True)
+            for trial in attempt.trials:
+                with suppress(OSError):
+                    self.store.part_file(trial.key).unlink(missing_ok=True)

@@ -30,7 +30,14 @@ PRELOAD = ["torch", "lightning.fabric", "sklearn.datasets", "hardfirst.studies.e
 SOLVERS = ["torchjd.aggregation"]  # of gradient balancers; two seconds more, so only where a trial has one
 
 # The exit codes by which a worker says how it ended. Those of failures are far from Python's own 1 and 2.
-_CODES: dict[Status, int] = {"recorded": 0, "unwritable": 74, "busy": 75, "changed": 76, "unguarded": UNGUARDED}
+_CODES: dict[Status, int] = {
+    "recorded": 0,
+    "singly": 73,
+    "unwritable": 74,
+    "busy": 75,
+    "changed": 76,
+    "unguarded": UNGUARDED,
+}
 _STATUSES = {code: status for status, code in _CODES.items()}
 
 

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hardfirst.errors import InputError, MissingPackage, number
-from hardfirst.studies.executors.base import Assignment, Ended, Executor
+from hardfirst.studies.executors.base import Assignment, Ended, Executor, Status
 from hardfirst.studies.executors.files import Content, pack, unpack
-from hardfirst.studies.executors.worker import run_trial
+from hardfirst.studies.executors.worker import run_trials
 from hardfirst.training import Trial
 
 
@@ -87,8 +87,8 @@ class Ray(Executor):
 
     def _result(self, reference: Any, key: str) -> Ended:
         try:
-            record = self._ray.get(reference)
-            return Ended(key, "changed" if record is None else "recorded", record=record)
+            status, reason, texts = self._ray.get(reference)
+            return Ended(key, status, reason, texts)
         except self._ray.exceptions.RayError as error:
             return Ended(key, "died", f"its Ray task died: {type(error).__name__}")
 
@@ -106,13 +106,14 @@ def _check_answers(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _work(assignment: Assignment, files: dict[Path, Content], threads: int) -> str | None:
-    """What a Ray task does; returns the record's text, or None if a file is not what it was when the trial was planned."""
+def _work(assignment: Assignment, files: dict[Path, Content], threads: int) -> tuple[Status, str, dict[str, str]]:
+    """What a Ray task does; returns what `run_trials` does, and the records' texts by key."""
     import torch
 
     torch.set_num_threads(threads)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        part = folder / "record.jsonl"
-        status = run_trial(assignment, unpack(assignment.trial, files, folder), part)
-        return part.read_text() if status == "recorded" else None
+        trials = {key: unpack(trial, files, folder) for key, trial in assignment.trials.items()}
+        parts = {key: folder / f"{key}.jsonl" for key in trials}
+        status, reason = run_trials(assignment, trials, parts)
+        return status, reason, {key: part.read_text() for key, part in parts.items()} if status == "recorded" else {}

@@ -1,7 +1,9 @@
-"""What a worker does with a trial, in whatever process an engine has started for it."""
+"""What a worker does with its trials, in whatever process an engine has started for it."""
 
 import sys
 import warnings
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from hardfirst import records
@@ -9,62 +11,99 @@ from hardfirst.errors import InputError
 from hardfirst.problems import Problem, explained
 from hardfirst.studies.executors.base import Assignment, Status
 from hardfirst.studies.store import Store
-from hardfirst.training import MeasureWarning, Trial, fit, trial_key
+from hardfirst.training import MeasureWarning, NotVectorizable, Trial, fit, fit_together, trial_key
 
 
 def run_assignment(assignment: Assignment, threads: int = 1) -> Status:
-    """Claim a trial, run it, and put its record into the study's folder, which this process shares."""
+    """Claim an assignment's trials, run them, and put their records into the study's folder, which this process shares."""
     import torch
 
     torch.set_num_threads(threads)
-    store, key = Store(assignment.folder), assignment.key
-    with store.claim(key) as mine:
-        if not mine:
+    store, trials = Store(assignment.folder), assignment.trials
+    with ExitStack() as stack:
+        if not all(stack.enter_context(store.claim(key)) for key in trials):
             return "busy"
-        if store.ended(key):
+        unfinished = [key for key in trials if not store.ended(key)]
+        if not unfinished:
             return "recorded"
+        parts = {key: store.part_file(key) for key in trials}
         try:
-            status = run_trial(assignment, assignment.trial, store.part_file(key))
+            status, reason = run_trials(assignment, trials, parts)
             if status == "recorded":
-                store.part_file(key).replace(store.record_file(key))
-            else:
-                store.part_file(key).unlink(missing_ok=True)
+                for key in unfinished:
+                    parts[key].replace(store.record_file(key))
+            elif status == "singly":
+                store.refusal_file(assignment.key).write_text(reason)
         except (OSError, InputError) as error:
             print(f"hardfirst: {error}", file=sys.stderr)
             return "unwritable"
+        finally:
+            for part in parts.values():
+                part.unlink(missing_ok=True)
     return status
 
 
-def run_trial(assignment: Assignment, trial: Trial, part: Path) -> Status:
-    """Run a trial in this process; its record says how it ended.
+def run_trials(assignment: Assignment, trials: Mapping[str, Trial], parts: Mapping[str, Path]) -> tuple[Status, str]:
+    """Run an assignment's trials in this process; their records say how they ended.
 
     Args:
-        assignment: says which trial is expected.
-        trial: the assignment's, whose files may lie elsewhere on this machine.
-        part: where the record goes.
+        assignment: says which trials are expected.
+        trials: the assignment's by key, whose files may lie elsewhere on this machine.
+        parts: by key, where the records go.
 
     Returns:
-        "recorded", or "changed" if a file of the user's is not what it was when the study planned the trial.
+        The status, "recorded" or "changed" or "singly", and the reason of "singly".
     """
+    problems = {}
+    for key, trial in trials.items():
+        try:
+            problems[key] = trial.load()
+        except InputError as error:  # the study itself could load it
+            print(f"hardfirst: {error}", file=sys.stderr)
+            return "changed", ""
+        if trial.key(problems[key]) != key:
+            return "changed", ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MeasureWarning)  # said once, before the study, by `check_problem`
+        if len(trials) > 1:
+            if reason := _run_together(assignment, trials, parts):
+                return "singly", reason
+        else:
+            for key, trial in trials.items():
+                _run_alone(assignment, trial, problems[key], parts[key])
+    # `fit` loads the files once more, and its record says which it has loaded
+    unchanged = all(trial_key(records.read(part).trial) == key for key, part in parts.items())
+    return "recorded" if unchanged else "changed", ""
+
+
+def _run_together(assignment: Assignment, trials: Mapping[str, Trial], parts: Mapping[str, Path]) -> str:
+    """Train the trials together; returns why that cannot be, or "" if it has been done."""
     try:
-        problem = trial.load()
-    except InputError as error:  # the study itself could load it
-        print(f"hardfirst: {error}", file=sys.stderr)
-        return "changed"
-    if trial.key(problem) != assignment.key:
-        return "changed"
+        fit_together(
+            list(trials.values()),
+            record_files=list(parts.values()),
+            command=assignment.command,
+            accelerator=assignment.accelerator,
+        )
+    except NotVectorizable as error:
+        return str(error)
+    except OSError:
+        raise
+    except Exception as error:  # each trial then fails or finishes by itself
+        return f"together they fail: {_reason(error)}"
+    return ""
+
+
+def _run_alone(assignment: Assignment, trial: Trial, problem: Problem, part: Path) -> None:
     command = assignment.command
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", MeasureWarning)  # said once, before the study, by `check_problem`
-            explained(
-                trial.problem, lambda: fit(trial, record_file=part, command=command, accelerator=assignment.accelerator)
-            )
+        explained(trial.problem, lambda: fit(trial, record_file=part, command=command, accelerator=assignment.accelerator))
     except Exception as error:  # an error of the problem's own code fails this trial and not the study
-        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        record_failure(trial, problem, part, reason, command)
-    # `fit` loads the files once more, and its record says which it has loaded
-    return "recorded" if trial_key(records.read(part).trial) == assignment.key else "changed"
+        record_failure(trial, problem, part, _reason(error), command)
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
 
 
 def record_failure(trial: Trial, problem: Problem, part: Path, reason: str, command: str | None = None) -> None:

@@ -11,7 +11,7 @@ from hardfirst._spec import Value
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError, short
 from hardfirst.problems import Problem
-from hardfirst.records.names import FROZEN, GRID, ORDER, SINGLE, STATIC
+from hardfirst.records.names import FROZEN, GRID, ORDER, SINGLE, STATIC, Role
 from hardfirst.studies.difficulty import difficulty_trial, with_measured_order
 from hardfirst.studies.kinds.base import FindRecord, StudyKind
 from hardfirst.studies.trials import CaseBase, StudyTrial
@@ -91,6 +91,12 @@ class BalancerStudy(StudyKind):
             count = len(self.problem.measured)
             counts[SINGLE] = (tune * count, seeds * count)
         return counts
+
+    def tuning_runs(self, role: Role) -> int:
+        if role != "static":
+            return self.plan.tune
+        shared = bool(self.plan.tune) and EQUAL in self.methods  # the first point is a run of equal weights' own tuning
+        return len(simplex_grid(self.tasks)) - shared
 
     # What the study has
 

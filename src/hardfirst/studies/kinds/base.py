@@ -5,12 +5,14 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hardfirst._spec import has_range
+from hardfirst.balancers import LossBalancer
 from hardfirst.problems import Problem
 from hardfirst.records import Record
 from hardfirst.records.description import CaseTrials
 from hardfirst.records.names import Role
 from hardfirst.records.selection import chosen
-from hardfirst.studies.trials import CaseBase, StudyTrial
+from hardfirst.studies.trials import Block, CaseBase, StudyTrial
 from hardfirst.studies.tuning import SEED, Candidate
 from hardfirst.training import Trial
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from hardfirst.studies.plan import Plan
 
 FindRecord = Callable[[str], Record | None]
+
+_SEEDS = 10  # of a block
 
 
 class StudyKind(ABC):
@@ -111,8 +115,25 @@ class StudyKind(ABC):
         """A trial with its part in the study; the same object for the same arguments, so that its key is computed once."""
         identity = (method, trial, role, tuning, control_of)
         if identity not in self._trials:
-            self._trials[identity] = StudyTrial(method, trial, self.problem, role, tuning, control_of)
+            block = self._block(method, trial, role, tuning=tuning)
+            self._trials[identity] = StudyTrial(method, trial, self.problem, role, tuning, control_of, block)
         return self._trials[identity]
+
+    def tuning_runs(self, role: Role) -> int:
+        """How many trials choose the settings of a method, and have no other part in the study."""
+        return self.plan.tune
+
+    def _block(self, method: str, trial: Trial, role: Role, *, tuning: bool) -> Block | None:
+        """The trials that this one is trained together with: those of a method that differ in seed or settings alone."""
+        balancer = trial.balancer.method
+        vectorized = self.plan.vectorize and issubclass(balancer, LossBalancer) and "shared" not in balancer.needs
+        differs = tuning and (role == "order" or any(map(has_range, self.plan.recipe.values())))
+        if not vectorized or differs:
+            return None
+        first = 0 if tuning else trial.seed - trial.seed % _SEEDS
+        size = self.tuning_runs(role) if tuning else min(_SEEDS, self.plan.seeds - first)
+        parts = (self.problem.name, trial.problem, trial.network, trial.only, trial.loss, method, role, tuning, first)
+        return Block(parts, size)
 
     def record_of(self, trial: StudyTrial) -> Record | None:
         """The trial's record; None until it has ended."""

@@ -1,6 +1,7 @@
 """The training loop of a group of trials."""
 
 import copy
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from hardfirst.balancers import LossBalancer
 from hardfirst.problems import Problem, Split
-from hardfirst.training._batch import Measurements, select_labelled
+from hardfirst.training._batch import select_labelled
 from hardfirst.training._check import check, check_labels, load_splits
 from hardfirst.training._divergence import divergence_reason
 from hardfirst.training._evaluate import Evaluation, TaskResult, evaluation_batch
@@ -18,8 +19,8 @@ from hardfirst.training._interrupt import Interrupt, Interrupted
 from hardfirst.training._loading import load
 from hardfirst.training._memory import peak_memory
 from hardfirst.training._network import must_join
-from hardfirst.training._position import Position
 from hardfirst.training._sampling import evaluation_order
+from hardfirst.training._steps import StepNumbers
 from hardfirst.training._trial import Trial
 from hardfirst.training.vectorized._balancers import EachBalancer
 from hardfirst.training.vectorized._data import Batches, row_of, stacked
@@ -184,8 +185,8 @@ class Group:
         """Why a trial diverged, as a single run says it."""
         order = self.batches.orders(epoch)[row][fatal.step : fatal.step + 1]
         _, targets = next(load(self.splits.train, order, draw=(self.trials[row].seed, epoch)))
-        losses = dict(zip(self.problem.task_names, fatal.losses.unbind(), strict=True))
-        return divergence_reason(Measurements({}, losses, {}), targets, Position(epoch, fatal.step))
+        losses = dict(zip(self.problem.task_names, fatal.losses.tolist(), strict=True))
+        return divergence_reason(StepNumbers(fatal.step + 1, math.nan, {}, losses, {}, {}), targets, epoch)
 
     def _memory(self) -> int | None:
         peak = peak_memory(self.fabric.device)

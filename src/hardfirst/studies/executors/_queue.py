@@ -1,0 +1,111 @@
+"""What is left to run in a study: trials that run alone, and blocks of trials that are trained together."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hardfirst.studies.store import Store
+from hardfirst.studies.trials import Block, StudyTrial
+
+
+@dataclass
+class Attempt:
+    """A try at a trial, or at several together.
+
+    Args:
+        trials: what is tried.
+        epochs: how far it is.
+        number: counts from 1.
+        claim: holds the trials' locks, if this process has them rather than the worker.
+    """
+
+    trials: Sequence[StudyTrial]
+    epochs: "EpochCounter"
+    number: int = 1
+    claim: ExitStack = field(default_factory=ExitStack)
+
+
+class EpochCounter:
+    """Counts the epochs in a record that is being written; each line is read once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.offset, self.count = path, 0, 0
+
+    def update(self) -> int:
+        with suppress(OSError), self.path.open("rb") as file:  # not begun, or ended just now: the count stays
+            file.seek(self.offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # still being written
+                self.offset += len(line)
+                self.count += json.loads(line)["kind"] == "epoch"
+        return self.count
+
+
+class Queue:
+    """The trials of a study that have not begun.
+
+    A block waits until all its trials are known, or until nothing else runs that could make another known. Its trials then
+    start together, those with a record included: what a network computes may depend, in the last bit, on which others it is
+    stacked with.
+
+    Args:
+        store: which trials have ended.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.waiting: list[Attempt] = []
+        self._seen: set[str] = set()
+        self._blocks: dict[Block, list[StudyTrial]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.waiting) or any(map(self._unfinished, self._blocks.values()))
+
+    def __iter__(self) -> Iterator[StudyTrial]:
+        """All trials that are known."""
+        for attempt in self.waiting:
+            yield from attempt.trials
+        for trials in self._blocks.values():
+            yield from trials
+
+    def add(self, wanted: Mapping[str, StudyTrial]) -> None:
+        """Queue the trials that are wanted now and were not before."""
+        for key, trial in wanted.items():
+            if key in self._seen:
+                continue
+            self._seen.add(key)
+            if trial.block is None:
+                self._put([trial])
+                continue
+            trials = self._blocks.setdefault(trial.block, [])
+            trials.append(trial)
+            if len(trials) >= trial.block.size:
+                self._put(self._blocks.pop(trial.block))
+
+    def release(self) -> None:
+        """Queue the blocks that have no more trials to wait for."""
+        for trials in self._blocks.values():
+            self._put(trials)
+        self._blocks.clear()
+
+    def next(self) -> Attempt | None:
+        """Take the first attempt whose trials no other process has, with their claims."""
+        for position, attempt in enumerate(self.waiting):
+            if all(attempt.claim.enter_context(self.store.claim(trial.key)) for trial in attempt.trials):
+                return self.waiting.pop(position)
+            attempt.claim.close()
+        return None
+
+    def attempt(self, trials: Sequence[StudyTrial], number: int = 1) -> Attempt:
+        unfinished = next((trial for trial in trials if not self.store.ended(trial.key)), trials[0])
+        return Attempt(trials, EpochCounter(self.store.part_file(unfinished.key)), number)
+
+    def _put(self, trials: Sequence[StudyTrial]) -> None:
+        if self._unfinished(trials):
+            self.waiting.append(self.attempt(trials))
+
+    def _unfinished(self, trials: Sequence[StudyTrial]) -> bool:
+        return not all(self.store.ended(trial.key) for trial in trials)

@@ -1,0 +1,121 @@
+"""Studies that train trials together: which ones, in what blocks, and what happens when that fails."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hardfirst import records
+from hardfirst.studies import Assignment, Drive, Ended, Event, Plan, Runner
+from toy_study import Outcome, Scripted, measured, plan, problem
+
+
+def finished(assignment: Assignment) -> Ended:
+    texts = {}
+    for key, trial in assignment.trials.items():
+        path = assignment.folder / "record"
+        writer = records.Writer(path)
+        writer.trial(trial.describe(trial.load()), ["a", "b"])
+        writer.epoch(1, seconds=1.0, learning_rate=0.1, tasks={t: {"validation_kpi": 0.5, "weight": 1.0} for t in "ab"})
+        writer.end("finished", seconds=1.0)
+        texts[key] = path.read_text()
+        path.unlink()
+    return Ended(assignment.key, "recorded", records=texts)
+
+
+def run(runner: Runner, outcome: Outcome) -> tuple[Scripted, list[Event]]:
+    executor, events = Scripted(outcome), list[Event]()
+    Drive(executor, runner.store, tell=events.append).run(
+        lambda: {key: several[0] for key, several in runner.trials().items()}
+    )
+    return executor, events
+
+
+def runner(folder: Path, **settings: object) -> Runner:
+    return Runner(Plan(**plan(problem(folder), vectorize=True, **settings)), folder / "out")
+
+
+def seeds(assignments: Iterable[Assignment]) -> list[tuple[str, list[int]]]:
+    return [(str(each.trial.balancer), [trial.seed for trial in each.trials.values()]) for each in assignments]
+
+
+def test_the_seeds_of_a_method_are_trained_together_in_blocks_of_ten(tmp_path: Path) -> None:
+    executor, events = run(runner(tmp_path, seeds=12), lambda assignment, attempt: finished(assignment))
+    blocks = [list(range(10)), [10, 11]]
+    assert sorted(seeds(executor.started)) == [(method, block) for method in ("dtp", "equal") for block in blocks]
+    assert [event.what for event in events].count("finished") == 24
+
+
+def test_methods_of_gradients_run_one_by_one(tmp_path: Path) -> None:
+    executor, _ = run(runner(tmp_path, balancers="pcgrad"), lambda assignment, attempt: finished(assignment))
+    assert [len(each.trials) for each in executor.started] == [1, 1]
+
+
+def test_all_parts_of_a_study_are_trained_together(tmp_path: Path) -> None:
+    """With tuning, the grid of static weights, single-task runs and controls, each trial is in the block of its kind."""
+    settings = {"seeds": 3, "tune": 3, "baselines": True, "controls": True, "balancers": "equal,dtp,dtp:potential=stl"}
+    whole = runner(tmp_path, **settings)
+    executor, _ = run(whole, lambda assignment, attempt: finished(assignment))
+    sizes = [len(each.trials) for each in executor.started]
+    assert set(sizes) == {3, 4}, "the grid has four points beside equal weights"
+    assert all(whole.store.ended(key) for key in whole.trials())
+
+
+def test_a_block_whose_trials_cannot_be_trained_together_runs_them_one_by_one(tmp_path: Path) -> None:
+    def outcome(assignment: Assignment, attempt: int) -> Ended:
+        together = len(assignment.trials) > 1
+        return Ended(assignment.key, "singly", "its loss reads values") if together else finished(assignment)
+
+    executor, events = run(runner(tmp_path, balancers="equal"), outcome)
+    assert [len(each.trials) for each in executor.started] == [2, 1, 1]
+    assert {event.reason for event in events if event.what == "singly"} == {"its loss reads values"}
+    assert [event.what for event in events].count("finished") == 2
+
+
+def test_a_block_whose_worker_keeps_dying_runs_its_trials_one_by_one(tmp_path: Path) -> None:
+    def outcome(assignment: Assignment, attempt: int) -> Ended:
+        return finished(assignment) if len(assignment.trials) == 1 else Ended(assignment.key, "died", "it fell over")
+
+    executor, events = run(runner(tmp_path, balancers="equal"), outcome)
+    assert [len(each.trials) for each in executor.started] == [2, 2, 2, 1, 1]
+    assert [event.reason for event in events if event.what == "singly"] == ["it fell over, 3 times"] * 2
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_stopped_block_starts_again_as_a_whole_and_keeps_its_records(tmp_path: Path, lost: int) -> None:
+    whole = runner(tmp_path, balancers="equal")
+    run(whole, lambda assignment, attempt: finished(assignment))
+    paths = sorted((whole.store.folder / "trials").glob("*.jsonl"))
+    kept = paths[1 - lost].read_bytes()
+    paths[lost].unlink()
+    executor, _ = run(runner(tmp_path, balancers="equal"), lambda assignment, attempt: finished(assignment))
+    assert seeds(executor.started) == [("equal", [0, 1])]
+    assert paths[1 - lost].read_bytes() == kept
+    assert paths[lost].exists()
+
+
+@pytest.mark.slow
+def test_a_killed_block_loses_its_attempt_and_nothing_else(tmp_path: Path) -> None:
+    whole, disturbed = (Runner(Plan(**settings), tmp_path / name) for name, settings in _twice(tmp_path))
+    whole.run()
+    killed: list[str] = []
+
+    def kill_the_first(event: Event) -> None:
+        if event.what == "running" and event.epoch and not killed:
+            killed.append(event.key)
+            for child in multiprocessing.active_children():
+                os.kill(child.pid or 0, signal.SIGKILL)
+
+    disturbed.run(kill_the_first)
+    assert killed
+    assert {record.made_with["vectorized"] for _, record in disturbed.store.records()} == {3}
+    assert measured(disturbed.store) == measured(whole.store)
+
+
+def _twice(folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    settings = plan(problem(folder), vectorize=True, seeds=3, workers=1, epochs=200)
+    return [("whole", settings), ("disturbed", settings)]
