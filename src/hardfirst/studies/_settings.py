@@ -131,11 +131,11 @@ def recipe_part(name: str, value: Any, accelerator: str | None) -> Any:
     return part
 
 
-def check_tuned(text: str, tuned: bool) -> None:
-    """Raise `InputError` if a study with a range in its recipe does not tune."""
-    if not tuned:
+def check_tuned(part: Any, tuned: bool) -> None:
+    """Raise `InputError` if a part of a recipe has a range, and the study does not tune."""
+    if has_range(part) and not tuned:
         raise InputError(
-            f"The range in {text} needs `tune`, the number of trials that each method gets to choose from it, in a study "
+            f"The range in {part} needs `tune`, the number of trials that each method gets to choose from it, in a study "
             "that tunes; else give a number in its place."
         )
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from hardfirst._spec import has_range
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError, check_names, number, short, whole
 from hardfirst.problems import OWN, Problem, load_problem
@@ -175,8 +174,7 @@ class Plan(BaseModel):
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """What the plan changes in the problems' recipes, by name. Text with a range stands for what tuning draws."""
-        given = {name: value for name in RECIPE if (value := getattr(self, name)) is not None}
-        return {name: None if value == OFF else value for name, value in given.items()}
+        return {name: None if part == OFF else part for name in RECIPE if (part := getattr(self, name)) is not None}
 
     @cached_property
     def engine_spec(self) -> EngineSpec:
@@ -272,8 +270,7 @@ class Plan(BaseModel):
     @field_validator(*RECIPE, mode="before")
     @classmethod
     def _check_recipe(cls, value: Any, info: ValidationInfo) -> Any:
-        if has_range(value):
-            check_tuned(value, KINDS[info.data.get("kind", BALANCERS)].tunes and bool(info.data.get("tune", True)))
+        check_tuned(value, KINDS[info.data.get("kind", BALANCERS)].tunes and bool(info.data.get("tune", True)))
         return recipe_part(str(info.field_name), value, info.data.get("accelerator"))
 
 
