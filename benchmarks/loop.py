@@ -49,7 +49,7 @@ def bare(spec: str, epochs: int) -> None:
     splits, network = problem.data(), problem.network()
     balancer = Spec.parse(spec).build(problem.task_names, seed=0)
     optimizer = problem.recipe.make_optimizer(network, problem.learning_rate)
-    train, validation = splits.train, splits.validation
+    train, validation, shared = splits.train, splits.validation, network.shared_parameters()
     assert isinstance(train, TensorTable)
     assert isinstance(validation, TensorTable)
     for _ in range(epochs):
@@ -59,7 +59,7 @@ def bare(spec: str, epochs: int) -> None:
             losses = {task.name: task.loss(outputs[task.name], targets[task.name]) for task in problem.tasks}
             kpis = {task.name: task.kpi(outputs[task.name], targets[task.name]) for task in problem.tasks}
             optimizer.zero_grad()
-            balancer.backward(losses, kpis, shared=network.shared_parameters())
+            balancer.backward(losses, kpis, shared=shared)
             optimizer.step()
         balancer.end_epoch()
         network.eval()

@@ -35,7 +35,7 @@ def fit(
 
     Each epoch ends with a validation. The epoch with the best validation KPI, by the trial's criterion, is selected, and the
     test split is evaluated once, with that epoch's weights; a trial with `test=False` never reads it. A total that is not
-    finite ends the run with the outcome "diverged".
+    finite ends the run with the outcome "diverged", at most 64 steps later; the record names the first such step.
 
     Several devices share each batch. The result is that of one device on the whole batch, up to rounding, for losses that
     are means over labels. Three things differ by device: the units that dropout drops; the statistics of BatchNorm in

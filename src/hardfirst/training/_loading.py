@@ -53,6 +53,7 @@ def load(split: Split, order: Order, loading: Loading = Loading(), *, draw: tupl
     # Without a generator each loader would draw a seed from the global one; a resumed run has one loader more and would
     # then differ from an uninterrupted run. From it come the seeds of the processes, for data sets that draw from torch's
     # own generator, which should not draw the same in each epoch.
+    # Processes start anew in each epoch: those of a resumed run would else be in another random state.
     generator = torch.Generator()
     if draw is not None:
         generator.manual_seed(draw[0] * 1_000_003 + draw[1])
