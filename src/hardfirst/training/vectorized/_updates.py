@@ -50,9 +50,9 @@ class StackedUpdates:
         self._updates = Updates(common, fabric, weights, learning_rate=max(learning_rates), batches=batches, epochs=epochs)
         self._set_rates(learning_rates)
         # The hooks come right before and after the optimizer's step, before the average of the weights is updated.
-        optimizer: Any = self._updates.optimizer
-        optimizer.optimizer.register_step_pre_hook(self._before_step)
-        optimizer.optimizer.register_step_post_hook(self._after_step)
+        optimizer = self._updates.optimizer
+        optimizer.register_step_pre_hook(self._before_step)
+        optimizer.register_step_post_hook(self._after_step)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
