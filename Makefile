@@ -42,6 +42,7 @@ bench: $(VENV)/test
 	$(BIN)/python benchmarks/projections.py
 	$(BIN)/python benchmarks/loop.py
 	$(BIN)/python benchmarks/studies.py
+	$(BIN)/python benchmarks/vectorized.py
 
 examples: $(VENV)/data ## run the numbered examples, the one for several ranks under torchrun
 	@for example in $(filter-out %/04_ranks.py,$(sort $(wildcard examples/[0-9]*.py))); do \

@@ -55,6 +55,16 @@ def test_a_step_waits_for_the_device_at_most_once(spec: Spec, kind: str) -> None
     assert transfers.waits == expected(balancer)
 
 
+def test_a_kpi_that_stays_nan_is_looked_at_ever_more_rarely() -> None:
+    balancer, kpis = Spec.parse("dtp").build(TASKS), {**TENSORS, TASKS[1]: torch.tensor(torch.nan)}
+    waits = []
+    for step in range(1, 18):
+        with Transfers() as transfers:
+            balancer.update(kpis)
+        waits += [step] * bool(transfers.waits)
+    assert waits == [1, 2, 4, 8, 16]
+
+
 @pytest.mark.parametrize("several", [False, True], ids=["step", "micro-batches"])
 @pytest.mark.parametrize("spec", EVERY, ids=str)
 def test_a_step_of_a_host_adds_no_wait(spec: Spec, several: bool) -> None:

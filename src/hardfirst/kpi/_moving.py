@@ -60,13 +60,15 @@ class MovingKPI(TaskState):
         if self.best:
             self.add_state("potential", self.best, persistent=False)
         self._unseen = set(self.tasks)  # those whose KPI on a device was never checked
+        self._looks = 0  # updates in which there were such tasks
 
     def update(self, kpis: Mapping[str, Tensor | float]) -> None:
         """Record one observation of each KPI.
 
         Args:
             kpis: by task, a number in [0, 1] or a 0-d tensor. On a device, the range of a task's tensor is checked where
-                its KPI first appears only, since a check waits for the device; later ones are clamped.
+                its KPI first appears only, since a check waits for the device; later ones are clamped. If it is NaN there,
+                the next looks are at the 2nd, 4th, 8th, … update.
 
         Raises:
             InputError: a name is unknown, or a value is not in [0, 1].
@@ -133,10 +135,20 @@ class MovingKPI(TaskState):
             self._check_values(vector, kpis)
         return vector
 
+    def _looks_now(self, kpis: Mapping[str, Tensor | float]) -> bool:
+        """Whether to read KPIs on a device: in the 1st, 2nd, 4th, 8th, … update that has one of a task not seen before.
+
+        A KPI that stays NaN would otherwise make every step wait for the device.
+        """
+        if self._unseen.isdisjoint(kpis):
+            return False
+        self._looks += 1
+        return self._looks & (self._looks - 1) == 0
+
     def _check_values(self, vector: Tensor, kpis: Mapping[str, Tensor | float]) -> None:
         """Check the range of values: all of them where reading is free, else those of tasks not seen before."""
         on_device = not on_host(vector)
-        if on_device and self._unseen.isdisjoint(kpis):
+        if on_device and not self._looks_now(kpis):
             return
         for task, value in zip(self.tasks, vector.tolist(), strict=True):
             if not on_device or task in self._unseen:
