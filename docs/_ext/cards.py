@@ -39,6 +39,7 @@ def balancer_page(shown: Card) -> str:
         ["A task left out", shown.absence],
         ["Micro-batches", "add up to one batch" if shown.linear else "do not add up to one batch"],
         ["torch.compile", "one graph" if shown.compiles else "eager mode only"],
+        ["Trials", shown.trials],
     ]
     variants = [maker.__name__ for maker in BALANCERS.values() if getattr(maker, "__self__", None) is method]
     members = f"   :members: {', '.join(variants)}\n" if variants else ""

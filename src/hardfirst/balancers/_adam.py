@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hardfirst._task_state import TaskState
+from hardfirst.balancers._ops import assign_where
 from hardfirst.errors import number
 from hardfirst.functional._scalar import host_memory
 
@@ -67,16 +68,21 @@ class Adam(TaskState):
             values[position], moments[own] = self._entry(values[position], moments[own], slope)
 
     def _step_in_tensors(self, value: Tensor, gradient: Tensor) -> None:
-        if self.weight_decay:
+        if isinstance(self.weight_decay, Tensor):  # with one for each trial
+            gradient = gradient + self.weight_decay * value
+        elif self.weight_decay:
             gradient = gradient.add(value, alpha=self.weight_decay)
         new = gradient[:, None].pow(self.powers)  # g, g², 1, 1
         present = new[:, 1] < inf
-        torch.where(present[:, None], self.moments.lerp(new, self.rates), self.moments, out=self.moments)
+        assign_where(present[:, None], self.moments.lerp(new, self.rates), self.moments, self.moments)
         mean, square = (self.moments[:, :2] / self.moments[:, 2:]).unbind(1)
-        moved = value.addcdiv(mean, square.sqrt() + _EPS, value=-self.lr)
+        if isinstance(self.lr, Tensor):
+            moved = value - self.lr * mean / (square.sqrt() + _EPS)
+        else:
+            moved = value.addcdiv(mean, square.sqrt() + _EPS, value=-self.lr)
         if self.bound < inf:
             moved = moved.clamp(-self.bound, self.bound)
-        torch.where(present, moved, value, out=value)
+        assign_where(present, moved, value, value)
 
     def _entry(self, value: float, moments: Sequence[float], gradient: float) -> tuple[float, list[float]]:
         """The step of one entry, in Python numbers."""

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 
 from hardfirst._docstring import paragraph, section, sentence
+from hardfirst.balancers._loss import LossBalancer
 from hardfirst.balancers._registry import Spec
 from hardfirst.errors import MissingPackage
 
@@ -24,6 +25,7 @@ class Card:
         compiles: whether it runs under `torch.compile`.
         joint: whether leaving a task out of a step changes the weights of the others.
         equal_alone: whether steps with the loss of a single task count all tasks alike, as equal weights do.
+        trials: "vectorized" if the steps of many trials may be taken as one, else "singly".
         departures: where it differs from the paper.
 
     Example:
@@ -41,6 +43,7 @@ class Card:
     compiles: bool
     joint: bool
     equal_alone: bool
+    trials: str
     departures: str
 
     @property
@@ -86,6 +89,7 @@ def card(name: str) -> Card:
         compiles=method.compiles,
         joint=method.joint,
         equal_alone=method.equal_alone,
+        trials="vectorized" if issubclass(method, LossBalancer) and "shared" not in method.needs else "singly",
         departures=section(text, "Note"),
     )
 

@@ -71,15 +71,20 @@ class LossBalancer(Balancer):
             if not compiling:
                 self.watch.follow(self, total)
             return total
-        if kpis is not None:
-            self.update(kpis)
-        total, values = self._training_total(vector, kpis)
-        if self._learns:
-            with torch.no_grad():
-                self.learn(values)
+        total, values = self._training_step(vector, kpis)
         if self._learns_from_gradients:
             self.learn_from_gradients(losses, values, shared)
         return total
+
+    def _training_step(self, losses: Tensor, kpis: KPIs | None) -> tuple[Tensor, Tensor]:
+        """What a training step does with the losses [T] and no other gradients; also under `torch.vmap`."""
+        if kpis is not None:
+            self.update(kpis)
+        total, values = self._training_total(losses, kpis)
+        if self._learns:
+            with torch.no_grad():
+                self.learn(values)
+        return total, values
 
     def _training_total(self, losses: Tensor, kpis: KPIs | None) -> tuple[Tensor, Tensor]:
         """The total, and the losses [T] to learn from; only a method that learns has these averaged over ranks."""

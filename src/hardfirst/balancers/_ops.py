@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError
-from hardfirst.functional._scalar import host_memory
+from hardfirst.functional._scalar import host_memory, is_batched
 
 
 # torch runs the function while tracing to get the constant, so the error is raised as it is, without a graph break
@@ -69,9 +69,17 @@ def keep_latest(state: Tensor, new: Tensor) -> None:
     """
     memory = host_memory(state)
     if memory is None:
-        torch.where(new.isnan(), state, new, out=state)
+        assign_where(new.isnan(), state, new, state)
     else:
         memory[:] = [old if isnan(value) else value for old, value in zip(memory[:], new.tolist(), strict=True)]
+
+
+def assign_where(condition: Tensor, one: Tensor, other: Tensor, out: Tensor) -> None:
+    """`torch.where(condition, one, other, out=out)`, also under `torch.vmap`, which has no `out`."""
+    if is_batched(out):
+        out.copy_(torch.where(condition, one, other))
+    else:
+        torch.where(condition, one, other, out=out)
 
 
 def weighted_sum(losses: Tensor, weights: Tensor) -> Tensor:

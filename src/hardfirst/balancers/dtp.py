@@ -12,7 +12,7 @@ from hardfirst.balancers._loss import LossBalancer
 from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, flag, number, per_task
-from hardfirst.functional._scalar import focal_weights_on_host
+from hardfirst.functional._scalar import focal_weights_on_host, has_graph
 from hardfirst.kpi import MovingKPI
 from hardfirst.records.names import EASY, RAW
 
@@ -140,7 +140,7 @@ class DTP(LossBalancer):
 
     def _second_term(self, losses: Tensor, kpi: Tensor) -> Tensor:
         """Eq. (5)'s ∂FL(κ̄)·L: a term of value 0 that carries only the gradient through the KPIs."""
-        if not kpi.requires_grad:
+        if not has_graph(kpi):
             raise InputError("`differentiable=True`, but no KPI has a gradient: give KPIs that are not detached.")
         change = torch.where(kpi.isnan(), 0, kpi - kpi.detach())
         average = self.kpi.average + self.gain * change

@@ -11,6 +11,7 @@ from hardfirst.balancers._loss import LossBalancer
 from hardfirst.balancers._ops import keep_latest, weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
+from hardfirst.functional._scalar import is_batched
 
 _WINDOW = 256
 
@@ -86,7 +87,7 @@ class LearningProgress(LossBalancer):
     def learn(self, losses: Tensor) -> None:
         reward = self.last - losses  # NaN where a task is absent, or was never present before
         self._remember(reward)
-        low, high = self.rewards.nanquantile(self.ends).unbind()
+        low, high = _quantiles(self.rewards, self.ends).unbind()
         scaled = (2 * (reward - low) / (high - low) - 1).nan_to_num(0).clamp(-1, 1)  # 0/0 while all rewards are equal
         self.score.add_(self.eta * scaled)
         keep_latest(self.last, losses)
@@ -95,5 +96,19 @@ class LearningProgress(LossBalancer):
         rings = self.rewards.view(len(self.tasks), _WINDOW)
         slot = (self.seen % _WINDOW).unsqueeze(1)
         new = reward.unsqueeze(1)
-        rings.scatter_(1, slot, torch.where(new.isnan(), rings.gather(1, slot), new))
+        latest = torch.where(new.isnan(), rings.gather(1, slot), new)
+        if is_batched(rings):
+            rings.copy_(rings.scatter(1, slot, latest))
+        else:
+            rings.scatter_(1, slot, latest)
         self.seen.add_(~reward.isnan())
+
+
+def _quantiles(values: Tensor, shares: Tensor) -> Tensor:
+    """`values.nanquantile(shares)`, also under `torch.vmap`, which has it row by row only."""
+    if not is_batched(values):
+        return values.nanquantile(shares)
+    ordered = values.sort().values  # NaN comes last
+    place = shares * (values.isnan().logical_not().sum() - 1).clamp_min(0)
+    low = place.floor()
+    return torch.lerp(ordered.gather(0, low.long()), ordered.gather(0, place.ceil().long()), place - low)

@@ -44,6 +44,7 @@ def balancer(name: str) -> str:
         "A task left out": shown.absence,
         "Micro-batches": "add up to one batch" if shown.linear else "do not add up to one batch",
         "torch.compile": "one graph" if shown.compiles else "refused: eager mode only",
+        "Trials": shown.trials,
         "Departures": shown.departures or "none",
     }
     return _as_text(name, shown.sentence, lines)

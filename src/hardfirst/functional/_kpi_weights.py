@@ -75,13 +75,13 @@ def log_focal_weight(kpi: Tensor, gamma: Tensor | float, *, floor: float) -> Ten
     return logs + kpi.log().neg_().log()
 
 
-def moving_average(value: Tensor, new: Tensor, *, alpha: float) -> Tensor:
+def moving_average(value: Tensor, new: Tensor, *, alpha: Tensor | float) -> Tensor:
     r"""The exponential moving average :math:`\bar\kappa \leftarrow \alpha \kappa + (1 - \alpha) \bar\kappa`.
 
     Args:
         value: the average so far, any shape; NaN where there is no measurement yet.
         new: the same shape; NaN where there is no new value.
-        alpha: the share of the new value, in (0, 1].
+        alpha: the share of the new value, in (0, 1]: a number, or a tensor that broadcasts.
 
     Returns:
         The new average: `new` where there was no measurement, `value` where there is no new one.
@@ -91,6 +91,8 @@ def moving_average(value: Tensor, new: Tensor, *, alpha: float) -> Tensor:
         >>> moving_average(torch.tensor([0.5, nan, 0.5]), torch.tensor([1.0, 0.8, nan]), alpha=0.1)
         tensor([0.5500, 0.8000, 0.5000])
     """
+    if isinstance(alpha, Tensor):
+        alpha = alpha.to(value.dtype)  # lerp promotes no dtype
     # fmin and fmax ignore NaN. Without NaN, the average is at least the smaller of the two values, and fmax selects it
     return torch.fmax(torch.lerp(value, new, alpha), torch.fmin(value, new))
 

@@ -25,6 +25,18 @@ def has_values(tensor: Tensor) -> bool:
     )
 
 
+def is_batched(tensor: Tensor) -> bool:
+    """Whether a tensor is one of `vmap`, which has no form of some operations."""
+    return _functorch.is_batchedtensor(tensor)
+
+
+def has_graph(tensor: Tensor) -> bool:
+    """Whether a tensor has a graph; of one of `vmap`, which does not know, what it stands for is asked."""
+    if tensor.requires_grad or not is_batched(tensor):
+        return tensor.requires_grad
+    return has_graph(_functorch.get_unwrapped(tensor))
+
+
 def on_host(state: Tensor) -> bool:
     """Whether reading a tensor's values is free: it has some, on the CPU."""
     return state.is_cpu and has_values(state)

@@ -95,7 +95,7 @@ class MovingKPI(TaskState):
     def scaled(self, kpis: Mapping[str, Tensor | float]) -> Tensor:
         """The KPIs as shares of the potential, at most 1: [T] float32 with their graph, NaN where there is no KPI."""
         vector = self._checked_kpis(kpis).to(self.average)
-        return (vector / self.potential if self.best else vector).clamp(0, 1)
+        return (vector if self.best is None else vector / self.potential).clamp(0, 1)
 
     def _scaled_numbers(self, kpis: Mapping[str, Tensor | float]) -> list[float]:
         """`scaled` in Python numbers: T of them."""
