@@ -52,6 +52,11 @@ def check_precision(precision: str, accelerator: str) -> None:
         raise InputError(f"Precision 16-mixed needs a CUDA GPU, and the device is {kind}; bf16-mixed works there.")
 
 
+def device_name(device: torch.device) -> str:
+    """The model of a GPU of CUDA, and the kind of any other device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def torchrun_world_size() -> int:
     """The number of processes that torchrun started, of which this is one; 0 outside torchrun."""
     return int(os.environ["WORLD_SIZE"]) if dist.is_available() and dist.is_torchelastic_launched() else 0
