@@ -4,7 +4,8 @@
   a plain sum of the losses, measured alternately; gradient methods take the trunk's parameters;
 - "waits": how often a step waits for the device, by torch.cuda.set_sync_debug_mode; on the CPU they are not counted;
 - "launches": kernels that a balancer starts in a step before backward; on the CPU, tensor operations;
-- last, one epoch of a trial with `--accelerator auto`, and the memory that it took on the GPU.
+- last, a small study on the local engine with `--accelerator auto`: wall time, seconds a run, and the devices that its
+  records name.
 """
 
 import statistics
@@ -21,7 +22,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from balancers import COUNTS, Bare, Operations
 from hardfirst.balancers import Balancer, LossBalancer, Spec
-from hardfirst.training import Trial, fit
+from hardfirst.studies import Plan, Runner, places
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
@@ -132,13 +133,23 @@ def launches(name: str, count: int) -> int:
 
 
 def study() -> str:
-    trial = Trial.plan("digits", Spec("dtp"), epochs=1)
-    if GPU:
-        torch.cuda.reset_peak_memory_stats()
+    """A comparison on the local engine: its wall time, and the devices that its records name."""
+    plan = Plan(problems="digits", balancers="equal,dtp", seeds=2, epochs=5, baselines=False, controls=False)
     with tempfile.TemporaryDirectory() as folder:
-        record = fit(trial, record_file=Path(folder) / "run.jsonl", accelerator="auto")
-    memory = f", {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB on the GPU" if GPU else ""
-    return f"one epoch of digits with --accelerator auto: {record.outcome} in {record.seconds:.1f} s{memory}"
+        start = time.perf_counter()
+        runner = Runner(plan, Path(folder))
+        runner.run()
+        wall = time.perf_counter() - start
+        trials = [record for _, record in runner.store.records()]
+    at_once, where = places(plan)
+    ended = sum(trial.outcome == "finished" for trial in trials)
+    memory = f"; at most {max(trial.memory for trial in trials) / 2**20:.0f} MiB a run" if GPU else ""
+    devices = ", ".join(sorted({trial.made_with["device"] for trial in trials}))
+    return (
+        f"A study of {len(trials)} runs of digits with --accelerator auto, {at_once} at a time on {where}: {ended} finished "
+        f"in {wall:.1f} s, {statistics.mean(trial.seconds for trial in trials):.1f} s a run; its records name "
+        f"{devices}{memory}"
+    )
 
 
 def main() -> None:

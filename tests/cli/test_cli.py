@@ -190,8 +190,19 @@ def test_a_dry_run_says_what_would_be_run_and_runs_nothing(hardfirst: Callable[.
         ["all", "32", "90"],
     ]
     assert "seeds: 10\ntune: 5\n" in printed
-    assert re.search(r"About \d+(\.\d)? (seconds|minutes|hours) on this machine", printed)
+    assert re.search(
+        r"About \d+(\.\d)? (seconds|minutes|hours) on this machine with \d+ at a time on (the CPU|GPUs? )", printed
+    )
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_says_which_gpus_are_used(hardfirst: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr("hardfirst.studies.forecast.trial_seconds", lambda *_, **__: 1.0)  # there is no GPU to time it on
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    printed = hardfirst("compare", str(EXAMPLE), "--accelerator", "cuda", "--workers-per-gpu", "2", "--dry-run")
+    assert "on this machine with 4 at a time on GPUs 3, 5," in " ".join(printed.split())
+    assert "engine: local:workers_per_gpu=2" in printed
 
 
 @pytest.mark.slow

@@ -344,7 +344,7 @@ def test_a_large_tensor_is_looked_at_in_part(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_built_in_problems_record_says_nothing_of_its_data(tmp_path: Path) -> None:
     record = fit(Trial.plan("digits", Spec.parse("equal"), epochs=1), record_file=tmp_path / "r", accelerator="cpu")
-    assert set(record.made_with) == {"command", "devices", "versions"}
+    assert set(record.made_with) == {"command", "device", "devices", "versions"}
 
 
 # Random numbers

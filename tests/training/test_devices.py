@@ -196,6 +196,7 @@ def test_two_devices_give_the_record_and_the_weights_of_one(tmp_path: Path, bala
     one, two = (train(tmp_path / str(devices), balancer, devices=devices) for devices in (1, 2))
     assert (one.outcome, two.outcome) == ("finished", "finished")
     assert (one.made_with["devices"], two.made_with["devices"]) == (1, 2)
+    assert one.made_with["device"] == two.made_with["device"] == "cpu"
     assert one.trial == two.trial
     assert len(two.epochs) == 3
     assert len(figures(one)) > 60

@@ -274,6 +274,7 @@ def test_dropout_differs_between_trials(tmp_path: Path, monkeypatch: pytest.Monk
 def test_records_say_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outcome = together(trials_of(), problem(), tmp_path, monkeypatch)
     assert [record.made_with["vectorized"] for record in outcome.records] == [3] * 3
+    assert {record.made_with["device"] for record in outcome.records} == {"cpu"}
     assert all(record.seconds > 0 and record.parameters for record in outcome.records)
 
 

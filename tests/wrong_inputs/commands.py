@@ -185,6 +185,13 @@ CASES = {
     "option: learning rates in words": lambda: run("compare", "digits", "--learning-rates", "low,high"),
     "option: one tuning trial": lambda: run("compare", "digits", "--tune", "1"),
     "option: no workers": lambda: run("compare", "digits", "--workers", "0"),
+    "option: workers per GPU of another engine": lambda: run(
+        "compare", "digits", "--engine", "ray", "--workers-per-gpu", "2"
+    ),
+    "option: no workers per GPU": lambda: run("compare", "digits", "--workers-per-gpu", "0"),
+    "option: workers per GPU on the CPU": lambda: run(
+        "compare", "digits", "--accelerator", "cpu", "--workers-per-gpu", "2", "--dry-run"
+    ),
     "option: an unknown criterion": lambda: run("compare", "digits", "--criterion", "best"),
     "option: an unknown engine": lambda: run("compare", "digits", "--engine", "rai"),
     "option: an unknown format": lambda: run("report", "runs", "--format", "xls"),

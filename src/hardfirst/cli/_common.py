@@ -89,7 +89,13 @@ LearningRates = Annotated[
     str | None,
     typer.Option(help="The range that tuning tries, such as 1e-4,1e-2. Default: a tenth to ten times the problem's rate."),
 ]
-Workers = Annotated[int | None, typer.Option(help="Trials at a time. Default: one per core, or as many as a cluster takes.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Trials at a time. Default: one per core or GPU, or as many as a cluster takes.")
+]
+WorkersPerGpu = Annotated[
+    int | None,
+    typer.Option(help="Trials that share a GPU of this machine, as --engine local:workers_per_gpu=K. Default: 1."),
+]
 Vectorize = Annotated[
     bool | None,
     typer.Option(help="Train runs of a method together, as one stacked network, where they allow it. Default: one by one."),
@@ -111,7 +117,7 @@ Order = Annotated[
 Out = Annotated[Path | None, typer.Option(help="The study's folder. Default: runs/PROBLEM and the kind of study.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be run and how long it would take.")]
 Accelerator = Annotated[str, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")]
-StudyAccelerator = Annotated[str | None, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps. Default: cpu.")]
+StudyAccelerator = Annotated[str | None, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps. Default: auto.")]
 
 
 class Format(StrEnum):

@@ -30,6 +30,7 @@ from hardfirst.cli._common import (
     Tune,
     Vectorize,
     Workers,
+    WorkersPerGpu,
     console,
     say,
     say_recipe,
@@ -94,6 +95,7 @@ def compare(
     loaders: Loaders = None,
     drop_last: DropLast = None,
     workers: Workers = None,
+    workers_per_gpu: WorkersPerGpu = None,
     accelerator: StudyAccelerator = None,
     engine: Engine = None,
     vectorize: Vectorize = None,
@@ -122,6 +124,7 @@ def compare(
         "loaders": loaders,
         "drop_last": drop_last,
         "workers": workers,
+        "workers_per_gpu": workers_per_gpu,
         "accelerator": accelerator,
         "engine": engine,
         "vectorize": vectorize,
@@ -167,6 +170,20 @@ def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: b
 def make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
     from hardfirst.studies import Plan
 
+    per_gpu = settings.pop("workers_per_gpu", None)
+    plan = _make_plan(problems, settings)
+    if per_gpu is None:
+        return plan
+    if plan.engine_spec.name != "local":
+        raise InputError(
+            f"--workers-per-gpu is for the engine local; got {plan.engine}. Leave it out, or use --engine local."
+        )
+    return Plan(**plan.settings() | {"engine": f"local:workers_per_gpu={per_gpu}"})
+
+
+def _make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
+    from hardfirst.studies import Plan
+
     if "learning_rates" in settings:
         settings["learning_rates"] = settings["learning_rates"].split(",")
     files = [problem for problem in problems if problem.endswith((".yaml", ".yml"))]
@@ -179,12 +196,14 @@ def make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
 
 def _dry_run(plan: "Plan") -> None:
     from hardfirst.cli._tables import duration, plan_table
-    from hardfirst.studies import cores, counts, estimate
+    from hardfirst.studies import counts, estimate, places
 
     console.print(plan_table(counts(plan)))
     say(f"The study as a file:\n\n{plan.yaml()}")
+    at_once, devices = places(plan)
+    where = f" on {devices}" if devices else ""
     say(
-        f"About {duration(estimate(plan))} on this machine with {plan.workers or cores()} at a time, from a few training "
+        f"About {duration(estimate(plan))} on this machine with {at_once} at a time{where}, from a few training "
         "steps timed just now; what its folder has already is not taken off."
     )
 

@@ -25,6 +25,7 @@ from hardfirst.cli._common import (
     Tune,
     Vectorize,
     Workers,
+    WorkersPerGpu,
     with_targets,
 )
 from hardfirst.cli._studies import make_plan, run_study
@@ -76,6 +77,7 @@ def _function(name: str, kind: "type[StudyKind] | None") -> Callable[..., None]:
         "epochs": Epochs,
         **RECIPE,
         "workers": Workers,
+        "workers_per_gpu": WorkersPerGpu,
         "accelerator": StudyAccelerator,
         "engine": Engine,
         "vectorize": Vectorize,

@@ -3,7 +3,7 @@
 The first line says what was run; one line per epoch, one for the test split, and one for how the run ended follow::
 
     {"kind": "trial", "schema": 1, "trial": {...}, "tasks": [...], "parameters": 9549, "made_with": {"command": ...,
-     "devices": 1, "versions": {...}}}
+     "devices": 1, "device": "cpu", "versions": {...}}}
     {"kind": "epoch", "epoch": 1, "seconds": 0.4, "learning_rate": 0.001, "tasks": {"depth": {"loss": 0.7, "kpi": 0.4,
      "weight": 1.2, "validation_loss": 0.6, "validation_kpi": 0.5, "validation_metrics": {...},
      "validation_examples": 80}, ...}}

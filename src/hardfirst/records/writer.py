@@ -73,6 +73,7 @@ class Writer:
         command: str | None = None,
         *,
         devices: int = 1,
+        device: str | None = None,
         parameters: int | None = None,
         loss_shares: LossShares | None = None,
         auxiliary: Iterable[str] = (),
@@ -86,6 +87,7 @@ class Writer:
             tasks: their names.
             command: what started the run.
             devices: how many trained it.
+            device: the name of one.
             parameters: the network's number of parameters.
             loss_shares: which metrics of which tasks are shares of a loss.
             auxiliary: the names of further tasks, which have no KPI.
@@ -99,6 +101,8 @@ class Writer:
         if names := list(auxiliary):
             line |= {"auxiliary": names}
         made_with = {"command": command, "devices": devices, "versions": versions()}
+        if device is not None:
+            made_with |= {"device": device}
         if vectorized > 1:
             made_with |= {"vectorized": vectorized}
         self._write({**line, "made_with": made_with | ({} if data is None else {"data": data})})

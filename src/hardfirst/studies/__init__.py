@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hardfirst.studies.executors.local import cores as cores
     from hardfirst.studies.forecast import counts as counts
     from hardfirst.studies.forecast import estimate as estimate
+    from hardfirst.studies.forecast import places as places
     from hardfirst.studies.kinds import KINDS as KINDS
     from hardfirst.studies.kinds.base import StudyKind as StudyKind
     from hardfirst.studies.plan import Plan as Plan
@@ -45,6 +46,7 @@ _HOMES = {
     "counts": "forecast",
     "difficulty_trial": "difficulty",
     "estimate": "forecast",
+    "places": "forecast",
     "with_default_order": "difficulty",
     "with_measured_order": "difficulty",
 }

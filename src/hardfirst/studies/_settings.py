@@ -15,6 +15,7 @@ from hardfirst.networks import NetworkSpec
 from hardfirst.problems import Problem
 from hardfirst.recipes import Recipe
 from hardfirst.recipes._names import CAN_BE_OFF, OFF, from_text
+from hardfirst.studies.executors import EngineSpec
 from hardfirst.studies.ranges import checked
 from hardfirst.studies.tuning import STL
 from hardfirst.training import check_precision
@@ -107,6 +108,13 @@ def check_balancer(text: str, problems: Iterable[tuple[str, ...]]) -> None:
         (spec.per_task("potential", dict.fromkeys(tasks, 1.0)) if stl else spec).build(tasks)
 
 
+def known_accelerator(settings: Mapping[str, Any]) -> str | None:
+    """A plan's accelerator if this machine can tell what it is: a cluster's nodes may have other devices."""
+    accelerator = settings.get("accelerator")
+    local = EngineSpec.parse(settings.get("engine", "local")).name == "local"
+    return accelerator if local or accelerator == "cpu" else None
+
+
 def recipe_part(name: str, value: Any, accelerator: str | None) -> Any:
     """A part of a recipe in its normal form; None is the problem's, "none" switches it off.
 
@@ -126,7 +134,7 @@ def recipe_part(name: str, value: Any, accelerator: str | None) -> Any:
     if has_range(value):
         return checked(name, value)
     part = getattr(Recipe().replace({name: value}), name)
-    if name == "precision" and accelerator == "cpu":
+    if name == "precision" and accelerator in ("auto", "cpu"):
         check_precision(value, accelerator)
     return part
 

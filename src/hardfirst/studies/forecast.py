@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hardfirst.records.names import SINGLE
 from hardfirst.studies.difficulty import with_default_order
-from hardfirst.studies.executors.local import cores
+from hardfirst.studies.executors.local import Local, cores
 from hardfirst.studies.kinds import KINDS
 from hardfirst.studies.kinds.base import StudyKind
 from hardfirst.studies.plan import Plan
@@ -34,7 +34,20 @@ def estimate(plan: Plan) -> float:
         if single:
             alone = replace(base, only=case.problem.measured[0])
             total += single * trial_seconds(alone, accelerator=plan.accelerator)
-    return total / (plan.workers or cores())
+    return total / places(plan)[0]
+
+
+def places(plan: Plan) -> tuple[int, str]:
+    """How many runs there are at a time, and the devices of this machine that they share, in words; "" on a cluster.
+
+    Raises:
+        InputError: the local engine cannot run here.
+    """
+    engine = plan.engine_spec.build()
+    if not isinstance(engine, Local):
+        return plan.workers or cores(), ""
+    engine.check(plan.accelerator)
+    return plan.workers or engine.room, engine.devices
 
 
 def _cases(plan: Plan) -> list[StudyKind]:

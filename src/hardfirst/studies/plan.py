@@ -20,6 +20,7 @@ from hardfirst.studies._settings import (
     check_each,
     check_tuned,
     joined,
+    known_accelerator,
     networks,
     problem_names,
     recipe_part,
@@ -68,8 +69,8 @@ class Plan(BaseModel):
             average weights frozen.
         engine: the spec of what runs the trials, a name in `hardfirst.studies.ENGINES` with options: "local" for processes
             of this machine, "ray:cpus=2,address=auto" for tasks of a Ray cluster.
-        workers: the number of trials that run at a time. Default: one per core, or as many as the cluster takes.
-        accelerator: as in Lightning Fabric.
+        workers: the number of trials that run at a time. Default: one per core or GPU, or the cluster's room.
+        accelerator: as in Lightning Fabric; "auto" is a GPU where there is one.
         vectorize: train runs that differ in seed, learning rate, numeric options or static weights together, as one stacked
             network, where network, losses and method allow. Numbers differ from those of single runs by rounding.
         optimizer: as in `hardfirst.recipes.Recipe`, and so are the others below. Default: the problem's. With `tune`
@@ -116,7 +117,7 @@ class Plan(BaseModel):
     controls: bool = True
     engine: str = "local"
     workers: int | None = None
-    accelerator: str = "cpu"
+    accelerator: str = "auto"
     vectorize: bool = False
     optimizer: str | None = None
     schedule: str | None = None
@@ -271,7 +272,7 @@ class Plan(BaseModel):
     @classmethod
     def _check_recipe(cls, value: Any, info: ValidationInfo) -> Any:
         check_tuned(value, KINDS[info.data.get("kind", BALANCERS)].tunes and bool(info.data.get("tune", True)))
-        return recipe_part(str(info.field_name), value, info.data.get("accelerator"))
+        return recipe_part(str(info.field_name), value, known_accelerator(info.data))
 
 
 def _problems(info: ValidationInfo) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 from hardfirst.training._check import check_problem, load_splits
 from hardfirst.training._cost import step_seconds, trial_seconds
-from hardfirst.training._devices import ACCELERATORS, check_devices, check_precision, is_main_process
+from hardfirst.training._devices import ACCELERATORS, check_devices, check_precision, device_kind, is_main_process
 from hardfirst.training._doubts import MeasureWarning
 from hardfirst.training._fingerprint import fingerprint, same_data
 from hardfirst.training._fit import fit
@@ -26,6 +26,7 @@ __all__ = [
     "check_devices",
     "check_precision",
     "check_problem",
+    "device_kind",
     "epoch_order",
     "exit_with_parent",
     "fingerprint",

@@ -29,7 +29,7 @@ def check_devices(devices: int, strategy: str, accelerator: str, precision: str 
     for option, name, names in (("strategy", strategy, STRATEGIES), ("accelerator", accelerator, ACCELERATORS)):
         if name not in names:
             raise unknown(option, name, names)
-    kind, local = _device_kind(accelerator), _local_devices(devices)
+    kind, local = device_kind(accelerator), _local_devices(devices)
     if devices > 1 and (kind not in ("cpu", "cuda") or not dist.is_available()):
         raise InputError(f"Several devices train together on cpu or cuda; got {kind}. Leave out `devices`, or use cpu.")
     if kind == "cuda" and local > torch.cuda.device_count():
@@ -48,8 +48,13 @@ def check_precision(precision: str, accelerator: str) -> None:
     Raises:
         InputError: it is 16-mixed, and the accelerator is no GPU of CUDA.
     """
-    if precision == "16-mixed" and (kind := _device_kind(accelerator)) != "cuda":
+    if precision == "16-mixed" and (kind := device_kind(accelerator)) != "cuda":
         raise InputError(f"Precision 16-mixed needs a CUDA GPU, and the device is {kind}; bf16-mixed works there.")
+
+
+def device_name(device: torch.device) -> str:
+    """The model of a GPU of CUDA, and the kind of any other device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def torchrun_world_size() -> int:
@@ -96,9 +101,10 @@ def _local_devices(devices: int) -> int:
     return int(os.environ["LOCAL_WORLD_SIZE"]) if devices > 1 and torchrun_world_size() else devices
 
 
-def _device_kind(accelerator: str) -> str:
+def device_kind(accelerator: str) -> str:
+    """The kind of device that Fabric takes for an accelerator; CUDA is not initialized where NVML counts its devices."""
     if accelerator == "auto":
-        return "mps" if torch.backends.mps.is_available() else "cuda" if torch.cuda.is_available() else "cpu"
+        return "mps" if torch.backends.mps.is_available() else "cuda" if torch.cuda.device_count() else "cpu"
     return "cuda" if accelerator == "gpu" else accelerator
 
 

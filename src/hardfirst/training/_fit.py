@@ -9,7 +9,7 @@ from hardfirst.networks import parameters
 from hardfirst.problems import explained
 from hardfirst.training import _checkpoint
 from hardfirst.training._check import check_labels
-from hardfirst.training._devices import check_devices, is_main_process, setup_fabric, torchrun_world_size
+from hardfirst.training._devices import check_devices, device_name, is_main_process, setup_fabric, torchrun_world_size
 from hardfirst.training._fingerprint import Fingerprint, fingerprint, same_data
 from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
 from hardfirst.training._launch import launch
@@ -127,6 +127,7 @@ def _train(
                     problem.measured,
                     command,
                     devices=devices,
+                    device=device_name(fabric.device),
                     parameters=size,
                     loss_shares=shares,
                     auxiliary=problem.auxiliary,

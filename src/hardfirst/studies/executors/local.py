@@ -4,14 +4,16 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hardfirst.balancers import GradientBalancer
-from hardfirst.errors import InputError
+from hardfirst.errors import InputError, whole
+from hardfirst.studies.executors._gpus import VISIBLE, visible_gpus
 from hardfirst.studies.executors.base import Assignment, Ended, Executor, Status
 from hardfirst.studies.executors.worker import run_assignment
 from hardfirst.training import (
@@ -20,6 +22,7 @@ from hardfirst.training import (
     Trial,
     check_can_start,
     check_devices,
+    device_kind,
     exit_with_parent,
     process_context,
     started,
@@ -41,16 +44,46 @@ _CODES: dict[Status, int] = {
 _STATUSES = {code: status for status, code in _CODES.items()}
 
 
-class Local(Executor):
-    """Processes of this machine, each with one torch thread."""
+class _Worker(NamedTuple):
+    """A running process with its trial's key, and the GPU that it has if trials run on GPUs of CUDA."""
 
-    def __init__(self) -> None:
+    key: str
+    process: BaseProcess
+    gpu: str | None
+
+
+class Local(Executor):
+    """Processes of this machine, each with one torch thread.
+
+    On a machine with GPUs of CUDA each process sees one of them, that with the fewest processes when it starts.
+
+    Args:
+        workers_per_gpu: the number of trials that share a GPU, at least 1, where the study's `workers` does not say how many
+            run at a time. Default: 1.
+    """
+
+    def __init__(self, *, workers_per_gpu: int | None = None) -> None:
+        self.workers_per_gpu = None if workers_per_gpu is None else whole("workers_per_gpu", workers_per_gpu, least=1)
+        self._kind, self._gpus = "cpu", tuple[str, ...]()
         self._processes: Any = None
-        self._running: dict[int, tuple[str, BaseProcess]] = {}
+        self._running: dict[int, _Worker] = {}
 
     def check(self, accelerator: str) -> None:
         check_can_start()
         check_devices(1, "auto", accelerator)
+        self._kind, self._gpus = device_kind(accelerator), visible_gpus(accelerator)
+        if self.workers_per_gpu is not None and not self._gpus:
+            raise InputError(
+                f"`workers_per_gpu` is for GPUs of CUDA, and the accelerator {accelerator} is {self._kind} here. Leave it "
+                "out; `workers` says how many trials run at a time."
+            )
+
+    @property
+    def devices(self) -> str:
+        """What trials run on, in words; known after `check`."""
+        if self._gpus:
+            return f"{'GPU' if len(self._gpus) == 1 else 'GPUs'} {', '.join(self._gpus)}"
+        return {"cpu": "the CPU", "mps": "the GPU of MPS"}.get(self._kind, self._kind)
 
     def open(self, folder: Path, trials: Collection[Trial]) -> None:
         gradient = any(issubclass(trial.balancer.method, GradientBalancer) for trial in trials)
@@ -58,23 +91,28 @@ class Local(Executor):
 
     @property
     def room(self) -> int:
-        return cores()
+        if self._gpus:
+            return len(self._gpus) * (self.workers_per_gpu or 1)
+        return cores() if self._kind == "cpu" else 1
 
     def start(self, assignment: Assignment) -> None:
-        process = started(self._processes, "trial", target=_work, args=(assignment,))
-        self._running[process.sentinel] = assignment.key, process
+        busy = Counter(worker.gpu for worker in self._running.values())
+        gpu = min(self._gpus, key=busy.__getitem__, default=None)
+        process = started(self._processes, "trial", target=_work, args=(assignment, gpu))
+        self._running[process.sentinel] = _Worker(assignment.key, process, gpu)
 
     def ended(self, timeout: float) -> list[Ended]:
         sentinels = wait(list(self._running), timeout)
-        return [_how(*self._running.pop(sentinel)) for sentinel in sentinels if isinstance(sentinel, int)]
+        return [_how(self._running.pop(sentinel)) for sentinel in sentinels if isinstance(sentinel, int)]
 
     def close(self) -> None:
-        for _, process in self._running.values():
-            process.kill()
-            process.join()
+        for worker in self._running.values():
+            worker.process.kill()
+            worker.process.join()
 
 
-def _how(key: str, process: BaseProcess) -> Ended:
+def _how(worker: _Worker) -> Ended:
+    key, process, _ = worker
     process.join()
     code = process.exitcode or 0
     if code in _STATUSES:
@@ -83,8 +121,10 @@ def _how(key: str, process: BaseProcess) -> Ended:
     return Ended(key, "died", reason)
 
 
-def _work(assignment: Assignment) -> None:
+def _work(assignment: Assignment, gpu: str | None) -> None:
     """What a worker process does."""
+    if gpu is not None:
+        os.environ[VISIBLE] = gpu  # read when CUDA starts, which neither the fork server nor an import has done
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=exit_with_parent, daemon=True).start()
     sys.exit(_CODES[run_assignment(assignment)])

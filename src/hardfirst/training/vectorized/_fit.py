@@ -7,7 +7,7 @@ from hardfirst import records
 from hardfirst.errors import InputError
 from hardfirst.networks import parameters
 from hardfirst.problems import Problem
-from hardfirst.training._devices import check_devices, setup_fabric
+from hardfirst.training._devices import check_devices, device_name, setup_fabric
 from hardfirst.training._fingerprint import Fingerprint, fingerprint
 from hardfirst.training._interrupt import Interrupt
 from hardfirst.training._randomness import forked_randomness
@@ -76,6 +76,7 @@ def _writer(group: Group, trial: Trial, path: Path, command: str | None, data: F
         trial.describe(problem),
         problem.measured,
         command,
+        device=device_name(group.fabric.device),
         parameters=parameters(group.stack.template),
         loss_shares={task.name: task.loss_shares for task in problem.tasks if task.loss_shares},
         auxiliary=problem.auxiliary,
