@@ -1,6 +1,7 @@
 """Balancers whose steps are taken as one: totals, weights, gradients and state are those of single ones."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from hardfirst.errors import InputError
 
 TASKS = ("a", "b", "c")
 STEPS = 30
+# State is float32, and a single balancer computes it in Python's floats.
+CLOSE: dict[str, Any] = {"rtol": 2e-5, "atol": 1e-6, "equal_nan": True}
 
 # A row for each method and structure: the specs of three trials.
 STACKED = [
@@ -47,6 +50,10 @@ def built(specs: Sequence[str]) -> list[LossBalancer]:
     return [Spec.parse(spec).build(TASKS, seed=seed) for seed, spec in enumerate(specs)]
 
 
+def weights_of(balancers: Sequence[LossBalancer]) -> Tensor:
+    return torch.stack([torch.stack([*one.weights.values()]) for one in balancers])
+
+
 def named(row: Tensor) -> dict[str, Tensor]:
     return dict(zip(TASKS, row.unbind(), strict=True))
 
@@ -70,8 +77,7 @@ def batches(dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor]]:
 
 def assert_same_state(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
     assert one.keys() == other.keys()
-    for name, tensor in one.items():
-        torch.testing.assert_close(tensor, other[name], rtol=2e-5, atol=1e-6, equal_nan=True, msg=lambda text: f"{name}: {text}")
+    torch.testing.assert_close(dict(one), dict(other), **CLOSE)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
@@ -83,14 +89,12 @@ def test_as_single_balancers(specs: Sequence[str], dtype: torch.dtype) -> None:
         gradients = torch.autograd.grad(totals.sum(), (losses, kpis), allow_unused=True)
         own = torch.stack([one(named(loss), named(kpi)) for one, loss, kpi in zip(single, losses, kpis, strict=True)])
         expected = torch.autograd.grad(own.sum(), (losses, kpis), allow_unused=True)
-        # state is float32, and a single balancer computes it in Python's floats
-        close = {"rtol": 2e-5, "atol": 1e-6, "equal_nan": True}
-        torch.testing.assert_close(totals, own, **close)
-        torch.testing.assert_close(weights, expected[0], **close)
+        torch.testing.assert_close(totals, own, **CLOSE)
+        torch.testing.assert_close(weights, expected[0], **CLOSE)
         for gradient, other in zip(gradients, expected, strict=True):
             assert (gradient is None) == (other is None)
             if other is not None:
-                torch.testing.assert_close(gradient, other, **close)
+                torch.testing.assert_close(gradient, other, **CLOSE)
         if step % 6 == 5:
             stacked.end_epoch()
             stacked.update(kpis.detach())
@@ -99,7 +103,7 @@ def test_as_single_balancers(specs: Sequence[str], dtype: torch.dtype) -> None:
                 one.update(named(kpi))
         for one, other in zip(single, stacked.balancers, strict=True):
             assert_same_state(one.state_dict(), other.state_dict())
-    torch.testing.assert_close(stacked.weights, torch.stack([torch.stack([*one.weights.values()]) for one in single]), **close)
+    torch.testing.assert_close(stacked.weights, weights_of(single), **CLOSE)
 
 
 def test_where_no_state_is_rounded_all_is_equal_in_float64() -> None:
@@ -120,9 +124,8 @@ def test_random_draws_are_those_of_each_seed() -> None:
         for one, loss in zip(single, losses, strict=True):
             one(named(loss))
         assert all(torch.equal(one.step, other.step) for one, other in zip(single, stacked.balancers, strict=True))
-    rows = torch.stack([torch.stack([*one.weights.values()]) for one in single])
-    assert torch.equal(stacked.weights, rows)
-    assert len(rows.unique(dim=0)) == 3
+    assert torch.equal(stacked.weights, weights_of(single))
+    assert len(stacked.weights.unique(dim=0)) == 3
 
 
 def test_a_state_is_loaded_into_a_row() -> None:

@@ -15,13 +15,15 @@ from torch.utils.data import Dataset
 
 from hardfirst import records
 from hardfirst.balancers import Spec
+from hardfirst.balancers._stacked import StackedBalancers
 from hardfirst.errors import InputError
 from hardfirst.kpi import accuracy, r2, within
 from hardfirst.networks import HardSharing
 from hardfirst.problems import PROBLEMS, Problem, Splits, Task, TensorTable
 from hardfirst.recipes import Recipe
 from hardfirst.training import Trial, fit
-from hardfirst.training.vectorized import NotVectorizable, _stack, fit_together
+from hardfirst.training.vectorized import NotVectorizable, _group, _stack, fit_together
+from hardfirst.training.vectorized._balancers import EachBalancer, balancers_of
 
 EXACT = 1e-9
 TASKS = ("kind", "value", "never")
@@ -194,6 +196,24 @@ def test_balancers(balancers: Sequence[str], tmp_path: Path, monkeypatch: pytest
     trials = trials_of(balancers)
     outcome = together(trials, problem(), tmp_path, monkeypatch)
     assert_same(outcome, singly(trials, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("specs", "kind"),
+    [
+        (["dtp", "dtp:gamma=2", "dtp:alpha=0.5", "dtp:uniform=0.3"] * 2, StackedBalancers),
+        (["dtp", "dtp:priority=easy"] * 4, EachBalancer),
+    ],
+    ids=["stacked", "each"],
+)
+def test_many_balancers(specs: list[str], kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(_group, "balancers_of", lambda balancers: made.append(balancers_of(balancers)) or made[0])
+    trials = trials_of(specs, seeds=range(8), rates=(0.01,) * 8)
+    outcome = together(trials, problem(), tmp_path, monkeypatch)
+    # stacked balancers round their state, which is float32, in other places
+    assert_same(outcome, singly(trials, tmp_path), 1e-6 if kind is StackedBalancers else EXACT)
+    assert type(made[0]) is kind
 
 
 RECIPES = {

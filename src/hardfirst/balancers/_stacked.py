@@ -13,7 +13,8 @@ from hardfirst.errors import InputError, check_kpi
 from hardfirst.functional._scalar import on_host
 
 # What torch keeps in each module, and what belongs to one trial without being an option of its method.
-_NO_OPTIONS = {*vars(nn.Module()), "_initial", "_looks", "_observations", "_tasks_compared", "_unseen", "process_group", "watch"}
+_OF_A_TRIAL = ("_initial", "_looks", "_observations", "_tasks_compared", "_unseen", "process_group", "watch")
+_NO_OPTIONS = {*vars(nn.Module()), *_OF_A_TRIAL}
 
 
 class StackedBalancers:
@@ -152,7 +153,7 @@ def refusal(balancers: Sequence[Balancer]) -> str | None:
         return reason
     try:
         same = _rehearse(losses_alone)
-    except Exception as error:  # noqa: BLE001  # of a user's method it may be any
+    except Exception as error:  # of a user's method it may be any
         cause = str(error).strip().partition("\n")[0]
         return f"{name} does not run under torch.vmap, so its trials run singly: {type(error).__name__}: {cause}"
     return None if same else f"{name} gives other numbers under torch.vmap, so its trials run singly."
@@ -219,7 +220,7 @@ def _same(one: Any, other: Any) -> bool:
         return True
     try:
         return type(one) is type(other) and bool(one == other)
-    except Exception:  # noqa: BLE001  # of a user's class, such as tensors of several numbers
+    except Exception:  # of a user's class, such as tensors of several numbers
         return False
 
 

@@ -6,6 +6,17 @@ import torch
 from torch import Tensor
 
 from hardfirst.balancers import LossBalancer
+from hardfirst.balancers._stacked import StackedBalancers, refusal
+
+# With fewer trials, one step for all takes longer on a CPU than a step for each: `python benchmarks/stacked_balancers.py`.
+_FEWEST = 8
+
+
+def balancers_of(balancers: Sequence[LossBalancer]) -> "EachBalancer | StackedBalancers":
+    """The balancers of trials on their device, stacked if there are enough of them and their method allows it."""
+    if len(balancers) < _FEWEST or refusal(balancers):
+        return EachBalancer(balancers)
+    return StackedBalancers(balancers)
 
 
 class EachBalancer:

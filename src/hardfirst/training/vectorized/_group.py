@@ -22,7 +22,7 @@ from hardfirst.training._network import must_join
 from hardfirst.training._sampling import evaluation_order
 from hardfirst.training._steps import StepNumbers
 from hardfirst.training._trial import Trial
-from hardfirst.training.vectorized._balancers import EachBalancer
+from hardfirst.training.vectorized._balancers import balancers_of
 from hardfirst.training.vectorized._data import Batches, row_of, stacked
 from hardfirst.training.vectorized._history import Fatal, History
 from hardfirst.training.vectorized._measure import Measures
@@ -71,7 +71,7 @@ class Group:
         balancers = [trial.balancer.build(problem.task_names, seed=trial.seed) for trial in trials]
         if not all(isinstance(balancer, LossBalancer) and "shared" not in balancer.needs for balancer in balancers):
             raise NotVectorizable(f"The method {self.first.balancer.name} works on gradients, which are trained singly.")
-        self.balancers = EachBalancer([self.fabric.to_device(balancer) for balancer in balancers])
+        self.balancers = balancers_of([self.fabric.to_device(balancer) for balancer in balancers])
         self.stack = Stack(modules, trained_parameters(problem, modules[0], firsts[0]), self.fabric.device)
         self.measures = Measures(problem, self.batches.tasks, self.stack)
         batch = stacked([(inputs, {task: targets[task] for task in self.batches.tasks}) for inputs, targets in firsts])
