@@ -53,7 +53,7 @@ def test_the_shares_learn_by_adam_through_the_softmax(absent: bool) -> None:
 
 def test_the_shares_are_those_of_torchjd() -> None:
     oracle = pytest.importorskip("torchjd.scalarization").FAMO(3)
-    balancer = FAMO(TASKS)
+    balancer = FAMO(TASKS, lr=0.025)
     batches = torch.rand(10, 3) + 0.1
     balancer(dict(zip(TASKS, batches[0], strict=True)))
     for before, after in pairwise(batches):
@@ -82,7 +82,8 @@ def test_it_balances_the_rates_of_decrease() -> None:
 
 
 def test_a_stuck_task_draws_the_weight_unless_its_minimum_is_known() -> None:
-    known, unknown = FAMO(["stuck", "falls"], min_losses={"stuck": 1.0}), FAMO(["stuck", "falls"])
+    tasks = ["stuck", "falls"]
+    known, unknown = FAMO(tasks, lr=0.025, min_losses={"stuck": 1.0}), FAMO(tasks, lr=0.025)
     for step in range(100):
         fall = 0.9**step
         for balancer in (known, unknown):

@@ -240,12 +240,12 @@ class LearningProgress(Reference):
 
 
 REFERENCES: dict[str, type[Reference]] = {
-    "uncertainty": Uncertainty,
-    "imtl_l": IMTLL,
+    "uncertainty:lr=0.025": Uncertainty,
+    "imtl_l:lr=0.025": IMTLL,
     "geometric": Geometric,
     "uw_so": UWSO,
     "dwa": DWA,
-    "famo": FAMO,
+    "famo:lr=0.025": FAMO,
     "stch:warmup_epochs=1": STCH,
     "achievement": Achievement,
     "dtp": DTP,

@@ -39,7 +39,7 @@ class FAMO(NonlinearLossBalancer):
 
     Example:
         >>> import torch
-        >>> balancer = FAMO(["a", "b"])
+        >>> balancer = FAMO(["a", "b"], lr=0.025)
         >>> balancer({"a": torch.tensor(1.0), "b": torch.tensor(4.0)})
         tensor(1.1090)
         >>> balancer.weights

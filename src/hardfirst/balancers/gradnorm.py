@@ -47,7 +47,7 @@ class GradNorm(LossBalancer):
         >>> import torch
         >>> layer = torch.nn.Linear(2, 1)
         >>> loss = layer(torch.ones(4, 2)).square().mean()
-        >>> balancer = GradNorm(["a", "b"])
+        >>> balancer = GradNorm(["a", "b"], lr=0.025)
         >>> losses = {"a": loss, "b": 10 * loss}
         >>> balancer(losses, shared=layer.parameters()).backward()
         >>> balancer.weights

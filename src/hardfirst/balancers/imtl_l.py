@@ -28,7 +28,7 @@ class IMTLL(LearnedScales):
 
     Example:
         >>> import torch
-        >>> balancer = IMTLL(["a", "b"])
+        >>> balancer = IMTLL(["a", "b"], lr=0.025)
         >>> balancer({"a": torch.tensor(1.0), "b": torch.tensor(4.0)})
         tensor(5.)
         >>> balancer.weights

@@ -27,7 +27,7 @@ class Uncertainty(LearnedScales):
 
     Example:
         >>> import torch
-        >>> balancer = Uncertainty(["a", "b"])
+        >>> balancer = Uncertainty(["a", "b"], lr=0.025)
         >>> balancer({"a": torch.tensor(1.0), "b": torch.tensor(4.0)})
         tensor(2.5000)
         >>> balancer.weights
