@@ -59,8 +59,8 @@ class MovingKPI(TaskState):
         self.best = per_task("potential", potential, self.tasks, default=1.0, above=0, most=1) if potential else None
         if self.best:
             self.add_state("potential", self.best, persistent=False)
-        self._unseen = set(self.tasks)  # those whose KPI on a device was never checked
-        self._looks = 0  # updates in which there were such tasks
+        # those whose KPI on a device was never checked, with the number of updates that had it
+        self._unseen = dict.fromkeys(self.tasks, 0)
 
     def update(self, kpis: Mapping[str, Tensor | float]) -> None:
         """Record one observation of each KPI.
@@ -136,14 +136,13 @@ class MovingKPI(TaskState):
         return vector
 
     def _looks_now(self, kpis: Mapping[str, Tensor | float]) -> bool:
-        """Whether to read KPIs on a device: in the 1st, 2nd, 4th, 8th, … update that has one of a task not seen before.
+        """Whether to read KPIs on a device: in the 1st, 2nd, 4th, 8th, … update that has a task not seen before.
 
         A KPI that stays NaN would otherwise make every step wait for the device.
         """
-        if self._unseen.isdisjoint(kpis):
-            return False
-        self._looks += 1
-        return self._looks & (self._looks - 1) == 0
+        given = {task: count + 1 for task, count in self._unseen.items() if task in kpis}
+        self._unseen |= given
+        return any(count & (count - 1) == 0 for count in given.values())
 
     def _check_values(self, vector: Tensor, kpis: Mapping[str, Tensor | float]) -> None:
         """Check the range of values: all of them where reading is free, else those of tasks not seen before."""
@@ -154,7 +153,7 @@ class MovingKPI(TaskState):
             if not on_device or task in self._unseen:
                 check_kpi(task, value)
             if not math.isnan(value):
-                self._unseen.discard(task)
+                self._unseen.pop(task, None)
 
 
 def _clamp(share: float) -> float:

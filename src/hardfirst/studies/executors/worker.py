@@ -3,7 +3,7 @@
 import sys
 import warnings
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from hardfirst import records
@@ -39,7 +39,8 @@ def run_assignment(assignment: Assignment, threads: int = 1) -> Status:
             return "unwritable"
         finally:
             for part in parts.values():
-                part.unlink(missing_ok=True)
+                with suppress(OSError):
+                    part.unlink(missing_ok=True)
     return status
 
 
