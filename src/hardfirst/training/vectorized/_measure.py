@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from hardfirst.errors import InputError
 from hardfirst.problems import Problem, Task
 from hardfirst.training._batch import Measurements, measure, select_labelled
+from hardfirst.training.vectorized._close import close
 from hardfirst.training.vectorized._data import StackedBatch, row_of
 from hardfirst.training.vectorized._refusal import NotVectorizable
 from hardfirst.training.vectorized._stack import Stack
@@ -107,7 +108,7 @@ class Measures:
             raise NotVectorizable(f"The network does not run under torch.func.vmap: {_line(error)}.") from error
         for row, network in enumerate(networks):
             single = network.eval()(row_of(inputs, row))
-            if not all(_close(outputs[task.name][row], single[task.name]) for task in self.tasks):
+            if not all(close(outputs[task.name][row], single[task.name]) for task in self.tasks):
                 raise NotVectorizable("The network computes something else under torch.func.vmap.")
         kinds: dict[Any, list[Task]] = {}
         for task in self.tasks:
@@ -129,21 +130,12 @@ class Measures:
             return False
         # Without a gap in the batch nothing is known of how the functions treat one.
         tried = not has_gaps or any(row.examples[name] < targets.shape[1] for row in rows)
-        same_losses = _close(losses[0], torch.stack([row.losses[name] for row in rows]))
-        return tried and same_losses and (not kpis or _close(kpis[0], torch.stack([row.kpis[name] for row in rows])))
+        same_losses = close(losses[0], torch.stack([row.losses[name] for row in rows]))
+        return tried and same_losses and (not kpis or close(kpis[0], torch.stack([row.kpis[name] for row in rows])))
 
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
-
-
-def _close(value: Tensor, expected: Tensor) -> bool:
-    if value.shape != expected.shape:
-        return False
-    if not value.is_floating_point():
-        return torch.equal(value, expected)
-    tolerance = torch.finfo(value.dtype).eps ** 0.5
-    return torch.allclose(value, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
 def _line(error: Exception) -> str:
