@@ -29,7 +29,7 @@ class Figure(ABC):
         self.task, self.what = task, what
 
     def measured(self, output: Tensor, target: Tensor) -> Tensor | None:
-        """What is computed of a batch, on the rank that evaluates it; also under `torch.func.vmap`, if the user's code allows."""
+        """What is computed of a batch, on the rank that evaluates it; also under `torch.func.vmap` if it can."""
         return None
 
     def kept(self, measured: Tensor | None, target: Tensor) -> Tensor | None:

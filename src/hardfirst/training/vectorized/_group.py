@@ -27,7 +27,7 @@ from hardfirst.training.vectorized._evaluation import Evaluations
 from hardfirst.training.vectorized._history import Fatal, History
 from hardfirst.training.vectorized._measure import Measures
 from hardfirst.training.vectorized._refusal import NotVectorizable
-from hardfirst.training.vectorized._rehearsal import build, rehearse, trained_parameters
+from hardfirst.training.vectorized._rehearsal import build, rehearse, single_step
 from hardfirst.training.vectorized._run import Run
 from hardfirst.training.vectorized._stack import Stack
 from hardfirst.training.vectorized._updates import StackedUpdates
@@ -73,11 +73,13 @@ class Group:
         if not all(isinstance(balancer, LossBalancer) and "shared" not in balancer.needs for balancer in balancers):
             raise NotVectorizable(f"The method {self.first.balancer.name} works on gradients, which are trained singly.")
         self.balancers = balancers_of([self.fabric.to_device(balancer) for balancer in balancers])
-        self.stack = Stack(modules, trained_parameters(problem, modules[0], firsts[0]), self.fabric.device)
-        self.measures = Measures(problem, self.batches.tasks, self.stack)
+        trained, self.work = single_step(problem, modules[0], firsts[0])
+        self.work.check(self.fabric.device.type)
+        self.stack = Stack(modules, trained, self.fabric.device)
+        self.measures = Measures(problem, self.batches.tasks, self.batches.gaps, self.stack)
         batch = stacked([(inputs, {task: targets[task] for task in self.batches.tasks}) for inputs, targets in firsts])
         on_device = [copy.deepcopy(module).to(self.fabric.device) for module in modules]
-        rehearse(self.measures, on_device, self.fabric.to_device(batch), self.batches.gaps)
+        rehearse(self.measures, on_device, self.fabric.to_device(batch))
         self.updates = StackedUpdates(
             problem.recipe,
             self.fabric,
