@@ -193,8 +193,9 @@ def test_networks(layers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("uncertainty", "uncertainty:lr=0.001", "uncertainty"),
         ("dwa",) * 3,
         ("random",) * 3,
+        ("dtp", "equal", "dtp:priority=easy"),
     ],
-    ids=lambda specs: specs[0].partition(":")[0],
+    ids=lambda specs: "-".join(dict.fromkeys(spec.partition(":")[0] for spec in specs)),
 )
 def test_balancers(balancers: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trials = trials_of(balancers)
@@ -387,7 +388,7 @@ def with_layer(layer: Callable[[], nn.Module]) -> Problem:
         (with_layer(ByValue), trials_of(), "network does not run under"),
         (with_layer(Extra), trials_of(), "extra state"),
         (problem(), trials_of(("upgrad",) * 3), "gradients"),
-        (problem(), trials_of(("equal", "dtp", "dtp")), "different balancers"),
+        (problem(), trials_of(("equal", "upgrad", "dtp")), "method upgrad works on gradients"),
         (problem(), [replace(trial, epochs=trial.seed + 1) for trial in trials_of()], "differ in more than"),
         (problem(gaps=True, batch_size=2), trials_of(), "no label of a task"),
     ],

@@ -12,8 +12,16 @@ from hardfirst.balancers._stacked import StackedBalancers, refusal
 _FEWEST = 8
 
 
-def balancers_of(balancers: Sequence[LossBalancer]) -> "EachBalancer | StackedBalancers":
-    """The balancers of trials on their device, stacked if there are enough of them and their method allows it."""
+def balancers_of(balancers: Sequence[LossBalancer]) -> "Together":
+    """The balancers of trials on their device, those of a method stacked if there are enough and their method allows it."""
+    rows: dict[type, list[int]] = {}
+    for row, balancer in enumerate(balancers):
+        rows.setdefault(type(balancer), []).append(row)
+    parts = [(part, _of_a_method([balancers[row] for row in part])) for part in rows.values()]
+    return parts[0][1] if len(parts) == 1 else MixedBalancers(parts)
+
+
+def _of_a_method(balancers: Sequence[LossBalancer]) -> "EachBalancer | StackedBalancers":
     if len(balancers) < _FEWEST or refusal(balancers):
         return EachBalancer(balancers)
     return StackedBalancers(balancers)
@@ -59,3 +67,35 @@ class EachBalancer:
         """Mark the end of an epoch."""
         for balancer in self.balancers:
             balancer.end_epoch()
+
+
+class MixedBalancers:
+    """Balancers of several methods.
+
+    Args:
+        parts: of each method the trials' rows, and their balancers.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Sequence[int], EachBalancer | StackedBalancers]]) -> None:
+        self.parts = parts
+        order = [row for rows, _ in parts for row in rows]
+        self._places = sorted(range(len(order)), key=order.__getitem__)  # where each trial's row is among the parts'
+
+    def step(self, losses: Tensor, kpis: Tensor) -> tuple[Tensor, Tensor]:
+        """Take a training step, as `EachBalancer.step`."""
+        results = [part.step(losses[rows], kpis[rows]) for rows, part in self.parts]
+        totals, weights = (torch.cat(parts)[self._places] for parts in zip(*results, strict=True))
+        return totals, weights
+
+    def update(self, kpis: Tensor) -> None:
+        """Record an observation of each KPI, as `EachBalancer.update`."""
+        for rows, part in self.parts:
+            part.update(kpis[rows])
+
+    def end_epoch(self) -> None:
+        """Mark the end of an epoch."""
+        for _, part in self.parts:
+            part.end_epoch()
+
+
+Together = EachBalancer | StackedBalancers | MixedBalancers

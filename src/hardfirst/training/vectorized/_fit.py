@@ -26,7 +26,7 @@ def fit_together(
 ) -> list[records.Record]:
     """Train trials as one stacked network on one device, and write the record of each, as `fit` does.
 
-    The trials differ in seed, learning rate, numeric options of the balancer or static weights. Each has the order of
+    The trials differ in seed, learning rate or balancer, which is a method that works on losses. Each has the order of
     examples, the balancer, the best epoch and the end of a single run, and its figures up to rounding; the units that
     dropout drops are others. A trial whose total is not finite ends as diverged, and the others go on. In the records,
     `vectorized` in `made_with` is the number of trials; seconds and memory are a trial's share of those of all.

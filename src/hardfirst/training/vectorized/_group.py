@@ -40,7 +40,7 @@ class Group:
     """State of trials that are trained together.
 
     Args:
-        trials: alike but for seed, learning rate and options of the balancer.
+        trials: alike but for seed, learning rate and balancer.
         problem: theirs.
         fabric: of the device.
     """
@@ -70,8 +70,9 @@ class Group:
                 check(problem, module, *batch)
         check_labels(problem, self.splits)
         balancers = [trial.balancer.build(problem.task_names, seed=trial.seed) for trial in trials]
-        if not all(isinstance(balancer, LossBalancer) and "shared" not in balancer.needs for balancer in balancers):
-            raise NotVectorizable(f"The method {self.first.balancer.name} works on gradients, which are trained singly.")
+        for trial, balancer in zip(trials, balancers, strict=True):
+            if not isinstance(balancer, LossBalancer) or "shared" in balancer.needs:
+                raise NotVectorizable(f"The method {trial.balancer.name} works on gradients, which are trained singly.")
         self.balancers = balancers_of([self.fabric.to_device(balancer) for balancer in balancers])
         trained, self.work = single_step(problem, modules[0], firsts[0])
         self.work.check(self.fabric.device.type)
