@@ -66,8 +66,8 @@ def together(trials: list[Trial]) -> tuple[int, tuple[Callable[[], Any], Callabl
 
     def steps() -> None:
         group.stack.template.train()
-        for batch, _ in islice(batches, STEPS):
-            group.step(*batch)
+        for number, (batch, _) in enumerate(islice(batches, STEPS)):
+            group.step(number, *batch)
 
     return group.work.operations, (steps, lambda: group._evaluate(group.splits.validation, None, runs))
 

@@ -213,7 +213,9 @@ def test_balancers(balancers: Sequence[str], tmp_path: Path, monkeypatch: pytest
 )
 def test_many_balancers(specs: list[str], kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
-    monkeypatch.setattr(_group, "balancers_of", lambda balancers: made.append(balancers_of(balancers)) or made[0])
+    monkeypatch.setattr(
+        _group, "balancers_of", lambda *args, **options: made.append(balancers_of(*args, **options)) or made[0]
+    )
     trials = trials_of(specs, seeds=range(8), rates=(0.01,) * 8)
     outcome = together(trials, problem(), tmp_path, monkeypatch)
     # stacked balancers round their state, which is float32, in other places
@@ -231,6 +233,7 @@ RECIPES = {
     "step": Recipe(schedule="step:every=1"),
     "average": Recipe(average=0.9),
     "drop last": Recipe(drop_last=True),
+    "accumulate": Recipe("sgd:momentum=0.9", accumulate=4, clip=0.5, schedule="cosine"),  # of six batches
 }
 
 
@@ -383,7 +386,6 @@ def with_layer(layer: Callable[[], nn.Module]) -> Problem:
     ("made", "trials", "reason"),
     [
         (problem(recipe=Recipe(schedule=falling)), trials_of(), "schedule other than"),
-        (problem(recipe=Recipe(accumulate=2)), trials_of(), "several batches"),
         (problem(recipe=Recipe(precision="bf16-mixed")), trials_of(), "precision"),
         (with_layer(ByValue), trials_of(), "network does not run under"),
         (with_layer(Extra), trials_of(), "extra state"),

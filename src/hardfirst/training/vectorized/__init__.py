@@ -2,8 +2,8 @@
 
 Small runs spend their time on Python and on starting operations, not on arithmetic. Trials that differ in seed, learning
 rate or balancer alone have the same operations, so that one call of each, on tensors with a row for each trial, does the
-work of all; only the balancers of each method take their steps for themselves. A single run (`hardfirst.training.fit`) defines what is right: each trial
-has its own order of examples, balancer state, best epoch and end, and its own record.
+work of all; only the balancers of each method take their steps for themselves. A single run (`hardfirst.training.fit`)
+defines what is right: each trial has its own order of examples, balancer state, best epoch and end, and its own record.
 """
 
 from hardfirst.training.vectorized._fit import fit_together

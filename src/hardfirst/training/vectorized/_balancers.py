@@ -7,13 +7,21 @@ from torch import Tensor
 
 from hardfirst.balancers import LossBalancer
 from hardfirst.balancers._stacked import StackedBalancers, refusal
+from hardfirst.integrations._means import RunningMeans
 
 # With fewer trials, one step for all takes longer on a CPU than a step for each: `python benchmarks/stacked_balancers.py`.
 _FEWEST = 8
 
 
-def balancers_of(balancers: Sequence[LossBalancer]) -> "Together":
-    """The balancers of trials on their device, those of a method stacked if there are enough and their method allows it."""
+def balancers_of(balancers: Sequence[LossBalancer], *, accumulate: int = 1) -> "Together":
+    """The balancers of trials on their device, those of a method stacked if there are enough and their method allows it.
+
+    Args:
+        balancers: at least one.
+        accumulate: batches in an optimizer step.
+    """
+    if accumulate > 1:
+        return Accumulating(balancers)
     rows: dict[type, list[int]] = {}
     for row, balancer in enumerate(balancers):
         rows.setdefault(type(balancer), []).append(row)
@@ -38,20 +46,21 @@ class EachBalancer:
         self.balancers = balancers
         self.tasks = balancers[0].tasks
 
-    def step(self, losses: Tensor, kpis: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, losses: Tensor, kpis: Tensor | None) -> tuple[Tensor, Tensor]:
         """Take a training step.
 
         Args:
             losses: [balancers, tasks] with their graph.
-            kpis: [balancers, tasks].
+            kpis: [balancers, tasks]; None for a step without them.
 
         Returns:
             The totals [balancers] with their graph, and the effective weights [balancers, tasks].
         """
+        observed = [None] * len(losses) if kpis is None else [dict(zip(self.tasks, row, strict=True)) for row in kpis]
         totals = torch.stack(
             [
-                balancer(dict(zip(self.tasks, row, strict=True)), dict(zip(self.tasks, kpi, strict=True)))
-                for balancer, row, kpi in zip(self.balancers, losses, kpis, strict=True)
+                balancer(dict(zip(self.tasks, row, strict=True)), seen)
+                for balancer, row, seen in zip(self.balancers, losses, observed, strict=True)
             ]
         )
         # ∂total/∂loss, as `task_weights`: no total depends on the losses of another balancer
@@ -69,6 +78,29 @@ class EachBalancer:
             balancer.end_epoch()
 
 
+class Accumulating(EachBalancer):
+    """Balancers for optimizer steps of several batches.
+
+    Of the batches of a step they learn from the last one, and get the mean of their KPIs after it, as in a single run.
+    """
+
+    def __init__(self, balancers: Sequence[LossBalancer]) -> None:
+        super().__init__(balancers)
+        self.last = True  # whether the next batch is the last one of its step
+        self._kpis = RunningMeans("step")
+
+    def step(self, losses: Tensor, kpis: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Take a batch into account, as `EachBalancer.step`."""
+        for balancer in self.balancers:
+            balancer.train(self.last)
+        results = super().step(losses, None)
+        if kpis is not None:
+            self._kpis.add(kpis)
+        if self.last and (means := self._kpis.pop("step")) is not None:
+            self.update(means)
+        return results
+
+
 class MixedBalancers:
     """Balancers of several methods.
 
@@ -81,9 +113,9 @@ class MixedBalancers:
         order = [row for rows, _ in parts for row in rows]
         self._places = sorted(range(len(order)), key=order.__getitem__)  # where each trial's row is among the parts'
 
-    def step(self, losses: Tensor, kpis: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, losses: Tensor, kpis: Tensor | None) -> tuple[Tensor, Tensor]:
         """Take a training step, as `EachBalancer.step`."""
-        results = [part.step(losses[rows], kpis[rows]) for rows, part in self.parts]
+        results = [part.step(losses[rows], None if kpis is None else kpis[rows]) for rows, part in self.parts]
         totals, weights = (torch.cat(parts)[self._places] for parts in zip(*results, strict=True))
         return totals, weights
 

@@ -21,7 +21,7 @@ from hardfirst.training._network import must_join
 from hardfirst.training._sampling import evaluation_order
 from hardfirst.training._steps import StepNumbers
 from hardfirst.training._trial import Trial
-from hardfirst.training.vectorized._balancers import balancers_of
+from hardfirst.training.vectorized._balancers import Accumulating, balancers_of
 from hardfirst.training.vectorized._data import Batches, stacked
 from hardfirst.training.vectorized._evaluation import Evaluations
 from hardfirst.training.vectorized._history import Fatal, History
@@ -73,14 +73,15 @@ class Group:
         for trial, balancer in zip(trials, balancers, strict=True):
             if not isinstance(balancer, LossBalancer) or "shared" in balancer.needs:
                 raise NotVectorizable(f"The method {trial.balancer.name} works on gradients, which are trained singly.")
-        self.balancers = balancers_of([self.fabric.to_device(balancer) for balancer in balancers])
+        on_device = [self.fabric.to_device(balancer) for balancer in balancers]
+        self.balancers = balancers_of(on_device, accumulate=problem.recipe.accumulate)
         trained, self.work = single_step(problem, modules[0], firsts[0])
         self.work.check(self.fabric.device.type)
         self.stack = Stack(modules, trained, self.fabric.device)
         self.measures = Measures(problem, self.batches.tasks, self.batches.gaps, self.stack)
         batch = stacked([(inputs, {task: targets[task] for task in self.batches.tasks}) for inputs, targets in firsts])
-        on_device = [copy.deepcopy(module).to(self.fabric.device) for module in modules]
-        rehearse(self.measures, on_device, self.fabric.to_device(batch))
+        copies = [copy.deepcopy(module).to(self.fabric.device) for module in modules]
+        rehearse(self.measures, copies, self.fabric.to_device(batch))
         self.updates = StackedUpdates(
             problem.recipe,
             self.fabric,
@@ -112,7 +113,7 @@ class Group:
         history = History(self.problem, self.batches.tasks)
         self.stack.template.train()
         for step, (batch, counts) in enumerate(self.batches.epoch(epoch)):
-            history.add(*self.step(*self.fabric.to_device(batch)), counts)
+            history.add(*self.step(step, *self.fabric.to_device(batch)), counts)
             if interrupt.requested:
                 raise Interrupted(epoch + 1, step + 1, None)
         fatal, means = history.fatal(), history.means()
@@ -140,16 +141,26 @@ class Group:
             self.stack.keep(self.best, torch.tensor(better, dtype=torch.long, device=self.fabric.device))
         self.updates.end_epoch(scores)
 
-    def step(self, inputs: Any, targets: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def step(self, number: int, inputs: Any, targets: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Train on a batch of each trial; return totals [trials], and losses, KPIs and weights [trials, tasks].
 
         A trial whose total is not finite gets weights that are not either, in its own row alone.
+
+        Args:
+            number: of the batch in its epoch, from 0.
+            inputs: of the batches.
+            targets: likewise.
         """
+        part = self.updates.part(number)
+        if isinstance(self.balancers, Accumulating):
+            self.balancers.last = part.last
         losses, kpis = self.measures.measure(inputs, targets)
         totals, weights = self.balancers.step(losses, kpis)
-        self.updates.zero_grad()
-        torch.autograd.backward(totals.sum())
-        self.updates.step()
+        if part.first:
+            self.updates.zero_grad()
+        torch.autograd.backward(totals.sum() if part.batches == 1 else totals.sum() / part.batches)
+        if part.last:
+            self.updates.step()
         return totals, losses, kpis, weights
 
     def _validated(self, results: Sequence[Mapping[str, TaskResult]]) -> Tensor:

@@ -1,5 +1,6 @@
 """How much memory a group of trials needs."""
 
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from hardfirst.problems import Problem
@@ -46,5 +47,5 @@ def bytes_per_trial(trial: Trial, problem: Problem) -> int:
         _, work = single_step(problem, module, (inputs, targets))
         examples = max(1.0, evaluation_batch(problem, train) / len(order[0]))
     network = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
-    batch = sum(leaf.nbytes for leaf in tree_leaves((inputs, dict(targets))) if hasattr(leaf, "nbytes"))
+    batch = sum(leaf.nbytes for leaf in tree_leaves((inputs, dict(targets))) if isinstance(leaf, Tensor))
     return _COPIES * network + batch + int(work.bytes * examples)

@@ -53,4 +53,4 @@ def _unsuitable(recipe: Recipe) -> str | None:
         return f"a schedule other than {', '.join(_SCHEDULES)}"
     if recipe.precision != "32-true":
         return f"precision {recipe.precision}, and not 32-true"
-    return "several batches in an optimizer step" if recipe.accumulate > 1 else None
+    return None

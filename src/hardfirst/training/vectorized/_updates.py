@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from hardfirst.recipes import Recipe, Schedule
-from hardfirst.training._updates import Updates
+from hardfirst.training._updates import Part, Updates
 from hardfirst.training.vectorized._stack import Stack
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ class StackedUpdates:
         optimizer = self._updates.optimizer
         optimizer.register_step_pre_hook(self._before_step)
         optimizer.register_step_post_hook(self._after_step)
+
+    def part(self, number: int) -> Part:
+        """The part of an epoch's batch in its optimizer step, as `Updates.part`."""
+        return self._updates.part(number)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
