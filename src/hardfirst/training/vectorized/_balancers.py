@@ -1,6 +1,7 @@
 """The balancers of trials."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ _FEWEST = 8
 
 
 def balancers_of(balancers: Sequence[LossBalancer], *, accumulate: int = 1) -> "Together":
-    """The balancers of trials on their device, those of a method stacked if there are enough and their method allows it.
+    """The balancers of trials on their device; those of a method, where its trials follow one another, are stacked if there
+    are enough and their method allows it.
 
     Args:
         balancers: at least one.
@@ -22,11 +24,8 @@ def balancers_of(balancers: Sequence[LossBalancer], *, accumulate: int = 1) -> "
     """
     if accumulate > 1:
         return Accumulating(balancers)
-    rows: dict[type, list[int]] = {}
-    for row, balancer in enumerate(balancers):
-        rows.setdefault(type(balancer), []).append(row)
-    parts = [(part, _of_a_method([balancers[row] for row in part])) for part in rows.values()]
-    return parts[0][1] if len(parts) == 1 else MixedBalancers(parts)
+    parts = [_of_a_method(list(part)) for _, part in groupby(balancers, type)]
+    return parts[0] if len(parts) == 1 else MixedBalancers(parts)
 
 
 def _of_a_method(balancers: Sequence[LossBalancer]) -> "EachBalancer | StackedBalancers":
@@ -105,28 +104,27 @@ class MixedBalancers:
     """Balancers of several methods.
 
     Args:
-        parts: of each method the trials' rows, and their balancers.
+        parts: the balancers, in the order of the trials.
     """
 
-    def __init__(self, parts: Sequence[tuple[Sequence[int], EachBalancer | StackedBalancers]]) -> None:
+    def __init__(self, parts: Sequence[EachBalancer | StackedBalancers]) -> None:
         self.parts = parts
-        order = [row for rows, _ in parts for row in rows]
-        self._places = sorted(range(len(order)), key=order.__getitem__)  # where each trial's row is among the parts'
+        self._counts = [len(part.balancers) for part in parts]
 
-    def step(self, losses: Tensor, kpis: Tensor | None) -> tuple[Tensor, Tensor]:
+    def step(self, losses: Tensor, kpis: Tensor) -> tuple[Tensor, Tensor]:
         """Take a training step, as `EachBalancer.step`."""
-        results = [part.step(losses[rows], None if kpis is None else kpis[rows]) for rows, part in self.parts]
-        totals, weights = (torch.cat(parts)[self._places] for parts in zip(*results, strict=True))
-        return totals, weights
+        rows = zip(self.parts, losses.split_with_sizes(self._counts), kpis.split_with_sizes(self._counts), strict=True)
+        totals, weights = zip(*(part.step(*row) for part, *row in rows), strict=True)
+        return torch.cat(totals), torch.cat(weights)
 
     def update(self, kpis: Tensor) -> None:
         """Record an observation of each KPI, as `EachBalancer.update`."""
-        for rows, part in self.parts:
-            part.update(kpis[rows])
+        for part, row in zip(self.parts, kpis.split_with_sizes(self._counts), strict=True):
+            part.update(row)
 
     def end_epoch(self) -> None:
         """Mark the end of an epoch."""
-        for _, part in self.parts:
+        for part in self.parts:
             part.end_epoch()
 
 
