@@ -98,7 +98,7 @@ WorkersPerGpu = Annotated[
 ]
 Vectorize = Annotated[
     bool | None,
-    typer.Option(help="Train runs of a method together, as one stacked network, where they allow it. Default: one by one."),
+    typer.Option(help="Train small runs of a method together, as one stacked network, where they allow it. Default: do."),
 ]
 Engine = Annotated[
     str | None,

@@ -202,9 +202,10 @@ def _dry_run(plan: "Plan") -> None:
     say(f"The study as a file:\n\n{plan.yaml()}")
     at_once, devices = places(plan)
     where = f" on {devices}" if devices else ""
+    together = " Runs that are trained together take less." if plan.vectorize else ""
     say(
         f"About {duration(estimate(plan))} on this machine with {at_once} at a time{where}, from a few training "
-        "steps timed just now; what its folder has already is not taken off."
+        f"steps timed just now; what its folder has already is not taken off.{together}"
     )
 
 

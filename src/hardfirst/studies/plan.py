@@ -72,7 +72,8 @@ class Plan(BaseModel):
         workers: the number of trials that run at a time. Default: one per core or GPU, or the cluster's room.
         accelerator: as in Lightning Fabric; "auto" is a GPU where there is one.
         vectorize: train runs that differ in seed, learning rate, numeric options or static weights together, as one stacked
-            network, where network, losses and method allow. Numbers differ from those of single runs by rounding.
+            network, where network, losses and method allow and it takes less time. Numbers differ from those of single runs
+            by rounding.
         optimizer: as in `hardfirst.recipes.Recipe`, and so are the others below. Default: the problem's. With `tune`
             numbers in it, in `schedule`, `clip` and `average` may be ranges, such as "adamw:weight_decay=1e-5..0.1".
         schedule: of the learning rate.
@@ -118,7 +119,7 @@ class Plan(BaseModel):
     engine: str = "local"
     workers: int | None = None
     accelerator: str = "auto"
-    vectorize: bool = False
+    vectorize: bool = True
     optimizer: str | None = None
     schedule: str | None = None
     precision: str | None = None

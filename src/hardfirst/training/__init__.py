@@ -11,7 +11,7 @@ from hardfirst.training._processes import NO_GUARD, UNGUARDED, check_can_start, 
 from hardfirst.training._sampling import epoch_order
 from hardfirst.training._trial import Trial, trial_key
 from hardfirst.training._watcher import Watcher
-from hardfirst.training.vectorized import NotVectorizable, fit_together
+from hardfirst.training.vectorized import NotVectorizable, Preview, fit_together, preview
 
 __all__ = [
     "ACCELERATORS",
@@ -20,6 +20,7 @@ __all__ = [
     "Interrupted",
     "MeasureWarning",
     "NotVectorizable",
+    "Preview",
     "Trial",
     "Watcher",
     "check_can_start",
@@ -34,6 +35,7 @@ __all__ = [
     "fit_together",
     "is_main_process",
     "load_splits",
+    "preview",
     "process_context",
     "same_data",
     "started",

@@ -98,6 +98,9 @@ class BalancerStudy(StudyKind):
         shared = bool(self.plan.tune) and EQUAL in self.methods  # the first point is a run of equal weights' own tuning
         return len(simplex_grid(self.tasks)) - shared
 
+    def reported_runs(self, role: Role) -> int:
+        return len(self._shown_grid) if role == "grid" else 1
+
     # What the study has
 
     @property

@@ -123,6 +123,10 @@ class StudyKind(ABC):
         """How many trials choose the settings of a method, and have no other part in the study."""
         return self.plan.tune
 
+    def reported_runs(self, role: Role) -> int:
+        """How many trials of one seed are trained together."""
+        return 1
+
     def _block(self, method: str, trial: Trial, role: Role, *, tuning: bool) -> Block | None:
         """The trials that this one is trained together with: those of a method that differ in seed or settings alone."""
         balancer = trial.balancer.method
@@ -131,8 +135,9 @@ class StudyKind(ABC):
         if not vectorized or differs:
             return None
         first = 0 if tuning else trial.seed - trial.seed % _SEEDS
-        size = self.tuning_runs(role) if tuning else min(_SEEDS, self.plan.seeds - first)
-        parts = (self.problem.name, trial.problem, trial.network, trial.only, trial.loss, method, role, tuning, first)
+        size = self.tuning_runs(role) if tuning else self.reported_runs(role) * min(_SEEDS, self.plan.seeds - first)
+        of = role if role == "grid" else method  # static weights differ in numbers alone
+        parts = (self.problem.name, trial.problem, trial.network, trial.only, trial.loss, of, role, tuning, first)
         return Block(parts, size)
 
     def record_of(self, trial: StudyTrial) -> Record | None:
