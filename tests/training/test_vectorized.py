@@ -19,11 +19,15 @@ from hardfirst.balancers._stacked import StackedBalancers
 from hardfirst.errors import InputError
 from hardfirst.kpi import accuracy, r2, within
 from hardfirst.networks import HardSharing
-from hardfirst.problems import PROBLEMS, Problem, Splits, Task, TensorTable
+from hardfirst.problems import PROBLEMS, Metric, Problem, Splits, Task, TensorTable, load_problem
+from hardfirst.problems.builtin import census
 from hardfirst.recipes import Recipe
 from hardfirst.training import Trial, fit
-from hardfirst.training.vectorized import NotVectorizable, _group, _stack, fit_together
+from hardfirst.training._devices import setup_fabric
+from hardfirst.training._randomness import forked_randomness
+from hardfirst.training.vectorized import NotVectorizable, _group, _stack, _work, bytes_per_trial, fit_together
 from hardfirst.training.vectorized._balancers import EachBalancer, balancers_of
+from hardfirst.training.vectorized._group import Group
 
 EXACT = 1e-9
 TASKS = ("kind", "value", "never")
@@ -101,7 +105,7 @@ def problem(*, layers: str = "linear", gaps: bool = False, value_loss: Any = F.m
     options: dict[str, Any] = {
         "name": "toy",
         "tasks": (
-            Task("kind", F.cross_entropy, accuracy),
+            Task("kind", F.cross_entropy, accuracy, {"log_loss": Metric(F.cross_entropy, higher_is_better=False)}),
             Task("value", value_loss, r2, kpi_from="validation", scale=0.5),
             Task("never", F.mse_loss, partial(within, threshold=0.5)),
         ),
@@ -276,6 +280,57 @@ def test_single_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_same(outcome, singly(trials, tmp_path))
 
 
+def in_float64(table: TensorTable, count: int) -> TensorTable:
+    inputs, targets = table[slice(count)]  # type: ignore[index]  # tensors take slices
+    double = {name: value.double() if value.is_floating_point() else value for name, value in targets.items()}
+    return TensorTable(inputs.double(), double)
+
+
+def digits() -> Problem:
+    """The built-in problem in float64, with fewer images."""
+    made = load_problem("digits")
+    splits = made.data()
+    tables = [in_float64(table, 600) for table in (splits.train, splits.validation, splits.test)]
+    return replace(made, network=lambda: made.network().double(), data=lambda: Splits(*tables))
+
+
+def people(count: int, seed: int) -> TensorTable:
+    """Random answers to the questions of census, with as many labels missing."""
+    generator = torch.Generator().manual_seed(seed)
+    columns = [torch.randint(answers + 1, (count,), generator=generator) for answers in census.CATEGORIES.values()]
+    numbers = torch.randn(count, 3, generator=generator, dtype=torch.float64)
+    targets = {question: torch.rand(count, generator=generator).round().double() for question in census.QUESTIONS}
+    targets["union"][torch.arange(count) % 10 > 0] = math.nan
+    targets["capital_gain"][::4] = math.nan
+    targets["education"] = torch.randint(16, (count,), generator=generator).index_fill(0, torch.arange(0, count, 4), -100)
+    targets["weeks"] = numbers[:, 0].index_fill(0, torch.arange(0, count, 4), math.nan)
+    return TensorTable({"categories": torch.stack(columns, 1).byte(), "numbers": numbers}, targets)
+
+
+def like_census() -> Problem:
+    """Embeddings, and many labels that are missing."""
+    made, splits = census.problem(), Splits(people(240, 1), people(120, 2), people(120, 3))
+    return replace(made, network=lambda: census.network(8).double(), data=lambda: splits, batch_size=80)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [digits, like_census, partial(problem, layers="convolution", gaps=True, batch_size=30)],
+    ids=["digits", "census", "convolution"],
+)
+def test_problems(made: Callable[[], Problem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = trials_of()
+    assert_same(together(trials, made(), tmp_path, monkeypatch), singly(trials, tmp_path))
+
+
+def test_many_labels_are_missing_and_all_is_measured_at_once() -> None:
+    group = Group(trials_of(), like_census(), setup_fabric(1, "cpu", "32-true"))
+    with forked_randomness():
+        group.begin()
+    assert not group.measures.singly
+    assert [len(tasks) for tasks in group.measures.together] == [3, 2, 1, 1]
+
+
 def test_digits_in_float32(tmp_path: Path) -> None:
     trials = [Trial.plan("digits", Spec.parse("dtp"), seed=seed, epochs=2) for seed in range(2)]
     files = [tmp_path / f"{trial.seed}.jsonl" for trial in trials]
@@ -344,6 +399,34 @@ def test_refusals_write_nothing(
     with pytest.raises(NotVectorizable, match=reason):
         together(trials, made, tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_large_step_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_work, "_MOST_OPERATIONS", 10**4)
+    with pytest.raises(NotVectorizable, match="has 0 million operations, for which training together is not faster"):
+        together(trials_of(), problem(), tmp_path, monkeypatch)
+    assert not list(tmp_path.iterdir())
+
+
+def test_work_of_a_step() -> None:
+    inputs, weights = torch.ones(4, 3), torch.ones(3, 5, requires_grad=True)
+    work = _work.Work()
+    with work.counted():
+        (inputs @ weights).exp().sum().backward()
+    # forward: the product, exp, the sum; backward: the gradients of exp and of the product, and a one
+    assert work.operations == 2 * 4 * 3 * 5 + 4 * 5 + 1 + 1 + 4 * 5 + 2 * 4 * 3 * 5
+    assert work.bytes == inputs.nbytes + 4 * 4 * 5  # what the two gradients need
+
+
+def test_memory_of_a_trial() -> None:
+    small, large = (problem(batch_size=size) for size in (16, 64))
+    trial = trials_of()[0]
+    needed = bytes_per_trial(trial, small)
+    network = sum(tensor.nbytes for tensor in small.network().parameters())
+    assert needed > 8 * network + 16 * 2 * 4 * 4 * 8  # copies of the network, and a batch
+    # an evaluation has more examples than a batch of either
+    row = (2 * 4 * 4 + 3) * 8
+    assert bytes_per_trial(trial, large) - needed == pytest.approx(48 * row, rel=0.05)
 
 
 class Growing(Dataset[Any]):

@@ -87,7 +87,7 @@ class Evaluation:
         network.eval()
         for inputs, targets in batches:
             labelled = select_labelled(problem, network(inputs), targets)
-            yield {task: self.tasks[task].reduce(*pair) for task, pair in labelled.items()}
+            yield {task: self.tasks[task].share(*pair, self.tasks[task].measured(*pair)) for task, pair in labelled.items()}
 
     @torch.no_grad()
     def add(self, batch: Mapping[str, Share]) -> None:
@@ -139,11 +139,14 @@ class _TaskEvaluation:
     def gathered_bytes(self) -> int:
         return sum(tensor.nbytes for pair in self.pairs for tensor in pair)
 
-    def reduce(self, output: Tensor, target: Tensor) -> Share:
+    def measured(self, output: Tensor, target: Tensor) -> list[Tensor | None]:
+        return [each.measured(output, target) for each in self.figures]
+
+    def share(self, output: Tensor, target: Tensor, measured: Sequence[Tensor | None]) -> Share:
         needed = any(each.needs_pair for each in self.figures)
         return Share(
             examples=len(target),
-            states=[each.reduce(output, target) for each in self.figures],
+            states=[each.kept(value, target) for each, value in zip(self.figures, measured, strict=True)],
             pair=(_compact(output), _compact(target)) if needed else None,
             classes=_doubts.class_counts(output, target) if self.doubts else None,
             output=output[:0].clone(),

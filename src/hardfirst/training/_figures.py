@@ -28,9 +28,13 @@ class Figure(ABC):
     def __init__(self, task: Task, what: str) -> None:
         self.task, self.what = task, what
 
-    def reduce(self, output: Tensor, target: Tensor) -> Tensor | None:
-        """What is needed of a batch in addition to output and target; it runs on the rank that evaluates the batch."""
+    def measured(self, output: Tensor, target: Tensor) -> Tensor | None:
+        """What is computed of a batch, on the rank that evaluates it; also under `torch.func.vmap` if it can."""
         return None
+
+    def kept(self, measured: Tensor | None, target: Tensor) -> Tensor | None:
+        """What is needed of a batch in addition to output and target, from what was computed of it."""
+        return measured
 
     @abstractmethod
     def add(self, state: Tensor | None, pair: Pair | None) -> None:
@@ -68,7 +72,7 @@ class Streamed(Figure):
         self.form = form
         self.state: Tensor | None = None
 
-    def reduce(self, output: Tensor, target: Tensor) -> Tensor:
+    def measured(self, output: Tensor, target: Tensor) -> Tensor:
         """The batch's state."""
         return attribute(self.task, self.what, self.form.state_of, output=output, target=target)
 
@@ -131,10 +135,14 @@ class MeanOverLabels(Figure):
         super().__init__(task, what)
         self.batches: list[list[float]] = []
 
-    def reduce(self, output: Tensor, target: Tensor) -> Tensor:
+    def measured(self, output: Tensor, target: Tensor) -> Tensor:
+        """The batch's loss."""
+        return compute_loss(self.task, output, target)
+
+    def kept(self, measured: Tensor | None, target: Tensor) -> Tensor:
         """The batch's loss and labels: [2] float64, on the CPU, since some devices have no float64."""
-        loss = compute_loss(self.task, output, target)
-        return torch.tensor([float(loss), label_count(target)], dtype=torch.float64)
+        assert measured is not None
+        return torch.tensor([float(measured), label_count(target)], dtype=torch.float64)
 
     def add(self, state: Tensor | None, pair: Pair | None) -> None:
         """Keep the two numbers, as such: a small tensor that stays would split the memory that large ones leave."""

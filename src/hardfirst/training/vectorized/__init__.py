@@ -7,7 +7,8 @@ has its own order of examples, balancer state, best epoch and end, and its own r
 """
 
 from hardfirst.training.vectorized._fit import fit_together
+from hardfirst.training.vectorized._memory import bytes_per_trial
 from hardfirst.training.vectorized._preview import Preview, preview
 from hardfirst.training.vectorized._refusal import NotVectorizable
 
-__all__ = ["NotVectorizable", "Preview", "fit_together", "preview"]
+__all__ = ["NotVectorizable", "Preview", "bytes_per_trial", "fit_together", "preview"]

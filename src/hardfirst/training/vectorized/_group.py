@@ -11,10 +11,9 @@ from torch import Tensor
 
 from hardfirst.balancers import LossBalancer
 from hardfirst.problems import Problem, Split
-from hardfirst.training._batch import select_labelled
 from hardfirst.training._check import check, check_labels, load_splits
 from hardfirst.training._divergence import divergence_reason
-from hardfirst.training._evaluate import Evaluation, TaskResult, evaluation_batch
+from hardfirst.training._evaluate import TaskResult, evaluation_batch
 from hardfirst.training._interrupt import Interrupt, Interrupted
 from hardfirst.training._loading import load
 from hardfirst.training._memory import peak_memory
@@ -23,11 +22,12 @@ from hardfirst.training._sampling import evaluation_order
 from hardfirst.training._steps import StepNumbers
 from hardfirst.training._trial import Trial
 from hardfirst.training.vectorized._balancers import balancers_of
-from hardfirst.training.vectorized._data import Batches, row_of, stacked
+from hardfirst.training.vectorized._data import Batches, stacked
+from hardfirst.training.vectorized._evaluation import Evaluations
 from hardfirst.training.vectorized._history import Fatal, History
 from hardfirst.training.vectorized._measure import Measures
 from hardfirst.training.vectorized._refusal import NotVectorizable
-from hardfirst.training.vectorized._rehearsal import build, rehearse, trained_parameters
+from hardfirst.training.vectorized._rehearsal import build, rehearse, single_step
 from hardfirst.training.vectorized._run import Run
 from hardfirst.training.vectorized._stack import Stack
 from hardfirst.training.vectorized._updates import StackedUpdates
@@ -48,6 +48,7 @@ class Group:
     def __init__(self, trials: Sequence[Trial], problem: Problem, fabric: "Fabric") -> None:
         self.trials, self.problem, self.fabric = trials, problem, fabric
         self.first, self.seconds = trials[0], 0.0  # of each trial
+        self._measured_together: dict[Any, bool] = {}
 
     def begin(self) -> None:
         """Build networks, optimizer, balancers and data, each trial's as a single run does, and try a step.
@@ -72,11 +73,13 @@ class Group:
         if not all(isinstance(balancer, LossBalancer) and "shared" not in balancer.needs for balancer in balancers):
             raise NotVectorizable(f"The method {self.first.balancer.name} works on gradients, which are trained singly.")
         self.balancers = balancers_of([self.fabric.to_device(balancer) for balancer in balancers])
-        self.stack = Stack(modules, trained_parameters(problem, modules[0], firsts[0]), self.fabric.device)
-        self.measures = Measures(problem, self.batches.tasks, self.stack)
+        trained, self.work = single_step(problem, modules[0], firsts[0])
+        self.work.check(self.fabric.device.type)
+        self.stack = Stack(modules, trained, self.fabric.device)
+        self.measures = Measures(problem, self.batches.tasks, self.batches.gaps, self.stack)
         batch = stacked([(inputs, {task: targets[task] for task in self.batches.tasks}) for inputs, targets in firsts])
         on_device = [copy.deepcopy(module).to(self.fabric.device) for module in modules]
-        rehearse(self.measures, on_device, self.fabric.to_device(batch), self.batches.gaps)
+        rehearse(self.measures, on_device, self.fabric.to_device(batch))
         self.updates = StackedUpdates(
             problem.recipe,
             self.fabric,
@@ -164,18 +167,13 @@ class Group:
         self, split: Split, warns_of: str | None, runs: Sequence[Run], *, test: bool = False
     ) -> list[dict[str, TaskResult]]:
         """Each trial's figures on a split; none of those that have ended."""
-        problem, device = self.problem, self.fabric.device
-        evaluations = {
-            row: Evaluation(problem, device, test=test, name=warns_of) for row, run in enumerate(runs) if not run.ended
-        }
+        problem, rows = self.problem, [row for row, run in enumerate(runs) if not run.ended]
+        evaluations = Evaluations(problem, self.fabric.device, rows, self._measured_together, test=test, name=warns_of)
         self.stack.template.eval()
         order = evaluation_order(split, evaluation_batch(problem, split))
         for inputs, targets in map(self.fabric.to_device, load(split, order)):
-            outputs = self.stack.run(self._outputs, inputs, same=True)
-            for row, evaluation in evaluations.items():
-                labelled = select_labelled(problem, row_of(outputs, row), targets)
-                evaluation.add({task: evaluation.tasks[task].reduce(*pair) for task, pair in labelled.items()})
-        return [evaluations[row].results() if row in evaluations else {} for row in range(len(runs))]
+            evaluations.add(self.stack.run(self._outputs, inputs, same=True), targets)
+        return [evaluations.results(row) for row in range(len(runs))]
 
     def _outputs(self, network: Any, inputs: Any) -> dict[str, Tensor]:
         outputs = network(inputs)

@@ -1,14 +1,18 @@
 """Losses and KPIs of a batch of each trial."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hardfirst.errors import InputError
+from hardfirst.kpi import skipping
+from hardfirst.kpi._accumulators import is_accumulator
 from hardfirst.problems import Problem, Task
 from hardfirst.training._batch import Measurements, measure, select_labelled
+from hardfirst.training.vectorized._close import close
 from hardfirst.training.vectorized._data import StackedBatch, row_of
 from hardfirst.training.vectorized._refusal import NotVectorizable
 from hardfirst.training.vectorized._stack import Stack
@@ -22,16 +26,18 @@ class Measures:
 
     A task whose loss and KPI run under `torch.func.vmap`, with the values of a single run, is measured for all trials at
     once, and so are tasks that have the same ones; others, which index by Booleans for instance, for one trial after the
-    other.
+    other. Where examples lack labels, a loss or KPI takes the form that skips them, if it has one: `hardfirst.kpi.skipping`.
 
     Args:
         problem: the problem.
         tasks: the names of the tasks that have labels.
+        gaps: of these, the ones that lack labels of some examples.
         stack: the trials' networks.
     """
 
-    def __init__(self, problem: Problem, tasks: Sequence[str], stack: Stack) -> None:
-        self.problem, self.stack = problem, stack
+    def __init__(self, problem: Problem, tasks: Sequence[str], gaps: Collection[str], stack: Stack) -> None:
+        self.problem, self.gaps, self.stack = problem, gaps, stack
+        self._whole = replace(problem, tasks=tuple(_skipping(task) if task.name in gaps else task for task in problem.tasks))
         self.tasks = [task for task in problem.tasks if task.name in tasks]
         self.together: list[list[Task]] = []  # tasks of one kind
         self.singly: list[Task] = []
@@ -71,7 +77,7 @@ class Measures:
         first = tasks[0].name
 
         def one(output: Tensor, target: Tensor) -> list[list[Tensor]]:
-            measured = measure(self.problem, {first: (output, target)})
+            measured = measure(self._whole, {first: (output, target)})
             return [list(measured.losses.values()), list(measured.kpis.values())]
 
         rows = (_joined([values[task.name] for task in tasks]) for values in (outputs, targets))
@@ -88,13 +94,12 @@ class Measures:
         return [measure(self.problem, batch) for batch in labelled]
 
     @torch.no_grad()
-    def choose(self, networks: Sequence[nn.Module], batch: StackedBatch, gaps: set[str]) -> None:
+    def choose(self, networks: Sequence[nn.Module], batch: StackedBatch) -> None:
         """Find out which tasks can be measured together, by the networks' outputs for a batch each in evaluation mode.
 
         Args:
             networks: the single ones.
             batch: inputs and targets.
-            gaps: the tasks that lack labels of some examples.
 
         Raises:
             NotVectorizable: the stack does not compute what the single networks do.
@@ -107,19 +112,19 @@ class Measures:
             raise NotVectorizable(f"The network does not run under torch.func.vmap: {_line(error)}.") from error
         for row, network in enumerate(networks):
             single = network.eval()(row_of(inputs, row))
-            if not all(_close(outputs[task.name][row], single[task.name]) for task in self.tasks):
+            if not all(close(outputs[task.name][row], single[task.name]) for task in self.tasks):
                 raise NotVectorizable("The network computes something else under torch.func.vmap.")
         kinds: dict[Any, list[Task]] = {}
         for task in self.tasks:
             output, target = outputs[task.name], targets[task.name]
-            if self._runs(task, output, target, task.name in gaps):
-                tensors = output.shape, output.dtype, target.shape, target.dtype
+            if self._runs(task, output, target):
+                tensors = output.shape, output.dtype, target.shape, target.dtype, task.name in self.gaps
                 kinds.setdefault((id(task.loss), id(task.kpi), task.kpi_from, task.scale, *tensors), []).append(task)
             else:
                 self.singly.append(task)
         self.together = list(kinds.values())
 
-    def _runs(self, task: Task, outputs: Tensor, targets: Tensor, has_gaps: bool) -> bool:
+    def _runs(self, task: Task, outputs: Tensor, targets: Tensor) -> bool:
         """Whether the task's loss and KPI give for all trials at once what they give for each one."""
         name = task.name
         rows = self._measure_singly(task, outputs, targets)
@@ -128,22 +133,19 @@ class Measures:
         except (InputError, RuntimeError):  # of torch.func, which an `InputError` quotes
             return False
         # Without a gap in the batch nothing is known of how the functions treat one.
-        tried = not has_gaps or any(row.examples[name] < targets.shape[1] for row in rows)
-        same_losses = _close(losses[0], torch.stack([row.losses[name] for row in rows]))
-        return tried and same_losses and (not kpis or _close(kpis[0], torch.stack([row.kpis[name] for row in rows])))
+        tried = name not in self.gaps or any(row.examples[name] < targets.shape[1] for row in rows)
+        same_losses = close(losses[0], torch.stack([row.losses[name] for row in rows]))
+        return tried and same_losses and (not kpis or close(kpis[0], torch.stack([row.kpis[name] for row in rows])))
 
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
 
 
-def _close(value: Tensor, expected: Tensor) -> bool:
-    if value.shape != expected.shape:
-        return False
-    if not value.is_floating_point():
-        return torch.equal(value, expected)
-    tolerance = torch.finfo(value.dtype).eps ** 0.5
-    return torch.allclose(value, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
+def _skipping(task: Task) -> Task:
+    """The task with the forms of its loss and KPI that skip missing labels, as far as they have some."""
+    kpi = task.kpi if is_accumulator(task.kpi) else skipping(task.kpi)
+    return replace(task, loss=skipping(task.loss) or task.loss, kpi=task.kpi if kpi is None else kpi)
 
 
 def _line(error: Exception) -> str:

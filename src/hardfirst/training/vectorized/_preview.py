@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from hardfirst.problems import explained
 from hardfirst.training._trial import Trial
-from hardfirst.training.vectorized._memory import Needs, needs
+from hardfirst.training.vectorized._memory import bytes_per_trial
 from hardfirst.training.vectorized._refusal import NotVectorizable, check_recipe
 
 
@@ -43,6 +43,4 @@ def preview(trial: Trial, device: str = "cpu") -> Preview:
 def _preview(trial: Trial, device: str) -> Preview:
     problem = trial.load()
     check_recipe(problem)
-    needed: Needs = needs(trial, problem)
-    needed.work.check(device)
-    return Preview("", needed.bytes)
+    return Preview("", bytes_per_trial(trial, problem, device))

@@ -16,6 +16,7 @@ from hardfirst.training._randomness import forked_randomness, seed_randomness
 from hardfirst.training.vectorized._data import StackedBatch, row_of
 from hardfirst.training.vectorized._measure import Measures
 from hardfirst.training.vectorized._refusal import NotVectorizable
+from hardfirst.training.vectorized._work import Work
 
 
 def build(problem: Problem, seed: int, inputs: Any) -> nn.Module:
@@ -33,14 +34,15 @@ def build(problem: Problem, seed: int, inputs: Any) -> nn.Module:
     return module
 
 
-def trained_parameters(problem: Problem, module: nn.Module, batch: tuple[Any, Mapping[str, Tensor]]) -> list[str]:
-    """The names of the parameters that get a gradient in a training step; an optimizer leaves others as they are.
+def single_step(problem: Problem, module: nn.Module, batch: tuple[Any, Mapping[str, Tensor]]) -> tuple[list[str], Work]:
+    """The names of the parameters that get a gradient in a training step, since an optimizer leaves others as they are; and
+    how much the step computes.
 
     Raises:
         NotVectorizable: there are none, or the network draws random numbers that `torch.func.vmap` does not know of.
     """
-    with forked_randomness():
-        network = copy.deepcopy(module).train()
+    network, work = copy.deepcopy(module).train(), Work()
+    with forked_randomness(), work.counted(network.parameters()):
         states = random.getstate(), str(np.random.get_state())
         losses = measure(problem, select_labelled(problem, network(batch[0]), batch[1])).losses
         if states != (random.getstate(), str(np.random.get_state())):
@@ -49,10 +51,10 @@ def trained_parameters(problem: Problem, module: nn.Module, batch: tuple[Any, Ma
         if not total.requires_grad:
             raise NotVectorizable("The losses do not depend on the network's parameters.")
         torch.autograd.backward(total)
-    return [name for name, parameter in network.named_parameters() if parameter.grad is not None]
+    return [name for name, parameter in network.named_parameters() if parameter.grad is not None], work
 
 
-def rehearse(measures: Measures, modules: Sequence[nn.Module], batch: StackedBatch, gaps: set[str]) -> None:
+def rehearse(measures: Measures, modules: Sequence[nn.Module], batch: StackedBatch) -> None:
     """Measure a batch of each trial with its single network and with the stack, and back-propagate.
 
     Weights, buffers and random state stay as they are.
@@ -61,7 +63,6 @@ def rehearse(measures: Measures, modules: Sequence[nn.Module], batch: StackedBat
         measures: of the stack; it finds out which tasks are measured together.
         modules: the single networks, on the device.
         batch: likewise.
-        gaps: the tasks that lack labels of some examples.
 
     Raises:
         NotVectorizable: the stack fails, or does not do what the networks do.
@@ -69,7 +70,7 @@ def rehearse(measures: Measures, modules: Sequence[nn.Module], batch: StackedBat
     stack, (inputs, targets) = measures.stack, batch
     before = {name: buffer.clone() for name, buffer in stack.buffers.items()}
     with forked_randomness():
-        measures.choose(modules, batch, gaps)
+        measures.choose(modules, batch)
         stack.template.train()
         try:
             torch.autograd.backward(measures.measure(inputs, targets)[0].sum())
