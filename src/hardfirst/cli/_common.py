@@ -141,6 +141,7 @@ class Format(StrEnum):
     md = "md"
     csv = "csv"
     json = "json"
+    tex = "tex"
 
 
 FormatOption = Annotated[
