@@ -64,7 +64,7 @@ def test_train_as_published(hardfirst: Hardfirst, folder: Path) -> None:
 
 def test_a_study_as_published(hardfirst: Hardfirst, folder: Path) -> None:
     said = hardfirst(*COMPARE, "--protocol", "published", "--format", "tex")
-    assert "% Protocol published: nothing was held out, and test figures are the last epoch" in said
+    assert "% Protocol published: nothing was held out, and test figures are those of the last epoch" in said
     page = Path("runs/toy/report.html").read_text()
     assert "Δm over metrics against single-task" in page
     plan = yaml.safe_load(next(text for text in re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL) if "problems" in text))

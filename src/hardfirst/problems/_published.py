@@ -12,6 +12,8 @@ from hardfirst.kpi import streams
 from hardfirst.problems._task import Measure, Metric
 from hardfirst.records.measures import KPI, Measures, PublishedMeasure
 
+__all__ = ["KPI", "Published", "PublishedMeasure", "batch_mean"]
+
 if TYPE_CHECKING:
     from hardfirst.problems._base import Problem, Splits
 
@@ -35,6 +37,15 @@ class Published:
 
     Raises:
         InputError: an argument has the wrong type or is out of range.
+
+    Example:
+        Depth and its error, and an evaluation split that stands for validation and test::
+
+            def data():
+                evaluation = frames("val")
+                return Splits(frames("train"), evaluation, evaluation)
+
+            published = Published(data, {"depth": (PublishedMeasure("absolute error", higher_is_better=False),)})
     """
 
     data: "Callable[[], Splits]"

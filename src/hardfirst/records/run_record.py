@@ -99,7 +99,7 @@ class Record:
             kpis = [task["validation_kpi"] for task in tasks if "validation_kpi" in task]
             undefined = sum(is_undefined(task, "validation_") for task in tasks)
             value = score(kpis, self.trial.get("criterion", "mean"), undefined=undefined)
-            if not math.isnan(value) and ("last_epochs" in self.trial or not value <= best[1]):
+            if not math.isnan(value) and (self.trial.get("last_epochs") or not value <= best[1]):
                 best = (line["epoch"], value)
         return best
 

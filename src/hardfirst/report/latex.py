@@ -55,7 +55,8 @@ def _kpi_table(case: Case, kpis: Summary) -> str:
 def _published_table(case: Case, found: PublishedTable) -> str:
     """Sources are comments, since a column of them would not fit."""
     own = [[method, *map(_interval, cells, found.specs)] for method, cells in found.own.items()]
-    grey = [[row.method, *map(_number, numbers, found.specs)] for row, numbers in found.published]
+    as_published = [spec.replace("#", "") for spec in found.specs]
+    grey = [[row.method, *map(_number, numbers, as_published)] for row, numbers in found.published]
     caption = f"{case.name}: metrics, and Δm over them, lower is better; grey rows are published"
     sources = dict.fromkeys(f"% Grey rows: {row.network}; {row.source}.\n" for row, _ in found.published)
     return "".join(sources) + _tabular(caption, found.columns, [*own, _RULE], grey)

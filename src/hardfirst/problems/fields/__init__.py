@@ -31,6 +31,10 @@ class FolderProblem:
         source: where people get the data.
         size: of the data, as text.
         variant: the second argument of both functions, for a module with several problems; None if they have only one.
+
+    Example:
+        >>> FIELDS["nyuv2"].size
+        '9 GB'
     """
 
     module: str

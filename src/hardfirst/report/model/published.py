@@ -105,8 +105,10 @@ def _own(
 
 @cache
 def _read(problem: str) -> PublishedFigures | None:
-    folder, name = resources.files("hardfirst.report") / "published", f"{problem.replace(':', '_')}.json"
-    file = next((file for file in folder.iterdir() if file.name == name), None)
+    folder = resources.files("hardfirst.report") / "published"
+    files = {file.name: file for file in folder.iterdir()}
+    names = (f"{name}.json" for name in (problem.replace(":", "_"), problem.partition(":")[0]))
+    file = next((files[name] for name in names if name in files), None)
     if file is None:
         return None
     content = json.loads(file.read_text(encoding="utf-8"))

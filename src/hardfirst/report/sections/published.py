@@ -16,8 +16,9 @@ def section(case: Case, styles: Styles) -> Section | None:
         row(method_cell(method, styles), [*map(interval_cell, cells, found.specs), "this study"])
         for method, cells in found.own.items()
     ]
+    as_published = [spec.replace("#", "") for spec in found.specs]  # no zeros that nobody published
     rows += [
-        row(each.method, [*map(number_cell, numbers, found.specs), f"{each.network}; {each.source}"], published=True)
+        row(each.method, [*map(number_cell, numbers, as_published), f"{each.network}; {each.source}"], published=True)
         for each, numbers in found.published
     ]
     return Section("Published figures", (table("Published figures", _caption(case, found), head, rows),))

@@ -58,13 +58,13 @@ def _progress_columns(case: Case) -> list[_Column]:
 
     def selected(method: str) -> TableCell:
         tests = [record.test for record in case.finished(method) if record.test]
-        firsts = [test["epoch"] - test.get("averaged", 1) + 1 for test in tests]
+        firsts = [test["epoch"] - (test.get("averaged") or 1) + 1 for test in tests]
         return _range_cell([*firsts, *(test["epoch"] for test in tests)])
 
     def seconds(method: str) -> TableCell:
         return interval_cell(mean_interval(case.epoch_seconds(method)), "#.3g")
 
-    averaged = any("last_epochs" in record.trial for record in case.method_runs)
+    averaged = any(record.trial.get("last_epochs") for record in case.method_runs)
     note = (
         "Seconds per epoch are wall-clock time, the median of a run's epochs, then the mean over seeds; runs that share a "
         "machine may slow each other down."

@@ -21,13 +21,15 @@ def sentence(case: Case) -> str:
         return ""
     if (count := _averaged(runs)) is None:
         return "Protocol published: the splits are the published ones, and the epoch was chosen on their validation split."
-    which = "the last epoch" if count == "1" else f"means over the last {count} epochs"
-    return f"Protocol published: nothing was held out, and test figures are {which}, as the published ones are."
+    if count == "1":
+        return "Protocol published: nothing was held out, and test figures are those of the last epoch."
+    means = f"test figures are means over the last {count} epochs, as the published ones are"
+    return f"Protocol published: nothing was held out, and {means}."
 
 
 def _averaged(runs: Sequence[Record]) -> str | None:
     """Over how many epochs the test figures are means; None if an epoch was chosen."""
-    if all("last_epochs" not in record.trial for record in runs):
+    if not any(record.trial.get("last_epochs") for record in runs):
         return None
-    counts = {record.test["averaged"] for record in runs if record.test and "averaged" in record.test}
+    counts = {count for record in runs if record.test and (count := record.test.get("averaged"))}
     return " or ".join(map(str, sorted(counts))) or str(runs[0].trial.get("last_epochs"))
