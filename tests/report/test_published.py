@@ -179,6 +179,11 @@ def test_many_measures_have_one_column():
             "ones are.",
         ),
         (
+            {"protocol": "published", "last_epochs": 20},
+            "Protocol published: nothing was held out, and test figures are means over the last 10 epochs; the published "
+            "ones are over the last 20 epochs.",
+        ),
+        (
             {"protocol": "published"},
             "Protocol published: the splits are the published ones, and the epoch was chosen on their validation split.",
         ),
@@ -214,7 +219,7 @@ def test_latex():
     assert r"\toprule" in text
     assert r"\color{gray}Nash-MTL & \color{gray}40.13 & " in text
     assert r"nash\_mtl & 40.13 $\pm$ 0.000 & " in text
-    assert "% Grey rows: SegNet with MTAN's attention; as published, collected" in text
+    assert "% published: SegNet with MTAN's attention; as published, collected" in text
     for block in re.findall(r"\\begin{tabular}{(l)(r*)}\n(.*?)\\end{tabular}", text, re.DOTALL):
         rows = [line for line in block[2].splitlines() if line.endswith(r"\\")]
         assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(block[1])}

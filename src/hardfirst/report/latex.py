@@ -25,8 +25,7 @@ _SPECIAL = {
     "–": "--",
 }
 _CHARACTERS = re.compile("|".join(map(re.escape, _SPECIAL)))
-_RULE: tuple[str, ...] = ()
-"""In place of a row."""
+_RULE = r"\midrule"
 
 
 def escaped(text: str) -> str:
@@ -46,25 +45,26 @@ def tables(case: Case) -> Iterator[str]:
 
 
 def _kpi_table(case: Case, kpis: Summary) -> str:
-    single = [[SINGLE, *(_interval(kpis.single.get(row.name)) for row in kpis.rows)], _RULE] if kpis.single else []
-    rows = [[method, *(_interval(row.cells[method].kpi) for row in kpis.rows)] for method in kpis.methods]
+    single = [_line([SINGLE, *(_interval(kpis.single.get(row.name)) for row in kpis.rows)]), _RULE] if kpis.single else []
+    lines = [_line([method, *(_interval(row.cells[method].kpi) for row in kpis.rows)]) for method in kpis.methods]
     caption = f"{case.name}: test KPI × 100, mean over seeds ± half the 95% interval"
-    return _tabular(caption, [row.name for row in kpis.rows], [*single, *rows])
+    return _tabular(caption, [row.name for row in kpis.rows], [*single, *lines])
 
 
 def _published_table(case: Case, found: PublishedTable) -> str:
     """Sources are comments, since a column of them would not fit."""
-    own = [[method, *map(_interval, cells, found.specs)] for method, cells in found.own.items()]
+    lines = [_line([method, *map(_interval, cells, found.specs)]) for method, cells in found.own.items()]
     as_published = [spec.replace("#", "") for spec in found.specs]
-    grey = [[row.method, *map(_number, numbers, as_published)] for row, numbers in found.published]
+    source = ""
+    for row, numbers in found.published:
+        if source != (source := f"{row.network}; {row.source}"):
+            lines += [_RULE, f"% published: {source}"]
+        lines.append(_line([row.method, *map(_number, numbers, as_published)], r"\color{gray}"))
     caption = f"{case.name}: metrics, and Δm over them, lower is better; grey rows are published"
-    sources = dict.fromkeys(f"% Grey rows: {row.network}; {row.source}.\n" for row, _ in found.published)
-    return "".join(sources) + _tabular(caption, found.columns, [*own, _RULE], grey)
+    return _tabular(caption, found.columns, lines)
 
 
-def _tabular(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]], grey: Sequence[Sequence[str]] = ()) -> str:
-    lines = [r"\midrule" if row is _RULE else _line(row) for row in rows]
-    lines += [_line(row, r"\color{gray}") for row in grey]
+def _tabular(caption: str, columns: Sequence[str], lines: Sequence[str]) -> str:
     return "\n".join(
         [
             r"\begin{table}",
@@ -72,7 +72,7 @@ def _tabular(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
             rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
             r"\toprule",
             _line(["Method", *columns]),
-            r"\midrule",
+            _RULE,
             *lines,
             r"\bottomrule",
             r"\end{tabular}",

@@ -21,10 +21,10 @@ def sentence(case: Case) -> str:
         return ""
     if (count := _averaged(runs)) is None:
         return "Protocol published: the splits are the published ones, and the epoch was chosen on their validation split."
-    if count == "1":
-        return "Protocol published: nothing was held out, and test figures are those of the last epoch."
-    means = f"test figures are means over the last {count} epochs, as the published ones are"
-    return f"Protocol published: nothing was held out, and {means}."
+    last = next(str(last) for record in runs if (last := record.trial.get("last_epochs")))
+    figures = "those of the last epoch" if count == "1" else f"means over the last {count} epochs"
+    ending = f"; the published ones are over the last {last} epochs." if count != last else ", as the published ones are."
+    return f"Protocol published: nothing was held out, and test figures are {figures}" + ("." if last == "1" else ending)
 
 
 def _averaged(runs: Sequence[Record]) -> str | None:
