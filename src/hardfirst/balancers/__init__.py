@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hardfirst.balancers.dtp import DTP as DTP
     from hardfirst.balancers.dwa import DWA as DWA
     from hardfirst.balancers.equal import Equal as Equal
+    from hardfirst.balancers.fairgrad import FairGrad as FairGrad
     from hardfirst.balancers.famo import FAMO as FAMO
     from hardfirst.balancers.fixed import Fixed as Fixed
     from hardfirst.balancers.geometric import Geometric as Geometric
@@ -71,6 +72,7 @@ _METHODS = {
     "cagrad": "cagrad:CAGrad",
     "imtl_g": "imtl_g:IMTLG",
     "nash_mtl": "nash_mtl:NashMTL",
+    "fairgrad": "fairgrad:FairGrad",
     "aligned_mtl": "aligned_mtl:AlignedMTL",
     "upgrad": "upgrad:UPGrad",
     "gradvac": "gradvac:GradVac",

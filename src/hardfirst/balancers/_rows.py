@@ -64,6 +64,12 @@ def cosines(gramian: Tensor) -> tuple[Tensor, Tensor]:
     return gramian / lengths.outer(lengths), lengths
 
 
+def clip(weights: Tensor, gramian: Tensor, max_norm: float) -> Tensor:
+    """Weights [k] whose update is no longer than `max_norm`; 0 for any length."""
+    length = (weights @ gramian @ weights).clamp(min=1e-30).sqrt()  # rounding may make a 0 negative
+    return weights * (max_norm / length).clamp(max=1) if max_norm else weights
+
+
 def tolerance(gramian: Tensor) -> float:
     """The share of the largest eigenvalue up to which an eigenvalue of inner products [k, k] counts as 0.
 
