@@ -14,8 +14,8 @@ from hardfirst.errors import InputError
 class RowStateBalancer(GradientBalancer):
     """A method with a state [T, n] for n shared parameters, which is zeros at first.
 
-    The state is in `state_dict`, but is no buffer, since its size is known in the first step only: torch's AveragedModel, which
-    averages the buffers of a module and its copy, needs these to be of one size from the start.
+    The state is in `state_dict`, but is no buffer, since its size is known in the first step only: torch's AveragedModel,
+    which averages the buffers of a module and its copy, needs these to be of one size from the start.
 
     Args:
         tasks: distinct non-empty strings.
@@ -48,13 +48,13 @@ class RowStateBalancer(GradientBalancer):
         Args:
             jacobian: as in `aggregate`.
             present: as in `aggregate`.
-            rule: given the rows before [k, n] and where to write the rows after: over them, or over `jacobian` in eval mode.
+            rule: given the rows before [k, n] and where the rows after go: over them, or over `jacobian` in eval mode.
         """
         rows = self._rows()
         if rows.shape[1] not in (0, jacobian.shape[1]):
             raise InputError(
-                f"Expected `shared` to have {rows.shape[1]} numbers, as in the steps that {type(self).__name__} averages over; "
-                f"got {jacobian.shape[1]}. Give the same parameters in each step, or call reset()."
+                f"Expected `shared` to have {rows.shape[1]} numbers, as in the steps that {type(self).__name__} averages "
+                f"over; got {jacobian.shape[1]}. Give the same parameters in each step, or call reset()."
             )
         rows = rows if rows.shape[1] else jacobian.new_zeros(len(self.tasks), jacobian.shape[1])
         all_present = len(present) == len(rows)

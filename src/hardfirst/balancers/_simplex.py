@@ -1,4 +1,4 @@
-"""Weights that are at least 0 and sum to 1, for methods that learn them by projected steps; no branch waits for a device."""
+"""Weights that are at least 0 and sum to 1, for methods that learn them by projected steps, without a wait for a device."""
 
 import torch
 from torch import Tensor

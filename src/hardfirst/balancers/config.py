@@ -26,8 +26,8 @@ class ConFIG(GramianBalancer):
         process_group: see `Balancer`.
 
     Raises:
-        InputError: a preference is below 0, all are 0, or one names an unknown task. In a training step: `shared` is missing,
-            sharded, or has no part in the losses; or the balancer is compiled.
+        InputError: a preference is below 0, all are 0, or one names an unknown task. In a training step: `shared` is
+            missing, sharded, or has no part in the losses; or the balancer is compiled.
 
     Example:
         >>> import torch

@@ -17,8 +17,8 @@ _LEAST = 1e-30  # of a weight: from 0 none would return
 class ExcessMTL(RowStateBalancer):
     r"""ExcessMTL: weights that grow with each task's excess risk: how far its loss is above the lowest that it can reach.
 
-    :math:`w_t \leftarrow w_t e^{\eta E_t / E_t(0)}`, then the sum of the weights is restored. The excess risk is estimated as
-    :math:`E_t = \sum_i g_{ti}^2 / h_{ti}`, where :math:`h_{ti}` is the root of the sum of all squared gradients so far.
+    :math:`w_t \leftarrow w_t e^{\eta E_t / E_t(0)}`, then the sum of the weights is restored. The excess risk is estimated
+    as :math:`E_t = \sum_i g_{ti}^2 / h_{ti}`, where :math:`h_{ti}` is the root of the sum of all squared gradients so far.
 
     When to use: some labels are noisy: the loss of such a task stays high, and methods that go by losses raise its weight,
     while its excess risk is near 0 once nothing is left to learn. Memory for a number per task and shared parameter.
@@ -31,8 +31,8 @@ class ExcessMTL(RowStateBalancer):
         process_group: see `Balancer`.
 
     Raises:
-        InputError: η is not above 0. In a training step: `shared` is missing, sharded, of another size than before, or has no
-            part in the losses; or the balancer is compiled.
+        InputError: η is not above 0. In a training step: `shared` is missing, sharded, of another size than before, or has
+            no part in the losses; or the balancer is compiled.
 
     Example:
         >>> import torch
@@ -48,8 +48,8 @@ class ExcessMTL(RowStateBalancer):
         As in the authors' code, a task's first step gives :math:`E_t(0)` and leaves its weight as it is; the paper takes it
         from some epochs of warm-up with equal weights. The weights sum to T, the paper's to 1, so a learning rate tuned for
         equal weights still fits; those of absent tasks do not change. Heads get the gradient of their own loss without the
-        weight. No constant is added to the estimate, so that it does not depend on the losses' unit. The roots of the sums of
-        squares are in `state_dict`, but are no buffer (see `DBMTL`).
+        weight. No constant is added to the estimate, so that it does not depend on the losses' unit. The roots of the sums
+        of squares are in `state_dict`, but are no buffer (see `DBMTL`).
 
     References:
         He, Zhou, Zhang, Guo, Zhang, Zhao and Zhao, Robust Multi-Task Learning with Excess Risks, ICML 2024, Eq. (6) to (9).

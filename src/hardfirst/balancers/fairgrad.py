@@ -20,8 +20,8 @@ _TOLERANCE = 1e-9
 class FairGrad(GramianBalancer):
     r"""FairGrad: weights of the tasks' gradients that share progress α-fairly, :math:`G w = w^{-1/\alpha}`.
 
-    G is the matrix of the gradients' inner products, so :math:`G w` is what each task gains. α = 1 is Nash-MTL's proportional
-    fairness; above it tasks with small gradients get more of the step, below it less.
+    G is the matrix of the gradients' inner products, so :math:`G w` is what each task gains. α = 1 is Nash-MTL's
+    proportional fairness; above it tasks with small gradients get more of the step, below it less.
 
     When to use: as Nash-MTL, with a knob for how much the tasks that gain least should be helped. The update has nearly one
     length, or `max_norm` if that is shorter, however small the gradients are: let the learning rate decay.

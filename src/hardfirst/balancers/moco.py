@@ -21,8 +21,8 @@ class MoCo(RowStateBalancer):
     simplex; the update is :math:`T\, Y^\top \lambda`. In step k, :math:`\beta_k = \beta k^{-\sigma}` and
     :math:`\gamma_k = \gamma k^{-\sigma}`.
 
-    When to use: MGDA on small batches, with memory to spare: the noise of a batch biases MGDA towards equal weights, averages
-    have less of it. Late in a run the averages are old; a smaller σ keeps them fresh.
+    When to use: MGDA on small batches, with memory to spare: the noise of a batch biases MGDA towards equal weights,
+    averages have less of it. Late in a run the averages are old; a smaller σ keeps them fresh.
 
     Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, and T·n + T + 1 of state.
 
@@ -47,11 +47,11 @@ class MoCo(RowStateBalancer):
         (tensor([1.0600, 1.8800]), {'a': tensor(1.0600), 'b': tensor(0.9400)})
 
     Note:
-        :math:`Y Y^\top` is divided by its mean diagonal, so that γ does not depend on the losses' unit; the authors' multi-task
-        code makes each gradient as long as its loss instead, and projects by a softmax. The weights sum to the number of tasks
-        present, the paper's to 1. As in the paper, the averages start at 0; they are in `state_dict`, but are no buffer (see
-        `DBMTL`). The average and the weight of an absent task do not change. `weights` are the factors of the averages. Heads
-        get the gradient of the step.
+        :math:`Y Y^\top` is divided by its mean diagonal, so that γ does not depend on the losses' unit; the authors'
+        multi-task code makes each gradient as long as its loss instead, and projects by a softmax. The weights sum to the
+        number of tasks present, the paper's to 1. As in the paper, the averages start at 0; they are in `state_dict`, but
+        are no buffer (see `DBMTL`). The average and the weight of an absent task do not change. `weights` are the factors
+        of the averages. Heads get the gradient of the step.
 
     References:
         Fernando, Shen, Liu, Chaudhury, Murugesan and Chen, Mitigating Gradient Bias in Multi-objective Learning: A Provably

@@ -14,8 +14,8 @@ from hardfirst.errors import number
 class MoDo(GramianBalancer):
     r"""MoDo: T times a convex combination of the tasks' gradients whose weights follow MGDA's, one small step at a time.
 
-    :math:`\lambda \leftarrow \Pi (\lambda - \gamma (G + \rho I) \lambda)` with the projection :math:`\Pi` on the simplex. G is
-    the matrix of the gradients' inner products, divided by their mean square length.
+    :math:`\lambda \leftarrow \Pi (\lambda - \gamma (G + \rho I) \lambda)` with the projection :math:`\Pi` on the simplex. G
+    is the matrix of the gradients' inner products, divided by their mean square length.
 
     When to use: MGDA's weights jump with the noise of each batch; these are an average over about :math:`1 / \gamma` steps.
     A small γ is nearly equal weights, a large one nearly MGDA.
@@ -43,9 +43,9 @@ class MoDo(GramianBalancer):
     Note:
         The paper takes G from two independent batches, so that its expectation is that of the true gradients, and in its
         multi-task code the update from a third. Here all three are the batch of the step, and one backward for each task is
-        enough: noise within a batch makes the gradients of noisy tasks look longer. The paper's G is not divided by anything,
-        so that its γ depends on the losses' unit. The weights sum to the number of tasks present, the paper's to 1, so a
-        learning rate tuned for equal weights still fits. The weight of an absent task does not change.
+        enough: noise within a batch makes the gradients of noisy tasks look longer. The paper does not
+        divide G, so that its γ depends on the losses' unit. The weights sum to the number of tasks present, the paper's to
+        1, so a learning rate tuned for equal weights still fits. The weight of an absent task does not change.
 
     References:
         Chen, Fernando, Ying and Chen, Three-Way Trade-Off in Multi-Objective Learning: Optimization, Generalization and
@@ -55,9 +55,7 @@ class MoDo(GramianBalancer):
     reads = ("weight",)
     ranges = MappingProxyType({"gamma": Range(1e-3, 1, log=True)})
 
-    def __init__(
-        self, tasks: Sequence[str], *, gamma: float = 0.1, rho: float = 0.0, process_group: Group = None
-    ) -> None:
+    def __init__(self, tasks: Sequence[str], *, gamma: float = 0.1, rho: float = 0.0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.gamma, self.rho = number("gamma", gamma, above=0), number("rho", rho, least=0)
 
@@ -67,7 +65,7 @@ class MoDo(GramianBalancer):
 
 
 def simplex_step(weights: Tensor, gramian: Tensor, gamma: float, rho: float) -> Tensor:
-    """A step of weights on the simplex [k] towards the shortest convex combination, for inner products [k, k] of any unit."""
+    """A step of weights [k] towards the shortest convex combination, for inner products [k, k] of any unit."""
     mean_square = gramian.diagonal().mean()
     slope = gramian @ weights / torch.where(mean_square > 0, mean_square, 1) + rho * weights
     return project(weights - gamma * slope)

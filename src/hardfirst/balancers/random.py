@@ -70,9 +70,7 @@ class RLW(LossBalancer):
 
 def _normal(key: Tensor, step: Tensor) -> Tensor:
     """Standard normal numbers, float32, one for each pair of a key and a step."""
-    steps, keys = host_memory(step), host_memory(key)
-    if steps is None or keys is None:
-        drawn = uniform(key, step)
-    else:
+    drawn, steps, keys = None, host_memory(step), host_memory(key)
+    if steps is not None and keys is not None:
         drawn = host_tensor([uniform(word, steps[0]) for word in keys])
-    return torch.erfinv(drawn) * 2**0.5
+    return torch.erfinv(uniform(key, step) if drawn is None else drawn) * 2**0.5

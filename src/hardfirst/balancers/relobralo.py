@@ -49,9 +49,9 @@ class ReLoBRaLo(LossBalancer):
     Note:
         The weights of a step are those of the losses before it, where the paper has that of its own losses, so that
         micro-batches add up to one batch. They begin at 1, as in the paper's equation; the authors' code takes
-        :math:`b(L_0)` in the second step, which at the default α decides the weights for some thousand steps. The paper does not
-        treat missing labels: :math:`b` is among the tasks that are present now and were before, and sums to their number; an
-        absent task's weight does not change. The random times are the same on every rank and after a resume.
+        :math:`b(L_0)` in the second step, which at the default α decides the weights for some thousand steps. The paper
+        does not treat missing labels: :math:`b` is among the tasks that are present now and were before, and sums to their
+        number; an absent task's weight does not change. The random times are the same on every rank and after a resume.
 
     References:
         Bischof and Kraus, Multi-Objective Loss Balancing for Physics-Informed Deep Learning, arXiv:2110.09813, 2021.

@@ -20,8 +20,8 @@ class SDMGrad(GramianBalancer):
 
     When to use: between MGDA (λ = 0) and a weighted sum (λ large), like CAGrad, without a solver.
 
-    Cost: one backward for each task and step, and `steps` steps on T numbers, about a millisecond; T·n numbers of memory for n
-    shared parameters, 2·T of state.
+    Cost: one backward for each task and step, and `steps` steps on T numbers, about a millisecond; T·n numbers of memory
+    for n shared parameters, 2·T of state.
 
     Args:
         tasks: distinct non-empty strings.
@@ -45,10 +45,11 @@ class SDMGrad(GramianBalancer):
         (tensor([1.5000, 1.0000]), {'a': tensor(1.5000), 'b': tensor(0.5000)})
 
     Note:
-        The paper takes the gradient of w from two independent batches, and the update from a third. Here all are the batch of
-        the step, as in codes for deterministic gradients. Learning rates of w of 5 and 10 are in use with it, at which w jumps
-        between corners of the simplex; the default here lets it converge. The weights sum to the number of tasks present, the
-        paper's to 1, so a learning rate tuned for equal weights still fits. The w of an absent task does not change.
+        The paper takes the gradient of w from two independent batches, and the update from a third. Here all are the batch
+        of the step, as in codes for deterministic gradients. Learning rates of w of 5 and 10 are in use with it, at which w
+        jumps between corners of the simplex; the default here lets it converge. The weights sum to the number of tasks
+        present, the paper's to 1, so a learning rate tuned for equal weights still fits. The w of an absent task does not
+        change. TorchJD adds 1e-8 to the mean square length by which gradients are scaled, this does not.
 
     References:
         Xiao, Ban and Ji, Direction-oriented Multi-objective Learning: Simple and Provable Stochastic Algorithms,

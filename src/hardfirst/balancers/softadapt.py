@@ -20,7 +20,7 @@ class SoftAdapt(LossBalancer):
     rises, or falls more slowly than the others', weighs more. T is the number of tasks.
 
     When to use: losses with little noise between batches, as in physics-informed networks. With noise the slopes are mostly
-    chance; a longer window averages it out. At the default β the weights stay within 10% of each other; tune it.
+    chance; a longer window averages it out. At the default β no weight is more than 11% above another; tune it.
 
     Cost: one backward per step; `window`·T numbers of state.
 
@@ -28,7 +28,8 @@ class SoftAdapt(LossBalancer):
         tasks: distinct non-empty strings.
         beta: β. A negative one favours the tasks whose loss falls fastest. The paper uses 0.1.
         window: the losses that a slope is taken of, at least 2.
-        normalize: whether slopes are relative to the sum of all slopes' absolute values. Without it they have the losses' unit.
+        normalize: whether slopes are relative to the sum of all slopes' absolute values. Without it
+            they have the losses' unit.
         weigh: whether each weight is also multiplied by the task's mean loss in the window, the paper's loss-weighted form.
         process_group: see `Balancer`.
 
@@ -45,15 +46,14 @@ class SoftAdapt(LossBalancer):
 
     Note:
         The slope is that of the line with the least squares, for a window of 2 the paper's difference; the authors' package
-        takes finite differences of higher order, which noise enlarges, and divides by the sum of the slopes, in which those
-        that rise and fall cancel; the paper divides by that of their absolute values, as this does. The weights sum to T, the
-        paper's to 1, and are those of the losses before the step, so micro-batches add up to one batch. A task has weight 1
-        until its window is full, and those that have a slope then sum to their own number. An absent task's window does not
-        move.
+        takes finite differences of higher order, which noise enlarges, and divides by the sum of the slopes with their
+        signs, which is near 0 where some losses rise and others fall. The weights sum to T, the paper's to 1, and are those
+        of the losses before the step, so micro-batches add up to one batch. A task has weight 1 until its window is full,
+        and those that have a slope then sum to their own number. An absent task's window does not move.
 
     References:
-        Heydari, Thompson and Mehmood, SoftAdapt: Techniques for Adaptive Loss Weighting of Neural Networks with Multi-Part Loss
-        Functions, arXiv:1912.12355, 2019.
+        Heydari, Thompson and Mehmood, SoftAdapt: Techniques for Adaptive Loss Weighting of Neural Networks with Multi-Part
+        Loss Functions, arXiv:1912.12355, 2019.
     """
 
     ranges = MappingProxyType({"beta": Range(0.03, 10, log=True)})

@@ -30,13 +30,13 @@ class UPGrad(GramianBalancer):
 
     Args:
         tasks: distinct non-empty strings.
-        preference: factors of the projected gradients, a number for each task, at least 0; tasks left out have 1. The gradient
-            of a task with 0 still limits the others.
+        preference: factors of the projected gradients, a number for each task, at least 0; tasks left out have 1. The
+            gradient of a task with 0 still limits the others.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: a preference is below 0, all are 0, or one names an unknown task. In a training step: `shared` is missing,
-            sharded, or has no part in the losses; or the balancer is compiled.
+        InputError: a preference is below 0, all are 0, or one names an unknown task. In a training step: `shared` is
+            missing, sharded, or has no part in the losses; or the balancer is compiled.
 
     Example:
         >>> import torch
