@@ -42,7 +42,7 @@ class RowStateBalancer(GradientBalancer):
     def _set(self, rows: Tensor) -> None:
         setattr(self, self.row_state, rows)
 
-    def update_rows(self, jacobian: Tensor, present: Tensor, rule: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def _update_rows(self, jacobian: Tensor, present: Tensor, rule: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Change the rows of the tasks that are present, in training mode, and return them [k, n].
 
         Args:

@@ -65,7 +65,7 @@ class DBMTL(RowStateBalancer):
         return torch.where(losses == 0, 0, logs)
 
     def aggregate(self, jacobian: Tensor, gramian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        average = self.update_rows(jacobian, present, lambda before, out: torch.lerp(jacobian, before, self.beta, out=out))
+        average = self._update_rows(jacobian, present, lambda before, out: torch.lerp(jacobian, before, self.beta, out=out))
         norms = lengths(average)
         weights = torch.where(norms > 0, norms.max() / norms, 1)
         return combine(weights, average, update_memory(jacobian)), weights

@@ -69,7 +69,7 @@ class ExcessMTL(RowStateBalancer):
         place = send(present, self.weight.device)
         weights = wide(self.weight[place])
         if self.training:
-            root = self.update_rows(jacobian, present, lambda before, out: torch.hypot(before, jacobian, out=out))
+            root = self._update_rows(jacobian, present, lambda before, out: torch.hypot(before, jacobian, out=out))
             weights = self._grown(weights, slopes_over(jacobian, root).to(weights), place)
         return combine(weights, jacobian, update_memory(jacobian)), weights
 

@@ -82,7 +82,7 @@ class MoCo(RowStateBalancer):
 
     def aggregate(self, jacobian: Tensor, gramian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         fall = (int(self.read("step")) + 1) ** -self.sigma
-        average = self.update_rows(
+        average = self._update_rows(
             jacobian, present, lambda before, out: torch.lerp(before, jacobian, self.beta * fall, out=out)
         )
         if self.training:
