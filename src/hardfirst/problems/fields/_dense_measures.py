@@ -34,10 +34,6 @@ def _precise(values: Tensor) -> Tensor:
     return values.to(torch.float32 if values.device.type == "mps" else torch.float64)
 
 
-def _add(state: Tensor, other: Tensor) -> Tensor:
-    return _precise(state) + _precise(other)
-
-
 def _sums(values: Tensor, labelled: Tensor) -> Tensor:
     """The sum of the labelled values, and how many there are."""
     return torch.stack([_precise(torch.where(labelled, values, 0)).sum(), _precise(labelled.sum())])
@@ -45,6 +41,11 @@ def _sums(values: Tensor, labelled: Tensor) -> Tensor:
 
 def _mean(sums: Tensor) -> Tensor:
     return (sums[0] / sums[1]).float()
+
+
+def _mean_over_split(sums_of: Measure) -> Measure:
+    """The measure that is the mean, of a function of a batch that returns `_sums`."""
+    return kpi.skips(kpi.streams(_mean)(sums_of))
 
 
 def _mean_loss(values: Tensor, labelled: Tensor) -> Tensor:
@@ -77,9 +78,9 @@ def _depth_errors(output: Tensor, target: Tensor, *, relative: bool) -> Tensor:
     return _sums(errors / target if relative else errors, labelled)
 
 
-absolute_error: Measure = kpi.streams(_mean, _add)(partial(_depth_errors, relative=False))
+absolute_error: Measure = _mean_over_split(partial(_depth_errors, relative=False))
 """The mean of |output − target| over the pixels of a split, in the target's unit."""
-relative_error: Measure = kpi.streams(_mean, _add)(partial(_depth_errors, relative=True))
+relative_error: Measure = _mean_over_split(partial(_depth_errors, relative=True))
 """The mean of |output − target| / target over the pixels of a split."""
 
 # Normals
@@ -138,9 +139,9 @@ def _angle_sums(output: Tensor, target: Tensor) -> Tensor:
     return _sums(*angles(output, target))
 
 
-mean_angle: Measure = kpi.streams(_mean, _add)(_angle_sums)
+mean_angle: Measure = _mean_over_split(_angle_sums)
 """The mean angle over the pixels of a split, in degrees."""
-median_angle: Measure = kpi.streams(_middle)(_angle_counts)
+median_angle: Measure = kpi.skips(kpi.streams(_middle)(_angle_counts))
 """The median angle over the pixels of a split in degrees, from a histogram: within half a bin, 0.005°, of the exact one."""
 
 
