@@ -51,6 +51,12 @@ def test_a_folder_in_sentences(name: str) -> None:
     assert fields.check(name) == expected
 
 
+def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
+    dense_folder.write(tmp_path)
+    (tmp_path / "train" / "image" / "._0.npy").write_bytes(b"what macOS keeps beside a copied file")
+    assert nyuv2.check(tmp_path)[0].startswith("16 + 5 frames")
+
+
 def test_label_in_place_of_label_7(tmp_path: Path) -> None:
     dense_folder.write_cityscapes(tmp_path, label="label")
     assert "labels 0 to 6" in cityscapes.check(tmp_path)[1]
@@ -115,7 +121,7 @@ def one(part: str, value: float) -> Change:
 
 
 UNREADABLE = r"train/{}/3.npy cannot be read as a whole .npy file of numbers: .*{}"
-SIZES = "Expected arrays of one height and width in .*; got {}. Resize"
+SIZES = "Expected arrays of one height and width in .*; got .*{}.* Resize"
 WRONG: dict[str, tuple[Change, str]] = {
     "no folder": (
         moved("val/depth"),
@@ -131,12 +137,12 @@ WRONG: dict[str, tuple[Change, str]] = {
     "complex": (new("depth", lambda depth: depth * 1j), r"Expected an array of real numbers in .*3\.npy; got complex"),
     "integer images": (new("image", lambda image: image.astype(int)), r"floating-point numbers or uint8 in .*; got int64"),
     "images to 255": (new("image", lambda image: 255 * image), r"Expected the image in .*3\.npy to be from 0 to 1"),
-    "channels first": (new("image", lambda image: image.T.copy()), SIZES.format("3×48 and 32×48")),
+    "channels first": (new("image", lambda image: image.T.copy()), SIZES.format("3×48 in .*train/image/3.npy")),
     "two channels": (new("normal", lambda normal: normal[..., :2]), r"normals \[height, width, 3\] in .*\[32, 48, 2\]"),
     "colours": (new("label", lambda label: np.stack([label] * 3, -1)), r"Expected classes \[height, width\]"),
     "two depths": (new("depth", lambda depth: np.tile(depth, 2)), r"Expected depths \[height, width, 1\]"),
     "flat": (new("depth", lambda depth: depth.ravel()), r"Expected an array \[height, width\] or .*got \[1536\]"),
-    "another size": (new("label", lambda label: label[:, :47]), SIZES.format("32×47 and 32×48")),
+    "another size": (new("label", lambda label: label[:, :47]), SIZES.format("32×47 in .*train/label/3.npy")),
     "an unknown class": (one("label", 13), r"classes in .*label/3\.npy to be 0 to 12, .*got 13\."),
     "half a class": (one("label", 0.5), r"classes in .*label/3\.npy to be 0 to 12, .*got 0\.5"),
     "an infinite depth": (one("depth", np.inf), r"depths in .*depth/3\.npy to be finite"),

@@ -102,7 +102,7 @@ class Frames(Dataset[Batch]):
 
     def __init__(self, layout: Layout, folder: Path, split: str) -> None:
         self.layout, self.paths = layout, layout.paths(folder, split)
-        files = {name: {path.name for path in place.glob("*.npy")} for name, place in self.paths.items()}
+        files = {name: {path.name for path in place.glob("[!.]*.npy")} for name, place in self.paths.items()}
         if not files["image"]:
             raise layout.wrong(folder, f"no .npy file in {self.paths['image']}")
         for name, place in self.paths.items():

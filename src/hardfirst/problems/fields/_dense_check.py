@@ -24,9 +24,10 @@ def describe(layout: Layout, folder: Path) -> list[str]:
     """
     layout.require(folder)
     splits = [Frames(layout, folder, split) for split in SPLITS]
-    sizes = {_size(path / name) for frames in splits for path in frames.paths.values() for name in frames.names}
+    paths = (place / name for frames in splits for place in frames.paths.values() for name in frames.names)
+    sizes = {_size(path): path for path in paths}
     if len(sizes) > 1:
-        listed = " and ".join(f"{height}×{width}" for height, width in sorted(sizes)[:2])
+        listed = " and ".join(f"{height}×{width} in {path}" for (height, width), path in [*sizes.items()][:2])
         raise InputError(f"Expected arrays of one height and width in {folder}; got {listed}. Resize them to one size.")
     (size,), counts = sizes, tuple(map(len, splits))
     held = sum(map(held_out, splits[0].names))
