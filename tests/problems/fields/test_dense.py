@@ -410,3 +410,9 @@ def test_what_is_published(name: str) -> None:
         better = {each.name: each.higher_is_better for each in problem.published.measures[task.name]}
         assert better == {name: metric.higher_is_better for name, metric in task.metrics.items()}
     assert set(problem.published.metrics) == set(problem.task_names) - {"segment"}
+
+
+def test_libmtl_averages_depth_alone(tmp_path: Path) -> None:
+    published = nyuv2.problem(dense_folder.write(tmp_path), "deeplab").published
+    assert published is not None
+    assert (set(published.metrics), published.evaluation_batch) == ({"depth"}, 8)

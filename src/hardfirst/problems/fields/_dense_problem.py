@@ -1,6 +1,6 @@
 """The tasks and networks that the field's dense benchmarks share, and their two recipes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +25,11 @@ _SHARES: Mapping[str, Mapping[str, Measure]] = {
     SEGMENT: {"mIoU": kpi.mean_iou, "pixel accuracy": kpi.accuracy},
     NORMALS: {f"within {degrees}°": measures.angle_below(degrees) for degrees in (11.25, 22.5, 30)},
 }
-_CONFUSION = (SEGMENT,)  # its metrics are of one confusion matrix over the split, in the published code too
+_AVERAGES: Mapping[str, Mapping[str, Callable[[Measure], Measure]]] = {
+    "segnet": {DEPTH: batch_mean, NORMALS: batch_mean},
+    "deeplab": {DEPTH: measures.by_examples},
+}
+"""How the code of each line averages over batches; all other metrics are over the pixels of the split there, too."""
 
 
 def dense_problem(
@@ -76,7 +80,7 @@ def dense_problem(
         published=Published(
             data=partial(published_splits, layout, folder, augmented=is_segnet),
             measures={task: _measures(task, single_task.get(task, {})) for task in layout.tasks},
-            metrics={task: _metrics(task, averaged=True) for task in layout.tasks if task not in _CONFUSION},
+            metrics={task: _metrics(task, average) for task, average in _AVERAGES[line].items() if task in layout.tasks},
             evaluation_batch=batch_size,
         ),
     )
@@ -98,10 +102,9 @@ def _measures(task: str, single_task: Mapping[str, float]) -> tuple[PublishedMea
     )
 
 
-def _metrics(task: str, *, averaged: bool = False) -> dict[str, Metric]:
-    """A task's metrics in the field's units: over the split, or averaged over batches as the published code does."""
+def _metrics(task: str, average: Callable[[Measure], Measure] = lambda measure: measure) -> dict[str, Metric]:
+    """A task's metrics in the field's units: over the split, or averaged over batches in this way."""
     shares = {name: measures.in_percent(share) for name, share in _SHARES.get(task, {}).items()}
-    average = batch_mean if averaged else lambda measure: measure
     return {
         name: Metric(average(measure), higher_is_better=name in shares)
         for name, measure in {**_ERRORS.get(task, {}), **shares}.items()

@@ -6,10 +6,10 @@
 - Tasks: `segment`, 13 classes, by cross-entropy; `depth`, by the absolute error; `normals`, by 1 − the cosine. Pixels
   without a label do not count.
 - KPIs: mean IoU; δ₁, the share of pixels whose depth is within a factor of 1.25; the share of pixels whose normal is within
-  30°. On a batch they say enough for a balancer.
+  30°.
 - Metrics, over the pixels of a split: mIoU and pixel accuracy in percent; absolute (m) and relative error of depth; mean and
   median angle, and the shares of pixels within 11.25°, 22.5° and 30° in percent. With `--protocol published` those of depth
-  and normals are means over batches of the batches' values, as in the published code.
+  and normals are means over batches of the batches' values, as in the published code; in LibMTL's, those of depth alone.
 - Splits: the tenth of train whose names have a certain hash is for validation, val for testing.
 - Network: SegNet with MTAN's attention; others are `segnet` (one head a task), `deeplab` (a dilated ResNet-50 with DeepLab's
   heads; `deeplab:weights=FILE` reads the ResNet's weights), and all in `hardfirst.networks` on SegNet's features. The first
@@ -19,8 +19,9 @@
   augmented.
 
 Note:
-    Depths below 0 count as none, which the published code takes for depths. A median angle is within 0.005° of the exact
-    one.
+    Depths below 0 count as none, which the published code takes for depths. A median angle is within 0.005° of the exact one.
+    `--protocol published` takes the mean of the last ten epochs for `nyuv2:deeplab`, too; by which epoch LibMTL's published
+    figures are, we do not know.
 
 References:
     Silberman, Hoiem, Kohli and Fergus, Indoor Segmentation and Support Inference from RGBD Images, ECCV 2012;
