@@ -19,8 +19,8 @@
   augmented.
 
 Note:
-    Depths below 0 count as none, which the published code takes for depths. A median angle is within 0.005° of the exact one.
-    `--protocol published` takes the mean of the last ten epochs for `nyuv2:deeplab`, too; by which epoch LibMTL's published
+    Depths below 0 count as none, which the published code takes for depths. A median angle is within 0.005° of the
+    exact one. `--protocol published` takes the mean of the last ten epochs for `nyuv2:deeplab`, too; of which epoch LibMTL's
     figures are, we do not know.
 
 References:
