@@ -125,7 +125,7 @@ SIZES = "Expected arrays of one height and width in .*; got .*{}.* Resize"
 WRONG: dict[str, tuple[Change, str]] = {
     "no folder": (
         moved("val/depth"),
-        r"Expected NYUv2 in .*/\{image,label,depth,normal\}.*no folder val/depth\. The README",
+        r"Expected NYUv2 in .*, as \{train,val\}/\{image,label,depth,normal\}.*no folder val/depth\. The README",
     ),
     "no frames": (without_images, r"found no \.npy file in .*val/image"),
     "a missing file": (removed("train/depth/3.npy"), r"found 16 files in .*train/image and no .*train/depth/3\.npy beside"),

@@ -80,7 +80,7 @@ class Layout:
         """The error for a folder in another layout."""
         inner = ",".join(" or ".join(candidates) for candidates in self.folders.values())
         return InputError(
-            f"Expected {self.name} in {folder}, as train and val/{{{inner}}}/0.npy, 1.npy, …; found {found}. {self.source}"
+            f"Expected {self.name} in {folder}, as {{train,val}}/{{{inner}}}/0.npy, 1.npy, …; found {found}. {self.source}"
         )
 
 
