@@ -1,7 +1,7 @@
 """Frames of dense tasks on disk: folders of .npy files, one file a frame in each, as published code reads them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,10 +46,11 @@ class Layout:
     size: tuple[int, int]
     depth: str
     source: str
-    tasks: tuple[str, ...] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "tasks", tuple(name for name in self.folders if name != "image"))
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that it has labels of, in order."""
+        return tuple(name for name in self.folders if name != "image")
 
     def paths(self, folder: Path, split: str) -> dict[str, Path]:
         """The folder of a split's images and of each task's labels.

@@ -1,11 +1,16 @@
 """The tasks and networks that the field's dense benchmarks share, and their two recipes."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch.nn.functional as F
+from torch import nn
+
 from hardfirst import kpi
 from hardfirst.errors import unknown
+from hardfirst.networks import Parts
 from hardfirst.problems._base import Problem
 from hardfirst.problems._published import Published, PublishedMeasure, batch_mean
 from hardfirst.problems._task import Measure, Metric, Task
@@ -13,9 +18,6 @@ from hardfirst.problems.fields import _dense_measures as measures
 from hardfirst.problems.fields import _dense_networks as networks
 from hardfirst.problems.fields._dense import DEPTH, NORMALS, SEGMENT, Layout, published_splits, splits
 from hardfirst.recipes import Recipe
-
-LINES = ("segnet", "deeplab")
-"""The two lines of published code: SegNet with MTAN's attention, and LibMTL's dilated ResNet-50 with DeepLab's heads."""
 
 _ERRORS: Mapping[str, Mapping[str, Measure]] = {
     DEPTH: {"absolute error": measures.absolute_error, "relative error": measures.relative_error},
@@ -25,11 +27,50 @@ _SHARES: Mapping[str, Mapping[str, Measure]] = {
     SEGMENT: {"mIoU": kpi.mean_iou, "pixel accuracy": kpi.accuracy},
     NORMALS: {f"within {degrees}°": measures.angle_below(degrees) for degrees in (11.25, 22.5, 30)},
 }
-_AVERAGES: Mapping[str, Mapping[str, Callable[[Measure], Measure]]] = {
-    "segnet": {DEPTH: batch_mean, NORMALS: batch_mean},
-    "deeplab": {DEPTH: measures.by_examples},
+_NETWORKS: Mapping[str, Callable[..., nn.Module]] = {
+    "segnet": networks.segnet,
+    "segnet_mtan": networks.segnet_mtan,
+    "deeplab": networks.deeplab,
 }
-"""How the code of each line averages over batches; all other metrics are over the pixels of the split there, too."""
+_HALVED = "step:every=100,factor=0.5"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of published code.
+
+    Args:
+        network: its own, one of `_NETWORKS`.
+        parts: with the same trunk.
+        recipe: its own.
+        augmented: whether training frames are changed at random.
+        averages: for each task how its code averages metrics over batches; those of other tasks are over a split's pixels.
+    """
+
+    network: str
+    parts: Callable[[networks.Maps], Parts]
+    recipe: Recipe
+    augmented: bool
+    averages: Mapping[str, Callable[[Measure], Measure]]
+
+
+LINES = {
+    "segnet": Line(
+        "segnet_mtan",
+        networks.segnet_parts,
+        Recipe(schedule=_HALVED),
+        augmented=True,
+        averages={DEPTH: batch_mean, NORMALS: batch_mean},
+    ),
+    "deeplab": Line(
+        "deeplab",
+        networks.deeplab_parts,
+        Recipe("adam:weight_decay=1e-5", schedule=_HALVED, drop_last=True),
+        augmented=False,
+        averages={DEPTH: measures.by_examples},
+    ),
+}
+"""SegNet with MTAN's attention, and LibMTL's dilated ResNet-50 with DeepLab's heads."""
 
 
 def dense_problem(
@@ -59,36 +100,35 @@ def dense_problem(
     if line not in LINES:
         raise unknown(f"line of {layout.name}:", line, LINES)
     layout.require(folder)
-    maps = {task: {SEGMENT: (layout.classes, False), DEPTH: (1, False), NORMALS: (3, True)}[task] for task in layout.tasks}
-    own = {each: partial(getattr(networks, each), maps) for each in ("segnet", "segnet_mtan", "deeplab")}
-    is_segnet = line == "segnet"
-    schedule = "step:every=100,factor=0.5"
+    own, maps = LINES[line], {task: _map(task, layout) for task in layout.tasks}
+    by_name = {each: partial(network, maps) for each, network in _NETWORKS.items()}
     return Problem(
         name=name,
         tasks=tuple(map(_task, layout.tasks)),
-        network=own["segnet_mtan" if is_segnet else "deeplab"],
-        networks=own,
-        parts=partial(networks.segnet_parts if is_segnet else networks.deeplab_parts, maps),
-        data=partial(splits, layout, folder, augmented=is_segnet),
+        network=by_name[own.network],
+        networks=by_name,
+        parts=partial(own.parts, maps),
+        data=partial(splits, layout, folder, augmented=own.augmented),
         batch_size=batch_size,
         epochs=200,
         learning_rate=1e-4,
         description=description,
-        recipe=Recipe(schedule=schedule)
-        if is_segnet
-        else Recipe("adam:weight_decay=1e-5", schedule=schedule, drop_last=True),
+        recipe=own.recipe,
         published=Published(
-            data=partial(published_splits, layout, folder, augmented=is_segnet),
+            data=partial(published_splits, layout, folder, augmented=own.augmented),
             measures={task: _measures(task, single_task.get(task, {})) for task in layout.tasks},
-            metrics={task: _metrics(task, average) for task, average in _AVERAGES[line].items() if task in layout.tasks},
+            metrics={task: _metrics(task, average) for task, average in own.averages.items() if task in layout.tasks},
             evaluation_batch=batch_size,
         ),
     )
 
 
-def _task(name: str) -> Task:
-    from torch.nn import functional as F
+def _map(task: str, layout: Layout) -> tuple[int, bool]:
+    """The channels of a task's map, and whether they are a unit vector."""
+    return {SEGMENT: (layout.classes, False), DEPTH: (1, False), NORMALS: (3, True)}[task]
 
+
+def _task(name: str) -> Task:
     if name == SEGMENT:
         return Task(name, F.cross_entropy, kpi.mean_iou, _metrics(name))
     if name == DEPTH:
