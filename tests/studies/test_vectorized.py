@@ -109,7 +109,10 @@ def test_more_seeds_train_the_new_runs_alone(tmp_path: Path) -> None:
 
 
 def test_a_block_is_divided_where_memory_is_short(tmp_path: Path) -> None:
-    whole, executor = runner(tmp_path, balancers="equal", seeds=5), Scripted(lambda assignment, attempt: finished(assignment))
+    whole, executor = (
+        runner(tmp_path, balancers="equal", seeds=5),
+        Scripted(lambda assignment, attempt: finished(assignment)),
+    )
     Drive(executor, whole.store, together=lambda trial: 2).run(
         lambda: {key: several[0] for key, several in whole.trials().items()}
     )
