@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hardfirst.problems.fields.celeba import ATTRIBUTES, ORIGINAL, Files
+from hardfirst.problems.fields._celeba_files import ATTRIBUTES, ORIGINAL, Files
 
 COUNTS = (12, 6, 6)  # for training, validation and testing
 SIZE = (178, 218)

@@ -107,10 +107,10 @@ def f1(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore
     References:
         Van Rijsbergen, Information Retrieval, 2nd edition, 1979, chapter 7.
     """
-    *labelled, classes = classified(output, target, threshold, ignore_index)
+    predicted, actual, labelled, classes = classified(output, target, threshold, ignore_index)
     if classes != 2:
         raise InputError(f"Expected the outputs of a yes/no question, of the target's shape; got {classes} classes.")
-    return class_counts(*labelled, classes)
+    return class_counts(predicted, actual, labelled, classes)
 
 
 @skips

@@ -164,9 +164,18 @@ def test_a_wrong_folder_gets_a_sentence(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda inner: edited(inner / "train.csv", 390, "numerical_3", "many"), r"Line 392 of .*: `numerical_3` should be a"),
-        (lambda inner: cut(inner / "test.csv"), r"Line 121 of .*test\.csv: `\w+` should be a number; got nothing; .* be cut\."),
-        (lambda inner: first_lines(inner / "train.csv", 5), r"train\.csv has too few searches: there is none for validation\."),
+        (
+            lambda inner: edited(inner / "train.csv", 390, "numerical_3", "many"),
+            r"Line 392 of .*: `numerical_3` should be a",
+        ),
+        (
+            lambda inner: cut(inner / "test.csv"),
+            r"Line 121 of .*test\.csv: `\w+` should be a number; got nothing; .* be cut\.",
+        ),
+        (
+            lambda inner: first_lines(inner / "train.csv", 5),
+            r"train\.csv has too few searches: there is none for validation\.",
+        ),
     ],
     ids=["no number", "cut", "few searches"],
 )

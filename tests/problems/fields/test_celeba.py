@@ -11,11 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from celeba_folder import COUNTS, write_celeba
-from hardfirst.balancers import Spec
 from hardfirst.errors import InputError
 from hardfirst.networks import NETWORKS
-from hardfirst.problems.fields import _mapped, celeba
-from hardfirst.problems.fields.celeba import ATTRIBUTES, ORIGINAL, TORCHVISION, Files
+from hardfirst.problems.fields import _celeba_files, _mapped, celeba
+from hardfirst.problems.fields._celeba_files import ATTRIBUTES, ORIGINAL, TORCHVISION, Files
 
 LAYOUTS = pytest.mark.parametrize("layout", [ORIGINAL, TORCHVISION], ids=["original", "torchvision"])
 
@@ -34,7 +33,7 @@ def test_check_says_what_is_there(tmp_path: Path, layout: Files, monkeypatch: py
         "list_attr_celeba.txt: not the published file; its MD5 is [0-9a-f]{32}, that of the published one 75e2[0-9a-f]{28}.",
         attributes,
     )
-    monkeypatch.setitem(celeba.MD5, "list_eval_partition.txt", partition.split()[8].rstrip(","))
+    monkeypatch.setitem(_celeba_files.MD5, "list_eval_partition.txt", partition.split()[8].rstrip(","))
     assert celeba.check(tmp_path)[2] == "list_eval_partition.txt: as published."
 
 
@@ -51,19 +50,24 @@ def test_the_splits_are_the_published_ones(tmp_path: Path, layout: Files, monkey
             expected = np.asarray(image.resize((64, 64), Image.Resampling.BILINEAR))
         assert np.array_equal(picture.permute(1, 2, 0).numpy(), expected)
         assert [float(value == "1") for value in lines[start + 2].split()[1:]] == [float(answers[n]) for n in ATTRIBUTES]
-    monkeypatch.setattr(celeba, "pictures", None)
+    monkeypatch.setattr(_celeba_files, "pictures", None)
     again = celeba.problem(tmp_path).data()
     assert torch.equal(again.test[5][0], splits.test[5][0]), "the pictures come from the cache"
 
 
 def test_published_values_are_of_all_attributes() -> None:
+    assert tuple(celeba.SINGLE_TASK) == ATTRIBUTES
     assert len(ATTRIBUTES) == 40
     assert sum(celeba.SINGLE_TASK.values()) / 40 == pytest.approx(0.6971, abs=5e-5)
 
 
 def test_the_own_network_has_nine_layers_and_a_head_for_each_attribute() -> None:
     network = celeba.network().eval()
-    weights = [module.weight.shape[:2] for module in network.trunk.modules() if hasattr(module, "weight") and module.weight.dim() > 1]
+    weights = [
+        module.weight.shape[:2]
+        for module in network.trunk.modules()
+        if hasattr(module, "weight") and module.weight.dim() > 1
+    ]
     widths = [3, 64, 128, 128, 256, 256, 512, 512, 512, 512]
     assert weights == list(zip(widths[1:], widths[:-1], strict=True))
     with torch.no_grad():
@@ -145,7 +149,9 @@ def test_a_wrong_folder_gets_a_sentence(tmp_path: Path, name: str) -> None:
 
 
 def test_a_folder_of_something_else_is_refused_before_anything_is_read(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"There is no folder .*Img/img_align_celeba\. Expected DIR/Img/.*; get it from mmlab"):
+    with pytest.raises(
+        InputError, match=r"There is no folder .*Img/img_align_celeba\. Expected DIR/Img/.*; get it from mmlab"
+    ):
         celeba.problem(tmp_path)
 
 

@@ -106,8 +106,8 @@ def _header(path: Path) -> Header:
     missing += [f"{kind}_1" for kind, group in zip(("categorical", "numerical"), groups, strict=True) if not group]
     if missing:
         raise InputError(
-            f"The first line of {path} should name {SEARCH}, categorical_1, …, numerical_1, …, click and conversion; it lacks "
-            f"{', '.join(missing)}. MTReclib's preprocess.py makes such a table of the original logs."
+            f"The first line of {path} should name {SEARCH}, categorical_1, …, numerical_1, …, click and conversion; it "
+            f"lacks {', '.join(missing)}. MTReclib's preprocess.py makes such a table of the original logs."
         )
     return Header(*groups)
 
@@ -165,7 +165,7 @@ def _numbers(frame: "DataFrame", name: str, path: Path) -> "np.ndarray":
     import pandas
 
     column = frame[name]
-    numbers = pandas.to_numeric(column, errors="coerce").to_numpy(np.float64, copy=True)
+    numbers: np.ndarray = pandas.to_numeric(column, errors="coerce").to_numpy(np.float64, copy=True)
     bad = ~np.isfinite(numbers)
     if bad.any():
         raise _wrong(frame, path, name, bad, "a number")
@@ -174,8 +174,8 @@ def _numbers(frame: "DataFrame", name: str, path: Path) -> "np.ndarray":
 
 def _wrong(frame: "DataFrame", path: Path, name: str, bad: "np.ndarray", expected: str) -> InputError:
     row = int(bad.argmax())
-    value = frame[name].iloc[row]
-    got = "nothing; the file may be cut" if value != value else short(value if isinstance(value, str) else value.item())
+    (value,) = frame[name].iloc[[row]].tolist()
+    got = "nothing; the file may be cut" if frame[name].isna().iloc[row] else short(value)
     return InputError(f"Line {frame.index[row] + 2} of {path}: `{name}` should be {expected}; got {got}.")
 
 
@@ -200,8 +200,8 @@ def check(folder: Path, country: str) -> list[str]:
         _check_end(path)
         click, conversion = (float(chunk[task].mean()) for task in TASKS)
         sentences.append(
-            f"{path.name}: {path.stat().st_size / 1e9:.3g} GB; of the first {len(frame):,} rows {click:.2%} were clicked and "
-            f"{conversion:.2%} bought. The rest is read when it is first trained on."
+            f"{path.name}: {path.stat().st_size / 1e9:.3g} GB; of the first {len(frame):,} rows {click:.2%} were clicked "
+            f"and {conversion:.2%} bought. The rest is read when it is first trained on."
         )
     return sentences
 
@@ -212,4 +212,5 @@ def _check_end(path: Path) -> None:
         file.seek(max(file.tell(), path.stat().st_size - TAIL))
         last = file.read().rstrip().splitlines()[-1]
     if last.count(b",") != commas:
-        raise InputError(f"The last line of {path} has {last.count(b',') + 1} values of {commas + 1}: it is cut. Get it again.")
+        values = f"{last.count(b',') + 1} values of {commas + 1}"
+        raise InputError(f"The last line of {path} has {values}: it is cut. Get it again.")

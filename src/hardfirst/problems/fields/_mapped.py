@@ -15,7 +15,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from hardfirst.errors import InputError, writing
+from hardfirst.errors import writing
 from hardfirst.problems._folders import cache_folder
 
 Chunk = Mapping[str, Tensor]
@@ -99,7 +99,7 @@ def _write(folder: Path, chunks: Iterator[Chunk]) -> None:
                 assert (_DTYPES[dtype], shape[1:]) == (rows.dtype, list(rows.shape[1:])), column
                 if column not in files:
                     files[column] = stack.enter_context((folder / column).open("wb"))
-                files[column].write(memoryview(rows.contiguous().numpy()).cast("B"))
+                files[column].write(rows.contiguous().numpy().tobytes())
                 shape[0] += len(rows)
     (folder / _INDEX).write_text(json.dumps(columns), encoding="utf-8")
 

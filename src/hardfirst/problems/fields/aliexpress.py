@@ -1,28 +1,29 @@
 """`aliexpress:nl`, `es`, `fr` and `us`: what visitors of a shop click and buy, among the results of their searches.
 
-The tables are those that MTReclib makes of the logs: a row for each result that was shown, with 16 categories as codes, numbers
-of the visitor and the thing, and whether it was clicked and bought. Both tasks are about all rows, so that "conversion" is what
-the field calls CTCVR, a click and a purchase; few results in a thousand are bought.
+The tables are those that MTReclib makes of the logs: a row for each result that was shown, with 16 categories as codes,
+numbers of the visitor and the thing, and whether it was clicked and bought. Both tasks are about all rows, so that
+"conversion" is what the field calls CTCVR, a click and a purchase; few results in a thousand are bought.
 
-Splits: the published test file is the test split. A tenth of the searches of the training file is the validation split, by a
-hash of `search_id`, so that the results of a search are in one split. The published code trains on the whole training file and
-chooses the epoch on the test split, as `--protocol published` does; its figures are therefore too high by what that is worth.
+Splits: the published test file is the test split. A tenth of the searches of the training file is the validation split,
+by a hash of `search_id`, so that the results of a search are in one split. The published code trains on the whole
+training file and chooses the epoch on the test split, as `--protocol published` does; its figures are therefore too high
+by what that is worth.
 
-The tables are read once, in chunks, into files in the cache folder that are mapped into memory; the table of the Netherlands
-then takes 6 GB on the disk. Numbers stay as they are in the file.
+The tables are read once, in chunks, into files in the cache folder that are mapped into memory; the table of the
+Netherlands then takes 6 GB on the disk. Numbers stay as they are in the file.
 
 Network and recipe are MTReclib's: embeddings of 128 features, a trunk of 512 and 256 (8 experts of that size in
-"mmoe_published"; 4 shared and 4 specific ones at each of two levels in "ple_published"), towers of 128 and 64, dropout of 0.2,
-Adam at 1e-3 with weight decay 1e-6, and batches of 2,048.
+"mmoe_published"; 4 shared and 4 specific ones at each of two levels in "ple_published"), towers of 128 and 64, dropout of
+0.2, Adam at 1e-3 with weight decay 1e-6, and batches of 2,048.
 
 Note:
-    MTReclib trains for at most 50 epochs and stops after two without a better AUC; here the best of 5 epochs is chosen. Its
-    embeddings have a row for each code of the training file, and here of both files, since a code that only the test file has
-    would have none. Gates have no bias here.
+    MTReclib trains for at most 50 epochs and stops after two without a better AUC; here the best of 5 epochs is chosen.
+    Its embeddings have a row for each code of the training file, and here of both files, since a code that only the test
+    file has would have none. Gates have no bias here.
 
 References:
-    Li et al., Improving Multi-Scenario Learning to Rank in E-commerce by Exploiting Task Relationships in the Label Space, CIKM
-    2020 (the logs);
+    Li et al., Improving Multi-Scenario Learning to Rank in E-commerce by Exploiting Task Relationships in the Label
+    Space, CIKM 2020 (the logs);
     MTReclib, https://github.com/easezyc/Multitask-Recommendation-Library (the tables, networks, recipe and figures).
 """
 
@@ -42,9 +43,10 @@ from hardfirst.problems._data import Batch, TensorTable
 from hardfirst.problems._published import KPI, Published, PublishedMeasure
 from hardfirst.problems._task import Task
 from hardfirst.problems.fields import FIELDS
-from hardfirst.problems.fields._aliexpress_tables import TASKS, columns, files
-from hardfirst.problems.fields._aliexpress_tables import check as check
+from hardfirst.problems.fields._aliexpress_tables import TASKS, check, columns, files
 from hardfirst.recipes import Recipe
+
+__all__ = ["check", "data", "problem", "published_splits"]
 
 SINGLE_TASK = {  # the AUC of single-task networks, means of 5 runs
     "nl": {"click": 0.7222, "conversion": 0.8590},
@@ -68,7 +70,8 @@ def problem(folder: Path, country: str) -> Problem:
     """
     files(folder, country)
     measures = {
-        task: (PublishedMeasure(KPI, higher_is_better=True, single_task=value),) for task, value in SINGLE_TASK[country].items()
+        task: (PublishedMeasure(KPI, higher_is_better=True, single_task=value),)
+        for task, value in SINGLE_TASK[country].items()
     }
     return Problem(
         name=f"aliexpress:{country}",
@@ -218,5 +221,7 @@ class _Joined(Dataset[Batch]):
         batches = [
             table[index[number == place] - (self.ends[place] - len(table))] for place, table in enumerate(self.tables)
         ]
-        inputs, targets = ({name: torch.cat([each[name] for each in side]) for name in side[0]} for side in zip(*batches, strict=True))
+        inputs, targets = (
+            {name: torch.cat([each[name] for each in side]) for name in side[0]} for side in zip(*batches, strict=True)
+        )
         return inputs, targets
