@@ -5,9 +5,9 @@ numbers of the visitor and the thing, and whether it was clicked and bought. Bot
 "conversion" is what the field calls CTCVR, a click and a purchase; few results in a thousand are bought.
 
 Splits: the published test file is the test split. A tenth of the searches of the training file is the validation split,
-by a hash of `search_id`, so that the results of a search are in one split. The published code trains on the whole
-training file and chooses the epoch on the test split, as `--protocol published` does; its figures are therefore too high
-by what that is worth.
+by a hash of `search_id`, so that the results of a search are in one split. `--protocol published` trains on the whole
+training file and measures the last epoch. The published code chooses the epoch by the AUC on the test file, which no
+protocol here does: its figures are too high by what that is worth.
 
 The tables are read once, in chunks, into files in the cache folder that are mapped into memory; the table of the
 Netherlands then takes 6 GB on the disk. Numbers stay as they are in the file.
@@ -88,7 +88,7 @@ def problem(folder: Path, country: str) -> Problem:
         learning_rate=1e-3,
         description=FIELDS[f"aliexpress:{country}"].description,
         recipe=Recipe("adam:weight_decay=1e-6"),
-        published=Published(partial(published_splits, folder, country), measures, last=None),
+        published=Published(partial(published_splits, folder, country), measures, last=1),
     )
 
 
