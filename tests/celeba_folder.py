@@ -23,7 +23,7 @@ def write_celeba(folder: Path, layout: Files = ORIGINAL, size: tuple[int, int] =
         pixels = random.integers(256, size=(size[1] // 8, size[0] // 8, 3), dtype=np.uint8)
         Image.fromarray(pixels).resize(size).save(files.pictures / name)
     answers = random.choice(["-1", " 1"], size=(len(names), len(ATTRIBUTES)))
-    answers[:: COUNTS[1]] = " 1"  # each split has a positive of each attribute
+    answers[:: COUNTS[1]], answers[1 :: COUNTS[1]] = " 1", "-1"  # each split has both answers for each attribute
     rows = [f"{name}  {' '.join(row)}\n" for name, row in zip(names, answers, strict=True)]
     files.attributes.write_text(f"{len(names)}\n{' '.join(ATTRIBUTES)} \n{''.join(rows)}")
     splits = [split for split, count in enumerate(COUNTS) for _ in range(count)]

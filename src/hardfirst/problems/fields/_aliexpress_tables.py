@@ -61,9 +61,12 @@ def columns(folder: Path, country: str) -> dict[str, Tensor]:
         InputError: a table is not what it should be, or the cache cannot be written.
     """
     found = files(folder, country)
-    size = sum(path.stat().st_size for path in found) / 1e9
-    name = f"aliexpress-{country}-{REVISION}"
-    return mapped(name, found, partial(_read, found), what=f"the {size:.1f} GB of tables of AliExpress {country.upper()}")
+    what = f"the {_megabytes(*found)} of tables of AliExpress {country.upper()}"
+    return mapped(f"aliexpress-{country}-{REVISION}", found, partial(_read, found), what=what)
+
+
+def _megabytes(*paths: Path) -> str:
+    return f"{sum(path.stat().st_size for path in paths) / 1e6:,.1f} MB"
 
 
 def _read(found: Files) -> Iterator[Chunk]:
@@ -200,7 +203,7 @@ def check(folder: Path, country: str) -> list[str]:
         _check_end(path)
         click, conversion = (float(chunk[task].mean()) for task in TASKS)
         sentences.append(
-            f"{path.name}: {path.stat().st_size / 1e9:.3g} GB; of the first {len(frame):,} rows {click:.2%} were clicked "
+            f"{path.name}: {_megabytes(path)}; of the first {len(frame):,} rows {click:.2%} were clicked "
             f"and {conversion:.2%} bought. The rest is read when it is first trained on."
         )
     return sentences
