@@ -187,5 +187,5 @@ def data(folder: Path) -> Splits:
 
 
 def _table(found: Mapping[str, Tensor], split: str) -> TensorTable:
-    answers = found[f"{split}.attributes"].T.float()
+    answers = found[f"{split}.attributes"].T.contiguous().float()
     return TensorTable(found[f"{split}.pictures"], dict(zip(ATTRIBUTES, answers.unbind(), strict=True)))
