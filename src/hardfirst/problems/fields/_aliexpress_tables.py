@@ -48,8 +48,8 @@ def files(folder: Path, country: str) -> Files:
     for path in found:
         if not path.is_file():
             where = FIELDS[f"aliexpress:{country}"]
-            others = ", ".join(sorted(path.name for path in folder.iterdir() if path.name.startswith("AliExpress_")))
-            there = f" {folder} has {others}." if others else ""
+            others = sorted(each.name for each in folder.glob("AliExpress_*") if each != path.parent)
+            there = f" {folder} has {', '.join(others)}." if others else ""
             raise InputError(f"There is no file {path}.{there} Expected {where.layout}; get it from {where.source}.")
     return found
 
@@ -96,8 +96,8 @@ def _headers(found: Files) -> Header:
         InputError: they are not those that they should be.
     """
     header, of_test = map(_header, found)
-    if header != of_test:
-        raise InputError(f"{found.train} and {found.test} should have the same columns; they do not.")
+    if alone := {*header.categories, *header.numbers} ^ {*of_test.categories, *of_test.numbers}:
+        raise InputError(f"{found.train} and {found.test} should have the same columns; only one has {min(alone)}.")
     return header
 
 
