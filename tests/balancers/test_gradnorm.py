@@ -209,6 +209,7 @@ def run(rank: int, port: int, folder: Path) -> None:
     except InputError as error:
         state["refusal"] = str(error)
     (folder / f"{rank}.json").write_text(json.dumps(state))
+    dist.barrier()  # a rank that closes its connections first can abort the other
     dist.destroy_process_group()
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from hardfirst.problems._load import explained as explained
     from hardfirst.problems._load import load_problem as load_problem
     from hardfirst.problems._load import modules_digest as modules_digest
+    from hardfirst.problems._published import Published as Published
+    from hardfirst.problems._published import PublishedMeasure as PublishedMeasure
+    from hardfirst.problems._published import batch_mean as batch_mean
     from hardfirst.problems._sources import Debian as Debian
     from hardfirst.problems._sources import Npm as Npm
     from hardfirst.problems._sources import Package as Package
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
     from hardfirst.problems.builtin import mnist_fashion as mnist_fashion
     from hardfirst.problems.builtin import optical as optical
     from hardfirst.problems.builtin import qm9 as qm9
+    from hardfirst.problems.fields import FIELDS as FIELDS
+    from hardfirst.problems.fields import FolderProblem as FolderProblem
+    from hardfirst.problems.fields import folder_name as folder_name
 
 _BUILTIN = "hardfirst.problems.builtin"
 
@@ -69,6 +75,8 @@ _HOMES = {
     "Npm": "_sources",
     "Package": "_sources",
     "Problem": "_base",
+    "Published": "_published",
+    "PublishedMeasure": "_published",
     "PyPI": "_sources",
     "Source": "_sources",
     "Split": "_data",
@@ -76,12 +84,16 @@ _HOMES = {
     "Task": "_task",
     "TensorTable": "_data",
     "ConcatSplit": "_data",
+    "FIELDS": "fields",
+    "FolderProblem": "fields",
+    "batch_mean": "_published",
     "cache_folder": "_folders",
     "cached": "_cache",
     "collate": "_data",
     "data_folder": "_folders",
     "digest": "_load",
     "explained": "_load",
+    "folder_name": "fields",
     "load_problem": "_load",
     "modules_digest": "_load",
     "table_name": "_table_targets",

@@ -11,6 +11,7 @@ from torch import nn
 from hardfirst.errors import InputError, check_names, number, unknown, whole
 from hardfirst.networks import NETWORKS, NetworkSpec, Parts
 from hardfirst.problems._data import Split
+from hardfirst.problems._published import Published
 from hardfirst.problems._sources import Source
 from hardfirst.problems._task import Task
 from hardfirst.recipes import Recipe
@@ -62,6 +63,7 @@ class Problem:
         source: the files behind the data, for `hardfirst data`; None if nothing needs to be installed.
         sample_page: writes a page of samples with their targets to a path, for `hardfirst data NAME --page`.
         recipe: the optimizer, its schedule, and how batches are loaded; the user may change each part.
+        published: how the published figures were measured, for `--protocol published`; None if there are none.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Problem:
     source: Source | None = None
     sample_page: Callable[[Path], object] | None = None
     recipe: Recipe = Recipe()  # noqa: RUF009  # frozen
+    published: Published | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
@@ -115,6 +118,16 @@ class Problem:
             raise InputError(
                 f"Expected `recipe` of problem {self.name!r} to be a hardfirst.recipes.Recipe; got {self.recipe!r:.80}."
             )
+        if self.published is not None:
+            self._check_published(self.published)
+
+    def _check_published(self, published: object) -> None:
+        if not isinstance(published, Published):
+            raise InputError(
+                f"Expected `published` of problem {self.name!r} to be a hardfirst.problems.Published; got {published!r:.80}."
+            )
+        self._check_takes_nothing("`published.data`", published.data)
+        published.check(self)
 
     def _check_takes_nothing(self, what: str, function: object) -> None:
         try:
@@ -173,6 +186,7 @@ class Problem:
             self,
             network=self._network(network),
             tasks=tasks if loss is None else tuple(task.with_loss(loss) for task in tasks),
+            published=self.published and self.published.of_tasks(task.name for task in tasks),
         )
 
     def network_spec(self, name: str) -> NetworkSpec | None:

@@ -6,8 +6,8 @@ from types import ModuleType
 from typing import NamedTuple, TypeVar
 
 from hardfirst._user_file import explain_errors, file_sha256, load_module, modules_sha256
-from hardfirst.errors import InputError
-from hardfirst.problems import PROBLEMS, _table
+from hardfirst.errors import InputError, MissingPackage, unknown
+from hardfirst.problems import PROBLEMS, _table, fields
 from hardfirst.problems._base import Problem
 
 T = TypeVar("T")
@@ -33,7 +33,8 @@ def load_problem(name: str) -> Problem:
 
     Args:
         name: a name in `PROBLEMS`, or the path of a `.py` file. Its code is run: load only files that you trust. Or a table
-            with its targets, `table.csv?price=regression&sold=classification`.
+            with its targets, `table.csv?price=regression&sold=classification`; or one of `FIELDS` with the folder of its
+            data, `nyuv2?data=DIR`.
 
     Raises:
         InputError: there is no such name or file, or the file does not give a problem.
@@ -45,12 +46,14 @@ def load_problem(name: str) -> Problem:
     if name in PROBLEMS:
         problem: Problem = PROBLEMS[name]()
         return problem
+    if fields.is_folder_problem(name):
+        return fields.load(name)
     if _table.is_table(name):
         return _table.load(name)
     path = Path(name)
     if path.suffix != ".py":
         _table.check_format(name)
-        raise PROBLEMS.unknown(name)
+        raise _unknown(name)
     if path.is_dir():
         raise InputError(f"{name} is a folder; give a Python file in it.")
     if not path.is_file():
@@ -64,7 +67,9 @@ def load_problem(name: str) -> Problem:
 
 
 def digest(name: str) -> str | None:
-    """The SHA-256 of a user's file, which identifies it wherever it is; None for a built-in problem."""
+    """The SHA-256 of a user's file or folder, which identifies it wherever it is; None for a built-in problem."""
+    if fields.is_folder_problem(name):
+        return fields.digest(name)
     if _table.is_table(name):
         return _table.digest(name)
     path = Path(name)
@@ -75,6 +80,18 @@ def modules_digest(name: str) -> str | None:
     """The SHA-256 of the local modules that a user's file imports; None if there are none, or no such file."""
     path = Path(name)
     return modules_sha256(path) if path.suffix == ".py" and path.is_file() else None
+
+
+def _unknown(name: str) -> InputError:
+    problem, mark, _ = name.partition("?")
+    if mark and problem in PROBLEMS:
+        return InputError(f"{problem} reads no folder: leave out {mark}{name.partition('?')[2]}.")
+    error = PROBLEMS.unknown(problem)
+    return (
+        error
+        if isinstance(error, MissingPackage)
+        else unknown("problem", problem, [*PROBLEMS, *fields.FIELDS], listing="hardfirst list problems")
+    )
 
 
 def _call(name: str, path: Path, module: ModuleType) -> Problem:
