@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import molecule_files
 from hardfirst.errors import InputError
 from hardfirst.networks import NETWORKS
-from hardfirst.problems import _cache
+from hardfirst.problems import _cache, folder_name
 from hardfirst.problems.fields import qm9_pyg
 from hardfirst.problems.fields._molecules import molecules, padded
 from hardfirst.problems.fields._nnconv import EdgeConvolution, MoleculeFeatures, Set2Set
@@ -289,12 +289,7 @@ def test_every_network_fits(network: str, folder: Path) -> None:
 
 
 def test_epochs_are_trained_and_resumed(folder: Path, tmp_path: Path) -> None:
-    file = tmp_path / "molecules.py"
-    file.write_text(
-        "from pathlib import Path\nfrom hardfirst.problems.fields import qm9_pyg\n\n"
-        f"def problem():\n    return qm9_pyg.problem(Path({str(folder)!r}))\n"
-    )
-    record = trained_and_resumed(str(file), tmp_path)
+    record = trained_and_resumed(folder_name("qm9_pyg", folder), tmp_path)
     assert record.test is not None
     assert record.test["tasks"]["mu"]["metrics"]["mae_D"] > 0
     assert record.test["tasks"]["u0"]["metrics"]["mae_meV"] > 0

@@ -16,7 +16,7 @@ COLUMNS = 19
 
 
 def molecules(file: Path, targets: Sequence[int]) -> dict[str, Tensor]:
-    """Return all molecules of a file in the order of a hash of their place: inputs, and `targets` float64 [molecules, targets].
+    """Return all molecules of a file: the inputs, and `targets` float64 [molecules, targets]; by a hash of their place.
 
     Args:
         file: of PyTorch Geometric.

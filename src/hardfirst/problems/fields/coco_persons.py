@@ -1,0 +1,207 @@
+"""`coco_persons`: the four tasks of the DTP paper, on the pictures of COCO that show one person or none.
+
+Folder: COCO 2017 as it is distributed: `annotations/person_keypoints_{train,val}2017.json`, `train2017/*.jpg` and
+`val2017/*.jpg`. `annotations/instances_{train,val}2017.json` may be there; it has the same persons, and is not read.
+
+Pictures: those with no person, or with one that is no crowd, resized to 256×256 without regard to their proportions.
+
+Tasks and their KPIs: `presence`, is there a person, accuracy; `mask`, the mean over person and background of the
+intersection over union of pixels; `box`, the mean intersection over union of the surest box; `keypoints`, the share of
+labelled keypoints found within a tenth of the longer side of the person's box. Where there is no person, only `presence`
+has a label, as in the paper. Metrics are the paper's: top-1 and, for the others, AP50 over the pictures with a person, in
+percent.
+
+Network: a dilated ResNet-50 that all tasks share, and four small heads. It begins with random weights. For others:
+`--network "resnet:weights=FILE"` with a file of torchvision or timm, as tensors in `.safetensors` or `.pth`.
+
+Losses: cross-entropy of the picture and of pixels, focal loss and smooth L1 of the box, squared error of heat maps. The
+paper sets scales by hand, 1e5, 1e-1, 4e2 and 4. Here all scales are 1, since each loss is divided by what makes it
+0.5 to 2 when training begins: see `_person_measures`.
+
+Splits: a tenth of train2017, by a hash of the file's name, is for validation, and val2017 for testing.
+
+Recipe: Adam at 1e-4 is the paper's, as are γ = 1 and α = 0.75 of DTP, `dtp:gamma=1,alpha=0.75`, the first of which is the
+default. Batch size and epochs are ours.
+
+Pictures are decoded when they are needed, in as many processes as `--loaders` says.
+
+Note:
+    The paper has a network of its own for each task (DenseNet-121, a fully convolutional decoder, RetinaNet-50 and a stacked
+    hourglass) and shares parts of them. Its answers are ranked as ours are, but may be several to a picture. Which pictures
+    and which epoch its figures are of is not known to us: `--protocol published` measures after the last epoch.
+
+References:
+    Guo et al., Dynamic Task Prioritization for Multitask Learning, ECCV 2018;
+    Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from hardfirst.errors import InputError
+from hardfirst.kpi import accuracy, mean_iou
+from hardfirst.losses import SigmoidFocalLoss
+from hardfirst.problems._base import Problem, Splits
+from hardfirst.problems._data import IGNORE, Batch
+from hardfirst.problems._published import Published, PublishedMeasure
+from hardfirst.problems._task import Metric, Task
+from hardfirst.problems.fields import _person_measures as measures
+from hardfirst.problems.fields._person_network import parts, resnet
+from hardfirst.problems.fields._persons import SIZE, annotations, file_name, labels, pictures, read_picture, unpack
+from hardfirst.problems.fields._splits import held_out
+
+SPLITS = ("train", "val")
+
+
+def problem(folder: Path) -> Problem:
+    """Return the problem.
+
+    Args:
+        folder: where COCO lies.
+
+    Raises:
+        InputError: it does not lie there.
+    """
+    _require(folder)
+    return Problem(
+        name="coco_persons",
+        tasks=_tasks(),
+        network=resnet,
+        networks={"resnet": resnet},
+        parts=parts,
+        data=partial(data, folder),
+        batch_size=16,
+        epochs=20,
+        learning_rate=1e-4,
+        description="Is there a person, and its mask, box and keypoints: the tasks of the DTP paper on COCO.",
+        published=Published(
+            data=partial(published_splits, folder),
+            measures={
+                "presence": (PublishedMeasure("top-1", higher_is_better=True),),
+                **{task: (PublishedMeasure("AP50", higher_is_better=True),) for task in ("mask", "box", "keypoints")},
+            },
+            last=1,
+        ),
+    )
+
+
+def _tasks() -> tuple[Task, ...]:
+    cross_entropy = SigmoidFocalLoss(gamma=0.0, alpha=None)
+    return (
+        Task("presence", F.cross_entropy, accuracy, {"top-1": Metric(measures.top_1)}),
+        Task("mask", cross_entropy, mean_iou, _precision(measures.mask_overlap)),
+        Task("box", measures.box_loss, measures.box_iou, _precision(measures.box_overlap)),
+        Task("keypoints", measures.keypoints_loss, measures.keypoints_near, _precision(measures.keypoint_similarity)),
+    )
+
+
+def _precision(matched: measures.Matched) -> dict[str, Metric]:
+    return {"AP50": Metric(measures.AveragePrecision(matched))}
+
+
+def check(folder: Path) -> list[str]:
+    """Read the labels, look for the pictures, read the first of each split, and return sentences about what is there.
+
+    Raises:
+        InputError: a file is missing, damaged, or not COCO's.
+    """
+    _require(folder)
+    sentences = []
+    for split in SPLITS:
+        found = labels(folder, split)
+        there = {path.name for path in pictures(folder, split).iterdir()}
+        names = [file_name(identifier) for identifier in found["identifiers"].tolist()]
+        if missing := [name for name in names if name not in there]:
+            raise InputError(
+                f"{pictures(folder, split)} lacks {len(missing):,} of the {len(names):,} pictures that are used of those in "
+                f"{annotations(folder, split)}, {missing[0]} first. Fetch {split}2017.zip again."
+            )
+        read_picture(pictures(folder, split) / names[0])
+        persons = int(found["present"].sum())
+        points = int((~found["keypoints"][..., 0].isnan()).any(1).sum())
+        one = f"{persons:,} pictures with one person ({points:,} with keypoints)"
+        sentences.append(f"{split}2017: {one}, {len(names) - persons:,} with none.")
+    splits = data(folder)
+    train, validation, test = (len(split) for split in (splits.train, splits.validation, splits.test))  # type: ignore[arg-type]  # sized
+    return [*sentences, f"{train:,} for training, {validation:,} for validation and {test:,} for testing."]
+
+
+def _require(folder: Path) -> None:
+    """Raise `InputError` unless the folder has the files and folders of COCO."""
+    wanted = [path for split in SPLITS for path in (annotations(folder, split), pictures(folder, split))]
+    missing = [path.relative_to(folder) for path in wanted if not path.exists()]
+    if missing:
+        found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) if folder.is_dir() else "no such folder"
+        raise InputError(
+            f"Expected annotations/person_keypoints_{{train,val}}2017.json, train2017/ and val2017/ in {folder}, where "
+            f"{', '.join(map(str, missing))} is missing; got {found or 'nothing'}. Get them from https://cocodataset.org."
+        )
+
+
+# The data
+
+
+class PersonPictures(Dataset[Batch]):
+    """Pictures of a published split, decoded when they are indexed.
+
+    Args:
+        folder: with the pictures.
+        found: of `labels`.
+        rows: of the pictures to have.
+    """
+
+    def __init__(self, folder: Path, found: Mapping[str, Tensor], rows: Tensor) -> None:
+        self.folder = folder
+        self.masks = found["masks"]
+        self.columns = {name: column[rows] for name, column in found.items() if name != "masks"}
+
+    def __len__(self) -> int:
+        return len(self.columns["identifiers"])
+
+    def __getitem__(self, index: int) -> Batch:
+        item = {name: column[index] for name, column in self.columns.items()}
+        row = int(item["rows"])
+        mask = unpack(self.masks[row]) if row >= 0 else torch.full((SIZE, SIZE), IGNORE, dtype=torch.int8)
+        picture = read_picture(self.folder / file_name(int(item["identifiers"])))
+        return picture, {"presence": item["present"], "mask": mask, "box": item["boxes"], "keypoints": item["keypoints"]}
+
+
+def data(folder: Path) -> Splits:
+    """Return the three splits: pictures uint8 [3, 256, 256], and targets for the measures.
+
+    The first call parses the annotations, which takes minutes, and stores 300 MB in the user's cache folder.
+
+    Args:
+        folder: where COCO lies.
+
+    Raises:
+        InputError: a file is missing, damaged, or not COCO's.
+    """
+    found = labels(folder, "train")
+    kept = torch.tensor([held_out(file_name(identifier)) for identifier in found["identifiers"].tolist()])
+    train, validation = (PersonPictures(pictures(folder, "train"), found, rows) for rows in (~kept, kept))
+    return Splits(train, validation, _whole(folder, "val"))
+
+
+def _whole(folder: Path, split: str) -> PersonPictures:
+    """All pictures of a published split."""
+    found = labels(folder, split)
+    return PersonPictures(pictures(folder, split), found, torch.arange(len(found["identifiers"])))
+
+
+def published_splits(folder: Path) -> Splits:
+    """Return all of train2017, and val2017 twice.
+
+    Args:
+        folder: as for `data`.
+
+    Raises:
+        InputError: as for `data`.
+    """
+    return Splits(_whole(folder, "train"), *[_whole(folder, "val")] * 2)
