@@ -60,6 +60,15 @@ FIELDS: dict[str, FolderProblem] = {
         _MTAN,
         "9 GB",
     ),
+    "nyuv2:deeplab": FolderProblem(
+        f"{__name__}.nyuv2",
+        "segmentation, depth, normals",
+        "The same with LibMTL's recipe: a dilated ResNet-50 with DeepLab's heads.",
+        "DIR/{train,val}/{image,label,depth,normal}/0.npy, 1.npy, …",
+        _MTAN,
+        "9 GB",
+        "deeplab",
+    ),
     "cityscapes": FolderProblem(
         f"{__name__}.cityscapes",
         "segmentation, depth",
