@@ -8,26 +8,11 @@ from torch import Tensor, nn
 from hardfirst.networks import HardSharing, Parts, image_layer
 from hardfirst.networks.dilated_resnet import DilatedResNet
 from hardfirst.problems.fields._persons import KEYPOINTS
+from hardfirst.problems.fields._pictures import Pixels
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels, as its networks expect
 _LOGIT_OF_ONE_PERCENT = -4.6  # the initial logit of a person in a cell, as in RetinaNet
 _SMALL = 0.001  # the deviation of initial weights of an output that is 0 almost everywhere
-
-
-class Normalised(nn.Module):
-    """Bytes [batch, 3, height, width] as numbers of mean 0 and deviation 1, by the figures of ImageNet."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name, values in (("mean", _MEAN), ("deviation", _DEVIATION)):
-            self.register_buffer(name, 255 * torch.tensor(values).view(3, 1, 1), persistent=False)
-
-    mean: Tensor
-    deviation: Tensor
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the numbers."""
-        return (images.float() - self.mean) / self.deviation
 
 
 class BoxHead(nn.Module):
@@ -83,7 +68,7 @@ def parts(width: int = 64, weights: str | None = None) -> Parts:
     """
 
     def stem() -> nn.Module:
-        return nn.Sequential(Normalised(), DilatedResNet(width, weights=weights))
+        return nn.Sequential(Pixels(_MEAN, _DEVIATION), DilatedResNet(width, weights=weights))
 
     return Parts(
         stem=stem,

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import file_digest
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -38,36 +37,6 @@ def annotations(folder: Path, split: str) -> Path:
 def pictures(folder: Path, split: str) -> Path:
     """The folder with the pictures of a split."""
     return folder / f"{split}2017"
-
-
-def pillow() -> ModuleType:
-    """The module `PIL.Image`.
-
-    Raises:
-        MissingPackage: it is not installed.
-    """
-    try:
-        from PIL import Image
-    except ImportError:
-        raise MissingPackage('Reading pictures needs Pillow: pip install "hardfirst[vision]"') from None
-    return Image
-
-
-def read_picture(path: Path) -> Tensor:
-    """Return a picture, resized without regard to its proportions, uint8 [3, 256, 256].
-
-    Raises:
-        InputError: there is no such file, or it is no picture or cut off.
-    """
-    image = pillow()
-    try:
-        with image.open(path) as opened:
-            resized = opened.convert("RGB").resize((SIZE, SIZE), image.Resampling.BILINEAR)
-    except FileNotFoundError:
-        raise InputError(f"There is no picture {path}, which the annotations name. Fetch it again.") from None
-    except (OSError, SyntaxError, ValueError, image.DecompressionBombError) as error:
-        raise InputError(f"{path} cannot be read as a picture, as if cut off: {error}. Fetch it again.") from error
-    return torch.frombuffer(bytearray(resized.tobytes()), dtype=torch.uint8).view(SIZE, SIZE, 3).permute(2, 0, 1)
 
 
 # The labels
@@ -216,9 +185,11 @@ def polygons_mask(polygons: Sequence[Sequence[float]], across: float, down: floa
     Raises:
         MissingPackage: Pillow is not installed.
     """
-    image = pillow().new("1", (SIZE, SIZE))
-    from PIL import ImageDraw
-
+    try:
+        from PIL import Image, ImageDraw
+    except ImportError:
+        raise MissingPackage('Drawing masks needs Pillow: pip install "hardfirst[cli]"') from None
+    image = Image.new("1", (SIZE, SIZE))
     draw = ImageDraw.Draw(image)
     for polygon in polygons:
         # Pillow takes the pixel that a corner lies in

@@ -53,7 +53,8 @@ from hardfirst.problems._published import Published, PublishedMeasure
 from hardfirst.problems._task import Metric, Task
 from hardfirst.problems.fields import _person_measures as measures
 from hardfirst.problems.fields._person_network import parts, resnet
-from hardfirst.problems.fields._persons import SIZE, annotations, file_name, labels, pictures, read_picture, unpack
+from hardfirst.problems.fields._persons import SIZE, annotations, file_name, labels, pictures, unpack
+from hardfirst.problems.fields._pictures import picture
 from hardfirst.problems.fields._splits import held_out
 
 SPLITS = ("train", "val")
@@ -122,7 +123,7 @@ def check(folder: Path) -> list[str]:
                 f"{pictures(folder, split)} lacks {len(missing):,} of the {len(names):,} pictures that are used of those in "
                 f"{annotations(folder, split)}, {missing[0]} first. Fetch {split}2017.zip again."
             )
-        read_picture(pictures(folder, split) / names[0])
+        picture(pictures(folder, split) / names[0], SIZE)
         persons = int(found["present"].sum())
         points = int((~found["keypoints"][..., 0].isnan()).any(1).sum())
         one = f"{persons:,} pictures with one person ({points:,} with keypoints)"
@@ -168,8 +169,8 @@ class PersonPictures(Dataset[Batch]):
         item = {name: column[index] for name, column in self.columns.items()}
         row = int(item["rows"])
         mask = unpack(self.masks[row]) if row >= 0 else torch.full((SIZE, SIZE), IGNORE, dtype=torch.int8)
-        picture = read_picture(self.folder / file_name(int(item["identifiers"])))
-        return picture, {"presence": item["present"], "mask": mask, "box": item["boxes"], "keypoints": item["keypoints"]}
+        targets = {"presence": item["present"], "mask": mask, "box": item["boxes"], "keypoints": item["keypoints"]}
+        return picture(self.folder / file_name(int(item["identifiers"])), SIZE), targets
 
 
 def data(folder: Path) -> Splits:
