@@ -14,10 +14,11 @@ from torch import Tensor
 import coco_files
 from hardfirst.errors import InputError
 from hardfirst.networks import NETWORKS
-from hardfirst.problems import IGNORE, Batch, Problem, _cache, collate, folder_name
+from hardfirst.problems import IGNORE, Batch, Problem, _cache, folder_name
+from hardfirst.problems.fields import _mapped, _persons, coco_persons
 from hardfirst.problems.fields import _person_measures as measures
-from hardfirst.problems.fields import _persons, coco_persons
 from hardfirst.training import check_problem
+from hardfirst.training._fingerprint import fingerprint
 from resumed_runs import trained_and_resumed
 
 TASKS = ("presence", "mask", "box", "keypoints")
@@ -30,7 +31,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_cache, "cache_folder", lambda: tmp_path / "cache")
+    for module in (_cache, _mapped):
+        monkeypatch.setattr(module, "cache_folder", lambda: tmp_path / "cache")
 
 
 @pytest.fixture
@@ -41,7 +43,8 @@ def folder(tmp_path: Path) -> Path:
 
 def batch(folder: Path, rows: int = 8) -> Batch:
     train = coco_persons.data(folder).train
-    return collate([train[row] for row in range(rows)])  # type: ignore[index]  # a data set of items
+    assert isinstance(train, coco_persons.PersonPictures)
+    return train.__getitems__(range(rows))
 
 
 # What is there
@@ -105,6 +108,19 @@ def test_masks_are_those_of_pycocotools() -> None:
         expected = torch.tensor(pycocotools.decode(pycocotools.frPyObjects([scaled], 256, 256)).tolist())[..., 0] > 0
         found = _persons.polygons_mask(annotation["segmentation"], across, down)
         assert float((found & expected).sum() / (found | expected).sum()) > 0.97
+
+
+def test_an_item_is_a_row_of_a_batch(made: Path) -> None:
+    (pictures, targets), train = batch(made), coco_persons.data(made).train
+    picture, labels = train[2]  # type: ignore[index]  # a data set of items
+    torch.testing.assert_close(picture, pictures[2])
+    for task, target in labels.items():
+        torch.testing.assert_close(target, targets[task][2], equal_nan=True)
+
+
+def test_pictures_are_not_read_for_a_fingerprint(made: Path) -> None:
+    count, *_ = fingerprint(coco_persons.data(made))["test"]
+    assert count < 4 * 3 * 256 * 256
 
 
 # Wrong folders
@@ -179,6 +195,13 @@ def test_wrong_files_get_a_sentence(case: str, folder: Path) -> None:
     damage(folder)
     with pytest.raises(InputError, match=sentence):
         coco_persons.check(folder)
+
+
+def test_a_damaged_picture_leaves_no_cache(folder: Path, tmp_path: Path) -> None:
+    _cut("train2017/000000000028.jpg")(folder)
+    with pytest.raises(InputError, match=r"000000000028\.jpg cannot be read as a picture"):
+        coco_persons.data(folder)
+    assert not list((tmp_path / "cache").glob("*/pictures"))
 
 
 @pytest.mark.parametrize(

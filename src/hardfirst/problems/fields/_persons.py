@@ -16,7 +16,7 @@ from hardfirst.problems._cache import cached
 
 SIZE = 256
 KEYPOINTS = 17
-REVISION = 1  # of the cached labels: raise it with every change of the parsing
+REVISION = 1  # of what is cached: raise it with every change of the parsing
 _BITS = 8
 
 
@@ -32,11 +32,6 @@ def file_name(identifier: int) -> str:
 def annotations(folder: Path, split: str) -> Path:
     """The file with the labels of a split, "train" or "val". `instances_{split}2017.json` has the same persons."""
     return folder / f"annotations/person_keypoints_{split}2017.json"
-
-
-def pictures(folder: Path, split: str) -> Path:
-    """The folder with the pictures of a split."""
-    return folder / f"{split}2017"
 
 
 # The labels
@@ -206,9 +201,9 @@ def pack(mask: Tensor) -> Tensor:
 
 
 def unpack(bits: Tensor) -> Tensor:
-    """The mask of bits: uint8 [8192] → int8 [256, 256].
+    """The masks of bits: uint8 [masks, 8192] → int8 [masks, 256, 256].
 
-    >>> unpack(pack(torch.eye(256) > 0)).sum()
+    >>> unpack(pack(torch.eye(256) > 0).unsqueeze(0)).sum()
     tensor(256)
     """
-    return ((bits.unsqueeze(1) >> torch.arange(_BITS)) & 1).to(torch.int8).view(SIZE, SIZE)
+    return ((bits.unsqueeze(2) >> torch.arange(_BITS)) & 1).to(torch.int8).view(-1, SIZE, SIZE)
