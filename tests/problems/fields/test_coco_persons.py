@@ -13,6 +13,7 @@ from torch import Tensor
 
 import coco_files
 from hardfirst.errors import InputError
+from hardfirst.kpi import skipping
 from hardfirst.networks import NETWORKS
 from hardfirst.problems import IGNORE, Batch, Problem, _cache, folder_name
 from hardfirst.problems.fields import _mapped, _persons, coco_persons
@@ -264,6 +265,12 @@ def test_the_loss_of_the_right_box_is_small() -> None:
     shifted[0, 3] += 0.5
     added = measures.box_loss(shifted, boxes(box)) - measures.box_loss(right, boxes(box))
     assert float(added) == pytest.approx(0.5 * 0.5**2 / 4, rel=1e-4)  # smooth L1 of one number of four
+    sure = right.clone()
+    sure[0, 0, 20, 20] = 2.0  # where nobody is
+    probability = 1 / (1 + math.exp(-2))
+    focal = -0.75 * probability**2 * math.log(1 - probability)
+    added = measures.box_loss(sure, boxes(box)) - measures.box_loss(right, boxes(box))
+    assert float(added) == pytest.approx(focal / 6, rel=1e-4)
 
 
 def test_peaks_are_found_where_the_maps_have_them() -> None:
@@ -286,6 +293,29 @@ def test_the_overlap_of_masks_by_hand() -> None:
     assert float(overlap[0]) == pytest.approx(1 / 3)
     assert math.isnan(float(overlap[1]))
     assert float(score[0]) == pytest.approx(1 / (1 + math.exp(-2)))
+
+
+@pytest.mark.parametrize("task", ["mask", "box", "keypoints"])
+def test_pictures_without_a_person_count_for_nothing(task: str, made: Path) -> None:
+    torch.manual_seed(0)
+    (about,) = [each for each in coco_persons.problem(made).tasks if each.name == task]
+    _, targets = batch(made)
+    target, person = targets[task], targets["presence"] == 1
+    shape = {"mask": (256, 256), "box": (5, 32, 32), "keypoints": (17, 64, 64)}[task]
+    output = torch.randn(len(target), *shape, requires_grad=True)
+    assert skipping(about.loss) is about.loss
+    for measure in (about.loss, about.kpi_of_batch):
+        assert measure is not None
+        torch.testing.assert_close(measure(output, target), measure(output[person], target[person]))
+    about.loss(output, target).backward()
+    assert output.grad is not None
+    assert not output.grad[~person].any()
+    assert output.grad[person].any()
+    nobody = about.loss(output[~person], target[~person])
+    assert float(nobody.detach()) == 0
+    assert nobody.requires_grad
+    assert about.kpi_of_batch is not None
+    assert math.isnan(float(about.kpi_of_batch(output[~person], target[~person])))
 
 
 def test_average_precision_of_masks_of_nothing_is_zero() -> None:

@@ -53,6 +53,7 @@ from hardfirst.problems._data import IGNORE, Batch
 from hardfirst.problems._published import Published, PublishedMeasure
 from hardfirst.problems._task import Metric, Task
 from hardfirst.problems.fields import _person_measures as measures
+from hardfirst.problems.fields._dense_measures import in_percent
 from hardfirst.problems.fields._mapped import Chunk, mapped
 from hardfirst.problems.fields._person_network import parts, resnet
 from hardfirst.problems.fields._persons import REVISION, SIZE, annotations, file_name, labels, unpack
@@ -97,7 +98,7 @@ def problem(folder: Path) -> Problem:
 def _tasks() -> tuple[Task, ...]:
     cross_entropy = SigmoidFocalLoss(gamma=0.0, alpha=None)
     return (
-        Task("presence", F.cross_entropy, accuracy, {"top-1": Metric(measures.top_1)}),
+        Task("presence", F.cross_entropy, accuracy, {"top-1": Metric(in_percent(accuracy))}),
         Task("mask", cross_entropy, mean_iou, _precision(measures.mask_overlap)),
         Task("box", measures.box_loss, measures.box_iou, _precision(measures.box_overlap)),
         Task("keypoints", measures.keypoints_loss, measures.keypoints_near, _precision(measures.keypoint_similarity)),
