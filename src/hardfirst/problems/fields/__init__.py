@@ -31,6 +31,10 @@ class FolderProblem:
         source: where people get the data.
         size: of the data, as text.
         variant: the second argument of both functions, for a module with several problems; None if they have only one.
+
+    Example:
+        >>> FIELDS["nyuv2"].size
+        '9 GB'
     """
 
     module: str
@@ -54,7 +58,7 @@ _DOMAINS = "DIR/DOMAIN/CLASS/*.jpg and the lists DIR/DOMAIN_{train,val,test}.txt
 FIELDS: dict[str, FolderProblem] = {
     "nyuv2": FolderProblem(
         f"{__name__}.nyuv2",
-        "segmentation, depth, normals",
+        "segment, depth, normals",
         "Indoor pictures with 13 classes, depth and surface normals, 288×384.",
         "DIR/{train,val}/{image,label,depth,normal}/0.npy, 1.npy, …",
         _MTAN,
@@ -71,7 +75,7 @@ FIELDS: dict[str, FolderProblem] = {
     ),
     "cityscapes": FolderProblem(
         f"{__name__}.cityscapes",
-        "segmentation, depth",
+        "segment, depth",
         "Street pictures with 7 classes and inverse depth, 128×256.",
         "DIR/{train,val}/{image,label_7,depth}/0.npy, 1.npy, …; label in place of label_7 is read as well",
         _MTAN,

@@ -180,8 +180,8 @@ class Drive:
             )
         return (
             f"The study in {self.store.folder} has stopped, since its files have changed while it ran: "
-            f"{' or '.join(map(str, files_of(trial)))}, or a module that is imported there. Its runs would be "
-            "of different programs. The same command begins a study of the files as they are now; the records of "
+            f"{' or '.join(map(str, files_of(trial))) or trial.problem}, or a module that is imported there. Its runs would "
+            "be of different programs. The same command begins a study of the files as they are now; the records of "
             "runs that have ended are kept for those that they are of."
         )
 

@@ -108,8 +108,13 @@ class BalancerStudy(StudyKind):
 
     @property
     def _has_static(self) -> bool:
-        """Whether static weights are chosen from a grid."""
-        return self.plan.baselines and len(self.tasks) > 1
+        """Whether static weights are chosen from a grid, by the validation split."""
+        return self.plan.baselines and len(self.tasks) > 1 and not self._nothing_held_out
+
+    @property
+    def _nothing_held_out(self) -> bool:
+        published = self.base.published_of(self.problem)
+        return published is not None and published.last is not None
 
     @property
     def _shown_grid(self) -> list[Spec]:

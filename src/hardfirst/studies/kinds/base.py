@@ -14,7 +14,7 @@ from hardfirst.records.names import Role
 from hardfirst.records.selection import chosen
 from hardfirst.studies.trials import Block, CaseBase, StudyTrial
 from hardfirst.studies.tuning import SEED, Candidate
-from hardfirst.training import Trial
+from hardfirst.training import PUBLISHED, Trial
 
 if TYPE_CHECKING:
     from hardfirst.studies.plan import Plan
@@ -128,7 +128,7 @@ class StudyKind(ABC):
         balancer = trial.balancer.method
         vectorized = self.plan.vectorize and issubclass(balancer, LossBalancer) and "shared" not in balancer.needs
         differs = tuning and (role == "order" or any(map(has_range, self.plan.recipe.values())))
-        if not vectorized or differs:
+        if not vectorized or differs or self.plan.protocol == PUBLISHED:
             return None
         first = 0 if tuning else trial.seed - trial.seed % _SEEDS
         size = self.tuning_runs(role) if tuning else min(_SEEDS, self.plan.seeds - first)
