@@ -52,6 +52,7 @@ from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._data import IGNORE, Batch
 from hardfirst.problems._published import Published, PublishedMeasure
 from hardfirst.problems._task import Metric, Task
+from hardfirst.problems.fields import FIELDS
 from hardfirst.problems.fields import _person_measures as measures
 from hardfirst.problems.fields._dense_measures import in_percent
 from hardfirst.problems.fields._mapped import Chunk, mapped
@@ -131,13 +132,9 @@ def check(folder: Path) -> list[str]:
 def _require(folder: Path) -> None:
     """Raise `InputError` unless the folder has the files and folders of COCO."""
     wanted = [path for split in SPLITS for path in (annotations(folder, split), folder / f"{split}2017")]
-    missing = [path.relative_to(folder) for path in wanted if not path.exists()]
-    if missing:
-        found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) if folder.is_dir() else "no such folder"
-        raise InputError(
-            f"Expected annotations/person_keypoints_{{train,val}}2017.json, train2017/ and val2017/ in {folder}, where "
-            f"{', '.join(map(str, missing))} is missing; got {found or 'nothing'}. Get them from https://cocodataset.org."
-        )
+    if missing := [path for path in wanted if not path.exists()]:
+        where = FIELDS["coco_persons"]
+        raise InputError(f"There is no {missing[0]}. Expected {where.layout}; get it from {where.source}.")
 
 
 # The data

@@ -48,6 +48,7 @@ from hardfirst.problems._data import TensorTable
 from hardfirst.problems._published import Published, PublishedMeasure
 from hardfirst.problems._task import Metric, Task
 from hardfirst.problems.builtin.qm9 import PROPERTIES
+from hardfirst.problems.fields import FIELDS
 from hardfirst.problems.fields._molecules import molecules
 from hardfirst.problems.fields._nnconv import MoleculeFeatures
 from hardfirst.recipes import Recipe
@@ -216,13 +217,8 @@ def _file(folder: Path) -> Path:
     """
     if (file := next((folder / name for name in FILES if (folder / name).is_file()), None)) is not None:
         return file
-    found = (
-        ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing" if folder.is_dir() else "no such folder"
-    )
-    raise InputError(
-        f"Expected {FILES[1]} or {FILES[0]} in {folder}; got {found}. torch_geometric.datasets.QM9(root={str(folder)!r}) "
-        "writes both there: https://pytorch-geometric.readthedocs.io."
-    )
+    where = FIELDS["qm9_pyg"]
+    raise InputError(f"There is no {' or '.join(FILES)} in {folder}. Expected {where.layout}; get it from {where.source}.")
 
 
 def _read(file: Path) -> _Molecules:
