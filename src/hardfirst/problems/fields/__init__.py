@@ -132,9 +132,9 @@ FIELDS: dict[str, FolderProblem] = {
         f"{__name__}.coco_persons",
         "presence, mask, box, keypoints",
         "Pictures with one person or none: the four tasks of the DTP paper, 256×256.",
-        "DIR/annotations/{instances,person_keypoints}_{train,val}2017.json and DIR/{train,val}2017/*.jpg",
+        "DIR/annotations/person_keypoints_{train,val}2017.json and DIR/{train,val}2017/*.jpg",
         "cocodataset.org",
-        "–",
+        "17 GB decoded",
     ),
 }
 """By name, the problems whose data lies in a folder."""
