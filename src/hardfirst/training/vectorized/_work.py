@@ -14,8 +14,8 @@ from torch.utils.flop_counter import flop_registry
 from hardfirst.training.vectorized._refusal import NotVectorizable
 
 # With more, a step's time is that of its arithmetic, which trials do not share: `python benchmarks/together.py` for a CPU.
-_MOST_OPERATIONS = 10**8
-# No measurement: a hundred times as many take a GPU less time than it takes to start the operations of a step.
+_MOST_OPERATIONS = 5 * 10**7
+# No measurement: two hundred times as many take a GPU less time than it takes to start the operations of a step.
 _MOST_ON_A_GPU = 10**10
 
 
