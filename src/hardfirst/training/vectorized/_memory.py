@@ -49,5 +49,5 @@ def bytes_per_trial(trial: Trial, problem: Problem, device: str | None = None) -
             work.check(device)
         examples = max(1.0, evaluation_batch(problem, train) / len(order[0]))
     network = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
-    batch = sum(leaf.nbytes for leaf in tree_leaves((inputs, dict(targets))) if hasattr(leaf, "nbytes"))
+    batch: int = sum(leaf.nbytes for leaf in tree_leaves((inputs, dict(targets))) if hasattr(leaf, "nbytes"))
     return _COPIES * network + batch + int(work.bytes * examples)
