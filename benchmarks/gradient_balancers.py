@@ -34,6 +34,7 @@ from hardfirst.networks import HardSharing
 COUNTS = (3, 8)
 LARGE = (3, 20)
 AT_20 = ("db_mtl", "graddrop", "upgrad")  # of the three kinds: state for each parameter, columns, and inner products
+WITH_ROWS = ("db_mtl", "excess_mtl", "moco")  # these keep a number for each task and parameter
 MANY = ("gradvac", "pcgrad", "upgrad")  # these go through all pairs of tasks
 MOST_TIME, MOST_MEMORY, MOST_SECONDS, MOST_SECONDS_DEPENDENT = 1.2, 1.3, 5, 15
 MOST_TIME_LARGE = {
@@ -219,7 +220,7 @@ def large_networks(names: list[str], limits: Limits) -> None:
             what = f"{name}, 10M T={count}"
             most_time = MOST_TIME_LARGE.get((name, count), MOST_TIME)
             time_ratio = limits.show(what, cost(name, step, calls=1, rounds=5 if count == 3 else 3), most_time, "9.2f")
-            copies = (MOST_MEMORY + (name == "db_mtl")) * count + 2
+            copies = (MOST_MEMORY + (name in WITH_ROWS)) * count + 2
             most = (plain[count] + copies * step.shared() * 4) / MIB
             memory = limits.show(f"{what}, MiB", peak(name, count) / MIB, most, "10.0f")
             print(f"{name:14}{count:7}{time_ratio}{most_time:8}{memory}{most:8.0f}", flush=True)

@@ -1,6 +1,6 @@
 """Cost of a study whose runs are trained together: `python benchmarks/vectorized.py [PROBLEM[:EPOCHS] ...]`.
 
-`hardfirst compare PROBLEM`, the default study, with `--vectorize` and without it, one after the other in new folders: CPU
+`hardfirst compare PROBLEM`, the default study, with and without `--no-vectorize`, one after the other in new folders: CPU
 seconds of all its processes, and the ratio. Without arguments the problem is digits. The limit for digits is a third.
 """
 
@@ -38,7 +38,7 @@ def main(problems: list[str]) -> None:
     print(f"{'problem':16} {'together':>9} {'singly':>9} {'ratio':>6}")
     for text in problems or ["digits"]:
         problem, _, epochs = text.partition(":")
-        together, singly = seconds(problem, epochs, "--vectorize"), seconds(problem, epochs)
+        together, singly = seconds(problem, epochs), seconds(problem, epochs, "--no-vectorize")
         limit = f"  (limit {LIMITS[problem]:.2f})" if problem in LIMITS and not epochs else ""
         print(f"{text:16} {together:8.1f}s {singly:8.1f}s {together / singly:6.2f}{limit}", flush=True)
 

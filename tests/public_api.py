@@ -17,6 +17,7 @@ SNAPSHOT = Path(__file__).with_suffix(".txt")
 MODULES = (
     "hardfirst",
     "hardfirst.balancers",
+    "hardfirst.compat",
     "hardfirst.errors",
     "hardfirst.functional",
     "hardfirst.integrations",

@@ -4,7 +4,7 @@ import pytest
 
 import hardfirst
 
-CORE = ("balancers", "errors", "functional", "kpi", "losses", "networks", "records", "stopping")
+CORE = ("balancers", "compat", "errors", "functional", "kpi", "losses", "networks", "records", "stopping")
 WITH_EXTRAS = ("integrations", "problems", "report", "statistics", "studies", "study", "training")
 
 

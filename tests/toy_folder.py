@@ -52,6 +52,7 @@ def name(folder: Path) -> str:
 
 
 def check(folder: Path) -> list[str]:
+    problem(folder)
     counts = {split: len(_table(folder, split)) for split in ("train", "val")}
     return [f"{counts['train']} + {counts['val']} rows"]
 

@@ -46,7 +46,15 @@ def problem(folder: Path, *, seconds: float = 0.0, dies: bool = False) -> str:
 
 
 def plan(path: str, **settings: Any) -> dict[str, Any]:
-    return {"problems": path, "balancers": "equal,dtp", "baselines": False, "controls": False, "seeds": 2, **settings}
+    return {
+        "problems": path,
+        "balancers": "equal,dtp",
+        "baselines": False,
+        "controls": False,
+        "seeds": 2,
+        "vectorize": False,
+        **settings,
+    }
 
 
 def measured(store: Store) -> dict[str, Any]:

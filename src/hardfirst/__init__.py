@@ -56,7 +56,7 @@ _HOMES = {
 }
 _MODULES = ("balancers", "errors", "functional", "kpi", "losses", "networks", "records")
 # Reached in the same way, but `from hardfirst import *` leaves them out: most need an extra.
-_MORE_MODULES = ("integrations", "problems", "report", "statistics", "stopping", "studies", "study", "training")
+_MORE_MODULES = ("compat", "integrations", "problems", "report", "statistics", "stopping", "studies", "study", "training")
 
 __all__ = [*_HOMES, *_MODULES]  # noqa: PLE0604  # the names of a table, all strings
 

@@ -18,6 +18,9 @@ from table import GRADIENT, TASKS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weights_only:FutureWarning")
 
+# the share of the gradient in an average's first step, of the methods that combine averages
+FIRST_AVERAGES = {"db_mtl": 0.1, "moco": 0.5}
+
 
 @pytest.fixture(params=GRADIENT, ids=str)
 def spec(request: pytest.FixtureRequest) -> Spec:
@@ -162,6 +165,8 @@ def test_a_loss_of_0_with_a_gradient_is_present(spec: Spec) -> None:
 
 def test_a_loss_that_is_not_0_without_a_slope_is_present(spec: Spec) -> None:
     """MGDA has no step there, for instance: the task is where it cannot improve."""
+    if spec.name == "excess_mtl":
+        pytest.skip("a first step leaves its weights as they are")
     flat_task, shared = TASKS[0], nn.Parameter(torch.zeros(4))
     balancer = make(spec)
     balancer.weight.fill_(7)
@@ -289,8 +294,8 @@ def test_weights_are_those_of_the_rows(spec: Spec, balancer: GradientBalancer) -
     update, combined = flat(bowls.gradients()), weights @ jacobian
     if spec.name == "graddrop":  # no sum of rows, but the nearest one: what it leaves is square to every row
         torch.testing.assert_close(jacobian @ (update - combined) / jacobian.norm(dim=1), torch.zeros(3), rtol=0, atol=1e-2)
-    elif spec.name == "db_mtl":  # its first average has a tenth of the gradient
-        torch.testing.assert_close(update, 0.1 * combined, rtol=1e-4, atol=1e-5)
+    elif spec.name in FIRST_AVERAGES:
+        torch.testing.assert_close(update, FIRST_AVERAGES[spec.name] * combined, rtol=1e-4, atol=1e-5)
     else:
         torch.testing.assert_close(update, combined, rtol=1e-4, atol=1e-4)
 

@@ -8,14 +8,42 @@ import torch
 from torch import Tensor, nn
 
 from hardfirst import functional
-from hardfirst.balancers import DBMTL, GradDrop, GradientBalancer, GradVac, NashMTL, PCGrad, Spec
+from hardfirst.balancers import (
+    DBMTL,
+    ExcessMTL,
+    GradDrop,
+    GradientBalancer,
+    GradVac,
+    MoCo,
+    MoDo,
+    NashMTL,
+    PCGrad,
+    Spec,
+)
+from hardfirst.balancers._simplex import project
+from hardfirst.balancers.fairgrad import fair_weights
 
 oracle = pytest.importorskip("torchjd.aggregation", reason="needs `pip install torchjd`", exc_type=ImportError)
 QuadprogProjector = pytest.importorskip("torchjd.linalg").QuadprogProjector
 TASKS = ["a", "b", "c"]
 
 
-LINEAR = ["pcgrad", "mgda", "cagrad", "imtl_g", "aligned_mtl", "upgrad", "gradvac", "graddrop", "config", "db_mtl"]
+LINEAR = [
+    "pcgrad",
+    "mgda",
+    "cagrad",
+    "imtl_g",
+    "aligned_mtl",
+    "upgrad",
+    "gradvac",
+    "graddrop",
+    "config",
+    "db_mtl",
+    "moco",
+    "modo",
+    "sdmgrad",
+    "excess_mtl",
+]
 
 
 def jacobians(count: int = 5, rows: int = 3, size: int = 7) -> list[Tensor]:
@@ -213,6 +241,139 @@ def test_graddrop_is_right_on_average() -> None:
     torch.testing.assert_close(mean, expected, rtol=0, atol=float(jacobian.abs().sum(0).max()) * 0.05)
 
 
+@pytest.mark.parametrize("alpha", [0.5, 0.8, 1.0, 2.0, 10.0])
+def test_fairgrad_solves_its_equation(alpha: float) -> None:
+    for jacobian in jacobians(rows=4):
+        gramian = (jacobian @ jacobian.T).double()
+        weights = fair_weights(gramian, alpha)
+        assert (weights > 0).all()
+        torch.testing.assert_close(gramian @ weights, weights ** (-1 / alpha), rtol=1e-3, atol=0)
+
+
+def test_fairgrad_at_alpha_1_is_nash_mtl() -> None:
+    for jacobian in jacobians():
+        found = update(Spec.parse("fairgrad:max_norm=0").build(TASKS), jacobian)
+        torch.testing.assert_close(found, update(NashMTL(TASKS, max_norm=0), jacobian), rtol=1e-5, atol=1e-5)
+
+
+def test_modo_is_torchjds_over_steps() -> None:
+    balancer, other = MoDo(TASKS, gamma=0.3, rho=0.2), oracle.MoDoWeighting(gamma=0.3, rho=0.2)
+    for jacobian in jacobians(10):
+        gramian = (jacobian @ jacobian.T).double()
+        expected = 3 * other(gramian / gramian.diagonal().mean())
+        update(balancer, jacobian)
+        torch.testing.assert_close(balancer.weight, expected.float(), rtol=1e-5, atol=1e-5)
+
+
+def test_sdmgrad_is_torchjds_over_steps() -> None:
+    preference = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    other = oracle.SDMGradWeighting(lr=2.0, momentum=0.3, n_iter=5, lambda_=0.7, pref_vector=preference)
+    spec = "sdmgrad:lr=2,momentum=0.3,steps=5,strength=0.7,preference.a=5,preference.b=3,preference.c=2"
+    balancer = Spec.parse(spec).build(TASKS)
+    for jacobian in jacobians(10):
+        update(balancer, jacobian)
+        expected = 3 * other((jacobian @ jacobian.T).double())
+        torch.testing.assert_close(torch.stack([*balancer.weights.values()]), expected.float(), rtol=1e-4, atol=1e-4)
+
+
+def test_moco_by_hand() -> None:
+    """Three steps, of which the second lacks b: neither its average nor its weight changes."""
+    balancer = MoCo(TASKS, beta=0.6, gamma=0.5, rho=0.1, sigma=0.5)
+    averages, shares = torch.zeros(3, 7), torch.ones(3)
+    for step, jacobian in enumerate(jacobians(3)):
+        rows = [0, 2] if step == 1 else [0, 1, 2]
+        fall = (step + 1) ** -0.5
+        averages[rows] += 0.6 * fall * (jacobian[rows] - averages[rows])
+        gramian = averages[rows] @ averages[rows].T
+        share = shares[rows] / shares[rows].sum()
+        moved = share - 0.5 * fall * (gramian / gramian.diagonal().mean() @ share + 0.1 * share)
+        shares[rows] = len(rows) * nearest_shares(moved)
+        shared = nn.Parameter(torch.zeros(7))
+        balancer.backward({TASKS[row]: 1 + jacobian[row] @ shared for row in rows}, shared=[shared])
+        torch.testing.assert_close(shared.grad, shares[rows] @ averages[rows], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(balancer.weight, shares, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(balancer.average, averages)
+
+
+def nearest_shares(point: Tensor) -> Tensor:
+    """The nearest point of the simplex, by bisection of the level that is taken off."""
+    low, high = point.min() - 1, point.max()
+    for _ in range(60):
+        level = (low + high) / 2
+        low, high = (level, high) if (point - level).clamp(min=0).sum() > 1 else (low, level)
+    return (point - low).clamp(min=0)
+
+
+@pytest.mark.parametrize("point", [[0.2, 0.3, 0.5], [5.0, 0.0, -3.0], [1.0, 1.0, 1.0], [-2.0, -2.1, -9.0], [0.4]])
+def test_the_projection_on_the_simplex(point: list[float]) -> None:
+    found = project(torch.tensor(point))
+    torch.testing.assert_close(found, nearest_shares(torch.tensor(point)), rtol=0, atol=1e-5)
+
+
+def test_excess_mtl_by_hand() -> None:
+    """Four steps, of which the third lacks b."""
+    balancer, squares, first = ExcessMTL(TASKS, eta=0.7), torch.zeros(3, 7), [0.0] * 3
+    weights = [1.0] * 3
+    for step, jacobian in enumerate(jacobians(4)):
+        rows = [0, 2] if step == 2 else [0, 1, 2]
+        squares[rows] += jacobian[rows] ** 2
+        excess = (jacobian**2 / squares.sqrt().clamp(min=1e-30)).sum(1).tolist()
+        total = sum(weights[row] for row in rows)
+        for row in rows:
+            if first[row]:
+                weights[row] *= math.exp(0.7 * excess[row] / first[row])
+            else:
+                first[row] = excess[row]
+        now = sum(weights[row] for row in rows)
+        for row in rows:
+            weights[row] *= total / now
+        shared = nn.Parameter(torch.zeros(7))
+        balancer.backward({TASKS[row]: 1 + jacobian[row] @ shared for row in rows}, shared=[shared])
+        torch.testing.assert_close(balancer.weight, torch.tensor(weights), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(shared.grad, balancer.weight[rows] @ jacobian[rows], rtol=1e-4, atol=1e-4)
+    assert balancer.weight.max() > 1.2
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e25])
+def test_excess_mtl_depends_on_no_unit(size: float) -> None:
+    """Squares of these are beyond float32, and small constants in denominators would decide."""
+    one, other = ExcessMTL(TASKS, eta=0.7), ExcessMTL(TASKS, eta=0.7)
+    for jacobian in jacobians(4):
+        update(one, jacobian)
+        update(other, size * jacobian)
+    torch.testing.assert_close(other.weight, one.weight, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["upgrad", "aligned_mtl", "config"])
+def test_preferences_are_torchjds(name: str) -> None:
+    preference = torch.tensor([2.0, 0.5, 0.0])
+    other = {
+        "upgrad": oracle.UPGrad(pref_vector=preference, projector=QuadprogProjector(reg_eps=1e-9)),
+        "aligned_mtl": oracle.AlignedMTL(pref_vector=preference),
+        "config": oracle.ConFIG(pref_vector=preference),
+    }[name]
+    balancer = Spec.parse(f"{name}:preference.a=2,preference.b=0.5,preference.c=0").build(TASKS)
+    for jacobian in jacobians():
+        torch.testing.assert_close(update(balancer, jacobian), other(jacobian), rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["upgrad", "aligned_mtl", "config", "sdmgrad"])
+def test_preferences_of_1_change_nothing_and_others_do(name: str) -> None:
+    jacobian = jacobians()[0]
+    plain, ones, other = (
+        update(Spec.parse(name + options).build(TASKS), jacobian) for options in ("", ":preference.b=1", ":preference.b=3")
+    )
+    assert torch.equal(plain, ones)
+    assert not torch.allclose(plain, other, rtol=1e-2)
+
+
+def test_preferences_of_the_tasks_present_alone() -> None:
+    """With only the task that has none, it counts as 1."""
+    shared = nn.Parameter(torch.ones(2))
+    Spec.parse("upgrad:preference.a=0").build(["a", "b"]).backward({"a": shared.sum()}, shared=[shared])
+    torch.testing.assert_close(shared.grad, torch.ones(2), rtol=1e-5, atol=1e-5)
+
+
 def test_db_mtl_by_hand() -> None:
     """Losses that are 1 at the parameters, so that the gradient of the logarithm is the row itself."""
     balancer, average = DBMTL(["a", "b"], beta=0.6), torch.zeros(2, 7)
@@ -306,7 +467,7 @@ def test_the_update_grows_with_the_gradients(name: str) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["mgda", "cagrad", "imtl_g", "aligned_mtl", "upgrad", "config", "nash_mtl"])
+@pytest.mark.parametrize("name", ["mgda", "cagrad", "imtl_g", "aligned_mtl", "upgrad", "config", "nash_mtl", "fairgrad"])
 def test_no_task_gets_worse(name: str) -> None:
     """The directions of all but CAGrad with a small c have no negative product with any gradient."""
     spec = Spec.parse("cagrad:c=1" if name == "cagrad" else name)
@@ -315,12 +476,12 @@ def test_no_task_gets_worse(name: str) -> None:
         assert (products / jacobian.norm(dim=1) > -1e-3 * jacobian.norm()).all()
 
 
-@pytest.mark.parametrize("name", ["mgda", "cagrad", "imtl_g", "aligned_mtl", "upgrad", "config", "pcgrad", "gradvac"])
+@pytest.mark.parametrize("name", [name for name in LINEAR if name not in ("graddrop", "db_mtl")])
 def test_gradients_that_are_all_zero_give_a_zero(name: str) -> None:
     assert update(Spec.parse(name).build(TASKS), torch.zeros(3, 7)).tolist() == [0] * 7
 
 
-@pytest.mark.parametrize("name", ["mgda", "cagrad", "imtl_g", "aligned_mtl", "upgrad", "pcgrad", "gradvac", "config"])
+@pytest.mark.parametrize("name", [name for name in LINEAR if name not in ("graddrop", "db_mtl", "moco")])
 def test_orthogonal_gradients_of_one_size_are_summed(name: str) -> None:
     """Where nothing is in conflict and nothing differs, every method is equal weights."""
     found = update(Spec.parse(f"{name}:c=0" if name == "cagrad" else name).build(TASKS), torch.eye(3, 7))
@@ -335,6 +496,16 @@ def test_orthogonal_gradients_of_one_size_are_summed(name: str) -> None:
         ("pcgrad:seed=-1", "`seed`"),
         ("db_mtl:beta=1", "`beta` to be below 1"),
         ("nash_mtl:max_norm=-1", "`max_norm` to be at least 0"),
+        ("fairgrad:alpha=0.1", "`alpha` to be at least 0.5"),
+        ("moco:beta=0", "`beta` to be above 0"),
+        ("moco:sigma=2", "`sigma` to be at most 1"),
+        ("modo:gamma=0", "`gamma` to be above 0"),
+        ("sdmgrad:momentum=1", "`momentum` to be below 1"),
+        ("sdmgrad:steps=0", "`steps`"),
+        ("excess_mtl:eta=0", "`eta` to be above 0"),
+        ("upgrad:preference.a=-1", "`preference.a` to be at least 0"),
+        ("upgrad:preference=2", "`preference`"),
+        ("config:preference.a=0,preference.b=0,preference.c=0", "above 0 for at least one task; got 0 for all"),
     ],
 )
 def test_options_are_checked(spec: str, words: str) -> None:

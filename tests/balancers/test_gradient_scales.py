@@ -118,6 +118,46 @@ def nash_mtl(rows: Rows, balancer: GradientBalancer) -> Rows:
     return weights @ rows
 
 
+def fairgrad(rows: Rows, balancer: GradientBalancer) -> Rows:
+    """The least of wᵀGw / 2 - Σ 2√w, whose derivative is 0 where G w = w^(-1/2); over log w, from which w > 0."""
+    gramian = rows @ rows.T
+
+    def height(logs: Rows) -> tuple[float, Rows]:
+        weights = np.exp(logs)
+        return weights @ gramian @ weights / 2 - 2 * np.sqrt(weights).sum(), weights * (gramian @ weights) - np.sqrt(weights)
+
+    found = optimize.minimize(height, np.log(lengths(rows)) * -4 / 3, jac=True, method="BFGS", options={"gtol": 1e-11})
+    return np.exp(found.x) @ rows
+
+
+def stepped(rows: Rows) -> Rows:
+    """The weights T·λ after a step of 0.1 from equal ones, by a search for the nearest point of the simplex."""
+    count, gramian = len(rows), rows @ rows.T
+    moved = np.full(count, 1 / count) - 0.1 * gramian @ np.full(count, 1 / count) / gramian.diagonal().mean()
+    level = optimize.brentq(lambda level: np.maximum(moved - level, 0).sum() - 1, -9, 9, xtol=1e-15)
+    return count * np.maximum(moved - level, 0)
+
+
+def modo(rows: Rows, balancer: GradientBalancer) -> Rows:
+    return stepped(rows) @ rows
+
+
+def moco(rows: Rows, balancer: GradientBalancer) -> Rows:
+    """The first step: averages that are half the gradients."""
+    return stepped(rows) @ rows / 2
+
+
+def sdmgrad(rows: Rows, balancer: GradientBalancer) -> Rows:
+    """The nearest point to 0 of the gradients' convex combinations plus 0.3 times their mean."""
+    moved = rows + 0.3 * rows.mean(0)
+    return len(rows) * shortest(moved) / 1.3
+
+
+def excess_mtl(rows: Rows, balancer: GradientBalancer) -> Rows:
+    """The first step, whose weights are 1."""
+    return rows.sum(0)
+
+
 def graddrop(rows: Rows, balancer: GradientBalancer) -> Rows:
     generator = copy.deepcopy(balancer.draws).generator(torch.device("cpu"))
     draws = torch.rand(rows.shape[1], generator=generator).numpy()
@@ -142,15 +182,22 @@ EQUATIONS: dict[str, Callable[[Rows, GradientBalancer], Rows]] = {
     "cagrad": cagrad,
     "config": config,
     "db_mtl": db_mtl,
+    "excess_mtl": excess_mtl,
+    "fairgrad": fairgrad,
     "graddrop": graddrop,
     "gradvac": gradvac,
     "imtl_g": imtl_g,
     "mgda": mgda,
+    "moco": moco,
+    "modo": modo,
     "nash_mtl": nash_mtl,
     "pcgrad": pcgrad,
+    "sdmgrad": sdmgrad,
     "upgrad": upgrad,
 }
-SPECS = {name: Spec.parse("nash_mtl:max_norm=0" if name == "nash_mtl" else name) for name in EQUATIONS}
+OPTIONS = {"nash_mtl": ":max_norm=0", "fairgrad": ":alpha=2,max_norm=0", "sdmgrad": ":steps=3000"}
+SPECS = {name: Spec.parse(name + OPTIONS.get(name, "")) for name in EQUATIONS}
+POWERS = {"nash_mtl": 0.0, "fairgrad": -1 / 3}  # of the gradients' size in the update's; else 1
 TOLERANCE = 1e-4  # of the update's length
 INSTALLED = sorted({spec.name for spec in GRADIENT})
 
@@ -173,7 +220,7 @@ def update(balancer: GradientBalancer, rows: Rows) -> Rows:
 def expected(name: str, rows: Rows, balancer: GradientBalancer) -> Rows:
     """By the equation at size 1, where float64 has room, and the power of the size that the equation has."""
     size = lengths(rows).max()
-    return EQUATIONS[name](rows / size, balancer) * (1 if name == "nash_mtl" else size)
+    return EQUATIONS[name](rows / size, balancer) * size ** POWERS.get(name, 1.0)
 
 
 def test_every_gradient_method_has_an_equation() -> None:

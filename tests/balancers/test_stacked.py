@@ -42,6 +42,10 @@ STACKED = [
     ("self_paced", "self_paced:growth=2", "self_paced:growth=1.1"),
     ("self_paced:kind=linear", "self_paced:kind=linear,growth=2", "self_paced:kind=linear"),
     ("curriculum:order=a+b+c,epochs=3", "curriculum:order=c+b+a,epochs=2", "curriculum:order=b+a+c,epochs=6"),
+    ("softadapt:beta=3", "softadapt", "softadapt:beta=-5"),
+    ("softadapt:window=2,weigh=true", "softadapt:window=2,weigh=true,beta=3", "softadapt:window=2,weigh=true,beta=0"),
+    ("softadapt:normalize=false", "softadapt:normalize=false,beta=1", "softadapt:normalize=false,beta=0.01"),
+    ("relobralo:alpha=0.5,rho=0.5", "relobralo:alpha=0.9,rho=0.5,temperature=0.3", "relobralo"),
     ("learning_progress:eta=0.1", "learning_progress:eta=0.01,epsilon=0.3", "learning_progress"),
 ]
 

@@ -12,7 +12,7 @@ from hardfirst import __version__
 from hardfirst.balancers import BALANCERS
 from hardfirst.cli import _completion
 from hardfirst.networks import NETWORKS
-from hardfirst.problems import PROBLEMS
+from hardfirst.problems import FIELDS, PROBLEMS
 
 # what `hardfirst` does, with the shell named, which is else looked up among the parent processes
 RUN = """
@@ -45,7 +45,7 @@ def output(*command: str | Path, **environment: str) -> str:
 def test_names_are_those_of_the_registries() -> None:
     assert _completion.balancers() == sorted(BALANCERS)
     assert _completion.networks() == sorted(NETWORKS)
-    assert _completion.problems() == sorted(PROBLEMS)
+    assert _completion.problems() == sorted([*PROBLEMS, *FIELDS])
 
 
 @pytest.mark.parametrize(

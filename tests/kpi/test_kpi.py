@@ -28,7 +28,8 @@ OVER_VALUES: dict[str, Measure] = {
     "r2": kpi.r2,
 }
 OVER_SCORES: dict[str, Measure] = {"auc": kpi.auc, "gini": kpi.gini}
-MEASURES = OVER_CLASSES | OVER_VALUES | OVER_SCORES
+YES_OR_NO: dict[str, Measure] = OVER_SCORES | {"f1": kpi.f1}
+MEASURES = OVER_CLASSES | OVER_VALUES | YES_OR_NO
 each_measure = pytest.mark.parametrize("name", MEASURES)
 
 
@@ -40,7 +41,7 @@ def example(name: str, batch: int = 8) -> tuple[Tensor, Tensor]:
         target = torch.randint(3, (batch, 4), generator=generator)
         target[:2] = -100
         return output, target
-    if name in OVER_SCORES:
+    if name in YES_OR_NO:
         target = (output + torch.randn(output.shape, generator=generator) > 0).float()
         target[:2] = NAN
         return output, target
@@ -149,6 +150,19 @@ def test_mean_iou_counts_a_class_predicted_in_vain_and_leaves_out_one_never_met(
     check(kpi.mean_iou(logits, torch.tensor([[0, 1, 1, -100]])), (1 / 2 + 1 / 2) / 2)
 
 
+def test_f1_counts_no_answer_that_is_rightly_no() -> None:
+    logits = torch.tensor([1.0, 1.0, 1.0, -1.0, -1.0, 5.0])  # two right, one wrong, one missed
+    check(kpi.f1(logits, torch.tensor([1, 1, 0, 1, 0, -100])), 2 * 2 / (2 * 2 + 1 + 1))
+    check(kpi.f1(logits.sigmoid(), torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0, NAN]), threshold=0.5), 2 / 3)
+    check(kpi.f1(-torch.ones(3), torch.tensor([1, 0, 0])), 0)
+    check(kpi.f1(torch.ones(3), torch.zeros(3)), NAN)  # no positive to be found
+
+
+def test_f1_is_of_a_yes_or_no_question() -> None:
+    with pytest.raises(InputError, match="yes/no question, of the target's shape; got 3 classes"):
+        kpi.f1(torch.zeros(2, 3), torch.zeros(2))
+
+
 def test_within() -> None:
     output, target = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([1.5, 0.0, 3.0, NAN])
     check(kpi.within(output, target, threshold=0.5), 2 / 3)
@@ -246,7 +260,7 @@ def test_perfect_is_one(name: str) -> None:
     output, target = example(name)
     if name in OVER_CLASSES:
         output = torch.nn.functional.one_hot(target.clamp(min=0), 3).movedim(-1, 1).float()
-    elif name in OVER_SCORES:
+    elif name in YES_OR_NO:
         output = target
     else:
         output, target = target.abs(), target.abs()
@@ -360,7 +374,7 @@ def test_logits_that_do_not_fit_are_refused(name: str, shapes: tuple[tuple[int, 
 
 
 @pytest.mark.parametrize("label", [255, -1, 0.5, math.inf])
-@pytest.mark.parametrize("name", OVER_CLASSES | OVER_SCORES)
+@pytest.mark.parametrize("name", OVER_CLASSES | YES_OR_NO)
 def test_a_label_that_is_no_class_is_refused(name: str, label: float) -> None:
     target = torch.tensor([0, label, 1])
     with pytest.raises(InputError, match=rf"to be 0 or 1, or `ignore_index` \(-100\) .*; got {label:g}\."):

@@ -50,6 +50,7 @@ KPIS: dict[str, tuple[Any, str]] = {
     "accuracy of pixels": (kpi.accuracy, "pixels"),
     "accuracy of answers": (partial(kpi.accuracy, threshold=0.0), "answers"),
     "balanced accuracy": (kpi.balanced_accuracy, "classes"),
+    "F1": (partial(kpi.f1, threshold=0.0), "answers"),
     "mean IoU": (kpi.mean_iou, "pixels"),
     "AUC": (kpi.auc, "answers"),
     "Gini": (kpi.gini, "answers"),

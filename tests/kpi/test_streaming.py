@@ -20,6 +20,7 @@ CASES = {
     "accuracy": (partial(kpi.accuracy, ignore_index=255), torch.randn(COUNT, 3, 4), CLASSES),
     "accuracy, binary": (partial(kpi.accuracy, threshold=0.5), torch.rand(COUNT), torch.randint(2, (COUNT,))),
     "balanced_accuracy": (partial(kpi.balanced_accuracy, ignore_index=255), torch.randn(COUNT, 3, 4), CLASSES),
+    "f1": (partial(kpi.f1, threshold=0.5), torch.rand(COUNT), torch.randint(2, (COUNT,))),
     "mean_iou": (partial(kpi.mean_iou, ignore_index=255), torch.randn(COUNT, 3, 4), CLASSES),
     "within": (partial(kpi.within, threshold=0.05), NEAR, VALUES),
     "within_relative": (partial(kpi.within_relative, fraction=0.001), NEAR, VALUES),

@@ -123,3 +123,19 @@ def test_a_record_says_how_large_the_network_was(tmp_path) -> None:  # type: ign
         found = fit(trial, record_file=tmp_path / f"{network}.jsonl", accelerator="cpu")
         assert found.parameters == parameters(trial.load().network())
         assert found.trial["network"] == network
+
+
+def test_the_parameters_of_a_network_function_are_its_options() -> None:
+    def wide(width: int = 4) -> nn.Module:
+        return nn.Linear(4, width)
+
+    problem = toy(networks={"wide": wide})
+    assert problem.network_spec("wide:width=7") is None
+    assert problem.variant(network="wide:width=7").network().out_features == 7
+    assert problem.variant(network="wide").network().out_features == 4
+    for name, sentence in (
+        ("wide:with=7", "option of network 'wide': 'with'; did you mean 'width'"),
+        ("wide:7", "key=value"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            problem.network_spec(name)

@@ -39,7 +39,7 @@ def test_a_case_for_each_problem_and_network() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"problems": "digit"}, "problems: Unknown problem 'digit'; did you mean 'digits'? Known: digits, "),
+        ({"problems": "digit"}, "problems: Unknown problem 'digit'; did you mean 'digits'? The nearest: "),
         ({"problems": "digits,digits"}, "problems: The problem 'digits' is given twice."),
         ({"problems": []}, "problems: Expected at least one problem; got none."),
         (

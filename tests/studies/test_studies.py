@@ -63,6 +63,8 @@ KILLED_ONCE = """
         pass
 """
 
+BARE = ["--no-baselines", "--no-controls", "--no-vectorize"]
+
 
 def study(folder: Path, data: str = "", balancers: str = "equal,dtp", seeds: int = 2) -> tuple[dict, Store]:
     file = folder / "tiny.py"
@@ -73,7 +75,8 @@ def study(folder: Path, data: str = "", balancers: str = "equal,dtp", seeds: int
 
 def plan(file: Path, **settings: object) -> Plan:
     """Nothing but what is asked for."""
-    return Plan(**{"problems": [str(file)], "balancers": "equal,dtp", "baselines": False, "controls": False, **settings})
+    bare = dict.fromkeys(("baselines", "controls", "vectorize"), False)
+    return Plan(**{"problems": [str(file)], "balancers": "equal,dtp", **bare, **settings})
 
 
 def drive(trials: dict[str, StudyTrial], store: Store, tell: Callable[[Event], None], workers: int = 2) -> None:
@@ -165,7 +168,7 @@ def test_a_study_killed_half_way_goes_on_with_what_is_missing(tmp_path: Path) ->
     """SIGKILL to the parent: its workers go down with it, and the same command runs only what is left."""
     study(tmp_path, "time.sleep(1.0)")
     command = [sys.executable, "-m", "hardfirst", "compare", str(tmp_path / "tiny.py"), "--out", str(tmp_path / "study")]
-    command += ["--balancers", "equal,dtp", "--seeds", "4", "--workers", "1", "--no-baselines", "--no-controls"]
+    command += ["--balancers", "equal,dtp", "--seeds", "4", "--workers", "1", *BARE]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     trials = tmp_path / "study/trials"
     deadline = time.monotonic() + 120
@@ -201,7 +204,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
 def test_two_processes_share_a_folder_and_no_trial_runs_twice(tmp_path: Path) -> None:
     study(tmp_path, RUN_AND_SAY_SO)
     command = [sys.executable, "-m", "hardfirst", "compare", str(tmp_path / "tiny.py"), "--out", str(tmp_path / "study")]
-    command += ["--balancers", "equal,dtp", "--seeds", "5", "--workers", "1", "--no-baselines", "--no-controls"]
+    command += ["--balancers", "equal,dtp", "--seeds", "5", "--workers", "1", *BARE]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     printed = [process.communicate(timeout=200)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], printed
@@ -219,7 +222,7 @@ def test_a_problem_file_is_executed_once_in_each_process(
     """In the one that plans the study, in that of each trial, and in the one that measures what a step costs."""
     count = 'with (HERE / "executed").open("a") as file:\n    file.write(f"{os.getpid()} ")\n'
     (tmp_path / "tiny.py").write_text(PROBLEM.format(data="pass") + count)
-    few = ["--balancers", "equal,dtp", "--seeds", "2", "--no-baselines", "--no-controls"]
+    few = ["--balancers", "equal,dtp", "--seeds", "2", *BARE]
     hardfirst("compare", "tiny.py", *few, *options)
     times = Counter((tmp_path / "executed").read_text().split())
     assert times[str(os.getpid())] == 1

@@ -11,6 +11,10 @@ import pytest
 
 from hardfirst import records
 from hardfirst.studies import Assignment, Drive, Ended, Event, Plan, Runner
+from hardfirst.studies.executors import _together
+from hardfirst.studies.executors._together import MOST
+from hardfirst.studies.tuning import EQUAL
+from hardfirst.training import Preview, Trial, preview
 from toy_study import Outcome, Scripted, measured, plan, problem
 
 
@@ -19,7 +23,7 @@ def finished(assignment: Assignment) -> Ended:
     for key, trial in assignment.trials.items():
         path = assignment.folder / "record"
         writer = records.Writer(path)
-        writer.trial(trial.describe(trial.load()), ["a", "b"])
+        writer.trial(trial.describe(trial.load()), ["a", "b"], vectorized=len(assignment.trials))
         writer.epoch(1, seconds=1.0, learning_rate=0.1, tasks={t: {"validation_kpi": 0.5, "weight": 1.0} for t in "ab"})
         writer.end("finished", seconds=1.0)
         texts[key] = path.read_text()
@@ -61,7 +65,7 @@ def test_all_parts_of_a_study_are_trained_together(tmp_path: Path) -> None:
     whole = runner(tmp_path, **settings)
     executor, _ = run(whole, lambda assignment, attempt: finished(assignment))
     sizes = [len(each.trials) for each in executor.started]
-    assert set(sizes) == {3, 4}, "the grid has four points beside equal weights"
+    assert set(sizes) == {3, 4, 12}, "the grid has four points beside equal weights"
     assert all(whole.store.ended(key) for key in whole.trials())
 
 
@@ -96,6 +100,49 @@ def test_a_stopped_block_starts_again_as_a_whole_and_keeps_its_records(tmp_path:
     assert seeds(executor.started) == [("equal", [0, 1])]
     assert paths[1 - lost].read_bytes() == kept
     assert paths[lost].exists()
+
+
+def test_more_seeds_train_the_new_runs_alone(tmp_path: Path) -> None:
+    run(runner(tmp_path, balancers="equal", seeds=3), lambda assignment, attempt: finished(assignment))
+    executor, _ = run(runner(tmp_path, balancers="equal", seeds=5), lambda assignment, attempt: finished(assignment))
+    assert seeds(executor.started) == [("equal", [3, 4])]
+
+
+def test_a_block_is_divided_where_memory_is_short(tmp_path: Path) -> None:
+    whole, executor = (
+        runner(tmp_path, balancers="equal", seeds=5),
+        Scripted(lambda assignment, attempt: finished(assignment)),
+    )
+    Drive(executor, whole.store, together=lambda trial: 2).run(
+        lambda: {key: several[0] for key, several in whole.trials().items()}
+    )
+    assert seeds(executor.started) == [("equal", [0]), ("equal", [1, 2]), ("equal", [3, 4])]
+
+
+@pytest.mark.parametrize(
+    ("size", "reason", "together"),
+    [
+        (2**20, "", MOST),
+        (2**40, "", 1),
+        (0, "its loss reads values", 1),
+    ],
+)
+def test_how_many_trials_are_trained_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, reason: str, together: int
+) -> None:
+    previews, said = list[Trial](), list[str]()
+    monkeypatch.setattr(_together, "preview", lambda trial, device: previews.append(trial) or Preview(reason, size))
+    find = _together.Together(2, "cpu", lambda trial, reason: said.append(reason))
+    trials = [several[0] for several in runner(tmp_path).trials().values()]
+    assert [find(trial) for trial in trials] == [together] * 4
+    assert len(previews) == 1, "trials that differ in seed, rate and balancer are alike"
+    assert len(said) == (together == 1)
+
+
+def test_a_problem_that_cannot_be_tried_is_trained_singly(tmp_path: Path) -> None:
+    path = Path(problem(tmp_path))
+    path.write_text(path.read_text().replace("time.sleep(SECONDS)", "raise LookupError('no data')"))
+    assert "no data" in preview(Trial.plan(str(path), EQUAL)).reason
 
 
 @pytest.mark.slow

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from hardfirst.balancers.dtp import DTP as DTP
     from hardfirst.balancers.dwa import DWA as DWA
     from hardfirst.balancers.equal import Equal as Equal
+    from hardfirst.balancers.excess_mtl import ExcessMTL as ExcessMTL
+    from hardfirst.balancers.fairgrad import FairGrad as FairGrad
     from hardfirst.balancers.famo import FAMO as FAMO
     from hardfirst.balancers.fixed import Fixed as Fixed
     from hardfirst.balancers.geometric import Geometric as Geometric
@@ -38,10 +40,15 @@ if TYPE_CHECKING:
     from hardfirst.balancers.imtl_l import IMTLL as IMTLL
     from hardfirst.balancers.learning_progress import LearningProgress as LearningProgress
     from hardfirst.balancers.mgda import MGDA as MGDA
+    from hardfirst.balancers.moco import MoCo as MoCo
+    from hardfirst.balancers.modo import MoDo as MoDo
     from hardfirst.balancers.nash_mtl import NashMTL as NashMTL
     from hardfirst.balancers.pcgrad import PCGrad as PCGrad
     from hardfirst.balancers.random import RLW as RLW
+    from hardfirst.balancers.relobralo import ReLoBRaLo as ReLoBRaLo
+    from hardfirst.balancers.sdmgrad import SDMGrad as SDMGrad
     from hardfirst.balancers.self_paced import SelfPaced as SelfPaced
+    from hardfirst.balancers.softadapt import SoftAdapt as SoftAdapt
     from hardfirst.balancers.stch import STCH as STCH
     from hardfirst.balancers.uncertainty import Uncertainty as Uncertainty
     from hardfirst.balancers.upgrad import UPGrad as UPGrad
@@ -65,12 +72,19 @@ _METHODS = {
     "curriculum": "curriculum:Curriculum",
     "self_paced": "self_paced:SelfPaced",
     "learning_progress": "learning_progress:LearningProgress",
+    "softadapt": "softadapt:SoftAdapt",
+    "relobralo": "relobralo:ReLoBRaLo",
     "uw_so": "uw_so:UWSO",
     "pcgrad": "pcgrad:PCGrad",
     "mgda": "mgda:MGDA",
     "cagrad": "cagrad:CAGrad",
     "imtl_g": "imtl_g:IMTLG",
     "nash_mtl": "nash_mtl:NashMTL",
+    "fairgrad": "fairgrad:FairGrad",
+    "modo": "modo:MoDo",
+    "moco": "moco:MoCo",
+    "sdmgrad": "sdmgrad:SDMGrad",
+    "excess_mtl": "excess_mtl:ExcessMTL",
     "aligned_mtl": "aligned_mtl:AlignedMTL",
     "upgrad": "upgrad:UPGrad",
     "gradvac": "gradvac:GradVac",

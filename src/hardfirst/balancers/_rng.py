@@ -1,7 +1,7 @@
 """Random numbers that depend on a seed and a step alone: the same on every rank and after a resume."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -60,3 +60,13 @@ def mix(word: Word) -> Word:
     word = (word ^ (word >> 16)) * 0x604BAA5D & WORD
     word = (word ^ (word >> 15)) * 0x43D6CE97 & WORD
     return word ^ (word >> 15)
+
+
+@overload
+def uniform(key: int, step: int) -> float: ...
+@overload
+def uniform(key: Tensor, step: Tensor) -> Tensor: ...
+def uniform(key: Any, step: Any) -> Any:
+    """An odd number over 2²³ in (−1, 1): exact in float32, and never ±1, where erfinv is infinite."""
+    bits = mix((mix((step + key) & WORD) + key) & WORD) >> 9
+    return bits * 2.0**-22 + (2.0**-23 - 1)

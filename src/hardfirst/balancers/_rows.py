@@ -41,6 +41,12 @@ def products(rows: Tensor, vector: Tensor) -> Tensor:
     return reduce(torch.add, (part @ wide(piece) for part, piece in both))
 
 
+def slopes_over(rows: Tensor, roots: Tensor) -> Tensor:
+    """For each row the sum [k] of its squared numbers, each divided by that of `roots` [k, n]; float64. 0/0 counts as 0."""
+    both = zip(_parts(rows), _parts(roots), strict=True)
+    return reduce(torch.add, ((part * (part / root).nan_to_num(0)).sum(1) for part, root in both))
+
+
 def update_memory(jacobian: Tensor) -> Tensor:
     """Memory [n] for the update: on the CPU the first row, since fresh pages cost more than the sum itself.
 
@@ -62,6 +68,12 @@ def cosines(gramian: Tensor) -> tuple[Tensor, Tensor]:
     lengths = gramian.diagonal().sqrt()
     lengths = torch.where(lengths > 0, lengths, 1)
     return gramian / lengths.outer(lengths), lengths
+
+
+def clip(weights: Tensor, gramian: Tensor, max_norm: float) -> Tensor:
+    """Weights [k] whose update is no longer than `max_norm`; 0 for any length."""
+    length = (weights @ gramian @ weights).clamp(min=1e-30).sqrt()  # rounding may make a 0 negative
+    return weights * (max_norm / length).clamp(max=1) if max_norm else weights
 
 
 def tolerance(gramian: Tensor) -> float:

@@ -1,7 +1,11 @@
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
+from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
+from hardfirst.balancers._preference import preferences, preferred
 from hardfirst.balancers._rows import cosines, tolerance
 
 _ROUNDING = torch.finfo(torch.float64).eps
@@ -20,11 +24,12 @@ class AlignedMTL(GramianBalancer):
 
     Args:
         tasks: distinct non-empty strings.
+        preference: factors of the aligned gradients, a number for each task, at least 0; tasks left out have 1.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: in a training step: `shared` is missing, sharded, or has no part in the losses; or the balancer is
-            compiled.
+        InputError: a preference is below 0, all are 0, or one names an unknown task. In a training step: `shared` is
+            missing, sharded, or has no part in the losses; or the balancer is compiled.
 
     Example:
         >>> import torch
@@ -44,6 +49,12 @@ class AlignedMTL(GramianBalancer):
         Algorithm 1.
     """
 
+    def __init__(
+        self, tasks: Sequence[str], *, preference: Mapping[str, float] | None = None, process_group: Group = None
+    ) -> None:
+        super().__init__(tasks, process_group=process_group)
+        self.preference = preferences(preference, self.tasks)
+
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         values, vectors = torch.linalg.eigh(gramian)
         # the rank that gradients of one length have: a short gradient is not a dependent one
@@ -52,6 +63,7 @@ class AlignedMTL(GramianBalancer):
         if not kept.any():
             return gramian.new_ones(len(present))
         values, vectors = values[kept], vectors[:, kept]
+        preference = preferred(self.preference, present).unsqueeze(1)
         # U Vᵀ = (U Σ⁻¹ Uᵀ) J
-        weights: Tensor = values[0].sqrt() * (vectors / values.sqrt()) @ vectors.sum(0)
+        weights: Tensor = values[0].sqrt() * (vectors / values.sqrt()) @ (preference * vectors).sum(0)
         return weights

@@ -1,7 +1,11 @@
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
+from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
+from hardfirst.balancers._preference import preferences, preferred
 from hardfirst.balancers._rows import cosines, tolerance
 
 
@@ -18,11 +22,12 @@ class ConFIG(GramianBalancer):
 
     Args:
         tasks: distinct non-empty strings.
+        preference: the cosines' ratios, a number for each task, at least 0; tasks left out have 1.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: in a training step: `shared` is missing, sharded, or has no part in the losses; or the balancer is
-            compiled.
+        InputError: a preference is below 0, all are 0, or one names an unknown task. In a training step: `shared` is
+            missing, sharded, or has no part in the losses; or the balancer is compiled.
 
     Example:
         >>> import torch
@@ -41,10 +46,17 @@ class ConFIG(GramianBalancer):
         Liu, Chu and Thuerey, ConFIG: Towards Conflict-free Training of Physics Informed Neural Networks, ICLR 2025, Eq. (2).
     """
 
+    def __init__(
+        self, tasks: Sequence[str], *, preference: Mapping[str, float] | None = None, process_group: Group = None
+    ) -> None:
+        super().__init__(tasks, process_group=process_group)
+        self.preference = preferences(preference, self.tasks)
+
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         between, lengths = cosines(gramian)
-        # Eq. (2) with d = Uᵀv: U⁺ = Uᵀ(UUᵀ)⁺
-        v = torch.linalg.pinv(between, rtol=tolerance(gramian), hermitian=True).sum(1)
+        # Eq. (2) with d = Uᵀv: U⁺ = Uᵀ(UUᵀ)⁺, and the preferences in place of 1
+        inverse = torch.linalg.pinv(between, rtol=tolerance(gramian), hermitian=True)
+        v = (inverse * preferred(self.preference, present)).sum(1)
         projections = between @ v
         if projections.square().mean() < tolerance(gramian):  # no direction has equal cosines: d is rounding
             return torch.zeros_like(v)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
+from hardfirst.balancers._base import Losses
 from hardfirst.balancers._nonlinear import NonlinearLossBalancer, Present
 from hardfirst.balancers._ops import keep_latest, no_recompute
 from hardfirst.balancers._search_space import Range
@@ -50,12 +51,12 @@ class FAMO(NonlinearLossBalancer):
         tensor([-0.0250,  0.0250])
 
     Note:
-        The paper evaluates the losses again after each step, on the same batch, to measure their fall. Here the next batch's
-        losses take their place, without a second forward pass but with the noise between batches; they change ξ for the step
-        after that one. The weights sum to 1, as in the paper, not to T; the total may be negative. The authors' code also
-        clips the gradient of the shared parameters; this does not. The paper does not treat missing labels: shares are among
-        the tasks present, and a task's fall counts from the last batch that had it. Not linear in the losses: micro-batches
-        do not add up to one batch.
+        The paper evaluates the losses again after each step, on the same batch, to measure their fall. Here the next
+        batch's losses take their place, without a second forward pass but with the noise between batches; they change ξ for
+        the step after that one. `learn_after_step` is the paper's way. The weights sum to 1, as in the paper, not to T; the
+        total may be negative. The authors' code also clips the gradient of the shared parameters; this does not. The paper
+        does not treat missing labels: shares are among the tasks present, and a task's fall counts from the last batch that
+        had it. Not linear in the losses: micro-batches do not add up to one batch.
 
     References:
         Liu, Feng, Stone and Liu, FAMO: Fast Adaptive Multitask Optimization, NeurIPS 2023.
@@ -111,6 +112,30 @@ class FAMO(NonlinearLossBalancer):
         # the Jacobian of softmax is diag(z) − z·zᵀ; NaN for a task without a fall
         self.adam.step(self.xi, torch.addcmul(falls, shares, falls.nansum(), value=-1))
         keep_latest(self.last, losses)
+
+    @torch.no_grad()
+    def learn_after_step(self, losses: Losses) -> None:
+        """Learn from the losses of the same batch after the optimizer step, as the paper does, in place of the next batch's.
+
+        Does nothing in eval mode. Call it after every step, or never.
+
+        Args:
+            losses: by task, a 0-d tensor; a task without labels is left out, or 0.
+
+        Raises:
+            InputError: a name is unknown, or a loss is not a 0-d tensor.
+
+        Example:
+            >>> import torch
+            >>> balancer = FAMO(["a", "b"])
+            >>> total = balancer({"a": torch.tensor(1.0), "b": torch.tensor(4.0)})
+            >>> balancer.learn_after_step({"a": torch.tensor(0.5), "b": torch.tensor(4.0)})
+            >>> balancer.xi
+            tensor([-0.0250,  0.0250])
+        """
+        if self.training:
+            self.learn(self.losses_for_state(self._stack_losses(losses)))
+            self.last.fill_(nan)  # the next batch's losses say nothing about this step
 
     def _left(self, losses: Tensor) -> Tensor:
         """D [T]."""

@@ -5,6 +5,7 @@ from torch import Tensor
 from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
+from hardfirst.balancers._rows import clip
 from hardfirst.errors import number
 
 
@@ -57,6 +58,4 @@ class NashMTL(GramianBalancer):
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         if not gramian.diagonal().any():
             return gramian.new_ones(len(present))
-        weights = functional.nash(gramian)
-        length = (weights @ gramian @ weights).clamp(min=1e-30).sqrt()  # rounding may make a 0 negative
-        return weights * (self.max_norm / length).clamp(max=1) if self.max_norm else weights
+        return clip(functional.nash(gramian), gramian, self.max_norm)

@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -8,7 +7,7 @@ from hardfirst._task_state import Group
 from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._loss import LossBalancer
 from hardfirst.balancers._ops import weighted_sum
-from hardfirst.balancers._rng import WORD, key, mix
+from hardfirst.balancers._rng import key, uniform
 from hardfirst.errors import whole
 from hardfirst.functional._scalar import host_memory, host_tensor
 
@@ -71,19 +70,7 @@ class RLW(LossBalancer):
 
 def _normal(key: Tensor, step: Tensor) -> Tensor:
     """Standard normal numbers, float32, one for each pair of a key and a step."""
-    steps, keys = host_memory(step), host_memory(key)
-    if steps is None or keys is None:
-        uniform = _uniform(key, step)
-    else:
-        uniform = host_tensor([_uniform(word, steps[0]) for word in keys])
-    return torch.erfinv(uniform) * 2**0.5
-
-
-@overload
-def _uniform(key: int, step: int) -> float: ...
-@overload
-def _uniform(key: Tensor, step: Tensor) -> Tensor: ...
-def _uniform(key: Any, step: Any) -> Any:
-    """An odd number over 2²³ in (−1, 1): exact in float32, and never ±1, where erfinv is infinite."""
-    bits = mix((mix((step + key) & WORD) + key) & WORD) >> 9
-    return bits * 2.0**-22 + (2.0**-23 - 1)
+    drawn, steps, keys = None, host_memory(step), host_memory(key)
+    if steps is not None and keys is not None:
+        drawn = host_tensor([uniform(word, steps[0]) for word in keys])
+    return torch.erfinv(uniform(key, step) if drawn is None else drawn) * 2**0.5

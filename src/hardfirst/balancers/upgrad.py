@@ -1,7 +1,11 @@
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
+from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
+from hardfirst.balancers._preference import preferences, preferred
 from hardfirst.balancers._rows import cosines
 
 REGULARISATION = 1e-7  # relative to the trace: dependent gradients still have one solution
@@ -26,11 +30,13 @@ class UPGrad(GramianBalancer):
 
     Args:
         tasks: distinct non-empty strings.
+        preference: factors of the projected gradients, a number for each task, at least 0; tasks left out have 1. The
+            gradient of a task with 0 still limits the others.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: in a training step: `shared` is missing, sharded, or has no part in the losses; or the balancer is
-            compiled.
+        InputError: a preference is below 0, all are 0, or one names an unknown task. In a training step: `shared` is
+            missing, sharded, or has no part in the losses; or the balancer is compiled.
 
     Example:
         >>> import torch
@@ -50,14 +56,20 @@ class UPGrad(GramianBalancer):
         Quinton and Rey, Jacobian Descent for Multi-Objective Optimization, arXiv:2406.16232, 2024.
     """
 
+    def __init__(
+        self, tasks: Sequence[str], *, preference: Mapping[str, float] | None = None, process_group: Group = None
+    ) -> None:
+        super().__init__(tasks, process_group=process_group)
+        self.preference = preferences(preference, self.tasks)
+
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
-        return upgrad_weights(gramian)
+        return upgrad_weights(gramian, preferred(self.preference, present))
 
 
-def upgrad_weights(gramian: Tensor) -> Tensor:
-    """UPGrad's weights [k] for gradients with these inner products [k, k]; float64."""
+def upgrad_weights(gramian: Tensor, preference: Tensor | float = 1.0) -> Tensor:
+    """UPGrad's weights [k] for gradients with these inner products [k, k] and preferences [k]; float64."""
     between, lengths = cosines(gramian)
-    return lengths @ projection_weights(between) / lengths
+    return (preference * lengths) @ projection_weights(between) / lengths
 
 
 def projection_weights(gramian: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from hardfirst._spec import SpecBase, format_value
 from hardfirst.balancers import BALANCERS, Spec, card
 from hardfirst.errors import InputError, writing
 from hardfirst.networks import NETWORKS
-from hardfirst.problems import PROBLEMS, Source
+from hardfirst.problems import FIELDS, PROBLEMS, Source, fields, load_problem
 from hardfirst.recipes import OptimizerSpec, ScheduleSpec
 
 Rows = tuple[list[str], list[list[str]]]
@@ -53,6 +53,7 @@ def balancer(name: str) -> str:
 def problems() -> Rows:
     """The problems by name."""
     rows = [[p.name, ", ".join(p.task_names), p.description] for p in (make() for make in PROBLEMS.values())]
+    rows += [[name, field.tasks, f"{field.description} Needs --data."] for name, field in FIELDS.items()]
     return ["problem", "tasks", "what it is"], rows
 
 
@@ -70,7 +71,7 @@ def data() -> Rows:
     return columns, [
         [name, "ready" if source.ready else "not installed", source.size, source.licence, source.credit]
         for name, source in _sources().items()
-    ]
+    ] + [[name, "needs --data", field.size, "its source's", field.source] for name, field in FIELDS.items()]
 
 
 def to_install() -> list[str]:
@@ -80,12 +81,14 @@ def to_install() -> list[str]:
 
 
 def check_data(name: str) -> str:
-    """Verify the checksums of a problem's files, and list the files with their licence and source.
+    """Verify the checksums of a problem's files, and list the files with their licence and source; or check its folder.
 
     Raises:
         InputError: there is no such problem, or a file is missing or not the published one.
     """
-    source = PROBLEMS[name]().source
+    if fields.is_folder_problem(name):
+        return "\n".join(fields.check(name))
+    source = load_problem(name).source
     if source is None:
         return f"{name} needs no data other than the packages of hardfirst[cli]."
     lines = [f"{path}: as published" for path in source.check()]
@@ -98,7 +101,7 @@ def write_samples(name: str, page: Path) -> None:
     Raises:
         InputError: the problem has no such page, or the file cannot be written.
     """
-    write_page = PROBLEMS[name]().sample_page
+    write_page = load_problem(name).sample_page
     if write_page is None:
         raise InputError(f"{name} has no page of samples.")
     with writing(page):

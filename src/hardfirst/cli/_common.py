@@ -27,6 +27,21 @@ ProblemName = Annotated[
 Targets = Annotated[
     str | None, typer.Option(help="The columns of a CSV table to predict, such as price:regression,sold:classification.")
 ]
+Data = Annotated[Path | None, typer.Option("--data", help="The folder of a problem that reads one, such as nyuv2.")]
+Protocol = Annotated[
+    str | None,
+    typer.Option(
+        help="held_out; or published, as a benchmark's published figures were measured: all of train, no choice of an "
+        "epoch, means over the last epochs. Default: held_out."
+    ),
+]
+Reference = Annotated[
+    str | None,
+    typer.Option(
+        help="What the field's Δm over metrics is relative to: the study's own single-task networks, or the published ones. "
+        "Default: own."
+    ),
+]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training split. Default: the problem's.")]
 LearningRate = Annotated[
     float | None, typer.Option(help="The optimizer's learning rate, the highest of a schedule. Default: the problem's.")
@@ -98,7 +113,7 @@ WorkersPerGpu = Annotated[
 ]
 Vectorize = Annotated[
     bool | None,
-    typer.Option(help="Train runs of a method together, as one stacked network, where they allow it. Default: one by one."),
+    typer.Option(help="Train small runs of a method together, as one stacked network, where they allow it. Default: do."),
 ]
 Engine = Annotated[
     str | None,
@@ -126,6 +141,7 @@ class Format(StrEnum):
     md = "md"
     csv = "csv"
     json = "json"
+    tex = "tex"
 
 
 FormatOption = Annotated[
@@ -176,6 +192,33 @@ def with_targets(problems: list[str], targets: str | None) -> list[str]:
     if not any(map(is_table, problems)):
         raise InputError("--targets says which columns of a CSV table to predict; there is no table.")
     return [table_name(problem, targets) if is_table(problem) else problem for problem in problems]
+
+
+def with_data(problems: list[str], folder: Path | None) -> list[str]:
+    """The problems, with the folder in the name of the one that reads it.
+
+    Raises:
+        InputError: none of them needs a folder, or several do.
+    """
+    if folder is None:
+        return problems
+    from hardfirst.problems import FIELDS, folder_name, load_problem
+
+    named = [problem for problem in problems if problem.partition("?")[0] in FIELDS]
+    if not named:
+        for problem in problems:
+            if not problem.endswith((".yaml", ".yml")):
+                load_problem(problem)  # an unknown name is the nearer error
+        raise InputError(
+            f"--data is the folder of a problem that reads one ({', '.join(FIELDS)}); {', '.join(problems)} needs none."
+        )
+    if len(named) > 1 or "?" in named[0]:
+        written = " ".join(f"{problem.partition('?')[0]}?data=DIR" for problem in named)
+        raise InputError(
+            f"--data is the folder of one problem that does not name its own; got {', '.join(named)}. Write {written} "
+            "instead."
+        )
+    return [folder_name(problem, folder) if problem in named else problem for problem in problems]
 
 
 def say_table_notes(problems: Iterable[str]) -> None:

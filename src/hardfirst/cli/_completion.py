@@ -18,10 +18,10 @@ def networks() -> list[str]:
 
 
 def problems() -> list[str]:
-    """The names in `PROBLEMS`."""
-    from hardfirst.problems import PROBLEMS
+    """The names in `PROBLEMS` and `FIELDS`."""
+    from hardfirst.problems import FIELDS, PROBLEMS
 
-    return sorted(PROBLEMS)
+    return sorted([*PROBLEMS, *FIELDS])
 
 
 def optimizers() -> list[str]:

@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
+from hardfirst._text import printable
 from hardfirst.cli import _completion
 from hardfirst.cli._common import (
+    Data,
     FormatOption,
     console,
     say,
+    with_data,
     write_report,
 )
 from hardfirst.errors import InputError, writing
@@ -86,22 +89,32 @@ def data(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A problem, to verify the checksums of its files.",
+            help="A problem, to verify the checksums of its files, or to check the folder that --data names.",
             autocompletion=_completion.one(_completion.problems),
         ),
     ] = None,
     page: Annotated[Path | None, typer.Option(help="Write a page of samples here, for a problem that has one.")] = None,
+    folder: Data = None,
 ) -> None:
     """List the data of the problems: whether it is installed, how to install it, its size, licence and source."""
     from hardfirst.cli import _catalogue
     from hardfirst.cli._tables import listing
 
     if name is not None:
-        say(_catalogue.check_data(name))
+        (name,) = with_data([name], folder)
+        try:
+            say(_catalogue.check_data(name))
+        except InputError as error:
+            if folder is None:
+                raise
+            typer.echo(f"hardfirst: {printable(str(error))}", err=True)  # the check was made, and its answer is no
+            raise typer.Exit(1) from None
         if page is not None:
             _catalogue.write_samples(name, page)
             say(f"Samples with their targets: {page}")
         return
+    if folder is not None:
+        raise InputError("--data needs a problem: hardfirst data nyuv2 --data DIR")
     if page is not None:
         raise InputError("--page needs a problem: hardfirst data scenes:small --page samples.html")
     console.print(listing(*_catalogue.data()))

@@ -10,6 +10,7 @@ from hardfirst.cli._common import (
     Accumulate,
     Average,
     Clip,
+    Data,
     DropLast,
     DryRun,
     Engine,
@@ -23,6 +24,8 @@ from hardfirst.cli._common import (
     Order,
     Out,
     Precision,
+    Protocol,
+    Reference,
     Schedule,
     Seeds,
     StudyAccelerator,
@@ -36,6 +39,7 @@ from hardfirst.cli._common import (
     say_recipe,
     say_table_notes,
     typed,
+    with_data,
     with_order,
     with_targets,
     write_report,
@@ -55,6 +59,7 @@ def compare(
         ),
     ],
     targets: Targets = None,
+    data: Data = None,
     balancers: Annotated[
         str | None,
         typer.Option(
@@ -94,6 +99,8 @@ def compare(
     average: Average = None,
     loaders: Loaders = None,
     drop_last: DropLast = None,
+    protocol: Protocol = None,
+    reference: Reference = None,
     workers: Workers = None,
     workers_per_gpu: WorkersPerGpu = None,
     accelerator: StudyAccelerator = None,
@@ -123,13 +130,16 @@ def compare(
         "average": average,
         "loaders": loaders,
         "drop_last": drop_last,
+        "protocol": protocol,
+        "reference": reference,
         "workers": workers,
         "workers_per_gpu": workers_per_gpu,
         "accelerator": accelerator,
         "engine": engine,
         "vectorize": vectorize,
     }
-    plan = make_plan(with_targets(problems, targets), {name: value for name, value in settings.items() if value is not None})
+    named = with_data(with_targets(problems, targets), data)
+    plan = make_plan(named, {name: value for name, value in settings.items() if value is not None})
     if balancers is not None and "all" in balancers.split(","):
         say(f"Not among all, since they need options: {', '.join(_need_options())}.")
     run_study(plan, out, form, dry_run=dry_run)
@@ -202,9 +212,10 @@ def _dry_run(plan: "Plan") -> None:
     say(f"The study as a file:\n\n{plan.yaml()}")
     at_once, devices = places(plan)
     where = f" on {devices}" if devices else ""
+    together = " Runs that are trained together take less." if plan.vectorize else ""
     say(
         f"About {duration(estimate(plan))} on this machine with {at_once} at a time{where}, from a few training "
-        "steps timed just now; what its folder has already is not taken off."
+        f"steps timed just now; what its folder has already is not taken off.{together}"
     )
 
 

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from hardfirst.cli._common import (
     RECIPE,
+    Data,
     DryRun,
     Engine,
     Epochs,
@@ -19,6 +20,7 @@ from hardfirst.cli._common import (
     LearningRates,
     Out,
     ProblemName,
+    Protocol,
     Seeds,
     StudyAccelerator,
     Targets,
@@ -26,6 +28,7 @@ from hardfirst.cli._common import (
     Vectorize,
     Workers,
     WorkersPerGpu,
+    with_data,
     with_targets,
 )
 from hardfirst.cli._studies import make_plan, run_study
@@ -63,19 +66,22 @@ def _function(name: str, kind: "type[StudyKind] | None") -> Callable[..., None]:
     choices, tunes, summary = ("", True, "") if kind is None else (kind.choices, kind.tunes, kind.summary)
 
     def command(problem: str, out: Path | None, dry_run: bool, form: Format | None, **flags: Any) -> None:
-        settings = {flag: value for flag, value in flags.items() if value is not None and flag != "targets"}
-        plan = make_plan(with_targets([problem], flags["targets"]), {"kind": name, **settings})
+        settings = {flag: value for flag, value in flags.items() if value is not None and flag not in ("targets", "data")}
+        named = with_data(with_targets([problem], flags["targets"]), flags["data"])
+        plan = make_plan(named, {"kind": name, **settings})
         run_study(plan, out, form, dry_run=dry_run)
 
     types = {
         "problem": ProblemName,
         "targets": Targets,
+        "data": Data,
         **({} if choices is None else {name: Annotated[str | None, typer.Option(help=choices)]}),
         "seeds": Seeds,
         **({"tune": Tune, "learning_rates": LearningRates} if tunes else {}),
         "learning_rate": LearningRate,
         "epochs": Epochs,
         **RECIPE,
+        "protocol": Protocol,
         "workers": Workers,
         "workers_per_gpu": WorkersPerGpu,
         "accelerator": StudyAccelerator,

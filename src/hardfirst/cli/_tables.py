@@ -67,7 +67,9 @@ def _points(interval: Interval) -> str:
 
 def run_table(record: Record) -> Table:
     """A single run's figures on the test split."""
-    table = Table(title="Test split, at the epoch that was best on the validation split", title_justify="left")
+    averaged = record.test.get("averaged") if record.test else None
+    where = f"mean over the last {averaged} epochs" if averaged else "at the epoch that was best on the validation split"
+    table = Table(title=f"Test split, {where}", title_justify="left")
     for column in ("task", "KPI", "metrics", "loss", "weight in the last epoch"):
         table.add_column(column, justify="left" if column in ("task", "metrics") else "right")
     for task in (*record.tasks, *record.auxiliary):

@@ -13,6 +13,7 @@ from hardfirst.cli._common import (
     Accumulate,
     Average,
     Clip,
+    Data,
     DropLast,
     Epochs,
     LearningRate,
@@ -21,6 +22,7 @@ from hardfirst.cli._common import (
     Order,
     Precision,
     ProblemName,
+    Protocol,
     Schedule,
     Targets,
     console,
@@ -28,6 +30,7 @@ from hardfirst.cli._common import (
     say_recipe,
     say_table_notes,
     typed,
+    with_data,
     with_order,
     with_targets,
 )
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 def train(
     problem: ProblemName,
     targets: Targets = None,
+    data: Data = None,
     balancer: Annotated[
         str,
         typer.Option(
@@ -69,6 +73,7 @@ def train(
     average: Average = None,
     loaders: Loaders = None,
     drop_last: DropLast = None,
+    protocol: Protocol = None,
     accelerator: Accelerator = "auto",
     devices: Annotated[int, typer.Option(help="Devices that share each batch; on the CPU, processes.")] = 1,
     strategy: Annotated[str, typer.Option(help="How several devices train together: auto or ddp.")] = "auto",
@@ -81,7 +86,7 @@ def train(
     from hardfirst.problems import load_problem
     from hardfirst.recipes._names import CAN_BE_OFF, from_text
     from hardfirst.studies import Store, difficulty_trial, with_measured_order
-    from hardfirst.training import Trial, check_devices, is_main_process
+    from hardfirst.training import HELD_OUT, Trial, check_devices, is_main_process
 
     recipe = {
         "optimizer": optimizer,
@@ -96,7 +101,7 @@ def train(
     switched = {name: from_text(value) for name in CAN_BE_OFF if (value := recipe[name]) is not None}
     check_devices(devices, strategy, accelerator)
     console.quiet = not is_main_process(devices)  # torchrun starts several processes, which all run this function
-    (name,) = with_targets([problem], targets)
+    (name,) = with_data(with_targets([problem], targets), data)
     loaded = load_problem(name)
     say_table_notes([name])
     trial = Trial.plan(
@@ -107,6 +112,7 @@ def train(
         learning_rate=learning_rate,
         network=network if order is None else with_order(network, order),
         recipe={name: value for name, value in recipe.items() if value is not None} | switched,
+        protocol=protocol or HELD_OUT,
         loaded=loaded,
     )
     check_devices(devices, strategy, accelerator, trial.recipe_of(loaded).precision)
@@ -133,7 +139,8 @@ def train(
         say(f"The run diverged: {record.reason}.")
         raise typer.Exit(1)
     console.print(run_table(record))
-    say(f"The weights of the selected epoch are in {checkpoint} under 'best'. A page: hardfirst report {store.folder}")
+    which = "last" if record.test and "averaged" in record.test else "selected"
+    say(f"The weights of the {which} epoch are in {checkpoint} under 'best'. A page: hardfirst report {store.folder}")
 
 
 def _run(

@@ -25,7 +25,7 @@ def uncertainty(losses: Tensor, s: Tensor) -> Tensor:
     References:
         Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018.
     """
-    return (losses * (-s).exp() + s.masked_fill(losses == 0, 0)).sum() * 0.5
+    return imtl_l(losses, -s) * 0.5
 
 
 def imtl_l(losses: Tensor, s: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ Shares are masked sums rather than boolean indexing: no host sync, one compiled 
 """
 
 from hardfirst.kpi._accumulators import Accumulator
-from hardfirst.kpi._classification import accuracy, auc, balanced_accuracy, gini, mean_iou
+from hardfirst.kpi._classification import accuracy, auc, balanced_accuracy, f1, gini, mean_iou
 from hardfirst.kpi._metrics import from_metric
 from hardfirst.kpi._moving import MovingKPI
 from hardfirst.kpi._regression import angle_within, delta, r2, within, within_relative
@@ -30,6 +30,7 @@ __all__ = [
     "auc",
     "balanced_accuracy",
     "delta",
+    "f1",
     "from_metric",
     "gini",
     "mean_iou",

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from hardfirst.errors import InputError
 from hardfirst.functional._labels import class_labels
 from hardfirst.kpi._common import class_counts, classified, counts_of, ratio, same_shape, share
 from hardfirst.kpi._skipping import skips
@@ -14,6 +15,11 @@ from hardfirst.kpi._streaming import streams
 def _mean_recall(counts: Tensor) -> Tensor:
     right, _, actual = counts
     return torch.where((actual > 0).sum() > 1, ratio(right, actual).nanmean(), math.nan)
+
+
+def _f1(counts: Tensor) -> Tensor:
+    right, predicted, actual = counts[:, 1]
+    return torch.where(actual > 0, ratio(2 * right, predicted + actual), math.nan)
 
 
 def _mean_overlap(counts: Tensor) -> Tensor:
@@ -74,6 +80,37 @@ def balanced_accuracy(output: Tensor, target: Tensor, *, threshold: float | None
         Brodersen et al., The balanced accuracy and its posterior distribution, ICPR 2010.
     """
     return class_counts(*classified(output, target, threshold, ignore_index))
+
+
+@skips
+@streams(_f1)
+def f1(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore_index: int = -100) -> Tensor:
+    """The F1 score of a yes/no question: `2·TP / (2·TP + FP + FN)`, which does not count what is rightly answered with no.
+
+    NaN without a positive in the target: whatever the output, the score would be 0. On a batch with few positives it is
+    noisy: take it from the validation split (`Task.kpi_from`).
+
+    Args:
+        output: binary outputs of the target's shape; see `accuracy`.
+        target: 0 or 1, of any type; NaN or `ignore_index` where there is no label.
+        threshold: as for `accuracy`.
+        ignore_index: as for `accuracy`.
+
+    Raises:
+        InputError: as for `accuracy`; or there are more than two classes.
+
+    Example:
+        >>> logits = torch.tensor([1.0, 1.0, -1.0, -1.0])
+        >>> f1(logits, torch.tensor([1, 0, 1, 0]))
+        tensor(0.5000)
+
+    References:
+        Van Rijsbergen, Information Retrieval, 2nd edition, 1979, chapter 7.
+    """
+    predicted, actual, labelled, classes = classified(output, target, threshold, ignore_index)
+    if classes != 2:
+        raise InputError(f"Expected the outputs of a yes/no question, of the target's shape; got {classes} classes.")
+    return class_counts(predicted, actual, labelled, classes)
 
 
 @skips

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from hardfirst.networks._registry import MEASURED as MEASURED
     from hardfirst.networks._registry import NetworkSpec as NetworkSpec
     from hardfirst.networks.cross_stitch import CrossStitch as CrossStitch
+    from hardfirst.networks.dilated_resnet import ASPP as ASPP
+    from hardfirst.networks.dilated_resnet import DilatedResNet as DilatedResNet
     from hardfirst.networks.hard_sharing import HardSharing as HardSharing
     from hardfirst.networks.layers import class_head as class_head
     from hardfirst.networks.layers import image_layer as image_layer
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from hardfirst.networks.mtan import Attention as Attention
     from hardfirst.networks.ple import CGC as CGC
     from hardfirst.networks.ple import PLE as PLE
+    from hardfirst.networks.segnet import SegNet as SegNet
+    from hardfirst.networks.segnet import SegNetMTAN as SegNetMTAN
+    from hardfirst.networks.segnet import batch_layer as batch_layer
+    from hardfirst.networks.segnet import map_head as map_head
     from hardfirst.networks.task_hierarchy import TaskHierarchy as TaskHierarchy
     from hardfirst.networks.task_hierarchy import order_by_difficulty as order_by_difficulty
     from hardfirst.networks.ubernet import UberNet as UberNet
@@ -44,14 +50,20 @@ NETWORKS: "Registry[Callable[..., Network]]" = Registry(
 """By name, the class method that makes a network from a problem's `Parts` and options."""
 
 _HOMES = {
+    "ASPP": "dilated_resnet",
     "Attention": "mtan",
     "CGC": "ple",
+    "DilatedResNet": "dilated_resnet",
     "MEASURED": "_registry",
     "Network": "_base",
     "NetworkSpec": "_registry",
     "Parts": "_parts",
+    "SegNet": "segnet",
+    "SegNetMTAN": "segnet",
+    "batch_layer": "segnet",
     "class_head": "layers",
     "image_layer": "layers",
+    "map_head": "segnet",
     "matched": "_parts",
     "number_head": "layers",
     "order_by_difficulty": "task_hierarchy",

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -111,7 +111,7 @@ def check_count(what: str, items: Sequence[object], expected: int, why: str) -> 
         raise InputError(f"Expected {expected} {what}, {why}; got {len(items)}.")
 
 
-def call(module: nn.Module, inputs: Any, what: str) -> Any:
+def call(module: Callable[[Any], Any], inputs: Any, what: str) -> Any:
     """Call a module; if torch rejects the inputs, raise an error that names the module and the shapes.
 
     Args:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Literal
 
 from torch import nn
 
+from hardfirst._spec import parse_options
 from hardfirst.errors import InputError, check_names, number, unknown, whole
 from hardfirst.networks import NETWORKS, NetworkSpec, Parts
 from hardfirst.problems._data import Split
@@ -55,7 +57,8 @@ class Problem:
         epochs: passes over the training split; the user may change it.
         learning_rate: of the optimizer, the highest where a schedule changes it; the user may change it.
         description: one sentence for `hardfirst list problems` and the page.
-        networks: functions that return alternative networks, by name; `network` is called "own".
+        networks: functions that return alternative networks, by name; `network` is called "own". Parameters of such a
+            function are options, as in "deeplab:weights=FILE".
         parts: returns the parts from which every network in `hardfirst.networks.NETWORKS` is built; None if only the
             problem's own networks can be used. Called once per network.
         sampling: the order of batches if the training split is several data sets: see `hardfirst.training.epoch_order`.
@@ -195,7 +198,7 @@ class Problem:
         Raises:
             InputError: there is no such network, or it has no such option.
         """
-        if name == OWN or name in self.networks:
+        if self._own_network(name) is not None:
             return None
         names = [OWN, *self.networks, *(NETWORKS if self.parts is not None else ())]
         if name.partition(":")[0] not in names:
@@ -203,9 +206,30 @@ class Problem:
         return NetworkSpec.parse(name)
 
     def _network(self, name: str) -> Callable[[], nn.Module]:
-        if (spec := self.network_spec(name)) is None:
-            return self.network if name == OWN else self.networks[name]
+        if (own := self._own_network(name)) is not None:
+            return own
+        spec = self.network_spec(name)
+        assert spec is not None
         return lambda: spec.build(self._parts())
+
+    def _own_network(self, name: str) -> Callable[[], nn.Module] | None:
+        """The problem's own network of this name, with the options after a colon; None if it has none of this name.
+
+        Raises:
+            InputError: the network has no such option.
+        """
+        own = {OWN: self.network, **self.networks}
+        if name in own:
+            return own[name]
+        base = name.partition(":")[0]
+        if base not in own or base in NETWORKS:  # options of a name in NETWORKS are those of the network made of parts
+            return None
+        _, options = parse_options(name)
+        known = signature(own[base]).parameters
+        for option in options:
+            if option not in known:
+                raise unknown(f"option of network {base!r}:", option, known)
+        return partial(own[base], **options)
 
     def _parts(self) -> Parts:
         assert self.parts is not None

@@ -10,31 +10,12 @@ from torch import Tensor
 from hardfirst.errors import InputError, check_names, number, whole
 from hardfirst.kpi import streams
 from hardfirst.problems._task import Measure, Metric
+from hardfirst.records.measures import KPI, Measures, PublishedMeasure
+
+__all__ = ["KPI", "Published", "PublishedMeasure", "batch_mean"]
 
 if TYPE_CHECKING:
     from hardfirst.problems._base import Problem, Splits
-
-KPI = "KPI"
-"""The name by which a `PublishedMeasure` refers to the task's KPI."""
-
-
-@dataclass(frozen=True)
-class PublishedMeasure:
-    """A measure that the field's Δm averages over.
-
-    Args:
-        name: one of the task's metrics, or "KPI" for its KPI.
-        higher_is_better: False for errors.
-        single_task: the published value of a single-task network, in the unit of the metric; None if there is none.
-
-    Example:
-        >>> PublishedMeasure("relative error", higher_is_better=False, single_task=0.278).name
-        'relative error'
-    """
-
-    name: str
-    higher_is_better: bool
-    single_task: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,10 +37,19 @@ class Published:
 
     Raises:
         InputError: an argument has the wrong type or is out of range.
+
+    Example:
+        Depth and its error, and an evaluation split that stands for validation and test::
+
+            def data():
+                evaluation = frames("val")
+                return Splits(frames("train"), evaluation, evaluation)
+
+            published = Published(data, {"depth": (PublishedMeasure("absolute error", higher_is_better=False),)})
     """
 
     data: "Callable[[], Splits]"
-    measures: Mapping[str, tuple[PublishedMeasure, ...]] = field(default_factory=dict)
+    measures: Measures = field(default_factory=dict)
     last: int | None = 10
     metrics: Mapping[str, Mapping[str, Metric]] = field(default_factory=dict)
     evaluation_batch: int | None = None

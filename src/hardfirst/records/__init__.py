@@ -5,11 +5,13 @@ A run record is one file of JSON lines; a study folder holds the records of its 
 
 from hardfirst.records.files import record_key, remove_parts, replaced_file, write_atomically
 from hardfirst.records.loss_share import LossShare
+from hardfirst.records.measures import PublishedMeasure
 from hardfirst.records.run_record import Record, is_undefined, read, score
 from hardfirst.records.writer import Writer, versions
 
 __all__ = [
     "LossShare",
+    "PublishedMeasure",
     "Record",
     "Writer",
     "is_undefined",

@@ -10,7 +10,7 @@ from hardfirst._text import printable_json
 LARGEST_NUMBER = 1e100
 """The largest size of a number; sums of squares of such numbers are finite. A larger measurement counts as infinite."""
 
-TEXT_SETTINGS = ("problem", "balancer", "network", "only", "loss", "criterion")
+TEXT_SETTINGS = ("problem", "balancer", "network", "only", "loss", "criterion", "protocol")
 Check = Callable[[Any], bool]
 
 
@@ -73,7 +73,8 @@ def _are_settings(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
     texts = all(map(_optional(_is_text), (value.get(name) for name in TEXT_SETTINGS)))
-    return texts and _optional(_is_count)(value.get("seed")) and _optional(_is_number)(value.get("learning_rate"))
+    counts = all(map(_optional(_is_count), (value.get(name) for name in ("seed", "last_epochs"))))
+    return texts and counts and _optional(_is_number)(value.get("learning_rate"))
 
 
 def _is_provenance(value: Any) -> bool:
@@ -86,6 +87,18 @@ def _is_loss_share(value: Any) -> bool:
     return isinstance(value, dict) and set(value) <= set(checks) and all(checks[name](value.get(name)) for name in checks)
 
 
+def _are_measures(value: Any) -> bool:
+    checks: dict[str, Check] = {
+        "name": _is_text,
+        "higher_is_better": lambda each: isinstance(each, bool),
+        "single_task": _optional(_is_number),
+    }
+    return isinstance(value, list) and all(
+        isinstance(each, dict) and set(each) == set(checks) and all(checks[name](each[name]) for name in checks)
+        for each in value
+    )
+
+
 def _are_figures(value: Any) -> bool:
     """Whether the value holds a task's figures by name; those whose name ends in "metrics" hold several by name."""
     return isinstance(value, dict) and all(
@@ -93,7 +106,7 @@ def _are_figures(value: Any) -> bool:
     )
 
 
-OPTIONAL_FIELDS = {"parameters", "memory", "loss_shares", "auxiliary"}
+OPTIONAL_FIELDS = {"parameters", "memory", "loss_shares", "measures", "auxiliary", "averaged"}
 """Fields that records of earlier versions lack, or that few have."""
 
 FIELDS: Mapping[str, Mapping[str, Check]] = {
@@ -103,6 +116,7 @@ FIELDS: Mapping[str, Mapping[str, Check]] = {
         "tasks": _are_names,
         "parameters": _optional(_is_count),
         "loss_shares": _optional(_by_name(_by_name(_is_loss_share))),
+        "measures": _optional(_by_name(_are_measures)),
         "auxiliary": _optional(_are_names),
         "made_with": _is_provenance,
     },
@@ -112,7 +126,7 @@ FIELDS: Mapping[str, Mapping[str, Check]] = {
         "learning_rate": _optional(_is_number),
         "tasks": _by_name(_are_figures),
     },
-    "test": {"epoch": _is_count, "tasks": _by_name(_are_figures)},
+    "test": {"epoch": _is_count, "tasks": _by_name(_are_figures), "averaged": _optional(_is_count)},
     "end": {
         "outcome": ("finished", "diverged", "failed").__contains__,
         "reason": _optional(_is_text),

@@ -16,19 +16,23 @@ over the devices. `examples` counts those with a label: a KPI that is null is un
 label where there are none. Records of earlier versions lack it. A run that served only to choose settings has no line for
 the test split. Of trials that were trained together, `made_with` says how many in `vectorized`, and seconds and memory are a
 trial's share of those of all. If metrics are shares of a loss, the first line says so in `"loss_shares": {"depth":
-{"METRIC": {"hardest": 3, "kind": "background", "under": null}}}`.
+{"METRIC": {"hardest": 3, "kind": "background", "under": null}}}`, and what the field's Δm averages over, in
+`"measures": {"depth": [{"name": "L1", "higher_is_better": false, "single_task": 0.675}]}`. With the setting `last_epochs` no
+epoch is selected: the figures of the test line are means over the `averaged` last ones, up to `epoch`.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from hardfirst.errors import InputError
 from hardfirst.records._schema import FIELDS, invalid_field, parse_line
 from hardfirst.records.files import read_text
 from hardfirst.records.loss_share import LossShare, LossShares, from_old_names
+from hardfirst.records.measures import KPI, Measures, PublishedMeasure
 
 SCHEMA = 1
 
@@ -39,7 +43,8 @@ class Record:
 
     `epochs` and `test` hold the lines as written (see the module's text); `outcome` is "finished", "diverged" or "failed",
     and None while the run is in progress. `loss_shares` says, by task, which metrics are shares of a loss. `auxiliary` are
-    the tasks without a KPI: their losses and weights are in the lines, and they are none of `tasks`.
+    the tasks without a KPI: their losses and weights are in the lines, and they are none of `tasks`. `measures` are
+    what the field's Δm averages over, by task.
 
     Example:
         >>> kpis = {1: 0.3, 2: 0.5, 3: 0.4}
@@ -60,6 +65,7 @@ class Record:
     parameters: int | None = None
     loss_shares: LossShares = field(default_factory=dict)
     auxiliary: tuple[str, ...] = ()
+    measures: Measures = field(default_factory=dict)
 
     def test_kpi(self, task: str) -> float:
         """The task's KPI on the test split at the selected epoch; NaN if the run did not get that far."""
@@ -70,10 +76,22 @@ class Record:
         metrics: Mapping[str, float] = self.test["tasks"][task].get("metrics", {}) if self.test else {}
         return metrics
 
+    def test_value(self, task: str, measure: str) -> float:
+        """A metric of the task on the test split, or its KPI for "KPI"; NaN if there is none."""
+        return self.test_kpi(task) if measure == KPI else self.test_metrics(task).get(measure, math.nan)
+
+    def means_over_last(self, count: int) -> dict[str, dict[str, Any]]:
+        """Each task's validation figures, averaged over the last epochs, under the names of test figures."""
+        lines = self.epochs[-count:]
+        return {
+            task: _means([_validation(line["tasks"][task]) for line in lines]) for task in (*self.tasks, *self.auxiliary)
+        }
+
     def selected(self) -> tuple[int, float]:
         """The best epoch on the validation split, and its score; (0, NaN) if no epoch has one.
 
-        The score is `score` with the trial's criterion; the first of equal epochs wins.
+        The score is `score` with the trial's criterion; the first of equal epochs wins. It is the last one if the test
+        figures are means over the last epochs.
         """
         best = (0, math.nan)
         for line in self.epochs:
@@ -81,7 +99,7 @@ class Record:
             kpis = [task["validation_kpi"] for task in tasks if "validation_kpi" in task]
             undefined = sum(is_undefined(task, "validation_") for task in tasks)
             value = score(kpis, self.trial.get("criterion", "mean"), undefined=undefined)
-            if not (math.isnan(value) or value <= best[1]):
+            if not math.isnan(value) and (self.trial.get("last_epochs") or not value <= best[1]):
                 best = (line["epoch"], value)
         return best
 
@@ -174,6 +192,8 @@ def read(path: Path) -> Record:
             raise _not_a_record(path, f"line {number} is a second header")
         _add_line(record, line)
     record.loss_shares = _loss_shares(record, first.get("loss_shares"))
+    measures = first.get("measures") or {}
+    record.measures = {task: tuple(PublishedMeasure(**measure) for measure in of_task) for task, of_task in measures.items()}
     return record
 
 
@@ -190,6 +210,20 @@ def _add_line(record: Record, line: dict[str, Any]) -> None:
         record.seconds, record.memory = (
             math.nan if line.get(name) is None else float(line[name]) for name in ("seconds", "memory")
         )
+
+
+def _validation(figures: Mapping[str, Any]) -> dict[str, Any]:
+    prefix = "validation_"
+    return {name.removeprefix(prefix): value for name, value in figures.items() if name.startswith(prefix)}
+
+
+def _means(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The means of figures by name, some of which are figures by name themselves; counts, which are alike, stay whole."""
+    means: dict[str, Any] = {}
+    for name, first in figures[0].items():
+        values = [each[name] for each in figures]
+        means[name] = _means(values) if isinstance(first, Mapping) else first if name == "examples" else fmean(values)
+    return means
 
 
 def _by_task(record: Record, line: Mapping[str, Any]) -> dict[str, Any]:

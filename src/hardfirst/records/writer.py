@@ -12,7 +12,8 @@ from hardfirst.errors import InputError, writing
 from hardfirst.records._schema import LARGEST_NUMBER
 from hardfirst.records.files import write_atomically
 from hardfirst.records.loss_share import LossShares
-from hardfirst.records.run_record import SCHEMA, parse_lines, read_lines
+from hardfirst.records.measures import Measures
+from hardfirst.records.run_record import SCHEMA, parse_lines, read, read_lines
 
 
 class Writer:
@@ -76,6 +77,7 @@ class Writer:
         device: str | None = None,
         parameters: int | None = None,
         loss_shares: LossShares | None = None,
+        measures: Measures | None = None,
         auxiliary: Iterable[str] = (),
         data: Mapping[str, Any] | None = None,
         vectorized: int = 1,
@@ -90,6 +92,7 @@ class Writer:
             device: the name of one.
             parameters: the network's number of parameters.
             loss_shares: which metrics of which tasks are shares of a loss.
+            measures: by task, the measures that the field's Δm averages over.
             auxiliary: the names of further tasks, which have no KPI.
             data: numbers that tell the data from other data.
             vectorized: how many trials were trained together.
@@ -98,6 +101,8 @@ class Writer:
         if loss_shares:
             by_task = {task: {name: share._asdict() for name, share in by.items()} for task, by in loss_shares.items()}
             line |= {"loss_shares": by_task}
+        if measures:
+            line |= {"measures": {task: [measure._asdict() for measure in of_task] for task, of_task in measures.items()}}
         if names := list(auxiliary):
             line |= {"auxiliary": names}
         made_with = {"command": command, "devices": devices, "versions": versions()}
@@ -114,6 +119,13 @@ class Writer:
     def test(self, epoch: int, tasks: Mapping[str, Mapping[str, Any]]) -> None:
         """Write the test line; `epoch` is the selected one."""
         self._write({"kind": "test", "epoch": epoch, "tasks": tasks})
+
+    def test_means(self, last: int) -> None:
+        """Write the test line of a run that selects no epoch: the means of validation figures over this many last epochs."""
+        record = read(self.path)
+        epochs = [line["epoch"] for line in record.epochs[-last:]]
+        tasks = record.means_over_last(last)
+        self._write({"kind": "test", "epoch": epochs[-1], "tasks": tasks, "averaged": len(epochs)})
 
     def end(self, outcome: str, *, seconds: float, reason: str | None = None, memory: int | None = None) -> None:
         """Write the last line."""

@@ -36,10 +36,14 @@ Content = str | TableCell
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row: its heading and the other cells. Rows over tasks stand out, and stay last when a reader sorts the table."""
+    """A row: its heading and the other cells. Rows over tasks stand out, and stay last when a reader sorts the table.
+
+    Rows of other publications are grey.
+    """
 
     cells: tuple[TableCell, ...]
     over_tasks: bool = False
+    published: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,9 +163,9 @@ def table(label: str, caption: str, head: Iterable[Content], rows: Iterable[Tabl
     return Table(label, caption, tuple(map(_cell, head)), tuple(rows))
 
 
-def row(heading: Content, cells: Iterable[Content], *, over_tasks: bool = False) -> TableRow:
+def row(heading: Content, cells: Iterable[Content], *, over_tasks: bool = False, published: bool = False) -> TableRow:
     """A row whose cells may be plain texts."""
-    return TableRow((_cell(heading), *map(_cell, cells)), over_tasks)
+    return TableRow((_cell(heading), *map(_cell, cells)), over_tasks, published)
 
 
 def key(methods: Iterable[str], styles: Styles, *, markers: bool = False) -> Key:

@@ -15,7 +15,7 @@ from hardfirst.report.html.page import Live, page, sections
 from hardfirst.report.model import frames
 from hardfirst.report.model.case import Case, arrange
 from hardfirst.report.plotly_figure import plotly_figure
-from hardfirst.report.text import networks, overview
+from hardfirst.report.text import networks, overview, protocol
 from hardfirst.report.text.verdict import verdict
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class Comparison:
             missing += sum(store.find(key) is None for key in keys)
             if any(not run.entry.tuning and run.entry.role in ("method", "static") for run in runs):
                 case_costs = costs.get(f"{trials.problem}/{trials.network}")
-                cases.append(arrange(runs, case_costs, trials.baseline, trials.network))
+                reference = str(about.plan.get("reference", "own"))
+                cases.append(arrange(runs, case_costs, trials.baseline, trials.network, reference))
         damaged = list(store.damaged.values())
         if not cases:
             why = (
@@ -94,9 +95,10 @@ class Comparison:
     @cached_property
     def verdict(self) -> list[str]:
         """What the runs say, in sentences; with several cases one for each, and what they say together."""
+        first = protocol.sentences(self.cases)
         if len(self.cases) == 1:
-            return verdict(self.cases[0])
-        return [*overview.sentences(self.cases), *networks.sentences(self.cases)]
+            return [*first, *verdict(self.cases[0])]
+        return [*first, *overview.sentences(self.cases), *networks.sentences(self.cases)]
 
     @cached_property
     def summary(self) -> "pd.DataFrame":

@@ -1,10 +1,11 @@
-"""A comparison as Markdown, CSV and JSON, each with the same sentences as the page first."""
+"""A comparison as Markdown, CSV, JSON and LaTeX, each with the same sentences as the page first."""
 
 import json as json_
 import math
 from typing import Any
 
 from hardfirst.records.names import SINGLE
+from hardfirst.report import latex
 from hardfirst.report.comparison import Comparison
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.summary import Row, Summary, summary
@@ -50,6 +51,12 @@ def json(comparison: Comparison) -> str:
         "tuning": comparison.tuning.to_dict("records"),
     }
     return json_.dumps(_nan_to_null(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def tex(comparison: Comparison) -> str:
+    """LaTeX: the verdict as comments, then tables for booktabs; published figures are grey rows, which needs xcolor."""
+    comments = "".join(f"% {sentence}\n" for sentence in (comparison.title, *comparison.verdict))
+    return comments + "".join(f"\n{table}" for case in comparison.cases for table in latex.tables(case))
 
 
 def _nan_to_null(value: Any) -> Any:

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,9 +17,9 @@ from hardfirst.problems import Problem
 from hardfirst.recipes import Recipe
 from hardfirst.recipes._names import CAN_BE_OFF, OFF, from_text
 from hardfirst.studies.executors import EngineSpec
-from hardfirst.studies.ranges import checked
+from hardfirst.studies.ranges import checked, middle
 from hardfirst.studies.tuning import STL
-from hardfirst.training import check_precision
+from hardfirst.training import check_precision, check_published, nothing_held_out, published_of
 
 RECIPE = tuple(field.name for field in fields(Recipe))
 """The settings of a plan that change the problems' recipes."""
@@ -145,6 +146,50 @@ def check_tuned(part: Any, tuned: bool) -> None:
         raise InputError(
             f"The range in {part} needs `tune`, the number of trials that each method gets to choose from it, in a study "
             "that tunes; else give a number in its place."
+        )
+
+
+def recipe_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a recipe among a plan's settings, by name."""
+    return {name: None if part == OFF else part for name in RECIPE if (part := settings.get(name)) is not None}
+
+
+def check_protocol(settings: Mapping[str, Any], problems: Iterable[Problem]) -> None:
+    """Check that a study under the published protocol learns nothing from the evaluation split.
+
+    Args:
+        settings: the plan's, all checked by themselves.
+        problems: the plan's, loaded.
+
+    Raises:
+        InputError: a problem has no such protocol; or nothing is held out, and something in the study needs validation.
+    """
+    if settings["kind"] == "orders":
+        raise nothing_held_out("a study of orders takes two of them from validation KPIs")
+    specs = [Spec.parse(text) for text in settings["balancers"]]
+    for problem in problems:
+        selects = published_of(problem).last is None
+        if settings["tune"] and not selects:
+            raise nothing_held_out("tuning needs a validation split")
+        if any(spec.option("potential") == STL for spec in specs) and not selects:
+            raise nothing_held_out(f"potential={STL} needs validation KPIs")
+        planned = replace(problem, recipe=problem.recipe.replace(middle(recipe_of(settings))))
+        check_each(
+            partial(check_published, planned, spec, network)
+            for spec in specs
+            for network in settings["networks"]
+            if selects or spec.option("potential") != STL
+        )
+
+
+def check_reference(problem: Problem) -> None:
+    """Raise `InputError` unless the figures of single-task networks are published for all measures of the problem."""
+    measures = problem.published.measures.values() if problem.published else ()
+    values = [measure.single_task for of_task in measures for measure in of_task]
+    if not values or None in values:
+        raise InputError(
+            f"No figures of single-task networks are published for {problem.name!r}: leave out `reference`, and the study's "
+            "own networks are the reference."
         )
 
 

@@ -18,11 +18,14 @@ from hardfirst.studies._settings import (
     as_input_error,
     check_balancer,
     check_each,
+    check_protocol,
+    check_reference,
     check_tuned,
     joined,
     known_accelerator,
     networks,
     problem_names,
+    recipe_of,
     recipe_part,
     two_rates,
     without_repeats,
@@ -32,7 +35,7 @@ from hardfirst.studies.kinds import BALANCERS, KINDS
 from hardfirst.studies.ranges import middle
 from hardfirst.studies.trials import CaseBase
 from hardfirst.studies.tuning import EQUAL
-from hardfirst.training import ACCELERATORS, Trial
+from hardfirst.training import ACCELERATORS, HELD_OUT, PROTOCOLS, PUBLISHED, Trial
 
 Names = Annotated[tuple[str, ...], BeforeValidator(problem_names)]
 
@@ -72,7 +75,8 @@ class Plan(BaseModel):
         workers: the number of trials that run at a time. Default: one per core or GPU, or the cluster's room.
         accelerator: as in Lightning Fabric; "auto" is a GPU where there is one.
         vectorize: train runs that differ in seed, learning rate, numeric options or static weights together, as one stacked
-            network, where network, losses and method allow. Numbers differ from those of single runs by rounding.
+            network, where network, losses and method allow and it takes less time. Numbers differ from those of single runs
+            by rounding.
         optimizer: as in `hardfirst.recipes.Recipe`, and so are the others below. Default: the problem's. With `tune`
             numbers in it, in `schedule`, `clip` and `average` may be ranges, such as "adamw:weight_decay=1e-5..0.1".
         schedule: of the learning rate.
@@ -83,6 +87,8 @@ class Plan(BaseModel):
             file, for the weights themselves.
         loaders: processes that load batches for each run.
         drop_last: leave out the last batch of an epoch if it is smaller.
+        protocol: "held_out"; or "published", for the protocol by which the published figures of all problems were measured.
+        reference: of the field's Δm over metrics: the study's "own" single-task networks, or the "published" ones.
 
     Raises:
         InputError: names everything that is wrong, with where it stands and the nearest right name.
@@ -118,7 +124,7 @@ class Plan(BaseModel):
     engine: str = "local"
     workers: int | None = None
     accelerator: str = "auto"
-    vectorize: bool = False
+    vectorize: bool = True
     optimizer: str | None = None
     schedule: str | None = None
     precision: str | None = None
@@ -127,6 +133,8 @@ class Plan(BaseModel):
     average: float | str | None = None
     loaders: int | None = None
     drop_last: bool | None = None
+    protocol: str = HELD_OUT
+    reference: Literal["own", "published"] = "own"
 
     def __init__(self, /, **settings: Any) -> None:
         fields = _with_kind(EngineSpec.with_engine(settings))
@@ -175,7 +183,7 @@ class Plan(BaseModel):
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """What the plan changes in the problems' recipes, by name. Text with a range stands for what tuning draws."""
-        return {name: None if part == OFF else part for name in RECIPE if (part := getattr(self, name)) is not None}
+        return recipe_of(vars(self))
 
     @cached_property
     def engine_spec(self) -> EngineSpec:
@@ -201,6 +209,7 @@ class Plan(BaseModel):
             learning_rate=self.learning_rate,
             network=network,
             recipe=middle(self.recipe),
+            protocol=self.protocol,
             loaded=problem,
         )
         return replace(trial, criterion=self.criterion)
@@ -273,6 +282,21 @@ class Plan(BaseModel):
     def _check_recipe(cls, value: Any, info: ValidationInfo) -> Any:
         check_tuned(value, KINDS[info.data.get("kind", BALANCERS)].tunes and bool(info.data.get("tune", True)))
         return recipe_part(str(info.field_name), value, known_accelerator(info.data))
+
+    @field_validator("protocol")
+    @classmethod
+    def _check_protocol(cls, value: str, info: ValidationInfo) -> str:
+        check_names("protocol", [value], PROTOCOLS)
+        if value == PUBLISHED and {"problems", "networks", "balancers", "tune", "kind"} <= info.data.keys():
+            check_protocol(info.data, _problems(info))
+        return value
+
+    @field_validator("reference")
+    @classmethod
+    def _check_reference(cls, value: str, info: ValidationInfo) -> str:
+        if value == "published":
+            check_each(partial(check_reference, problem) for problem in _problems(info))
+        return value
 
 
 def _problems(info: ValidationInfo) -> list[Problem]:

@@ -8,8 +8,9 @@ from hardfirst.problems import explained
 from hardfirst.records.cost import read_costs
 from hardfirst.records.description import CaseTrials, Description
 from hardfirst.studies import cost
+from hardfirst.studies.executors._together import Together
 from hardfirst.studies.executors.drive import Drive, Event
-from hardfirst.studies.executors.local import run_alone
+from hardfirst.studies.executors.local import cores, run_alone
 from hardfirst.studies.forecast import counts
 from hardfirst.studies.kinds import KINDS
 from hardfirst.studies.plan import Plan
@@ -87,6 +88,10 @@ class Runner:
     def run(self, tell: Callable[[Event], None] = lambda event: None) -> None:
         """Run the study to its end. On Ctrl-C records of ended trials stay, and the same call resumes."""
         plan = self.plan
+
+        def singly(trial: StudyTrial, reason: str) -> None:
+            tell(Event(trial.trial, "singly", trial.key, reason))
+
         drive = Drive(
             self.executor,
             self.store,
@@ -94,6 +99,7 @@ class Runner:
             command=self.command,
             accelerator=plan.accelerator,
             tell=tell,
+            together=Together(plan.workers or cores(), plan.accelerator, singly),
         )
         drive.run(self._wanted)
         self._describe()

@@ -8,24 +8,37 @@ from hardfirst.training._fingerprint import fingerprint, same_data
 from hardfirst.training._fit import fit
 from hardfirst.training._interrupt import Interrupted
 from hardfirst.training._processes import NO_GUARD, UNGUARDED, check_can_start, exit_with_parent, process_context, started
+from hardfirst.training._protocol import (
+    HELD_OUT,
+    PROTOCOLS,
+    PUBLISHED,
+    check_published,
+    nothing_held_out,
+    published_of,
+)
 from hardfirst.training._sampling import epoch_order
 from hardfirst.training._trial import Trial, trial_key
 from hardfirst.training._watcher import Watcher
-from hardfirst.training.vectorized import NotVectorizable, fit_together
+from hardfirst.training.vectorized import NotVectorizable, Preview, fit_together, preview
 
 __all__ = [
     "ACCELERATORS",
+    "HELD_OUT",
     "NO_GUARD",
+    "PROTOCOLS",
+    "PUBLISHED",
     "UNGUARDED",
     "Interrupted",
     "MeasureWarning",
     "NotVectorizable",
+    "Preview",
     "Trial",
     "Watcher",
     "check_can_start",
     "check_devices",
     "check_precision",
     "check_problem",
+    "check_published",
     "device_kind",
     "epoch_order",
     "exit_with_parent",
@@ -34,7 +47,10 @@ __all__ = [
     "fit_together",
     "is_main_process",
     "load_splits",
+    "nothing_held_out",
+    "preview",
     "process_context",
+    "published_of",
     "same_data",
     "started",
     "step_seconds",

@@ -130,6 +130,7 @@ def _train(
                     device=device_name(fabric.device),
                     parameters=size,
                     loss_shares=shares,
+                    measures=problem.published.measures if problem.published else None,
                     auxiliary=problem.auxiliary,
                     data=data,
                 )

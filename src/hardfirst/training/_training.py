@@ -31,6 +31,7 @@ from hardfirst.training._network import (
 )
 from hardfirst.training._position import EpochSums, Position
 from hardfirst.training._precision import in_precision
+from hardfirst.training._protocol import check_one_split
 from hardfirst.training._randomness import seed_randomness
 from hardfirst.training._ranks import MultiProcess, SingleProcess
 from hardfirst.training._sampling import evaluation_order
@@ -50,6 +51,8 @@ class Training:
         self, trial: Trial, problem: Problem, fabric: "Fabric", interrupt: Interrupt | RemoteInterrupt | None = None
     ) -> None:
         self.trial, self.problem, self.fabric = trial, problem, fabric
+        self.published = trial.published_of(problem)
+        self.last = self.published and self.published.last  # epochs that test figures are means of; None selects one
         self.interrupt = interrupt or Interrupt()
         self.position = Position()
         self.loading = Loading(problem.recipe.loaders, fabric.device.type == "cuda" and problem.recipe.loaders > 0)
@@ -60,6 +63,8 @@ class Training:
         seed_randomness(self.trial.seed)
         module = build_network(self.problem)
         self.splits = load_splits(self.problem, test=self.trial.test)
+        if self.last:
+            check_one_split(self.problem, self.splits)
         self._train = TrainingBatches(self.problem, self.splits.train, self.trial.seed, self.fabric, self.loading)
         self.steps = self._train.count  # batches in an epoch
         if has_lazy(module):
@@ -150,8 +155,10 @@ class Training:
             )
         self.network.load_state_dict(self.best)
         if self.trial.test:
-            results = self._evaluate(self.splits.test, "test", test=True)
-            if writer is not None:
+            results = {} if self.last else self._evaluate(self.splits.test, "test", test=True)
+            if writer is not None and self.last:
+                writer.test_means(self.last)
+            elif writer is not None:
                 writer.test(self.position.best_epoch, results)
         self._end(writer, "finished")
 
@@ -169,14 +176,16 @@ class Training:
     def validate(self) -> dict[str, TaskResult]:
         """Evaluate each task on the validation split."""
         with self.updates.averaged():  # the first validation warns of measures that say little
-            return self._evaluate(self.splits.validation, None if self.position.epoch else "validation")
+            warns_of = None if self.position.epoch else "validation"
+            return self._evaluate(self.splits.validation, warns_of, test=bool(self.last))
 
     def batches(self) -> Iterator[Batch]:
         """The remaining training batches of the epoch, on the device."""
         return self._train.epoch(self.position.epoch, self.position.step, self.processes)
 
     def _evaluate(self, split: Split, warns_of: str | None, *, test: bool = False) -> dict[str, TaskResult]:
-        order = evaluation_order(split, evaluation_batch(self.problem, split))
+        size = self.published and self.published.evaluation_batch
+        order = evaluation_order(split, size or evaluation_batch(self.problem, split))
         batches = map(self.fabric.to_device, load(split, self.processes.shard(order), self.loading))
         evaluation = Evaluation(self.problem, self.fabric.device, test=test, name=warns_of)
         shares = evaluation.shares(self.problem, self.evaluated, batches)
@@ -273,11 +282,11 @@ class Training:
         return lines
 
     def _keep_best(self, results: Mapping[str, TaskResult]) -> float:
-        """Keep a copy of the weights if this epoch is the best so far on the validation split; return its score."""
+        """Keep a copy of the weights if this epoch is the best so far, or the last one counts; return its score."""
         undefined = sum(map(records.is_undefined, results.values()))
         kpis = [results[task]["kpi"] for task in self.problem.measured]
         score = records.score(kpis, self.trial.criterion, undefined=undefined)
-        if score > self.position.best_kpi:
+        if (not math.isnan(score)) if self.last else score > self.position.best_kpi:
             self.position.best_kpi, self.position.best_epoch = score, self.position.epoch
             with self.updates.averaged():
                 self.best = copy_weights(self.network)

@@ -9,9 +9,10 @@ from typing import Any, Literal
 from hardfirst import records
 from hardfirst._user_file import modules_sha256
 from hardfirst.balancers import Spec
-from hardfirst.errors import number, whole
-from hardfirst.problems import OWN, Problem, digest, load_problem, modules_digest
+from hardfirst.errors import check_names, number, whole
+from hardfirst.problems import OWN, Problem, Published, digest, load_problem, modules_digest
 from hardfirst.recipes import Recipe
+from hardfirst.training._protocol import HELD_OUT, PROTOCOLS, PUBLISHED, check_published, published_of
 
 # Part of every key. Raise it when the same settings no longer give the same run.
 REVISION = 3
@@ -34,6 +35,7 @@ class Trial:
             the "worst" task.
         test: whether the test split is evaluated at the end. A run that only serves to choose settings never sees it.
         recipe: the parts of the problem's recipe that this trial changes, by name.
+        protocol: "held_out", by which the epoch is chosen on a validation split; or "published", see `Problem.published`.
     """
 
     problem: str
@@ -47,6 +49,7 @@ class Trial:
     criterion: Literal["mean", "worst"] = "mean"
     test: bool = True
     recipe: tuple[tuple[str, Any], ...] = ()
+    protocol: str = HELD_OUT
 
     @classmethod
     def plan(
@@ -59,12 +62,13 @@ class Trial:
         learning_rate: float | None = None,
         network: str = OWN,
         recipe: Mapping[str, Any] = MappingProxyType({}),
+        protocol: str = HELD_OUT,
         loaded: Problem | None = None,
     ) -> "Trial":
         """Plan a trial: check all settings, with the problem's defaults where none are given.
 
         Raises:
-            InputError: there is no such problem, or an option is out of range.
+            InputError: there is no such problem or protocol, or an option is out of range.
         """
         loaded = loaded or load_problem(problem)
         network = str(loaded.network_spec(network) or network)
@@ -73,7 +77,11 @@ class Trial:
         learning_rate = loaded.learning_rate if learning_rate is None else number("learning_rate", learning_rate, above=0)
         merged = loaded.recipe.replace(recipe)
         changes = tuple((name, getattr(merged, name)) for name in sorted(recipe))
-        return cls(problem, balancer, whole("seed", seed, least=0), epochs, learning_rate, network, recipe=changes)
+        check_names("protocol", [protocol], PROTOCOLS)
+        if protocol == PUBLISHED:
+            check_published(replace(loaded, recipe=merged), balancer, network)
+        seed = whole("seed", seed, least=0)
+        return cls(problem, balancer, seed, epochs, learning_rate, network, recipe=changes, protocol=protocol)
 
     @property
     def from_file(self) -> bool:
@@ -91,18 +99,24 @@ class Trial:
     def of(self, problem: Problem) -> Problem:
         """The loaded problem as this trial trains it."""
         variant = problem.variant(network=self.network, only=self.only, loss=self.loss)
+        if self.protocol == PUBLISHED:
+            variant = published_of(variant).applied(variant)
         return replace(variant, recipe=self.recipe_of(problem)) if self.recipe else variant
 
     def recipe_of(self, problem: Problem) -> Recipe:
         """The loaded problem's recipe with what this trial changes in it."""
         return problem.recipe.replace(dict(self.recipe))
 
+    def published_of(self, problem: Problem) -> Published | None:
+        """The protocol under which this trial trains the problem, if that is the published one."""
+        return published_of(problem) if self.protocol == PUBLISHED else None
+
     def describe(self, problem: Problem) -> dict[str, Any]:
         """The settings for the record, with the problem as `of` gives it.
 
         The user's files, and the local modules that they import, enter by the hashes of their bytes, not by their folders.
         """
-        balancer, file = self.balancer, self.balancer.file
+        balancer, file, published = self.balancer, self.balancer.file, self.published_of(problem)
         settings = {
             "problem": problem.name,
             "problem_sha256": digest(self.problem),
@@ -119,6 +133,8 @@ class Trial:
         }
         further = {
             "recipe": problem.recipe.settings() or None,
+            "protocol": self.protocol if published else None,
+            "last_epochs": published and published.last,
             "problem_modules_sha256": modules_digest(self.problem),
             "balancer_sha256": balancer.sha256,
             "balancer_modules_sha256": None if file is None else modules_sha256(file),

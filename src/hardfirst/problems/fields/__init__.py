@@ -31,6 +31,10 @@ class FolderProblem:
         source: where people get the data.
         size: of the data, as text.
         variant: the second argument of both functions, for a module with several problems; None if they have only one.
+
+    Example:
+        >>> FIELDS["nyuv2"].size
+        '9 GB'
     """
 
     module: str
@@ -54,15 +58,24 @@ _DOMAINS = "DIR/DOMAIN/CLASS/*.jpg and the lists DIR/DOMAIN_{train,val,test}.txt
 FIELDS: dict[str, FolderProblem] = {
     "nyuv2": FolderProblem(
         f"{__name__}.nyuv2",
-        "segmentation, depth, normals",
+        "segment, depth, normals",
         "Indoor pictures with 13 classes, depth and surface normals, 288×384.",
         "DIR/{train,val}/{image,label,depth,normal}/0.npy, 1.npy, …",
         _MTAN,
         "9 GB",
     ),
+    "nyuv2:deeplab": FolderProblem(
+        f"{__name__}.nyuv2",
+        "segmentation, depth, normals",
+        "The same with LibMTL's recipe: a dilated ResNet-50 with DeepLab's heads.",
+        "DIR/{train,val}/{image,label,depth,normal}/0.npy, 1.npy, …",
+        _MTAN,
+        "9 GB",
+        "deeplab",
+    ),
     "cityscapes": FolderProblem(
         f"{__name__}.cityscapes",
-        "segmentation, depth",
+        "segment, depth",
         "Street pictures with 7 classes and inverse depth, 128×256.",
         "DIR/{train,val}/{image,label_7,depth}/0.npy, 1.npy, …; label in place of label_7 is read as well",
         _MTAN,
@@ -119,9 +132,9 @@ FIELDS: dict[str, FolderProblem] = {
         f"{__name__}.coco_persons",
         "presence, mask, box, keypoints",
         "Pictures with one person or none: the four tasks of the DTP paper, 256×256.",
-        "DIR/annotations/{instances,person_keypoints}_{train,val}2017.json and DIR/{train,val}2017/*.jpg",
+        "DIR/annotations/person_keypoints_{train,val}2017.json and DIR/{train,val}2017/*.jpg",
         "cocodataset.org",
-        "–",
+        "17 GB decoded",
     ),
 }
 """By name, the problems whose data lies in a folder."""

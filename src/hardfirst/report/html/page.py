@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
@@ -25,6 +26,7 @@ from hardfirst.report.sections import (
     orders,
     overview,
     pareto,
+    published,
     reproduction,
     runs,
     starvation,
@@ -32,7 +34,7 @@ from hardfirst.report.sections import (
 )
 from hardfirst.report.sections.kpis import kpi_table
 from hardfirst.report.text import networks as network_text
-from hardfirst.report.text import notes
+from hardfirst.report.text import notes, protocol
 from hardfirst.report.text import overview as overview_text
 from hardfirst.report.text.interval_text import count_text
 from hardfirst.report.text.verdict import circumstances, decisions
@@ -151,6 +153,7 @@ def _case_sections(case: Case, styles: Styles) -> list[Section]:
         controls.section(case, styles),
         pareto.section(case, styles),
         metrics.section(case, styles),
+        published.section(case, styles),
         tuning.section(case, styles),
         runs.section(case, styles),
         Section("What the figures are", (Bullets(tuple(notes.how_measured(case))),)),
@@ -163,9 +166,11 @@ def _case_sections(case: Case, styles: Styles) -> list[Section]:
 
 
 def _answer(cases: Sequence[Case]) -> Verdict:
+    first = protocol.sentences(cases)
     if len(cases) == 1:
-        return _verdict(cases[0], "Verdict")
-    return Verdict("Verdict", (*overview_text.sentences(cases), *network_text.sentences(cases)))
+        answer = _verdict(cases[0], "Verdict")
+        return replace(answer, sentences=(*first, *answer.sentences))
+    return Verdict("Verdict", (*first, *overview_text.sentences(cases), *network_text.sentences(cases)))
 
 
 def _verdict(case: Case, label: str) -> Verdict:

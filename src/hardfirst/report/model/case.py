@@ -12,6 +12,7 @@ from hardfirst.errors import InputError
 from hardfirst.records import Record
 from hardfirst.records.cost import StepCost
 from hardfirst.records.description import Run
+from hardfirst.records.measures import Measures
 from hardfirst.records.names import EQUAL, OWN
 from hardfirst.statistics.intervals import Array
 
@@ -40,6 +41,8 @@ class Case:
         costs: by method, what a training step costs, if that was measured.
         baseline: the method that the others are compared with.
         orders: in a study of orders, the order of tasks of each method.
+        measures: by task, what the field's Δm averages over; empty where the field has none.
+        reference: what it is relative to: the "own" single-task networks, or the "published" ones.
     """
 
     problem: str
@@ -58,6 +61,8 @@ class Case:
     costs: Mapping[str, StepCost] = field(default_factory=dict)
     baseline: str = EQUAL
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    measures: Measures = field(default_factory=dict)
+    reference: str = "own"
 
     @property
     def against(self) -> str:
@@ -145,6 +150,7 @@ def arrange(
     costs: Mapping[str, StepCost] | None = None,
     baseline: str = EQUAL,
     network: str | None = None,
+    reference: str = "own",
 ) -> Case:
     """Arrange the runs of one problem and network.
 
@@ -153,6 +159,7 @@ def arrange(
         costs: by method, what a training step costs.
         baseline: the method that the others are compared with.
         network: the study's name for the network. Default: the first record's.
+        reference: of the field's Δm over metrics, as in `Case`.
 
     Raises:
         InputError: there is no run to report on; runs are of different problems or tasks; or two are of one method and seed.
@@ -188,6 +195,8 @@ def arrange(
         costs=costs or {},
         baseline=baseline,
         orders={run.entry.method: order_of(run.record) for run in with_role("order")},
+        measures=next((run.record.measures for run in reported if run.record.measures), {}),
+        reference=reference,
     )
 
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from hardfirst.records.names import EQUAL
 from hardfirst.report.model.case import Case
+from hardfirst.report.model.field_delta import deltas
 from hardfirst.statistics import Interval, delta_m, mean_interval, mean_rank, mean_task, paired_interval, worst_task
 from hardfirst.statistics.intervals import Array
 
-Kind = Literal["task", "worst", "mean", "delta_m", "rank"]
+Kind = Literal["task", "worst", "mean", "delta_m", "field_delta", "rank"]
 WORST_ROW, MEAN_ROW = "worst task", "mean over tasks"
 
 
@@ -20,7 +21,8 @@ class Cell(NamedTuple):
 
     `difference` is to the baseline, paired by seed; None for the baseline itself, without a baseline, for Δm and for ranks.
     In the row of kind "delta_m", `kpi` is the mean relative gain over the single-task networks in per cent, positive is
-    better; in the row of kind "rank" it is the mean rank, 1 is best.
+    better; in that of kind "field_delta" it is the field's Δm over metrics in per cent, lower is better; in the row of kind
+    "rank" it is the mean rank, 1 is best.
     """
 
     kpi: Interval
@@ -69,7 +71,7 @@ def summary(case: Case) -> Summary:
     if len(case.tasks) > 1:
         rows.append(_row(case, WORST_ROW, "worst", {method: worst_task(values) for method, values in points.items()}))
         rows.append(_row(case, MEAN_ROW, "mean", {method: mean_task(values) for method, values in points.items()}))
-    rows += _delta_row(case, points)
+    rows += [*_delta_row(case, points), *_field_delta_row(case)]
     rows += _rank_row(points)
     return Summary(
         methods=case.methods,
@@ -105,7 +107,15 @@ def _delta_row(case: Case, points: Mapping[str, Array]) -> list[Row]:
         return []
     single = case.single_points()
     cells = {method: Cell(mean_interval(delta_m(values, single)), None) for method, values in points.items()}
-    return [Row("Δm against single-task, %", "delta_m", cells)]
+    over = "over KPIs " if case.measures else ""
+    return [Row(f"Δm {over}against single-task, %", "delta_m", cells)]
+
+
+def _field_delta_row(case: Case) -> list[Row]:
+    """The field's Δm; empty if there is none."""
+    cells = {method: Cell(interval, None) for method, interval in deltas(case).items()}
+    whose = "published " if case.reference == "published" else ""
+    return [Row(f"Δm over metrics against {whose}single-task, %, lower is better", "field_delta", cells)] if cells else []
 
 
 def _rank_row(points: Mapping[str, Array]) -> list[Row]:

@@ -30,6 +30,8 @@ def _caption(summary: Summary) -> str:
             " The single-task networks, one for each task, are a reference and no rivals; Δm is a method's mean relative "
             "gain over them, paired by seed: positive is better."
         )
+    if any(each.kind == "field_delta" for each in summary.rows):
+        caption += " Δm over metrics is the field's: in the metrics' own units, and lower is better."
     if any(each.kind == "rank" for each in summary.rows):
         caption += " The mean rank is taken over tasks, in the seeds that all methods finished."
     return caption
@@ -42,7 +44,7 @@ def _runs_note(summary: Summary, method: str) -> str:
 
 def _kpi_row(summary: Summary, each: Row) -> TableRow:
     single = [_single_cell(summary, each.name)] if summary.single else []
-    spec = "+z.1f" if each.kind == "delta_m" else "z.1f"
+    spec = "+z.1f" if each.kind in ("delta_m", "field_delta") else "z.1f"
     cells = (_kpi_cell(each.cells[method], summary.finished[method], spec) for method in summary.methods)
     return row(each.name, [*single, *cells], over_tasks=each.kind != "task")
 

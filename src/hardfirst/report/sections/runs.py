@@ -57,11 +57,14 @@ def _progress_columns(case: Case) -> list[_Column]:
         return _range_cell([len(record.epochs) for record in case.finished(method)])
 
     def selected(method: str) -> TableCell:
-        return _range_cell([record.test["epoch"] for record in case.finished(method) if record.test])
+        tests = [record.test for record in case.finished(method) if record.test]
+        firsts = [test["epoch"] - (test.get("averaged") or 1) + 1 for test in tests]
+        return _range_cell([*firsts, *(test["epoch"] for test in tests)])
 
     def seconds(method: str) -> TableCell:
         return interval_cell(mean_interval(case.epoch_seconds(method)), "#.3g")
 
+    averaged = any(record.trial.get("last_epochs") for record in case.method_runs)
     note = (
         "Seconds per epoch are wall-clock time, the median of a run's epochs, then the mean over seeds; runs that share a "
         "machine may slow each other down."
@@ -69,7 +72,7 @@ def _progress_columns(case: Case) -> list[_Column]:
     return [
         _Column("Finished runs", runs),
         _Column("Epochs", epochs),
-        _Column("Selected epoch", selected),
+        _Column("Averaged epochs" if averaged else "Selected epoch", selected),
         _Column("Seconds per epoch", seconds, note),
     ]
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from hardfirst.records import Record, is_undefined
 from hardfirst.report.model.case import Case
+from hardfirst.report.text import protocol
 from hardfirst.report.text.interval_text import count_text
 
 SEEDS_FOR_A_FIRM_VERDICT = 10
@@ -23,8 +24,9 @@ def how_measured(case: Case) -> list[str]:
     seeds = len(case.seeds)
     notes = [
         "A KPI lies in [0, 1], 1 is best; a point is a hundredth of it.",
-        f"The test split was read once in each run, with the weights of the epoch that was best by {criterion(case)} on the "
-        "validation split.",
+        protocol.sentence(case)
+        or f"The test split was read once in each run, with the weights of the epoch that was best by {criterion(case)} on "
+        "the validation split.",
     ]
     if seeds == 1:
         notes.append("There is one seed, which shows no spread: no figure has an interval.")

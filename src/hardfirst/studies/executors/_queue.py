@@ -1,7 +1,8 @@
 """What is left to run in a study: trials that run alone, and blocks of trials that are trained together."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,14 +50,15 @@ class Queue:
 
     A block waits until all its trials are known, or until nothing else runs that could make another known. Its trials then
     start together, those with a record included: what a network computes may depend, in the last bit, on which others it is
-    stacked with.
+    stacked with. A block that is too large is divided.
 
     Args:
         store: which trials have ended.
+        together: the greatest number of trials that are trained together with one like this.
     """
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, together: Callable[[StudyTrial], int]) -> None:
+        self.store, self.together = store, together
         self.waiting: list[Attempt] = []
         self._seen: set[str] = set()
         self._blocks: dict[Block, list[StudyTrial]] = {}
@@ -83,12 +85,12 @@ class Queue:
             trials = self._blocks.setdefault(trial.block, [])
             trials.append(trial)
             if len(trials) >= trial.block.size:
-                self._put(self._blocks.pop(trial.block))
+                self._put_block(self._blocks.pop(trial.block))
 
     def release(self) -> None:
         """Queue the blocks that have no more trials to wait for."""
         for trials in self._blocks.values():
-            self._put(trials)
+            self._put_block(trials)
         self._blocks.clear()
 
     def next(self) -> Attempt | None:
@@ -102,6 +104,23 @@ class Queue:
     def attempt(self, trials: Sequence[StudyTrial], number: int = 1) -> Attempt:
         unfinished = next((trial for trial in trials if not self.store.ended(trial.key)), trials[0])
         return Attempt(trials, EpochCounter(self.store.part_file(unfinished.key)), number)
+
+    def _put_block(self, trials: Sequence[StudyTrial]) -> None:
+        if not self._unfinished(trials):
+            return
+        count = math.ceil(len(trials) / self.together(trials[0])) if len(trials) > 1 else 1
+        trials = sorted(trials, key=lambda trial: (trial.trial.seed, trial.key))  # whichever was known first
+        for part in range(count):
+            self._put(self._without_earlier(trials[part * len(trials) // count : (part + 1) * len(trials) // count]))
+
+    def _without_earlier(self, trials: Sequence[StudyTrial]) -> Sequence[StudyTrial]:
+        """The trials without those that have a record from another block, as of a study that had fewer seeds."""
+        records = {trial.key: self.store.find(trial.key) for trial in trials}
+        return [
+            trial
+            for trial in trials
+            if (record := records[trial.key]) is None or record.made_with.get("vectorized", 1) == len(trials)
+        ]
 
     def _put(self, trials: Sequence[StudyTrial]) -> None:
         if self._unfinished(trials):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from hardfirst import records
 from hardfirst.errors import InputError
 from hardfirst.studies.executors._queue import Attempt, Queue
+from hardfirst.studies.executors._together import MOST
 from hardfirst.studies.executors.base import Assignment, Ended, Executor, Status
 from hardfirst.studies.executors.files import files_of
 from hardfirst.studies.executors.worker import record_failure
@@ -52,6 +53,7 @@ class Drive:
         command: what the user typed, for the records.
         accelerator: as in Lightning Fabric.
         tell: called with each event.
+        together: the greatest number of trials that are trained together with one like this.
     """
 
     def __init__(
@@ -63,10 +65,11 @@ class Drive:
         command: str | None = None,
         accelerator: str = "cpu",
         tell: Callable[[Event], None] = lambda event: None,
+        together: Callable[[StudyTrial], int] = lambda trial: MOST,
     ) -> None:
         self.executor, self.store, self.workers = executor, store, workers
         self.command, self.accelerator, self._tell = command, accelerator, tell
-        self._queue = Queue(store)
+        self._queue = Queue(store, together)
         self._running: dict[str, Attempt] = {}
         self._data: dict[str, Any] = {}
         """By problem, the fingerprint of its data in the first record that has one."""
@@ -180,8 +183,8 @@ class Drive:
             )
         return (
             f"The study in {self.store.folder} has stopped, since its files have changed while it ran: "
-            f"{' or '.join(map(str, files_of(trial)))}, or a module that is imported there. Its runs would be "
-            "of different programs. The same command begins a study of the files as they are now; the records of "
+            f"{' or '.join(map(str, files_of(trial))) or trial.problem}, or a module that is imported there. Its runs would "
+            "be of different programs. The same command begins a study of the files as they are now; the records of "
             "runs that have ended are kept for those that they are of."
         )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hardfirst._user_file import modules_of
+from hardfirst.problems import FIELDS
 from hardfirst.training import Trial
 
 Content = dict[Path, bytes]
@@ -17,7 +18,8 @@ def files_of(trial: Trial) -> list[Path]:
 
     Data that they read is not among them.
     """
-    problem, balancer = Path(trial.problem.partition("?")[0]), trial.balancer.file
+    name, balancer = trial.problem.partition("?")[0], trial.balancer.file
+    problem = None if name in FIELDS else Path(name)
     return [path for path in (problem, balancer) if path is not None and path.is_file()]
 
 

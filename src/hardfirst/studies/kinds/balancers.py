@@ -98,6 +98,9 @@ class BalancerStudy(StudyKind):
         shared = bool(self.plan.tune) and EQUAL in self.methods  # the first point is a run of equal weights' own tuning
         return len(simplex_grid(self.tasks)) - shared
 
+    def reported_runs(self, role: Role) -> int:
+        return len(self._shown_grid) if role == "grid" else 1
+
     # What the study has
 
     @property
@@ -108,8 +111,13 @@ class BalancerStudy(StudyKind):
 
     @property
     def _has_static(self) -> bool:
-        """Whether static weights are chosen from a grid."""
-        return self.plan.baselines and len(self.tasks) > 1
+        """Whether static weights are chosen from a grid, by the validation split."""
+        return self.plan.baselines and len(self.tasks) > 1 and not self._nothing_held_out
+
+    @property
+    def _nothing_held_out(self) -> bool:
+        published = self.base.published_of(self.problem)
+        return published is not None and published.last is not None
 
     @property
     def _shown_grid(self) -> list[Spec]:

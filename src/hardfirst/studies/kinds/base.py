@@ -14,7 +14,7 @@ from hardfirst.records.names import Role
 from hardfirst.records.selection import chosen
 from hardfirst.studies.trials import Block, CaseBase, StudyTrial
 from hardfirst.studies.tuning import SEED, Candidate
-from hardfirst.training import Trial
+from hardfirst.training import PUBLISHED, Trial
 
 if TYPE_CHECKING:
     from hardfirst.studies.plan import Plan
@@ -123,16 +123,21 @@ class StudyKind(ABC):
         """How many trials choose the settings of a method, and have no other part in the study."""
         return self.plan.tune
 
+    def reported_runs(self, role: Role) -> int:
+        """How many trials of one seed are trained together."""
+        return 1
+
     def _block(self, method: str, trial: Trial, role: Role, *, tuning: bool) -> Block | None:
         """The trials that this one is trained together with: those of a method that differ in seed or settings alone."""
         balancer = trial.balancer.method
         vectorized = self.plan.vectorize and issubclass(balancer, LossBalancer) and "shared" not in balancer.needs
         differs = tuning and (role == "order" or any(map(has_range, self.plan.recipe.values())))
-        if not vectorized or differs:
+        if not vectorized or differs or self.plan.protocol == PUBLISHED:
             return None
         first = 0 if tuning else trial.seed - trial.seed % _SEEDS
-        size = self.tuning_runs(role) if tuning else min(_SEEDS, self.plan.seeds - first)
-        parts = (self.problem.name, trial.problem, trial.network, trial.only, trial.loss, method, role, tuning, first)
+        size = self.tuning_runs(role) if tuning else self.reported_runs(role) * min(_SEEDS, self.plan.seeds - first)
+        of = role if role == "grid" else method  # static weights differ in numbers alone
+        parts = (self.problem.name, trial.problem, trial.network, trial.only, trial.loss, of, role, tuning, first)
         return Block(parts, size)
 
     def record_of(self, trial: StudyTrial) -> Record | None:

@@ -18,7 +18,7 @@ from hardfirst.training.vectorized._rehearsal import build, single_step
 _COPIES = 10
 
 
-def bytes_per_trial(trial: Trial, problem: Problem) -> int:
+def bytes_per_trial(trial: Trial, problem: Problem, device: str | None = None) -> int:
     """Estimate the bytes that each trial of a group needs, in addition to a process that has loaded the data.
 
     They are those of ten copies of the network's parameters and buffers, of a batch, and of what the backward pass keeps of
@@ -28,9 +28,10 @@ def bytes_per_trial(trial: Trial, problem: Problem) -> int:
     Args:
         trial: any of the group.
         problem: the trial's, as `Trial.load` gives it.
+        device: the kind of device, to learn as well whether training together pays there.
 
     Raises:
-        NotVectorizable: the network does not train, or draws random numbers that a stack of it would not.
+        NotVectorizable: the network does not train, draws random numbers that a stack of it would not, or does not pay.
         InputError: the problem's parts do not fit together.
 
     Example:
@@ -45,6 +46,8 @@ def bytes_per_trial(trial: Trial, problem: Problem) -> int:
         inputs, targets = next(load(train, order[:1], draw=(trial.seed, 0)))
         module = build(problem, trial.seed, inputs)
         _, work = single_step(problem, module, (inputs, targets))
+        if device is not None:
+            work.check(device)
         examples = max(1.0, evaluation_batch(problem, train) / len(order[0]))
     network = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
     batch = sum(leaf.nbytes for leaf in tree_leaves((inputs, dict(targets))) if isinstance(leaf, Tensor))

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from hardfirst.problems import Problem
 from hardfirst.recipes import OptimizerSpec, Recipe, ScheduleSpec
+from hardfirst.training._protocol import PUBLISHED
 from hardfirst.training._trial import Trial
 
 # Elementwise, and their step is proportional to the learning rate, so that one step serves trials with different rates.
@@ -32,6 +33,8 @@ class NotVectorizable(Exception):  # noqa: N818  # no error: the trials are then
 def check_alike(trials: Sequence[Trial]) -> None:
     """Raise `NotVectorizable` unless the trials differ only in seed, learning rate and balancer."""
     first = trials[0]
+    if first.protocol == PUBLISHED:
+        raise NotVectorizable(f"Trials under the protocol {PUBLISHED} are trained one by one.")
     for trial in trials:
         if replace(trial, seed=first.seed, learning_rate=first.learning_rate, balancer=first.balancer) != first:
             raise NotVectorizable("The trials differ in more than seed, learning rate and balancer.")

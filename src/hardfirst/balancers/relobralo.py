@@ -1,0 +1,108 @@
+from collections.abc import Sequence
+from math import nan
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from hardfirst._task_state import Group
+from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._ops import keep_latest, weighted_sum
+from hardfirst.balancers._rng import key, uniform
+from hardfirst.balancers._search_space import Range
+from hardfirst.errors import number, whole
+
+
+class ReLoBRaLo(LossBalancer):
+    r"""ReLoBRaLo: moving averages of weights :math:`T\,\mathrm{softmax}(L / (\tau L'))` by how far each task's loss fell.
+
+    With :math:`b(L') = T\,\mathrm{softmax}(L / (\tau L'))`, where :math:`L'` are earlier losses, the weights are
+    :math:`w \leftarrow \alpha (\varrho w + (1 - \varrho)\, b(L_0)) + (1 - \alpha)\, b(L_{-1})`: an average of what the
+    previous losses :math:`L_{-1}` say, in which the weights themselves are at random times (:math:`\varrho = 0`, else 1)
+    replaced by what the first losses :math:`L_0` say. T is the number of tasks.
+
+    When to use: physics-informed networks, for which it was made, and other problems whose losses fall by orders of
+    magnitude: the weights depend on ratios, not on units. A task that fell less since the start weighs more.
+
+    Cost: one backward per step; 3·T + 2 numbers of state.
+
+    Args:
+        tasks: distinct non-empty strings.
+        alpha: α, the share of the old weights, in [0, 1].
+        rho: the probability that the old weights are kept rather than replaced, in [0, 1].
+        temperature: :math:`\tau`, above 0; larger is more even.
+        seed: of the random times; see `RLW`.
+        process_group: see `Balancer`.
+
+    Raises:
+        InputError: an option is out of range.
+
+    Example:
+        >>> import torch
+        >>> balancer = ReLoBRaLo(["a", "b"], alpha=0.5, rho=0)
+        >>> for a in (4.0, 2.0):
+        ...     total = balancer({"a": torch.tensor(a), "b": torch.tensor(1.0)})
+        >>> balancer.weights
+        {'a': tensor(0.7551), 'b': tensor(1.2449)}
+
+    Note:
+        The weights of a step are those of the losses before it, where the paper has that of its own losses, so that
+        micro-batches add up to one batch. They begin at 1, as in the paper's equation; the authors' code takes
+        :math:`b(L_0)` in the second step, which at the default α decides the weights for some thousand steps. The paper
+        does not treat missing labels: :math:`b` is among the tasks that are present now and were before, and sums to their
+        number; an absent task's weight does not change. The random times are the same on every rank and after a resume.
+
+    References:
+        Bischof and Kraus, Multi-Objective Loss Balancing for Physics-Informed Deep Learning, arXiv:2110.09813, 2021.
+    """
+
+    equal_alone = True
+    ranges = MappingProxyType({"temperature": Range(0.05, 5, log=True), "alpha": Range(0.9, 0.999)})
+    weight: Tensor
+    initial: Tensor
+    last: Tensor
+    key: Tensor
+    step: Tensor
+
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        *,
+        alpha: float = 0.999,
+        rho: float = 0.999,
+        temperature: float = 1.0,
+        seed: int = 0,
+        process_group: Group = None,
+    ) -> None:
+        super().__init__(tasks, process_group=process_group)
+        self.alpha, self.rho = number("alpha", alpha, least=0, most=1), number("rho", rho, least=0, most=1)
+        self.temperature = number("temperature", temperature, above=0)
+        self.add_state("weight", 1.0)
+        self.add_state("initial", nan)
+        self.add_state("last", nan)
+        self.add_state("key", [key(whole("seed", seed, least=0), 0)], dtype=torch.int64)
+        self.add_state("step", [0], dtype=torch.int64)
+
+    def current_weights(self) -> Tensor:
+        return self.weight.clone()
+
+    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
+        return weighted_sum(losses, self.current_weights())
+
+    def learn(self, losses: Tensor) -> None:
+        since_first, since_last = self._balanced(losses, self.initial), self._balanced(losses, self.last)
+        looks_back = uniform(self.key, self.step) >= 2 * self.rho - 1  # it is in (-1, 1)
+        kept = torch.where(looks_back, since_first, self.weight)
+        # NaN for a task that is absent, or present for the first time
+        keep_latest(self.weight, self.alpha * kept + (1 - self.alpha) * since_last)
+        keep_latest(self.initial, torch.where(self.initial.isnan(), losses, self.initial))
+        keep_latest(self.last, losses)
+        self.step.add_((losses == losses).any())  # noqa: PLR0124  # false for NaN
+
+    def _balanced(self, losses: Tensor, before: Tensor) -> Tensor:
+        """T·softmax of the losses' ratios over the temperature, of the tasks that have both; NaN for others."""
+        ratios = losses / before / self.temperature
+        # two that overflow must not make the softmax ∞ − ∞
+        logits = ratios.nan_to_num(-torch.inf, 1e30, -1e30)
+        return (logits.softmax(0) * (~ratios.isnan()).sum()).masked_fill(ratios.isnan(), torch.nan)

@@ -1,0 +1,244 @@
+"""For code that was written for another implementation: the class that the line of CAGrad, Nash-MTL and FAMO calls."""
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hardfirst import functional
+from hardfirst.balancers import BALANCERS, DWA, FAMO, Balancer, GradientBalancer, task_weights
+from hardfirst.errors import InputError, number, unknown, whole
+
+_Parameters = Iterable[nn.Parameter] | Tensor | None
+_WINDOW = 25  # of `dwa`
+
+
+class _Method(NamedTuple):
+    """What a name of the line stands for: the balancer, the names of its options there, and what is done around it."""
+
+    balancer: str
+    options: Mapping[str, str] = {}
+    max_norm: float = 0.0
+    logs: bool = False
+
+
+METHODS: Mapping[str, _Method] = {
+    "stl": _Method("fixed"),
+    "ls": _Method("fixed"),
+    "scaleinvls": _Method("fixed", logs=True),
+    "rlw": _Method("random"),
+    "dwa": _Method("dwa", {"temp": "temperature"}),
+    "uw": _Method("uncertainty"),
+    "pcgrad": _Method("pcgrad", max_norm=1),
+    "mgda": _Method("mgda"),
+    "log_mgda": _Method("mgda", max_norm=1, logs=True),
+    "graddrop": _Method("graddrop", max_norm=1),
+    "cagrad": _Method("cagrad", max_norm=1),
+    "log_cagrad": _Method("cagrad", max_norm=1, logs=True),
+    "imtl": _Method("imtl_g"),
+    "log_imtl": _Method("imtl_g", logs=True),
+    "nashmtl": _Method("nash_mtl", max_norm=1),
+    "famo": _Method("famo", {"gamma": "decay", "w_lr": "lr"}, max_norm=1),
+    "fairgrad": _Method("fairgrad", max_norm=1),
+}
+"""By the line's name, what it stands for. Every name in `hardfirst.balancers.BALANCERS` is known as well."""
+
+# What the line's codes offer beside what a balancer takes: the one value that it has here.
+_ONLY: Mapping[str, Mapping[str, Any]] = {
+    "pcgrad": {"reduction": "sum"},
+    "mgda": {"normalization": "none"},
+    "log_mgda": {"normalization": "none"},
+    "nashmtl": {"update_weights_every": 1},
+}
+_IGNORED = {"nashmtl": ("optim_niter",), "famo": ("task_weights",)}
+
+
+class WeightMethods:
+    """The weighting method of a trainer written for the code of CAGrad, Nash-MTL, FAMO or FairGrad, by our balancers.
+
+    Change the trainer's import; its calls stay. Methods, also ours, are as their cards say, which name the differences from
+    the papers and the authors' codes. So the weights of `dwa`, `rlw` and `imtl` sum to the number of tasks, where the line's
+    losses are T times smaller, and the heads get the gradient of their own task's loss in `mgda`, `imtl` and `nashmtl` too.
+
+    Args:
+        method: a name in `METHODS` or in `hardfirst.balancers.BALANCERS`.
+        n_tasks: the number of tasks, at least 1.
+        device: where the balancer's state is.
+        tasks: the tasks' names, in the order of the losses; default "0", "1", and so on.
+        max_norm: the gradient of the shared parameters is clipped to this length after the backward; 0 does not clip it.
+            Default: as in the line, 1 for pcgrad, graddrop, cagrad, nashmtl, famo and fairgrad, else 0.
+        params: "shared", or "rep" for a gradient method that combines the gradients of `representation`.
+        options: as in the line: `main_task` of stl (its number); `task_weights` of ls and scaleinvls, one for each task;
+            `temp` and `iteration_window` of dwa, whose epochs are that many steps, 25 by default, or those between calls of
+            `end_epoch` if it is 0; `gamma` and `w_lr` of famo; `c` of cagrad; `alpha` of fairgrad; or those of our
+            balancer.
+
+    Attributes:
+        balancer: the balancer; its state belongs into checkpoints.
+        tasks: the tasks' names.
+
+    Raises:
+        InputError: the method, or an option, is unknown or out of range.
+
+    Example:
+        >>> import torch
+        >>> shared, heads = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
+        >>> weight_method = WeightMethods("cagrad", n_tasks=2, device=torch.device("cpu"), c=0.4)
+        >>> loss, extra = weight_method.backward(losses=shared * heads, shared_parameters=[shared])
+        >>> print(shared.grad.norm().numpy().round(2), heads.grad.tolist())
+        1.0 [1.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        method: str,
+        n_tasks: int,
+        device: torch.device | str = "cpu",
+        *,
+        tasks: Sequence[str] | None = None,
+        max_norm: float | None = None,
+        params: str = "shared",
+        **options: Any,
+    ) -> None:
+        count = whole("n_tasks", n_tasks, least=1)
+        names = [str(place) for place in range(count)] if tasks is None else list(tasks)
+        if len(names) != count:
+            raise InputError(f"Expected {count} names in `tasks`, as many as `n_tasks`; got {len(names)}.")
+        if method not in METHODS and method not in BALANCERS:
+            raise unknown("weighting method", method, {**METHODS, **dict.fromkeys(BALANCERS)})
+        row = METHODS.get(method, _Method(method))
+        self._logs = row.logs
+        self._window = whole("iteration_window", options.pop("iteration_window", _WINDOW), least=0) if method == "dwa" else 0
+        self.max_norm = number("max_norm", row.max_norm if max_norm is None else max_norm, least=0)
+        self.balancer = _balancer(method, row, names, options).to(device)
+        self.tasks = self.balancer.tasks
+        self._on_features = self._checked(params)
+
+    def _checked(self, params: str) -> bool:
+        """Whether gradients of `representation` are combined."""
+        allowed = ("shared", "rep") if isinstance(self.balancer, GradientBalancer) else ("shared",)
+        if params not in allowed:
+            raise InputError(f"Expected `params` to be {' or '.join(map(repr, allowed))} for this method; got {params!r}.")
+        return params == "rep"
+
+    @property
+    def method(self) -> "WeightMethods":
+        """This object: trainers call `weight_method.method.update(new_losses)`."""
+        return self
+
+    def parameters(self) -> list[nn.Parameter]:
+        """No parameters: what a method learns is in its balancer's state, and learned there."""
+        return []
+
+    def backward(
+        self,
+        losses: Tensor | Sequence[Tensor],
+        shared_parameters: _Parameters = None,
+        task_specific_parameters: _Parameters = None,
+        last_shared_parameters: _Parameters = None,
+        representation: Tensor | Sequence[Tensor] | None = None,
+        *,
+        kpis: Tensor | Sequence[float] | Mapping[str, Tensor | float] | None = None,
+        **_: Any,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Balance the losses and back-propagate, which adds to the gradient of every parameter.
+
+        Args:
+            losses: [T], with their graph; exactly 0 where a task has no labels.
+            shared_parameters: those that all tasks use, for gradient methods, and for `max_norm`.
+            task_specific_parameters: unused, since every other parameter gets its gradient.
+            last_shared_parameters: for gradnorm.
+            representation: what the heads read, for `params="rep"`.
+            kpis: a KPI in [0, 1] for each task, or by task, for dtp and other methods that KPIs drive; NaN where there is
+                none.
+
+        Returns:
+            The total without its graph, of gradient methods the sum of the losses; and "weights", those of the step [T].
+
+        Raises:
+            InputError: `losses` or `kpis` are not one for each task, or what the method needs is missing.
+        """
+        vector = losses if isinstance(losses, Tensor) else torch.stack(list(losses))
+        if vector.shape != (len(self.tasks),):
+            raise InputError(f"Expected `losses` of shape [{len(self.tasks)}], one for each task; got {list(vector.shape)}.")
+        by_task = dict(zip(self.tasks, (functional.present_logs(vector) if self._logs else vector).unbind(), strict=True))
+        shared = _listed(shared_parameters)
+        totals, weights = [], {}
+
+        def run(total: Tensor) -> None:
+            if not isinstance(self.balancer, GradientBalancer):
+                weights.update(task_weights(total, by_task))
+            totals.append(total.detach())
+            total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+        given: dict[str, Any] = {"shared": shared if isinstance(self.balancer, GradientBalancer) else last_shared_parameters}
+        if self._on_features:
+            given = {"features": representation}
+        self.balancer.backward(by_task, self._kpis(kpis), using=run, **given)
+        if self.max_norm and shared:
+            nn.utils.clip_grad_norm_(shared, self.max_norm)
+        if self._window and isinstance(self.balancer, DWA) and int(self.balancer.epoch.count.max()) >= self._window:
+            self.balancer.end_epoch()
+        return totals[0], {"weights": torch.stack([*(weights or self.balancer.weights).values()])}
+
+    def _kpis(self, kpis: Tensor | Sequence[float] | Mapping[str, Tensor | float] | None) -> Any:
+        if kpis is None or isinstance(kpis, Mapping):
+            return kpis
+        numbers = kpis.unbind() if isinstance(kpis, Tensor) else kpis
+        if len(numbers) != len(self.tasks):
+            raise InputError(f"Expected {len(self.tasks)} `kpis`, one for each task; got {len(numbers)}.")
+        return dict(zip(self.tasks, numbers, strict=True))
+
+    def update(self, new_losses: Tensor | Sequence[Tensor]) -> None:
+        """Tell famo the losses of the same batch after the optimizer step, [T]; other methods do nothing with them.
+
+        If a trainer never calls it, famo learns from the losses of the next batch, as `FAMO` does by itself.
+        """
+        if isinstance(self.balancer, FAMO):
+            self.balancer.learn_after_step(dict(zip(self.tasks, new_losses, strict=True)))
+
+    def end_epoch(self) -> None:
+        """Mark the end of an epoch, for methods that count epochs; the line's trainers do not call it."""
+        self.balancer.end_epoch()
+
+
+def _balancer(method: str, row: _Method, tasks: list[str], options: dict[str, Any]) -> Balancer:
+    """The balancer that a name of the line stands for, with the line's options."""
+    for name in _IGNORED.get(method, ()):
+        options.pop(name, None)
+    for name, only in _ONLY.get(method, {}).items():
+        if (value := options.pop(name, only)) != only:
+            raise InputError(f"{method} has `{name}` {only!r} alone here; got {value!r}.")
+    if row.balancer == "fixed" and method != "fixed":
+        options["weights"] = dict(zip(tasks, _constants(method, tasks, options), strict=True))
+    if row.balancer in ("nash_mtl", "fairgrad"):
+        options.setdefault("max_norm", 0)  # `backward` clips
+    maker = BALANCERS[row.balancer]
+    arguments = {row.options.get(name, name): value for name, value in options.items()}
+    known = [name for name in inspect.signature(maker).parameters if name != "tasks"]
+    lines = {ours: theirs for theirs, ours in row.options.items()}
+    for name in arguments:
+        if name not in known:
+            raise unknown(f"option of {method}:", name, [lines.get(each, each) for each in known])
+    return maker(tasks, **arguments)
+
+
+def _constants(method: str, tasks: list[str], options: dict[str, Any]) -> list[float]:
+    """The weights of a method whose weights are constants."""
+    if method == "stl":
+        main = whole("main_task", options.pop("main_task", None), least=0)
+        if main >= len(tasks):
+            raise InputError(f"Expected `main_task` to be below {len(tasks)}, the number of tasks; got {main}.")
+        return [float(place == main) for place in range(len(tasks))]
+    given = options.pop("task_weights", None)
+    weights = [1.0] * len(tasks) if given is None else [float(weight) for weight in given]
+    if len(weights) != len(tasks):
+        raise InputError(f"Expected {len(tasks)} `task_weights`, one for each task; got {len(weights)}.")
+    return weights
+
+
+def _listed(parameters: _Parameters) -> Any:
+    """Parameters that are used twice, as a list; one by itself, or none, as it is."""
+    return parameters if parameters is None or isinstance(parameters, Tensor) else list(parameters)

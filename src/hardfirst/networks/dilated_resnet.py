@@ -1,0 +1,189 @@
+"""A ResNet-50 whose last blocks are dilated instead of strided, and the head of DeepLab that reads it."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hardfirst.errors import InputError, MissingPackage, whole
+
+BLOCKS = (3, 4, 6, 3)
+EXPANSION = 4
+RATES = (12, 24, 36)
+"""The dilations of the head's three large convolutions, for features at an eighth of the resolution."""
+_MOST_LISTED = 3  # names in an error
+
+
+class DilatedResNet(nn.Module):
+    """A ResNet-50 without its classifier, at an eighth of the resolution: the last two groups of blocks are dilated.
+
+    Names and shapes of the parameters are those of torchvision and timm, so that a file of theirs fits.
+
+    Args:
+        width: the channels of the first convolution; the field's is 64.
+        weights: a file with weights, for instance trained on ImageNet: `.safetensors`, or what `torch.save` wrote of tensors
+            by name. Those of a classifier (`fc`) are left out. Default: random weights.
+
+    Shape:
+        images [batch, 3, height, width] → features [batch, 32·width, height / 8, width / 8], rounded up.
+
+    Raises:
+        InputError: the width is not a whole number or below 1, or the file does not fit.
+
+    Example:
+        >>> DilatedResNet(4)(torch.zeros(2, 3, 64, 96)).shape
+        torch.Size([2, 128, 8, 12])
+
+    References:
+        He et al., Deep Residual Learning for Image Recognition, CVPR 2016;
+        Yu, Koltun and Funkhouser, Dilated Residual Networks, CVPR 2017.
+    """
+
+    def __init__(self, width: int = 64, *, weights: str | Path | None = None) -> None:
+        super().__init__()
+        width = whole("width", width, least=1)
+        self.channels = 8 * EXPANSION * width
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        before = width
+        for number, (count, stride, dilation) in enumerate(zip(BLOCKS, (1, 2, 1, 1), (1, 1, 2, 4), strict=True), 1):
+            inner = width * 2 ** (number - 1)
+            blocks: list[nn.Module] = []
+            for index in range(count):
+                # the block that was strided keeps the dilation of the group before
+                rate = max(dilation // 2, 1) if index == 0 else dilation
+                blocks.append(_Bottleneck(before, inner, stride=stride if index == 0 else 1, dilation=rate))
+                before = EXPANSION * inner
+            self.add_module(f"layer{number}", nn.Sequential(*blocks))
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        if weights is not None:
+            _load(self, weights)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute the features of the last block."""
+        features = F.max_pool2d(F.relu(self.bn1(self.conv1(images))), 3, stride=2, padding=1)
+        for number in range(1, len(BLOCKS) + 1):
+            features = self.get_submodule(f"layer{number}")(features)
+        return features
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling, as DeepLab's head: one output from convolutions of several dilations, enlarged.
+
+    Args:
+        before: the channels of its input.
+        outputs: the channels of its output.
+        channels: of the layers between them; the field's are 256.
+        enlarge: the factor by which the output is enlarged, bilinearly with aligned corners.
+        unit: divide the vectors on dim 1 by their length.
+
+    Shape:
+        [batch, before, height, width] → [batch, outputs, enlarge·height, enlarge·width].
+
+    Example:
+        >>> ASPP(8, outputs=3, channels=4)(torch.zeros(2, 8, 6, 4)).shape
+        torch.Size([2, 3, 48, 32])
+
+    Note:
+        Layers are those of torchvision's DeepLab head. The mean of an image is spread over its positions before its norm,
+        not after it, so that a batch may have a single image; but for the running variance this changes nothing.
+
+    References:
+        Chen et al., Rethinking Atrous Convolution for Semantic Image Segmentation, 2017.
+    """
+
+    def __init__(self, before: int, *, outputs: int, channels: int = 256, enlarge: int = 8, unit: bool = False) -> None:
+        super().__init__()
+        self.enlarge, self.unit = enlarge, unit
+        self.branches = nn.ModuleList(
+            _layer(before, channels, kernel=3 if rate else 1, dilation=rate or 1) for rate in (0, *RATES)
+        )
+        self.whole_image = _layer(before, channels)
+        self.project = nn.Sequential(_layer((2 + len(RATES)) * channels, channels), nn.Dropout(0.5))
+        self.output = nn.Sequential(_layer(channels, channels, kernel=3), nn.Conv2d(channels, outputs, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Compute the enlarged output."""
+        mean = features.mean((2, 3), keepdim=True).expand_as(features)
+        branches = [branch(features) for branch in self.branches] + [self.whole_image(mean)]
+        output: Tensor = self.output(self.project(torch.cat(branches, dim=1)))
+        output = F.interpolate(output, scale_factor=self.enlarge, mode="bilinear", align_corners=True)
+        return F.normalize(output, dim=1) if self.unit else output
+
+
+class _Bottleneck(nn.Module):
+    """1×1, 3×3 and 1×1 convolutions, added to the input; named as torchvision names them."""
+
+    def __init__(self, before: int, inner: int, *, stride: int, dilation: int) -> None:
+        super().__init__()
+        after = EXPANSION * inner
+        self.conv1, self.bn1 = nn.Conv2d(before, inner, 1, bias=False), nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride, padding=dilation, dilation=dilation, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3, self.bn3 = nn.Conv2d(inner, after, 1, bias=False), nn.BatchNorm2d(after)
+        self.downsample = None
+        if stride > 1 or before != after:
+            self.downsample = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+
+    def forward(self, features: Tensor) -> Tensor:
+        inner = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(features))))))
+        same = features if self.downsample is None else self.downsample(features)
+        return F.relu(self.bn3(self.conv3(inner)) + same)
+
+
+def _layer(before: int, channels: int, *, kernel: int = 1, dilation: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(before, channels, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+
+
+def _load(network: nn.Module, weights: str | Path) -> None:
+    """Load the weights of a file.
+
+    Raises:
+        InputError: it cannot be read, or a tensor is missing, has another shape, or belongs nowhere.
+    """
+    if not isinstance(weights, str | Path):
+        raise InputError(f"Expected `weights` to be the path of a file, without a comma or plus in it; got {weights!r}.")
+    path = Path(weights)
+    found = _read(path)
+    tensors = {name: value for name, value in found.items() if not name.startswith("fc.")}
+    expected = network.state_dict()
+    # how many batches a norm has seen: older files do not have it
+    missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
+    wrong = [name for name in tensors if name not in expected or tensors[name].shape != expected[name].shape]
+    if missing or wrong:
+        listed = ", ".join((missing or wrong)[:_MOST_LISTED])
+        raise InputError(
+            f"{path} does not fit this ResNet-50: {len(missing)} tensors are missing and {len(wrong)} have another name or "
+            f"shape ({listed}, …). Give a file with the names of torchvision or timm, such as torchvision's resnet50."
+        )
+    network.load_state_dict(tensors, strict=False)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name. Nothing in it is executed."""
+    if not path.is_file():
+        raise InputError(f"There is no file {path} with weights. `weights` is the path of a .safetensors or .pth file.")
+    try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except MissingPackage:
+        raise
+    except Exception as error:  # a damaged file can raise anything
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(f"{path} cannot be read as tensors by name: {reason:.200}") from error
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise InputError(f"Expected {path} to hold tensors by name, as `torch.save(network.state_dict(), …)` writes them.")
+    return found
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors.torch import load_file
+    except ImportError:
+        raise MissingPackage(f'Reading {path} needs safetensors: pip install "hardfirst[vision]"') from None
+    return load_file(path)

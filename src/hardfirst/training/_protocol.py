@@ -1,0 +1,63 @@
+"""The protocol by which published figures were measured, and what cannot be done under it."""
+
+from hardfirst.balancers import Spec
+from hardfirst.errors import InputError
+from hardfirst.problems import Problem, Published, Splits
+from hardfirst.recipes import ScheduleSpec
+
+HELD_OUT, PUBLISHED = "held_out", "published"
+PROTOCOLS = (HELD_OUT, PUBLISHED)
+
+
+def published_of(problem: Problem) -> Published:
+    """The problem's published protocol.
+
+    Raises:
+        InputError: it has none.
+    """
+    if problem.published is None:
+        raise InputError(
+            f"The problem {problem.name!r} has no published protocol, which is for the field's benchmarks: leave out "
+            f"`protocol` {PUBLISHED}."
+        )
+    return problem.published
+
+
+def check_published(problem: Problem, balancer: Spec, network: str) -> None:
+    """Check that a run under the published protocol learns nothing from the evaluation split.
+
+    Args:
+        problem: with the run's recipe.
+        balancer: the run's.
+        network: the run's, one of the problem's.
+
+    Raises:
+        InputError: the problem has no such protocol; or nothing is held out, and something in the run needs validation.
+    """
+    if published_of(problem).last is None:
+        return
+    validated = [task.name for task in problem.tasks if task.kpi is not None and task.kpi_from == "validation"]
+    spec, schedule = problem.network_spec(network), problem.recipe.schedule
+    if spec is not None and spec.measured:
+        raise nothing_held_out(f"the order of tasks in {network} is taken from validation KPIs")
+    if isinstance(schedule, str) and ScheduleSpec.parse(schedule).name == "plateau":
+        raise nothing_held_out("the schedule plateau follows the validation split")
+    if validated and "kpis" in balancer.method.needs:
+        raise nothing_held_out(f"{balancer.name} follows the validation KPIs of {', '.join(validated)}")
+
+
+def check_one_split(problem: Problem, splits: Splits) -> None:
+    """Raise `InputError` unless validation and test are one data set, as they are where nothing is held out."""
+    if splits.validation is not splits.test:
+        raise InputError(
+            f"Expected `published.data` of problem {problem.name!r} to return one data set as validation and as test; got "
+            "two, and nothing is held out if `last` is a number."
+        )
+
+
+def nothing_held_out(what: str) -> InputError:
+    """The error for what needs a validation split, "tuning needs a validation split" for instance."""
+    return InputError(
+        f"Nothing is held out for validation under `protocol` {PUBLISHED}, and {what}: leave it out, or use the protocol "
+        f"{HELD_OUT}."
+    )

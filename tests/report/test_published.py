@@ -1,0 +1,235 @@
+"""The field's Δm, published figures as a reference, and the sentence on the published protocol."""
+
+import json
+import re
+from dataclasses import replace
+from importlib import resources
+
+import numpy as np
+import pytest
+
+from hardfirst.records import PublishedMeasure
+from hardfirst.report import Comparison, exports, page, summary, verdict
+from hardfirst.report.model.field_delta import deltas, field_delta
+from hardfirst.report.model.published import _read, published_table
+from made_records import alone, as_run, case_of, run, text_of
+
+NYUV2 = [  # (task, metric, whether higher is better, the published single-task value)
+    ("segment", "mIoU", True, 38.30),
+    ("segment", "pixel accuracy", True, 63.76),
+    ("depth", "absolute error", False, 0.6754),
+    ("depth", "relative error", False, 0.2780),
+    ("normals", "mean angle", False, 25.01),
+    ("normals", "median angle", False, 19.21),
+    ("normals", "within 11.25°", True, 30.14),
+    ("normals", "within 22.5°", True, 57.20),
+    ("normals", "within 30°", True, 69.15),
+]
+STL = [value for *_, value in NYUV2]
+NASH = [40.13, 65.93, 0.5261, 0.2171, 25.26, 20.08, 28.40, 55.47, 68.15]
+TASKS = ("segment", "depth", "normals")
+
+
+def measured(record, values):
+    """The record with these metrics on the test split, in the order of `NYUV2`."""
+    for (task, name, *_), value in zip(NYUV2, values, strict=True):
+        if task in record.tasks:
+            record.test["tasks"][task].setdefault("metrics", {})[name] = value
+    record.measures = {
+        task: tuple(PublishedMeasure(name, higher, single) for each, name, higher, single in NYUV2 if each == task)
+        for task in record.tasks
+    }
+    return record
+
+
+def nyuv2(*, single=True, averaged=10, problem="nyuv2", **settings):
+    """Equal weights at the published single-task values, and Nash-MTL at its own."""
+    runs = []
+    for seed in (0, 1):
+        runs += [measured(run("equal", seed, (0.3, 0.5, 0.6), tasks=TASKS, problem=problem, **settings), STL)]
+        runs += [measured(run("nash_mtl", seed, (0.4, 0.6, 0.6), tasks=TASKS, problem=problem, **settings), NASH)]
+        if single:
+            ends = alone(seed, (0.3, 0.5, 0.6), tasks=TASKS, problem=problem, **settings)
+            runs += [as_run(measured(each.record, [2 * value for value in STL]), "single-task", "single") for each in ends]
+    if settings.get("protocol"):
+        for each in runs:
+            record = getattr(each, "record", each)
+            record.test["averaged"] = averaged
+    return case_of(runs)
+
+
+# Δm
+
+
+def test_delta_is_the_one_of_the_field():
+    higher = [higher for *_, higher, _ in NYUV2]
+    by_hand = [(40.13 - 38.30) / 38.30 * -1, (65.93 - 63.76) / 63.76 * -1, (0.5261 - 0.6754) / 0.6754]
+    three = field_delta(np.array([NASH[:3]]), np.array(STL[:3]), higher[:3])
+    assert three == pytest.approx([100 * sum(by_hand) / 3])
+    assert field_delta(np.array([NASH]), np.array(STL), higher).round(2).tolist() == [-4.05]
+
+
+@pytest.mark.parametrize(
+    ("method", "delta"),
+    [
+        *(("LS", 5.59), ("DWA", 3.57), ("UW", 4.06), ("RLW", 7.78), ("MGDA", 1.38), ("PCGrad", 3.97), ("GradDrop", 3.58)),
+        *(("CAGrad", 0.19), ("IMTL", -0.47), ("Nash-MTL", -4.05), ("MoCo", 0.17), ("Aligned-MTL", -4.77)),
+    ],
+)
+def test_published_rows_have_the_delta_that_follows_from_them(method, delta):
+    rows = {row.method: row for row in _read("nyuv2").rows if row.network.startswith("SegNet")}
+    assert round(rows[method].delta, 2) == delta
+
+
+def test_the_reference_is_the_studys_own_networks_or_the_published_ones():
+    case = nyuv2()
+    own = deltas(case)
+    assert own["equal"].mean == pytest.approx(100 * (5 * 0.5 - 4 * 0.5) / 9)  # of twice the published values
+    by_published = deltas(nyuv2_against_published())
+    assert by_published["equal"].mean == pytest.approx(0.0)
+    assert round(by_published["nash_mtl"].mean, 2) == -4.05
+    assert deltas(nyuv2(single=False)) == {}
+
+
+def nyuv2_against_published():
+    return replace(nyuv2(single=False), reference="published")
+
+
+def test_both_deltas_are_named_apart():
+    names = [row.name for row in summary(nyuv2()).rows]
+    assert "Δm over KPIs against single-task, %" in names
+    assert "Δm over metrics against single-task, %, lower is better" in names
+    names = [row.name for row in summary(nyuv2_against_published()).rows]
+    assert "Δm over metrics against published single-task, %, lower is better" in names
+
+
+def test_a_problem_without_such_measures_keeps_its_row():
+    case = case_of(run("equal", 0, (0.9, 0.7, 0.5)), alone(0, (0.9, 0.8, 0.6)))
+    assert [row.name for row in summary(case).rows if "Δm" in row.name] == ["Δm against single-task, %"]
+
+
+def test_a_run_that_did_not_finish_has_no_delta():
+    case = nyuv2()
+    record = case.runs["nash_mtl", 1]
+    record.outcome, record.test = "diverged", None
+    assert deltas(case)["nash_mtl"].n == 1
+
+
+# Published figures
+
+
+def test_published_rows_stand_on_the_page_with_their_source():
+    document = page(nyuv2(), title="NYUv2")
+    text = text_of(document)
+    assert "as published, collected in LibMTL's segnet_results.pdf" in text
+    assert "no test or verdict counts them" in text
+    rows = re.findall(r'<tr class="published">(.*?)</tr>', document, re.DOTALL)
+    nash = next(row for row in rows if "Nash-MTL" in row and "SegNet" in row)
+    assert re.findall(r"<td[^>]*>(.*?)</td>", nash)[:1] == ["40.13"]
+    assert "−" not in nash
+    assert "-4.05" in nash
+    assert "-4.37" in nash
+    assert len(rows) == 22
+
+
+def test_no_sentence_of_the_verdict_knows_of_them():
+    named = {"LS", "RLW", "MoCo", "Aligned-MTL", "CAGrad"}
+    assert not any(name in sentence for name in named for sentence in verdict(nyuv2()))
+    assert verdict(nyuv2()) == verdict(nyuv2(problem="mine"))
+
+
+def test_other_problems_have_none():
+    assert published_table(nyuv2(problem="mine")) is None
+    assert published_table(case_of(run("equal", 0, (0.9, 0.7, 0.5), problem="nyuv2"))) is None
+    assert published_table(nyuv2(problem="../published/nyuv2")) is None
+    assert "Published figures" not in page(nyuv2(problem="mine"), title="mine")
+
+
+@pytest.mark.parametrize("file", sorted(file.name for file in (resources.files("hardfirst.report") / "published").iterdir()))
+def test_every_table_of_published_figures_is_whole(file):
+    content = json.loads((resources.files("hardfirst.report") / "published" / file).read_text(encoding="utf-8"))
+    count = len(content["columns"])
+    assert count == len(content["higher_is_better"])
+    for group in content["groups"]:
+        assert group["source"]
+        tables = [group.get("single_task"), *(row.get("values") for row in group["rows"])]
+        assert {len(values) for values in tables if values is not None} <= {count}
+        assert all("rerun" in group for row in group["rows"] if "rerun" in row)
+
+
+def test_many_measures_have_one_column():
+    tasks = [task for task, _ in _read("celeba").measures]
+    record = run("equal", 0, [0.5] * 40, tasks=tasks, problem="celeba")
+    record.measures = {task: (PublishedMeasure("KPI", True, 0.7),) for task in tasks}
+    table = published_table(case_of(record))
+    assert table.columns == ("mean over measures", "Δm, %")
+    assert table.own["equal"][0].mean == 0.5
+    assert [(row.method, numbers) for row, numbers in table.published][1] == ("FairGrad", (0.6905, 0.37))
+
+
+# The protocol
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"protocol": "published", "last_epochs": 10},
+            "Protocol published: nothing was held out, and test figures are means over the last 10 epochs, as the published "
+            "ones are.",
+        ),
+        (
+            {"protocol": "published", "last_epochs": 20},
+            "Protocol published: nothing was held out, and test figures are means over the last 10 epochs; the published "
+            "ones are over the last 20 epochs.",
+        ),
+        (
+            {"protocol": "published"},
+            "Protocol published: the splits are the published ones, and the epoch was chosen on their validation split.",
+        ),
+    ],
+)
+def test_the_first_sentence_is_on_the_protocol(settings, sentence):
+    case = nyuv2(**settings)
+    assert Comparison([case]).verdict[0] == sentence
+    document = page(case, title="NYUv2")
+    answer = document.partition('class="verdict"')[2]
+    assert sentence in answer[: answer.index("</p>")]
+    assert "best by the mean" not in text_of(document)
+    both = Comparison([case, nyuv2(problem="mine")]).verdict
+    assert both[0] == f"nyuv2: {sentence}"
+
+
+def test_the_protocol_is_among_the_settings():
+    text = text_of(page(nyuv2(protocol="published", last_epochs=10), title="NYUv2"))
+    assert "Averaged epochs" in text
+    assert re.search(r"protocol\s+published", text)
+    assert re.search(r"last_epochs\s+10", text)
+
+
+# LaTeX
+
+
+def test_latex():
+    text = exports.tex(Comparison([nyuv2(protocol="published", last_epochs=10)], title="50% & more"))
+    lines = text.splitlines()
+    assert lines[0] == "% 50% & more"
+    assert lines[1].startswith("% Protocol published")
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    assert r"\toprule" in text
+    assert r"\color{gray}Nash-MTL & \color{gray}40.13 & " in text
+    assert r"nash\_mtl & 40.13 $\pm$ 0.000 & " in text
+    assert "% published: SegNet with MTAN's attention; as published, collected" in text
+    for block in re.findall(r"\\begin{tabular}{(l)(r*)}\n(.*?)\\end{tabular}", text, re.DOTALL):
+        rows = [line for line in block[2].splitlines() if line.endswith(r"\\")]
+        assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {len(block[1])}
+    body = "\n".join(line for line in lines if not line.startswith("%"))
+    assert body.isascii()
+
+
+def test_latex_escapes_what_names_may_hold():
+    case = case_of(run("dtp:a_b=1", 0, (0.9, 0.7), tasks=("100% & #1", "~x^{y}\\")))
+    body = exports.tex(Comparison([case]))
+    assert r"dtp:a\_b=1" in body
+    assert r"100\% \& \#1" in body
+    assert r"\textasciitilde{}x\textasciicircum{}\{y\}\textbackslash{}" in body
