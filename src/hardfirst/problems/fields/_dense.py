@@ -253,8 +253,8 @@ def load(path: Path) -> "np.ndarray[Any, Any]":
     try:
         values = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"{path} cannot be read as a whole .npy file of numbers: {reason:.200}") from error
+        reason = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")  # NumPy goes on with advice
+        raise InputError(f"{path} cannot be read as a whole .npy file of numbers: {reason:.200}. Copy it anew.") from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or not values.size:
         got = f"{values.dtype} {list(values.shape)}" if isinstance(values, np.ndarray) else "an archive of arrays"
         raise InputError(f"Expected an array of real numbers in {path}; got {got}.")

@@ -30,7 +30,7 @@ LAYOUT = Layout(
     frames=(2975, 500),
     size=(128, 256),
     depth="inverse depth",
-    source="The README of MTAN, github.com/lorenmt/mtan, links to it.",
+    source="The README of MTAN, github.com/lorenmt/mtan, says where to get it.",
 )
 
 SINGLE_TASK = {

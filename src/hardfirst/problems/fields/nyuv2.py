@@ -45,7 +45,7 @@ LAYOUT = Layout(
     frames=(795, 654),
     size=(288, 384),
     depth="depth in metres",
-    source="The README of MTAN, github.com/lorenmt/mtan, links to it.",
+    source="The README of MTAN, github.com/lorenmt/mtan, says where to get it.",
 )
 
 SINGLE_TASK = {
