@@ -11,10 +11,11 @@ half a point below the highest, and whose worst task is at most two points below
 tasks vary more between seeds). The default is the highest candidate, since a rate near 0 leaves weights where they begin
 and is equal weights under another name. A better worst task is printed, and does not buy a lower mean.
 
-What was decided when: after digits and before the other two problems, the rule (before, it took the smallest of tied rates,
-and did not look at the worst task), the grid of `famo`, to which .5 was added, since .1 at its edge was the best, the grid of
-`gradnorm`, which ended at .1, no better than .025 in either measure, and how long the other two are trained: about as many
-steps as fit an hour on one core, 330 for optical and 316 for census; digits takes 630. Run one process at a time on a DIR.
+Decided after digits and before the other two problems: the rule (the first one took the smallest of tied rates, and did not
+look at the worst task); the grid of `famo`, to which .5 was added, since .1 at its edge was the best; the grid of
+`gradnorm`, from which .1 was taken for its cost, since it was not told apart from .025; and how long the other two are
+trained, for their cost as well: 330 steps of optical and 316 of census, beside 630 of digits. Run one process at a time on
+a DIR.
 """
 
 import sys
