@@ -39,9 +39,9 @@ class IMTLL(LearnedScales):
         model's optimizer learns it. A task that is absent from the batch adds no :math:`-s_t`. s is kept in [−80, 80],
         where :math:`e^s` is finite. The paper's gradient balance is a separate method, `imtl_g`.
 
-        The default of `lr` was chosen by `python benchmarks/own_rates.py DIR imtl_l` (three problems at two learning rates of
-        the network each, ten seeds). The mean over tasks differs from that of equal weights by −0.1 points of KPI at 0.001,
-        −0.6 at 0.005 and −1.3 at 0.025; the worst task by −1.2, −3.2 and −4.1. On a smaller `optical` the
+        The default of `lr` was chosen by `python benchmarks/own_rates.py DIR imtl_l` (three problems at two learning
+        rates of the network each, ten seeds). The mean over tasks differs from that of equal weights by −0.1 points of
+        KPI at 0.001, −0.6 at 0.005 and −1.3 at 0.025; the worst task by −1.2, −3.2 and −4.1. On a smaller `optical` the
         mean is above that of equal weights at 0.025, by 0.7 to 1.0 points.
 
     References:

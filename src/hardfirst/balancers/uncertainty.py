@@ -40,9 +40,9 @@ class Uncertainty(LearnedScales):
         :math:`e^{-s}` are finite.
 
         The default of `lr` was chosen by `python benchmarks/own_rates.py DIR uncertainty` (three problems at two learning
-        rates of the network each, ten seeds). The mean over tasks differs from that of equal weights by −0.1 points of KPI at
-        0.001, −0.7 at 0.005 and −1.3 at 0.025; the worst task by −1.4, −3.1 and −3.8. On a smaller
-        `optical` the mean is above that of equal weights at 0.025, by 0.8 to 0.9 points.
+        rates of the network each, ten seeds). The mean over tasks differs from that of equal weights by −0.1 points of
+        KPI at 0.001, −0.7 at 0.005 and −1.3 at 0.025; the worst task by −1.4, −3.1 and −3.8. On a smaller `optical` the
+        mean is above that of equal weights at 0.025, by 0.8 to 0.9 points.
 
     References:
         Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018.
