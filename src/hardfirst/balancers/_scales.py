@@ -33,7 +33,7 @@ class LearnedScales(LossBalancer):
     s: Tensor
     offset: Tensor
 
-    def __init__(self, tasks: Sequence[str], *, lr: float = 0.025, process_group: Group = None) -> None:
+    def __init__(self, tasks: Sequence[str], *, lr: float = 1e-3, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.add_state("s", 0.0)
         self.add_state("offset", -self._sign * self._factor, persistent=False)  # of ∂total/∂s
