@@ -41,6 +41,8 @@ MOST_TIME_LARGE = {
     ("upgrad", 20): 1.3,
     ("db_mtl", 3): 1.3,
     ("db_mtl", 20): 1.4,
+    ("moco", 3): 1.4,
+    ("excess_mtl", 3): 1.5,
     ("graddrop", 3): 1.5,
     ("graddrop", 20): 1.5,
 }

@@ -219,7 +219,9 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: WeightMethods("ls", 2, params="rep"), "`params` to be 'shared' for this method"),
     (lambda: WeightMethods("ls", 2).backward(torch.ones(3)), r"`losses` of shape \[2\], one for each task; got \[3\]"),
     (lambda: WeightMethods("dtp", 2).backward(torch.ones(2), kpis=[0.1]), "Expected 2 `kpis`"),
-    (lambda: WeightMethods("mgda", 2).backward(torch.ones(2, requires_grad=True)), "MGDA needs the parameters that"),
+    (lambda: WeightMethods("mgda", 2).backward(torch.ones(2, requires_grad=True)), "MGDA needs `shared_parameters`"),
+    (lambda: WeightMethods("gradnorm", 2).backward(torch.ones(2)), "GradNorm needs `last_shared_parameters`"),
+    (lambda: WeightMethods("mgda", 2, params="rep").backward(torch.ones(2)), "MGDA needs `representation`"),
 ]
 
 

@@ -173,15 +173,26 @@ class WeightMethods:
             totals.append(total.detach())
             total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
-        given: dict[str, Any] = {"shared": shared if isinstance(self.balancer, GradientBalancer) else last_shared_parameters}
-        if self._on_features:
-            given = {"features": representation}
-        self.balancer.backward(by_task, self._kpis(kpis), using=run, **given)
+        what, given = self._what_is_shared()
+        of_line = {
+            "shared_parameters": shared,
+            "last_shared_parameters": last_shared_parameters,
+            "representation": representation,
+        }
+        if "shared" in self.balancer.needs and of_line[what] is None:
+            raise InputError(f"{type(self.balancer).__name__} needs `{what}`, which `backward` was called without.")
+        self.balancer.backward(by_task, self._kpis(kpis), using=run, **{given: of_line[what]})
         if self.max_norm and shared:
             nn.utils.clip_grad_norm_(shared, self.max_norm)
         if self._window and isinstance(self.balancer, DWA) and int(self.balancer.epoch.count.max()) >= self._window:
             self.balancer.end_epoch()
         return totals[0], {"weights": torch.stack([*(weights or self.balancer.weights).values()])}
+
+    def _what_is_shared(self) -> tuple[str, str]:
+        """The argument of the line that has what the tasks share, and that of our balancer."""
+        if self._on_features:
+            return "representation", "features"
+        return "shared_parameters" if isinstance(self.balancer, GradientBalancer) else "last_shared_parameters", "shared"
 
     def _kpis(self, kpis: Tensor | Sequence[float] | Mapping[str, Tensor | float] | None) -> Any:
         if kpis is None or isinstance(kpis, Mapping):

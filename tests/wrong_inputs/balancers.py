@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from hardfirst import DTP, MovingKPI, Spec
-from hardfirst.balancers import DWA, MGDA, Equal, Fixed, GradNorm, PCGrad
+from hardfirst.balancers import DWA, MGDA, Equal, Fixed, GradNorm, PCGrad, UPGrad
+from hardfirst.compat import WeightMethods
 from hardfirst.stopping import TaskEarlyStopping
 
 TASKS = ("depth", "segment")
@@ -112,6 +113,17 @@ CASES = {
     "option: weights without names": lambda: Fixed(TASKS, [1.0, 2.0]),
     "option: one weight for all": lambda: Fixed(TASKS, 2.0),
     "option: no patience": lambda: TaskEarlyStopping(TASKS, patience=0),
+    "option: a preference below 0": lambda: UPGrad(TASKS, preference={"depth": -1.0}),
+    "option: a preference for no task": lambda: UPGrad(TASKS, preference={"depth": 0.0, "segment": 0.0}),
+    "option: a preference without names": lambda: UPGrad(TASKS, preference=2.0),
+    "option: alpha of FairGrad too low": lambda: build("fairgrad:alpha=0.1"),
+    "option: a window of one loss": lambda: build("softadapt:window=1"),
+    "WeightMethods: an unknown method": lambda: WeightMethods("cagrd", 2),
+    "WeightMethods: an unknown option": lambda: WeightMethods("famo", 2, w_rl=0.1),
+    "WeightMethods: a main task that is not there": lambda: WeightMethods("stl", 2, main_task=2),
+    "WeightMethods: a value that the method does not have here": lambda: WeightMethods("mgda", 2, normalization="loss+"),
+    "WeightMethods: too many losses": lambda: WeightMethods("ls", 2).backward(torch.ones(3)),
+    "WeightMethods: no shared parameters": lambda: WeightMethods("pcgrad", 2).backward(torch.ones(2, requires_grad=True)),
     "gradients: no shared parameters": lambda: backward(PCGrad, "none"),
     "gradients: shared parameters that are not trained": lambda: backward(MGDA, "frozen"),
     "gradients: shared parameters of another network": lambda: backward(MGDA, "another"),

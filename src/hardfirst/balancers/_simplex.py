@@ -13,10 +13,10 @@ def project(point: Tensor) -> Tensor:
     References:
         Held, Wolfe and Crowder, Validation of Subgradient Optimization, Mathematical Programming 6, 1974.
     """
-    ordered = point.sort(descending=True).values
-    # for each number of positive entries, what to take from each of these
-    excess = (ordered.cumsum(0) - 1) / torch.arange(1, len(point) + 1, dtype=point.dtype, device=point.device)
-    return (point - excess.gather(0, (ordered > excess).sum(0, keepdim=True) - 1)).clamp(min=0)
+    sums = point.sort(descending=True).values.cumsum(0).sub_(1)
+    # what to take from each of the k largest entries, were these all that are above 0: it is most for the right k
+    excess = sums.div_(torch.arange(1, len(point) + 1, device=point.device)).max()
+    return (point - excess).clamp_(min=0)
 
 
 def shares(weights: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class ExcessMTL(RowStateBalancer):
         of squares are in `state_dict`, but are no buffer (see `DBMTL`).
 
     References:
-        He, Zhou, Zhang, Guo, Zhang, Zhao and Zhao, Robust Multi-Task Learning with Excess Risks, ICML 2024, Eq. (6) to (9).
+        He et al., Robust Multi-Task Learning with Excess Risks, ICML 2024, Eq. (6) to (9).
     """
 
     row_state = "root"

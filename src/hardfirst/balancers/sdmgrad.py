@@ -82,9 +82,10 @@ class SDMGrad(GramianBalancer):
         share = shares(self.read("share")[present].to(gramian))
         scale = gramian.diagonal().sqrt().mean()
         scaled, velocity = gramian / scale**2 if scale > 0 else gramian, torch.zeros_like(share)
+        constant = scaled @ towards
         for _ in range(self.steps):
-            velocity = self.momentum * velocity + scaled @ (share + towards)
-            share = project(share - self.lr * velocity)
+            velocity = torch.addmv(constant, scaled, share).add_(velocity, alpha=self.momentum)
+            share = project(share.sub(velocity, alpha=self.lr))
         if self.training:
             place = send(present, self.share.device)
             self.share[place] = send(share, self.share.device, self.share.dtype)
