@@ -58,7 +58,7 @@ class Harmful:
         ([torch.zeros(2)], r"Expected .*resnet.pth to hold tensors by name"),
         (
             {"conv1.weight": torch.zeros(64, 3, 7, 7)},
-            r"does not fit this ResNet-50: 264 tensors are missing and 1 have another",
+            r"does not fit this network: 264 tensors are missing and 1 have another",
         ),
     ],
     ids=["missing", "no tensors", "code", "a list", "another network"],

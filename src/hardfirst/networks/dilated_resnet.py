@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hardfirst.errors import InputError, MissingPackage, whole
+from hardfirst.errors import whole
+from hardfirst.networks._weights import load_weights
 
 BLOCKS = (3, 4, 6, 3)
 EXPANSION = 4
 RATES = (12, 24, 36)
 """The dilations of the head's three large convolutions, for features at an eighth of the resolution."""
-_MOST_LISTED = 3  # names in an error
 
 
 class DilatedResNet(nn.Module):
@@ -60,7 +60,7 @@ class DilatedResNet(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
         if weights is not None:
-            _load(self, weights)
+            load_weights(self, weights, like="torchvision's or timm's resnet50")
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the features of the last block."""
@@ -137,53 +137,3 @@ class _Bottleneck(nn.Module):
 def _layer(before: int, channels: int, *, kernel: int = 1, dilation: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(before, channels, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
-
-
-def _load(network: nn.Module, weights: str | Path) -> None:
-    """Load the weights of a file.
-
-    Raises:
-        InputError: it cannot be read, or a tensor is missing, has another shape, or belongs nowhere.
-    """
-    if not isinstance(weights, str | Path):
-        raise InputError(f"Expected `weights` to be the path of a file, without a comma or plus in it; got {weights!r}.")
-    path = Path(weights)
-    found = _read(path)
-    tensors = {name: value for name, value in found.items() if not name.startswith("fc.")}
-    expected = network.state_dict()
-    # how many batches a norm has seen: older files do not have it
-    missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
-    wrong = [name for name in tensors if name not in expected or tensors[name].shape != expected[name].shape]
-    if missing or wrong:
-        listed = ", ".join((missing or wrong)[:_MOST_LISTED])
-        raise InputError(
-            f"{path} does not fit this ResNet-50: {len(missing)} tensors are missing and {len(wrong)} have another name or "
-            f"shape ({listed}, …). Give a file with the names of torchvision or timm, such as torchvision's resnet50."
-        )
-    network.load_state_dict(tensors, strict=False)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name. Nothing in it is executed."""
-    if not path.is_file():
-        raise InputError(f"There is no file {path} with weights. `weights` is the path of a .safetensors or .pth file.")
-    try:
-        if path.suffix == ".safetensors":
-            return _read_safetensors(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except MissingPackage:
-        raise
-    except Exception as error:  # a damaged file can raise anything
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(f"{path} cannot be read as tensors by name: {reason:.200}") from error
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise InputError(f"Expected {path} to hold tensors by name, as `torch.save(network.state_dict(), …)` writes them.")
-    return found
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        from safetensors.torch import load_file
-    except ImportError:
-        raise MissingPackage(f'Reading {path} needs safetensors: pip install "hardfirst[vision]"') from None
-    return load_file(path)
