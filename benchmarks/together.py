@@ -23,13 +23,7 @@ from hardfirst.training._randomness import forked_randomness
 from hardfirst.training.vectorized import _work
 from hardfirst.training.vectorized._group import Group
 
-DEFAULT = (
-    "digits=64,256,512,1024,2048",
-    "census=32,128,1024",
-    "mnist_fashion=1,4,16,256",
-    "brown=1,8,128",
-    "optical=16,128",
-)
+DEFAULT = ("digits=64,256,512,1024,2048", "census=256,1024", "mnist_fashion=2,8,256", "brown=2,8,128")
 COUNTS = (5, 10)
 STEPS, ROUNDS, BATCHES = 6, 4, 3
 
