@@ -1,9 +1,9 @@
 """Trials trained together, against trials one by one: `python benchmarks/together.py [PROBLEM[=BATCH,BATCH,...] ...]`.
 
-Of each problem and batch size: the millions of operations of a training step of one trial (those of convolutions count four times), and the CPU time
-of a step, and of an evaluation of 1,024 examples, of 5 and 10 trials together over that of as many single ones. The
-two are measured in turns, and the shortest time of each counts. `_MOST_OPERATIONS` in `training/vectorized/_work.py` is
-where it no longer pays.
+Of each problem and batch size: the millions of operations of a training step of one trial, where those of convolutions count
+four times; and the CPU time of a step, and of an evaluation of 1,024 examples, of 5 and 10 trials together over that of as
+many single ones. The two are measured in turns, and the shortest time of each counts. `_MOST_OPERATIONS` in
+`training/vectorized/_work.py` is where it no longer pays.
 """
 
 import sys
