@@ -1,9 +1,9 @@
 """Trials trained together, against trials one by one: `python benchmarks/together.py [PROBLEM[=BATCH,BATCH,...] ...]`.
 
-Of each problem and batch size: the millions of floating-point operations of a training step of one trial, and the CPU time
-of a step, and of an evaluation of 1,024 examples, of 5 and 10 trials together over that of as many single ones. The
-two are measured in turns, and the shortest time of each counts. `_MOST_OPERATIONS` in `training/vectorized/_work.py` is
-where it no longer pays.
+Of each problem and batch size: the millions of operations of a training step of one trial, where those of convolutions count
+four times; and the CPU time of a step, and of an evaluation of 1,024 examples, of 5 and 10 trials together over that of as
+many single ones. The two are measured in turns, and the shortest time of each counts. `_MOST_OPERATIONS` in
+`training/vectorized/_work.py` is where it no longer pays.
 """
 
 import sys
@@ -23,13 +23,7 @@ from hardfirst.training._randomness import forked_randomness
 from hardfirst.training.vectorized import _work
 from hardfirst.training.vectorized._group import Group
 
-DEFAULT = (
-    "digits=64,256,512,1024,2048",
-    "census=32,128,1024",
-    "mnist_fashion=1,4,16,256",
-    "brown=1,8,128",
-    "optical=16,128",
-)
+DEFAULT = ("digits=64,256,512,1024,2048", "census=256,1024", "mnist_fashion=2,8,256", "brown=2,8,128")
 COUNTS = (5, 10)
 STEPS, ROUNDS, BATCHES = 6, 4, 3
 

@@ -421,6 +421,13 @@ def test_work_of_a_step() -> None:
     assert work.bytes == inputs.nbytes + 4 * 4 * 5  # what the two gradients need
 
 
+def test_convolutions_count_four_times() -> None:
+    work, inputs = _work.Work(), torch.ones(2, 3, 8)
+    with work.counted(), torch.no_grad():
+        torch.conv1d(inputs, torch.ones(5, 3, 3), padding=1)
+    assert (work.operations - 5 * 3 * 3, work.convolutions) == (4 * 2 * 2 * 8 * 5 * 3 * 3, 1)
+
+
 def test_memory_of_a_trial() -> None:
     small, large = (problem(batch_size=size) for size in (16, 64))
     trial = trials_of()[0]

@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -182,9 +183,12 @@ class Group:
         problem, rows = self.problem, [row for row, run in enumerate(runs) if not run.ended]
         evaluations = Evaluations(problem, self.fabric.device, rows, self._measured_together, test=test, name=warns_of)
         self.stack.template.eval()
+        # a batch has many examples, so that the arithmetic of convolutions outweighs all else
+        convolves = self.work.convolutions and self.fabric.device.type == "cpu"
+        run = self.stack.run_each if convolves else partial(self.stack.run, same=True)
         order = evaluation_order(split, evaluation_batch(problem, split))
         for inputs, targets in map(self.fabric.to_device, load(split, order)):
-            evaluations.add(self.stack.run(self._outputs, inputs, same=True), targets)
+            evaluations.add(run(self._outputs, inputs), targets)
         return [evaluations.results(row) for row in range(len(runs))]
 
     def _outputs(self, network: Any, inputs: Any) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
+from torch.utils._pytree import tree_map
 
 from hardfirst.training.vectorized._refusal import NotVectorizable
 
@@ -71,6 +72,17 @@ class Stack:
         dims = (0, *[None if same else 0] * len(arguments))
         try:
             return vmap(one, in_dims=dims, randomness="different")(self.tensors(), *arguments)
+        finally:
+            self._fill(self._own)
+
+    def run_each(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function of a network and the same arguments for one network after the other, and stack what it returns."""
+        tensors, results = self.tensors(), []
+        try:
+            for row in range(len(self)):
+                self._fill({name: tensor[row] for name, tensor in tensors.items()})
+                results.append(function(self.template, *arguments))
+            return tree_map(lambda *each: torch.stack(each), *results)
         finally:
             self._fill(self._own)
 

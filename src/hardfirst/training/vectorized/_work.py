@@ -14,9 +14,11 @@ from torch.utils.flop_counter import flop_registry
 from hardfirst.training.vectorized._refusal import NotVectorizable
 
 # With more, a step's time is that of its arithmetic, which trials do not share: `python benchmarks/together.py` for a CPU.
-_MOST_OPERATIONS = 5 * 10**7
-# No measurement: two hundred times as many take a GPU less time than it takes to start the operations of a step.
+_MOST_OPERATIONS = 2 * 10**8
+# No measurement: fifty times as many take a GPU less time than it takes to start the operations of a step.
 _MOST_ON_A_GPU = 10**10
+# The convolutions of a stack are one with groups, which takes a CPU longer than as many without.
+_CONVOLUTION = 4
 
 
 @dataclass
@@ -24,12 +26,14 @@ class Work:
     """What a step computes and keeps; it depends on shapes alone, on no machine.
 
     Args:
-        operations: floating-point operations of matrix products and convolutions, and one for each number that another
-            operation writes.
+        operations: floating-point operations of matrix products, those of convolutions four times, and one for each number
+            that another operation writes.
+        convolutions: how many there are.
         bytes: of the tensors that the backward pass needs, each memory once.
     """
 
     operations: int = 0
+    convolutions: int = 0
     bytes: int = 0
     _seen: set[int] = field(default_factory=set)
     _kept: list[Tensor] = field(default_factory=list)  # so that no address is used twice
@@ -68,7 +72,9 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         if (count := flop_registry.get(func._overloadpacket)) is not None:
-            self.work.operations += count(*args, **(kwargs or {}), out_val=out)
+            convolves = "convolution" in func._overloadpacket.__name__
+            self.work.convolutions += convolves
+            self.work.operations += count(*args, **(kwargs or {}), out_val=out) * (_CONVOLUTION if convolves else 1)
         elif not func.is_view:
             self.work.operations += sum(leaf.numel() for leaf in tree_leaves(out) if isinstance(leaf, Tensor))
         return out
