@@ -115,7 +115,9 @@ def test_a_full_disk_loses_no_epoch(hardfirst: Callable[..., str], tmp_path: Pat
 def test_a_study_that_cannot_write_stops_and_keeps_what_it_has(tmp_path: Path) -> None:
     file = tmp_path / "tiny.py"
     file.write_text(TINY)
-    plan = Plan(problems=str(file), balancers="equal,dtp", seeds=1, baselines=False, controls=False, workers=1)
+    plan = Plan(
+        problems=str(file), balancers="equal,dtp", seeds=1, baselines=False, controls=False, workers=1, vectorize=False
+    )
     runner = Runner(plan, tmp_path / "study")
     first, second = runner.trials()
     runner.store.part_file(second).mkdir()  # no record can be written there

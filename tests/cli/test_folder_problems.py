@@ -76,7 +76,7 @@ def test_a_study_as_published(hardfirst: Hardfirst, folder: Path) -> None:
 
 
 def test_a_study_that_was_stopped_goes_on(hardfirst: Hardfirst, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = (*COMPARE, "--no-baselines", "--no-controls", "--out")
+    whole = (*COMPARE, "--no-baselines", "--no-controls", "--no-vectorize", "--out")
     hardfirst(*whole, "whole")
     count = len(records(Path("whole")))
     started = 0

@@ -129,7 +129,7 @@ def test_published_rows_stand_on_the_page_with_their_source():
     assert "−" not in nash
     assert "-4.05" in nash
     assert "-4.37" in nash
-    assert len(rows) == 22
+    assert len(rows) == 13
 
 
 def test_no_sentence_of_the_verdict_knows_of_them():

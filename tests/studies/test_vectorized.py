@@ -43,14 +43,14 @@ def runner(folder: Path, **settings: object) -> Runner:
     return Runner(Plan(**plan(problem(folder), vectorize=True, **settings)), folder / "out")
 
 
-def seeds(assignments: Iterable[Assignment]) -> list[tuple[str, list[int]]]:
-    return [(str(each.trial.balancer), [trial.seed for trial in each.trials.values()]) for each in assignments]
+def seeds(assignments: Iterable[Assignment]) -> list[list[tuple[str, int]]]:
+    return [[(str(trial.balancer), trial.seed) for trial in each.trials.values()] for each in assignments]
 
 
-def test_the_seeds_of_a_method_are_trained_together_in_blocks_of_ten(tmp_path: Path) -> None:
+def test_the_methods_of_ten_seeds_are_trained_together(tmp_path: Path) -> None:
     executor, events = run(runner(tmp_path, seeds=12), lambda assignment, attempt: finished(assignment))
-    blocks = [list(range(10)), [10, 11]]
-    assert sorted(seeds(executor.started)) == [(method, block) for method in ("dtp", "equal") for block in blocks]
+    assert [[seed for _, seed in block] for block in seeds(executor.started)] == [2 * [*range(10)], [10, 11, 10, 11]]
+    assert {method for block in seeds(executor.started) for method, _ in block} == {"dtp", "equal"}
     assert [event.what for event in events].count("finished") == 24
 
 
@@ -65,7 +65,7 @@ def test_all_parts_of_a_study_are_trained_together(tmp_path: Path) -> None:
     whole = runner(tmp_path, **settings)
     executor, _ = run(whole, lambda assignment, attempt: finished(assignment))
     sizes = [len(each.trials) for each in executor.started]
-    assert set(sizes) == {3, 4, 12}, "the grid has four points beside equal weights"
+    assert set(sizes) == {3, 4, 9, 12}, "three methods, and a grid of four points beside equal weights"
     assert all(whole.store.ended(key) for key in whole.trials())
 
 
@@ -97,7 +97,7 @@ def test_a_stopped_block_starts_again_as_a_whole_and_keeps_its_records(tmp_path:
     kept = paths[1 - lost].read_bytes()
     paths[lost].unlink()
     executor, _ = run(runner(tmp_path, balancers="equal"), lambda assignment, attempt: finished(assignment))
-    assert seeds(executor.started) == [("equal", [0, 1])]
+    assert seeds(executor.started) == [[("equal", 0), ("equal", 1)]]
     assert paths[1 - lost].read_bytes() == kept
     assert paths[lost].exists()
 
@@ -105,7 +105,7 @@ def test_a_stopped_block_starts_again_as_a_whole_and_keeps_its_records(tmp_path:
 def test_more_seeds_train_the_new_runs_alone(tmp_path: Path) -> None:
     run(runner(tmp_path, balancers="equal", seeds=3), lambda assignment, attempt: finished(assignment))
     executor, _ = run(runner(tmp_path, balancers="equal", seeds=5), lambda assignment, attempt: finished(assignment))
-    assert seeds(executor.started) == [("equal", [3, 4])]
+    assert seeds(executor.started) == [[("equal", 3), ("equal", 4)]]
 
 
 def test_a_block_is_divided_where_memory_is_short(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_block_is_divided_where_memory_is_short(tmp_path: Path) -> None:
     Drive(executor, whole.store, together=lambda trial: 2).run(
         lambda: {key: several[0] for key, several in whole.trials().items()}
     )
-    assert seeds(executor.started) == [("equal", [0]), ("equal", [1, 2]), ("equal", [3, 4])]
+    assert seeds(executor.started) == [[("equal", 0)], [("equal", 1), ("equal", 2)], [("equal", 3), ("equal", 4)]]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_killed_block_loses_its_attempt_and_nothing_else(tmp_path: Path) -> No
 
     disturbed.run(kill_the_first)
     assert killed
-    assert {record.made_with["vectorized"] for _, record in disturbed.store.records()} == {3}
+    assert {record.made_with["vectorized"] for _, record in disturbed.store.records()} == {6}
     assert measured(disturbed.store) == measured(whole.store)
 
 

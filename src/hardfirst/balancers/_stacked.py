@@ -38,9 +38,8 @@ class StackedBalancers:
         >>> stacked = StackedBalancers([hardfirst.DTP(["a", "b"], gamma=gamma) for gamma in (0.0, 2.0)])
         >>> losses = torch.ones(2, 2, requires_grad=True)
         >>> totals, weights = stacked.step(losses, kpis=torch.tensor([[0.2, 0.6], [0.2, 0.6]]))
-        >>> weights
-        tensor([[1.5181, 0.4819],
-                [1.8531, 0.1469]])
+        >>> weights.mul(100).round().tolist()
+        [[152.0, 48.0], [185.0, 15.0]]
         >>> stacked.balancers[1].kpi.average
         tensor([0.2000, 0.6000])
     """

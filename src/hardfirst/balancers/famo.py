@@ -132,7 +132,7 @@ class FAMO(NonlinearLossBalancer):
 
         Example:
             >>> import torch
-            >>> balancer = FAMO(["a", "b"])
+            >>> balancer = FAMO(["a", "b"], lr=0.025)
             >>> total = balancer({"a": torch.tensor(1.0), "b": torch.tensor(4.0)})
             >>> balancer.learn_after_step({"a": torch.tensor(0.5), "b": torch.tensor(4.0)})
             >>> balancer.xi

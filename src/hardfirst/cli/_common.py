@@ -113,7 +113,7 @@ WorkersPerGpu = Annotated[
 ]
 Vectorize = Annotated[
     bool | None,
-    typer.Option(help="Train small runs of a method together, as one stacked network, where they allow it. Default: do."),
+    typer.Option(help="Train small runs together, as one stacked network, where they allow it. Default: do."),
 ]
 Engine = Annotated[
     str | None,

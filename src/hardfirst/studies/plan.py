@@ -74,7 +74,7 @@ class Plan(BaseModel):
             of this machine, "ray:cpus=2,address=auto" for tasks of a Ray cluster.
         workers: the number of trials that run at a time. Default: one per core or GPU, or the cluster's room.
         accelerator: as in Lightning Fabric; "auto" is a GPU where there is one.
-        vectorize: train runs that differ in seed, learning rate, numeric options or static weights together, as one stacked
+        vectorize: train runs that differ in seed, learning rate, loss balancer or static weights together, as one stacked
             network, where network, losses and method allow and it takes less time. Numbers differ from those of single runs
             by rounding.
         optimizer: as in `hardfirst.recipes.Recipe`, and so are the others below. Default: the problem's. With `tune`

@@ -13,7 +13,7 @@ from hardfirst.errors import InputError, short
 from hardfirst.problems import Problem
 from hardfirst.records.names import FROZEN, GRID, ORDER, SINGLE, STATIC, Role
 from hardfirst.studies.difficulty import difficulty_trial, with_measured_order
-from hardfirst.studies.kinds.base import FindRecord, StudyKind
+from hardfirst.studies.kinds.base import FindRecord, StudyKind, is_vectorizable
 from hardfirst.studies.trials import CaseBase, StudyTrial
 from hardfirst.studies.tuning import EQUAL, SEED, STL, Candidate, candidates, fixed, simplex_grid
 from hardfirst.training import Trial
@@ -99,7 +99,13 @@ class BalancerStudy(StudyKind):
         return len(simplex_grid(self.tasks)) - shared
 
     def reported_runs(self, role: Role) -> int:
-        return len(self._shown_grid) if role == "grid" else 1
+        """Runs with the same part in the study are known at about the same time."""
+        together = {
+            "method": sum(map(is_vectorizable, self.methods)),
+            "grid": len(self._shown_grid),
+            "control": len(self._controls) + 1,  # and frozen weights, which wait for the method's own run
+        }
+        return max(1, together.get(role, 1))
 
     # What the study has
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hardfirst._spec import has_range
-from hardfirst.balancers import LossBalancer
+from hardfirst.balancers import LossBalancer, Spec
 from hardfirst.problems import Problem
 from hardfirst.records import Record
 from hardfirst.records.description import CaseTrials
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 FindRecord = Callable[[str], Record | None]
 
 _SEEDS = 10  # of a block
+
+
+def is_vectorizable(spec: Spec) -> bool:
+    """Whether runs with this balancer may be trained together with others."""
+    return issubclass(spec.method, LossBalancer) and "shared" not in spec.method.needs
 
 
 class StudyKind(ABC):
@@ -128,15 +133,14 @@ class StudyKind(ABC):
         return 1
 
     def _block(self, method: str, trial: Trial, role: Role, *, tuning: bool) -> Block | None:
-        """The trials that this one is trained together with: those of a method that differ in seed or settings alone."""
-        balancer = trial.balancer.method
-        vectorized = self.plan.vectorize and issubclass(balancer, LossBalancer) and "shared" not in balancer.needs
+        """The trials that this one is trained together with, which differ in seed, learning rate and balancer alone."""
+        vectorized = self.plan.vectorize and is_vectorizable(trial.balancer)
         differs = tuning and (role == "order" or any(map(has_range, self.plan.recipe.values())))
         if not vectorized or differs or self.plan.protocol == PUBLISHED:
             return None
         first = 0 if tuning else trial.seed - trial.seed % _SEEDS
         size = self.tuning_runs(role) if tuning else self.reported_runs(role) * min(_SEEDS, self.plan.seeds - first)
-        of = role if role == "grid" else method  # static weights differ in numbers alone
+        of = method if tuning or self.reported_runs(role) == 1 else role
         parts = (self.problem.name, trial.problem, trial.network, trial.only, trial.loss, of, role, tuning, first)
         return Block(parts, size)
 
