@@ -11,7 +11,7 @@ SCENES := packages/hardfirst-scenes
 
 .PHONY: demo test quick check hooks lock docs package bare lower picture bench examples data clean
 
-demo: $(VENV)/demo ## train four methods on real digits with five seeds each, and write a page
+demo: $(VENV)/demo ## train four methods on real digits with seven seeds each, and write a page
 	$(BIN)/hardfirst compare digits
 
 test: $(VENV)/test chromium data

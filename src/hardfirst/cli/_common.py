@@ -91,7 +91,7 @@ RECIPE = {
 """The flags that change a problem's recipe, by its parts."""
 Seeds = Annotated[
     int | None,
-    typer.Option(help="Runs of each method; methods share seeds, so that differences are paired. Default: 5."),
+    typer.Option(help="Runs of each method; methods share seeds, so that differences are paired. Default: 7."),
 ]
 Tune = Annotated[
     int | None,

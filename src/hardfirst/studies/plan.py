@@ -59,7 +59,8 @@ class Plan(BaseModel):
         compared: of losses, the names of those to compare, the baseline first. Default: all that the task has.
         balancers: specs, as a list or joined by commas. Equal weights are added unless `baselines` is false.
             `potential=stl` takes a task's potential from the study's own single-task runs.
-        seeds: the number of reported runs of each method.
+        seeds: the number of reported runs of each method. Seven are the fewest by which three methods, as many as are compared
+            with equal weights by default, can be told apart from them.
         tune: the number of trials that each method gets, on a separate seed, to choose its learning rate and options by the
             validation split, 2 or more; 0 for the problem's learning rate and the options as given.
         learning_rates: the least and the greatest rate that tuning tries. Default: a tenth and ten times the problem's.
@@ -113,7 +114,7 @@ class Plan(BaseModel):
     kind: str = BALANCERS
     compared: Any = Field(default=None, validate_default=True)
     balancers: tuple[str, ...] = ("equal", "uncertainty", "dtp", "dtp:uniform=0.8")
-    seeds: Annotated[int, BeforeValidator(lambda value: whole("seeds", value, least=1))] = 5
+    seeds: Annotated[int, BeforeValidator(lambda value: whole("seeds", value, least=1))] = 7
     tune: int = 0
     learning_rates: Annotated[tuple[float, float] | None, BeforeValidator(two_rates)] = None
     learning_rate: float | None = None
