@@ -13,6 +13,7 @@ from hardfirst.errors import InputError, number, unknown, whole
 
 _Parameters = Iterable[nn.Parameter] | Tensor | None
 _WINDOW = 25  # of `dwa`
+_RATE = 0.025  # at which the line's trainers learn the weights of `uw` and `famo`
 
 
 class _Method(NamedTuple):
@@ -72,8 +73,8 @@ class WeightMethods:
         params: "shared", or "rep" for a gradient method that combines the gradients of `representation`.
         options: as in the line: `main_task` of stl (its number); `task_weights` of ls and scaleinvls, one for each task;
             `temp` and `iteration_window` of dwa, whose epochs are that many steps, 25 by default, or those between calls of
-            `end_epoch` if it is 0; `gamma` and `w_lr` of famo; `c` of cagrad; `alpha` of fairgrad; or those of our
-            balancer.
+            `end_epoch` if it is 0; `lr` of uw, `gamma` and `w_lr` of famo, both rates
+            0.025 by default; `c` of cagrad; `alpha` of fairgrad; or those of our balancer.
 
     Attributes:
         balancer: the balancer; its state belongs into checkpoints.
@@ -224,6 +225,8 @@ def _balancer(method: str, row: _Method, tasks: list[str], options: dict[str, An
             raise InputError(f"{method} has `{name}` {only!r} alone here; got {value!r}.")
     if row.balancer == "fixed" and method != "fixed":
         options["weights"] = dict(zip(tasks, _constants(method, tasks, options), strict=True))
+    if method in ("uw", "famo") and not {"lr", "w_lr"} & options.keys():
+        options["lr"] = _RATE
     if row.balancer in ("nash_mtl", "fairgrad"):
         options.setdefault("max_norm", 0)  # `backward` clips
     maker = BALANCERS[row.balancer]

@@ -59,8 +59,8 @@ class Plan(BaseModel):
         compared: of losses, the names of those to compare, the baseline first. Default: all that the task has.
         balancers: specs, as a list or joined by commas. Equal weights are added unless `baselines` is false.
             `potential=stl` takes a task's potential from the study's own single-task runs.
-        seeds: the number of reported runs of each method. Seven are the fewest by which three methods, as many as are compared
-            with equal weights by default, can be told apart from them.
+        seeds: the number of reported runs of each method. Seven are the fewest by which three methods can be told apart from
+            equal weights.
         tune: the number of trials that each method gets, on a separate seed, to choose its learning rate and options by the
             validation split, 2 or more; 0 for the problem's learning rate and the options as given.
         learning_rates: the least and the greatest rate that tuning tries. Default: a tenth and ten times the problem's.
