@@ -118,7 +118,7 @@ SAME: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
     ("scaleinvls", {}, "equal", {"logs": True}),
     ("rlw", {"seed": 3}, "random:seed=3", {}),
     ("dwa", {"iteration_window": 2, "temp": 0.5}, "dwa:temperature=0.5", {"epoch": 2}),
-    ("uw", {}, "uncertainty", {}),
+    ("uw", {}, "uncertainty:lr=0.025", {}),
     ("pcgrad", {"reduction": "sum"}, "pcgrad", {"max_norm": 1}),
     ("mgda", {}, "mgda", {}),
     ("mgda", {"params": "rep", "normalization": "none"}, "mgda", {"how": "rep"}),
