@@ -146,6 +146,8 @@ def test_a_state_is_loaded_into_a_row() -> None:
 def test_every_method_is_stacked_or_its_card_says_not(name: str) -> None:
     if name == "frozen":
         pytest.skip("needs a record; it is `fixed`")
+    if name == "cagrad":
+        pytest.importorskip("torchjd")
     method = Spec(name).method
     balancers = [method(TASKS, **method.example_options(TASKS)) for _ in range(3)]
     assert card(name).trials == ("singly" if refusal(balancers) else "vectorized")
