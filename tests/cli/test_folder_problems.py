@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 import toy_folder
@@ -26,7 +27,7 @@ COMPARE = ("compare", "toy", "--data", "my data; 50%", "--balancers", "equal,dtp
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The problem is known to this process alone, which therefore runs the trials itself."""
     toy_folder.register(monkeypatch)
-    engine = Scripted(lambda assignment, _: Ended(assignment.key, run_assignment(assignment)))
+    engine = Scripted(lambda assignment, _: Ended(assignment.key, run_assignment(assignment, torch.get_num_threads())))
     monkeypatch.setattr(EngineSpec, "build", lambda spec: engine)
     monkeypatch.setattr(runner, "run_alone", lambda job: job())
 
@@ -86,7 +87,7 @@ def test_a_study_that_was_stopped_goes_on(hardfirst: Hardfirst, folder: Path, mo
         started += 1
         if started == 3:
             raise KeyboardInterrupt
-        return Ended(assignment.key, run_assignment(assignment))  # type: ignore[attr-defined]
+        return Ended(assignment.key, run_assignment(assignment, torch.get_num_threads()))  # type: ignore[attr-defined]
 
     with monkeypatch.context() as patch:
         patch.setattr(EngineSpec, "build", lambda spec: Scripted(stops))

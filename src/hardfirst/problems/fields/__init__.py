@@ -66,7 +66,7 @@ FIELDS: dict[str, FolderProblem] = {
     ),
     "nyuv2:deeplab": FolderProblem(
         f"{__name__}.nyuv2",
-        "segmentation, depth, normals",
+        "segment, depth, normals",
         "The same with LibMTL's recipe: a dilated ResNet-50 with DeepLab's heads.",
         "DIR/{train,val}/{image,label,depth,normal}/0.npy, 1.npy, …",
         _MTAN,
