@@ -16,8 +16,9 @@ How a table is prepared:
 The guide is docs/guides/tables.md.
 """
 
+from hardfirst.problems.tables._card import data_card, data_cards
 from hardfirst.problems.tables._columns import DateColumn, NumberColumn, Scale, WordColumn
-from hardfirst.problems.tables._name import check_format, is_table, table_name
+from hardfirst.problems.tables._name import TableName, check_format, is_table, relocated, table_name
 from hardfirst.problems.tables._problem import digest, load, table_transform
 from hardfirst.problems.tables._targets import TargetColumn
 from hardfirst.problems.tables._transform import TableTransform
@@ -26,13 +27,17 @@ __all__ = [
     "DateColumn",
     "NumberColumn",
     "Scale",
+    "TableName",
     "TableTransform",
     "TargetColumn",
     "WordColumn",
     "check_format",
+    "data_card",
+    "data_cards",
     "digest",
     "is_table",
     "load",
+    "relocated",
     "table_name",
     "table_transform",
 ]
