@@ -20,6 +20,7 @@ import torch
 
 from hardfirst import Spec, records
 from hardfirst.problems import table_name
+from hardfirst.problems.tables._card import data_card
 from hardfirst.problems.tables._trees import tree_kpis
 from hardfirst.training import NotVectorizable, Trial, fit, fit_together
 
@@ -94,12 +95,12 @@ def main(folder: Path, tables: Sequence[str]) -> None:
         methods = {
             method: run(folder, [replace(trial, balancer=Spec(method)) for trial in seeds]) for method in ("equal", "dtp")
         }
-        rows = sum(1 for _ in file.open()) - 1
+        card = data_card(name) or {}
         for task in problem.task_names:
             single = run(folder, [replace(trial, only=task) for trial in seeds])
             figures = [kpis(found, task) for found in (single, *methods.values())]
-            kpi = next(target["kpi"] for target in card(name)["targets"] if target["name"] == task)
-            print(f"| {table}, {rows:,} | {task} | {kpi} | {trees[task]:.3f} | {' | '.join(figures)} |", flush=True)
+            kpi = next(target["kpi"] for target in card["targets"] if target["name"] == task)
+            print(f"| {table}, {card['rows']:,} | {task} | {kpi} | {trees[task]:.3f} | {' | '.join(figures)} |", flush=True)
 
 
 if __name__ == "__main__":
