@@ -28,7 +28,7 @@ class Scope(NamedTuple):
 
     def interval(self, case: Case, method: str) -> Interval:
         """Its mean over seeds."""
-        return mean_interval(self.points(case, method))
+        return mean_interval(self.points(case, method)).clipped(0, 100)
 
     def differences(self, case: Case, base: str, methods: Iterable[str]) -> dict[str, Difference]:
         """How the methods differ from the base."""
@@ -42,6 +42,12 @@ MEAN = Scope("mean", "on the mean over tasks", mean_task)
 def scopes(case: Case) -> tuple[Scope, ...]:
     """The worst task and the mean over tasks, which are the same if there is only one task."""
     return (WORST, MEAN) if len(case.tasks) > 1 else (Scope("task", f"on {case.tasks[0]}", worst_task),)
+
+
+def criterion(case: Case) -> Scope:
+    """What epochs and settings were chosen by on the validation split."""
+    criteria = {record.trial.get("criterion", "mean") for record in case.runs.values()}
+    return WORST if criteria == {"worst"} else MEAN
 
 
 def static_for(case: Case, scope: Scope) -> str | None:

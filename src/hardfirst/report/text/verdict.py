@@ -57,7 +57,7 @@ def _against_baseline(case: Case) -> list[str]:
     sentences = [*_decided(case, by_scope, judged), *_undecided(case, by_scope, few), *_static_weights(case), *static]
     if not methods:
         sentences.insert(0, _no_comparison(case))
-    if any(difference.interval.n > 1 for difference in worst.values()):
+    if any(difference.interval.bounded for difference in worst.values()):
         tested = len(methods) if static else 0
         sentences.append(_how_decided(case, len(methods), decided=bool(judged), static=tested))
     return sentences
@@ -177,7 +177,7 @@ def _starved(case: Case) -> list[str]:
     if not case.single or EQUAL not in case.methods:
         return []
     gaps = starvation_gap(case.single_points(), case.points(EQUAL))
-    measured = {task: gap for task, gap in zip(case.tasks, gaps, strict=True) if gap.n > 1}
+    measured = {task: gap for task, gap in zip(case.tasks, gaps, strict=True) if gap.bounded}
     if not measured:
         return []
     starved = sorted((task for task, gap in measured.items() if gap.low > 0), key=lambda task: -measured[task].mean)
