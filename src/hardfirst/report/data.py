@@ -14,6 +14,7 @@ from hardfirst.report.text.alerts import alerts
 from hardfirst.report.text.headline import headline, question
 from hardfirst.report.text.next_step import next_step
 from hardfirst.report.text.tables import ordered_tasks
+from hardfirst.report.text.tiles import tiles
 from hardfirst.statistics import Interval
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def _case(comparison: "Comparison", facts: Answer) -> Values:
         "problem": case.problem,
         "network": case.network,
         "headline": list(headline(facts).sentences),
+        "tiles": [tile._asdict() for tile in tiles(facts)],
         "alerts": [alert._asdict() for alert in alerts(facts)],
         "next_step": step and step._asdict(),
         "baseline": case.baseline,
