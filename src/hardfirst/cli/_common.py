@@ -13,6 +13,7 @@ from rich.console import Console
 from hardfirst._text import printable
 from hardfirst.cli._completion import one, optimizers, schedules
 from hardfirst.cli._completion import problems as problem_names
+from hardfirst.cli._listing import wrapped
 from hardfirst.errors import InputError
 
 console = Console()
@@ -151,8 +152,14 @@ FormatOption = Annotated[
 
 
 def say(text: str) -> None:
-    """Print a sentence without markup, control characters, and line breaks inside a path or a command."""
-    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+    """Print a text without markup and control characters.
+
+    A terminal gets lines that break between words. An indented line, such as a command, is never broken.
+    """
+    lines = printable(text).splitlines() or [""]
+    if console.is_terminal:
+        lines = [part for line in lines for part in ([line] if line.startswith(" ") else wrapped(line, console.width, "  "))]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def typed() -> str:

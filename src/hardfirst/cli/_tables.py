@@ -87,16 +87,6 @@ def kpi_text(figures: Mapping[str, Any], prefix: str = "") -> str:
     return "undefined" if is_undefined(figures, prefix) else f"{figures.get(f'{prefix}kpi', float('nan')):.3f}"
 
 
-def listing(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A plain table."""
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    return table
-
-
 def duration(seconds: float) -> str:
     """A duration in words: seconds below two minutes, then minutes, then hours.
 
