@@ -265,7 +265,7 @@ def test_list_shows_cards(hardfirst: Callable[..., str]) -> None:
         ("problems", {**PROBLEMS, **FIELDS}, "With --data DIR"),
         ("networks", NETWORKS, "[f_1, …, f_B]"),
         ("optimizers", OPTIMIZERS, "momentum=0.0, nesterov=false"),
-        ("schedules", SCHEDULES, "Options: every, factor=0.5."),
+        ("schedules", SCHEDULES, "every, factor=0.5."),
     ],
     ids=["balancers", "problems", "networks", "optimizers", "schedules"],
 )

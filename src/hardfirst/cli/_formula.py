@@ -1,12 +1,10 @@
 """Formulas of docstrings as plain text, for terminals."""
 
 import re
+import unicodedata
 
 _SYMBOLS = {
-    **{name: chr(0x3B1 + place) for place, name in enumerate("alpha beta gamma delta - zeta eta theta".split())},
-    **{name: chr(0x3B9 + place) for place, name in enumerate("iota kappa lambda mu nu xi - pi rho - sigma tau".split())},
-    **{"varepsilon": "ε", "epsilon": "ε", "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω", "varrho": "ϱ"},
-    **{"Sigma": "Σ", "Pi": "Π", "Delta": "Δ", "sum": "Σ", "prod": "Π", "nabla": "∇", "sqrt": "√", "top": "ᵀ"},
+    **{"lambda": "λ", "varepsilon": "ε", "varrho": "ϱ", "sum": "Σ", "prod": "Π", "nabla": "∇", "sqrt": "√", "top": "ᵀ"},
     **{"propto": "∝", "leftarrow": "←", "cdot": "·", "le": "≤", "ge": "≥", "sim": "~", "in": "∈", "tfrac12": "½"},
     **{"lVert": "‖", "rVert": "‖", "log": "log ", "mathbf": "", "mathrm": "", "text": "", ",": " ", "{": "{", "}": "}"},
 }
@@ -37,7 +35,17 @@ def _formula(text: str) -> str:
 
 def _symbols(text: str) -> str:
     """The text with each command as its symbol, or as its name."""
-    return re.sub(r"\\([a-zA-Z]+\d*|[,{}])", lambda match: _SYMBOLS.get(match[1], match[1]), text)
+    return re.sub(r"\\([a-zA-Z]+\d*|[,{}])", lambda match: _symbol(match[1]), text)
+
+
+def _symbol(command: str) -> str:
+    if command in _SYMBOLS:
+        return _SYMBOLS[command]
+    size = "CAPITAL" if command[0].isupper() else "SMALL"
+    try:
+        return unicodedata.lookup(f"GREEK {size} LETTER {command}")
+    except KeyError:
+        return command
 
 
 def _raised(exponent: str) -> str:

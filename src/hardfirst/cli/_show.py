@@ -24,7 +24,7 @@ class Listed(StrEnum):
 
 def _of_what(context: typer.Context, incomplete: str) -> list[str]:
     what = str(context.params.get("what"))
-    return _completion.one(getattr(_completion, what))(incomplete) if what in Listed else []
+    return _completion.one(getattr(_completion, what))(incomplete) if what in set(Listed) else []
 
 
 def report(

@@ -1,9 +1,8 @@
 """The tables that commands print."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from hardfirst.records import Record, is_undefined
