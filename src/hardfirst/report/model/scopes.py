@@ -28,7 +28,7 @@ class Scope(NamedTuple):
 
     def interval(self, case: Case, method: str) -> Interval:
         """Its mean over seeds."""
-        return mean_interval(self.points(case, method))
+        return mean_interval(self.points(case, method)).clipped(0, 100)
 
     def differences(self, case: Case, base: str, methods: Iterable[str]) -> dict[str, Difference]:
         """How the methods differ from the base."""
@@ -44,15 +44,28 @@ def scopes(case: Case) -> tuple[Scope, ...]:
     return (WORST, MEAN) if len(case.tasks) > 1 else (Scope("task", f"on {case.tasks[0]}", worst_task),)
 
 
-def static_is_equal(case: Case) -> bool:
-    """Whether the static weights chosen from the grid are equal weights, so that both have the same runs.
+def criterion(case: Case) -> Scope:
+    """What epochs and settings were chosen by on the validation split."""
+    criteria = {record.trial.get("criterion", "mean") for record in case.runs.values()}
+    return WORST if criteria == {"worst"} else MEAN
 
-    The choice was made on the tuning seed, so leaving them out of the tests selects nothing by the seeds that are tested.
-    """
-    runs = case.of(case.static) if case.static else []
+
+def static_for(case: Case, scope: Scope) -> str | None:
+    """The static weights that were chosen for this measure; None if there are none."""
+    return case.static
+
+
+def statics(case: Case) -> tuple[str, ...]:
+    """The static weights that the study chose from a grid."""
+    return tuple(dict.fromkeys(name for scope in (WORST, MEAN) if (name := static_for(case, scope))))
+
+
+def is_equal(case: Case, method: str | None) -> bool:
+    """Whether the method ran with equal weights, which a grid of static weights contains."""
+    runs = case.of(method) if method else []
     return bool(runs) and all(record.trial["balancer"] == EQUAL for record in runs)
 
 
 def rivals(case: Case) -> list[str]:
-    """The methods that are tested against the baseline."""
-    return [method for method in case.others if not (method == case.static and static_is_equal(case))]
+    """The methods that are tested against the baseline. Static weights from the grid are a baseline themselves."""
+    return [method for method in case.others if method not in statics(case)]

@@ -7,7 +7,7 @@ import numpy as np
 
 from hardfirst.records.names import EQUAL
 from hardfirst.report.model.case import Case
-from hardfirst.report.model.scopes import WORST, Scope, rivals, scopes, static_is_equal
+from hardfirst.report.model.scopes import WORST, Scope, is_equal, rivals, scopes, static_for
 from hardfirst.report.text import orders
 from hardfirst.report.text.interval_text import bounds_text, capitalized, count_text, negative, points_text
 from hardfirst.statistics import Difference, Interval, fewest_seeds, mean_interval, starvation_gap
@@ -33,7 +33,7 @@ def verdict(case: Case) -> list[str]:
 
 def decisions(case: Case) -> list[str]:
     """How each method compares with the baseline, and how that was decided."""
-    return _against_baseline(case) if case.compares else [_no_comparison(case)]
+    return _against_baseline(case) if case.compares and rivals(case) else [_no_comparison(case)]
 
 
 def circumstances(case: Case) -> list[str]:
@@ -55,18 +55,13 @@ def _against_baseline(case: Case) -> list[str]:
     few = [method for method in methods if worst[method].decision == "too few seeds"]
     judged = [method for method in methods if method not in few]
     winners = [method for method in judged if worst[method].decision == "better"]
-    static = [] if static_is_equal(case) else _against_static(case, winners)
+    static = _against_static(case, winners)
     sentences = [*_decided(case, by_scope, judged), *_undecided(case, by_scope, few), *static]
-    if static_is_equal(case):
+    if is_equal(case, static_for(case, WORST)):
         sentences.append(STATIC_IS_EQUAL)
-    if any(difference.interval.n > 1 for difference in worst.values()):
-        tested = len(_not_static(case)) if static else 0
-        sentences.append(_how_decided(case, len(methods), decided=bool(judged), static=tested))
+    if any(difference.interval.bounded for difference in worst.values()):
+        sentences.append(_how_decided(case, len(methods), decided=bool(judged), static=bool(static)))
     return sentences
-
-
-def _not_static(case: Case) -> list[str]:
-    return [method for method in case.others if method != case.static]
 
 
 def _against_static(case: Case, winners: Sequence[str]) -> list[str]:
@@ -74,14 +69,11 @@ def _against_static(case: Case, winners: Sequence[str]) -> list[str]:
 
     The correction is over all methods, not over the winners, which were selected by the same seeds.
     """
-    if case.static is None or not winners:
+    static = static_for(case, WORST)
+    if static is None or is_equal(case, static) or not winners:
         return []
-    differences = WORST.differences(case, case.static, _not_static(case))
-    return [
-        _decision(method, "beats", WORST.where, differences[method], "the static weights")
-        for method in winners
-        if method in differences
-    ]
+    differences = WORST.differences(case, static, rivals(case))
+    return [_decision(method, "beats", WORST.where, differences[method], "the static weights") for method in winners]
 
 
 def _decided(case: Case, by_scope: Mapping[Scope, Differences], methods: Sequence[str]) -> list[str]:
@@ -137,16 +129,16 @@ def _distance(method: str, where: str, difference: Interval, base: str) -> str:
     return f"{method} is {distance.mean:.1f} points {side} {base} {where}{bounds_text(distance)}, n = {distance.n}."
 
 
-def _how_decided(case: Case, methods: int, *, decided: bool, static: int) -> str:
-    """How differences are tested; `static` is the number of methods that were tested against static weights."""
+def _how_decided(case: Case, methods: int, *, decided: bool, static: bool) -> str:
+    """How differences are tested; `static` says whether there are tests against static weights as well."""
     bases = f"{case.against} and to the static weights" if static else case.against
     paired = f"Differences to {bases} are paired by seed, and each interval is at 95% by itself"
     if not decided:
         return f"{paired}."
     twice = " for the worst task and again for the mean" if len(scopes(case)) > 1 else ""
     holm = f", Holm-corrected over {methods} methods{twice}" if methods > 1 else ""
-    if static > 1:
-        holm += f", and over {static} methods against the static weights"
+    if static and methods > 1:
+        holm += f", and over {methods} methods against the static weights"
     return f"{paired}; what counts as a difference is decided by a sign-flip permutation test at p ≤ 0.05{holm}."
 
 
@@ -167,7 +159,7 @@ def _starved(case: Case) -> list[str]:
     if not case.single or EQUAL not in case.methods:
         return []
     gaps = starvation_gap(case.single_points(), case.points(EQUAL))
-    measured = {task: gap for task, gap in zip(case.tasks, gaps, strict=True) if gap.n > 1}
+    measured = {task: gap for task, gap in zip(case.tasks, gaps, strict=True) if gap.bounded}
     if not measured:
         return []
     starved = sorted((task for task, gap in measured.items() if gap.low > 0), key=lambda task: -measured[task].mean)
