@@ -116,6 +116,13 @@ Vectorize = Annotated[
     bool | None,
     typer.Option(help="Train small runs together, as one stacked network, where they allow it. Default: do."),
 ]
+Cost = Annotated[
+    bool | None,
+    typer.Option(
+        "--cost/--no-cost",
+        help="Time a training step of each method after the last run, for at most about 10 seconds a method. Default: do.",
+    ),
+]
 Engine = Annotated[
     str | None,
     typer.Option(

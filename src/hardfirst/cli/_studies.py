@@ -10,6 +10,7 @@ from hardfirst.cli._common import (
     Accumulate,
     Average,
     Clip,
+    Cost,
     Data,
     DropLast,
     DryRun,
@@ -106,6 +107,7 @@ def compare(
     accelerator: StudyAccelerator = None,
     engine: Engine = None,
     vectorize: Vectorize = None,
+    cost: Cost = None,
     out: Out = None,
     dry_run: DryRun = False,
     form: FormatOption = None,
@@ -137,6 +139,7 @@ def compare(
         "accelerator": accelerator,
         "engine": engine,
         "vectorize": vectorize,
+        "cost": cost,
     }
     named = with_data(with_targets(problems, targets), data)
     plan = make_plan(named, {name: value for name, value in settings.items() if value is not None})
@@ -205,17 +208,20 @@ def _make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
 
 
 def _dry_run(plan: "Plan") -> None:
-    from hardfirst.cli._tables import duration, plan_table
+    from hardfirst.cli._tables import plan_table
+    from hardfirst.report.text.next_step import duration
     from hardfirst.studies import counts, estimate, places
+    from hardfirst.studies.forecast import TOGETHER
 
     console.print(plan_table(counts(plan)))
     say(f"The study as a file:\n\n{plan.yaml()}")
     at_once, devices = places(plan)
     where = f" on {devices}" if devices else ""
-    together = " Runs that are trained together take less." if plan.vectorize else ""
+    seconds, together = estimate(plan)
+    assumed = f" Runs that are trained together are counted as {TOGETHER:.0%} of single ones." if together else ""
     say(
-        f"About {duration(estimate(plan))} on this machine with {at_once} at a time{where}, from a few training "
-        f"steps timed just now; what its folder has already is not taken off.{together}"
+        f"About {duration(seconds)} on this machine with {at_once} at a time{where}, estimated from a few timed training "
+        f"steps. Finished runs are not subtracted.{assumed}"
     )
 
 

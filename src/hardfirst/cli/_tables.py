@@ -86,17 +86,6 @@ def kpi_text(figures: Mapping[str, Any], prefix: str = "") -> str:
     return "undefined" if is_undefined(figures, prefix) else f"{figures.get(f'{prefix}kpi', float('nan')):.3f}"
 
 
-def duration(seconds: float) -> str:
-    """A duration in words: seconds below two minutes, then minutes, then hours.
-
-    >>> duration(75), duration(600), duration(10_000)
-    ('75 seconds', '10 minutes', '2.8 hours')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
-
-
 def plan_table(counts: Mapping[str, tuple[int, int]]) -> Table:
     """The largest number of runs that a study can have."""
     table = Table(title="Runs, at most", title_justify="left")
