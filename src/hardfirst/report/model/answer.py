@@ -11,7 +11,7 @@ from hardfirst.records import Record
 from hardfirst.records.names import EQUAL
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.leaderboard import Effect, Leaderboard, Standing, effect, leaderboard
-from hardfirst.report.model.scopes import MEAN, WORST, Scope, is_equal, rivals, static_for
+from hardfirst.report.model.scopes import MEAN, WORST, Scope, rivals, static_for, static_is_equal
 from hardfirst.statistics import Interval, starvation_gap
 
 
@@ -146,7 +146,7 @@ def _against_static(case: Case, lead: Standing | None) -> AgainstStatic | None:
     name = static_for(case, scope)
     if name is None:
         return None
-    if is_equal(case, name):
+    if static_is_equal(case, scope):
         return AgainstStatic(name, scope, None, "unknown")
     found = scope.differences(case, name, rivals(case))[lead.name]
     how: Effect = found.decision if found.decision in ("better", "worse") else "unclear"

@@ -10,7 +10,7 @@ import numpy as np
 
 from hardfirst.records import Record
 from hardfirst.report.model.case import Case
-from hardfirst.report.model.scopes import MEAN, WORST, Scope, criterion, rivals, statics
+from hardfirst.report.model.scopes import MEAN, WORST, Scope, criterion, rivals
 from hardfirst.report.model.summary import MEAN_ROW, WORST_ROW, Cell, Summary, summary
 from hardfirst.statistics import Decision, Difference, Interval, fewest_seeds, mean_interval
 from hardfirst.statistics.intervals import Array
@@ -176,7 +176,7 @@ def _standing(
     decisions = {scope.name: by[method].decision if method in by else None for scope, by in decided.items()}
     return Standing(
         names=names,
-        role="baseline" if method == case.baseline else "static" if method in statics(case) else "method",
+        role="baseline" if method == case.baseline else "static" if method in case.static.values() else "method",
         tasks=tasks,
         worst=_cell(found, WORST_ROW, method) if several else only,
         mean=_cell(found, MEAN_ROW, method) if several else only,

@@ -51,21 +51,20 @@ def criterion(case: Case) -> Scope:
 
 
 def static_for(case: Case, scope: Scope) -> str | None:
-    """The static weights that were chosen for this measure; None if there are none."""
-    return case.static
+    """The name of the static weights chosen from the grid for this measure; None if there are none."""
+    return case.static.get("mean" if scope.name == "task" else scope.name)
 
 
-def statics(case: Case) -> tuple[str, ...]:
-    """The static weights that the study chose from a grid."""
-    return tuple(dict.fromkeys(name for scope in (WORST, MEAN) if (name := static_for(case, scope))))
+def static_is_equal(case: Case, scope: Scope) -> bool:
+    """Whether the static weights chosen for this measure are equal weights, so that both have the same runs.
 
-
-def is_equal(case: Case, method: str | None) -> bool:
-    """Whether the method ran with equal weights, which a grid of static weights contains."""
-    runs = case.of(method) if method else []
+    The choice was made on the tuning seed, so leaving them out of the tests selects nothing by the seeds that are tested.
+    """
+    static = static_for(case, scope)
+    runs = case.of(static) if static else []
     return bool(runs) and all(record.trial["balancer"] == EQUAL for record in runs)
 
 
 def rivals(case: Case) -> list[str]:
-    """The methods that are tested against the baseline. Static weights from the grid are a baseline themselves."""
-    return [method for method in case.others if method not in statics(case)]
+    """The methods that are tested against the baseline: all others but static weights, which are a baseline too."""
+    return [method for method in case.others if method not in case.static.values()]
