@@ -1,5 +1,6 @@
 """What commands share: the terminal and options."""
 
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,16 @@ from hardfirst.cli._completion import problems as problem_names
 from hardfirst.cli._listing import wrapped
 from hardfirst.errors import InputError
 
-console = Console()
+
+class _Console(Console):
+    """A console whose output may be closed, as by `| head`: printing then ends, and nothing else."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())  # for what is still to be flushed
+
+
+console = _Console()
 
 ProblemName = Annotated[
     str,
@@ -172,26 +182,6 @@ def say(text: str) -> None:
 def typed() -> str:
     """The command line that started this process."""
     return shlex.join(["hardfirst", *sys.argv[1:]])
-
-
-def write_report(folder: Path, form: Format | None) -> None:
-    """Write the page of a study's folder, and print its tables and sentences."""
-    from hardfirst.cli._tables import comparison_table
-    from hardfirst.report import Comparison, exports, summary
-
-    comparison = Comparison.read(folder)
-    page = comparison.save(folder / "report.html")
-    if form is not None:
-        typer.echo(getattr(exports, form.value)(comparison), nl=False)
-    for case in comparison.cases:
-        console.print(comparison_table(summary(case), case.name))
-    for sentence in comparison.verdict:
-        say(sentence)
-    if comparison.missing:
-        say(f"{comparison.missing} of the trials planned so far have not ended; the page is of the others.")
-    for sentence in comparison.damaged:
-        say(f"Left out: {sentence}")
-    say(f"The page: {page}")
 
 
 def with_targets(problems: list[str], targets: str | None) -> list[str]:

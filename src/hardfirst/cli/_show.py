@@ -8,7 +8,7 @@ import typer
 
 from hardfirst._text import printable
 from hardfirst.cli import _completion
-from hardfirst.cli._common import Data, FormatOption, console, say, with_data, write_report
+from hardfirst.cli._common import Data, FormatOption, console, say, with_data
 from hardfirst.errors import InputError, writing
 
 
@@ -32,6 +32,8 @@ def report(
     form: FormatOption = None,
 ) -> None:
     """Write the page of a study again, from its records alone."""
+    from hardfirst.cli._results import write_report
+
     console.stderr = form is not None
     write_report(folder, form)
 

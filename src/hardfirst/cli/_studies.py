@@ -43,7 +43,6 @@ from hardfirst.cli._common import (
     with_data,
     with_order,
     with_targets,
-    write_report,
 )
 from hardfirst.errors import InputError
 
@@ -151,6 +150,7 @@ def compare(
 def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool) -> None:
     """Run what the plan asks for and the folder does not have, and report."""
     from hardfirst.cli._progress import StudyProgress
+    from hardfirst.cli._results import write_report
     from hardfirst.studies import Runner, counts, with_default_order
     from hardfirst.studies.ranges import ranged
     from hardfirst.training import check_problem

@@ -6,62 +6,6 @@ from typing import Any
 from rich.table import Table
 
 from hardfirst.records import Record, is_undefined
-from hardfirst.records.names import SINGLE
-from hardfirst.report import Row, Summary
-from hardfirst.statistics import Interval
-
-_SIDE_BY_SIDE = 4  # columns of figures that fit a terminal of 80 characters
-
-
-def comparison_table(summary: Summary, name: str) -> Table:
-    """Test KPIs in points with their 95% intervals over seeds: tasks × methods; with many methods the last rows only.
-
-    Single-task networks come first, as a reference.
-    """
-    table = Table(title=f"{name}: test KPI × 100, mean over seeds ± 95% interval", title_justify="left")
-    if len(summary.methods) + bool(summary.single) > _SIDE_BY_SIDE:
-        _methods_by_rows(table, summary)
-    else:
-        _rows_by_methods(table, summary)
-    return table
-
-
-def _methods_by_rows(table: Table, summary: Summary) -> None:
-    tasks = [row for row in summary.rows if row.kind == "task"]
-    last = [row for row in summary.rows if row.kind != "task" or len(tasks) == 1]
-    for column in ("method", "n", *(row.name for row in last)):
-        table.add_column(column, justify="left" if column == "method" else "right", overflow="fold")
-    if summary.single:
-        table.add_row(SINGLE, str(summary.single_n), *(_single(summary, row) for row in last))
-        table.add_section()
-    for method in summary.methods:
-        points = (_points(row.cells[method].kpi) for row in last)
-        table.add_row(method, str(summary.finished[method]), *points)
-
-
-def _rows_by_methods(table: Table, summary: Summary) -> None:
-    table.add_column("task")
-    if summary.single:
-        table.add_column(f"{SINGLE}, n = {summary.single_n}", justify="right")
-    for method in summary.methods:
-        table.add_column(f"{method}, n = {summary.finished[method]}", justify="right")
-    for row in summary.rows:
-        if row.kind == "worst":
-            table.add_section()
-        single = [_single(summary, row)] if summary.single else []
-        table.add_row(row.name, *single, *(_points(row.cells[method].kpi) for method in summary.methods))
-
-
-def _single(summary: Summary, row: Row) -> str:
-    return _points(summary.single[row.name]) if row.name in summary.single else "–"
-
-
-def _points(interval: Interval) -> str:
-    """The mean and half the interval's width, which is shorter than its ends."""
-    if not interval.n:
-        return "–"
-    mean = f"{interval.mean:z.1f}"
-    return f"{mean} ± {interval.high - interval.mean:.1f}" if interval.n > 1 else mean
 
 
 def run_table(record: Record) -> Table:
