@@ -33,7 +33,8 @@ def write_report(folder: Path, form: Format | None) -> None:
         say("")
         if (by_task := task_table(found.board, console.width)) is not None:
             console.print(by_task)
-            say(f"KPI × 100 of {found.board.against}, and Δ; in brackets where its interval includes 0.\n")
+            say(f"KPI × 100 of {found.board.against}, and Δ; in brackets where its interval includes 0.")
+            say("")
         _say_answer(found)
         say("")
     _say_overview(comparison)
@@ -49,7 +50,7 @@ def _say_answer(found: Answer) -> None:
     for sentence in rest:
         _say_named(sentence)
     if strip := " · ".join(alert.text for alert in alerts(found) if alert.warns):
-        say(f"Note: {strip}.")
+        say(f"{strip}.")
 
 
 def _say_overview(comparison: Comparison) -> None:

@@ -111,9 +111,9 @@ class Runner:
         return any(self._outcome(key) == "finished" for key in reported)
 
     @property
-    def failed(self) -> int:
-        """The number of runs that an error has ended; a divergence is none."""
-        return sum(self._outcome(key) == "failed" for key in self.trials())
+    def failed(self) -> list[StudyTrial]:
+        """The runs that an error has ended; a divergence is none."""
+        return [trials[0] for key, trials in self.trials().items() if self._outcome(key) == "failed"]
 
     def _outcome(self, key: str) -> str | None:
         record = self.store.find(key)
