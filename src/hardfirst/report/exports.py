@@ -2,16 +2,18 @@
 
 import json as json_
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hardfirst.records.names import SINGLE
 from hardfirst.report import latex
-from hardfirst.report.comparison import Comparison
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.summary import Row, Summary, summary
 
+if TYPE_CHECKING:
+    from hardfirst.report.comparison import Comparison
 
-def md(comparison: Comparison) -> str:
+
+def md(comparison: "Comparison") -> str:
     """Markdown: the verdict, and a table of test KPIs for each problem and network."""
     blocks = [f"# {comparison.title}", *comparison.verdict]
     for case in comparison.cases:
@@ -33,13 +35,13 @@ def _row(kpis: Summary, row: Row) -> list[str]:
     return [row.name, *single, *(f"{row.cells[method].kpi:z.1f}" for method in kpis.methods)]
 
 
-def csv(comparison: Comparison) -> str:
+def csv(comparison: "Comparison") -> str:
     """CSV: the verdict as comments, then a line for each run and task (see `frames.runs`)."""
     comments = "".join(f"# {sentence}\n" for sentence in comparison.verdict)
     return comments + str(comparison.runs.to_csv(index=False))
 
 
-def json(comparison: Comparison) -> str:
+def json(comparison: "Comparison") -> str:
     """JSON: verdict, summary, runs and tuning, with null for missing numbers."""
     content = {
         "title": comparison.title,
@@ -53,7 +55,7 @@ def json(comparison: Comparison) -> str:
     return json_.dumps(_nan_to_null(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def tex(comparison: Comparison) -> str:
+def tex(comparison: "Comparison") -> str:
     """LaTeX: the verdict as comments, then tables for booktabs; published figures are grey rows, which needs xcolor."""
     comments = "".join(f"% {sentence}\n" for sentence in (comparison.title, *comparison.verdict))
     return comments + "".join(f"\n{table}" for case in comparison.cases for table in latex.tables(case))

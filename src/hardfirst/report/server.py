@@ -14,7 +14,7 @@ from pathlib import Path
 from hardfirst.errors import InputError
 from hardfirst.report.comparison import Comparison
 from hardfirst.report.html.page import Live
-from hardfirst.report.html.rendering import render
+from hardfirst.report.html.rendering import asset, render
 
 HOST = "127.0.0.1"
 
@@ -55,7 +55,7 @@ class Pages:
             reason = str(error)
         except Exception as error:  # a fault of ours must not end what a browser shows
             reason = f"The page cannot be made, by a fault of hardfirst: {type(error).__name__}: {error}"
-        return render("waiting.html.j2", folder=self.folder, reason=reason, live=live)
+        return render("waiting.html.j2", folder=self.folder, reason=reason, live=live, style=asset("page.css"))
 
     def _modified(self, pattern: str) -> Iterator[tuple[Path, int]]:
         for path in self.folder.glob(pattern):

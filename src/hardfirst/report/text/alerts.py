@@ -69,7 +69,7 @@ def _baselines(answer: Answer) -> Iterator[Alert]:
     if len(case.tasks) == 1 or case.orders or not answer.board.methods:
         return
     if not case.single:
-        yield Alert("No single-task networks", "why")
+        yield Alert("No single-task networks", "measured")
     if not case.static and not case.constant:
         yield Alert("No static weights to compare with", "measured")
 
