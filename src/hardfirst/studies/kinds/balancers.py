@@ -93,6 +93,8 @@ class BalancerStudy(StudyKind):
         return counts
 
     def tuning_runs(self, role: Role) -> int:
+        if role == "single":
+            return self.plan.tune * len(self.problem.measured)
         if role != "static":
             return self.plan.tune
         shared = bool(self.plan.tune) and EQUAL in self.methods  # the first point is a run of equal weights' own tuning
@@ -103,6 +105,7 @@ class BalancerStudy(StudyKind):
         together = {
             "method": sum(map(is_vectorizable, self.methods)),
             "grid": len(self._shown_grid),
+            "single": len(self.problem.measured),
             "control": len(self._controls) + 1,  # and frozen weights, which wait for the method's own run
         }
         return max(1, together.get(role, 1))
