@@ -163,16 +163,23 @@ class StudyKind(ABC):
         recipe = tuple((dict(self.base.recipe) | dict(drawn)).items())
         return replace(self.base, balancer=spec, learning_rate=rate, recipe=recipe, seed=seed, test=seed != SEED)
 
-    def best(self, name: Hashable, candidates: Sequence[Candidate], trials: Sequence[StudyTrial] | None) -> Candidate | None:
+    def best(
+        self,
+        name: Hashable,
+        candidates: Sequence[Candidate],
+        trials: Sequence[StudyTrial] | None,
+        measure: str | None = None,
+    ) -> Candidate | None:
         """The candidate whose trial did best on the validation split; None until all trials have ended.
 
         Args:
             name: identifies the choice, which is made once: records do not change.
             candidates: what to choose from. A single one needs no trial.
             trials: one for each candidate; None while they cannot be planned yet.
+            measure: what the trials are compared by. Default: the plan's criterion.
         """
         if len(candidates) == 1:
             return candidates[0]
         if name not in self._best and trials is not None and (records := self.records_of(trials)) is not None:
-            self._best[name] = candidates[chosen(records)]
+            self._best[name] = candidates[chosen(records, measure)]
         return self._best.get(name)
