@@ -92,6 +92,8 @@ class BalancerStudy(StudyKind):
         return counts
 
     def tuning_runs(self, role: Role) -> int:
+        if role == "single":
+            return self.plan.tune * len(self.problem.measured)
         if role != "static":
             return self.plan.tune
         shared = bool(self.plan.tune) and EQUAL in self.methods  # the first point is a run of equal weights' own tuning
@@ -102,6 +104,8 @@ class BalancerStudy(StudyKind):
         together = {
             "method": sum(map(is_vectorizable, self.methods)),
             "grid": len(self._shown_grid),
+            "single": len(self.problem.measured),
+            "static": len({weights.spec for weights in self._static_weights().values()} - set(self.methods)),
             "control": len(self._controls) + 1,  # and frozen weights, which wait for the method's own run
         }
         return max(1, together.get(role, 1))
@@ -184,6 +188,13 @@ class BalancerStudy(StudyKind):
     def _grid_tuning(self) -> list[StudyTrial]:
         return [self._static_trial(GRID, candidate, SEED) for candidate in self._grid() or []]
 
+    def _static_weights(self) -> dict[str, Candidate]:
+        """By name, the static weights that the grid's tuning chooses; none until it has ended."""
+        if not (self._has_static and (grid := self._grid())):
+            return {}
+        chosen = {name: self.best(name, grid, self._grid_tuning(), measure) for measure, name in self._static.items()}
+        return {name: weights for name, weights in chosen.items() if weights is not None}
+
     # Trials
 
     def _reported(self, seed: int) -> Iterator[StudyTrial]:
@@ -194,13 +205,11 @@ class BalancerStudy(StudyKind):
             for task in self.problem.measured:
                 if trial := self._single_trial(task, seed):
                     yield trial
-        if self._has_static and (grid := self._grid()):
-            for measure, name in self._static.items():
-                if weights := self.best(name, grid, self._grid_tuning(), measure):
-                    yield self._static_trial(name, weights, seed)
-            if self._shown_grid:
-                for candidate in grid[1:]:
-                    yield self.study_trial(str(candidate.spec), self._trial(candidate, seed), role="grid")
+        for name, weights in self._static_weights().items():
+            yield self._static_trial(name, weights, seed)
+        if self._shown_grid:
+            for candidate in (self._grid() or [])[1:]:
+                yield self.study_trial(str(candidate.spec), self._trial(candidate, seed), role="grid")
         yield from self._control_trials(seed)
 
     def _method_trial(self, method: Spec, seed: int) -> StudyTrial | None:
