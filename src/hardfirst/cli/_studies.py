@@ -106,6 +106,9 @@ def compare(
     accelerator: StudyAccelerator = None,
     engine: Engine = None,
     vectorize: Vectorize = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the trained network of each method's best run, for `hardfirst predict`.")
+    ] = False,
     out: Out = None,
     dry_run: DryRun = False,
     form: FormatOption = None,
@@ -142,13 +145,14 @@ def compare(
     plan = make_plan(named, {name: value for name, value in settings.items() if value is not None})
     if balancers is not None and "all" in balancers.split(","):
         say(f"Not among all, since they need options: {', '.join(_need_options())}.")
-    run_study(plan, out, form, dry_run=dry_run)
+    run_study(plan, out, form, dry_run=dry_run, keep=keep)
 
 
-def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool) -> None:
+def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool, keep: bool = False) -> None:
     """Run what the plan asks for and the folder does not have, and report."""
     from hardfirst.cli._progress import StudyProgress
     from hardfirst.studies import Runner, counts, with_default_order
+    from hardfirst.studies.kept import sentences
     from hardfirst.studies.ranges import ranged
     from hardfirst.training import check_problem
 
@@ -160,7 +164,7 @@ def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: b
         return
     for trial, problem in plan.cases:
         check_problem(with_default_order(trial, problem).of(problem), trial.problem)
-    runner = Runner(plan, out, typed())
+    runner = Runner(plan, out, typed(), keep=keep)
     if runner.stale:
         say(f"{runner.stale} records are of other data than now: these runs begin again, and the records are set aside.")
     say(f"{sum(sum(both) for both in counts(plan).values())} runs in {runner.store.folder}, {runner.ended} of them done.")
@@ -175,6 +179,8 @@ def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: b
         say("No run has finished, so that there is nothing to compare; the lines above say why.")
         raise typer.Exit(1)
     write_report(runner.store.folder, form)
+    for sentence in sentences(runner.kept):
+        say(sentence)
 
 
 def make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":

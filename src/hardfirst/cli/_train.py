@@ -86,6 +86,7 @@ def train(
     from hardfirst.problems import load_problem
     from hardfirst.recipes._names import CAN_BE_OFF, from_text
     from hardfirst.studies import Store, difficulty_trial, with_measured_order
+    from hardfirst.trained import MODEL
     from hardfirst.training import HELD_OUT, Trial, check_devices, is_main_process
 
     recipe = {
@@ -139,8 +140,8 @@ def train(
         say(f"The run diverged: {record.reason}.")
         raise typer.Exit(1)
     console.print(run_table(record))
-    which = "last" if record.test and "averaged" in record.test else "selected"
-    say(f"The weights of the {which} epoch are in {checkpoint} under 'best'. A page: hardfirst report {store.folder}")
+    say(f"The trained network: {store.folder / MODEL}; to use it: hardfirst predict {store.folder}, or hardfirst.load.")
+    say(f"A page: hardfirst report {store.folder}")
 
 
 def _run(
@@ -161,6 +162,7 @@ def _run(
     from hardfirst.cli._progress import RunProgress
     from hardfirst.problems import explained
     from hardfirst.records.description import CaseTrials, Description, Entry
+    from hardfirst.trained import MODEL
     from hardfirst.training import Interrupted, fit, is_main_process
 
     key, checkpoint = trial.key(trial.of(problem)), store.folder / file
@@ -179,6 +181,7 @@ def _run(
                 trial,
                 record_file=store.part_file(key),
                 checkpoint=checkpoint,
+                model=store.folder / MODEL if file == "checkpoint.pt" else None,
                 resume=checkpoint.exists() if resume is None else resume,
                 watcher=progress,
                 command=typed(),

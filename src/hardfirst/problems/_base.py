@@ -66,6 +66,8 @@ class Problem:
         source: the files behind the data, for `hardfirst data`; None if nothing needs to be installed.
         sample_page: writes a page of samples with their targets to a path, for `hardfirst data NAME --page`.
         recipe: the optimizer, its schedule, and how batches are loaded; the user may change each part.
+        inputs_from: returns the inputs of new examples in a file, as the network takes them, for `hardfirst predict`; None
+            if there is no such file.
         published: how the published figures were measured, for `--protocol published`; None if there are none.
     """
 
@@ -85,6 +87,7 @@ class Problem:
     sample_page: Callable[[Path], object] | None = None
     recipe: Recipe = Recipe()  # noqa: RUF009  # frozen
     published: Published | None = None
+    inputs_from: Callable[[Path], object] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
