@@ -67,6 +67,7 @@ _MORE_MODULES = (
     "stopping",
     "studies",
     "study",
+    "trackers",
     "trained",
     "training",
 )

@@ -44,6 +44,7 @@ from hardfirst.cli._common import (
     with_targets,
     write_report,
 )
+from hardfirst.cli._use import Log
 from hardfirst.errors import InputError
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def compare(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the trained network of each method's best run, for `hardfirst predict`.")
     ] = False,
+    log: Log = None,
     out: Out = None,
     dry_run: DryRun = False,
     form: FormatOption = None,
@@ -145,15 +147,18 @@ def compare(
     plan = make_plan(named, {name: value for name, value in settings.items() if value is not None})
     if balancers is not None and "all" in balancers.split(","):
         say(f"Not among all, since they need options: {', '.join(_need_options())}.")
-    run_study(plan, out, form, dry_run=dry_run, keep=keep)
+    run_study(plan, out, form, dry_run=dry_run, keep=keep, log=log)
 
 
-def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool, keep: bool = False) -> None:
+def run_study(
+    plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool, keep: bool = False, log: str | None = None
+) -> None:
     """Run what the plan asks for and the folder does not have, and report."""
     from hardfirst.cli._progress import StudyProgress
-    from hardfirst.studies import Runner, counts, with_default_order
+    from hardfirst.studies import Event, Runner, counts, with_default_order
     from hardfirst.studies.kept import sentences
     from hardfirst.studies.ranges import ranged
+    from hardfirst.trackers import FolderLog
     from hardfirst.training import check_problem
 
     console.stderr = form is not None  # standard output is for the comparison in that form alone
@@ -165,12 +170,20 @@ def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: b
     for trial, problem in plan.cases:
         check_problem(with_default_order(trial, problem).of(problem), trial.problem)
     runner = Runner(plan, out, typed(), keep=keep)
+    track = FolderLog(runner.store.folder, log).update if log else lambda: None
     if runner.stale:
         say(f"{runner.stale} records are of other data than now: these runs begin again, and the records are set aside.")
     say(f"{sum(sum(both) for both in counts(plan).values())} runs in {runner.store.folder}, {runner.ended} of them done.")
     try:
         with StudyProgress(console, runner) as progress:
-            runner.run(progress)
+
+            def tell(event: Event) -> None:
+                progress(event)
+                if event.what in ("finished", "diverged"):
+                    track()
+
+            runner.run(tell)
+            track()  # what had ended before
         runner.measure_cost()
     except KeyboardInterrupt:
         say(f"Stopped with {runner.ended} runs done. The same command resumes the study.")

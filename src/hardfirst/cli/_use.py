@@ -20,6 +20,10 @@ class ExportFormat(StrEnum):
     onnx = "onnx"
 
 
+Log = Annotated[
+    str | None,
+    typer.Option("--log", help="Send each run, when it has ended, to a tracker: tensorboard, wandb or mlflow."),
+]
 Run = Annotated[
     Path,
     typer.Argument(help="The folder of `hardfirst train`, or a file that `hardfirst compare --keep` leaves in models/."),
