@@ -11,8 +11,9 @@ import torch
 
 from hardfirst.errors import InputError
 from hardfirst.problems import Problem, digest, load_problem, table_name
-from hardfirst.problems._table import split_rows
-from hardfirst.problems._table_notes import table_notes
+from hardfirst.problems.tables._card import table_notes
+from hardfirst.problems.tables._splits import _by_hash
+from hardfirst.problems.tables._name import TableName
 from hardfirst.training import check_problem
 
 ROWS = 300

@@ -185,7 +185,7 @@ def with_targets(problems: list[str], targets: str | None) -> list[str]:
     if targets is None:
         return problems
     from hardfirst.problems import table_name
-    from hardfirst.problems._table import check_format, is_table
+    from hardfirst.problems.tables import check_format, is_table
 
     for problem in problems:
         check_format(problem)
@@ -223,8 +223,8 @@ def with_data(problems: list[str], folder: Path | None) -> list[str]:
 
 def say_table_notes(problems: Iterable[str]) -> None:
     """Print how each table among the problems was read."""
-    from hardfirst.problems._table import is_table
-    from hardfirst.problems._table_notes import table_notes
+    from hardfirst.problems.tables import is_table
+    from hardfirst.problems.tables._card import table_notes
 
     for problem in filter(is_table, problems):
         for sentence in table_notes(problem):
