@@ -36,7 +36,7 @@ def test_the_network_of_the_best_run_is_kept_and_survives_a_second_call(tmp_path
         runs = [each for _, each in runner.store.records() if each.trial["balancer"] == kept.method]
         assert (record.selected()[1], record.trial["seed"]) == (max(each.selected()[1] for each in runs), kept.seed)
         assert len(runs) == 2
-        outputs, test = hardfirst.load(kept.path).outputs, hardfirst.load(kept.path).problem.data().test
+        outputs, test = hardfirst.load(kept.path).outputs, hardfirst.load(kept.path).problem.data().test  # type: ignore[union-attr]
         assert ((outputs(test.inputs)["a"] > 0) == (test.targets["a"] > 0)).float().mean() == record.test_kpi("a")
     assert not list((tmp_path / "out/trials").glob("*.pt"))
     assert run(tmp_path, keep=True, **settings).kept == runner.kept

@@ -24,7 +24,7 @@ def network(module: nn.Module) -> TrainedNetwork:
     table = TensorTable(torch.randn(20, 3), {"kind": torch.arange(20) % 3})
     tasks = [Task("kind", nn.functional.cross_entropy, accuracy)]
     problem = Problem("tiny", tasks, lambda: module, lambda: Splits(table, table, table))
-    return TrainedNetwork(module.eval(), problem, {}, 1)
+    return TrainedNetwork(module.eval(), ("kind",), {"problem": "tiny"}, 1, problem=problem)
 
 
 def sharing() -> HardSharing:

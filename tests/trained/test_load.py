@@ -39,6 +39,7 @@ def trained(folder: Path, name: str, **settings: Any) -> records.Record:
 
 
 def kpis(network: hardfirst.trained.TrainedNetwork) -> dict[str, float]:
+    assert network.problem is not None
     test = network.problem.data().test
     outputs = network.outputs(test.inputs)  # type: ignore[union-attr]
     measures = {task.name: task.kpi_of_batch for task in network.problem.tasks}
@@ -119,7 +120,7 @@ def test_a_problem_that_has_changed_is_loaded_where_it_is_named(tmp_path: Path) 
     Path(name).write_text(
         Path(name).read_text().replace("nn.Linear(4, 8)", "nn.Linear(4, 9)").replace("_head(8)", "_head(9)")
     )
-    with pytest.raises(InputError, match=r"do not fit the network of problem 'toy' as it is now: .* was \[8, 4\]"):
+    with pytest.raises(InputError, match=r"do not fit the network of 'toy' as it is now: .* was \[8, 4\]"):
         hardfirst.load(tmp_path, problem=name)
 
 

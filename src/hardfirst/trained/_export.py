@@ -91,7 +91,7 @@ def _exported(trained: TrainedNetwork, inputs: Any) -> torch.export.ExportedProg
     except Exception as error:  # torch raises errors of many types for code that is no graph
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         raise InputError(
-            f"The network of problem {trained.problem.name!r} cannot be exported: {type(error).__name__}, {reason:.200}. "
+            f"The network of problem {trained.name!r} cannot be exported: {type(error).__name__}, {reason:.200}. "
             "torch.export takes networks whose computation does not depend on the values of the inputs, nor on the size of "
             "the batch."
         ) from error
@@ -103,6 +103,6 @@ def _check_same(trained: TrainedNetwork, got: Mapping[str, Tensor], expected: Ma
             got[task], expected[task], rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True
         ):
             raise InputError(
-                f"The network of problem {trained.problem.name!r} computes something else for task {task!r} as {form} than "
+                f"The network of problem {trained.name!r} computes something else for task {task!r} as {form} than "
                 "in PyTorch, so that no file was written."
             )

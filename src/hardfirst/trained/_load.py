@@ -1,13 +1,16 @@
 """`load`: read the trained network of a run."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from torch import nn
 
 from hardfirst.errors import InputError
-from hardfirst.problems import Problem, digest, load_problem
+from hardfirst.networks import NetworkSpec
+from hardfirst.problems import OWN, Problem, TableTransform, digest, load_problem
 from hardfirst.trained._network import TrainedNetwork
-from hardfirst.training import ModelFile, read_model
+from hardfirst.training import ModelFile, build_network, read_model
 
 MODEL = "model.pt"
 """The name of the trained network in the folder of `hardfirst train`."""
@@ -16,7 +19,8 @@ MODEL = "model.pt"
 def load(run: str | Path, *, problem: str | Problem | None = None) -> TrainedNetwork:
     """Load a trained network.
 
-    A network of a problem in a Python file needs that file: it is run, as `load_problem` does.
+    A network of a table needs no other file. A network of a problem in a Python file needs that file: it is run, as by
+    `load_problem`.
 
     Args:
         run: the folder of `hardfirst train`, or one of the files in `models/` that `hardfirst compare --keep` writes.
@@ -32,15 +36,34 @@ def load(run: str | Path, *, problem: str | Problem | None = None) -> TrainedNet
     """
     path = model_path(Path(run))
     content = read_model(path)
+    if content.table is not None:
+        return _of_table(path, content, TableTransform.from_json(content.table))
     found = problem if isinstance(problem, Problem) else _problem(path, content, problem)
     settings = content.settings
     variant = found.variant(network=settings["network"], only=settings.get("only"), loss=settings.get("loss"))
-    if variant.task_names != content.tasks:
+    _check_tasks(path, content, variant.task_names)
+    network = _network(path, content, partial(build_network, variant))
+    return TrainedNetwork(network, content.tasks, settings, content.epoch, content.precision, problem=variant)
+
+
+def _of_table(path: Path, content: ModelFile, transform: TableTransform) -> TrainedNetwork:
+    targets = [target.name for target in transform.targets]
+    _check_tasks(path, content, targets if content.settings.get("only") is None else content.tasks)
+    name = content.settings["network"]
+    build = transform.network if name == OWN else partial(_of_parts, name, transform)
+    network = _network(path, content, build)
+    return TrainedNetwork(network, content.tasks, content.settings, content.epoch, content.precision, transform=transform)
+
+
+def _of_parts(name: str, transform: TableTransform) -> nn.Module:
+    return NetworkSpec.parse(name).build(transform.parts())
+
+
+def _check_tasks(path: Path, content: ModelFile, tasks: Sequence[str]) -> None:
+    if content.tasks != tuple(tasks):
         raise InputError(
-            f"{path} was trained for the tasks {', '.join(content.tasks)}; problem {variant.name!r} now has "
-            f"{', '.join(variant.task_names)}."
+            f"{path} was trained for the tasks {', '.join(content.tasks)}; its problem now has {', '.join(tasks)}."
         )
-    return TrainedNetwork(_network(path, variant, content), variant, settings, content.epoch, content.precision)
 
 
 def model_path(run: Path) -> Path:
@@ -77,13 +100,13 @@ def _problem(path: Path, content: ModelFile, name: str | None) -> Problem:
     return problem
 
 
-def _network(path: Path, problem: Problem, content: ModelFile) -> nn.Module:
+def _network(path: Path, content: ModelFile, build: Callable[[], nn.Module]) -> nn.Module:
     try:
-        return content.network(problem)
+        return content.restored(build)
     except ValueError as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"The weights in {path} do not fit the network of problem {problem.name!r} as it is now: {error}. They may be "
-            "from another version of hardfirst or of the problem's code."
+            f"The weights in {path} do not fit the network of {content.settings['problem']!r} as it is now: {error}. "
+            "They may be from another version of hardfirst or of the problem's code."
         ) from None

@@ -8,6 +8,7 @@ from hardfirst.training._fingerprint import fingerprint, same_data
 from hardfirst.training._fit import fit
 from hardfirst.training._interrupt import Interrupted
 from hardfirst.training._model_file import ModelFile, read_model
+from hardfirst.training._network import build_network
 from hardfirst.training._precision import in_precision
 from hardfirst.training._processes import NO_GUARD, UNGUARDED, check_can_start, exit_with_parent, process_context, started
 from hardfirst.training._protocol import (
@@ -37,6 +38,7 @@ __all__ = [
     "Preview",
     "Trial",
     "Watcher",
+    "build_network",
     "check_can_start",
     "check_devices",
     "check_precision",

@@ -3,7 +3,7 @@
 import json
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from hardfirst.errors import InputError
 from hardfirst.problems import Problem
 from hardfirst.records import versions
 from hardfirst.training._checkpoint import first_lines, save
-from hardfirst.training._network import Weights, build_network, difference, has_lazy
+from hardfirst.training._network import Weights, difference, has_lazy
 from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._trial import Trial
 
@@ -34,6 +34,7 @@ class ModelFile:
         epoch: the epoch whose weights these are.
         weights: the network's `state_dict`.
         versions: of the packages that trained it.
+        table: the table's transform as JSON; None if the problem is no table.
     """
 
     problem: str
@@ -43,15 +44,16 @@ class ModelFile:
     epoch: int
     weights: Weights
     versions: Mapping[str, str]
+    table: str | None = None
 
-    def network(self, problem: Problem) -> nn.Module:
-        """The network of this problem with these weights, in evaluation mode.
+    def restored(self, build: Callable[[], nn.Module]) -> nn.Module:
+        """The network that a function builds, with these weights and in evaluation mode.
 
         Raises:
             ValueError: the weights do not fit it.
         """
         with forked_randomness():  # the weights that it begins with are random, and replaced
-            network = build_network(problem)
+            network = build()
         if not has_lazy(network) and (reason := difference(self.weights, network)):
             raise ValueError(reason)
         try:
@@ -81,6 +83,7 @@ def save_model(path: Path, trial: Trial, problem: Problem, *, epoch: int, weight
         "tasks": problem.task_names,
         "epoch": epoch,
         "versions": versions(),
+        "table": problem.transform and problem.transform.to_json(),
     }
     on_cpu = {name: value.cpu() if isinstance(value, Tensor) else value for name, value in weights.items()}
     save(path, {"format": FORMAT, "about": json.dumps(about), "weights": on_cpu})
@@ -122,6 +125,7 @@ def _parsed(about: Any, weights: Any) -> ModelFile:
     settings = about["settings"]
     texts = [settings["problem"], settings["balancer"], settings["network"], *about["tasks"]]
     texts += [text for name in ("only", "loss", "problem_sha256") if (text := settings.get(name)) is not None]
+    texts += [] if about["table"] is None else [about["table"]]
     if not all(isinstance(text, str) for text in texts) or not isinstance(weights, dict):
         raise TypeError
     return ModelFile(**{**about, "tasks": tuple(about["tasks"])}, weights=weights)

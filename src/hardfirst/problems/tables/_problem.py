@@ -66,6 +66,7 @@ def load(problem: str) -> Problem:
         epochs=min(100, max(5, _STEPS * 64 // (6 * rows // 10 + 1))),
         learning_rate=1e-3,
         description=f"The table {prepared.name.path.name}, {rows} rows.",
+        transform=prepared.transform,
     )
 
 
