@@ -16,6 +16,7 @@ from hardfirst.cli._show import data, list_, new, report, watch
 from hardfirst.cli._studies import compare
 from hardfirst.cli._study_group import StudyGroup
 from hardfirst.cli._train import train
+from hardfirst.cli._use import export, predict
 from hardfirst.errors import InputError
 
 app = typer.Typer(
@@ -32,6 +33,8 @@ studies = typer.Typer(
 app.command()(compare)
 app.add_typer(studies, name="study")
 app.command()(train)
+app.command()(predict)
+app.command()(export)
 app.command()(report)
 app.command()(watch)
 app.command("list")(list_)

@@ -51,6 +51,7 @@ from hardfirst.cli._common import (
     with_order,
     with_targets,
 )
+from hardfirst.cli._use import Log
 from hardfirst.errors import InputError
 
 if TYPE_CHECKING:
@@ -122,6 +123,10 @@ def compare(
     engine: Engine = None,
     vectorize: Vectorize = None,
     cost: Cost = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the trained network of each method's best run, for `hardfirst predict`.")
+    ] = False,
+    log: Log = None,
     out: Out = None,
     dry_run: DryRun = False,
     form: FormatOption = None,
@@ -160,15 +165,19 @@ def compare(
     plan = make_plan(named, {name: value for name, value in settings.items() if value is not None})
     if balancers is not None and "all" in balancers.split(","):
         say(f"Not among all, since they need options: {', '.join(_need_options())}.")
-    run_study(plan, out, form, dry_run=dry_run)
+    run_study(plan, out, form, dry_run=dry_run, keep=keep, log=log)
 
 
-def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool) -> None:
+def run_study(
+    plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool, keep: bool = False, log: str | None = None
+) -> None:
     """Run what the plan asks for and the folder does not have, and report."""
     from hardfirst.cli._progress import CostProgress, StudyProgress
     from hardfirst.cli._results import write_report
-    from hardfirst.studies import Runner, counts, with_default_order
+    from hardfirst.studies import Event, Runner, counts, with_default_order
+    from hardfirst.studies.kept import sentences
     from hardfirst.studies.ranges import ranged
+    from hardfirst.trackers import FolderLog
     from hardfirst.training import check_problem
 
     console.stderr = form is not None  # standard output is for the comparison in that form alone
@@ -179,14 +188,22 @@ def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: b
         return
     for trial, problem in plan.cases:
         check_problem(with_default_order(trial, problem).of(problem), trial.problem)
-    runner = Runner(plan, out, typed())
+    runner = Runner(plan, out, typed(), keep=keep)
+    track = FolderLog(runner.store.folder, log).update if log else lambda: None
     if runner.stale:
         say(f"The data of {runner.stale} runs has changed: they start again, and their records are set aside.")
     total = sum(sum(both) for both in counts(plan).values())
     say(f"{total} runs in {runner.store.folder}, {runner.ended} already done.")
     try:
         with StudyProgress(console, runner) as progress:
-            runner.run(progress)
+
+            def tell(event: Event) -> None:
+                progress(event)
+                if event.what in ("finished", "diverged"):
+                    track()
+
+            runner.run(tell)
+            track()  # what had ended before
         with CostProgress(console) as timing:
             runner.measure_cost(timing)
     except KeyboardInterrupt:
@@ -196,6 +213,8 @@ def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: b
         say("No run has finished, so there is nothing to compare; the lines above say why.")
         raise typer.Exit(1)
     write_report(runner.store.folder, form)
+    for sentence in sentences(runner.kept):
+        say(sentence)
     if runner.failed:
         say(f"{_failures(runner.failed)}. The same command runs them again. The exit code is 1.")
         raise typer.Exit(1)

@@ -40,6 +40,7 @@ from hardfirst.cli._common import (
     with_order,
     with_targets,
 )
+from hardfirst.cli._use import Log
 from hardfirst.errors import InputError
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def train(
     accelerator: Accelerator = "auto",
     devices: Annotated[int, typer.Option(help="Devices that share each batch; on the CPU, processes.")] = 1,
     strategy: Annotated[str, typer.Option(help="How several devices train together: auto or ddp.")] = "auto",
+    log: Log = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/train-PROBLEM-KEY.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the checkpoint of a run that was stopped.")] = False,
 ) -> None:
@@ -98,6 +100,8 @@ def train(
     from hardfirst.problems import load_problem
     from hardfirst.recipes._names import CAN_BE_OFF, from_text
     from hardfirst.studies import Store, difficulty_trial, with_measured_order
+    from hardfirst.trackers import FolderLog
+    from hardfirst.trained import MODEL
     from hardfirst.training import HELD_OUT, Trial, check_devices, is_main_process
 
     recipe = {
@@ -142,18 +146,22 @@ def train(
         )
         say(f"The network: {trial.network}")
     store = store_of(trial)
+    track = FolderLog(store.folder, log).update if log else lambda: None
     if resume and store.ended(trial.key(trial.of(loaded))):
+        track()
         say(f"The run in {store.folder} has ended already.")
         return
     checkpoint = store.folder / "checkpoint.pt"
     resumes = resume and (first is None or checkpoint.exists())  # it may have been stopped in the first run
     record = _run(trial, loaded, store, checkpoint.name, resume=resumes, **where)
+    if is_main_process(devices):
+        track()
     if record.outcome == "diverged":
         say(f"The run diverged: {record.reason}.")
         raise typer.Exit(1)
     console.print(run_table(record))
-    which = "last" if record.test and "averaged" in record.test else "selected"
-    say(f"The weights of the {which} epoch are in {checkpoint} under 'best'. A page: hardfirst report {store.folder}")
+    say(f"The trained network: {store.folder / MODEL}; to use it: hardfirst predict {store.folder}, or hardfirst.load.")
+    say(f"A page: hardfirst report {store.folder}")
 
 
 def _run(
@@ -175,6 +183,7 @@ def _run(
     from hardfirst.problems import explained
     from hardfirst.problems.tables import data_cards
     from hardfirst.records.description import CaseTrials, Description, Entry
+    from hardfirst.trained import MODEL
     from hardfirst.training import Interrupted, fit, is_main_process
 
     key, checkpoint = trial.key(trial.of(problem)), store.folder / file
@@ -194,6 +203,7 @@ def _run(
                 trial,
                 record_file=store.part_file(key),
                 checkpoint=checkpoint,
+                model=store.folder / MODEL if file == "checkpoint.pt" else None,
                 resume=checkpoint.exists() if resume is None else resume,
                 watcher=progress,
                 command=typed(),

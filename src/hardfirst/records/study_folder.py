@@ -2,6 +2,7 @@
 
 study.json            title, command, the plan, and what each trial is in the study
 trials/KEY.jsonl      one record a trial; it appears by atomic rename when the trial has ended
+models/METHOD.pt      the trained network of a method's best run, if networks are kept
 cost.json             what a step of each method costs, if that was measured
 report.html           the page
 """
@@ -48,6 +49,10 @@ class StudyFolder:
     def part_file(self, key: str) -> Path:
         """The path that a trial writes to while it runs."""
         return self.folder / "trials" / f".{key}.part"
+
+    def model_file(self, key: str) -> Path:
+        """The path of a trial's trained network, until the study has chosen the best one of each method."""
+        return self.folder / "trials" / f"{key}.pt"
 
     def ended(self, key: str) -> bool:
         """Whether the trial has a final outcome; a failure is not final, since the machine may have caused it."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from hardfirst.errors import InputError
 from hardfirst.problems import explained
 from hardfirst.problems.tables import data_cards
 from hardfirst.records.cost import read_costs
@@ -13,6 +14,7 @@ from hardfirst.studies.executors._together import Together
 from hardfirst.studies.executors.drive import Drive, Event
 from hardfirst.studies.executors.local import cores, run_alone
 from hardfirst.studies.forecast import counts
+from hardfirst.studies.kept import Kept, keep_best, may_be_kept
 from hardfirst.studies.kinds import KINDS
 from hardfirst.studies.plan import Plan
 from hardfirst.studies.store import Store
@@ -27,15 +29,22 @@ class Runner:
         plan: the study.
         folder: the study's; None for `runs/` and the problems' names.
         command: what the user typed, for the records.
+        keep: whether the trained network of each method's best run is kept, for `hardfirst.load`.
 
     Raises:
-        InputError: the folder cannot be written to, or this machine lacks what the plan's engine needs.
+        InputError: the folder cannot be written to, this machine lacks what the plan's engine needs, or the engine cannot
+            keep networks.
     """
 
-    def __init__(self, plan: Plan, folder: Path | None = None, command: str | None = None) -> None:
+    def __init__(self, plan: Plan, folder: Path | None = None, command: str | None = None, *, keep: bool = False) -> None:
         self.executor = plan.engine_spec.build()
         self.executor.check(plan.accelerator)
-        self.plan, self.command = plan, command
+        if keep and not self.executor.shares_folder:
+            raise InputError(
+                f"The engine {plan.engine_spec.name} trains where the study's folder may not be, so that networks cannot be "
+                "kept; leave out --keep, or use --engine local."
+            )
+        self.plan, self.command, self.keep = plan, command, keep
         kind = KINDS[plan.kind]
         names = list(dict.fromkeys(problem.name for _, problem in plan.cases))
         self.title = f"{kind.title} on {', '.join(names)}"
@@ -46,6 +55,8 @@ class Runner:
         self.cases = [kind(plan, case, self.store.find) for case in plan.cases]
         self.wanted: dict[str, list[StudyTrial]] = {}
         """By key, the trials that were known to be needed when the runner last asked."""
+        self.kept: list[Kept] = []
+        """Once the study has run, the trained network of each method's best run, if it keeps them."""
         self._described: list[CaseTrials] = []
         self._describe()
 
@@ -101,9 +112,11 @@ class Runner:
             accelerator=plan.accelerator,
             tell=tell,
             together=Together(plan.workers or cores(), plan.accelerator, singly),
+            kept=lambda trial: self.keep and any(map(may_be_kept, self.wanted[trial.key])),
         )
         drive.run(self._wanted)
         self._describe()
+        self.kept = keep_best(self.store, self.cases) if self.keep else []
 
     @property
     def any_finished(self) -> bool:

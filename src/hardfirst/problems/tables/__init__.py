@@ -17,13 +17,16 @@ The guide is docs/guides/tables.md.
 """
 
 from hardfirst.problems.tables._card import data_card, data_cards
+from hardfirst.problems.tables._cells import label_text
 from hardfirst.problems.tables._columns import DateColumn, NumberColumn, Scale, WordColumn
+from hardfirst.problems.tables._frame import frame_problem, targets_of
 from hardfirst.problems.tables._name import TableName, check_format, is_table, relocated, table_name
 from hardfirst.problems.tables._problem import digest, load, table_transform
-from hardfirst.problems.tables._targets import TargetColumn
+from hardfirst.problems.tables._targets import REGRESSION, TargetColumn
 from hardfirst.problems.tables._transform import TableTransform
 
 __all__ = [
+    "REGRESSION",
     "DateColumn",
     "NumberColumn",
     "Scale",
@@ -35,9 +38,12 @@ __all__ = [
     "data_card",
     "data_cards",
     "digest",
+    "frame_problem",
     "is_table",
+    "label_text",
     "load",
     "relocated",
     "table_name",
     "table_transform",
+    "targets_of",
 ]

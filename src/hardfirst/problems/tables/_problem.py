@@ -64,10 +64,16 @@ def load(problem: str) -> Problem:
         parts=prepared.transform.parts,
         data=lambda: prepared.splits,
         batch_size=64,
-        epochs=min(100, max(5, _STEPS * 64 // (6 * rows // 10 + 1))),
+        epochs=epochs_of(6 * rows // 10),
         learning_rate=1e-3,
         description=f"The table {prepared.name.path.name}, {rows} rows.",
+        transform=prepared.transform,
     )
+
+
+def epochs_of(rows: int) -> int:
+    """The default number of epochs for so many training rows: about 2,000 steps, and at most 100 epochs."""
+    return min(100, max(5, _STEPS * 64 // (rows + 1)))
 
 
 def table_transform(problem: str) -> TableTransform:

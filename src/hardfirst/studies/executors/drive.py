@@ -54,6 +54,7 @@ class Drive:
         accelerator: as in Lightning Fabric.
         tell: called with each event.
         together: the greatest number of trials that are trained together with one like this.
+        kept: whether a trial's trained network is saved.
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class Drive:
         accelerator: str = "cpu",
         tell: Callable[[Event], None] = lambda event: None,
         together: Callable[[StudyTrial], int] = lambda trial: MOST,
+        kept: Callable[[StudyTrial], bool] = lambda trial: False,
     ) -> None:
+        self.kept = kept
         self.executor, self.store, self.workers = executor, store, workers
         self.command, self.accelerator, self._tell = command, accelerator, tell
         self._queue = Queue(store, together)
@@ -127,6 +130,7 @@ class Drive:
                 self.command,
                 self.accelerator,
                 {trial.key: trial.trial for trial in others},
+                frozenset(trial.key for trial in trials if self.kept(trial)),
             )
         )
         self._report(trials, "started")

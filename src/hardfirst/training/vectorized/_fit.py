@@ -10,6 +10,7 @@ from hardfirst.problems import Problem, load_problem
 from hardfirst.training._devices import check_devices, device_name, setup_fabric
 from hardfirst.training._fingerprint import Fingerprint, fingerprint
 from hardfirst.training._interrupt import Interrupt
+from hardfirst.training._model_file import save_model
 from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._trial import Trial
 from hardfirst.training.vectorized._group import Group
@@ -22,6 +23,7 @@ def fit_together(
     trials: Sequence[Trial],
     *,
     record_files: Sequence[Path],
+    models: Sequence[Path | None] = (),
     command: str | None = None,
     accelerator: str = "auto",
 ) -> list[records.Record]:
@@ -36,6 +38,7 @@ def fit_together(
     Args:
         trials: at least one.
         record_files: where the record of each trial is written, a line after each epoch.
+        models: where the trained network of each trial is saved at the end, or None; empty for none at all.
         command: what the user typed, for the records.
         accelerator: as in Lightning Fabric: "auto", "cpu", "cuda", "mps".
 
@@ -71,8 +74,12 @@ def fit_together(
             for path in record_files:
                 path.unlink()
             raise
+        read = [records.read(path) for path in record_files]
+        for row, (run, record, model) in enumerate(zip(runs, read, models or [None] * len(runs), strict=True)):
+            if model is not None and record.outcome == "finished":
+                save_model(model, run.trial, problem, epoch=run.best_epoch, weights=group.stack.state_of(row))
     _check_chosen(problem, runs)
-    return [records.read(path) for path in record_files]
+    return read
 
 
 def _writer(group: Group, row: int, path: Path, command: str | None, data: Fingerprint | None) -> records.Writer:

@@ -100,6 +100,14 @@ class Stack:
         """A copy of what a checkpoint of each network would hold."""
         return Weights(self.weights.detach().clone(), {name: self.buffers[name].clone() for name in self._kept})
 
+    def state_of(self, row: int) -> Tensors:
+        """A copy of the `state_dict` of one network."""
+        try:
+            self._fill({name: tensor[row] for name, tensor in self.tensors().items()})
+            return {name: tensor.detach().clone() for name, tensor in self.template.state_dict().items()}
+        finally:
+            self._fill(self._own)
+
     @torch.no_grad()
     def keep(self, weights: "Weights", rows: Tensor) -> None:
         """Replace rows of a copy by these networks.
