@@ -26,6 +26,7 @@ check: $(VENV)/check $(VENV)/test
 	$(BIN)/mypy
 	PATH="$(BIN):$$PATH" $(BIN)/lint-imports
 	$(BIN)/deptry .
+	$(BIN)/pre-commit run --all-files --hook-stage manual # spelling and words, as .pre-commit-config.yaml lists them
 	cd $(SCENES) && PATH="$(abspath $(BIN)):$$PATH" lint-imports && $(abspath $(BIN))/deptry .
 
 hooks: $(VENV)/check ## run the quick checks before each commit
@@ -103,7 +104,7 @@ picture: $(VENV)/test chromium ## the README's picture, of a study of 290 runs
 	$(BIN)/python docs/picture.py runs/picture/report.html docs/_static/report.png
 
 clean:
-	rm -rf $(VENV) runs dist build docs/_build docs/_made docs/cards
+	rm -rf $(VENV) runs dist build docs/_build docs/_made docs/methods/cards
 
 # a Python's own pip may be older than dependency groups
 $(VENV)/pip: constraints/lock.txt
