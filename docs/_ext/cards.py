@@ -55,7 +55,7 @@ def balancer_table(cards: list[Card]) -> str:
 
 def departures(cards: list[Card]) -> str:
     """The differences from the papers, by method."""
-    texts = {f"[{c.name}](cards/{c.name}.md)": inspect.getdoc(Spec(c.name).method) or "" for c in cards}
+    texts = {f"[{c.name}](../methods/cards/{c.name}.md)": inspect.getdoc(Spec(c.name).method) or "" for c in cards}
     texts |= {f"`{name}`": inspect.getdoc(maker.__self__) or "" for name, maker in NETWORKS.items()}  # type: ignore[attr-defined]
     texts |= {f"`{loss.__name__}`": inspect.getdoc(loss) or "" for loss in losses_of_papers()}
     rows = [[name, markdown(section(text, "References")), markdown(section(text, "Note"))] for name, text in texts.items()]
@@ -81,7 +81,7 @@ def write(app: Sphinx) -> None:
     source = Path(app.srcdir)
     # a variant, such as dtp_paper, is on the card of its class
     cards = [card(name) for name, maker in sorted(BALANCERS.items()) if isinstance(maker, type)]
-    pages = {f"cards/{shown.name}.md": balancer_page(shown) for shown in cards} | {
+    pages = {f"methods/cards/{shown.name}.md": balancer_page(shown) for shown in cards} | {
         "_made/balancers.md": balancer_table(cards),
         "_made/departures.md": departures(cards),
         "_made/networks.md": network_table(),
