@@ -61,7 +61,9 @@ def run(method: str, seed: int, folder: Path, epochs: int = 5) -> None:
         balancer.end_epoch()
         with torch.no_grad():
             validated = measure(network, *validation)[1]
-        figures = {task: {"weight": float(balancer.weights[task]), "validation_kpi": float(validated[task])} for task in TASKS}
+        figures = {
+            task: {"weight": float(balancer.weights[task]), "validation_kpi": float(validated[task])} for task in TASKS
+        }
         recorder.epoch(seconds=time.monotonic() - began, learning_rate=0.01, tasks=figures)
     with torch.no_grad():
         tested = measure(network, *test)[1]
