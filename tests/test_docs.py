@@ -173,5 +173,5 @@ def test_the_figure_of_the_idea_has_the_weights_of_the_library(browser: Any) -> 
 
     page.get_by_label("p of the example").fill("0.5")
     loss = functional.focal(-torch.tensor(0.5).log(), gamma=2.0)
-    assert f"focal loss {loss:.3f}: 25.0 % of it is left" in page.locator("#dtp-example .result").inner_text()
+    assert f"focal loss {loss:.3f}: 25.0% of it is left" in page.locator("#dtp-example .result").inner_text()
     page.close()
