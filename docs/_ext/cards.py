@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 
 from hardfirst import losses
 from hardfirst._docstring import paragraph, section, sentence
-from hardfirst.balancers import BALANCERS, Card, Spec, card
+from hardfirst.balancers import BALANCERS, Card, GradientBalancer, Spec, card
 from hardfirst.networks import NETWORKS
 
 ROW = "* - {}\n"
@@ -49,8 +49,13 @@ def balancer_page(shown: Card) -> str:
 
 def balancer_table(cards: list[Card]) -> str:
     """All methods, with what they need and when to use them."""
-    rows = [[f"[{c.name}](cards/{c.name}.md)", c.title, ", ".join(c.needs), markdown(c.when)] for c in cards]
-    return table(["name", "method", "needs", "when to use"], rows, "16 22 10 52")
+    headings = {False: "Loss methods: one backward pass per step", True: "Gradient methods: one backward pass per task"}
+    text = ""
+    for gradients, heading in headings.items():
+        group = [shown for shown in cards if issubclass(Spec(shown.name).method, GradientBalancer) == gradients]
+        rows = [[f"[{c.name}](cards/{c.name}.md)", c.title, ", ".join(c.needs), markdown(c.when)] for c in group]
+        text += f"## {heading}\n\n{table(['name', 'method', 'needs', 'when to use'], rows, '16 22 10 52')}\n"
+    return text
 
 
 def departures(cards: list[Card]) -> str:
