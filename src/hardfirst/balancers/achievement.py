@@ -22,7 +22,7 @@ class Achievement(NonlinearLossBalancer):
     When to use: you know, or can measure, what each task reaches alone, and losses have different sizes. A difficult task
     that has reached its potential is not pushed further. The weights are mild: none is above e times another.
 
-    Cost: one backward per step; 2·T numbers of state.
+    Cost: one backward pass per step; 2·T values of state.
 
     Args:
         tasks: distinct non-empty strings. Their losses are at least 0; a negative loss gives a total of NaN.

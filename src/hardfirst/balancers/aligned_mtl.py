@@ -20,16 +20,16 @@ class AlignedMTL(GramianBalancer):
     When to use: gradients both conflict and differ in size. The update is as short as the smallest component, so training
     can be slow where two tasks nearly agree or nearly cancel; tune the learning rate.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
-        preference: factors of the aligned gradients, a number for each task, at least 0; tasks left out have 1.
+        preference: factors of the aligned gradients, a number for each task, at least 0; default: 1 per task.
         process_group: see `Balancer`.
 
     Raises:
         InputError: a preference is below 0, all are 0, or one names an unknown task. In a training step: `shared` is
-            missing, sharded, or has no part in the losses; or the balancer is compiled.
+            missing, sharded, or does not affect the losses; or the balancer is compiled.
 
     Example:
         >>> import torch

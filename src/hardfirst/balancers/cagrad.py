@@ -19,7 +19,7 @@ class CAGrad(GramianBalancer):
     When to use: between equal weights (c = 0) and MGDA (c large): the mean loss still converges to its minimum for c
     below 1, and the worst task improves on the way.
 
-    Cost: one backward for each task and step, and a cone problem of T variables, some milliseconds; T·n numbers of memory
+    Cost: one backward pass per task and step, and a cone problem of T variables, some milliseconds; T·n values of memory
     for n shared parameters, T of state.
 
     Args:
@@ -30,7 +30,7 @@ class CAGrad(GramianBalancer):
 
     Raises:
         InputError: TorchJD or its solver is not installed, or c is out of range. In a training step: `shared` is missing,
-            sharded, or has no part in the losses; or the balancer is compiled.
+            sharded, or does not affect the losses; or the balancer is compiled.
 
     Example:
         >>> import torch

@@ -18,16 +18,16 @@ class ConFIG(GramianBalancer):
     When to use: gradients conflict and differ in size, as in physics-informed networks: the direction favours no task,
     and the step is shorter the more they disagree.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
-        preference: the cosines' ratios, a number for each task, at least 0; tasks left out have 1.
+        preference: the cosines' ratios, a number for each task, at least 0; default: 1 per task.
         process_group: see `Balancer`.
 
     Raises:
         InputError: a preference is below 0, all are 0, or one names an unknown task. In a training step: `shared` is
-            missing, sharded, or has no part in the losses; or the balancer is compiled.
+            missing, sharded, or does not affect the losses; or the balancer is compiled.
 
     Example:
         >>> import torch

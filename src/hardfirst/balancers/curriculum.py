@@ -20,7 +20,7 @@ class Curriculum(LossBalancer):
     When to use: harder tasks build on easier ones, and you know the order. It is the opposite of hard tasks first, and the
     baseline that Dynamic Task Prioritization argues against.
 
-    Cost: one backward per step; 1 number of state.
+    Cost: one backward pass per step; 1 number of state.
 
     Args:
         tasks: distinct non-empty strings.

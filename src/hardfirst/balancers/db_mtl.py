@@ -20,7 +20,7 @@ class DBMTL(RowStateBalancer):
     When to use: losses of different units and speeds, with memory to spare: the logarithm makes losses comparable, the
     scaling makes gradients comparable. Losses have to stay above 0; one that nears 0 is pushed harder and harder.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, and T·n + T of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, and T·n + T of state.
 
     Args:
         tasks: distinct non-empty strings. Their losses are above 0; one below gives gradients that are NaN.
@@ -28,8 +28,8 @@ class DBMTL(RowStateBalancer):
         process_group: see `Balancer`.
 
     Raises:
-        InputError: β is out of range. In a training step: `shared` is missing, sharded, of another size than before, or has
-            no part in the losses; or the balancer is compiled.
+        InputError: β is out of range. In a training step: `shared` is missing, sharded, of another size than before, or does
+            not affect the losses; or the balancer is compiled.
 
     Example:
         >>> import torch

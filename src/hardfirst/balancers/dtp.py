@@ -26,7 +26,7 @@ class DTP(LossBalancer):
     When to use: easy tasks starve hard ones that could still learn. A task that is hard because its labels are noisy gets
     the same weight without any use; `uniform` and `potential` limit that. `hardfirst compare` shows which is the case.
 
-    Cost: one backward per step; T numbers of state.
+    Cost: one backward pass per step; T values of state.
 
     Args:
         tasks: distinct non-empty strings.

@@ -24,7 +24,7 @@ class DWA(LossBalancer):
     not depend on the size of the losses, and stay near 1: at :math:`\tau = 2`, of two tasks one of which halved its loss
     while the other stood still, they are 0.88 and 1.12. Late in a run, ratios are noise around 1.
 
-    Cost: one backward per step; 4·T numbers of state.
+    Cost: one backward pass per step; 4·T values of state.
 
     Args:
         tasks: distinct non-empty strings.

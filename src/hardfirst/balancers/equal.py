@@ -9,7 +9,7 @@ class Equal(LossBalancer):
 
     When to use: start here: the baseline for every comparison. With equal tuning it is often not beaten.
 
-    Cost: one backward per step; no state.
+    Cost: one backward pass per step; no state.
 
     Args:
         tasks: distinct non-empty strings.

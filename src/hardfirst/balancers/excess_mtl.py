@@ -23,7 +23,7 @@ class ExcessMTL(RowStateBalancer):
     When to use: some labels are noisy: the loss of such a task stays high, and methods that go by losses raise its weight,
     while its excess risk is near 0 once nothing is left to learn. Memory for a number per task and shared parameter.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, and T·n + 2·T of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, and T·n + 2·T of state.
 
     Args:
         tasks: distinct non-empty strings.
@@ -31,8 +31,8 @@ class ExcessMTL(RowStateBalancer):
         process_group: see `Balancer`.
 
     Raises:
-        InputError: η is not above 0. In a training step: `shared` is missing, sharded, of another size than before, or has
-            no part in the losses; or the balancer is compiled.
+        InputError: η is not above 0. In a training step: `shared` is missing, sharded, of another size than before, or does
+            not affect the losses; or the balancer is compiled.
 
     Example:
         >>> import torch

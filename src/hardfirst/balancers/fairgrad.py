@@ -26,8 +26,8 @@ class FairGrad(GramianBalancer):
     When to use: as Nash-MTL, with a knob for how much the tasks that gain least should be helped. The update has nearly one
     length, or `max_norm` if that is shorter, however small the gradients are: let the learning rate decay.
 
-    Cost: one backward for each task and step, and some Newton steps on T numbers, below a millisecond for α = 1 and some
-    milliseconds else; T·n numbers of memory for n shared parameters, T of state.
+    Cost: one backward pass per task and step, and some Newton steps on T numbers, below a millisecond for α = 1 and some
+    milliseconds else; T·n values of memory for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
@@ -36,7 +36,7 @@ class FairGrad(GramianBalancer):
         process_group: see `Balancer`.
 
     Raises:
-        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or has no part in the
+        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or does not affect the
             losses; or the balancer is compiled.
 
     Example:

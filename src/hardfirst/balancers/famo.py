@@ -26,7 +26,7 @@ class FAMO(NonlinearLossBalancer):
     have to be able to approach their minimum: a task that is stuck above it draws more and more weight, which `min_losses`
     prevents.
 
-    Cost: one backward per step; 7·T numbers of state.
+    Cost: one backward pass per step; 7·T values of state.
 
     Args:
         tasks: distinct non-empty strings. Their losses are above their minimum; one below it gives a total of NaN.

@@ -19,7 +19,7 @@ class Fixed(LossBalancer):
 
     When to use: you know the weights, or can tune them on validation. Dynamic methods have to beat that.
 
-    Cost: one backward per step; no state.
+    Cost: one backward pass per step; no state.
 
     Args:
         tasks: distinct non-empty strings.

@@ -14,7 +14,7 @@ class Geometric(NonlinearLossBalancer):
     not change the balance. Each task has the weight :math:`1/L_t`, so one with a loss near 0 takes over, and the others'
     share of the step shrinks.
 
-    Cost: one backward per step; T numbers of state, for logging alone.
+    Cost: one backward pass per step; T values of state, for logging only.
 
     Args:
         tasks: distinct non-empty strings. Their losses are at least 0; a negative loss gives a total of NaN.

@@ -19,15 +19,15 @@ class GradDrop(GradientBalancer):
 
     When to use: as a cheap regulariser where gradients conflict; its noise is larger the less the tasks agree.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T + 2 of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T + 2 of state.
 
     Args:
         tasks: distinct non-empty strings.
-        seed: of the drawing; see `RLW`.
+        seed: the seed of the drawing; see `RLW`.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: the seed is not a whole number. In a training step: `shared` is missing, sharded, or has no part in the
+        InputError: the seed is not a whole number. In a training step: `shared` is missing, sharded, or does not affect the
             losses; or the balancer is compiled.
 
     Example:

@@ -29,8 +29,8 @@ class GradNorm(LossBalancer):
     When to use: one task's gradients dominate the others', or tasks should learn at similar rates, and the initial losses
     are a meaningful reference: :math:`L_t(0)` is that of a single batch. It costs more than methods that use losses alone.
 
-    Cost: one backward per step, and one from each loss to `shared` alone; T gradients of `shared` pass through memory one
-    by one, and each is averaged over ranks, so give it the last shared layer and not all of a trunk. 6·T numbers of state.
+    Cost: one backward pass per step, and one from each loss to `shared` alone; T gradients of `shared` pass through memory one
+    by one, and each is averaged over ranks, so give it the last shared layer and not all of a trunk. 6·T values of state.
 
     Args:
         tasks: distinct non-empty strings. Their losses are above 0.
@@ -40,7 +40,7 @@ class GradNorm(LossBalancer):
         process_group: see `Balancer`.
 
     Raises:
-        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or has no part in the
+        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or does not affect the
             losses; or the balancer is compiled.
 
     Example:

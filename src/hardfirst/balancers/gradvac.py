@@ -24,16 +24,16 @@ class GradVac(GramianBalancer):
     When to use: related tasks, such as languages, whose gradients mostly agree: conflict is then relative, and PCGrad, which
     acts on obtuse angles only, would hardly change anything.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T·T + T + 2 of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T·T + T + 2 of state.
 
     Args:
         tasks: distinct non-empty strings.
         beta: β, the share of the new cosine in the moving average, in (0, 1].
-        seed: of the random order; see `RLW`.
+        seed: the seed of the random order; see `RLW`.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or has no part in the
+        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or does not affect the
             losses; or the balancer is compiled.
 
     Example:

@@ -13,14 +13,14 @@ class IMTLG(GramianBalancer):
     When to use: no task's gradient should count more for its size. Weights grow large where gradients are nearly parallel or
     opposite.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: in a training step: `shared` is missing, sharded, or has no part in the losses; or the balancer is
+        InputError: in a training step: `shared` is missing, sharded, or does not affect the losses; or the balancer is
             compiled.
 
     Example:

@@ -16,7 +16,7 @@ class IMTLL(LearnedScales):
     When to use: losses of different units and sizes, of any kind. It is uncertainty weighting without the likelihood and
     the ½, and shares its limit: the weights follow 1/L, whether or not the task with the low loss matters.
 
-    Cost: one backward per step; 5·T numbers of state.
+    Cost: one backward pass per step; 5·T values of state.
 
     Args:
         tasks: distinct non-empty strings.

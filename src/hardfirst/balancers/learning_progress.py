@@ -27,7 +27,7 @@ class LearningProgress(LossBalancer):
     comparable, since falls are compared between tasks, and noise between batches small relative to progress, or rewards are
     mostly chance. At the default η it takes thousands of steps to depart from equal weights.
 
-    Cost: one backward per step; 259·T numbers of state, and a sort of 256·T numbers in each step.
+    Cost: one backward pass per step; 259·T values of state, and a sort of 256·T numbers in each step.
 
     Args:
         tasks: distinct non-empty strings.

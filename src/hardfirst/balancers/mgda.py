@@ -14,14 +14,14 @@ class MGDA(GramianBalancer):
     When to use: no task may get worse. Small gradients get the largest weights, so tasks that have converged, or whose
     losses are small, can stop the others: scale the losses, or prefer `upgrad`.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: in a training step: `shared` is missing, sharded, or has no part in the losses; or the balancer is
+        InputError: in a training step: `shared` is missing, sharded, or does not affect the losses; or the balancer is
             compiled.
 
     Example:

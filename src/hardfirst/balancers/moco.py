@@ -24,7 +24,7 @@ class MoCo(RowStateBalancer):
     When to use: MGDA on small batches, with memory to spare: the noise of a batch biases MGDA towards equal weights,
     averages have less of it. Late in a run the averages are old; a smaller σ keeps them fresh.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, and T·n + T + 1 of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, and T·n + T + 1 of state.
 
     Args:
         tasks: distinct non-empty strings.
@@ -36,7 +36,7 @@ class MoCo(RowStateBalancer):
 
     Raises:
         InputError: an option is out of range. In a training step: `shared` is missing, sharded, of another size than before,
-            or has no part in the losses; or the balancer is compiled.
+            or does not affect the losses; or the balancer is compiled.
 
     Example:
         >>> import torch

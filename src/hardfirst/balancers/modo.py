@@ -20,7 +20,7 @@ class MoDo(GramianBalancer):
     When to use: MGDA's weights jump with the noise of each batch; these are an average over about :math:`1 / \gamma` steps.
     A small γ is nearly equal weights, a large one nearly MGDA.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
@@ -29,7 +29,7 @@ class MoDo(GramianBalancer):
         process_group: see `Balancer`.
 
     Raises:
-        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or has no part in the
+        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or does not affect the
             losses; or the balancer is compiled.
 
     Example:

@@ -19,7 +19,7 @@ class NashMTL(GramianBalancer):
     gradients get large weights, which amplify their noise. The update's length is :math:`\sqrt T`, or `max_norm` if that is
     shorter, however small the gradients are: let the learning rate decay.
 
-    Cost: one backward for each task and step, and some Newton steps on T numbers, below a millisecond; T·n numbers of memory
+    Cost: one backward pass per task and step, and some Newton steps on T numbers, below a millisecond; T·n values of memory
     for n shared parameters, T of state.
 
     Args:
@@ -28,7 +28,7 @@ class NashMTL(GramianBalancer):
         process_group: see `Balancer`.
 
     Raises:
-        InputError: `max_norm` is out of range. In a training step: `shared` is missing, sharded, or has no part in the
+        InputError: `max_norm` is out of range. In a training step: `shared` is missing, sharded, or does not affect the
             losses; or the balancer is compiled.
 
     Example:

@@ -17,15 +17,15 @@ class PCGrad(GramianBalancer):
     When to use: gradients conflict (have a negative inner product), and the easy tasks' steps undo those of the hard ones.
     It does not change sizes: a task with a large gradient still dominates the others where they agree.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T + 2 of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T + 2 of state.
 
     Args:
         tasks: distinct non-empty strings.
-        seed: of the random order; see `RLW`.
+        seed: the seed of the random order; see `RLW`.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: the seed is not a whole number. In a training step: `shared` is missing, sharded, or has no part in the
+        InputError: the seed is not a whole number. In a training step: `shared` is missing, sharded, or does not affect the
             losses; or the balancer is compiled.
 
     Example:

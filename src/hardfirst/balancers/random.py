@@ -20,7 +20,7 @@ class RLW(LossBalancer):
     When to use: as a control. If a method is no better than random weights, its weights carry no useful information. Random
     weights themselves are sometimes better than equal ones, by their noise.
 
-    Cost: one backward per step; T + 1 numbers of state.
+    Cost: one backward pass per step; T + 1 values of state.
 
     Args:
         tasks: distinct non-empty strings.

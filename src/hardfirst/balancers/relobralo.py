@@ -25,14 +25,14 @@ class ReLoBRaLo(LossBalancer):
     When to use: physics-informed networks, for which it was made, and other problems whose losses fall by orders of
     magnitude: the weights depend on ratios, not on units. A task that fell less since the start weighs more.
 
-    Cost: one backward per step; 3·T + 2 numbers of state.
+    Cost: one backward pass per step; 3·T + 2 values of state.
 
     Args:
         tasks: distinct non-empty strings.
         alpha: α, the share of the old weights, in [0, 1].
         rho: the probability that the old weights are kept rather than replaced, in [0, 1].
         temperature: :math:`\tau`, above 0; larger is more even.
-        seed: of the random times; see `RLW`.
+        seed: the seed of the random times; see `RLW`.
         process_group: see `Balancer`.
 
     Raises:

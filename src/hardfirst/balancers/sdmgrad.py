@@ -20,13 +20,13 @@ class SDMGrad(GramianBalancer):
 
     When to use: between MGDA (λ = 0) and a weighted sum (λ large), like CAGrad, without a solver.
 
-    Cost: one backward for each task and step, and `steps` steps on T numbers, about a millisecond; T·n numbers of memory
+    Cost: one backward pass per task and step, and `steps` steps on T numbers, about a millisecond; T·n values of memory
     for n shared parameters, 2·T of state.
 
     Args:
         tasks: distinct non-empty strings.
         strength: λ, at least 0. The paper's multi-task code uses 0.3.
-        preference: :math:`\tilde w`, a number for each task, at least 0; tasks left out have 1. Only their ratios count.
+        preference: :math:`\tilde w`, a number for each task, at least 0; default: 1 per task. Only their ratios count.
         lr: the learning rate of w, above 0, for gradients whose mean length is 1.
         momentum: in [0, 1).
         steps: the steps of w for each training step, at least 1.
@@ -34,7 +34,7 @@ class SDMGrad(GramianBalancer):
 
     Raises:
         InputError: an option is out of range, or names an unknown task. In a training step: `shared` is missing, sharded, or
-            has no part in the losses; or the balancer is compiled.
+            does not affect the losses; or the balancer is compiled.
 
     Example:
         >>> import torch

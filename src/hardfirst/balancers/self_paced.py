@@ -23,7 +23,7 @@ class SelfPaced(NonlinearLossBalancer):
     When to use: as a baseline, or if a high loss means that a task is noisy or not yet learnable. Losses have to be
     comparable, since all tasks have one λ. Without enough epochs for λ to pass the highest loss, that task is not learned.
 
-    Cost: one backward per step; 3·T + 1 numbers of state.
+    Cost: one backward pass per step; 3·T + 1 values of state.
 
     Args:
         tasks: distinct non-empty strings. Their losses are at least 0.

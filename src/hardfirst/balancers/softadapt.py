@@ -22,7 +22,7 @@ class SoftAdapt(LossBalancer):
     When to use: losses with little noise between batches, as in physics-informed networks. With noise the slopes are mostly
     chance; a longer window averages it out. At the default β no weight is more than 11% above another; tune it.
 
-    Cost: one backward per step; `window`·T numbers of state.
+    Cost: one backward pass per step; `window`·T values of state.
 
     Args:
         tasks: distinct non-empty strings.

@@ -23,7 +23,7 @@ class STCH(NonlinearLossBalancer):
     When to use: no task should fall behind, measured by its progress since the warm-up. A task that is stuck, or whose loss
     is irreducible, gets a large weight without any use; a larger μ limits it.
 
-    Cost: one backward per step; 4·T + 1 numbers of state.
+    Cost: one backward pass per step; 4·T + 1 values of state.
 
     Args:
         tasks: distinct non-empty strings. Their losses are at least 0; a negative loss gives a total of NaN.

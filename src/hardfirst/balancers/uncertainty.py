@@ -18,7 +18,7 @@ class Uncertainty(LearnedScales):
     When to use: losses of different units and sizes, all likelihoods or close to one. It gives noisy tasks lower weights,
     whether or not they matter.
 
-    Cost: one backward per step; 5·T numbers of state.
+    Cost: one backward pass per step; 5·T values of state.
 
     Args:
         tasks: distinct non-empty strings.

@@ -25,18 +25,18 @@ class UPGrad(GramianBalancer):
     When to use: the first gradient method to try if tasks conflict. No task gets worse, and each counts by the size of its
     gradient, so a task that has converged does not stop the others.
 
-    Cost: one backward for each task and step, and T quadratic programs of T variables, below a millisecond for few tasks and
-    some seconds at most for 200; T·n numbers of memory for n shared parameters, T of state.
+    Cost: one backward pass per task and step, and T quadratic programs of T variables, below a millisecond for few tasks and
+    some seconds at most for 200; T·n values of memory for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
-        preference: factors of the projected gradients, a number for each task, at least 0; tasks left out have 1. The
+        preference: factors of the projected gradients, a number for each task, at least 0; default: 1 per task. The
             gradient of a task with 0 still limits the others.
         process_group: see `Balancer`.
 
     Raises:
         InputError: a preference is below 0, all are 0, or one names an unknown task. In a training step: `shared` is
-            missing, sharded, or has no part in the losses; or the balancer is compiled.
+            missing, sharded, or does not affect the losses; or the balancer is compiled.
 
     Example:
         >>> import torch

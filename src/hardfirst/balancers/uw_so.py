@@ -20,7 +20,7 @@ class UWSO(NonlinearLossBalancer):
     size: if 1/L of one task exceeds the others' by more than :math:`\tau`, that task gets nearly all the weight, so losses
     near 0 need a large :math:`\tau`.
 
-    Cost: one backward per step; T numbers of state, for logging alone.
+    Cost: one backward pass per step; T values of state, for logging only.
 
     Args:
         tasks: distinct non-empty strings. Their losses are above 0.
