@@ -87,7 +87,7 @@ def fair_weights(gramian: Tensor, alpha: float) -> Tensor:
     scaled = torch.ones_like(lengths)
     for power in (alpha ** (step / max(count, 1)) for step in range(count + 1)):
         scaled = _fair(between, (1 / power - 1) * relative.log(), power, scaled)
-        # G is the square of the longest length times the Gramian of the relative lengths
+    # G is the square of the longest length times the Gramian of the relative lengths
     weights: Tensor = longest ** (-2 * alpha / (1 + alpha)) * scaled / relative
     return weights
 
