@@ -162,7 +162,7 @@ def test_second_term_wants_a_gradient() -> None:
         ({"alpha": 1.5}, "`alpha` to be at most 1"),
         ({"floor": 0.5}, "`floor` to be below 0.5"),
         ({"uniform": 2.0}, "`uniform` to be at most 1"),
-        ({"uniform": 0.5, "normalize": False}, "needs `normalize=True`"),
+        ({"uniform": 0.5, "normalize": False}, "requires `normalize=True`"),
         ({"priority": "medium"}, "`priority` to be 'hard' or 'easy'"),
         ({"potential": {"a": 0.0}}, "`potential.a` to be above 0"),
     ],

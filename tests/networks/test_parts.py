@@ -80,7 +80,7 @@ def test_parts_keep_their_heads() -> None:
         ("ple", {"specific": 1.5}, "`specific` to be a whole number, at least 1; got 1.5"),
         ("cross_stitch", {"same": 1.5}, "`same` to be at most 1; got 1.5"),
         ("task_hierarchy", {"order": ["a"]}, "`order` to have each of the tasks a, b once; got a"),
-        ("mtan", {}, "MTAN attends to places .* but the layers are for vectors. For vectors choose mmoe or ple"),
+        ("mtan", {}, "MTAN attends to positions .* but the layers are for vectors. For vectors, choose mmoe or ple"),
     ],
 )
 def test_options_out_of_range_are_refused(name: str, options: dict[str, object], says: str) -> None:
