@@ -125,13 +125,13 @@ def run_name(trials: Sequence[StudyTrial], trial: Trial) -> str:
     return f"{method}{only}, {f'seed {trial.seed}' if trial.test else f'tuning at learning rate {trial.learning_rate}'}"
 
 
-class CostProgress:
-    """A bar for the measurement of the cost of a step, from its first sign on."""
+class ShareProgress:
+    """A bar for work that reports the share of it that is done, from its first report on."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, text: str) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("left:"))
         self.bar = Progress(*columns, TimeRemainingColumn(), console=console)
-        self.task = self.bar.add_task("Timing a training step of each method (--no-cost skips this)", total=1.0)
+        self.task = self.bar.add_task(text, total=1.0)
         self.console, self.begun = console, False
 
     def __enter__(self) -> Self:

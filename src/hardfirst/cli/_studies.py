@@ -172,7 +172,7 @@ def run_study(
     plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool, keep: bool = False, log: str | None = None
 ) -> None:
     """Run what the plan asks for and the folder does not have, and report."""
-    from hardfirst.cli._progress import CostProgress, StudyProgress
+    from hardfirst.cli._progress import ShareProgress, StudyProgress
     from hardfirst.cli._results import write_report
     from hardfirst.studies import Event, Runner, counts, with_default_order
     from hardfirst.studies.kept import sentences
@@ -204,7 +204,9 @@ def run_study(
 
             runner.run(tell)
             track()  # what had ended before
-        with CostProgress(console) as timing:
+        with ShareProgress(console, "Training gradient-boosted trees as a reference") as training:
+            runner.measure_trees(training)
+        with ShareProgress(console, "Timing a training step of each method (--no-cost skips this)") as timing:
             runner.measure_cost(timing)
     except KeyboardInterrupt:
         say(f"Stopped after {runner.ended} of {total} runs. The same command resumes the study.")

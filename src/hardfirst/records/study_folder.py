@@ -42,6 +42,11 @@ class StudyFolder:
         """The path of the measured costs."""
         return self.folder / "cost.json"
 
+    @property
+    def trees_file(self) -> Path:
+        """The path of what gradient-boosted trees reach."""
+        return self.folder / "trees.json"
+
     def record_file(self, key: str) -> Path:
         """The path of a trial's record, which exists once the trial has ended."""
         return self.folder / "trials" / f"{key}.jsonl"

@@ -131,16 +131,17 @@ def _work(assignment: Assignment, gpu: str | None) -> None:
     sys.exit(_CODES[run_assignment(assignment)])
 
 
-def run_alone(work: Callable[[Callable[[float], None]], None], tell: Callable[[float], None]) -> None:
+def run_alone(work: Callable[[Callable[[float], None]], None], what: str, tell: Callable[[float], None]) -> None:
     """Run a function in a process of its own with one torch thread, and wait for it; its errors are printed there.
 
     Args:
         work: gets a function to call with the share that is done.
+        what: it measures, for the message of an error.
         tell: called with the same here.
     """
     context = process_context(PRELOAD)
     shares, channel = context.Pipe(duplex=False)
-    process = started(context, "alone", target=_alone, args=(work, channel))
+    process = started(context, "alone", target=_alone, args=(work, what, channel))
     channel.close()
     try:
         with suppress(EOFError):  # it has ended
@@ -153,7 +154,7 @@ def run_alone(work: Callable[[Callable[[float], None]], None], tell: Callable[[f
         process.kill()
 
 
-def _alone(work: Callable[[Callable[[float], None]], None], channel: "Connection[float, float]") -> None:
+def _alone(work: Callable[[Callable[[float], None]], None], what: str, channel: "Connection[float, float]") -> None:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -161,9 +162,9 @@ def _alone(work: Callable[[Callable[[float], None]], None], channel: "Connection
     torch.set_num_threads(1)
     try:
         work(channel.send)
-    except Exception as error:  # the study is complete without the cost of a step
+    except Exception as error:  # the study is complete without it
         reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        print(f"hardfirst: the cost of a training step could not be measured: {reason}", file=sys.stderr)
+        print(f"hardfirst: {what} could not be measured: {reason}", file=sys.stderr)
 
 
 def cores() -> int:
