@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from hardfirst.report.sections.charts import curves_figure, interval_figure, validation_points, weight_share
 
 from hardfirst import report
 from hardfirst.errors import InputError
 from hardfirst.report.figures import styles
-from hardfirst.report.sections.charts import curves_figure, interval_figure, validation_points, weight_share
 from made_records import alone, case_of, control, diverged, run, static, study, text_of, tried
 
 
