@@ -1,5 +1,6 @@
 """Commands that show balancers, networks, problems and results."""
 
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -46,11 +47,12 @@ def watch(
     from hardfirst.report.server import serve
 
     with serve(folder, port=port) as (server, address):
-        say(f"{folder} is shown at {address}; Ctrl-C ends it.")
-        try:
+        say(f"Serving {folder} at {address}")
+        say("Ctrl-C ends this command; a study that is running continues.")
+        if not folder.exists():
+            say("The folder does not exist yet; the page appears when a study begins there.")
+        with suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            say("Ended.")
 
 
 def list_(
