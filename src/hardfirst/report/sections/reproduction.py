@@ -20,7 +20,7 @@ def section(cases: Sequence[Case], command: str | None, plan: Mapping[str, Any])
     for case in cases:
         blocks += [Heading(case.name)] if len(cases) > 1 else []
         blocks.append(settings_table(case))
-    return Section("Reproduce", tuple(blocks), anchor="reproduce", folded=True)
+    return Section("Reproduce", tuple(blocks), anchor="reproduce", folded=True, short="Reproduce")
 
 
 def _commands(cases: Sequence[Case], command: str | None) -> Block:
