@@ -38,7 +38,6 @@ from hardfirst.report.sections import (
 from hardfirst.report.sections.answer import answer_block
 from hardfirst.report.sections.kpis import kpi_table
 from hardfirst.report.text import headline, notes, protocol
-from hardfirst.report.text import networks as network_text
 from hardfirst.report.text import orders as order_text
 from hardfirst.report.text import overview as overview_text
 from hardfirst.report.text.glossary import GLOSSARY
@@ -156,9 +155,10 @@ def _answer(cases: Sequence[Case], styles: Styles, study: Study) -> Answer:
     return Answer(
         question=headline.question(cases) or study.title,
         lead=words.lead,
-        rest=(*words.rest, *network_text.sentences(cases)),
+        rest=words.rest,
         tiles=overview_text.tiles(found),
         alerts=overview_text.all_alerts(found, _prefixes(cases)),
+        chart=overview.chart(found, styles),
         next_step=overview_text.step(found, study.command, study.plan),
     )
 

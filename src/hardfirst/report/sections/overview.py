@@ -1,10 +1,14 @@
 """The sections on several problems and networks: cases × methods, and the methods' ranks over cases."""
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from hardfirst.report.blocks import (
+    Block,
     Chart,
     Content,
+    Heading,
     Paragraphs,
     Section,
     Table,
@@ -20,29 +24,53 @@ from hardfirst.report.model.overview import Overview
 from hardfirst.report.model.ranks import FEWEST_CASES, Ranks, rank_cases
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
 from hardfirst.report.model.summary import Cell
+from hardfirst.report.sections.tradeoff import Spot, tradeoff_figure
 from hardfirst.report.text.interval_text import count_text
 from hardfirst.report.text.overview import over_cases
+from hardfirst.statistics import Interval
 
 _LONGEST_LABEL = 26
 _VIEWS = ("Change", "KPI", "Change with interval")
 
 
+def chart(found: Overview, styles: Styles) -> Chart | None:
+    """What each method changes on the worst task and on the mean, over all cases and in each; None without a comparison."""
+    spots = [_spot(method, list(rows.values()), styles) for method, rows in found.standings.items()]
+    if not spots:
+        return None
+    heading = f"Change of the worst task and of the mean, against {found.against}"
+    caption = (
+        f"Each method minus {found.against} on the test split, in points: a large mark is the mean over "
+        f"{count_text(len(found.answers), found.unit)}, small marks are the {found.unit}s."
+    )
+    return Chart("tradeoff", heading, caption, tradeoff_figure(spots, found.against))
+
+
+def _spot(method: str, rows: Sequence[Standing], styles: Styles) -> Spot:
+    by_scope = [[each.mean for row in rows if (each := row.of(scope).difference)] for scope in (MEAN, WORST)]
+    mean, worst = (Interval(fmean(values), math.nan, math.nan, len(values)) for values in by_scope)
+    return Spot(method, styles[method], mean, worst, list(zip(*by_scope, strict=True)))
+
+
 def sections(found: Overview, styles: Styles) -> list[Section]:
     """Cases × methods on the worst task and on the mean over tasks and, of enough cases, the methods' ranks over them."""
-    tables = tuple(_matrix(found, scope, styles) for scope in (WORST, MEAN))
-    matrix = Section(f"By {found.unit}", tables, anchor="cases", short=f"By {found.unit}")
-    ranked = [rank_cases(found.cases, scope) for scope in (WORST, MEAN)]
-    blocks = [_ranks(found, scope, ranks, styles) for scope, ranks in zip((WORST, MEAN), ranked, strict=True) if ranks]
-    if len(found.cases) < FEWEST_CASES or not blocks:
+    titles = {WORST: "Worst task", MEAN: "Mean over tasks"}
+    blocks: list[Block] = [
+        each for scope, title in titles.items() for each in (Heading(title), _matrix(found, scope, title, styles))
+    ]
+    matrix = Section(f"By {found.unit}", tuple(blocks), anchor="cases", short=f"By {found.unit}")
+    ranks = [
+        block for scope in titles if (each := rank_cases(found.cases, scope)) for block in _ranks(found, scope, each, styles)
+    ]
+    if len(found.cases) < FEWEST_CASES or not ranks:
         return [matrix]
-    flat = tuple(block for pair in blocks for block in pair)
-    return [matrix, Section(f"Ranks over {found.unit}s", flat, anchor="ranks", folded=True)]
+    return [matrix, Section(f"Ranks over {found.unit}s", tuple(ranks), anchor="ranks", folded=True)]
 
 
 # Cases × methods
 
 
-def _matrix(found: Overview, scope: Scope, styles: Styles) -> Table:
+def _matrix(found: Overview, scope: Scope, what: str, styles: Styles) -> Table:
     """A row for each case: the baseline's KPI, and each method's change against it."""
     rows = [{name: each for each in answer.board.rows for name in each.names} for answer in found.answers]
     baseline = found.cases[0].baseline
@@ -53,18 +81,17 @@ def _matrix(found: Overview, scope: Scope, styles: Styles) -> Table:
         _row(answer.case.name, by_name, [baseline, *methods], scope, largest)
         for answer, by_name in zip(found.answers, rows, strict=True)
     ]
-    what = "Worst task" if scope is WORST else "Mean over tasks"
     head: list[Content] = [found.unit.capitalize(), *(method_cell(method, styles) for method in (baseline, *methods))]
     cells = tuple(TableCell(cell) if isinstance(cell, str) else cell for cell in head)
     label = f"{what} by {found.unit} and method"
-    return Table(label, _caption(found, what), cells, tuple(body), _VIEWS, f"cases-{scope.name}")
+    return Table(label, _caption(found), cells, tuple(body), _VIEWS, f"cases-{scope.name}")
 
 
-def _caption(found: Overview, what: str) -> str:
+def _caption(found: Overview) -> str:
     paired = max(answer.paired for answer in found.answers)
     few = " and, where seeds are too few for one, by the uncorrected 95% interval" if found.untested else ""
     marks = f" ▲ and ▼ mark what is better and worse by the test{few}." if paired >= 3 else ""
-    return f"{what}: test KPI in points. The columns of other methods are method − {found.against}.{marks}"
+    return f"Test KPI in points. The columns of other methods are method − {found.against}.{marks}"
 
 
 def _row(name: str, by_name: Mapping[str, Standing], methods: Sequence[str], scope: Scope, largest: float) -> TableRow:

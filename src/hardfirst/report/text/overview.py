@@ -36,15 +36,16 @@ def _lead(found: Overview) -> str:
         *_changes(worst, "lifts the worst task", "lowers it" if worst.better else "lowers the worst task"),
         *_changes(mean, "raises the mean", "costs it" if mean.better else "costs the mean"),
     ]
-    first, *rest = changes if worst.better else changes[::-1]
-    sentence = ", ".join([f"`{found.lead}` {first} of {count_text(worst.cases, found.unit)}", *rest])
-    return f"{' and '.join(sentence.rsplit(', ', 1))}{'' if any(mean[:2]) else ', at no measurable cost of the mean'}."
+    (gain, first), *rest = changes if worst.better else changes[::-1]
+    of = f"all {worst.cases}" if first == worst.cases else f"{first} of {worst.cases}"
+    more = [f"{verb} on {'all' if count == worst.cases else count}" for verb, count in rest]
+    clauses = ", ".join([f"{gain} on {of} {found.unit}s", *more])
+    free = "" if any(mean[:2]) else ", at no measurable cost of the mean"
+    return f"`{found.lead}` {' and '.join(clauses.rsplit(', ', 1))}{free}."
 
 
-def _changes(tally: Tally, gain: str, loss: str) -> Iterator[str]:
-    for count, verb in ((tally.better, gain), (tally.worse, loss)):
-        if count:
-            yield f"{verb} on {count}"
+def _changes(tally: Tally, gain: str, loss: str) -> Iterator[tuple[str, int]]:
+    yield from ((verb, count) for verb, count in ((gain, tally.better), (loss, tally.worse)) if count)
 
 
 def _rest(found: Overview) -> Iterator[str]:
