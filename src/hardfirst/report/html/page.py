@@ -16,6 +16,7 @@ from hardfirst.report.figures import Styles
 from hardfirst.report.html.rendering import asset, render
 from hardfirst.report.model import answer as facts_of
 from hardfirst.report.model.case import Case
+from hardfirst.report.model.overview import overview as overview_facts
 from hardfirst.report.model.summary import summary
 from hardfirst.report.plotly_figure import with_legend
 from hardfirst.report.sections import (
@@ -37,7 +38,6 @@ from hardfirst.report.sections import (
 from hardfirst.report.sections.answer import answer_block
 from hardfirst.report.sections.kpis import kpi_table
 from hardfirst.report.text import headline, notes, protocol
-from hardfirst.report.text import networks as network_text
 from hardfirst.report.text import orders as order_text
 from hardfirst.report.text import overview as overview_text
 from hardfirst.report.text.glossary import GLOSSARY
@@ -150,9 +150,17 @@ def _rounded(value: Any) -> Any:
 def _answer(cases: Sequence[Case], styles: Styles, study: Study) -> Answer:
     if len(cases) == 1:
         return _case_answer(cases[0], styles, study)
-    first = protocol.sentences(cases)
-    lead, *rest = [*overview_text.sentences(cases), *network_text.sentences(cases)]
-    return Answer(headline.question(cases) or study.title, lead, (*rest, *first, *_so_far(study)))
+    found = overview_facts(cases, study.missing)
+    words = overview_text.headline(found)
+    return Answer(
+        question=headline.question(cases) or study.title,
+        lead=words.lead,
+        rest=words.rest,
+        tiles=overview_text.tiles(found),
+        alerts=overview_text.all_alerts(found, _prefixes(cases)),
+        chart=overview.chart(found, styles),
+        next_step=overview_text.step(found, study.command, study.plan),
+    )
 
 
 def _case_answer(case: Case, styles: Styles, study: Study) -> Answer:
@@ -182,7 +190,7 @@ def sections(cases: Sequence[Case], study: Study) -> list[Section]:
     first = Section("Answer", (_answer(cases, styles, study),), anchor="answer")
     if len(cases) == 1:
         return [first, *_case_sections(cases[0], styles)]
-    across = [overview.section(cases, styles), networks.section(cases, styles)]
+    across = [*overview.sections(overview_facts(cases), styles), networks.section(cases, styles)]
     parts = [_case_part(case, styles, prefix) for case, prefix in zip(cases, _prefixes(cases), strict=True)]
     return [first, *(section for section in across if section), *parts]
 
