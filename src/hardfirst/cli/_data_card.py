@@ -25,7 +25,7 @@ _KINDS = {"number": "numbers", "words": "words", "date": "dates"}
 def target_table(card: Mapping[str, Any]) -> Table:
     """The targets: their kind, labels, classes and KPI."""
     table = Table(title="Targets", title_justify="left")
-    for column in ("target", "kind", "labels: train / validation / test", "always the same answer", "KPI"):
+    for column in ("target", "kind", "labels by split", "one answer for all", "KPI"):
         table.add_column(column, overflow="fold")
     for target in card["targets"]:
         labels = " / ".join(f"{target['labels'][split]:,}" for split in _SPLITS)

@@ -20,10 +20,8 @@ def files_of(trial: Trial) -> list[Path]:
     Data that they read is not among them.
     """
     name, balancer = trial.problem.partition("?")[0], trial.balancer.file
-    if is_table(trial.problem):
-        own = list(TableName.parse(trial.problem).files)
-    else:
-        own = [] if name in FIELDS else [Path(name)]
+    table = TableName.parse(trial.problem) if is_table(trial.problem) else None
+    own = table.files if table is not None else () if name in FIELDS else (Path(name),)
     return [path for path in (*own, balancer) if path is not None and path.is_file()]
 
 
