@@ -63,6 +63,7 @@ _MORE_MODULES = (
     "integrations",
     "problems",
     "report",
+    "sklearn",
     "statistics",
     "stopping",
     "studies",

@@ -17,6 +17,8 @@ from hardfirst.errors import MissingPackage, check_names, warn_caller
 from hardfirst.records import record_key
 from hardfirst.records.run_record import parse_lines
 
+__all__ = ["TRACKERS", "MLflow", "TensorBoard", "Tracker", "WandB"]
+
 Line = Mapping[str, Any]
 """A line of a run record, as `hardfirst.records` describes it."""
 

@@ -43,6 +43,8 @@ def predict(
     from hardfirst.records import write_atomically
     from hardfirst.trained import load
 
+    if out.resolve() == file.resolve():
+        raise InputError(f"{file} holds the new examples; choose another --out for the predictions.")
     predicted = load(run, problem=problem).predict(file)
     text = _csv(predicted) if isinstance(predicted, dict) else predicted.to_csv(index=False)
     write_atomically(out, text)
