@@ -55,7 +55,7 @@ _HOMES = {
     "task_weights": "balancers",
 }
 _MODULES = ("balancers", "errors", "functional", "kpi", "losses", "networks", "records")
-# Reached in the same way, but `from hardfirst import *` leaves them out: most need an extra.
+# Reached in the same way, but not part of `from hardfirst import *`: most need an extra.
 _MORE_MODULES = ("compat", "integrations", "problems", "report", "statistics", "stopping", "studies", "study", "training")
 
 __all__ = [*_HOMES, *_MODULES]  # noqa: PLE0604  # the names of a table, all strings

@@ -445,7 +445,7 @@ def test_an_error_in_the_problem_is_one_line(tmp_path: Path, monkeypatch: pytest
     process = command(*TRAIN, folder=tmp_path)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert errors == "hardfirst: Expected the KPI of task 'value' to be in [0, 1]; got 93.0. A percentage? Divide by 100.\n"
+    assert errors == "hardfirst: Expected the KPI of task 'value' to be in [0, 1]; got 93.0. Divide a percentage by 100.\n"
     assert wait_until(lambda: not running(process.pid)), running(process.pid)
 
 
