@@ -1,4 +1,4 @@
-"""Measure the time of training steps, of several methods in one process."""
+"""Measure the time of training steps, for several methods in one process."""
 
 import time
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ def step_seconds(
 ) -> dict[str, list[float]]:
     """Measure the seconds per training step, by trial and round.
 
-    The trials take turns in each round, so that other load on the machine affects all of them.
+    The trials take turns in each round, so that other load on the machine affects all of them equally.
 
     Args:
         trials: by name. A trial that diverges within these steps is left out of the result.
-        rounds: number of turns of each trial.
-        steps: training steps in a turn.
+        rounds: the number of turns of each trial.
+        steps: the number of training steps in a turn.
         accelerator: as in Lightning Fabric.
 
     Returns:
@@ -52,7 +52,7 @@ def step_seconds(
 
 
 def _begun(trial: Trial, accelerator: str) -> Training:
-    """The run at its start, with a schedule that stands still: more steps are timed than it may have."""
+    """Start the run, with a constant schedule, since more steps are timed than its schedule may have."""
     problem = trial.load()
     check_precision(problem.recipe.precision, accelerator)
     run = Training(trial, problem, setup_fabric(1, accelerator, problem.recipe.precision))
@@ -65,7 +65,7 @@ def _time_steps(run: Training, batches: "cycle[Any]", steps: int) -> float:
     start = time.perf_counter()
     for batch in islice(batches, steps):
         run.step(batch)
-        run.position.step = (run.position.step + 1) % run.steps  # several batches may be one step of the optimizer
+        run.position.step = (run.position.step + 1) % run.steps  # several batches may form one step of the optimizer
     run.read_log()
     if run.fabric.device.type == "cuda":
         torch.cuda.synchronize(run.fabric.device)

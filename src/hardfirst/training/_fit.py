@@ -34,32 +34,33 @@ def fit(
     """Train a network with the trial's settings, and write the record.
 
     Each epoch ends with a validation. The epoch with the best validation KPI, by the trial's criterion, is selected, and the
+    Each epoch ends with a validation. The epoch with the best validation KPI, by the trial's criterion, is selected, and the
     test split is evaluated once, with that epoch's weights; a trial with `test=False` never reads it. A total that is not
     finite ends the run with the outcome "diverged", at most 64 steps later; the record names the first such step.
 
     Several devices share each batch. The result is that of one device on the whole batch, up to rounding, for losses that
     are means over labels. Three things differ by device: the units that dropout drops; the statistics of BatchNorm in
-    training, where evaluation uses those of the first device; and KPIs of a batch that are not means over examples, which
-    are averaged over devices. Each device has its own process. Either torchrun has started them, or this function does; then
-    a script must call it below `if __name__ == "__main__":`.
+    training, while evaluation uses those of the first device; and KPIs of a batch that are not means over examples, which
+    are averaged over devices. Each device has its own process, started by torchrun or by this function. In the latter case,
+    a script must call `fit` below `if __name__ == "__main__":`.
 
     Args:
         trial: the settings of the run.
-        record_file: where the record is written, a line after each epoch.
-        checkpoint: where to save after each epoch and on Ctrl-C; None saves nothing.
-        resume: continue from the checkpoint, on the same number of devices. On the CPU the final weights equal those of an
-            uninterrupted run bit for bit.
+        record_file: the path of the record; a line is written after each epoch.
+        checkpoint: where to save after each epoch and on Ctrl-C; None for no checkpoint.
+        resume: whether to continue from the checkpoint, on the same number of devices. On the CPU the final weights are
+            identical to those of an uninterrupted run.
         watcher: called after each step and epoch.
-        command: what the user typed, for the record.
+        command: the command that the user typed, for the record.
         accelerator: as in Lightning Fabric: "auto", "cpu", "cuda", "mps".
-        devices: number of devices; on the CPU, of processes.
+        devices: the number of devices; on the CPU, of processes.
         strategy: how several devices train together: "ddp", which is also the meaning of "auto".
 
     Returns:
         The record.
 
     Raises:
-        InputError: the problem's parts do not fit together, the checkpoint is from another run, or a device is missing.
+        InputError: the problem's parts do not match, the checkpoint is from another run, or a device is missing.
         Interrupted: Ctrl-C; the state is saved.
     """
     check_devices(devices, strategy, accelerator, dict(trial.recipe).get("precision", "32-true"))
@@ -83,7 +84,7 @@ def fit(
 def _explained(
     job: "partial[records.Record]", name: str, *, watcher: Watcher | None, interrupt: RemoteInterrupt
 ) -> records.Record:
-    """Call the job; attribute an error to its line in the user's file, before it is pickled without its traceback."""
+    """Call the job; add the line in the user's file to an error before it is pickled without its traceback."""
     return explained(name, lambda: job(watcher=watcher, interrupt=interrupt))
 
 
@@ -110,7 +111,7 @@ def _train(
         if checkpoint is not None:
             _checkpoint.check_loadable(run.network.state_dict())
             if run.processes.is_main:
-                records.remove_parts(checkpoint)  # of processes that were killed
+                records.remove_parts(checkpoint)  # left by processes that were killed
         if resume and checkpoint is not None:
             run.restore(_checkpoint.load(checkpoint, trial.describe(problem), devices))
         data = fingerprint(run.splits) if trial.from_file else None
@@ -139,9 +140,9 @@ def _train(
 
 
 def _check_same_data(record: records.Record, data: Fingerprint) -> None:
-    """Raise `InputError` if the stopped run whose record this is had other data."""
+    """Raise `InputError` if the stopped run with this record had other data."""
     if not same_data(record.made_with.get("data", data), data):
         raise InputError(
-            "The data is not what it was when the run was stopped. Restore it, or choose another --out and leave out "
-            "--resume to begin again."
+            "The data has changed since the run was stopped. Restore it, or choose another --out and leave out --resume to "
+            "start again."
         )
