@@ -226,7 +226,7 @@ def warned(tmp_path: Path, source: str, hook: Callable[[Any], None] | None, **of
 @pytest.mark.parametrize("name", LOST)
 def test_a_kpi_that_never_arrives_is_named_once(name: str, tmp_path: Path) -> None:
     source, hook, of_trainer, text = LOST[name]
-    (message,) = [each for each in warned(tmp_path, source, hook, **of_trainer) if "gave no KPI of" in each]
+    (message,) = [each for each in warned(tmp_path, source, hook, **of_trainer) if "gave no KPI for" in each]
     assert re.search(text, message), message
 
 

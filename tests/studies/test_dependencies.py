@@ -426,7 +426,7 @@ def test_a_stopped_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         part(watcher=StopAt(2, 1))
     saved(tmp_path, 1 - torch.arange(32) % 2.0)
-    with pytest.raises(InputError, match="The data is not what it was when the run was stopped"):
+    with pytest.raises(InputError, match="The data has changed since the run was stopped"):
         part(resume=True)
 
 

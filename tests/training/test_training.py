@@ -310,7 +310,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_previous_one(
     path = tmp_path / "checkpoint.pt"
     _checkpoint.save(path, {"epoch": 1})
     monkeypatch.setattr(torch, "save", fill_the_disk)
-    with pytest.raises(InputError, match=r"No space left on device\. Make room, .* what was written before is kept"):
+    with pytest.raises(InputError, match=r"No space left on device\. Free some space .* what was written before is kept"):
         _checkpoint.save(path, {"epoch": 2})
     assert torch.load(path, weights_only=True) == {"epoch": 1}
     assert list(tmp_path.iterdir()) == [path], "no part file is left"

@@ -1,4 +1,4 @@
-"""What a training step costs under each method, as measured and stored in a study's cost.json."""
+"""The cost of a training step under each method, as measured and stored in a study's cost.json."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Measure the time of training steps, of several methods in one process."""
+"""Measure the time of training steps, for several methods in one process."""
 
 import math
 import time
@@ -42,7 +42,7 @@ def step_seconds(
 ) -> StepTimes:
     """Measure the seconds per training step, by trial and round.
 
-    The trials take turns in each round, so that other load on the machine affects all of them.
+    The trials take turns in each round, so that other load on the machine affects all of them equally.
 
     Args:
         trials: by name. A trial that diverges within these steps is left out of the result.
@@ -90,7 +90,7 @@ def _affordable(rounds: int, steps: int, most: float) -> tuple[int, int]:
 
 
 def _begun(trial: Trial, accelerator: str) -> Training:
-    """The run at its start, with a schedule that stands still: more steps are timed than it may have."""
+    """Start the run, with a constant schedule, since more steps are timed than its schedule may have."""
     problem = trial.load()
     check_precision(problem.recipe.precision, accelerator)
     run = Training(trial, problem, setup_fabric(1, accelerator, problem.recipe.precision))
@@ -103,7 +103,7 @@ def _time_steps(run: Training, batches: "cycle[Any]", steps: int) -> float:
     start = time.perf_counter()
     for batch in islice(batches, steps):
         run.step(batch)
-        run.position.step = (run.position.step + 1) % run.steps  # several batches may be one step of the optimizer
+        run.position.step = (run.position.step + 1) % run.steps  # several batches may form one step of the optimizer
     run.read_log()
     if run.fabric.device.type == "cuda":
         torch.cuda.synchronize(run.fabric.device)
