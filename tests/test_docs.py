@@ -92,7 +92,7 @@ def test_the_balancer_of_the_documents_is_compared(
     assert "3/3 runs" in printed, "a log file has a line now and then"
 
     file.write_text(file.read_text("utf-8") + "# a change\n", encoding="utf-8")
-    assert "3 runs in study, 1 of them done" in hardfirst("compare", *study, *methods), "the other method's run stays"
+    assert "3 runs in study, 1 already done" in hardfirst("compare", *study, *methods), "the other method's run stays"
 
     file.unlink()
     assert "LossRank:power=2 is" in hardfirst("report", "study"), "a report does not need the file"

@@ -1,5 +1,6 @@
 """The commands that run studies."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ from hardfirst.cli._common import (
     Accumulate,
     Average,
     Clip,
+    Cost,
     Data,
     DropLast,
     DryRun,
@@ -42,12 +44,13 @@ from hardfirst.cli._common import (
     with_data,
     with_order,
     with_targets,
-    write_report,
 )
 from hardfirst.errors import InputError
 
 if TYPE_CHECKING:
-    from hardfirst.studies import Plan
+    from hardfirst.studies import Plan, StudyTrial
+
+_FAILURES = 3  # that are named
 
 
 def compare(
@@ -106,6 +109,7 @@ def compare(
     accelerator: StudyAccelerator = None,
     engine: Engine = None,
     vectorize: Vectorize = None,
+    cost: Cost = None,
     out: Out = None,
     dry_run: DryRun = False,
     form: FormatOption = None,
@@ -137,6 +141,7 @@ def compare(
         "accelerator": accelerator,
         "engine": engine,
         "vectorize": vectorize,
+        "cost": cost,
     }
     named = with_data(with_targets(problems, targets), data)
     plan = make_plan(named, {name: value for name, value in settings.items() if value is not None})
@@ -147,7 +152,8 @@ def compare(
 
 def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool) -> None:
     """Run what the plan asks for and the folder does not have, and report."""
-    from hardfirst.cli._progress import StudyProgress
+    from hardfirst.cli._progress import CostProgress, StudyProgress
+    from hardfirst.cli._results import write_report
     from hardfirst.studies import Runner, counts, with_default_order
     from hardfirst.studies.ranges import ranged
     from hardfirst.training import check_problem
@@ -162,19 +168,34 @@ def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: b
         check_problem(with_default_order(trial, problem).of(problem), trial.problem)
     runner = Runner(plan, out, typed())
     if runner.stale:
-        say(f"{runner.stale} records are of other data than now: these runs begin again, and the records are set aside.")
-    say(f"{sum(sum(both) for both in counts(plan).values())} runs in {runner.store.folder}, {runner.ended} of them done.")
+        say(f"The data of {runner.stale} runs has changed: they start again, and their records are set aside.")
+    total = sum(sum(both) for both in counts(plan).values())
+    say(f"{total} runs in {runner.store.folder}, {runner.ended} already done.")
     try:
         with StudyProgress(console, runner) as progress:
             runner.run(progress)
-        runner.measure_cost()
+        with CostProgress(console) as timing:
+            runner.measure_cost(timing)
     except KeyboardInterrupt:
-        say(f"Stopped with {runner.ended} runs done. The same command resumes the study.")
+        say(f"Stopped after {runner.ended} of {total} runs. The same command resumes the study.")
         raise typer.Exit(130) from None
     if not runner.any_finished:
-        say("No run has finished, so that there is nothing to compare; the lines above say why.")
+        say("No run has finished, so there is nothing to compare; the lines above say why.")
         raise typer.Exit(1)
     write_report(runner.store.folder, form)
+    if runner.failed:
+        say(f"{_failures(runner.failed)}. The same command runs them again. The exit code is 1.")
+        raise typer.Exit(1)
+
+
+def _failures(trials: "Sequence[StudyTrial]") -> str:
+    """Which runs failed; of many, the first ones."""
+    from hardfirst.cli._progress import run_name
+    from hardfirst.report.text.interval_text import count_text
+
+    names = [run_name([trial], trial.trial) for trial in trials[:_FAILURES]]
+    more = f" and {len(trials) - len(names)} more" if len(trials) > len(names) else ""
+    return f"{count_text(len(trials), 'run')} failed: {'; '.join(names)}{more}"
 
 
 def make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
@@ -205,17 +226,20 @@ def _make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
 
 
 def _dry_run(plan: "Plan") -> None:
-    from hardfirst.cli._tables import duration, plan_table
+    from hardfirst.cli._tables import plan_table
+    from hardfirst.report.text.next_step import duration
     from hardfirst.studies import counts, estimate, places
+    from hardfirst.studies.forecast import TOGETHER
 
     console.print(plan_table(counts(plan)))
     say(f"The study as a file:\n\n{plan.yaml()}")
     at_once, devices = places(plan)
     where = f" on {devices}" if devices else ""
-    together = " Runs that are trained together take less." if plan.vectorize else ""
+    seconds, together = estimate(plan)
+    assumed = f" Runs that are trained together are counted as {TOGETHER:.0%} of single ones." if together else ""
     say(
-        f"About {duration(estimate(plan))} on this machine with {at_once} at a time{where}, from a few training "
-        f"steps timed just now; what its folder has already is not taken off.{together}"
+        f"About {duration(seconds)} on this machine with {at_once} at a time{where}, estimated from a few timed training "
+        f"steps. Finished runs are not subtracted.{assumed}"
     )
 
 

@@ -108,10 +108,25 @@ class Runner:
     def any_finished(self) -> bool:
         """Whether any reported run has finished, rather than diverged or failed."""
         reported = [key for key, trials in self.trials().items() if not all(trial.tuning for trial in trials)]
-        return any((record := self.store.find(key)) is not None and record.outcome == "finished" for key in reported)
+        return any(self._outcome(key) == "finished" for key in reported)
 
-    def measure_cost(self) -> None:
-        """Measure what a step of each method costs, in a process that runs alone, unless the folder has it."""
+    @property
+    def failed(self) -> list[StudyTrial]:
+        """The runs that an error has ended; a divergence is none."""
+        return [trials[0] for key, trials in self.trials().items() if self._outcome(key) == "failed"]
+
+    def _outcome(self, key: str) -> str | None:
+        record = self.store.find(key)
+        return None if record is None else record.outcome
+
+    def measure_cost(self, tell: Callable[[float], None] = lambda share: None) -> None:
+        """Measure what a step of each method costs, in a process that runs alone, unless the folder has it.
+
+        Args:
+            tell: called with the share of the work that is done, in [0, 1]; never if there is nothing to measure.
+        """
+        if not self.plan.cost:
+            return
         baseline = self.cases[0].baseline
         measured, wanted = read_costs(self.store.cost_file), {case.name: case.first_trials() for case in self.cases}
         if any(baseline not in trials for trials in wanted.values()):
@@ -120,7 +135,7 @@ class Runner:
             return
         with self.store.claim("cost") as mine:  # else another process with the same folder measures it
             if mine:
-                run_alone(partial(cost.measure_all, wanted, baseline, self.store.cost_file, self.plan.accelerator))
+                run_alone(partial(cost.measure_all, wanted, baseline, self.store.cost_file, self.plan.accelerator), tell)
 
     def _wanted(self) -> dict[str, StudyTrial]:
         self._describe()
