@@ -20,13 +20,36 @@ console = Console()
 ProblemName = Annotated[
     str,
     typer.Argument(
-        help="A built-in problem (see `hardfirst list problems`), a Python file, or a CSV table.",
+        help="A built-in problem (see `hardfirst list problems`), a Python file, or a table.",
         autocompletion=one(problem_names),
     ),
 ]
 Targets = Annotated[
-    str | None, typer.Option(help="The columns of a CSV table to predict, such as price:regression,sold:classification.")
+    str | None,
+    typer.Option(
+        help="The columns of a table to predict, with kind and KPI: price:regression:log,sold:classification:kpi=auc."
+    ),
 ]
+Drop = Annotated[str | None, typer.Option(help="Columns of a table that are no inputs, joined by commas.")]
+Group = Annotated[str | None, typer.Option(help="The column of a table whose rows of one value stay in one split.")]
+Time = Annotated[
+    str | None, typer.Option(help="The column of a table by which the earliest rows train and the latest test.")
+]
+SplitColumn = Annotated[
+    str | None, typer.Option("--split", help="The column of a table that says train, validation or test.")
+]
+Validation = Annotated[str | None, typer.Option(help="A file with the validation rows of a table.")]
+Test = Annotated[str | None, typer.Option(help="A file with the test rows of a table.")]
+TABLE = {
+    "targets": Targets,
+    "drop": Drop,
+    "group": Group,
+    "time": Time,
+    "split": SplitColumn,
+    "validation": Validation,
+    "test": Test,
+}
+"""The flags that say what of a table is predicted from what, and by which rows."""
 Data = Annotated[Path | None, typer.Option("--data", help="The folder of a problem that reads one, such as nyuv2.")]
 Protocol = Annotated[
     str | None,
@@ -180,18 +203,27 @@ def write_report(folder: Path, form: Format | None) -> None:
     say(f"The page: {page}")
 
 
-def with_targets(problems: list[str], targets: str | None) -> list[str]:
-    """The problems, with tables under names that include their targets."""
-    if targets is None:
+def with_targets(problems: list[str], **flags: str | None) -> list[str]:
+    """The problems, with tables under names that include what the flags of `TABLE` say.
+
+    Raises:
+        InputError: there is a flag and no table.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    if not given:
         return problems
-    from hardfirst.problems import table_name
-    from hardfirst.problems.tables import check_format, is_table
+    from hardfirst.problems.tables import check_format, is_table, table_name
 
     for problem in problems:
         check_format(problem)
     if not any(map(is_table, problems)):
-        raise InputError("--targets says which columns of a CSV table to predict; there is no table.")
-    return [table_name(problem, targets) if is_table(problem) else problem for problem in problems]
+        raise InputError(f"--{next(iter(given))} is for a table, such as homes.csv; there is none.")
+    targets = given.pop("targets", "")
+    names = []
+    for problem in problems:
+        query = table_name("", targets, **given)[1:]
+        names.append(f"{problem}{'&' if '?' in problem else '?'}{query}" if is_table(problem) else problem)
+    return names
 
 
 def with_data(problems: list[str], folder: Path | None) -> list[str]:
@@ -221,14 +253,18 @@ def with_data(problems: list[str], folder: Path | None) -> list[str]:
     return [folder_name(problem, folder) if problem in named else problem for problem in problems]
 
 
-def say_table_notes(problems: Iterable[str]) -> None:
-    """Print how each table among the problems was read."""
-    from hardfirst.problems.tables import is_table
-    from hardfirst.problems.tables._card import table_notes
+def say_tables(problems: Iterable[str]) -> None:
+    """Print the card of each table among the problems."""
+    from hardfirst.cli._cards import card_sentences, target_table
+    from hardfirst.problems.tables import data_card
 
-    for problem in filter(is_table, problems):
-        for sentence in table_notes(problem):
-            say(f"{problem.partition('?')[0]}: {sentence}")
+    for problem in problems:
+        if (card := data_card(problem)) is not None:
+            for sentence in card_sentences(card):
+                say(sentence)
+            console.print(target_table(card))
+            for sentence in card["notes"]:
+                say(f"{problem.partition('?')[0]}: {sentence}")
 
 
 def say_recipe(recipes: Mapping[str, Mapping[str, Any]]) -> None:

@@ -11,12 +11,14 @@ from hardfirst.cli._common import (
     Average,
     Clip,
     Data,
+    Drop,
     DropLast,
     DryRun,
     Engine,
     Epochs,
     Format,
     FormatOption,
+    Group,
     LearningRate,
     LearningRates,
     Loaders,
@@ -28,16 +30,20 @@ from hardfirst.cli._common import (
     Reference,
     Schedule,
     Seeds,
+    SplitColumn,
     StudyAccelerator,
     Targets,
+    Test,
+    Time,
     Tune,
+    Validation,
     Vectorize,
     Workers,
     WorkersPerGpu,
     console,
     say,
     say_recipe,
-    say_table_notes,
+    say_tables,
     typed,
     with_data,
     with_order,
@@ -55,11 +61,17 @@ def compare(
     problems: Annotated[
         list[str],
         typer.Argument(
-            help="Built-in problems (see `hardfirst list problems`), Python files, CSV tables, or one YAML file of a study.",
+            help="Built-in problems (see `hardfirst list problems`), Python files, tables, or one YAML file of a study.",
             autocompletion=_completion.one(_completion.problems),
         ),
     ],
     targets: Targets = None,
+    drop: Drop = None,
+    group: Group = None,
+    time: Time = None,
+    split: SplitColumn = None,
+    validation: Validation = None,
+    test: Test = None,
     data: Data = None,
     balancers: Annotated[
         str | None,
@@ -143,7 +155,8 @@ def compare(
         "engine": engine,
         "vectorize": vectorize,
     }
-    named = with_data(with_targets(problems, targets), data)
+    flags = {"drop": drop, "group": group, "time": time, "split": split, "validation": validation, "test": test}
+    named = with_data(with_targets(problems, targets=targets, **flags), data)
     plan = make_plan(named, {name: value for name, value in settings.items() if value is not None})
     if balancers is not None and "all" in balancers.split(","):
         say(f"Not among all, since they need options: {', '.join(_need_options())}.")
@@ -162,7 +175,7 @@ def run_study(
     from hardfirst.training import check_problem
 
     console.stderr = form is not None  # standard output is for the comparison in that form alone
-    say_table_notes(plan.problems)
+    say_tables(plan.problems)
     say_recipe({problem.name: trial.recipe_of(problem).settings() | ranged(plan.recipe) for trial, problem in plan.cases})
     if dry_run:
         _dry_run(plan)

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from hardfirst.cli._common import (
     RECIPE,
+    TABLE,
     Data,
     DryRun,
     Engine,
@@ -23,7 +24,6 @@ from hardfirst.cli._common import (
     Protocol,
     Seeds,
     StudyAccelerator,
-    Targets,
     Tune,
     Vectorize,
     Workers,
@@ -66,14 +66,14 @@ def _function(name: str, kind: "type[StudyKind] | None") -> Callable[..., None]:
     choices, tunes, summary = ("", True, "") if kind is None else (kind.choices, kind.tunes, kind.summary)
 
     def command(problem: str, out: Path | None, dry_run: bool, form: Format | None, **flags: Any) -> None:
-        settings = {flag: value for flag, value in flags.items() if value is not None and flag not in ("targets", "data")}
-        named = with_data(with_targets([problem], flags["targets"]), flags["data"])
+        settings = {flag: value for flag, value in flags.items() if value is not None and flag not in (*TABLE, "data")}
+        named = with_data(with_targets([problem], **{flag: flags[flag] for flag in TABLE}), flags["data"])
         plan = make_plan(named, {"kind": name, **settings})
         run_study(plan, out, form, dry_run=dry_run)
 
     types = {
         "problem": ProblemName,
-        "targets": Targets,
+        **TABLE,
         "data": Data,
         **({} if choices is None else {name: Annotated[str | None, typer.Option(help=choices)]}),
         "seeds": Seeds,

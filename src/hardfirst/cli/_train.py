@@ -14,8 +14,10 @@ from hardfirst.cli._common import (
     Average,
     Clip,
     Data,
+    Drop,
     DropLast,
     Epochs,
+    Group,
     LearningRate,
     Loaders,
     Optimizer,
@@ -24,11 +26,15 @@ from hardfirst.cli._common import (
     ProblemName,
     Protocol,
     Schedule,
+    SplitColumn,
     Targets,
+    Test,
+    Time,
+    Validation,
     console,
     say,
     say_recipe,
-    say_table_notes,
+    say_tables,
     typed,
     with_data,
     with_order,
@@ -47,6 +53,12 @@ if TYPE_CHECKING:
 def train(
     problem: ProblemName,
     targets: Targets = None,
+    drop: Drop = None,
+    group: Group = None,
+    time: Time = None,
+    split: SplitColumn = None,
+    validation: Validation = None,
+    test: Test = None,
     data: Data = None,
     balancer: Annotated[
         str,
@@ -105,9 +117,10 @@ def train(
     switched = {name: from_text(value) for name in CAN_BE_OFF if (value := recipe[name]) is not None}
     check_devices(devices, strategy, accelerator)
     console.quiet = not is_main_process(devices)  # torchrun starts several processes, which all run this function
-    (name,) = with_data(with_targets([problem], targets), data)
+    flags = {"drop": drop, "group": group, "time": time, "split": split, "validation": validation, "test": test}
+    (name,) = with_data(with_targets([problem], targets=targets, **flags), data)
     loaded = load_problem(name)
-    say_table_notes([name])
+    say_tables([name])
     trial = Trial.plan(
         name,
         Spec.parse(balancer),
@@ -168,6 +181,7 @@ def _run(
     """
     from hardfirst.cli._progress import RunProgress
     from hardfirst.problems import explained
+    from hardfirst.problems.tables import data_cards
     from hardfirst.records.description import CaseTrials, Description, Entry
     from hardfirst.trained import MODEL
     from hardfirst.training import Interrupted, fit, is_main_process
@@ -180,7 +194,8 @@ def _run(
     if is_main_process(devices):
         store.begin()
         trials = CaseTrials(problem=problem.name, network=trial.network, trials=[Entry(key=key, method=str(trial.balancer))])
-        store.describe(Description(title=f"{trial.balancer} on {problem.name}", command=typed(), cases=[trials]))
+        title, tables = f"{trial.balancer} on {problem.name}", data_cards([(trial.problem, problem.name)])
+        store.describe(Description(title=title, command=typed(), cases=[trials], tables=tables))
     try:
         with RunProgress(console, trial.epochs) as progress:
             job = partial(

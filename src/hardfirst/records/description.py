@@ -46,13 +46,29 @@ class CaseTrials(BaseModel):
 
 
 class Description(BaseModel):
-    """The content of study.json; `plan` is what a YAML file of the study would hold, `kind` the kind of study."""
+    """The content of study.json.
+
+    Args:
+        title: what the study is, in words.
+        command: what the user typed.
+        cases: the trials of each problem and network.
+        plan: what a YAML file of the study would hold.
+        kind: the kind of study.
+        tables: of each problem that is a table, by the problem's name, how it was read: see
+            `hardfirst.problems.tables.data_card`. Left out where there is none.
+    """
 
     title: str
     command: str | None
     cases: list[CaseTrials]
     plan: dict[str, Any] = {}
     kind: str = "balancers"
+    tables: dict[str, dict[str, Any]] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_tables(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what no problem has: study.json then looks as it did before tables had a card."""
+        return {name: value for name, value in handler(self).items() if name != "tables" or value}
 
     @model_validator(mode="before")
     @classmethod

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hardfirst.errors import InputError
 from hardfirst.problems import explained
+from hardfirst.problems.tables import data_cards
 from hardfirst.records.cost import read_costs
 from hardfirst.records.description import CaseTrials, Description
 from hardfirst.studies import cost
@@ -144,6 +145,14 @@ class Runner:
         """Bring study.json up to date."""
         cases = [case.entries() for case in self.cases]
         if cases != self._described:
-            plan, kind = self.plan.settings(), self.plan.kind
-            self.store.describe(Description(title=self.title, command=self.command, cases=cases, plan=plan, kind=kind))
+            self.store.describe(
+                Description(
+                    title=self.title,
+                    command=self.command,
+                    cases=cases,
+                    plan=self.plan.settings(),
+                    kind=self.plan.kind,
+                    tables=data_cards((trial.problem, problem.name) for trial, problem in self.plan.cases),
+                )
+            )
             self._described = cases

@@ -16,10 +16,11 @@ How a table is prepared:
 The guide is docs/guides/tables.md.
 """
 
+from hardfirst.problems.tables._card import data_card, data_cards
 from hardfirst.problems.tables._cells import label_text
 from hardfirst.problems.tables._columns import DateColumn, NumberColumn, Scale, WordColumn
 from hardfirst.problems.tables._frame import frame_problem, targets_of
-from hardfirst.problems.tables._name import check_format, is_table, table_name
+from hardfirst.problems.tables._name import TableName, check_format, is_table, relocated, table_name
 from hardfirst.problems.tables._problem import digest, load, table_transform
 from hardfirst.problems.tables._targets import REGRESSION, TargetColumn
 from hardfirst.problems.tables._transform import TableTransform
@@ -29,15 +30,19 @@ __all__ = [
     "DateColumn",
     "NumberColumn",
     "Scale",
+    "TableName",
     "TableTransform",
     "TargetColumn",
     "WordColumn",
     "check_format",
+    "data_card",
+    "data_cards",
     "digest",
     "frame_problem",
     "is_table",
     "label_text",
     "load",
+    "relocated",
     "table_name",
     "table_transform",
     "targets_of",

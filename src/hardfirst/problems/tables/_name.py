@@ -193,6 +193,16 @@ def table_name(
     return f"{path}?{urlencode(pairs)}"
 
 
+def relocated(problem: str, moved: Mapping[Path, Path]) -> str:
+    """A table's name with its files at other paths."""
+    file, mark, query = problem.partition("?")
+    pairs = [
+        (key, str(moved.get(Path(value), value)) if key in ("@validation", "@test") else value)
+        for key, value in parse_qsl(query, keep_blank_values=True)
+    ]
+    return f"{moved.get(Path(file), file)}{mark}{urlencode(pairs)}"
+
+
 def listed(text: str) -> list[str]:
     """The parts of a text with commas; double quotes keep a part together, as in CSV."""
     return [item.strip() for item in next(csv.reader([text], skipinitialspace=True), []) if item.strip()]

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,7 +23,8 @@ _REVISION = b"tables-2"  # part of every key: raise it when the same table no lo
 _STEPS = 2000
 
 
-class Prepared(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Prepared:
     """A prepared table.
 
     Args:

@@ -25,6 +25,7 @@ SUFFIXES = (*TEXT, ".parquet", ".feather", ".xlsx", ".json", ".jsonl")
 OTHERS = (".xls", ".ods", ".dta", ".sav", ".rds", ".pkl")
 SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 _ERRORS = (ValueError, OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile, csv.Error)
+_LOOKED_AT = 2**20  # letters that show the separator
 _SNIFFED = 100  # rows that show the separator
 
 
@@ -205,8 +206,9 @@ def _checked(path: Path, text: str) -> str:
 def _separator(text: str) -> str:
     """The mark that makes rows of as many cells as the header has; of several the one with most cells."""
     found: dict[str, tuple[float, int]] = {}
+    start = text[:_LOOKED_AT]
     for separator in SEPARATORS:
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        rows = csv.reader(io.StringIO(start, newline=""), delimiter=separator)
         try:
             lengths = [len(row) for row in islice((row for row in rows if row), _SNIFFED)]
         except csv.Error:
