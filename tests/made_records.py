@@ -77,11 +77,9 @@ def alone(seed, kpis, *, tasks=TASKS, **settings):
     ]
 
 
-def static(balancer, hard, **settings):
+def static(balancer, hard, name="static weights", **settings):
     """The runs of the static weights chosen from a grid, given the KPI of the hardest task for each seed."""
-    return [
-        as_run(run(balancer, seed, (0.9, 0.7, kpi), **settings), "static weights", "static") for seed, kpi in enumerate(hard)
-    ]
+    return [as_run(run(balancer, seed, (0.9, 0.7, kpi), **settings), name, "static") for seed, kpi in enumerate(hard)]
 
 
 def control(name, balancer, hard):

@@ -130,12 +130,12 @@ def test_a_users_own_problem_compares_and_reports(hardfirst: Callable[..., str],
     """A table, two classification tasks and a regression, some labels missing."""
     arguments = ["compare", str(EXAMPLE), "--balancers", "equal,dtp", "--seeds", "3", "--epochs", "2", "--out", "study"]
     printed = hardfirst(*arguments)
-    # 2 methods, static weights, 3 controls and 3 single-task networks with 3 seeds; a grid of 7 static weights
-    assert "34 runs in study, 0 of them done." in printed
+    # 2 methods, 2 static weights, 3 controls and 3 single-task networks with 3 seeds; a grid of 7 static weights
+    assert "37 runs in study, 0 of them done." in printed
     assert "progression" in printed
     assert "on the worst task" in printed
     again = hardfirst(*arguments)
-    assert "34 runs in study, 34 of them done" in again, "also where the chosen static weights are equal ones"
+    assert "37 runs in study, 37 of them done" in again, "also where the chosen static weights are equal ones"
     page = tmp_path / "study/report.html"
     first = page.read_text()
     page.unlink()
@@ -182,12 +182,14 @@ def test_a_dry_run_says_what_would_be_run_and_runs_nothing(hardfirst: Callable[.
     assert table == [
         ["equal", "5", "10"],
         ["dtp", "5", "10"],
-        ["static weights", "7", "10"],
+        ["grid of static weights", "7", "0"],
+        ["static weights (worst task)", "0", "10"],
+        ["static weights (mean)", "0", "10"],
         ["easy first", "0", "10"],
         ["raw weights", "0", "10"],
         ["frozen average", "0", "10"],
         ["single-task", "15", "30"],
-        ["all", "32", "90"],
+        ["all", "32", "100"],
     ]
     assert "seeds: 10\ntune: 5\n" in printed
     assert re.search(
@@ -216,12 +218,12 @@ def test_a_study_from_a_file_and_from_python(hardfirst: Callable[..., str], tmp_
     found = study.run("study")
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "study/trials").iterdir()} == before
     assert found.verdict == Comparison.read(tmp_path / "study").verdict
-    assert set(found.summary["method"]) >= {"equal", "dwa", "static weights"}
+    assert set(found.summary["method"]) >= {"equal", "dwa", "static weights (mean)"}
     assert found.runs.groupby("role")["seed"].nunique().to_dict() == {"method": 2, "single-task": 2}
     kpi = found.runs.query("method == 'dwa' and task == 'sex'")["kpi"].mean()
     shown = found.summary.query("method == 'dwa' and row == 'sex'")["mean"].item()
     assert shown == pytest.approx(100 * kpi)
-    assert found.tuning.query("chosen")["method"].to_list() == ["static weights"]
+    assert found.tuning.query("chosen")["method"].to_list() == ["static weights (mean)", "static weights (worst task)"]
     assert found.save(tmp_path / "mine.html").stat().st_size > 1e6
 
 

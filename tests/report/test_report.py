@@ -182,22 +182,34 @@ FIXED = "fixed:hard=2"
 def test_a_winner_is_held_against_the_static_weights():
     # the static weights are 3 points above equal ones in each seed, so dtp keeps 6 − 3 points, and the interval's width
     found = verdict(study(equal=LOW, dtp=HIGH), static(FIXED, [kpi + 0.03 for kpi in LOW]))
-    assert "dtp beats the static weights on the worst task by 3.0 points [2.2, 3.8], n = 7." in found
+    assert "dtp beats static weights on the worst task by 3.0 points [2.2, 3.8], n = 7." in found
     found = verdict(study(equal=LOW, dtp=HIGH), static(FIXED, [kpi + 0.09 for kpi in LOW]))
-    assert "dtp is below the static weights on the worst task by 3.0 points [2.2, 3.8], n = 7." in found
+    assert "dtp is below static weights on the worst task by 3.0 points [2.2, 3.8], n = 7." in found
     # differences of ±1 point and one of 0: s² = 1, half width t(.975, 6)/√7 = 2.446912 · .377964
     level = [kpi + sign / 100 for kpi, sign in zip(HIGH, (1, -1, 1, -1, 1, -1, 0), strict=True)]
     found = verdict(study(equal=LOW, dtp=HIGH), static(FIXED, level))
-    assert "dtp cannot be told apart from the static weights on the worst task: +0.0 points [-0.9, +0.9], n = 7." in found
-    assert any(
-        sentence.startswith("Differences to equal weights and to the static weights are paired") for sentence in found
-    )
+    assert "dtp cannot be told apart from static weights on the worst task: +0.0 points [-0.9, +0.9], n = 7." in found
+    assert any(sentence.startswith("Differences to equal weights and to static weights are paired") for sentence in found)
 
 
-def test_only_what_beats_equal_weights_is_held_against_the_static_weights():
+def test_what_does_not_beat_equal_weights_is_compared_with_static_weights_that_beat_it():
     found = verdict(study(equal=LOW, dtp=LOW), static(FIXED, HIGH))
-    assert "static weights beats equal weights on the worst task by 6.0 points [5.2, 6.8], n = 7." in found
-    assert not any("the static weights" in sentence for sentence in found)
+    assert found[0] == "Equal weights was not beaten on the worst task."
+    assert "Static weights differ from equal weights on the worst task by +6.0 points [+5.2, +6.8], n = 7." in found
+    assert "dtp is below static weights on the worst task by 6.0 points [5.2, 6.8], n = 7." in found
+    level = verdict(study(equal=LOW, dtp=LOW), static(FIXED, LOW))
+    assert not any("static weights" in sentence for sentence in level if sentence.startswith("dtp"))
+
+
+def test_each_measure_has_its_own_static_weights():
+    worst, mean = (f"static weights ({measure})" for measure in ("worst task", "mean"))
+    found = verdict(study(equal=LOW, dtp=HIGH), static(FIXED, HIGH, worst), static("fixed:easy=2", LOW, mean))
+    assert f"dtp cannot be told apart from {worst} on the worst task: +0.0 points [+0.0, +0.0], n = 7." in found
+    assert f"dtp beats {mean} on the mean over tasks by 2.0 points [1.7, 2.3], n = 7." in found
+    assert not any("of 2 methods" in sentence or f"{worst} beats" in sentence for sentence in found)
+    equal = verdict(study(equal=LOW[:6], dtp=HIGH[:6]), static(FIXED, HIGH[:6], worst), static("equal", LOW[:6], mean))
+    assert "Static weights (mean) are equal weights: no other grid point did better in validation." in equal
+    assert not any(f"{mean} on" in sentence for sentence in equal)
 
 
 def test_static_weights_are_held_against_all_methods_not_just_the_winner():
@@ -207,27 +219,28 @@ def test_static_weights_are_held_against_all_methods_not_just_the_winner():
     equal, dtp, dwa = [0.40] * 7, [0.46] * 7, [0.46] * 4 + [0.40, 0.40, 0.37]
     found = verdict(study(equal=equal, dtp=dtp, dwa=dwa), static(FIXED, [0.43] * 6 + [0.47]))
     assert "dtp beats equal weights on the worst task by 6.0 points [6.0, 6.0], n = 7." in found
-    assert "dtp cannot be told apart from the static weights on the worst task: +2.4 points [+1.0, +3.8], n = 7." in found
-    assert found[-2].endswith("and over 2 methods against the static weights.")
+    assert "dtp cannot be told apart from static weights on the worst task: +2.4 points [+1.0, +3.8], n = 7." in found
+    assert found[-2].endswith("and over 2 methods against static weights.")
 
 
 def test_a_winner_may_share_too_few_seeds_with_the_static_weights():
     found = verdict(study(equal=LOW, dtp=HIGH), static(FIXED, LOW[:3]))
     assert (
-        "dtp cannot be told apart from the static weights on the worst task: +6.0 points [+3.5, +8.5], n = 3; too few seeds "
+        "dtp cannot be told apart from static weights on the worst task: +6.0 points [+3.5, +8.5], n = 3; too few seeds "
         "to tell." in found
     )
     ended = [replace(item, record=diverged(FIXED, item.record.trial["seed"])) for item in static(FIXED, LOW)]
     found = verdict(study(equal=LOW, dtp=HIGH), ended)
-    assert "No seed has a worst-task KPI of both dtp and the static weights." in found
+    assert "No seed has a worst-task KPI of both dtp and static weights." in found
 
 
 def test_static_weights_that_are_equal_ones_count_for_nothing():
     # of two methods it would take 7 seeds
     found = verdict(study(equal=LOW[:6], dtp=HIGH[:6]), static("equal", LOW[:6]))
     assert found[0].startswith("dtp beats equal weights on the worst task")
-    assert sum("static weights" in sentence for sentence in found) == 1
-    assert "The static weights chosen from the grid are equal weights: no others on it did better in validation." in found
+    assert [sentence for sentence in found if "tatic weights" in sentence] == [
+        "Static weights are equal weights: no other grid point did better in validation."
+    ]
 
 
 def test_starved_tasks_are_named():

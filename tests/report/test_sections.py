@@ -12,9 +12,11 @@ from rich.console import Console
 from hardfirst.cli._tables import comparison_table
 from hardfirst.errors import InputError
 from hardfirst.records.cost import StepCost
+from hardfirst.records.names import GRID, STATIC_FOR
 from hardfirst.report import Comparison, exports, summary
 from hardfirst.report.blocks import Section
 from hardfirst.report.figures import styles
+from hardfirst.report.model import frames
 from hardfirst.report.sections import controls, metrics, starvation, tuning
 from hardfirst.report.sections.kpis import kpi_table
 from hardfirst.report.sections.reproduction import settings_table
@@ -267,6 +269,19 @@ def test_static_weights_are_grid_points_and_have_no_curve(balancer, weights):
     assert section.charts == {}
 
 
+def test_each_measure_chooses_its_static_weights_from_the_same_grid():
+    grid = [
+        as_run(replace(tried("", spec, 0.01, 0).record, epochs=run("", 0, kpis).epochs), GRID, "static", tuning=True)
+        for spec, kpis in (("equal", (0.5, 0.5, 0.5)), (FIXED, (0.9, 0.9, 0.3)))
+    ]
+    worst, mean = STATIC_FOR.values()
+    case = case_of(study(equal=[0.4]), static("equal", [0.4], worst), static(FIXED, [0.4], mean), grid)
+    found = text(tuning.section(case, looks(case)))
+    assert f"{mean} 2 grid points 0.01 0.01 hard=2 70.0 50.0 to 70.0" in found
+    assert f"{worst} 2 grid points 0.01 0.01 equal weights 50.0 30.0 to 50.0" in found
+    assert frames.tuning([case]).query("chosen").set_index("method")["balancer"].to_dict() == {worst: "equal", mean: FIXED}
+
+
 def test_curves_go_over_the_learning_rate():
     figure = check(
         tuned(
@@ -452,7 +467,11 @@ def test_how_the_baselines_were_made_is_told_where_there_are_any():
     found = " ".join(notes.how_measured(case_of(complete(), enough("dtp"))))
     assert "Tuning used a seed of its own and the validation split only: tuning runs never read the test split." in found
     assert "A single-task network has the same architecture" in found
-    assert "The static weights were chosen by the mean over tasks on the validation split, from a grid" in found
+    assert "from a grid on the simplex that includes equal weights: static weights by the mean over tasks." in found
+    each = [item for name in STATIC_FOR.values() for item in static(FIXED, [0.4], name)]
+    assert "static weights (worst task) by the KPI of the worst task, static weights (mean) by the mean over tasks." in (
+        " ".join(notes.how_measured(case_of(study(equal=[0.4]), each)))
+    )
     bare = " ".join(notes.how_measured(case_of(study(equal=[0.4]))))
     assert not any(word in bare for word in ("Tuning", "single-task", "static"))
 

@@ -416,6 +416,7 @@ def test_the_criterion_decides_which_epoch_is_selected() -> None:
     mean, worst = (records.Record({"criterion": c}, ("a", "b", "c"), epochs=lines) for c in ("mean", "worst"))
     assert mean.selected() == (2, 0.65), "the first of equals"
     assert worst.selected() == (1, 0.5)
+    assert mean.selected("worst") == (2, pytest.approx(0.4)), "of the epoch that the criterion chose"
 
 
 def test_an_undefined_kpi_counts_as_the_worst_where_runs_are_ranked() -> None:

@@ -14,7 +14,7 @@ class Entry(BaseModel):
 
     Args:
         key: the name of its record.
-        method: what it is a run of: a spec as the user wrote it, "single-task", "static weights", …
+        method: what it is a run of: a spec as the user wrote it, "single-task", "static weights (mean)", …
         role: "method" for what is compared, "static" for the static weights chosen from a grid, "grid" for a grid point that
             is shown as a reference, "single" for a single-task network, "control" for a variant of a method, "order" for one
             of many orders of tasks, or with `tuning` for the run that decides an order.

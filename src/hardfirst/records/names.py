@@ -10,6 +10,9 @@ OWN = "own"
 """A problem's first network of its own."""
 
 STATIC = "static weights"
+"""Static weights chosen from a grid by the criterion: in older studies, and where one task alone has a KPI."""
+STATIC_FOR = {"worst": "static weights (worst task)", "mean": "static weights (mean)"}
+"""By headline measure, the static weights chosen from a grid for it."""
 SINGLE = "single-task"
 GRID = "grid of static weights"
 ORDER = "order of tasks"

@@ -4,7 +4,7 @@ A run that diverged is a NaN. It is left out (pairwise when two methods are comp
 can state how many runs are behind an interval.
 """
 
-from hardfirst.statistics.intervals import Interval, mean_interval, paired_interval
+from hardfirst.statistics.intervals import Interval, mean_interval, number_text, paired_interval
 from hardfirst.statistics.order_effects import position_effects, position_test
 from hardfirst.statistics.paired_tests import Decision, Difference, compare_to, fewest_seeds, holm, sign_flip
 from hardfirst.statistics.rank_tests import CriticalDifference, Friedman, critical_difference, friedman
@@ -37,6 +37,7 @@ __all__ = [
     "mean_interval",
     "mean_rank",
     "mean_task",
+    "number_text",
     "paired_interval",
     "pareto_front",
     "position_effects",

@@ -100,7 +100,8 @@ def tuning(cases: Iterable[Case]) -> "pd.DataFrame":
     """A row for each run that settings were chosen from.
 
     Columns: problem, network, method, task (of a single-task network), balancer (the spec that was tried), learning_rate,
-    recipe (what is not the default in it, as text), outcome, validation_kpi (the mean over tasks at its best epoch), chosen.
+    recipe (what is not the default in it, as text), outcome, validation_kpi (at its best epoch, by the criterion, or by the
+    measure that static weights are chosen for), chosen. Each choice of static weights has a row for each point of the grid.
     """
     return _frame(row for case in cases for row in _tuning(case))
 
@@ -111,7 +112,8 @@ def _tuning(case: Case) -> Rows:
         *((SINGLE, task, records) for task, records in case.single_tuning.items()),
     ]
     for method, task, records in groups:
-        best = chosen(records)
+        measure = case.measure_of(method)
+        best = chosen(records, measure)
         for index, record in enumerate(records):
             yield {
                 "problem": case.problem,
@@ -122,6 +124,6 @@ def _tuning(case: Case) -> Rows:
                 "learning_rate": record.trial.get("learning_rate"),
                 "recipe": setting_text(recipe) if (recipe := record.trial.get("recipe")) else None,
                 "outcome": record.outcome,
-                "validation_kpi": record.selected()[1],
+                "validation_kpi": record.selected(measure)[1],
                 "chosen": index == best,
             }

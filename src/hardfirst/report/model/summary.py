@@ -88,8 +88,9 @@ def _single(case: Case) -> dict[str, Interval]:
     if not case.single:
         return {}
     points = case.single_points()
-    by_task = {task: mean_interval(points[:, column]) for column, task in enumerate(case.tasks)}
-    return {**by_task, WORST_ROW: mean_interval(worst_task(points)), MEAN_ROW: mean_interval(mean_task(points))}
+    by_row = {task: points[:, column] for column, task in enumerate(case.tasks)}
+    by_row |= {WORST_ROW: worst_task(points), MEAN_ROW: mean_task(points)}
+    return {name: mean_interval(values).clipped(0, 100) for name, values in by_row.items()}
 
 
 def _row(case: Case, name: str, kind: Kind, values: Mapping[str, Array]) -> Row:
@@ -98,7 +99,8 @@ def _row(case: Case, name: str, kind: Kind, values: Mapping[str, Array]) -> Row:
 
 def _cell(method: str, values: Mapping[str, Array], baseline: str) -> Cell:
     compared = baseline in values and method != baseline
-    return Cell(mean_interval(values[method]), paired_interval(values[method], values[baseline]) if compared else None)
+    difference = paired_interval(values[method], values[baseline]).clipped(-100, 100) if compared else None
+    return Cell(mean_interval(values[method]).clipped(0, 100), difference)
 
 
 def _delta_row(case: Case, points: Mapping[str, Array]) -> list[Row]:

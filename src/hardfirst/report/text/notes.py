@@ -10,13 +10,13 @@ from hardfirst.report.text.interval_text import count_text
 
 SEEDS_FOR_A_FIRM_VERDICT = 10
 FEWEST_RATES = 5
+_MEASURES = {"mean": "the mean over tasks", "worst": "the KPI of the worst task"}
 
 
 def criterion(case: Case) -> str:
     """The score that epochs and settings were chosen by on the validation split."""
     criteria = {record.trial.get("criterion", "mean") for record in case.runs.values()}
-    names = {"mean": "the mean over tasks", "worst": "the KPI of the worst task"}
-    return " or ".join(names[name] for name in sorted(criteria))
+    return " or ".join(_MEASURES[name] for name in sorted(criteria))
 
 
 def how_measured(case: Case) -> list[str]:
@@ -56,9 +56,11 @@ def _baselines(case: Case) -> list[str]:
     if case.single:
         notes.append("A single-task network has the same architecture and seeds, and is trained on its task alone.")
     if case.static:
+        each = {name: case.measure_of(name) for name in case.static.values()}
+        by = [f"{name} by {_MEASURES[measure] if measure else criterion(case)}" for name, measure in each.items()]
         notes.append(
-            f"The static weights were chosen by {criterion(case)} on the validation split, from a grid on the simplex that "
-            "holds equal weights."
+            "Static weights are chosen on the validation split from a grid on the simplex that includes equal weights: "
+            f"{', '.join(by)}."
         )
     return notes
 
@@ -112,7 +114,7 @@ def _static_weights(case: Case) -> list[str]:
 
 
 def _tuning(case: Case) -> list[str]:
-    methods = [method for method in case.methods if method != case.static]
+    methods = [method for method in case.methods if method not in case.static.values()]
     trials = {method: case.tuning.get(method, ()) for method in methods}
     untuned = [method for method, records in trials.items() if not records]
     if len(untuned) == len(methods):

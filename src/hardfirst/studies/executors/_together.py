@@ -29,7 +29,9 @@ class Together:
 
     def __call__(self, trial: StudyTrial) -> int:
         """The greatest number of trials like this one in a block."""
-        like = replace(trial.trial, balancer=EQUAL, seed=0, learning_rate=trial.problem.learning_rate)
+        single = trial.trial
+        only = single.only if single.loss else None  # a block has single-task runs of several tasks
+        like = replace(single, balancer=EQUAL, seed=0, learning_rate=trial.problem.learning_rate, only=only)
         if like not in self._previews:
             self._previews[like] = found = preview(like, self.device)
             if found.reason:

@@ -171,10 +171,15 @@ class Drive:
             self._fail(attempt.trials[0], times)
 
     def _separate(self, attempt: Attempt, reason: str) -> None:
-        """Queue the trials one by one that could not be trained together."""
+        """Queue the trials that could not be trained together: single-task runs by task, then each one by itself."""
         unfinished = [trial for trial in attempt.trials if not self.store.ended(trial.key)]
-        self._queue.waiting[:0] = [self._queue.attempt([trial]) for trial in unfinished]
-        self._report(attempt.trials, "singly", reason)
+        by_task: dict[str | None, list[StudyTrial]] = {}
+        for trial in unfinished:
+            by_task.setdefault(trial.trial.only, []).append(trial)
+        mixed = len(by_task) > 1
+        parts = list(by_task.values()) if mixed else [[trial] for trial in unfinished]
+        self._queue.waiting[:0] = [self._queue.attempt(part) for part in parts]
+        self._report(attempt.trials, "busy") if mixed else self._report(attempt.trials, "singly", reason)
 
     def _why_stopped(self, status: Status, trial: Trial) -> str:
         """Why the study cannot go on, in a sentence."""

@@ -1,7 +1,7 @@
 """Networks of one shape as one: each parameter and buffer has a row for each network."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -55,6 +55,11 @@ class Stack:
         parts = self.weights.split_with_sizes(self._sizes, 1)  # its gradient is one concatenation
         pairs = zip(self._shapes.items(), parts, strict=True)
         return {name: part.view(len(self), *shape) for (name, shape), part in pairs} | self._constants | self.buffers
+
+    def among(self, names: Sequence[Collection[str]]) -> Tensor:
+        """Whether parameters are among the names given for their network: [networks, parameters]."""
+        by_name = torch.tensor([[name in row for name in self._shapes] for row in names])
+        return by_name.repeat_interleave(torch.tensor(self._sizes), 1).to(self.weights.device)
 
     def run(self, function: Callable[..., Any], *arguments: Any, same: bool = False) -> Any:
         """Call a function of the network and the arguments, for all networks at once.
