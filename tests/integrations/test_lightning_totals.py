@@ -226,7 +226,7 @@ def warned(tmp_path: Path, source: str, hook: Callable[[Any], None] | None, **of
 @pytest.mark.parametrize("name", LOST)
 def test_a_kpi_that_never_arrives_is_named_once(name: str, tmp_path: Path) -> None:
     source, hook, of_trainer, text = LOST[name]
-    (message,) = [each for each in warned(tmp_path, source, hook, **of_trainer) if "gave no KPI of" in each]
+    (message,) = [each for each in warned(tmp_path, source, hook, **of_trainer) if "gave no KPI for" in each]
     assert re.search(text, message), message
 
 
@@ -262,7 +262,7 @@ def test_wrong_figures_are_refused_in_the_sanity_validation(name: str) -> None:
 
 
 def test_a_network_loads_without_its_balancer(tmp_path: Path) -> None:
-    """The lines of docs/integrations.md on inference."""
+    """The lines of docs/guides/lightning.md on inference."""
     fit = trainer(host, tmp_path, max_epochs=1)
     fit.fit(module(host, "dtp", stopping=TaskEarlyStopping(TASKS)), loader())
     fit.save_checkpoint(tmp_path / "last.ckpt")

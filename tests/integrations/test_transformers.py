@@ -324,7 +324,7 @@ def test_kpis_that_never_arrive_are_named_once(name: str, tmp_path: Path) -> Non
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         mine.train()
-    (warning,) = [each for each in caught if "no KPI of" in str(each.message)]
+    (warning,) = [each for each in caught if "no KPI for" in str(each.message)]
     assert re.search(text, str(warning.message)), warning.message
     assert warning.filename == __file__, "not a line of the Trainer"
 
@@ -340,7 +340,7 @@ def test_a_data_set_for_each_task_gives_both_their_kpis(tmp_path: Path) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         mine.train()
-    assert not [warning for warning in caught if "no KPI of" in str(warning.message)]
+    assert not [warning for warning in caught if "no KPI for" in str(warning.message)]
     assert mine.balancer.kpi.average.tolist() == pytest.approx(reached[-2:])
 
 

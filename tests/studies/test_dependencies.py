@@ -426,7 +426,7 @@ def test_a_stopped_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         part(watcher=StopAt(2, 1))
     saved(tmp_path, 1 - torch.arange(32) % 2.0)
-    with pytest.raises(InputError, match="The data is not what it was when the run was stopped"):
+    with pytest.raises(InputError, match="The data has changed since the run was stopped"):
         part(resume=True)
 
 
@@ -514,10 +514,10 @@ def test_a_study_without_a_finished_run_has_its_own_status(
             record_failure(trial, trial.of(problem), runner.store.record_file(each), "no such table")
 
     monkeypatch.setattr(Runner, "run", fail_all)
-    monkeypatch.setattr(Runner, "measure_cost", lambda runner: None)
+    monkeypatch.setattr(Runner, "measure_cost", lambda runner, tell: None)
     options = ("--balancers", "equal", "--seeds", "1", "--no-baselines", "--no-controls", "--out", "out")
     said = hardfirst("compare", written(tmp_path, PLAIN), *options, code=1)
-    assert "No run has finished, so that there is nothing to compare" in said
+    assert "No run has finished, so there is nothing to compare" in said
     assert "level with" not in said
 
 

@@ -294,7 +294,7 @@ def test_wrong_orders_and_networks_get_a_sentence(problem: str, hardfirst: Calla
     command = ("train", problem, "--epochs", "1")
     assert "add task_hierarchy to the networks" in hardfirst(*command, "--order", "hard_first", code=2)
     wrong = hardfirst(*command, "--network", "task_hierarchy", "--order", "noise,plain", code=2)
-    assert "Expected `order` to have each of the tasks plain, product, noise once; got noise, plain." in wrong
+    assert "Expected `order` to contain each of the tasks plain, product, noise once; got noise, plain." in wrong
     assert "did you mean 'mmoe'?" in hardfirst(*command, "--network", "mmoee", code=2)
     assert "did you mean 'width'?" in hardfirst(*command, "--network", "mmoe:widht=3", code=2)
     assert "Expected `width` to be a whole number" in hardfirst(*command, "--network", "mmoe:width=wide", code=2)

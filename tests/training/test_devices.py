@@ -303,7 +303,7 @@ def test_resume_by_another_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("before", "now"), [(1, 2), (2, 1)])
 def test_a_run_resumes_with_the_same_number_of_devices(tmp_path: Path, before: int, now: int) -> None:
     train(tmp_path, epochs=1, devices=before)
-    with pytest.raises(InputError, match=f"is from a run with --devices {before}; resume with as many, not {now}"):
+    with pytest.raises(InputError, match=f"is from a run with --devices {before}. Resume with {before}, not {now}"):
         train(tmp_path, epochs=1, devices=now, resume=True)
 
 
@@ -366,7 +366,7 @@ def test_ctrl_c_saves_and_leaves_no_process(
     signalled(process.pid, signal.SIGINT)
     printed, errors = process.communicate(timeout=60)
     assert wait_until(lambda: not running(process.pid)), running(process.pid)
-    again = next(line for line in printed.splitlines() if "To go on: hardfirst train" in line)
+    again = next(line for line in printed.splitlines() if "To resume: hardfirst train" in line)
     assert again.rstrip().endswith("--devices 2 --strategy ddp --out run --epochs 2000 --resume")
     position = saved(tmp_path / "run")["position"]
     epoch, step = position["epoch"], position["step"]
@@ -445,7 +445,7 @@ def test_an_error_in_the_problem_is_one_line(tmp_path: Path, monkeypatch: pytest
     process = command(*TRAIN, folder=tmp_path)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert errors == "hardfirst: Expected the KPI of task 'value' to be in [0, 1]; got 93.0. A percentage? Divide by 100.\n"
+    assert errors == "hardfirst: Expected the KPI of task 'value' to be in [0, 1]; got 93.0. Divide a percentage by 100.\n"
     assert wait_until(lambda: not running(process.pid)), running(process.pid)
 
 

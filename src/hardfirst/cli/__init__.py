@@ -10,6 +10,7 @@ import typer
 
 from hardfirst import __version__
 from hardfirst._text import printable
+from hardfirst.cli import _ascii
 from hardfirst.cli._common import console
 from hardfirst.cli._show import data, list_, new, report, watch
 from hardfirst.cli._studies import compare
@@ -53,9 +54,10 @@ def options(
 
 def main() -> None:
     """Run the command line; bad input is answered by one sentence and exit code 2."""
+    _ascii.register()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal without Unicode shows a question mark in place of a dash
-            stream.reconfigure(errors="replace")
+        if isinstance(stream, TextIOWrapper):  # a terminal without Unicode shows a hyphen in place of a dash
+            stream.reconfigure(errors=_ascii.HANDLER)
     warnings.formatwarning = _format_warning
     try:
         _check_arguments(sys.argv)

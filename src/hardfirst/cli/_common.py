@@ -1,5 +1,6 @@
 """What commands share: the terminal and options."""
 
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
@@ -13,9 +14,19 @@ from rich.console import Console
 from hardfirst._text import printable
 from hardfirst.cli._completion import one, optimizers, schedules
 from hardfirst.cli._completion import problems as problem_names
+from hardfirst.cli._listing import wrapped
 from hardfirst.errors import InputError
 
-console = Console()
+
+class _Console(Console):
+    """A console whose output may be closed, as by `| head`: printing then ends, and nothing else."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())  # for what is still to be flushed
+
+
+console = _Console()
 
 ProblemName = Annotated[
     str,
@@ -138,6 +149,13 @@ Vectorize = Annotated[
     bool | None,
     typer.Option(help="Train small runs together, as one stacked network, where they allow it. Default: do."),
 ]
+Cost = Annotated[
+    bool | None,
+    typer.Option(
+        "--cost/--no-cost",
+        help="Time a training step of each method after the last run, for at most about 10 seconds a method. Default: do.",
+    ),
+]
 Engine = Annotated[
     str | None,
     typer.Option(
@@ -174,33 +192,19 @@ FormatOption = Annotated[
 
 
 def say(text: str) -> None:
-    """Print a sentence without markup, control characters, and line breaks inside a path or a command."""
-    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+    """Print a text without markup and control characters.
+
+    A terminal gets lines that break between words. An indented line, such as a command, is never broken.
+    """
+    lines = printable(text).splitlines() or [""]
+    if console.is_terminal:
+        lines = [part for line in lines for part in ([line] if line.startswith(" ") else wrapped(line, console.width, "  "))]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def typed() -> str:
     """The command line that started this process."""
     return shlex.join(["hardfirst", *sys.argv[1:]])
-
-
-def write_report(folder: Path, form: Format | None) -> None:
-    """Write the page of a study's folder, and print its tables and sentences."""
-    from hardfirst.cli._tables import comparison_table
-    from hardfirst.report import Comparison, exports, summary
-
-    comparison = Comparison.read(folder)
-    page = comparison.save(folder / "report.html")
-    if form is not None:
-        typer.echo(getattr(exports, form.value)(comparison), nl=False)
-    for case in comparison.cases:
-        console.print(comparison_table(summary(case), case.name))
-    for sentence in comparison.verdict:
-        say(sentence)
-    if comparison.missing:
-        say(f"{comparison.missing} of the trials planned so far have not ended; the page is of the others.")
-    for sentence in comparison.damaged:
-        say(f"Left out: {sentence}")
-    say(f"The page: {page}")
 
 
 def with_targets(problems: list[str], **flags: str | None) -> list[str]:
@@ -255,7 +259,7 @@ def with_data(problems: list[str], folder: Path | None) -> list[str]:
 
 def say_tables(problems: Iterable[str]) -> None:
     """Print the card of each table among the problems."""
-    from hardfirst.cli._cards import card_sentences, target_table
+    from hardfirst.cli._data_card import card_sentences, target_table
     from hardfirst.problems.tables import data_card
 
     for problem in problems:

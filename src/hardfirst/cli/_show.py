@@ -1,5 +1,6 @@
 """Commands that show balancers, networks, problems and results."""
 
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -8,14 +9,7 @@ import typer
 
 from hardfirst._text import printable
 from hardfirst.cli import _completion
-from hardfirst.cli._common import (
-    Data,
-    FormatOption,
-    console,
-    say,
-    with_data,
-    write_report,
-)
+from hardfirst.cli._common import Data, FormatOption, console, say, with_data
 from hardfirst.errors import InputError, writing
 
 
@@ -31,8 +25,7 @@ class Listed(StrEnum):
 
 def _of_what(context: typer.Context, incomplete: str) -> list[str]:
     what = str(context.params.get("what"))
-    has_cards = what in ("balancers", "networks", "optimizers", "schedules")
-    return _completion.one(getattr(_completion, what))(incomplete) if has_cards else []
+    return _completion.one(getattr(_completion, what))(incomplete) if what in set(Listed) else []
 
 
 def report(
@@ -40,6 +33,8 @@ def report(
     form: FormatOption = None,
 ) -> None:
     """Write the page of a study again, from its records alone."""
+    from hardfirst.cli._results import write_report
+
     console.stderr = form is not None
     write_report(folder, form)
 
@@ -52,11 +47,12 @@ def watch(
     from hardfirst.report.server import serve
 
     with serve(folder, port=port) as (server, address):
-        say(f"{folder} is shown at {address}; Ctrl-C ends it.")
-        try:
+        say(f"Serving {folder} at {address}")
+        say("Ctrl-C ends this command; a study that is running continues.")
+        if not folder.exists():
+            say("The folder does not exist yet; the page appears when a study begins there.")
+        with suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            say("Ended.")
 
 
 def list_(
@@ -64,25 +60,22 @@ def list_(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A balancer, also path/to/file.py:ClassName, or another name: shows its whole card.",
+            help="Show all about one of them: its name, or path/to/file.py:ClassName for a balancer in a file.",
             autocompletion=_of_what,
         ),
     ] = None,
 ) -> None:
-    """List balancers with what they need and cost, or what else there is by name; with a name, show a card."""
-    from hardfirst.cli import _catalogue
-    from hardfirst.cli._tables import listing
+    """List balancers, problems, networks, optimizers or schedules; with a name, show all about one of them."""
+    from hardfirst.cli import _cards, _catalogue
 
-    if name is None:
-        console.print(listing(*getattr(_catalogue, what.value)()))
-        if what is Listed.networks:
-            say(_catalogue.own_networks())
-        for sentence in _catalogue.missing_problems() if what is Listed.problems else ():
-            say(sentence)
-    elif what is Listed.problems:
-        raise InputError("Problems have no cards; `hardfirst list problems` has one line for each.")
-    else:
-        say(getattr(_catalogue, what.removesuffix("s"))(name))
+    if name is not None:
+        say(getattr(_cards, what.removesuffix("s"))(name, console.width))
+        return
+    say(getattr(_catalogue, what.value)(console.width))
+    if what is Listed.networks:
+        say(_catalogue.own_networks())
+    for sentence in _catalogue.missing_problems() if what is Listed.problems else ():
+        say(sentence)
 
 
 def data(
@@ -98,7 +91,6 @@ def data(
 ) -> None:
     """List the data of the problems: whether it is installed, how to install it, its size, licence and source."""
     from hardfirst.cli import _catalogue
-    from hardfirst.cli._tables import listing
 
     if name is not None:
         (name,) = with_data([name], folder)
@@ -117,7 +109,7 @@ def data(
         raise InputError("--data needs a problem: hardfirst data nyuv2 --data DIR")
     if page is not None:
         raise InputError("--page needs a problem: hardfirst data scenes:small --page samples.html")
-    console.print(listing(*_catalogue.data()))
+    say(_catalogue.data(console.width))
     for sentence in _catalogue.to_install():
         say(sentence)
 

@@ -1,5 +1,6 @@
 """The commands that run studies."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ from hardfirst.cli._common import (
     Accumulate,
     Average,
     Clip,
+    Cost,
     Data,
     Drop,
     DropLast,
@@ -48,13 +50,14 @@ from hardfirst.cli._common import (
     with_data,
     with_order,
     with_targets,
-    write_report,
 )
 from hardfirst.cli._use import Log
 from hardfirst.errors import InputError
 
 if TYPE_CHECKING:
-    from hardfirst.studies import Plan
+    from hardfirst.studies import Plan, StudyTrial
+
+_FAILURES = 3  # that are named
 
 
 def compare(
@@ -119,6 +122,7 @@ def compare(
     accelerator: StudyAccelerator = None,
     engine: Engine = None,
     vectorize: Vectorize = None,
+    cost: Cost = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the trained network of each method's best run, for `hardfirst predict`.")
     ] = False,
@@ -154,6 +158,7 @@ def compare(
         "accelerator": accelerator,
         "engine": engine,
         "vectorize": vectorize,
+        "cost": cost,
     }
     flags = {"drop": drop, "group": group, "time": time, "split": split, "validation": validation, "test": test}
     named = with_data(with_targets(problems, targets=targets, **flags), data)
@@ -167,7 +172,8 @@ def run_study(
     plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool, keep: bool = False, log: str | None = None
 ) -> None:
     """Run what the plan asks for and the folder does not have, and report."""
-    from hardfirst.cli._progress import StudyProgress
+    from hardfirst.cli._progress import ShareProgress, StudyProgress
+    from hardfirst.cli._results import write_report
     from hardfirst.studies import Event, Runner, counts, with_default_order
     from hardfirst.studies.kept import sentences
     from hardfirst.studies.ranges import ranged
@@ -185,8 +191,9 @@ def run_study(
     runner = Runner(plan, out, typed(), keep=keep)
     track = FolderLog(runner.store.folder, log).update if log else lambda: None
     if runner.stale:
-        say(f"{runner.stale} records are of other data than now: these runs begin again, and the records are set aside.")
-    say(f"{sum(sum(both) for both in counts(plan).values())} runs in {runner.store.folder}, {runner.ended} of them done.")
+        say(f"The data of {runner.stale} runs has changed: they start again, and their records are set aside.")
+    total = sum(sum(both) for both in counts(plan).values())
+    say(f"{total} runs in {runner.store.folder}, {runner.ended} already done.")
     try:
         with StudyProgress(console, runner) as progress:
 
@@ -197,16 +204,32 @@ def run_study(
 
             runner.run(tell)
             track()  # what had ended before
-        runner.measure_cost()
+        with ShareProgress(console, "Training gradient-boosted trees as a reference") as training:
+            runner.measure_trees(training)
+        with ShareProgress(console, "Timing a training step of each method (--no-cost skips this)") as timing:
+            runner.measure_cost(timing)
     except KeyboardInterrupt:
-        say(f"Stopped with {runner.ended} runs done. The same command resumes the study.")
+        say(f"Stopped after {runner.ended} of {total} runs. The same command resumes the study.")
         raise typer.Exit(130) from None
     if not runner.any_finished:
-        say("No run has finished, so that there is nothing to compare; the lines above say why.")
+        say("No run has finished, so there is nothing to compare; the lines above say why.")
         raise typer.Exit(1)
     write_report(runner.store.folder, form)
     for sentence in sentences(runner.kept):
         say(sentence)
+    if runner.failed:
+        say(f"{_failures(runner.failed)}. The same command runs them again. The exit code is 1.")
+        raise typer.Exit(1)
+
+
+def _failures(trials: "Sequence[StudyTrial]") -> str:
+    """Which runs failed; of many, the first ones."""
+    from hardfirst.cli._progress import run_name
+    from hardfirst.report.text.interval_text import count_text
+
+    names = [run_name([trial], trial.trial) for trial in trials[:_FAILURES]]
+    more = f" and {len(trials) - len(names)} more" if len(trials) > len(names) else ""
+    return f"{count_text(len(trials), 'run')} failed: {'; '.join(names)}{more}"
 
 
 def make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
@@ -237,17 +260,20 @@ def _make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
 
 
 def _dry_run(plan: "Plan") -> None:
-    from hardfirst.cli._tables import duration, plan_table
+    from hardfirst.cli._tables import plan_table
+    from hardfirst.report.text.next_step import duration
     from hardfirst.studies import counts, estimate, places
+    from hardfirst.studies.forecast import TOGETHER
 
     console.print(plan_table(counts(plan)))
     say(f"The study as a file:\n\n{plan.yaml()}")
     at_once, devices = places(plan)
     where = f" on {devices}" if devices else ""
-    together = " Runs that are trained together take less." if plan.vectorize else ""
+    seconds, together = estimate(plan)
+    assumed = f" Runs that are trained together are counted as {TOGETHER:.0%} of single ones." if together else ""
     say(
-        f"About {duration(estimate(plan))} on this machine with {at_once} at a time{where}, from a few training "
-        f"steps timed just now; what its folder has already is not taken off.{together}"
+        f"About {duration(seconds)} on this machine with {at_once} at a time{where}, estimated from a few timed training "
+        f"steps. Finished runs are not subtracted.{assumed}"
     )
 
 

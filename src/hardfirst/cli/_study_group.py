@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from hardfirst.cli._common import (
     RECIPE,
     TABLE,
+    Cost,
     Data,
     DryRun,
     Engine,
@@ -87,6 +88,7 @@ def _function(name: str, kind: "type[StudyKind] | None") -> Callable[..., None]:
         "accelerator": StudyAccelerator,
         "engine": Engine,
         "vectorize": Vectorize,
+        "cost": Cost,
         "out": Out,
         "dry_run": DryRun,
         "form": FormatOption,

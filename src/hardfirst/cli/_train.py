@@ -190,7 +190,7 @@ def _run(
     if resume is None and (ended := store.find(key)) is not None and store.ended(key):
         return ended
     if resume is False and checkpoint.exists() and not store.ended(key):
-        raise InputError(f"{store.folder} holds a run that was stopped: add --resume to go on, or choose another --out.")
+        raise InputError(f"{store.folder} holds a run that was stopped: add --resume to continue, or choose another --out.")
     if is_main_process(devices):
         store.begin()
         trials = CaseTrials(problem=problem.name, network=trial.network, trials=[Entry(key=key, method=str(trial.balancer))])
@@ -215,6 +215,6 @@ def _run(
                 store.part_file(key).replace(store.record_file(key))
     except Interrupted as stopped:
         again = typed() if "--resume" in sys.argv else f"{typed()} --resume"
-        say(f"{stopped} The state is in {checkpoint}. To go on: {again}")
+        say(f"{stopped} The state is in {checkpoint}. To resume: {again}")
         raise typer.Exit(130) from None
     return record

@@ -1,4 +1,4 @@
-"""The layers of networks, which keep all dimensions but the channels, and simple heads."""
+"""Layers that keep all dimensions except the channels, and simple heads."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,8 +20,8 @@ def vector_layer(before: int, channels: int) -> nn.Module:
 def sequence_layer(before: int, channels: int) -> nn.Module:
     """A convolution of width 3 and a SiLU: [batch, before, length] → [batch, channels, length].
 
-    A position where all channels are 0 is padding and stays 0, so the amount of padding in a batch changes nothing else. (A
-    ReLU could make all features of a narrow layer 0 where there is no padding; a SiLU does not.)
+    A position where all channels are 0 is padding and stays 0, so the amount of padding in a batch has no effect. (A ReLU
+    could set all features of a narrow layer to 0 where there is no padding; a SiLU does not.)
 
     >>> import torch
     >>> sequence_layer(8, 3)(torch.zeros(5, 8, 20)).shape
@@ -33,8 +33,8 @@ def sequence_layer(before: int, channels: int) -> nn.Module:
 def image_layer(before: int, channels: int) -> nn.Module:
     """A 3×3 convolution, a norm over groups of about 8 channels, and a ReLU.
 
-    [batch, before, height, width] → [batch, channels, height, width]. Batches may be small or spread over ranks, so the norm
-    does not depend on them.
+    [batch, before, height, width] → [batch, channels, height, width]. The norm does not depend on the batch, which may be
+    small or spread over ranks.
 
     >>> import torch
     >>> image_layer(8, 3)(torch.zeros(5, 8, 6, 4)).shape
@@ -44,7 +44,7 @@ def image_layer(before: int, channels: int) -> nn.Module:
 
 
 def class_head(classes: int) -> Callable[[int], nn.Module]:
-    """A function of the channels that makes a linear head: [batch, channels] → logits [batch, classes].
+    """Return a function of the channels that builds a linear head: [batch, channels] → logits [batch, classes].
 
     >>> import torch
     >>> class_head(10)(8)(torch.zeros(5, 8)).shape
@@ -64,7 +64,7 @@ def number_head(channels: int) -> nn.Module:
 
 
 class Pointwise(nn.Module):
-    """The same linear map of the channels at every position: a convolution of kernel 1, for features of any kind.
+    """The same linear map of the channels at every position: a convolution of kernel 1, for any number of dimensions.
 
     It has no bias, so padding that is 0 stays 0.
 

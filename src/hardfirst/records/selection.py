@@ -1,4 +1,4 @@
-"""Which of several tuning runs a study takes its settings from."""
+"""The choice of the tuning run from which a study takes its settings."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from hardfirst.records.run_record import Record
 
 
 def chosen(records: Sequence[Record], measure: str | None = None) -> int:
-    """The index of the record with the highest validation score; runs that diverged or failed come last.
+    """Return the index of the record with the highest validation score; runs that diverged or failed come last.
 
     If no run finished, it is the middle one, which has the default settings. The first of equal scores wins.
 

@@ -25,8 +25,8 @@ class Writer:
         also: called with each line that is kept or written.
 
     Raises:
-        InputError: the file cannot be written, now or later; lines already written stay. Or it has fewer epochs than are to
-            be kept.
+        InputError: the file cannot be written, now or later; lines already written stay. Or it has fewer epochs than
+            `keep_epochs`.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -50,8 +50,8 @@ class Writer:
             lines = self._lines_to_keep(keep_epochs) if keep_epochs is not None and path.exists() else []
         if keep_epochs and len(lines) <= keep_epochs:  # one line is the trial's
             raise InputError(
-                f"The run's record is no longer in {path.parent}, or lacks epochs that its checkpoint comes after, "
-                f"{keep_epochs} in all. Restore it, or remove the checkpoint to begin again."
+                f"The run's record is no longer in {path.parent}, or has fewer than the {keep_epochs} epochs of its "
+                "checkpoint. Restore it, or remove the checkpoint to start again."
             )
         write_atomically(path, "".join(lines))
         for line in parse_lines(path) if self._also else ():
@@ -91,16 +91,16 @@ class Writer:
 
         Args:
             trial: the run's settings.
-            tasks: their names.
-            command: what started the run.
-            devices: how many trained it.
-            device: the name of one.
+            tasks: the names of the tasks.
+            command: the command that started the run.
+            devices: the number of devices that trained it.
+            device: the name of one device.
             parameters: the network's number of parameters.
-            loss_shares: which metrics of which tasks are shares of a loss.
-            measures: by task, the measures that the field's Δm averages over.
+            loss_shares: by task, the metrics that are shares of a loss.
+            measures: by task, the measures over which published Δm averages.
             auxiliary: the names of further tasks, which have no KPI.
-            data: numbers that tell the data from other data.
-            vectorized: how many trials were trained together.
+            data: numbers that identify the data.
+            vectorized: the number of trials trained together.
         """
         line = {"kind": "trial", "schema": SCHEMA, "trial": trial, "tasks": list(tasks), "parameters": parameters}
         if loss_shares:
@@ -126,7 +126,7 @@ class Writer:
         self._write({"kind": "test", "epoch": epoch, "tasks": tasks})
 
     def test_means(self, last: int) -> None:
-        """Write the test line of a run that selects no epoch: the means of validation figures over this many last epochs."""
+        """Write the test line of a run that selects no epoch: the means of validation figures over the last epochs."""
         record = read(self.path)
         epochs = [line["epoch"] for line in record.epochs[-last:]]
         tasks = record.means_over_last(last)
@@ -148,7 +148,7 @@ class Writer:
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that a run's figures depend on."""
+    """Return the versions of Python and of the packages that a run's figures depend on."""
     by_package = {"python": platform.python_version()}
     for package in ("hardfirst", "torch", "lightning", "numpy"):
         try:

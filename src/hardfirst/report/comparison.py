@@ -11,7 +11,8 @@ from hardfirst.records.cost import read_costs
 from hardfirst.records.description import Run
 from hardfirst.records.names import OWN
 from hardfirst.records.study_folder import StudyFolder
-from hardfirst.report.html.page import Live, page, sections
+from hardfirst.report import exports
+from hardfirst.report.html.page import Live, Study, page, sections
 from hardfirst.report.model import frames
 from hardfirst.report.model.case import Case, arrange
 from hardfirst.report.plotly_figure import plotly_figure
@@ -125,11 +126,12 @@ class Comparison:
             In a notebook::
 
                 comparison = Comparison.read("runs/digits")
-                list(comparison.figures)  # ['intervals', 'validation', 'weights', ...]
-                comparison.figures["intervals"].show()
-                comparison.figures["weights"].write_image("weights.pdf")  # with kaleido installed
+                list(comparison.figures)  # ['tradeoff', 'starvation', 'curves', ...]
+                comparison.figures["tradeoff"].show()
+                comparison.figures["curves"].write_image("curves.pdf")  # with kaleido installed
         """
-        charts = {name: figure for section in sections(self.cases) for name, figure in section.charts.items()}
+        parts = sections(self.cases, Study(self.title))
+        charts = {name: figure for section in parts for name, figure in section.charts.items()}
         return {name: plotly_figure(figure) for name, figure in charts.items()}
 
     def html(self, live: Live | None = None) -> str:
@@ -141,6 +143,7 @@ class Comparison:
             plan=self.plan,
             missing=self.missing,
             damaged=self.damaged,
+            exports={form: getattr(exports, form)(self) for form in ("csv", "md", "tex", "json")},
             live=live,
         )
 

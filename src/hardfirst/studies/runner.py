@@ -6,10 +6,10 @@ from pathlib import Path
 
 from hardfirst.errors import InputError
 from hardfirst.problems import explained
-from hardfirst.problems.tables import data_cards
+from hardfirst.problems.tables import data_cards, is_table
 from hardfirst.records.cost import read_costs
 from hardfirst.records.description import CaseTrials, Description
-from hardfirst.studies import cost
+from hardfirst.studies import cost, trees
 from hardfirst.studies.executors._together import Together
 from hardfirst.studies.executors.drive import Drive, Event
 from hardfirst.studies.executors.local import cores, run_alone
@@ -122,10 +122,25 @@ class Runner:
     def any_finished(self) -> bool:
         """Whether any reported run has finished, rather than diverged or failed."""
         reported = [key for key, trials in self.trials().items() if not all(trial.tuning for trial in trials)]
-        return any((record := self.store.find(key)) is not None and record.outcome == "finished" for key in reported)
+        return any(self._outcome(key) == "finished" for key in reported)
 
-    def measure_cost(self) -> None:
-        """Measure what a step of each method costs, in a process that runs alone, unless the folder has it."""
+    @property
+    def failed(self) -> list[StudyTrial]:
+        """The runs that an error has ended; a divergence is none."""
+        return [trials[0] for key, trials in self.trials().items() if self._outcome(key) == "failed"]
+
+    def _outcome(self, key: str) -> str | None:
+        record = self.store.find(key)
+        return None if record is None else record.outcome
+
+    def measure_cost(self, tell: Callable[[float], None] = lambda share: None) -> None:
+        """Measure what a step of each method costs, in a process that runs alone, unless the folder has it.
+
+        Args:
+            tell: called with the share of the work that is done, in [0, 1]; never if there is nothing to measure.
+        """
+        if not self.plan.cost:
+            return
         baseline = self.cases[0].baseline
         measured, wanted = read_costs(self.store.cost_file), {case.name: case.first_trials() for case in self.cases}
         if any(baseline not in trials for trials in wanted.values()):
@@ -134,7 +149,26 @@ class Runner:
             return
         with self.store.claim("cost") as mine:  # else another process with the same folder measures it
             if mine:
-                run_alone(partial(cost.measure_all, wanted, baseline, self.store.cost_file, self.plan.accelerator))
+                work = partial(cost.measure_all, wanted, baseline, self.store.cost_file, self.plan.accelerator)
+                run_alone(work, "the cost of a training step", tell)
+
+    def measure_trees(self, tell: Callable[[float], None] = lambda share: None) -> None:
+        """Train gradient-boosted trees for the targets of the plan's tables, unless the folder has them.
+
+        They are a reference like the single-task networks, in a process that runs alone.
+
+        Args:
+            tell: as in `measure_cost`.
+        """
+        if not (self.plan.baselines and KINDS[self.plan.kind].has_baselines):
+            return
+        tables = {problem.name: trial.problem for trial, problem in self.plan.cases if is_table(trial.problem)}
+        if not trees.missing(tables, self.store.trees_file):
+            return
+        with self.store.claim("trees") as mine:
+            if mine:
+                work = partial(trees.measure_all, tables, self.store.trees_file)
+                run_alone(work, "gradient-boosted trees", tell)
 
     def _wanted(self) -> dict[str, StudyTrial]:
         self._describe()

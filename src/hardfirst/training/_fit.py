@@ -37,14 +37,15 @@ def fit(
     """Train a network with the trial's settings, and write the record.
 
     Each epoch ends with a validation. The epoch with the best validation KPI, by the trial's criterion, is selected, and the
+    Each epoch ends with a validation. The epoch with the best validation KPI, by the trial's criterion, is selected, and the
     test split is evaluated once, with that epoch's weights; a trial with `test=False` never reads it. A total that is not
     finite ends the run with the outcome "diverged", at most 64 steps later; the record names the first such step.
 
     Several devices share each batch. The result is that of one device on the whole batch, up to rounding, for losses that
     are means over labels. Three things differ by device: the units that dropout drops; the statistics of BatchNorm in
-    training, where evaluation uses those of the first device; and KPIs of a batch that are not means over examples, which
-    are averaged over devices. Each device has its own process. Either torchrun has started them, or this function does; then
-    a script must call it below `if __name__ == "__main__":`.
+    training, while evaluation uses those of the first device; and KPIs of a batch that are not means over examples, which
+    are averaged over devices. Each device has its own process, started by torchrun or by this function. In the latter case,
+    a script must call `fit` below `if __name__ == "__main__":`.
 
     Args:
         trial: the settings of the run.
@@ -54,9 +55,9 @@ def fit(
         resume: continue from the checkpoint, on the same number of devices. On the CPU the final weights equal those of an
             uninterrupted run bit for bit.
         watcher: called after each step and epoch.
-        command: what the user typed, for the record.
+        command: the command that the user typed, for the record.
         accelerator: as in Lightning Fabric: "auto", "cpu", "cuda", "mps".
-        devices: number of devices; on the CPU, of processes.
+        devices: the number of devices; on the CPU, of processes.
         strategy: how several devices train together: "ddp", which is also the meaning of "auto".
         problem: the problem that the trial names. Default: loaded by its name.
 
@@ -64,7 +65,7 @@ def fit(
         The record.
 
     Raises:
-        InputError: the problem's parts do not fit together, the checkpoint is from another run, or a device is missing.
+        InputError: the problem's parts do not match, the checkpoint is from another run, or a device is missing.
         Interrupted: Ctrl-C; the state is saved.
     """
     check_devices(devices, strategy, accelerator, dict(trial.recipe).get("precision", "32-true"))
@@ -90,7 +91,7 @@ def fit(
 def _explained(
     job: "partial[records.Record]", name: str, *, watcher: Watcher | None, interrupt: RemoteInterrupt
 ) -> records.Record:
-    """Call the job; attribute an error to its line in the user's file, before it is pickled without its traceback."""
+    """Call the job; add the line in the user's file to an error before it is pickled without its traceback."""
     return explained(name, lambda: job(watcher=watcher, interrupt=interrupt))
 
 
@@ -151,9 +152,9 @@ def _train(
 
 
 def _check_same_data(record: records.Record, data: Fingerprint) -> None:
-    """Raise `InputError` if the stopped run whose record this is had other data."""
+    """Raise `InputError` if the stopped run with this record had other data."""
     if not same_data(record.made_with.get("data", data), data):
         raise InputError(
-            "The data is not what it was when the run was stopped. Restore it, or choose another --out and leave out "
-            "--resume to begin again."
+            "The data has changed since the run was stopped. Restore it, or choose another --out and leave out --resume to "
+            "start again."
         )

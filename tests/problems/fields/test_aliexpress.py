@@ -97,7 +97,7 @@ def test_every_network_fits_but_the_one_for_places(tmp_path: Path) -> None:
     for name in [*NETWORKS, "mmoe:experts=8"]:
         network = problem.variant(network=name).network()
         if name == "mtan":
-            with pytest.raises(InputError, match="MTAN attends to places"):
+            with pytest.raises(InputError, match="MTAN attends to positions"):
                 network(inputs)
             continue
         assert parameters(network) == pytest.approx(hard, rel=0.07), name

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from pandas import DataFrame
 
-REVISION = 1  # of the cached columns: raise it with every change of the reading
+REVISION = 1  # of the cached columns: increase it with every change of the reading
 TASKS = ("click", "conversion")
 SEARCH = "search_id"
 ROWS = 2**17  # in a chunk

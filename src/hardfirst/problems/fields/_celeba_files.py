@@ -14,7 +14,7 @@ from hardfirst.problems.fields import FIELDS
 from hardfirst.problems.fields._mapped import Chunk, mapped
 from hardfirst.problems.fields._pictures import picture, pictures
 
-REVISION = 1  # of the cached tensors: raise it with every change of the reading
+REVISION = 1  # of the cached tensors: increase it with every change of the reading
 SIDE = 64
 SPLITS = ("train", "validation", "test")
 ATTRIBUTES = (  # in the order of the file

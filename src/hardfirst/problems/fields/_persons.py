@@ -16,7 +16,7 @@ from hardfirst.problems._cache import cached
 
 SIZE = 256
 KEYPOINTS = 17
-REVISION = 1  # of what is cached: raise it with every change of the parsing
+REVISION = 1  # of what is cached: increase it with every change of the parsing
 _BITS = 8
 
 

@@ -47,7 +47,7 @@ from hardfirst.problems.fields._pictures import Pixels, picture, pictures
 from hardfirst.problems.fields._resnet import ResNet18
 from hardfirst.recipes import Recipe
 
-REVISION = 1  # of the cached pictures: raise it with every change of the reading
+REVISION = 1  # of the cached pictures: increase it with every change of the reading
 SIDE = 224
 FEATURES = 512
 SPLITS = {"train": "train", "validation": "val", "test": "test"}  # with the lists' names

@@ -58,7 +58,7 @@ FILES = ("processed/data_v3.pt", "raw/qm9_v3.pt")
 TARGETS = dict(zip(PROPERTIES, (0, 1, 2, 3, 5, 6, 12, 13, 14, 15, 11), strict=True))
 """By task, its column in the files."""
 MOLECULES, HELD_OUT = 130_831, 10_000
-REVISION = 1  # of the cached tensors: raise it with every change of the parsing
+REVISION = 1  # of the cached tensors: increase it with every change of the parsing
 WIDTH = 64
 
 SINGLE_TASK = dict(

@@ -24,6 +24,7 @@ from hardfirst.problems.tables._name import TableName, check_format, is_table, r
 from hardfirst.problems.tables._problem import digest, load, table_transform
 from hardfirst.problems.tables._targets import REGRESSION, TargetColumn
 from hardfirst.problems.tables._transform import TableTransform
+from hardfirst.problems.tables._trees import tree_kpis
 
 __all__ = [
     "REGRESSION",
@@ -46,4 +47,5 @@ __all__ = [
     "table_name",
     "table_transform",
     "targets_of",
+    "tree_kpis",
 ]

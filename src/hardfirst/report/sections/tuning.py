@@ -117,7 +117,7 @@ def section(case: Case, styles: Styles) -> Section | None:
     if curves:
         caption = _CHART.format(criterion=by)
         blocks.append(Chart("learning-rates", "Learning-rate curves", caption, _figure(curves, styles)))
-    return Section("Tuning", tuple(blocks))
+    return Section("Tuning", tuple(blocks), anchor="tuning")
 
 
 # The sentences

@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from hardfirst.report.model.answer import Answer
 from hardfirst.report.text.interval_text import count_text
-
-Target = Literal["leaderboard", "why", "runs", "tuning", "measured"]
 
 
 class Alert(NamedTuple):
@@ -15,24 +13,25 @@ class Alert(NamedTuple):
 
     Args:
         text: what they say.
-        target: the section that says more.
+        target: the id of the section that says more: "leaderboard", "why", "runs", "tuning" or "measured".
         warns: whether it limits the answer, rather than confirms that something is in order.
     """
 
     text: str
-    target: Target
+    target: str
     warns: bool = True
 
 
 def alerts(answer: Answer) -> tuple[Alert, ...]:
     """What limits the answer, warnings first."""
-    found = [*_seeds(answer), *_tuning(answer), *_runs(answer), *_baselines(answer), *_kpis(answer), *_starved(answer)]
+    compared = [*_seeds(answer), *_tuning(answer), *_baselines(answer)] if answer.board.methods else []
+    found = [*compared, *_runs(answer), *_kpis(answer), *_starved(answer)]
     return tuple(sorted(found, key=lambda alert: not alert.warns))
 
 
 def _seeds(answer: Answer) -> Iterator[Alert]:
     board = answer.board
-    if not answer.paired or not board.methods:
+    if not answer.paired:
         return
     if board.can_test:
         few = [row.name for row in board.methods if "too few seeds" in row.decisions.values()]
@@ -66,10 +65,10 @@ def _runs(answer: Answer) -> Iterator[Alert]:
 
 def _baselines(answer: Answer) -> Iterator[Alert]:
     case = answer.case
-    if len(case.tasks) == 1 or case.orders or not answer.board.methods:
+    if len(case.tasks) == 1 or case.orders:
         return
     if not case.single:
-        yield Alert("No single-task networks", "why")
+        yield Alert("No single-task networks", "measured")
     if not case.static and not case.constant:
         yield Alert("No static weights to compare with", "measured")
 

@@ -38,7 +38,7 @@ class BalancerStudy(StudyKind):
         controls            their method's tuning; frozen averages, also their method's run with the same seed
     """
 
-    title, baseline, tunes = "Balancing methods", str(EQUAL), True
+    title, baseline, tunes, has_baselines = "Balancing methods", str(EQUAL), True, True
     summary = "Compare balancing methods."
 
     def __init__(self, plan: "Plan", case: CaseBase, find: FindRecord) -> None:

@@ -60,6 +60,9 @@ class StudyKind(ABC):
     tunes: ClassVar[bool] = False
     """Whether the plan's settings `tune` and `learning_rates` apply."""
 
+    has_baselines: ClassVar[bool] = False
+    """Whether the plan's setting `baselines` applies."""
+
     baseline: str
     """The method that the others are compared with."""
 
