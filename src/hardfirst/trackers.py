@@ -27,6 +27,22 @@ class Tracker(ABC):
     """Receives runs, one after another. It is called with each line of a record, or with a whole record by `FolderLog`.
 
     A tracker of your own implements `start`, `epoch` and `end`.
+
+    Example:
+        >>> class Printed(Tracker):
+        ...     def start(self, name, settings):
+        ...         print(settings["balancer"])
+        ...
+        ...     def epoch(self, epoch, figures):
+        ...         print(epoch, figures)
+        ...
+        ...     def end(self, outcome):
+        ...         print(outcome)
+        >>> tracker = Printed()
+        >>> tracker({"kind": "trial", "trial": {"problem": "mine", "balancer": "dtp", "seed": 0}})
+        dtp
+        >>> tracker({"kind": "epoch", "epoch": 1, "tasks": {"depth": {"kpi": 0.5}}})
+        1 {'depth/kpi': 0.5}
     """
 
     def __call__(self, line: Line) -> None:
@@ -71,13 +87,18 @@ class TensorBoard(Tracker):
 
     Raises:
         MissingPackage: tensorboard is not installed.
+
+    Example:
+        >>> from hardfirst.integrations import RunRecorder
+        >>> settings = {"problem": "mine", "balancer": "dtp", "seed": 0}
+        >>> recorder = RunRecorder("runs/mine", settings, also=[TensorBoard("runs/mine")])
     """
 
     def __init__(self, folder: str | Path = ".") -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise _missing("tensorboard") from None
+            raise _missing("tensorboard", '"hardfirst[tensorboard]"') from None
         self._folder, self._make = Path(folder) / "tensorboard", SummaryWriter
         self._writer: Any = None
 
@@ -103,13 +124,18 @@ class WandB(Tracker):
 
     Raises:
         MissingPackage: wandb is not installed.
+
+    Example:
+        >>> from hardfirst.integrations import RunRecorder
+        >>> settings = {"problem": "mine", "balancer": "dtp", "seed": 0}
+        >>> recorder = RunRecorder("runs/mine", settings, also=[WandB("runs/mine")])  # doctest: +SKIP
     """
 
     def __init__(self, folder: str | Path = ".") -> None:
         try:
             import wandb
         except ImportError:
-            raise _missing("wandb") from None
+            raise _missing("wandb", "wandb") from None
         self._wandb, self._folder = wandb, Path(folder)
         self._run: Any = None
         self._options: dict[str, Any] = {}
@@ -149,6 +175,11 @@ class MLflow(Tracker):
 
     Raises:
         MissingPackage: mlflow is not installed.
+
+    Example:
+        >>> from hardfirst.integrations import RunRecorder
+        >>> settings = {"problem": "mine", "balancer": "dtp", "seed": 0}
+        >>> recorder = RunRecorder("runs/mine", settings, also=[MLflow()])  # doctest: +SKIP
     """
 
     def __init__(self, folder: str | Path = ".") -> None:
@@ -156,7 +187,7 @@ class MLflow(Tracker):
             import mlflow
             from mlflow.entities import Metric
         except ImportError:
-            raise _missing("mlflow") from None
+            raise _missing("mlflow", "mlflow") from None
         self._client, self._metric, self._run = mlflow.MlflowClient(), Metric, ""
 
     def start(self, name: str, settings: Mapping[str, Any]) -> None:
@@ -259,5 +290,5 @@ def _flat(figures: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]
             yield f"{prefix}{name}", float(value)
 
 
-def _missing(package: str) -> MissingPackage:
-    return MissingPackage(f'The tracker {package} is not installed: pip install "hardfirst[trackers]".')
+def _missing(package: str, install: str) -> MissingPackage:
+    return MissingPackage(f"The tracker {package} is not installed: pip install {install}")

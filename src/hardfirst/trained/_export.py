@@ -35,6 +35,10 @@ def export(trained: TrainedNetwork, path: str | Path, form: str = "torch-export"
         InputError: there is no such format, the network cannot be exported or its outputs differ, or the file cannot be
             written.
         MissingPackage: the format needs a package that is not installed.
+
+    Example:
+        >>> from hardfirst import load
+        >>> export(load("runs/homes"), "homes.pt2")  # doctest: +SKIP
     """
     check_names("format", [form], FORMATS)
     path, inputs = Path(path), trained.example_inputs()

@@ -33,6 +33,15 @@ class TrainedNetwork:
         precision: the recipe's, in which `outputs` runs the network.
         problem: the problem, with the run's network and tasks; None for a table, whose file is not needed.
         transform: of a table, what turns rows into inputs and outputs into predictions; else None.
+
+    Example:
+        >>> import pandas as pd
+        >>> from hardfirst.problems.tables import NumberColumn, Scale, TableTransform, TargetColumn
+        >>> area = NumberColumn("area", Scale(low=0.0, high=200.0, mean=100.0, deviation=20.0))
+        >>> transform = TableTransform((area,), (TargetColumn("price", "regression", mean=300.0, deviation=50.0),))
+        >>> trained = TrainedNetwork(transform.network(), ("price",), {"problem": "homes"}, epoch=1, transform=transform)
+        >>> trained.predict(pd.DataFrame({"area": [120, 90, 70]})).shape
+        (3, 1)
     """
 
     network: nn.Module
