@@ -47,7 +47,7 @@ def _map_layers(channels: int, hidden: int, outputs: int) -> list[nn.Module]:
 
 
 def mask_head(channels: int, hidden: int) -> nn.Module:
-    """The logits of a mask: [batch, channels, 32, 32] → [batch, 256, 256]."""
+    """Return the logits of a mask: [batch, channels, 32, 32] → [batch, 256, 256]."""
     return nn.Sequential(*_map_layers(channels, hidden, 1), nn.Upsample(scale_factor=4, mode="bilinear"), nn.Flatten(1, 2))
 
 

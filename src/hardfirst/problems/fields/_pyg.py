@@ -46,7 +46,7 @@ class _Holder:
 
 
 def _plain_dict(*_: object) -> dict[Any, Any]:
-    """A replacement for `defaultdict(dict)`, which torch does not fill with `weights_only`."""
+    """Return a replacement for `defaultdict(dict)`, which torch does not fill with `weights_only`."""
     return {}
 
 
