@@ -55,6 +55,11 @@ def _baselines(case: Case) -> list[str]:
     notes = []
     if case.single:
         notes.append("A single-task network has the same architecture and seeds, and is trained on its task alone.")
+    if case.trees:
+        notes.append(
+            "The gradient-boosted trees are scikit-learn's with its default settings, one model for each task. The number of "
+            "trees is the best on the validation split."
+        )
     if case.static:
         each = {name: case.measure_of(name) for name in case.static.values()}
         by = [f"{name} by {_MEASURES[measure] if measure else criterion(case)}" for name, measure in each.items()]
