@@ -115,3 +115,9 @@ def text_of(document):
     """The page's visible text, without its scripts, as one line."""
     body = document.partition("<main>")[2].partition("</main>")[0]
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body.replace("<wbr>", ""))).split())
+
+
+def drawn(tab):
+    """Wait until all charts that can be seen are drawn."""
+    # the page's own policy forbids eval, and with it playwright's wait_for_function
+    tab.wait_for_selector(".plotly-graph-div:visible:not(:has(.main-svg .trace))", state="detached")

@@ -12,7 +12,6 @@ from hardfirst.statistics.rounding import differences, levels
 from hardfirst.statistics.task_scores import (
     delta_m,
     gap_correlation,
-    mean_rank,
     mean_task,
     pareto_front,
     starvation_gap,
@@ -35,7 +34,6 @@ __all__ = [
     "holm",
     "levels",
     "mean_interval",
-    "mean_rank",
     "mean_task",
     "number_text",
     "paired_interval",

@@ -103,7 +103,7 @@ function nameAxes(layout, figure, columns) {
 function onPaper(figure) {
   const layout = layoutOf(figure, PAPER.width, paper, PAPER.panel, PAPER.height);
   layout.template.layout.font.size = PAPER.font;
-  for (const title of layout.annotations ?? []) title.font.size = PAPER.font;
+  for (const note of layout.annotations ?? []) note.font.size = PAPER.font;
   return layout;
 }
 

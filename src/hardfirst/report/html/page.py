@@ -213,11 +213,8 @@ def _prefixes(cases: Sequence[Case]) -> list[str]:
 
 def _case_sections(case: Case, styles: Styles) -> list[Section]:
     facts = facts_of.answer(case)
-    first: list[Section | None] = [
-        leaderboard.section(facts, styles),
-        by_task.section(facts, styles),
-        why.section(facts, styles),
-    ]
+    ranked = leaderboard.section(facts, styles) if len(facts.board.rows) > 1 or facts.board.single else None
+    first = [ranked, by_task.section(facts, styles), why.section(facts, styles)]
     if case.orders or _of_losses(case):
         kpis = Section("Test KPI", (kpi_table(summary(case), styles),), anchor="tasks", short="Test KPI")
         first = [*orders.sections(case), *losses.sections(case, styles), kpis]
@@ -239,7 +236,7 @@ def _measured(case: Case) -> Section:
         blocks += [Fold("What this comparison lacks", (Bullets(tuple(lacking)),))]
     blocks.append(Fold("The tests, method by method", (Paragraphs(tuple(verdict(case))),)))
     blocks.append(Fold("Glossary", (Bullets(GLOSSARY),)))
-    return Section("How this was measured, and the glossary", tuple(blocks), anchor="measured")
+    return Section("How this was measured, and the glossary", tuple(blocks), anchor="measured", short="Method")
 
 
 # The bar

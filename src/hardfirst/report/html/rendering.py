@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 
 _BREAKS = re.compile(r"(?<=[,+:=])")  # after these a line may break between the options of a spec
 _UNBROKEN = re.compile(r"\[[-−+\d., ]+\]|n = \d+")
+_FLAG = re.compile(r"--[\w-]+")
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -33,7 +34,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    templates.filters |= {"breakable": _breakable, "unbroken": _unbroken, "marked": _marked}
+    templates.filters |= {"breakable": _breakable, "unbroken": _unbroken, "marked": _marked, "flags": _flags}
     return templates
 
 
@@ -49,3 +50,8 @@ def _unbroken(sentence: str) -> Markup:
 def _marked(sentence: str) -> Markup:
     """As `_unbroken`, with what stands between backticks as code."""
     return Markup(_CODE.sub(r"<code>\1</code>", str(_unbroken(sentence))))
+
+
+def _flags(command: str) -> Markup:
+    """The command with each option's name on one line."""
+    return Markup(_FLAG.sub(r'<span class="unbroken">\g<0></span>', str(escape(command))))

@@ -21,7 +21,7 @@ from hardfirst.report.figures import (
     single_panel,
     vertical_rule,
 )
-from hardfirst.report.labels import Place, place_labels
+from hardfirst.report.labels import Ends, Point, name_points
 from hardfirst.report.model.answer import Answer as Facts
 from hardfirst.report.model.leaderboard import Standing
 from hardfirst.report.model.scopes import MEAN, WORST
@@ -33,7 +33,7 @@ from hardfirst.report.text.tiles import tiles
 from hardfirst.statistics import Interval
 
 _HEIGHT, _SMALLEST = 300, (270.0, 240.0)  # pixels, of the figure and of its panel on a phone
-_LONGEST = 30
+_LONGEST = 22
 
 
 def answer_block(
@@ -87,23 +87,27 @@ def tradeoff_figure(facts: Facts, rows: Sequence[Standing], styles: Styles) -> F
     """A cross of intervals for each method: the mean over tasks across, the worst task upwards."""
     across = _range(row.mean.difference for row in rows)
     upwards = _range(row.worst.difference for row in rows)
-    centres = [
-        (0.0, 0.0),
-        *((_difference(row.mean.difference).mean, _difference(row.worst.difference).mean) for row in rows),
+    # the rules through 0, which no name may cross
+    origin = Point(_rule(across), _rule(upwards), facts.board.against)
+    points = [
+        *(Point(_difference(row.mean.difference), _difference(row.worst.difference), _name(row)) for row in rows),
+        origin,
     ]
-    names = [facts.board.against, *(_name(row) for row in rows)]
-    places = place_labels(centres, names, across, upwards, _SMALLEST)
     seeds = [_seeds(facts, row, styles[row.name]) for row in rows if not _difference(row.worst.difference).bounded]
-    marks = [_cross(row, styles[row.name], place) for row, place in zip(rows, places[1:], strict=True)]
+    better = note("better on both", across[1], upwards[1], xanchor="right", yanchor="top")
     return single_panel(
-        [*seeds, _origin(places[0]), *marks],
+        [*seeds, _origin(), *(_cross(row, styles[row.name]) for row in rows)],
         height=_HEIGHT,
         width=760,
-        x_axis={"range": across, "nticks": 7, "tickformat": "+~g", "title": {"text": "mean over tasks, change in points"}},
-        y_axis={"range": upwards, "nticks": 7, "tickformat": "+~g", "title": {"text": "worst task, change in points"}},
+        x_axis={"range": across, "nticks": 7, "title": {"text": "mean over tasks, change in points", "standoff": 6}},
+        y_axis={"range": upwards, "nticks": 7, "title": {"text": "worst task, change in points", "standoff": 6}},
         shapes=[quadrant(across[1], upwards[1]), horizontal_rule(0, 0, "solid"), vertical_rule(0, 0, "solid")],
-        annotations=[note("better on both", across[1], upwards[1], xanchor="right", yanchor="top")],
+        annotations=[better, *name_points(points, Ends(across, upwards, *_SMALLEST))],
     )
+
+
+def _rule(ends: Sequence[float]) -> Interval:
+    return Interval(0.0, ends[0], ends[1], 0)
 
 
 def _range(differences: Any) -> list[float]:
@@ -123,21 +127,18 @@ def _name(row: Standing) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
-def _origin(place: Place) -> Trace:
+def _origin() -> Trace:
     return {
         "type": "scatter",
         "x": [0],
         "y": [0],
-        "mode": "markers+text",
+        "mode": "markers",
         "marker": {"symbol": "circle-open", "color": GREY, "size": 9, "line": {"width": 2}},
-        "text": [chart_text(place.text)],
-        "textposition": place.position,
-        "textfont": {"color": GREY},
         "hoverinfo": "skip",
     }
 
 
-def _cross(row: Standing, style: Style, place: Place) -> Trace:
+def _cross(row: Standing, style: Style) -> Trace:
     worst, mean = _difference(row.worst.difference), _difference(row.mean.difference)
     name = chart_text(" = ".join(row.names))
     return {
@@ -146,11 +147,8 @@ def _cross(row: Standing, style: Style, place: Place) -> Trace:
         "y": [worst.mean],
         **{f"error_{axis}": _bar(interval, style) for axis, interval in (("x", mean), ("y", worst)) if interval.bounded},
         "name": name,
-        "mode": "markers+text",
+        "mode": "markers",
         "marker": style.marker | {"size": 10, "line": {"color": style.colour, "width": 1.5}},
-        "text": [chart_text(place.text)],
-        "textposition": place.position,
-        "cliponaxis": False,
         "hovertemplate": f"{name}<br>worst task {worst:+z.1f}<br>mean {mean:+z.1f}<extra></extra>",
     }
 

@@ -83,8 +83,7 @@ def _caption(method: str, count: int, found: Mapping[str, Difference]) -> str:
 def _row(control: str, found: Mapping[Scope, Difference], scales: Mapping[Scope, Sequence[float]]) -> TableRow:
     what, conclusions = _CONTROLS[control]
     cells = [_cell(found[scope], scales[scope]) for scope in (WORST, MEAN)]
-    conclusion = TableCell(_conclusion(found[WORST], conclusions), breakable=True)
-    return row(TableCell(control, what), [*cells, conclusion])
+    return row(control, [*cells, TableCell(_conclusion(found[WORST], conclusions), what, breakable=True)])
 
 
 def _conclusion(difference: Difference, conclusions: Mapping[Decision, str]) -> str:

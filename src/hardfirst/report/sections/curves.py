@@ -1,5 +1,6 @@
 """Validation KPIs and weights over epochs, of each task one above the other."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,25 +34,28 @@ def section(facts: Answer, styles: Styles) -> Section | None:
     methods = [row.name for row in facts.board.rows if any(record.epochs for record in case.of(row.name))]
     if not methods:
         return None
-    moved = sorted(case.tasks, key=lambda task: -_change(facts, task))
+    compared = any(row.tasks[task].difference for row in facts.board.rows for task in case.tasks)
+    moved = sorted(case.tasks, key=lambda task: _interest(facts, task, compared=compared))
     shown = [task for task in case.tasks if task in moved[:_OPEN]]
     others = [task for task in case.tasks if task not in shown]
-    heading = "Validation KPI, and below it the weight, over epochs"
-    blocks: list[Block] = [
-        key(methods, styles),
-        Chart("curves", heading, _caption(facts), curves_figure(facts, shown, methods, styles)),
-    ]
+    weight = ", and below it the weight," if _has_weights(facts) else ""
+    heading = f"Validation KPI{weight} over epochs"
+    first = Chart("curves", heading, _caption(facts), curves_figure(facts, shown, methods, styles))
+    blocks: list[Block] = [key(methods, styles), first]
     if others:
         more = Chart("more-curves", "The same for the other tasks", "", curves_figure(facts, others, methods, styles))
         blocks.append(Fold(f"Show the other {len(others)} tasks" if len(others) > 1 else f"Show {others[0]} too", (more,)))
-    name = "Training curves"
-    return Section(f"{name}: the {len(shown)} tasks that moved most" if others else name, tuple(blocks), anchor="training")
+    which = "that moved most" if compared else "with the lowest KPI"
+    name = f"Training curves: the {len(shown)} tasks {which}" if others else "Training curves"
+    return Section(name, tuple(blocks), anchor="training", short="Curves")
 
 
-def _change(facts: Answer, task: str) -> float:
-    """The largest change of the task's test KPI under any method."""
-    differences = [row.tasks[task].difference for row in facts.board.rows]
-    return max((abs(each.mean) for each in differences if each and each.n), default=0.0)
+def _interest(facts: Answer, task: str, *, compared: bool) -> float:
+    """The lower, the more a reader wants to see: minus the largest change of the task's test KPI, or without any its KPI."""
+    cells = [row.tasks[task] for row in facts.board.rows]
+    changes = [cell.difference for cell in cells if cell.difference]
+    values = [-abs(change.mean) for change in changes] if compared else [cell.kpi.mean for cell in cells]
+    return min((value for value in values if not math.isnan(value)), default=math.inf)
 
 
 def _caption(facts: Answer) -> str:

@@ -23,7 +23,7 @@ from hardfirst.report.model.scopes import MEAN, WORST, Scope
 from hardfirst.report.text.interval_text import count_text
 from hardfirst.statistics import number_text
 
-_TITLES = {WORST.name: "Worst task", MEAN.name: "Mean over tasks"}
+_TITLES = {WORST.name: "Worst task", MEAN.name: "Mean"}
 
 
 def section(facts: Answer, styles: Styles) -> Section:
@@ -46,7 +46,7 @@ def _head(scope: Scope, facts: Answer) -> Sequence[str]:
 
 
 def _more_head(board: Leaderboard, scopes: int) -> list[str]:
-    tasks = ["Tasks better / worse"] if board.methods and board.baseline and scopes > 1 else []
+    tasks = ["Better / worse"] if board.methods and board.baseline and scopes > 1 else []
     delta = ["Δm, %"] if _has_delta(board) else []
     return [*tasks, *delta, f"{board.cost_of.capitalize()}, ×"] if board.baseline else [*tasks, *delta]
 
@@ -61,7 +61,7 @@ def _caption(facts: Answer) -> str:
     parts = [f"Best first by {by}, as the study's settings were chosen." if len(board.rows) > 1 else ""]
     parts.append(f"Test KPI in points (KPI × 100), {_seeds(facts)}.")
     if facts.case.compares and facts.paired:
-        parts.append("Differences are paired by seed.")
+        parts.append("Differences are paired by seed, and tasks are counted by their 95% intervals.")
     if facts.paired >= 3:
         parts.append("Brackets and bars are 95% t intervals, not corrected for the number of methods.")
     if board.can_test:

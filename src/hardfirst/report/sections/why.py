@@ -30,7 +30,7 @@ from hardfirst.report.figures import (
     small_multiples,
     vertical_rule,
 )
-from hardfirst.report.labels import place_labels
+from hardfirst.report.labels import Ends, Point, name_points
 from hardfirst.report.model.answer import Answer
 from hardfirst.report.model.case import Case
 from hardfirst.report.sections import controls
@@ -44,7 +44,6 @@ Weights = Mapping[str, Array]
 _FEWEST_TASKS = 3  # for a correlation
 _LEAST_SPREAD = 0.005  # of weights that are worth drawing
 _PANEL, _SMALLEST = 230, (250.0, 180.0)  # pixels: the height of a panel, and the size that names have to fit into
-_LONGEST = 18
 _CAPTION = (
     "A point is a task. Further to the right, it loses more by sharing (single-task − equal weights, in points); further "
     "up, the method gives it more weight. Bars are 95% t intervals of the gap."
@@ -159,12 +158,10 @@ def _figure(facts: Answer, weights: Weights, styles: Styles) -> Figure:
     """A panel for each method."""
     across = padded_range([0, *(end for gap in facts.gaps.values() for end in gap[:3])])
     upwards = padded_range([0, 1, *(weight for means in weights.values() for weight in means)])
-    return small_multiples(
+    points = {method: _points(facts, means) for method, means in weights.items()}
+    figure = small_multiples(
         list(weights),
-        [
-            _trace(panel, facts, means, styles[method], (across, upwards))
-            for panel, (method, means) in enumerate(weights.items())
-        ],
+        [_trace(panel, points[method], styles[method]) for panel, method in enumerate(weights)],
         height=_PANEL,
         x_axes={"nticks": 6, "range": across},
         y_axes={"nticks": 5, "range": upwards},
@@ -174,31 +171,31 @@ def _figure(facts: Answer, weights: Weights, styles: Styles) -> Figure:
         x="starvation gap, points",
         y="weight, × equal share",
     )
+    ends = Ends(across, upwards, *_SMALLEST)
+    for panel, method in enumerate(weights):
+        figure["layout"]["annotations"] += name_points(points[method], ends, panel)
+    return figure
 
 
-def _trace(panel: int, facts: Answer, weights: Array, style: Style, ends: tuple[Sequence[float], Sequence[float]]) -> Trace:
-    """The tasks that have both a gap and a weight."""
-    shown: list[tuple[str, Interval, float]] = [
-        (task, facts.gaps[task], float(weight))
+def _points(facts: Answer, weights: Array) -> list[Point]:
+    """The tasks that have both a gap and a weight; the most starved get their names first."""
+    shown = [
+        Point(facts.gaps[task], Interval(float(weight), math.nan, math.nan, 0), task)
         for task, weight in zip(facts.case.tasks, weights, strict=True)
         if task in facts.gaps and not math.isnan(weight)
     ]
-    shown.sort(key=lambda point: -point[1].mean)  # the most starved tasks get their names first
-    points = [(gap.mean, weight) for _, gap, weight in shown]
-    names = [task if len(task) <= _LONGEST else f"{task[: _LONGEST - 1]}…" for task, *_ in shown]
-    places = place_labels(points, names, *ends, _SMALLEST)
-    half = [gap.high - gap.mean if gap.bounded else 0 for _, gap, _ in shown]
+    return sorted(shown, key=lambda point: -point.x.mean)
+
+
+def _trace(panel: int, points: Sequence[Point], style: Style) -> Trace:
+    half = [point.x.high - point.x.mean if point.x.bounded else 0 for point in points]
     return {
         **panel_axes(panel),
-        "x": [gap.mean for _, gap, _ in shown],
-        "y": [weight for *_, weight in shown],
+        "x": [point.x.mean for point in points],
+        "y": [point.y.mean for point in points],
         "error_x": {"type": "data", "array": half, "color": style.colour, "thickness": 1, "width": 0},
-        "mode": "markers+text",
-        "text": [chart_text(place.text) for place in places],
-        "textposition": [place.position for place in places],
-        "textfont": {"size": 11},
-        "cliponaxis": False,
+        "text": [chart_text(point.name) for point in points],
+        "mode": "markers",
         "marker": style.marker | {"size": 8},
-        "customdata": [chart_text(task) for task, *_ in shown],
-        "hovertemplate": "%{customdata}: gap %{x:+.1f}, weight %{y:.2f}<extra></extra>",
+        "hovertemplate": "%{text}: gap %{x:+.1f}, weight %{y:.2f}<extra></extra>",
     }

@@ -26,13 +26,14 @@ class Alert(NamedTuple):
 
 def alerts(answer: Answer) -> tuple[Alert, ...]:
     """What limits the answer, warnings first."""
-    found = [*_seeds(answer), *_tuning(answer), *_runs(answer), *_baselines(answer), *_kpis(answer), *_starved(answer)]
+    compared = [*_seeds(answer), *_tuning(answer), *_baselines(answer)] if answer.board.methods else []
+    found = [*compared, *_runs(answer), *_kpis(answer), *_starved(answer)]
     return tuple(sorted(found, key=lambda alert: not alert.warns))
 
 
 def _seeds(answer: Answer) -> Iterator[Alert]:
     board = answer.board
-    if not answer.paired or not board.methods:
+    if not answer.paired:
         return
     if board.can_test:
         few = [row.name for row in board.methods if "too few seeds" in row.decisions.values()]
@@ -66,7 +67,7 @@ def _runs(answer: Answer) -> Iterator[Alert]:
 
 def _baselines(answer: Answer) -> Iterator[Alert]:
     case = answer.case
-    if len(case.tasks) == 1 or case.orders or not answer.board.methods:
+    if len(case.tasks) == 1 or case.orders:
         return
     if not case.single:
         yield Alert("No single-task networks", "measured")
