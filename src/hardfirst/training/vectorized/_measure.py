@@ -41,7 +41,9 @@ class Measures:
         problem = rows.problem
         self.rows, self.problem, self.gaps, self.stack = rows, problem, gaps, stack
         self._zero, self._nan = stack.weights.new_tensor(0.0), stack.weights.new_tensor(torch.nan)
-        self._whole = replace(problem, tasks=tuple(_skipping(task) if task.name in gaps else _fast(task) for task in problem.tasks))
+        self._whole = replace(
+            problem, tasks=tuple(_skipping(task) if task.name in gaps else _fast(task) for task in problem.tasks)
+        )
         self.tasks = [task for task in problem.tasks if task.name in tasks]
         self.together: list[list[Task]] = []  # tasks of one kind
         self.singly: list[Task] = []
