@@ -8,7 +8,7 @@
     +     return Splits(Augmented(train, moved), validation, test)
 
 `moved` gets an item of the training split and a generator, which depends on the run's seed, the epoch and the item's index
-alone. So each epoch has pictures of its own, and they are the same with any number of loaders and after any stop. Flags
+alone. So each epoch has different pictures, which are the same with any number of loaders and after any stop. Flags
 override the recipe:
 
     hardfirst train examples/14_recipe.py --schedule cosine:warmup=0.1 --loaders 0
