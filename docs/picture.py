@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-WIDTH, HEIGHT = 1200, 800
+WIDTH, HEIGHT = 1200, 735
 SECTIONS = ("leaderboard", "tasks", "why")
 MARGIN = 16
 

@@ -16,7 +16,7 @@ class Registry(Mapping[str, T], Generic[T]):
     """A read-only mapping from names to objects that imports an object's module only when it is looked up.
 
     Listing the names imports nothing, so shell completion and `hardfirst --help` stay fast. A package can add names by entry
-    points in `group`; it cannot replace one of hardfirst's own.
+    points in `group`; it cannot replace a built-in name.
 
     Args:
         kind: the word for the objects in error messages.

@@ -191,7 +191,7 @@ class TaskState(nn.Module):
 
         Args:
             values: by task, 0-d tensors; for KPIs also numbers, or None for no measurement.
-            kind: what the values are: errors name it, and an absent task is 0 for losses and NaN for KPIs.
+            kind: the kind of values, for errors. An absent task is 0 for losses and NaN for KPIs.
 
         Returns:
             [T], with the graph of the values; a plain tensor if the values are of a subclass.
@@ -239,7 +239,7 @@ class TaskState(nn.Module):
         return InputError(f"Expected the {kind} of every task on one device; got {devices}.")
 
     def is_distributed(self) -> bool:
-        """Whether `mean_over_ranks` communicates: torch.distributed is initialized, and `process_group` is not False."""
+        """Return whether `mean_over_ranks` communicates: torch.distributed is initialized, `process_group` is not False."""
         return self.process_group is not False and dist.is_available() and dist.is_initialized()
 
     def mean_over_ranks(self, values: Tensor) -> Tensor:

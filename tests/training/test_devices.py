@@ -303,7 +303,7 @@ def test_resume_by_another_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("before", "now"), [(1, 2), (2, 1)])
 def test_a_run_resumes_with_the_same_number_of_devices(tmp_path: Path, before: int, now: int) -> None:
     train(tmp_path, epochs=1, devices=before)
-    with pytest.raises(InputError, match=f"is from a run with --devices {before}. Resume with {before}, not {now}"):
+    with pytest.raises(InputError, match=f"is from a run with --devices {before}. Use the same number, not {now}"):
         train(tmp_path, epochs=1, devices=now, resume=True)
 
 

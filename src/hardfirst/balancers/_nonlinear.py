@@ -117,7 +117,7 @@ class Present:
         self.none = self.absent.all()
 
     def losses(self) -> Tensor:
-        """The losses [T] in float32 or better, without a graph; 0 where a task is absent.
+        """Return the losses [T] in float32 or better, without a graph; 0 where a task is absent.
 
         If all are absent, each is 1, so that signed losses that are 0 by chance keep the gradients of equal losses.
         """

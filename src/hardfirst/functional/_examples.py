@@ -14,7 +14,7 @@ from hardfirst.functional._labels import check_answers, check_finite, check_prob
 
 
 def focal(loss: Tensor, gamma: float) -> Tensor:
-    r"""The focal form of any per-example loss: :math:`(1 - e^{-\ell})^\gamma \, \ell`.
+    r"""Compute the focal form of any per-example loss: :math:`(1 - e^{-\ell})^\gamma \, \ell`.
 
     :math:`p = e^{-\ell}` is how well the example is predicted; the factor :math:`(1-p)^\gamma` reduces the weight of those
     that are predicted well. With the cross-entropy as :math:`\ell`, this is the focal loss of Lin et al.
@@ -52,7 +52,7 @@ def softmax_focal_loss(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    r"""The focal loss for one class out of many, per element.
+    r"""Compute the focal loss for one class out of many, per element.
 
     Args:
         logits: [batch, classes, ...].
@@ -127,7 +127,7 @@ def class_weight(target: Tensor, weight: Tensor | None, ignore_index: int) -> Te
 def sigmoid_focal_loss(
     logits: Tensor, target: Tensor, *, gamma: float = 2.0, alpha: float | None = 0.25, ignore_index: int = -100
 ) -> Tensor:
-    """The focal loss for binary tasks and dense detection, per element.
+    """Compute the focal loss for binary tasks and dense detection, per element.
 
     Args:
         logits: any shape.
@@ -170,7 +170,7 @@ def regression_focal_loss(
     scale: float = 1.0,
     kind: Literal["l1", "l2", "linear"] = "l1",
 ) -> Tensor:
-    r"""The focal loss for regression, per element: `focal` of a scaled error :math:`e = |prediction - target| / scale`.
+    r"""Compute the focal loss for regression, per element: `focal` of the error :math:`e = |prediction - target| / scale`.
 
     "l1" is :math:`\ell = e` and "l2" :math:`\ell = e^2`, so γ = 0 is the plain loss and outliers keep their gradient.
     "linear" is the form of the DTP paper: :math:`p = 1 - e` with e clamped to 1 − 1e-6, so :math:`\ell = -\log(1 - e)`;

@@ -29,7 +29,7 @@ def gradnorm_target(norms: Tensor, rates: Tensor, alpha: float) -> Tensor:
 
 
 def nash(gramian: Tensor) -> Tensor:
-    r"""The Nash bargaining solution of the tasks: the weights α above 0 with :math:`G \alpha = 1 / \alpha`.
+    r"""Compute the Nash bargaining solution of the tasks: the weights α above 0 with :math:`G \alpha = 1 / \alpha`.
 
     They minimize the strictly convex :math:`\tfrac12 \alpha^\top G \alpha - \sum_t \log \alpha_t`. Newton's method finds
     them, with damped steps far from the minimum.

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def focal_weight(kpi: Tensor, gamma: Tensor | float, *, floor: float = 1e-6) -> Tensor:
-    r"""The weight of a task given its KPI: :math:`FL(\kappa; \gamma) = -(1 - \kappa)^\gamma \log \kappa`.
+    r"""Compute the weight of a task given its KPI: :math:`FL(\kappa; \gamma) = -(1 - \kappa)^\gamma \log \kappa`.
 
     Args:
         kpi: any shape, in [0, 1]; NaN stays NaN.
@@ -34,7 +34,7 @@ def focal_weights(
     uniform: float = 0.0,
     easy_first: bool = False,
 ) -> Tensor:
-    r"""The weights of Dynamic Task Prioritization: `focal_weight` of each task, normalized, and mixed with equal weights.
+    r"""Compute the weights of Dynamic Task Prioritization: `focal_weight` per task, normalized, mixed with equal weights.
 
     Args:
         kpi: [T], in [0, 1]; NaN where a task has not been measured yet.
@@ -64,7 +64,7 @@ def focal_weights(
 
 
 def log_focal_weight(kpi: Tensor, gamma: Tensor | float, *, floor: float) -> Tensor:
-    """The logarithm of `focal_weight`, which does not underflow at a large gamma.
+    """Compute the logarithm of `focal_weight`, which does not underflow at a large gamma.
 
     Example:
         >>> log_focal_weight(torch.tensor([0.5, 0.999]), gamma=8.0, floor=1e-3)
@@ -76,7 +76,7 @@ def log_focal_weight(kpi: Tensor, gamma: Tensor | float, *, floor: float) -> Ten
 
 
 def moving_average(value: Tensor, new: Tensor, *, alpha: Tensor | float) -> Tensor:
-    r"""The exponential moving average :math:`\bar\kappa \leftarrow \alpha \kappa + (1 - \alpha) \bar\kappa`.
+    r"""Compute the exponential moving average :math:`\bar\kappa \leftarrow \alpha \kappa + (1 - \alpha) \bar\kappa`.
 
     Args:
         value: the average so far, any shape; NaN where there is no measurement yet.
@@ -98,7 +98,7 @@ def moving_average(value: Tensor, new: Tensor, *, alpha: Tensor | float) -> Tens
 
 
 def achievement(kpi: Tensor, potential: Tensor | float, margin: float, gamma: float) -> Tensor:
-    r"""The weights of achievement-based training: :math:`w = \mathrm{softmax}((1 - \kappa_t / (P_t (1 + m)))^\gamma)`.
+    r"""Compute achievement-based weights: :math:`w = \mathrm{softmax}((1 - \kappa_t / (P_t (1 + m)))^\gamma)`.
 
     Args:
         kpi: [T], in [0, 1]; NaN where there is no measurement yet.

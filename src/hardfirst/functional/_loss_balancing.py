@@ -49,7 +49,7 @@ def imtl_l(losses: Tensor, s: Tensor) -> Tensor:
 
 
 def geometric(losses: Tensor) -> Tensor:
-    r"""The geometric mean of the losses: :math:`\prod_t L_t^{1/T}` over the T tasks whose loss is not 0.
+    r"""Compute the geometric mean of the losses: :math:`\prod_t L_t^{1/T}` over the T tasks whose loss is not 0.
 
     Args:
         losses: [T], at least 0; a negative one gives NaN.
@@ -70,7 +70,7 @@ def geometric(losses: Tensor) -> Tensor:
 
 
 def stch(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
-    r"""The smooth Tchebycheff scalarization of log losses: :math:`T \mu \log \sum_t (L_t / n_t)^{1/\mu}`.
+    r"""Compute the smooth Tchebycheff scalarization of log losses: :math:`T \mu \log \sum_t (L_t / n_t)^{1/\mu}`.
 
     T is the number of tasks whose loss is not 0; the sum goes over those.
 
@@ -119,7 +119,7 @@ def logits_of_logs(logs: Tensor, absent: Tensor, nadir: Tensor, mu: float) -> Te
 
 
 def uw_so(losses: Tensor, temperature: float) -> Tensor:
-    r"""The weights of soft optimal uncertainty weighting: :math:`w = T \, \mathrm{softmax}(1 / (\tau L))`.
+    r"""Compute the weights of soft optimal uncertainty weighting: :math:`w = T \, \mathrm{softmax}(1 / (\tau L))`.
 
     Args:
         losses: [T], above 0, or 0 where a task is absent.

@@ -128,7 +128,7 @@ class Balanced:
         Args:
             kpis: by task, a number in [0, 1] over the whole split and all ranks, as torchmetrics' `compute` returns it. A
                 task that is left out counts as NaN, and makes `worst_task` NaN.
-            losses: by task, likewise; used only for the record.
+            losses: by task, numbers in the same form; used only for the record.
 
         Raises:
             InputError: a name is unknown, a KPI is not in [0, 1], or `single_task` lacks a KPI above 0 for a task.

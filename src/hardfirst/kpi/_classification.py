@@ -30,7 +30,7 @@ def _mean_overlap(counts: Tensor) -> Tensor:
 @skips
 @streams(share)
 def accuracy(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore_index: int = -100) -> Tensor:
-    """The share of labelled elements whose class is predicted correctly.
+    """Compute the share of labelled elements whose class is predicted correctly.
 
     Args:
         output: class logits or probabilities [batch, classes, ...], at least two classes; or binary logits of the target's
@@ -85,7 +85,7 @@ def balanced_accuracy(output: Tensor, target: Tensor, *, threshold: float | None
 @skips
 @streams(_f1)
 def f1(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore_index: int = -100) -> Tensor:
-    """The F1 score of a binary task: `2·TP / (2·TP + FP + FN)`, which ignores true negatives.
+    """Compute the F1 score of a binary task: `2·TP / (2·TP + FP + FN)`, which ignores true negatives.
 
     NaN without a positive in the target, where the score would always be 0. On a batch with few positives it is noisy:
     compute it on the validation split (`Task.kpi_from`).
@@ -143,7 +143,7 @@ def mean_iou(output: Tensor, target: Tensor, *, threshold: float | None = None, 
 
 @skips
 def auc(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
-    """The area under the ROC curve: the share of pairs in which the positive ranks above the negative; a tie counts half.
+    """Compute the area under the ROC curve: the share of pairs in which the positive ranks higher; a tie counts half.
 
     Σ_p [#(negatives below p) + #(negatives equal to p) / 2] / (P·N), over P positives and N negatives; NaN if either is 0.
     Chance gives 0.5. It is noisy on a batch with few positives: compute it on the validation split (`Task.kpi_from`).
@@ -178,7 +178,7 @@ def auc(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
 
 @skips
 def gini(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
-    """The AUC above chance, max(0, 2·AUC − 1): 0 for an untrained network.
+    """Compute the AUC above chance, max(0, 2·AUC − 1): 0 for an untrained network.
 
     Args:
         output: as for `auc`.

@@ -21,7 +21,7 @@ def _values(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 @skips
 @streams(share)
 def within(output: Tensor, target: Tensor, *, threshold: float) -> Tensor:
-    """The share of labelled values with `|output − target| ≤ threshold`.
+    """Compute the share of labelled values with `|output − target| ≤ threshold`.
 
     Args:
         output: [batch, ...].
@@ -43,7 +43,7 @@ def within(output: Tensor, target: Tensor, *, threshold: float) -> Tensor:
 @skips
 @streams(share)
 def within_relative(output: Tensor, target: Tensor, *, fraction: float = 0.25) -> Tensor:
-    """The share of labelled values with `|output − target| ≤ fraction · |target|`.
+    """Compute the share of labelled values with `|output − target| ≤ fraction · |target|`.
 
     Args:
         output: [batch, ...].
@@ -65,7 +65,7 @@ def within_relative(output: Tensor, target: Tensor, *, fraction: float = 0.25) -
 @skips
 @streams(share)
 def delta(output: Tensor, target: Tensor, *, ratio: float = 1.25) -> Tensor:
-    """The share of labelled depths with max(output / target, target / output) < ratio: δ₁ of depth estimation.
+    """Compute the share of labelled depths with max(output / target, target / output) < ratio: δ₁ of depth estimation.
 
     Args:
         output: depths [batch, ...]. A depth that is not positive is wrong.
@@ -91,7 +91,7 @@ def delta(output: Tensor, target: Tensor, *, ratio: float = 1.25) -> Tensor:
 @skips
 @streams(share)
 def angle_within(output: Tensor, target: Tensor, *, degrees: float = 30.0) -> Tensor:
-    """The share of labelled vectors within an angle of the output. Lengths do not matter.
+    """Compute the share of labelled vectors within an angle of the output. Lengths do not matter.
 
     With u and v the unit vectors, the angle is 2·atan2(‖u − v‖, ‖u + v‖), which is accurate for small angles; the arc
     cosine is not.
@@ -145,7 +145,7 @@ def _explained(sums: Tensor) -> Tensor:
 @skips
 @streams(_explained, _merge)
 def r2(output: Tensor, target: Tensor) -> Tensor:
-    """The coefficient of determination, clamped at 0: max(0, 1 − Σ(output − target)² / Σ(target − mean)²).
+    """Compute the coefficient of determination, clamped at 0: max(0, 1 − Σ(output − target)² / Σ(target − mean)²).
 
     Labelled values are pooled over all dimensions. NaN if all are equal, since there is no variance to explain. It is noisy
     and biased on a small batch: compute it on the validation split (`Task.kpi_from`).

@@ -47,7 +47,7 @@ class Network(nn.Module, ABC):
 
     @final
     def shared_parameters(self) -> list[nn.Parameter]:
-        """The trainable parameters that the outputs of at least two tasks depend on, each once.
+        """Return the trainable parameters that the outputs of at least two tasks depend on, each once.
 
         Balancers that use gradients of shared parameters need them. With a single task, these are all but its head's.
         """

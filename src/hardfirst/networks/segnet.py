@@ -20,7 +20,7 @@ Stage = tuple[Tensor, Tensor]
 
 
 def batch_layer(before: int, channels: int) -> nn.Module:
-    """A 3×3 convolution, a norm over the batch, and a ReLU: [batch, before, ...] → [batch, channels, ...].
+    """Return a 3×3 convolution, a norm over the batch, and a ReLU: [batch, before, ...] → [batch, channels, ...].
 
     >>> batch_layer(8, 3)(torch.zeros(5, 8, 6, 4)).shape
     torch.Size([5, 3, 6, 4])
@@ -31,7 +31,7 @@ def batch_layer(before: int, channels: int) -> nn.Module:
 
 
 def map_head(channels: int, *, outputs: int, unit: bool = False) -> nn.Module:
-    """A head that predicts maps: a 3×3 and a 1×1 convolution, without a nonlinearity between them, as in published code.
+    """Return a head that predicts maps: a 3×3 and a 1×1 convolution, with no nonlinearity between, as in published code.
 
     Args:
         channels: the channels of the features.
@@ -206,7 +206,7 @@ def _chain(channels: int, depth: int) -> nn.Module:
 
 
 def _attention(before: int, channels: int) -> nn.Module:
-    """A mask from 0 to 1, like `Attention` but with norms over the batch."""
+    """Build layers that compute a mask from 0 to 1, like `Attention` but with norms over the batch."""
     first, second = partial(nn.Conv2d, kernel_size=1), partial(nn.BatchNorm2d, channels)
     layers = [first(before, channels), second(), nn.ReLU(inplace=True), first(channels, channels), second(), nn.Sigmoid()]
     return _initialized(nn.Sequential(*layers))

@@ -17,7 +17,7 @@ Measure = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric to report in addition to the KPI, in the field's usual units.
+    """A metric to report in addition to the KPI, in its usual units.
 
     Args:
         measure: (output, target) of all labelled examples → a 0-d tensor; or a `hardfirst.kpi.Accumulator`, such as a

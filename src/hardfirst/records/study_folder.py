@@ -49,11 +49,11 @@ class StudyFolder:
         return self.folder / "trees.json"
 
     def record_file(self, key: str) -> Path:
-        """The path of a trial's record, which exists once the trial has ended."""
+        """Return the path of a trial's record, which exists once the trial has ended."""
         return self.folder / "trials" / f"{key}.jsonl"
 
     def part_file(self, key: str) -> Path:
-        """The path that a trial writes to while it runs."""
+        """Return the path that a trial writes to while it runs."""
         return self.folder / "trials" / f".{key}.part"
 
     def model_file(self, key: str) -> Path:

@@ -53,7 +53,7 @@ class WeightAverage:
             parameter.copy_(value)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state for a checkpoint."""
+        """Return the state for a checkpoint."""
         return {"count": self.count, "averages": self.averages}
 
     def load_state_dict(self, state: Any) -> None:

@@ -134,7 +134,7 @@ def load(path: Path, settings: dict[str, Any], devices: int) -> dict[str, Any]:
     saved_devices = state.get("devices", 1)
     if not _equal(saved_devices, devices):
         raise InputError(
-            f"The checkpoint {path} is from a run with --devices {saved_devices}. Resume with {saved_devices}, not {devices}."
+            f"The checkpoint {path} is from a run with --devices {saved_devices}. Use the same number, not {devices}."
         )
     return state
 

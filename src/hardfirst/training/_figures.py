@@ -73,7 +73,7 @@ class Streamed(Figure):
         self.state: Tensor | None = None
 
     def measured(self, output: Tensor, target: Tensor) -> Tensor:
-        """The batch's state."""
+        """Return the batch's state."""
         return attribute(self.task, self.what, self.form.state_of, output=output, target=target)
 
     def add(self, state: Tensor | None, pair: Pair | None) -> None:
@@ -84,7 +84,7 @@ class Streamed(Figure):
         self.state = state
 
     def value(self, gathered: Pair | None) -> Tensor:
-        """The value of the merged state."""
+        """Return the value of the merged state."""
         assert self.state is not None
         return scalar(self.task, self.what, attribute(self.task, self.what, self.form.finish, state=self.state))
 
@@ -105,7 +105,7 @@ class Accumulated(Figure):
         attribute(self.task, self.what, self.accumulator.update, output=output, target=target)
 
     def value(self, gathered: Pair | None) -> Tensor:
-        """The object's value."""
+        """Return the object's value."""
         return scalar(self.task, self.what, attribute(self.task, self.what, lambda: value_of(self.accumulator)))
 
 
@@ -122,7 +122,7 @@ class Gathered(Figure):
         """Do nothing: the task stores outputs and targets once, for all figures that gather."""
 
     def value(self, gathered: Pair | None) -> Tensor:
-        """The function's value."""
+        """Return the function's value."""
         assert gathered is not None
         output, target = gathered
         return scalar(self.task, self.what, attribute(self.task, self.what, self.function, output=output, target=target))
@@ -136,7 +136,7 @@ class MeanOverLabels(Figure):
         self.batches: list[list[float]] = []
 
     def measured(self, output: Tensor, target: Tensor) -> Tensor:
-        """The batch's loss."""
+        """Return the batch's loss."""
         return compute_loss(self.task, output, target)
 
     def kept(self, measured: Tensor | None, target: Tensor) -> Tensor:
@@ -150,6 +150,6 @@ class MeanOverLabels(Figure):
         self.batches.append(state.tolist())
 
     def value(self, gathered: Pair | None) -> Tensor:
-        """The mean."""
+        """Return the mean."""
         losses, labels = torch.tensor(self.batches, dtype=torch.float64).unbind(1)
         return (losses * (labels / labels.sum())).sum()

@@ -180,7 +180,7 @@ class Training:
             return self._evaluate(self.splits.validation, warns_of, test=bool(self.last))
 
     def batches(self) -> Iterator[Batch]:
-        """The remaining training batches of the epoch, on the device."""
+        """Yield the remaining training batches of the epoch, on the device."""
         return self._train.epoch(self.position.epoch, self.position.step, self.processes)
 
     def _evaluate(self, split: Split, warns_of: str | None, *, test: bool = False) -> dict[str, TaskResult]:

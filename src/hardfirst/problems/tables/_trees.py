@@ -45,7 +45,7 @@ def tree_kpis(problem: str) -> dict[str, float]:
 
 
 def _kpi(task: Task, prepared: Prepared, target: FittedTarget) -> float:
-    inputs = {"train": prepared.splits.train[:][0], "validation": prepared.splits.validation[:][0]}
+    inputs = {split: getattr(prepared.splits, split)[:][0] for split in prepared.rows}
     labels = {split: target.labels[rows] for split, rows in prepared.rows.items()}
     known = labels["train"] != IGNORE if target.column.kind == CLASSIFICATION else ~labels["train"].isnan()
     trees = _fit(target, inputs["train"][known], labels["train"][known])
@@ -55,7 +55,7 @@ def _kpi(task: Task, prepared: Prepared, target: FittedTarget) -> float:
     assert kpi is not None  # every target of a table has a KPI
     scores = [float(kpi(output, labels["validation"])) for output in _stages(trees, target, inputs["validation"])]
     best = max(range(len(scores)), key=lambda stage: (not math.isnan(scores[stage]), scores[stage]))
-    (output,) = islice(_stages(trees, target, prepared.splits.test[:][0]), best, best + 1)
+    (output,) = islice(_stages(trees, target, inputs["test"]), best, best + 1)
     return float(kpi(output, labels["test"]))
 
 
@@ -66,7 +66,7 @@ def _fit(target: FittedTarget, inputs: Tensor, labels: Tensor) -> Any:
     options = {"early_stopping": False, "random_state": 0}  # the validation split decides instead
     if target.column.kind == REGRESSION:
         return HistGradientBoostingRegressor(**options).fit(inputs.numpy(), labels.numpy())
-    if len(labels.unique()) < 2:
+    if labels.min() == labels.max():
         return None
     weights = "balanced" if target.choice.weights else None
     return HistGradientBoostingClassifier(class_weight=weights, **options).fit(inputs.numpy(), labels.long().numpy())

@@ -12,7 +12,7 @@ from hardfirst.report.model.scopes import MEAN, WORST
 from hardfirst.report.sections.tradeoff import Spot, tradeoff_figure
 from hardfirst.report.text.alerts import alerts
 from hardfirst.report.text.headline import headline, question
-from hardfirst.report.text.interval_text import count_text
+from hardfirst.report.text.interval_text import count_text, plural
 from hardfirst.report.text.next_step import next_step
 from hardfirst.report.text.tiles import tiles
 
@@ -61,12 +61,12 @@ def _paired(row: Standing) -> bool:
 
 def _caption(facts: Facts) -> str:
     seeds = count_text(facts.paired, "seed")
-    spread = "bars are 95% t intervals of the paired differences, not corrected for the number of methods"
+    spread = f"bars are 95% t intervals of the paired differences, not corrected for the number of {plural(facts.case.noun)}"
     if facts.paired < 3:
         spread = "small marks are the seeds"
     if facts.paired == 1:
-        return f"Each method minus {facts.board.against} on the test split, in points, with one seed."
-    return f"Each method minus {facts.board.against} on the test split, in points: mean over {seeds}; {spread}."
+        return f"Each {facts.case.noun} minus {facts.board.against} on the test split, in points, with one seed."
+    return f"Each {facts.case.noun} minus {facts.board.against} on the test split, in points: mean over {seeds}; {spread}."
 
 
 def _spot(facts: Facts, row: Standing, styles: Styles) -> Spot:

@@ -57,6 +57,8 @@ def _compared(answer: Answer, command: str | None) -> NextStep | None:
     if board.baseline is None:
         methods = ",".join((case.baseline, *case.methods))
         return NextStep(f"Add {board.against} to compare with.", _with_option(command, "balancers", methods))
+    if case.noun != "method":
+        return NextStep("Add another one to compare with.", None)
     return NextStep("Add a method to compare with.", _with_option(command, "balancers", f"{case.baseline},dtp"))
 
 
@@ -75,10 +77,11 @@ def _more_seeds(answer: Answer, command: str | None, answers: Sequence[Answer]) 
 
 
 def _tuning(answer: Answer, command: str | None, plan: Mapping[str, Any], answers: Sequence[Answer]) -> NextStep | None:
-    if not answer.untuned or plan.get("tune"):
+    if not answer.untuned or plan.get("tune") or answer.case.orders:  # a study of orders does not tune
         return None
     seconds = sum(_seconds_of_a_run(each) * (_TRIALS * _tuned(each) + len(_reported(each))) for each in answers)
-    why = f"Tuning gives each method a learning rate of its own, which can change the order of methods{_cost(seconds)}."
+    noun = answer.case.noun
+    why = f"Tuning gives each {noun} its own learning rate, which can change the ranking{_cost(seconds)}."
     return NextStep(why, _with_option(command, "tune", str(_TRIALS)))
 
 
