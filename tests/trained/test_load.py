@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,18 @@ def test_a_loaded_network_has_the_test_figures_of_its_record(tmp_path: Path, set
     assert not loaded.network.training
 
 
+def test_each_of_several_runs_that_are_trained_together_has_its_own_network(tmp_path: Path) -> None:
+    name = toy(tmp_path)
+    base = Trial.plan(name, Spec.parse("equal"), learning_rate=0.05)
+    trials = [replace(base, only=task, seed=seed) for task, seed in [("b", 0), ("a", 1), ("a", 0), ("b", 1)]]
+    files = [tmp_path / f"{number}.jsonl" for number in range(4)]
+    models = [path.with_suffix(".pt") for path in files]
+    for record, path in zip(fit_together(trials, record_files=files, models=models, accelerator="cpu"), models, strict=True):
+        loaded = hardfirst.load(path)
+        assert loaded.settings == record.trial
+        assert kpis(loaded) == {task: record.test_kpi(task) for task in record.tasks}
+
+
 def test_runs_that_are_trained_together_keep_a_network_each(tmp_path: Path) -> None:
     name = toy(tmp_path)
     trials = [
@@ -96,7 +109,7 @@ def test_a_network_of_one_task_and_of_another_architecture(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("inputs", "text"),
     [
-        (torch.rand(4, 3), "does not fit what comes before it"),
+        (torch.rand(4, 3), "4x3 and 4x8"),
         (torch.rand(0, 4), r"at least one example, the same number in each tensor; got \[0\]"),
         ("new.csv", "does not say how inputs are read from a file"),
         ([[1.0, 2.0]], "Expected inputs to be a tensor"),

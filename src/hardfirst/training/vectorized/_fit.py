@@ -75,9 +75,10 @@ def fit_together(
                 path.unlink()
             raise
         read = [records.read(path) for path in record_files]
-        for row, (run, record, model) in enumerate(zip(runs, read, models or [None] * len(runs), strict=True)):
-            if model is not None and record.outcome == "finished":
-                save_model(model, run.trial, problem, epoch=run.best_epoch, weights=group.stack.state_of(row))
+        for row, (run, position) in enumerate(zip(runs, order, strict=True)):
+            model = models[position] if models else None
+            if model is not None and read[position].outcome == "finished":
+                save_model(model, run.trial, run.problem, epoch=run.best_epoch, weights=group.stack.state_of(row))
     _check_chosen(problem, runs)
     return read
 
