@@ -14,7 +14,7 @@ from hardfirst import report
 from hardfirst.errors import InputError
 from hardfirst.report.figures import styles
 from hardfirst.report.model.answer import answer
-from hardfirst.report.sections.answer import tradeoff_figure
+from hardfirst.report.sections.answer import answer_block
 from hardfirst.report.sections.curves import curves_figure, relative_weight
 from hardfirst.report.sections.curves import section as curves_section
 from made_records import alone, case_of, control, diverged, drawn, run, static, study, text_of, tried
@@ -370,7 +370,7 @@ def test_records_that_do_not_belong_together_are_refused(records, message):
 
 def tradeoff(*found):
     facts = answer(case_of(*found))
-    return tradeoff_figure(facts, facts.board.methods, styles(facts.case.methods))
+    return answer_block(facts, styles(facts.case.methods), "").chart.figure
 
 
 def curves(*found, tasks=("easy", "middle", "hard")):

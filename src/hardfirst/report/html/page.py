@@ -16,7 +16,7 @@ from hardfirst.report.figures import Styles
 from hardfirst.report.html.rendering import asset, render
 from hardfirst.report.model import answer as facts_of
 from hardfirst.report.model.case import Case
-from hardfirst.report.model.summary import summary
+from hardfirst.report.model.overview import overview as overview_facts
 from hardfirst.report.plotly_figure import with_legend
 from hardfirst.report.sections import (
     by_task,
@@ -35,9 +35,7 @@ from hardfirst.report.sections import (
     why,
 )
 from hardfirst.report.sections.answer import answer_block
-from hardfirst.report.sections.kpis import kpi_table
-from hardfirst.report.text import headline, notes, protocol
-from hardfirst.report.text import networks as network_text
+from hardfirst.report.text import headline, notes
 from hardfirst.report.text import orders as order_text
 from hardfirst.report.text import overview as overview_text
 from hardfirst.report.text.glossary import GLOSSARY
@@ -150,27 +148,26 @@ def _rounded(value: Any) -> Any:
 def _answer(cases: Sequence[Case], styles: Styles, study: Study) -> Answer:
     if len(cases) == 1:
         return _case_answer(cases[0], styles, study)
-    first = protocol.sentences(cases)
-    lead, *rest = [*overview_text.sentences(cases), *network_text.sentences(cases)]
-    return Answer(headline.question(cases) or study.title, lead, (*rest, *first, *_so_far(study)))
+    found = overview_facts(cases, study.missing)
+    words = overview_text.headline(found)
+    return Answer(
+        question=headline.question(cases) or study.title,
+        lead=words.lead,
+        rest=words.rest,
+        tiles=overview_text.tiles(found),
+        alerts=overview_text.all_alerts(found, _prefixes(cases)),
+        chart=overview.chart(found, styles),
+        next_step=overview_text.step(found, study.command, study.plan),
+    )
 
 
 def _case_answer(case: Case, styles: Styles, study: Study) -> Answer:
-    """A study of balancers weighs gains against costs; others answer in the sentences of their own kind."""
-    if not case.orders and not _of_losses(case):
-        facts = facts_of.answer(case, study.missing)
-        return answer_block(facts, styles, study.title, study.command, study.plan)
-    sentences = [*order_text.sentences(case), *overview_text.in_short(case)] or verdict(case)
-    lead, *rest = sentences
-    return Answer(headline.question([case]) or study.title, lead, (*rest, *protocol.sentences([case]), *_so_far(study)))
-
-
-def _so_far(study: Study) -> list[str]:
-    return [f"{study.missing} runs have not ended; these are the results so far."] if study.missing else []
-
-
-def _of_losses(case: Case) -> bool:
-    return any(record.trial.get("loss") for record in case.method_runs)
+    facts = facts_of.answer(case, study.missing)
+    block = answer_block(facts, styles, study.title, study.command, study.plan)
+    if not case.orders:
+        return block
+    words = order_text.headline(facts)
+    return replace(block, lead=words.lead, rest=words.rest, tiles=order_text.tiles(case))
 
 
 # The sections
@@ -182,7 +179,7 @@ def sections(cases: Sequence[Case], study: Study) -> list[Section]:
     first = Section("Answer", (_answer(cases, styles, study),), anchor="answer")
     if len(cases) == 1:
         return [first, *_case_sections(cases[0], styles)]
-    across = [overview.section(cases, styles), networks.section(cases, styles)]
+    across = [*overview.sections(overview_facts(cases), styles), networks.section(cases, styles)]
     parts = [_case_part(case, styles, prefix) for case, prefix in zip(cases, _prefixes(cases), strict=True)]
     return [first, *(section for section in across if section), *parts]
 
@@ -214,11 +211,14 @@ def _prefixes(cases: Sequence[Case]) -> list[str]:
 def _case_sections(case: Case, styles: Styles) -> list[Section]:
     facts = facts_of.answer(case)
     ranked = leaderboard.section(facts, styles) if len(facts.board.rows) > 1 or facts.board.single else None
-    first = [ranked, by_task.section(facts, styles), why.section(facts, styles)]
-    if case.orders or _of_losses(case):
-        kpis = Section("Test KPI", (kpi_table(summary(case), styles),), anchor="tasks", short="Test KPI")
-        first = [*orders.sections(case), *losses.sections(case, styles), kpis]
+    tasks, drawn = by_task.section(facts, styles), curves.section(facts, styles)
+    shown, folded = {
+        "method": ([ranked, tasks, why.section(facts, styles), drawn], []),
+        "order": ([*orders.sections(case)[:1], ranked], [*orders.sections(case)[1:], tasks, drawn]),
+        "loss": ([ranked, *losses.sections(case, styles)[:1]], [*losses.sections(case, styles)[1:], tasks, drawn]),
+    }[case.noun]
     rest = [
+        *folded,
         pareto.section(case, styles),
         metrics.section(case, styles),
         published.section(case, styles),
@@ -226,8 +226,7 @@ def _case_sections(case: Case, styles: Styles) -> list[Section]:
         runs.section(case, styles),
         _measured(case),
     ]
-    folded = [replace(section, folded=True) for section in rest if section]
-    return [section for section in (*first, curves.section(facts, styles)) if section] + folded
+    return [section for section in shown if section] + [replace(section, folded=True) for section in rest if section]
 
 
 def _measured(case: Case) -> Section:

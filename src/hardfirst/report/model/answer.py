@@ -93,7 +93,7 @@ def answer(case: Case, missing: int = 0) -> Answer:
         board=board,
         lead=lead,
         alternative=_alternative(board, lead),
-        static=_against_static(case, lead),
+        static=against_static(case, lead, WORST if lead.effect(WORST) == "better" else MEAN) if lead else None,
         worst_task=worst_task_name(case, case.baseline),
         gaps=_gaps(case),
         ended=len({id(record) for record in _records(case)}),
@@ -138,11 +138,8 @@ def _difference(row: Standing, scope: Scope) -> float:
     return difference.mean if difference else float("-inf")
 
 
-def _against_static(case: Case, lead: Standing | None) -> AgainstStatic | None:
+def against_static(case: Case, lead: Standing, scope: Scope) -> AgainstStatic | None:
     """By the test that is corrected over all methods, since the leading one was selected by the same seeds."""
-    if lead is None:
-        return None
-    scope = WORST if lead.effect(WORST) == "better" else MEAN
     name = static_for(case, scope)
     if name is None:
         return None

@@ -71,6 +71,13 @@ class Case:
         return "equal weights" if self.baseline == EQUAL else self.baseline
 
     @property
+    def noun(self) -> str:
+        """What is compared, in a word."""
+        if self.orders:
+            return "order"
+        return "loss" if any(record.trial.get("loss") for record in self.method_runs) else "method"
+
+    @property
     def name(self) -> str:
         """The problem, and the network unless it is the problem's own."""
         return self.problem if self.network == OWN else f"{self.problem}, {self.network} network"

@@ -20,7 +20,7 @@ from hardfirst.report.figures import Styles
 from hardfirst.report.model.answer import Answer
 from hardfirst.report.model.leaderboard import Leaderboard, Reference, Standing
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
-from hardfirst.report.text.interval_text import count_text
+from hardfirst.report.text.interval_text import count_text, plural
 from hardfirst.statistics import number_text
 
 _TITLES = {WORST.name: "Worst task", MEAN.name: "Mean"}
@@ -34,7 +34,8 @@ def section(facts: Answer, styles: Styles) -> Section:
     rows = [row(_heading(each, board, styles), _cells(each, board, scales), _look(each)) for each in board.rows]
     if board.single:
         rows.append(row(_single_heading(board.single), _single_cells(board.single, board, scopes), "reference"))
-    head = ["Method", *(title for scope in scopes for title in _head(scope, facts)), *_more_head(board, len(scopes))]
+    titles = [title for scope in scopes for title in _head(scope, facts)]
+    head = [facts.case.noun.capitalize(), *titles, *_more_head(board, len(scopes))]
     return Section(
         "Leaderboard", (table("Leaderboard", _caption(facts), head, rows),), anchor="leaderboard", short="Leaderboard"
     )
@@ -58,14 +59,15 @@ def _has_delta(board: Leaderboard) -> bool:
 def _caption(facts: Answer) -> str:
     board = facts.board
     by = "the worst task" if board.criterion == "worst" else "the mean over tasks"
-    parts = [f"Best first by {by}, as the study's settings were chosen." if len(board.rows) > 1 else ""]
+    ranked = len(board.rows) > 1 and len(facts.case.tasks) > 1
+    parts = [f"Best first by {by}, as the study's settings were chosen." if ranked else ""]
     parts.append(f"Test KPI in points (KPI × 100), {_seeds(facts)}.")
     if facts.case.compares and facts.paired:
         parts.append("Differences are paired by seed, and tasks are counted by their 95% intervals.")
     if facts.paired >= 3:
-        parts.append("Brackets and bars are 95% t intervals, not corrected for the number of methods.")
+        parts.append(f"Brackets and bars are 95% t intervals, not corrected for the number of {plural(facts.case.noun)}.")
     if board.can_test:
-        holm = f", Holm-corrected over {count_text(board.tested, 'method')}" if board.tested > 1 else ""
+        holm = f", Holm-corrected over {count_text(board.tested, facts.case.noun)}" if board.tested > 1 else ""
         parts.append(f"Bold differences are significant (sign-flip test, p ≤ 0.05{holm}).")
     if _has_delta(board):
         parts.append("Δm is the mean relative change against single-task networks; positive is better.")

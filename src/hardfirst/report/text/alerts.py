@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from hardfirst.report.model.answer import Answer
 from hardfirst.report.text.interval_text import count_text
-
-Target = Literal["leaderboard", "why", "runs", "tuning", "measured"]
 
 
 class Alert(NamedTuple):
@@ -15,12 +13,12 @@ class Alert(NamedTuple):
 
     Args:
         text: what they say.
-        target: the section that says more.
+        target: the id of the section that says more: "leaderboard", "why", "runs", "tuning" or "measured".
         warns: whether it limits the answer, rather than confirms that something is in order.
     """
 
     text: str
-    target: Target
+    target: str
     warns: bool = True
 
 

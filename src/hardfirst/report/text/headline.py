@@ -11,7 +11,7 @@ from hardfirst.report.model.case import Case
 from hardfirst.report.model.leaderboard import Standing
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
 from hardfirst.report.text import protocol
-from hardfirst.report.text.interval_text import capitalized, count_text, listed
+from hardfirst.report.text.interval_text import capitalized, count_text, listed, plural
 from hardfirst.statistics import Interval
 
 
@@ -41,11 +41,10 @@ def question(cases: Sequence[Case]) -> str:
         where = f"{len(names)} problems"
     if len(cases) == 1:
         where = case_name(cases[0])
-    if any(case.orders for case in cases):
-        return f"Does the order of tasks matter on {where}?"
-    if any(record.trial.get("loss") for case in cases for record in case.method_runs):
-        return f"Which loss is best on {where}?"
-    return f"Does balancing help on {where}?"
+    nouns = {case.noun for case in cases}
+    if "order" in nouns:
+        return f"Does the order of tasks matter on {cases[0].problem if len(cases) == 1 else where}?"
+    return f"Which loss is best on {where}?" if "loss" in nouns else f"Does balancing help on {where}?"
 
 
 def case_name(case: Case) -> str:
@@ -65,7 +64,7 @@ def _lead(answer: Answer) -> str:
     if board.baseline is None or not board.methods:
         return _no_comparison(answer)
     if not answer.paired:
-        return f"No seed has finished under both a method and {board.against}."
+        return f"No seed has finished under both {_a(answer)} and {board.against}."
     if answer.paired < 3:
         return _few_seeds(answer)
     if answer.lead is None:
@@ -90,12 +89,14 @@ def _no_comparison(answer: Answer) -> str:
     if answer.board.baseline is None:
         if len(answer.case.runs) == 1:
             return f"`{best.name}` reaches {reached}, in one run."
-        ahead = f"Of these methods `{best.name}` reaches the most, {reached}." if len(answer.board.rows) > 1 else ""
-        return ahead or f"`{best.name}` reaches {reached}."
+        if len(answer.board.rows) > 1:
+            return f"Of these {plural(answer.case.noun)} `{best.name}` reaches the most, {reached}."
+        return f"`{best.name}` reaches {reached}."
     others = [name for row in answer.board.rows for name in row.names if name != answer.case.baseline]
     if set(others) - set(_static_names(answer)):
         return f"{capitalized(listed(others))} gave the same results as {answer.board.against}."
-    ending = "no method has finished yet" if answer.missing else "there is no method to compare them with"
+    noun = answer.case.noun
+    ending = f"no {noun} has finished yet" if answer.missing else f"there is no {noun} to compare with"
     return f"{capitalized(answer.board.against)} reach {reached}; {ending}."
 
 
@@ -143,6 +144,10 @@ def _difference(row: Standing, scope: Scope) -> Interval:
     return difference
 
 
+def _a(answer: Answer) -> str:
+    return f"{'an' if answer.case.orders else 'a'} {answer.case.noun}"
+
+
 # With an answer
 
 
@@ -180,22 +185,22 @@ def _change(answer: Answer, row: Standing) -> str:
 
 
 def _none_better(answer: Answer) -> str:
-    board, methods = answer.board, answer.board.methods
+    board, methods, noun = answer.board, answer.board.methods, answer.case.noun
     scopes = (WORST, MEAN) if len(methods[0].tasks) > 1 else (WORST,)
     effects = {row.effect(scope) for row in methods for scope in scopes}
     who = (
         f"`{methods[0].name}`"
         if len(methods) == 1
-        else "Both methods"
+        else f"Both {plural(noun)}"
         if len(methods) == 2
-        else f"All {len(methods)} methods"
+        else f"All {len(methods)} {plural(noun)}"
     )
     on = "on the worst task and on the mean" if len(scopes) > 1 else f"on `{next(iter(methods[0].tasks))}`"
     if effects == {"worse"}:
         return f"{who} {'is' if len(methods) == 1 else 'are'} worse than {board.against} {on}."
-    none = f"`{methods[0].name}` is not better than" if len(methods) == 1 else "No method is better than"
+    none = f"`{methods[0].name}` is not better than" if len(methods) == 1 else f"No {noun} is better than"
     if effects == {"unclear"}:
-        none = f"`{methods[0].name}` cannot be told apart from" if len(methods) == 1 else "No method can be told apart from"
+        none = f"`{methods[0].name}` cannot be told apart from" if len(methods) == 1 else f"No {noun} can be told apart from"
         return f"{none} {board.against} {on.replace(' and ', ' or ')}."
     return f"{none} {board.against}."
 

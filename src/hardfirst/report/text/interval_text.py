@@ -30,7 +30,12 @@ def p_text(p: float) -> str:
 
 def count_text(number: int, noun: str) -> str:
     """A number and its noun, in the plural unless the number is 1."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun if number == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """The plural of a noun."""
+    return f"{noun}es" if noun.endswith("s") else f"{noun}s"
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -26,20 +26,27 @@ class NextStep(NamedTuple):
     command: str | None
 
 
-def next_step(answer: Answer, command: str | None = None, plan: Mapping[str, Any] | None = None) -> NextStep | None:
+def next_step(
+    answer: Answer,
+    command: str | None = None,
+    plan: Mapping[str, Any] | None = None,
+    answers: Sequence[Answer] = (),
+) -> NextStep | None:
     """What would make the answer firmer; None while runs are missing, or where nothing would.
 
     Args:
         answer: of the case.
         command: that ran the study. Default: no command is given.
         plan: the study's settings, as far as they are known.
+        answers: of all cases of the study, which the command is for. Default: this one alone.
     """
     command = command if command and re.search(r"\bhardfirst\b.*\s(compare|study)\s", command) else None
     if answer.missing:
         return NextStep("The same command continues; finished runs are kept.", command) if command else None
     if answer.lost.get("failed") or answer.lost.get("unended"):
         return NextStep("The same command runs again what failed; finished runs are kept.", command)
-    return _compared(answer, command) or _more_seeds(answer, command) or _tuning(answer, command, plan or {})
+    cases = answers or (answer,)
+    return _compared(answer, command) or _more_seeds(answer, command, cases) or _tuning(answer, command, plan or {}, cases)
 
 
 def _compared(answer: Answer, command: str | None) -> NextStep | None:
@@ -50,10 +57,12 @@ def _compared(answer: Answer, command: str | None) -> NextStep | None:
     if board.baseline is None:
         methods = ",".join((case.baseline, *case.methods))
         return NextStep(f"Add {board.against} to compare with.", _with_option(command, "balancers", methods))
+    if case.noun != "method":
+        return NextStep("Add another one to compare with.", None)
     return NextStep("Add a method to compare with.", _with_option(command, "balancers", f"{case.baseline},dtp"))
 
 
-def _more_seeds(answer: Answer, command: str | None) -> NextStep | None:
+def _more_seeds(answer: Answer, command: str | None, answers: Sequence[Answer]) -> NextStep | None:
     board = answer.board
     if board.can_test and answer.lead:
         return None
@@ -62,18 +71,23 @@ def _more_seeds(answer: Answer, command: str | None) -> NextStep | None:
     if more < 1:
         return None
     gain = "make smaller differences visible" if board.can_test else f"make{'s' if more == 1 else ''} a test possible"
-    seconds = _seconds_of_a_run(answer) * len(_reported(answer)) * more / max(1, board.seeds)
+    seconds = sum(_seconds_of_a_run(each) * len(_reported(each)) for each in answers) * more / max(1, board.seeds)
     why = f"{count_text(more, 'more seed')} {gain}; finished runs are kept{_cost(seconds)}."
     return NextStep(why, _with_option(command, "seeds", str(target)))
 
 
-def _tuning(answer: Answer, command: str | None, plan: Mapping[str, Any]) -> NextStep | None:
-    if not answer.untuned or plan.get("tune"):
+def _tuning(answer: Answer, command: str | None, plan: Mapping[str, Any], answers: Sequence[Answer]) -> NextStep | None:
+    if not answer.untuned or plan.get("tune") or answer.case.orders:  # a study of orders does not tune
         return None
-    rows = len(answer.board.rows) + (len(answer.case.tasks) if answer.case.single else 0)
-    seconds = _seconds_of_a_run(answer) * (_TRIALS * rows + len(_reported(answer)))
-    why = f"Tuning gives each method a learning rate of its own, which can change the order of methods{_cost(seconds)}."
+    seconds = sum(_seconds_of_a_run(each) * (_TRIALS * _tuned(each) + len(_reported(each))) for each in answers)
+    noun = answer.case.noun
+    why = f"Tuning gives each {noun} its own learning rate, which can change the ranking{_cost(seconds)}."
     return NextStep(why, _with_option(command, "tune", str(_TRIALS)))
+
+
+def _tuned(answer: Answer) -> int:
+    """How many methods and single-task networks a study that tunes chooses settings for."""
+    return len(answer.board.rows) + (len(answer.case.tasks) if answer.case.single else 0)
 
 
 def _with_option(command: str | None, name: str, value: str) -> str | None:

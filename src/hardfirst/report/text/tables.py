@@ -9,7 +9,7 @@ from hardfirst.report.model.answer import Answer
 from hardfirst.report.model.field_delta import deltas
 from hardfirst.report.model.leaderboard import Leaderboard, Reference, Standing
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
-from hardfirst.report.text.interval_text import count_text
+from hardfirst.report.text.interval_text import count_text, plural
 from hardfirst.statistics import mean_interval, number_text
 
 _SIGNIFICANT = "*"
@@ -48,7 +48,7 @@ def leaderboard_table(facts: Answer) -> PlainTable:
     single = [(SINGLE, *(column.single(board.single) for column in columns))] if board.single else []
     return PlainTable(
         _leaderboard_caption(facts),
-        ("Method", *(column.head for column in columns)),
+        (facts.case.noun.capitalize(), *(column.head for column in columns)),
         tuple((names(row), *(column.cell(row) for column in columns)) for row in board.rows),
         tuple(single),
     )
@@ -101,13 +101,14 @@ def _runs(row: Standing) -> str:
 def _leaderboard_caption(facts: Answer) -> str:
     """How rows are sorted, and what the figures are."""
     board = facts.board
-    by = "the worst task" if board.criterion == "worst" else "the mean over tasks"
-    parts = [f"{facts.case.name}: leaderboard" + (f", best first by {by}." if len(board.rows) > 1 else ".")]
+    by = " by the worst task" if board.criterion == "worst" else " by the mean over tasks"
+    by = by if len(facts.case.tasks) > 1 else ""
+    parts = [f"{facts.case.name}: leaderboard" + (f", best first{by}." if len(board.rows) > 1 else ".")]
     parts.append(f"Test KPI in points (KPI × 100), {_over_seeds(board)}.")
     if facts.case.compares:
-        parts.append(_differences(facts, f"Δ is method − {board.against}"))
+        parts.append(_differences(facts, f"Δ is {facts.case.noun} − {board.against}"))
     if board.can_test:
-        holm = f", Holm-corrected over {count_text(board.tested, 'method')}" if board.tested > 1 else ""
+        holm = f", Holm-corrected over {count_text(board.tested, facts.case.noun)}" if board.tested > 1 else ""
         parts.append(f"{_SIGNIFICANT} is significant (sign-flip test, p ≤ 0.05{holm}).")
     if any(row.delta_m for row in board.rows):
         parts.append("Δm is the mean relative change against single-task networks; positive is better.")
@@ -119,7 +120,8 @@ def _over_seeds(board: Leaderboard) -> str:
 
 
 def _differences(facts: Answer, what: str) -> str:
-    bounds = " with a 95% t interval, not corrected for the number of methods" if facts.paired >= 3 else ""
+    interval = f" with a 95% t interval, not corrected for the number of {plural(facts.case.noun)}"
+    bounds = interval if facts.paired >= 3 else ""
     return f"{what}, paired by seed{bounds}."
 
 
@@ -158,7 +160,7 @@ def _task_row(facts: Answer, task: str, base: Standing, others: Sequence[Standin
 
 
 def _task_caption(facts: Answer) -> str:
-    base = facts.board.against
+    base, noun = facts.board.against, facts.case.noun
     gap = f" The gap is {SINGLE} − {base}." if facts.gaps else ""
-    change = _differences(facts, f"The columns of other methods are method − {base}")
+    change = _differences(facts, f"The columns of other {plural(noun)} are {noun} − {base}")
     return f"{facts.case.name}: by task. Test KPI in points, {_over_seeds(facts.board)}.{gap} {change}"
