@@ -234,6 +234,7 @@ def test_the_next_command_makes_the_answer_firmer():
     assert next_of(*few, missing=2).command == COMMAND
     assert next_of(runs("equal")).command == "hardfirst compare toy --balancers equal,dtp"
     assert next_of(runs("dtp")).command == "hardfirst compare toy --balancers equal,dtp"
+    assert next_of(study(equal=[0.4, 0.5], dtp=[0.4, 0.5])) is None
     clear = [runs("equal"), runs("dtp", worst=0.1)]
     assert next_of(*clear).command == "hardfirst compare toy --tune 10"
     assert next_of(*clear, plan={"tune": 5}) is None
