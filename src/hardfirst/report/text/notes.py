@@ -30,8 +30,10 @@ def how_measured(case: Case) -> list[str]:
     ]
     if seeds == 1:
         notes.append("There is one seed, which shows no spread: no figure has an interval.")
+    elif seeds == 2:
+        notes.append("There are 2 seeds, too few for intervals.")
     else:
-        notes.append(f"There are {seeds} seeds; intervals are t-intervals of the mean over them.")
+        notes.append(f"There are {seeds} seeds. Intervals are 95% t intervals of the mean over them.")
     if case.compares:
         notes.append("Methods share seeds (initial weights, order of the data), so differences are taken seed by seed.")
     return [*notes, *_size(case), *_baselines(case), *_how_tuned(case), *_without_kpi(case)]
@@ -150,4 +152,4 @@ def _seeds(case: Case) -> list[str]:
     pairs = min(len(case.finished(method)) for method in case.methods)
     if pairs >= SEEDS_FOR_A_FIRM_VERDICT:
         return []
-    return [f"A firm verdict wants {SEEDS_FOR_A_FIRM_VERDICT} finished seeds of each method; the fewest here are {pairs}."]
+    return [f"A firm verdict takes {SEEDS_FOR_A_FIRM_VERDICT} finished seeds of each method; one has {pairs}."]
