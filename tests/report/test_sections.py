@@ -3,15 +3,12 @@
 import io
 import json
 import math
-import re
 from dataclasses import replace
 
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
-from rich.console import Console
 
-from hardfirst.cli._tables import comparison_table
 from hardfirst.errors import InputError
 from hardfirst.records.cost import StepCost
 from hardfirst.records.names import GRID, STATIC_FOR
@@ -353,32 +350,6 @@ def test_json_has_what_the_page_shows():
     assert len(content["runs"]) == 3 * 7 * 6 + 7 * 3
     unfinished = json.loads(exports.json(Comparison([case_of(diverged("dtp", 0))])))["cases"][0]
     assert unfinished["leaderboard"][0]["worst"]["kpi"]["mean"] is None
-
-
-def printed(case):
-    console = Console(file=io.StringIO(), width=80)
-    console.print(comparison_table(summary(case), case.name))
-    lines = console.file.getvalue().splitlines()
-    assert max(map(len, lines)) <= 80
-    return [" ".join(re.sub("[│┃]", " ", line).split()) for line in lines]
-
-
-def test_the_terminal_shows_tasks_by_methods_where_there_is_room():
-    found = printed(with_singles())
-    assert "task single-task, n = 3 equal, n = 3 dtp, n = 3" in found
-    assert "hard 48.3 ± 19.0 48.3 ± 19.0 48.0 ± 15.1" in found
-    assert any(line.startswith("mean rank") and " – " in line for line in found)
-
-
-def test_the_terminal_shows_methods_by_rows_where_there_is_not():
-    found = printed(with_singles(stch=[0.4] * 3, dwa=[0.4] * 3))
-    assert "single-task 3 48.3 ± 19.0 69.4 ± 6.3 – –" in found
-    # Δm of −20, 0 and −27.27 % on one task of three: mean −5.253, s = 4.707, half width 4.302653 · s/√3
-    assert any(line.startswith("dwa 3 40.0 ± 0.0 66.7 ± 0.0 -5.3 ± 11.7") for line in found)
-
-
-def test_the_terminal_has_a_dash_where_nothing_finished():
-    assert "hard 40.0 –" in printed(case_of(study(equal=[0.4]), diverged("dtp", 0)))
 
 
 # Runs, cost and settings
