@@ -21,7 +21,6 @@ _STYLES: dict[Effect, str] = {"better": "green", "worse": "red", "unclear": "", 
 _NARROWEST, _NARROW, _WIDEST = 11, 16, 30  # the column of names: at the least, with columns that may be left out, at most
 _REQUIRED = 5  # columns that are always there
 _CELL, _TASK_COLUMN = 7, 11  # characters of a difference, and of a method's name, in the table by task
-_NO_MARK = "\N{NO-BREAK SPACE}"  # a space would be cut off
 _GAP = 2  # before each column but the first
 
 
@@ -46,11 +45,18 @@ def leaderboard_table(facts: Answer, width: int) -> Table:
     shown = _plain_table()
     room = max(_NARROWEST, min(_WIDEST, width - _taken(columns, rows)))
     shown.add_column("method", no_wrap=True)
-    for column in columns:
-        shown.add_column(column, justify="right", no_wrap=True)
+    widths = [_width(column, [row.cells[place] for row in rows]) for place, column in enumerate(columns)]
+    for column, size in zip(columns, widths, strict=True):
+        shown.add_column("\n".join(line.rjust(size) for line in column.splitlines()), no_wrap=True)
     for row in rows:
-        shown.add_row(Text(broken(row.name, room)), *row.cells[: len(columns)], end_section=row.rule)
+        cells = map(_right, row.cells, widths)
+        shown.add_row(Text(broken(row.name, room)), *cells, end_section=row.rule)
     return shown
+
+
+def _right(cell: Text, width: int) -> Text:
+    """The cell at the right of its column, which the table itself would do without a space at the end."""
+    return Text(" " * (width - cell.cell_len)) + cell
 
 
 def _plain_table() -> Table:
@@ -144,7 +150,7 @@ def _scopes(row: Standing) -> tuple[Scope, ...]:
 
 def _mark(board: Leaderboard, row: Standing, scope: Scope) -> str:
     """What follows a difference: a star if it is significant; a space where others may have one."""
-    return ("*" if row.decisions[scope.name] in ("better", "worse") else _NO_MARK) if board.can_test else ""
+    return ("*" if row.decisions[scope.name] in ("better", "worse") else " ") if board.can_test else ""
 
 
 def _difference(difference: Interval | None, how: Effect, mark: str) -> Text:
@@ -162,7 +168,7 @@ def _controls(facts: Answer) -> Iterator[_Row]:
             cells.append(Text(number_text(scope.interval(case, control).mean, ".1f")))
             base = scope.points(case, case.baseline) if board.baseline else None
             difference = None if base is None else paired_interval(points, base).clipped(-100, 100)
-            cells.append(_difference(difference, effect(difference), _NO_MARK if board.can_test else ""))
+            cells.append(_difference(difference, effect(difference), " " if board.can_test else ""))
         yield _Row(f"{method}, {control}", _filled(facts, cells))
 
 
