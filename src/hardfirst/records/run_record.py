@@ -17,7 +17,8 @@ are none; records of earlier versions lack it. A run that only served to choose 
 trials that were trained together, `vectorized` in `made_with` is their number, and seconds and memory are a trial's share of
 the total. If metrics are shares of a loss, the first line has `"loss_shares": {"depth": {"METRIC": {"hardest": 3, "kind":
 "background", "under": null}}}`; the measures over which published Δm averages are in `"measures": {"depth": [{"name": "L1",
-"higher_is_better": false, "single_task": 0.675}]}`. With the setting `last_epochs` no epoch is selected: the figures of the
+"higher_is_better": false, "single_task": 0.675}]}`; KPIs that have a name
+have it in `"kpis": {"depth": "within, threshold 0.25"}`. With the setting `last_epochs` no epoch is selected: the figures of the
 test line are means over the `averaged` last ones, up to `epoch`.
 """
 
@@ -44,7 +45,8 @@ class Record:
     `epochs` and `test` contain the lines as written (see the module's docstring); `outcome` is "finished", "diverged" or
     "failed", and None while the run is in progress. `loss_shares` gives, by task, the metrics that are shares of a loss.
     `auxiliary` are the tasks without a KPI: their losses and weights are in the lines, but they are not in `tasks`.
-    `measures` are, by task, the measures over which published Δm averages.
+    `measures` are, by task, the measures over which published Δm averages, and `kpis` the names of the KPIs that have
+    one.
 
     Example:
         >>> kpis = {1: 0.3, 2: 0.5, 3: 0.4}
@@ -66,6 +68,7 @@ class Record:
     loss_shares: LossShares = field(default_factory=dict)
     auxiliary: tuple[str, ...] = ()
     measures: Measures = field(default_factory=dict)
+    kpis: Mapping[str, str] = field(default_factory=dict)
 
     def test_kpi(self, task: str) -> float:
         """Return the task's KPI on the test split at the selected epoch; NaN if the run did not get that far."""
@@ -200,6 +203,7 @@ def read(path: Path) -> Record:
             raise _not_a_record(path, f"line {number} is a second header")
         _add_line(record, line)
     record.loss_shares = _loss_shares(record, first.get("loss_shares"))
+    record.kpis = first.get("kpis") or {}
     measures = first.get("measures") or {}
     record.measures = {task: tuple(PublishedMeasure(**measure) for measure in of_task) for task, of_task in measures.items()}
     return record

@@ -83,6 +83,7 @@ class Writer:
         parameters: int | None = None,
         loss_shares: LossShares | None = None,
         measures: Measures | None = None,
+        kpis: Mapping[str, str] | None = None,
         auxiliary: Iterable[str] = (),
         data: Mapping[str, Any] | None = None,
         vectorized: int = 1,
@@ -98,6 +99,7 @@ class Writer:
             parameters: the network's number of parameters.
             loss_shares: by task, the metrics that are shares of a loss.
             measures: by task, the measures over which published Δm averages.
+            kpis: by task, the name of its KPI.
             auxiliary: the names of further tasks, which have no KPI.
             data: numbers that identify the data.
             vectorized: the number of trials trained together.
@@ -108,6 +110,8 @@ class Writer:
             line |= {"loss_shares": by_task}
         if measures:
             line |= {"measures": {task: [measure._asdict() for measure in of_task] for task, of_task in measures.items()}}
+        if kpis:
+            line |= {"kpis": dict(kpis)}
         if names := list(auxiliary):
             line |= {"auxiliary": names}
         made_with = {"command": command, "devices": devices, "versions": versions()}

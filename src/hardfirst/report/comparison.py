@@ -14,6 +14,7 @@ from hardfirst.records.names import OWN
 from hardfirst.records.study_folder import StudyFolder
 from hardfirst.records.trees import read_trees
 from hardfirst.report import exports
+from hardfirst.report.html.notebook import notebook
 from hardfirst.report.html.page import Live, Study, page, sections
 from hardfirst.report.model import frames
 from hardfirst.report.model.case import Case, arrange
@@ -44,6 +45,7 @@ class Comparison:
         The outcome of a study in a folder::
 
             comparison = Comparison.read("runs/digits")
+            comparison  # in a notebook: the answer, its figure and the leaderboard
             print("\n".join(comparison.verdict))
             comparison.summary.to_csv("summary.csv")
     """
@@ -149,6 +151,10 @@ class Comparison:
             exports={form: getattr(exports, form)(self) for form in ("csv", "md", "tex", "json")},
             live=live,
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the answer, its figure and the leaderboard, without a script."""
+        return notebook(self.cases, Study(self.title, self.command, self.plan, self.missing, self.damaged))
 
     def save(self, path: str | Path) -> Path:
         """Write the page to a file."""

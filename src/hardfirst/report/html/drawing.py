@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hardfirst.report.figures import Figure, Trace
@@ -11,7 +11,7 @@ from hardfirst.statistics import number_text
 _WIDTH = 560
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 10, 44
 _INK = "currentColor"  # of the page or notebook around it, light or dark
-_APART = 9  # of a name from its point, in pixels
+_UNSEEN = "rgba(0,0,0,0)"
 
 
 class Line(NamedTuple):
@@ -89,19 +89,19 @@ def drawing(figure: Figure, label: str) -> Drawing:
     """The figure in pixels.
 
     Args:
-        figure: from `figures.single_panel`, of points that may have error bars and names.
+        figure: from `figures.single_panel`, of points that may have error bars; annotations are names.
         label: what it shows.
     """
     panel, layout = _Panel(figure), figure["layout"]
     rules = [shape for shape in layout.get("shapes", ()) if shape["type"] == "line"]
     areas = [shape for shape in layout.get("shapes", ()) if shape["type"] == "rect"]
-    lines = [*_grid(panel), *(_rule(panel, shape) for shape in rules)]
-    texts = [*_ticks(panel), *_titles(panel), *(_note(panel, each) for each in layout.get("annotations", ()))]
+    notes = layout.get("annotations", ())
+    lines = [*_grid(panel), *(_rule(panel, shape) for shape in rules), *_leaders(panel, notes)]
+    texts = [*_ticks(panel), *_titles(panel), *_notes(panel, notes)]
     marks: list[Mark] = []
     for trace in figure["data"]:
         lines += _bars(panel, trace)
         marks += _marks(panel, trace)
-        texts += _names(panel, trace)
     return Drawing(
         label,
         _WIDTH,
@@ -148,9 +148,21 @@ def _titles(panel: _Panel) -> Iterator[Text]:
     yield Text(14, (panel.top + panel.bottom) / 2, panel.y_axis["title"]["text"], turned=True)
 
 
-def _note(panel: _Panel, each: Mapping[str, Any]) -> Text:
-    anchor = {"left": "start", "right": "end"}.get(each.get("xanchor", ""), "middle")
-    return Text(panel.x(each["x"]) - 4, panel.y(each["y"]) + 15, html.unescape(each["text"]), anchor, each["font"]["color"])
+def _notes(panel: _Panel, notes: Iterable[Mapping[str, Any]]) -> Iterator[Text]:
+    """Texts at their points, or as far from these as they say."""
+    for each in notes:
+        x, y = panel.x(each["x"]) + each.get("ax", 0), panel.y(each["y"]) + each.get("ay", 0)
+        anchor = {"left": "start", "right": "end"}.get(each.get("xanchor", ""), "middle")
+        below = 15 if each.get("yanchor") == "top" else 4
+        yield Text(round(x, 1), round(y + below, 1), html.unescape(each["text"]), anchor, each["font"].get("color", _INK))
+
+
+def _leaders(panel: _Panel, notes: Iterable[Mapping[str, Any]]) -> Iterator[Line]:
+    """Lines from points to texts that stand apart."""
+    for each in notes:
+        x, y = panel.x(each["x"]), panel.y(each["y"])
+        if each.get("showarrow") and each["arrowcolor"] != _UNSEEN:
+            yield Line(x, y, round(x + each["ax"], 1), round(y + each["ay"], 1), each["arrowcolor"], each["arrowwidth"])
 
 
 def tick_values(ends: Sequence[float]) -> list[float]:
@@ -184,13 +196,3 @@ def _marks(panel: _Panel, trace: Trace) -> Iterator[Mark]:
     for x, y in zip(trace["x"], trace["y"], strict=True):
         look = {"symbol": style["symbol"], "colour": style["color"]}
         yield Mark(round(panel.x(x) - size / 2, 1), round(panel.y(y) - size / 2, 1), size, look)
-
-
-def _names(panel: _Panel, trace: Trace) -> Iterator[Text]:
-    vertical, _, side = str(trace.get("textposition", "")).partition(" ")
-    right, up = {"left": -1, "right": 1}.get(side, 0), {"top": 1, "bottom": -1}.get(vertical, 0)
-    anchor = ("end", "middle", "start")[right + 1]
-    for x, y, text in zip(trace["x"], trace["y"], trace.get("text", ()), strict=False):
-        across = panel.x(x) + right * (_APART if not up else _APART - 3)
-        upwards = panel.y(y) + 4 - up * (_APART + (3 if up > 0 else 5))
-        yield Text(across, upwards, html.unescape(text), anchor, trace.get("textfont", {}).get("color", _INK))

@@ -145,6 +145,13 @@ def _rounded(value: Any) -> Any:
 # The first screen
 
 
+def answers(cases: Sequence[Case], study: Study) -> list[Answer]:
+    """What the page says first: of the case, or of all cases together and then of each."""
+    styles = figures.styles(_drawn_methods(cases), cases[0].baseline)
+    each = [_case_answer(case, styles, Study(case.name)) for case in cases] if len(cases) > 1 else []
+    return [_answer(cases, styles, study), *each]
+
+
 def _answer(cases: Sequence[Case], styles: Styles, study: Study) -> Answer:
     if len(cases) == 1:
         return _case_answer(cases[0], styles, study)
@@ -234,8 +241,11 @@ def _measured(case: Case) -> Section:
     if case.compares and (lacking := notes.lacking(case)):
         blocks += [Fold("What this comparison lacks", (Bullets(tuple(lacking)),))]
     blocks.append(Fold("The tests, method by method", (Paragraphs(tuple(verdict(case))),)))
-    blocks.append(Fold("Glossary", (Bullets(GLOSSARY),)))
-    return Section("How this was measured, and the glossary", tuple(blocks), anchor="measured", short="Method")
+    heading = "How this was measured"
+    if case.noun == "method":  # its terms are of weights
+        heading += ", and the glossary"
+        blocks.append(Fold("Glossary", (Bullets(GLOSSARY),)))
+    return Section(heading, tuple(blocks), anchor="measured", short="Method")
 
 
 # The bar

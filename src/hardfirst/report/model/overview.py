@@ -1,13 +1,14 @@
 """The facts behind the first screen of a report on several problems or networks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import NamedTuple
 
 from hardfirst.report.model.answer import AgainstStatic, Answer, against_static, answer
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.leaderboard import Standing
-from hardfirst.report.model.scopes import MEAN, WORST, Scope
+from hardfirst.report.model.scopes import MEAN, WORST, Scope, rivals
 
 
 class Tally(NamedTuple):
@@ -92,14 +93,26 @@ def overview(cases: Sequence[Case], missing: int = 0) -> Overview:
     answers = tuple(answer(case) for case in cases)
     standings: dict[str, dict[int, Standing]] = {}
     for index, each in enumerate(answers):
-        for row in each.board.methods:
-            if row.worst.difference and row.worst.difference.n:
-                for name in row.names:
-                    standings.setdefault(name, {})[index] = row
+        for name, row in _rivals(each):
+            standings.setdefault(name, {})[index] = row
     better = [method for method, rows in standings.items() if _tally(rows, WORST).better or _tally(rows, MEAN).better]
     lead = max(better, key=lambda method: _merit(standings[method]), default=None)
     found = Overview(answers, standings, lead, missing=missing)
     return found if lead is None else replace(found, static=_static(found, lead))
+
+
+def change(row: Standing, scope: Scope) -> float:
+    """The method's change against the baseline; 0 if its runs are those of the baseline."""
+    difference = row.of(scope).difference
+    return difference.mean if difference else 0.0
+
+
+def _rivals(answer: Answer) -> Iterator[tuple[str, Standing]]:
+    """The methods with figures to compare, also those whose runs are the baseline's."""
+    case = answer.case
+    for row in answer.board.rows:
+        paired = row.role == "baseline" or bool(row.worst.difference and row.worst.difference.n)
+        yield from ((name, row) for name in row.names if paired and name in rivals(case))
 
 
 def _tally(rows: Mapping[int, Standing], scope: Scope) -> Tally:
@@ -109,8 +122,7 @@ def _tally(rows: Mapping[int, Standing], scope: Scope) -> Tally:
 
 
 def _merit(rows: Mapping[int, Standing]) -> tuple[int, int, float]:
-    gains = [difference.mean for row in rows.values() if (difference := row.worst.difference)]
-    return _tally(rows, WORST).net, _tally(rows, MEAN).net, sum(gains) / len(gains)
+    return _tally(rows, WORST).net, _tally(rows, MEAN).net, fmean(change(row, WORST) for row in rows.values())
 
 
 def _static(found: Overview, lead: str) -> tuple[AgainstStatic, ...]:

@@ -20,7 +20,7 @@ from hardfirst.report.blocks import (
 )
 from hardfirst.report.figures import GREY, Figure, Style, Styles, Trace, chart_text, segment, single_panel
 from hardfirst.report.model.leaderboard import Standing
-from hardfirst.report.model.overview import Overview
+from hardfirst.report.model.overview import Overview, change
 from hardfirst.report.model.ranks import FEWEST_CASES, Ranks, rank_cases
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
 from hardfirst.report.model.summary import Cell
@@ -47,7 +47,7 @@ def chart(found: Overview, styles: Styles) -> Chart | None:
 
 
 def _spot(method: str, rows: Sequence[Standing], styles: Styles) -> Spot:
-    by_scope = [[each.mean for row in rows if (each := row.of(scope).difference)] for scope in (MEAN, WORST)]
+    by_scope = [[change(row, scope) for row in rows] for scope in (MEAN, WORST)]
     mean, worst = (Interval(fmean(values), math.nan, math.nan, len(values)) for values in by_scope)
     return Spot(method, styles[method], mean, worst, list(zip(*by_scope, strict=True)))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from hardfirst.report.model.case import Case
-from hardfirst.report.model.overview import Overview, Tally
+from hardfirst.report.model.overview import Overview, Tally, change
 from hardfirst.report.model.ranks import FEWEST_CASES, Ranks, rank_cases
 from hardfirst.report.model.scopes import MEAN, WORST, Scope, rivals
 from hardfirst.report.text import protocol
@@ -37,8 +37,9 @@ def _lead(found: Overview) -> str:
         *_changes(mean, "raises the mean", "costs it" if mean.better else "costs the mean"),
     ]
     (gain, first), *rest = changes if worst.better else changes[::-1]
-    of = f"all {worst.cases}" if first == worst.cases else f"{first} of {worst.cases}"
-    more = [f"{verb} on {'all' if count == worst.cases else count}" for verb, count in rest]
+    every = "both" if worst.cases == 2 else "all"
+    of = f"{first} of {worst.cases}" if first < worst.cases else "both" if worst.cases == 2 else f"all {worst.cases}"
+    more = [f"{verb} on {every if count == worst.cases else count}" for verb, count in rest]
     clauses = ", ".join([f"{gain} on {of} {found.unit}s", *more])
     free = "" if any(mean[:2]) else ", at no measurable cost of the mean"
     return f"`{found.lead}` {' and '.join(clauses.rsplit(', ', 1))}{free}."
@@ -88,10 +89,9 @@ def tiles(found: Overview) -> tuple[Tile, ...]:
 def _measure(found: Overview, method: str, scope: Scope) -> tuple[str, str]:
     """The tally, and the range of changes."""
     rows = found.standings[method]
-    changes = {index: difference.mean for index, row in rows.items() if (difference := row.of(scope).difference)}
-    ends = [min(changes, key=lambda index: changes[index]), max(changes, key=lambda index: changes[index])]
-    texts = [f"{number_text(changes[index], '+z.1f')} ({found.cases[index].name})" for index in ends]
-    return " · ".join(map(str, found.tally(method, scope))), f"from {texts[0]} to {texts[1]}"
+    changes = sorted((change(row, scope), found.cases[index].name) for index, row in rows.items())
+    low, high = (f"{number_text(value, '+z.1f')} ({name})" for value, name in (changes[0], changes[-1]))
+    return " · ".join(map(str, found.tally(method, scope))), f"from {low} to {high}"
 
 
 def all_alerts(found: Overview, prefixes: Sequence[str]) -> tuple[Alert, ...]:

@@ -8,6 +8,7 @@ from hardfirst.records.names import SINGLE
 from hardfirst.report.model.answer import Answer
 from hardfirst.report.model.field_delta import deltas
 from hardfirst.report.model.leaderboard import Leaderboard, Reference, Standing
+from hardfirst.report.model.overview import Overview
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
 from hardfirst.report.text.interval_text import count_text, plural
 from hardfirst.statistics import mean_interval, number_text
@@ -123,6 +124,38 @@ def _differences(facts: Answer, what: str) -> str:
     interval = f" with a 95% t interval, not corrected for the number of {plural(facts.case.noun)}"
     bounds = interval if facts.paired >= 3 else ""
     return f"{what}, paired by seed{bounds}."
+
+
+# Several cases
+
+
+def case_tables(found: Overview) -> list[PlainTable]:
+    """A row for each case: the change by each method, on the worst task and on the mean over tasks."""
+    return [_case_table(found, scope) for scope in (WORST, MEAN)]
+
+
+def _case_table(found: Overview, scope: Scope) -> PlainTable:
+    rows = [{name: row for row in answer.board.rows for name in row.names} for answer in found.answers]
+    methods = list(dict.fromkeys(name for by_name in rows for name in by_name))
+    what = "Worst task" if scope is WORST else "Mean over tasks"
+    change = _differences(found.answers[0], f"method − {found.against}")
+    return PlainTable(
+        f"{what} by {found.unit}, in points: {change}",
+        (found.unit.capitalize(), *methods),
+        tuple(
+            (answer.case.name, *(_change(by_name.get(method), method, scope) for method in methods))
+            for answer, by_name in zip(found.answers, rows, strict=True)
+        ),
+    )
+
+
+def _change(row: Standing | None, method: str, scope: Scope) -> str:
+    """The method's change, or what the baseline itself reaches."""
+    if row is None:
+        return "–"
+    if row.role != "baseline":
+        return _difference(scope, row)
+    return number_text(row.of(scope).kpi.mean, "z.1f") if row.name == method else "equal"
 
 
 # The table by task
