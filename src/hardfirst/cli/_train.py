@@ -173,7 +173,7 @@ def _run(
     """
     from hardfirst.cli._progress import RunProgress
     from hardfirst.problems import explained
-    from hardfirst.problems.tables import data_cards
+    from hardfirst.problems.tables._card import data_cards
     from hardfirst.records.description import CaseTrials, Description, Entry
     from hardfirst.training import Interrupted, fit, is_main_process
 

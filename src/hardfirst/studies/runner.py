@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from hardfirst.problems import explained
-from hardfirst.problems.tables import data_cards
+from hardfirst.problems.tables._card import data_cards
 from hardfirst.records.cost import read_costs
 from hardfirst.records.description import CaseTrials, Description
 from hardfirst.studies import cost

@@ -16,7 +16,6 @@ How a table is prepared:
 The guide is docs/guides/tables.md.
 """
 
-from hardfirst.problems.tables._card import data_card, data_cards
 from hardfirst.problems.tables._columns import DateColumn, NumberColumn, Scale, WordColumn
 from hardfirst.problems.tables._name import TableName, check_format, is_table, relocated, table_name
 from hardfirst.problems.tables._problem import digest, load, table_transform
@@ -32,8 +31,6 @@ __all__ = [
     "TargetColumn",
     "WordColumn",
     "check_format",
-    "data_card",
-    "data_cards",
     "digest",
     "is_table",
     "load",

@@ -20,7 +20,8 @@ from hardfirst.problems.tables._transform import TableTransform
 
 FEWEST_ROWS = 50
 _REVISION = b"tables-2"  # part of every key: raise it when the same table no longer gives the same tensors
-_STEPS = 2000
+_BATCH = 64
+_STEPS, _MOST_STEPS, _EPOCHS = 2000, 12_000, 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +64,18 @@ def load(problem: str) -> Problem:
         network=prepared.transform.network,
         parts=prepared.transform.parts,
         data=lambda: prepared.splits,
-        batch_size=64,
-        epochs=min(100, max(5, _STEPS * 64 // (6 * rows // 10 + 1))),
+        batch_size=_BATCH,
+        epochs=_epochs(rows),
         learning_rate=1e-3,
         description=f"The table {prepared.name.path.name}, {rows} rows.",
     )
+
+
+def _epochs(rows: int) -> int:
+    """The default number of epochs: 2,000 steps; 20 epochs of a larger table, but at most 12,000 steps, and at least 5."""
+    train = 6 * rows // 10 + 1
+    examples = max(_STEPS * _BATCH, min(_EPOCHS * train, _MOST_STEPS * _BATCH))
+    return min(100, max(5, examples // train))
 
 
 def table_transform(problem: str) -> TableTransform:
