@@ -188,6 +188,8 @@ def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: b
         say("No run has finished, so that there is nothing to compare; the lines above say why.")
         raise typer.Exit(1)
     write_report(runner.store.folder, form)
+    for sentence in (card.trees for card in runner.tables.values() if card.trees):
+        say(sentence)
 
 
 def make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":

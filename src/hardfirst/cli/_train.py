@@ -185,7 +185,7 @@ def _run(
     if is_main_process(devices):
         store.begin()
         trials = CaseTrials(problem=problem.name, network=trial.network, trials=[Entry(key=key, method=str(trial.balancer))])
-        title, tables = f"{trial.balancer} on {problem.name}", data_cards([(trial.problem, problem.name)])
+        title, tables = f"{trial.balancer} on {problem.name}", data_cards({problem.name: trial.problem})
         store.describe(Description(title=title, command=typed(), cases=[trials], tables=tables))
     try:
         with RunProgress(console, trial.epochs) as progress:

@@ -1,13 +1,17 @@
 """Runs a study in its folder."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from hardfirst.errors import InputError
 from hardfirst.problems import explained
 from hardfirst.problems.tables._card import data_cards
+from hardfirst.problems.tables._trees import with_trees
 from hardfirst.records.cost import read_costs
 from hardfirst.records.description import CaseTrials, Description
+from hardfirst.records.table_card import TableCard
 from hardfirst.studies import cost
 from hardfirst.studies.executors._together import Together
 from hardfirst.studies.executors.drive import Drive, Event
@@ -47,6 +51,9 @@ class Runner:
         self.wanted: dict[str, list[StudyTrial]] = {}
         """By key, the trials that were known to be needed when the runner last asked."""
         self._described: list[CaseTrials] = []
+        self._named = {problem.name: trial.problem for trial, problem in plan.cases}
+        self.tables = self._cards()
+        """By problem, how each table was read."""
         self._describe()
 
     def trials(self) -> dict[str, list[StudyTrial]]:
@@ -89,6 +96,7 @@ class Runner:
     def run(self, tell: Callable[[Event], None] = lambda event: None) -> None:
         """Run the study to its end. On Ctrl-C records of ended trials stay, and the same call resumes."""
         plan = self.plan
+        self._fit_trees()
 
         def singly(trial: StudyTrial, reason: str) -> None:
             tell(Event(trial.trial, "singly", trial.key, reason))
@@ -104,6 +112,21 @@ class Runner:
         )
         drive.run(self._wanted)
         self._describe()
+
+    def _cards(self) -> dict[str, TableCard]:
+        """How tables were read, with the yardstick of an earlier start where nothing else has changed."""
+        known: dict[str, TableCard] = {}
+        with suppress(InputError):  # there is no study.json yet, or it is damaged and made anew
+            known = self.store.about().tables
+        cards = data_cards(self._named)
+        return {name: known[name] if card.is_of(known.get(name)) else card for name, card in cards.items()}
+
+    def _fit_trees(self) -> None:
+        """Fit the yardstick of tables, unless the folder has it."""
+        if missing := {name: card for name, card in self.tables.items() if not card.trees}:
+            self.tables |= with_trees(missing, self._named)
+            self._described = []
+            self._describe()
 
     @property
     def any_finished(self) -> bool:
@@ -139,7 +162,7 @@ class Runner:
                     cases=cases,
                     plan=self.plan.settings(),
                     kind=self.plan.kind,
-                    tables=data_cards((trial.problem, problem.name) for trial, problem in self.plan.cases),
+                    tables=self.tables,
                 )
             )
             self._described = cases

@@ -1,6 +1,6 @@
 """The card of a table: how it was read, as plain data, and what was guessed, in sentences."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from torch import Tensor
@@ -47,13 +47,13 @@ def data_card(problem: str) -> TableCard | None:
     return _card(prepare(problem)) if is_table(problem) else None
 
 
-def data_cards(problems: Iterable[tuple[str, str]]) -> dict[str, TableCard]:
+def data_cards(problems: Mapping[str, str]) -> dict[str, TableCard]:
     """The cards of the tables among problems, by the problems' own names.
 
     Args:
-        problems: what each was loaded by, and its own name.
+        problems: by its own name, what each was loaded by.
     """
-    found = {name: data_card(problem) for problem, name in problems}
+    found = {name: data_card(problem) for name, problem in problems.items()}
     return {name: card for name, card in found.items() if card is not None}
 
 
