@@ -21,8 +21,8 @@ from statistics import fmean, stdev
 import torch
 
 from hardfirst import Spec, records
-from hardfirst.problems import table_name
-from hardfirst.problems.tables import data_card, tree_kpis
+from hardfirst.problems import data_card, table_name
+from hardfirst.problems.tables import tree_kpis
 from hardfirst.training import NotVectorizable, Trial, fit, fit_together
 
 SEEDS = range(5)
@@ -96,12 +96,13 @@ def main(folder: Path, tables: Sequence[str]) -> None:
         methods = {
             method: run(folder, [replace(trial, balancer=Spec(method)) for trial in seeds]) for method in ("equal", "dtp")
         }
-        card = data_card(name) or {}
+        card = data_card(name)
+        assert card is not None
         for task in problem.task_names:
             single = run(folder, [replace(trial, only=task) for trial in seeds])
             figures = [kpis(found, task) for found in (single, *methods.values())]
-            kpi = next(target["kpi"] for target in card["targets"] if target["name"] == task)
-            print(f"| {table}, {card['rows']:,} | {task} | {kpi} | {trees[task]:.3f} | {' | '.join(figures)} |", flush=True)
+            kpi = next(target.kpi for target in card.targets if target.name == task)
+            print(f"| {table}, {card.rows:,} | {task} | {kpi} | {trees[task]:.3f} | {' | '.join(figures)} |", flush=True)
 
 
 if __name__ == "__main__":

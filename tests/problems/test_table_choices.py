@@ -15,8 +15,9 @@ from torch import Tensor
 from hardfirst import kpi
 from hardfirst.errors import InputError
 from hardfirst.kpi import skipping
-from hardfirst.problems import Problem, digest, load_problem, table_name, table_transform
-from hardfirst.problems.tables import data_card, relocated
+from hardfirst.problems import Problem, data_card, digest, load_problem, table_name, table_transform
+from hardfirst.problems.tables import relocated
+from hardfirst.problems.tables._problem import epochs_of
 from hardfirst.training import check_problem
 
 ROWS = 400
@@ -103,9 +104,9 @@ def test_kpis_of_several_classes_are_means_over_them(path: str) -> None:
 def test_the_card_names_the_kpi(path: str, targets: str, shown: str) -> None:
     card = data_card(name := table_name(path, targets))
     assert card is not None
-    assert card["targets"][0]["kpi"] == shown
-    assert (card["targets"][0]["why"] == "chosen") == ("kpi=" in targets)
-    said = any(note.startswith("The KPI of rare is the AUC of 'fraud': 9") for note in card["notes"])
+    assert card.targets[0].kpi == shown
+    assert (card.targets[0].why == "chosen") == ("kpi=" in targets)
+    said = any(note.startswith("The KPI of rare is the AUC of 'fraud': 9") for note in card.notes)
     assert said == (targets == "rare")
     check_problem(load_problem(name), path)
 
@@ -212,8 +213,8 @@ def test_a_column_says_the_split(path: str) -> None:
         assert len(tensors(problem, split)[0]) == counts[word]
     card = data_card(table_name(path, "price", split="part"))
     assert card is not None
-    assert card["splits"]["how"] == "by column part"
-    assert {"name": "part", "reason": "it decides the splits"} in card["left_out"]
+    assert card.splits.how == "by column part"
+    assert ("part", "it decides the splits") in [(column.name, column.reason) for column in card.left_out]
 
 
 def test_files_of_validation_and_test(path: str, tmp_path: Path) -> None:
@@ -288,7 +289,7 @@ def test_a_column_that_gives_a_target_away(path: str, column: Callable, target: 
     pd.read_csv(path).assign(other=column).to_csv(path, index=False)
     card = data_card(table_name(path, target))
     assert card is not None
-    assert any(note.startswith(f"other gives {target} away") for note in card["notes"]) == gives
+    assert any(note.startswith(f"other gives {target} away") for note in card.notes) == gives
 
 
 def test_flags_reach_the_table(hardfirst: Callable[..., str], tmp_path: Path) -> None:
@@ -317,3 +318,8 @@ def test_average_precision() -> None:
     )
     assert float(kpi.average_precision(torch.tensor([-math.inf] * 5), target)) == pytest.approx(1 / 2)
     assert math.isnan(float(kpi.average_precision(torch.zeros(2), torch.zeros(2))))
+
+
+@pytest.mark.parametrize(("rows", "epochs"), [(300, 100), (5822, 36), (10_000, 21), (53_940, 20), (200_000, 6), (10**6, 5)])
+def test_large_tables_are_trained_for_twenty_epochs_if_that_is_not_too_long(rows: int, epochs: int) -> None:
+    assert epochs_of(6 * rows // 10) == epochs

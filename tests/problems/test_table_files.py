@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError
-from hardfirst.problems import load_problem, table_name
-from hardfirst.problems.tables import data_card
+from hardfirst.problems import data_card, load_problem, table_name
+from hardfirst.records.table_card import InputCard
 
 ROWS = 300
 TARGETS = "price:regression,sold:classification"
@@ -126,12 +126,12 @@ def test_numbers_in_another_form_are_numbers(tmp_path: Path, name: str) -> None:
     path.write_bytes(WRITTEN[name])
     card = data_card(table_name(str(path), "price,sold"))
     assert card is not None
-    assert [column["kind"] for column in card["inputs"]] == ["number", "words"]
-    price = card["targets"][0]
-    assert (price["kind"], price["kpi"]) == ("regression", "R²")
-    assert price["mean"] == pytest.approx(frame()["price"].mean(), rel=0.1)
+    assert [column.kind for column in card.inputs] == ["number", "words"]
+    price = card.targets[0]
+    assert (price.kind, price.kpi) == ("regression", "R²")
+    assert price.mean == pytest.approx(frame()["price"].mean(), rel=0.1)
     value = frame()["price"][0]
-    assert any(note.startswith("In price, ") and note.endswith(f"is read as {value:.15g}.") for note in card["notes"])
+    assert any(note.startswith("In price, ") and note.endswith(f"is read as {value:.15g}.") for note in card.notes)
     transform = load_problem(table_name(str(path), "price,sold"))
     assert transform.task_names == ("price", "sold")
 
@@ -145,8 +145,8 @@ def test_points_between_thousands_follow_decimal_commas(tmp_path: Path) -> None:
     path.write_bytes(csv(frame().drop(columns=["area", "price"]).assign(**columns, price=area), sep=";"))
     card = data_card(table_name(str(path), "price"))
     assert card is not None
-    assert f"In area, {columns['area'][0]!r} is read as {area[0]}. Either mark may be meant." in card["notes"]
-    assert "area gives price away" in card["notes"][-1]
+    assert f"In area, {columns['area'][0]!r} is read as {area[0]}. Either mark may be meant." in card.notes
+    assert "area gives price away" in card.notes[-1]
 
 
 def dated(form: str, **others: object) -> bytes:
@@ -163,7 +163,7 @@ def test_dates_become_their_days_and_cycles(tmp_path: Path, form: str) -> None:
     name = table_name(str(path), TARGETS)
     card = data_card(name)
     assert card is not None
-    assert {"name": "day", "kind": "date", "inputs": 5} in card["inputs"]
+    assert InputCard(name="day", kind="date", inputs=5) in card.inputs
     splits = load_problem(name).data()
     inputs = torch.cat([split.inputs for split in vars(splits).values()])[:, -5:]  # type: ignore[union-attr]
     days, year, week = inputs[:, 0], inputs[:, 1:3], inputs[:, 3:]
@@ -181,7 +181,7 @@ def test_dates_whose_order_is_open_are_said(tmp_path: Path) -> None:
     path.write_bytes(csv(frame().assign(day=days)))
     card = data_card(table_name(str(path), TARGETS))
     assert card is not None
-    assert "In day, '01/01/2024' is read with the month first; the dates do not show it." in card["notes"]
+    assert "In day, '01/01/2024' is read with the month first; the dates do not show it." in card.notes
 
 
 @pytest.mark.parametrize(
@@ -201,9 +201,9 @@ def test_what_becomes_of_a_column(tmp_path: Path, values: Callable, inputs: int,
     path.write_bytes(csv(frame().assign(other=values(range(ROWS)))))
     card = data_card(table_name(str(path), TARGETS))
     assert card is not None
-    found = {column["name"]: column["inputs"] for column in card["inputs"]}.get("other", 0)
+    found = {column.name: column.inputs for column in card.inputs}.get("other", 0)
     assert found == inputs
-    assert note is None or any(each.startswith(note) for each in card["notes"])
+    assert note is None or any(each.startswith(note) for each in card.notes)
 
 
 def test_text_is_encoded_without_the_targets(tmp_path: Path) -> None:

@@ -259,14 +259,14 @@ def with_data(problems: list[str], folder: Path | None) -> list[str]:
 def say_tables(problems: Iterable[str]) -> None:
     """Print the card of each table among the problems."""
     from hardfirst.cli._data_card import card_sentences, target_table
-    from hardfirst.problems.tables import data_card
+    from hardfirst.problems import data_card
 
     for problem in problems:
         if (card := data_card(problem)) is not None:
             for sentence in card_sentences(card):
                 say(sentence)
             console.print(target_table(card))
-            for sentence in card["notes"]:
+            for sentence in card.notes:
                 say(f"{problem.partition('?')[0]}: {sentence}")
 
 

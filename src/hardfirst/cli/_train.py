@@ -186,7 +186,7 @@ def _run(
     """
     from hardfirst.cli._progress import RunProgress
     from hardfirst.problems import explained
-    from hardfirst.problems.tables import data_cards
+    from hardfirst.problems.tables._card import data_cards
     from hardfirst.records.description import CaseTrials, Description, Entry
     from hardfirst.trained import MODEL
     from hardfirst.training import Interrupted, fit, is_main_process
@@ -199,7 +199,7 @@ def _run(
     if is_main_process(devices):
         store.begin()
         trials = CaseTrials(problem=problem.name, network=trial.network, trials=[Entry(key=key, method=str(trial.balancer))])
-        title, tables = f"{trial.balancer} on {problem.name}", data_cards([(trial.problem, problem.name)])
+        title, tables = f"{trial.balancer} on {problem.name}", data_cards({problem.name: trial.problem})
         store.describe(Description(title=title, command=typed(), cases=[trials], tables=tables))
     try:
         with RunProgress(console, trial.epochs) as progress:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from hardfirst.problems.tables import TableTransform as TableTransform
     from hardfirst.problems.tables import table_name as table_name
     from hardfirst.problems.tables import table_transform as table_transform
+    from hardfirst.problems.tables._card import data_card as data_card
 
 _BUILTIN = "hardfirst.problems.builtin"
 
@@ -99,6 +100,7 @@ _HOMES = {
     "load_problem": "_load",
     "modules_digest": "_load",
     "TableTransform": "tables",
+    "data_card": "tables._card",
     "table_name": "tables",
     "table_transform": "tables",
 }

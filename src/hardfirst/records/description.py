@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_seri
 
 from hardfirst.records.names import EQUAL, Role
 from hardfirst.records.run_record import Record
+from hardfirst.records.table_card import TableCard
 
 
 class Entry(BaseModel):
@@ -54,8 +55,7 @@ class Description(BaseModel):
         cases: the trials of each problem and network.
         plan: what a YAML file of the study would hold.
         kind: the kind of study.
-        tables: of each problem that is a table, by the problem's name, how it was read: see
-            `hardfirst.problems.tables.data_card`. Left out where there is none.
+        tables: of each problem that is a table, by the problem's name, how it was read. Left out where there is none.
     """
 
     title: str
@@ -63,7 +63,7 @@ class Description(BaseModel):
     cases: list[CaseTrials]
     plan: dict[str, Any] = {}
     kind: str = "balancers"
-    tables: dict[str, dict[str, Any]] = {}
+    tables: dict[str, TableCard] = {}
 
     @model_serializer(mode="wrap")
     def _without_tables(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -87,7 +87,8 @@ class Comparison:
                 case_costs = costs.get(f"{trials.problem}/{trials.network}")
                 reference = str(about.plan.get("reference", "own"))
                 case = arrange(runs, case_costs, trials.baseline, trials.network, reference)
-                cases.append(replace(case, trees=trees[case.problem].kpis) if case.problem in trees else case)
+                kpis = trees[case.problem].kpis if case.problem in trees else {}
+                cases.append(replace(case, trees=kpis, table=about.tables.get(case.problem)))
         damaged = list(store.damaged.values())
         if not cases:
             why = (

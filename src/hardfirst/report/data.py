@@ -62,6 +62,7 @@ def _case(comparison: "Comparison", facts: Answer) -> Values:
         "controls": _controls(case),
         "settings": _settings(case),
         "versions": versions(case),
+        "table": case.table and case.table.model_dump(),
         "notes": [*notes.how_measured(case), *(notes.lacking(case) if case.compares else ())],
     }
 

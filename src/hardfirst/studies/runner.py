@@ -6,7 +6,8 @@ from pathlib import Path
 
 from hardfirst.errors import InputError
 from hardfirst.problems import explained
-from hardfirst.problems.tables import data_cards, is_table
+from hardfirst.problems.tables import is_table
+from hardfirst.problems.tables._card import data_cards
 from hardfirst.records.cost import read_costs
 from hardfirst.records.description import CaseTrials, Description
 from hardfirst.studies import cost, trees
@@ -58,6 +59,8 @@ class Runner:
         self.kept: list[Kept] = []
         """Once the study has run, the trained network of each method's best run, if it keeps them."""
         self._described: list[CaseTrials] = []
+        self._named = {problem.name: trial.problem for trial, problem in plan.cases}
+        self._cards = data_cards(self._named)
         self._describe()
 
     def trials(self) -> dict[str, list[StudyTrial]]:
@@ -162,7 +165,7 @@ class Runner:
         """
         if not (self.plan.baselines and KINDS[self.plan.kind].has_baselines):
             return
-        tables = {problem.name: trial.problem for trial, problem in self.plan.cases if is_table(trial.problem)}
+        tables = {name: problem for name, problem in self._named.items() if is_table(problem)}
         if not trees.missing(tables, self.store.trees_file):
             return
         with self.store.claim("trees") as mine:
@@ -186,7 +189,7 @@ class Runner:
                     cases=cases,
                     plan=self.plan.settings(),
                     kind=self.plan.kind,
-                    tables=data_cards((trial.problem, problem.name) for trial, problem in self.plan.cases),
+                    tables=self._cards,
                 )
             )
             self._described = cases

@@ -16,7 +16,6 @@ How a table is prepared:
 The guide is docs/guides/tables.md.
 """
 
-from hardfirst.problems.tables._card import data_card, data_cards
 from hardfirst.problems.tables._cells import label_text
 from hardfirst.problems.tables._columns import DateColumn, NumberColumn, Scale, WordColumn
 from hardfirst.problems.tables._frame import frame_problem, targets_of
@@ -36,8 +35,6 @@ __all__ = [
     "TargetColumn",
     "WordColumn",
     "check_format",
-    "data_card",
-    "data_cards",
     "digest",
     "frame_problem",
     "is_table",

@@ -1,8 +1,7 @@
 """The card of a table: how it was read, as plain data, and what was guessed, in sentences."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 from torch import Tensor
 
@@ -14,7 +13,8 @@ from hardfirst.problems.tables._name import is_table
 from hardfirst.problems.tables._problem import Prepared, prepare
 from hardfirst.problems.tables._reading import SEPARATORS, Sheet, suffix_of
 from hardfirst.problems.tables._splits import SPLITS, how
-from hardfirst.problems.tables._targets import REGRESSION
+from hardfirst.problems.tables._targets import CLASSIFICATION, REGRESSION
+from hardfirst.records.table_card import InputCard, LeftOutCard, MajorityCard, SplitsCard, TableCard, TargetCard
 
 _WORDS_FOR_MISSING = {"na", "n/a", "nan", "none", "null", "nil", "missing", "unknown"}
 _FEW = 5  # rows of a class, on average, below which a guess is doubtful
@@ -31,17 +31,11 @@ _KPIS = {
 }
 
 
-def data_card(problem: str) -> dict[str, Any] | None:
-    """Say how a table was read, as plain data for study.json and the page; None for another problem.
+def data_card(problem: str) -> TableCard | None:
+    """Say how a table was read, for the terminal, study.json and the page; None for another problem.
 
     Args:
         problem: a problem's name.
-
-    Returns:
-        "file", "format" and "rows"; "splits" with "how" and the rows of each; "inputs", for each input column its "name",
-        "kind" and number of "inputs"; "width", the sum of these; "left_out", with "name" and "reason"; "targets", with
-        "name", "kind", whether it was "guessed", "kpi" and "why", the "labels" of each split, and "classes" with "majority",
-        or "mean" and "deviation"; and "notes", sentences about what is in doubt.
 
     Raises:
         InputError: as in `load_problem`.
@@ -53,13 +47,13 @@ def data_card(problem: str) -> dict[str, Any] | None:
     return _card(prepare(problem)) if is_table(problem) else None
 
 
-def data_cards(problems: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]]:
+def data_cards(problems: Mapping[str, str]) -> dict[str, TableCard]:
     """The cards of the tables among problems, by the problems' own names.
 
     Args:
-        problems: what each was loaded by, and its own name.
+        problems: by its own name, what each was loaded by.
     """
-    found = {name: data_card(problem) for problem, name in problems}
+    found = {name: data_card(problem) for name, problem in problems.items()}
     return {name: card for name, card in found.items() if card is not None}
 
 
@@ -72,27 +66,26 @@ def table_notes(problem: str) -> list[str]:
     Raises:
         InputError: as in `load_problem`.
     """
-    return list(_card(prepare(problem))["notes"])
+    return _card(prepare(problem)).notes
 
 
 @lru_cache(maxsize=4)
-def _card(prepared: Prepared) -> dict[str, Any]:
+def _card(prepared: Prepared) -> TableCard:
     left_out = {name: found.reason for name, found in prepared.columns.items() if found.column is None}
     left_out |= dict.fromkeys(prepared.name.drop, "asked for")
     left_out |= {name: "it decides the splits" for name in (prepared.name.group, prepared.name.split) if name}
-    return {
-        "file": prepared.name.path.name,
-        "format": _format(prepared),
-        "rows": len(prepared.sheet.frame),
-        "splits": {"how": how(prepared.name), **{split: len(prepared.rows[split]) for split in SPLITS}},
-        "inputs": [
-            {"name": column.name, "kind": column.kind, "inputs": column.width} for column in prepared.transform.inputs
-        ],
-        "width": prepared.transform.width,
-        "left_out": [{"name": name, "reason": reason} for name, reason in left_out.items()],
-        "targets": [_target(found, prepared.rows) for found in prepared.targets.values()],
-        "notes": list(_notes(prepared)),
-    }
+    inputs = prepared.transform.inputs
+    return TableCard(
+        file=prepared.name.path.name,
+        format=_format(prepared),
+        rows=len(prepared.sheet.frame),
+        splits=SplitsCard(how=how(prepared.name), **{split: len(prepared.rows[split]) for split in SPLITS}),
+        inputs=[InputCard(name=column.name, kind=column.kind, inputs=column.width) for column in inputs],
+        width=prepared.transform.width,
+        left_out=[LeftOutCard(name=name, reason=reason) for name, reason in left_out.items()],
+        targets=[_target(found, prepared.rows) for found in prepared.targets.values()],
+        notes=list(_notes(prepared)),
+    )
 
 
 def _format(prepared: Prepared) -> str:
@@ -102,24 +95,28 @@ def _format(prepared: Prepared) -> str:
     return f"{sheet.encoding.removesuffix('-sig').upper()} with {SEPARATORS[sheet.separator]}"
 
 
-def _target(found: FittedTarget, rows: Mapping[str, Tensor]) -> dict[str, Any]:
-    column, choice = found.column, found.choice
+def _target(found: FittedTarget, rows: Mapping[str, Tensor]) -> TargetCard:
+    column = found.column
     labelled = found.labels >= 0 if found.counts else ~found.labels.isnan()
-    card: dict[str, Any] = {
-        "name": column.name,
-        "kind": column.kind,
-        "guessed": found.guessed,
-        "kpi": _kpi(found),
-        "why": found.why,
-        "labels": {split: int(labelled[index].sum()) for split, index in rows.items()},
-    }
-    if column.kind == REGRESSION:
-        return card | {"mean": column.mean, "deviation": column.deviation} | ({"log": True} if column.log else {})
+    card = TargetCard(
+        name=column.name,
+        kind=column.kind,
+        guessed=found.guessed,
+        kpi=_kpi(found),
+        why=found.why,
+        labels={split: int(labelled[index].sum()) for split, index in rows.items()},
+        classes=list(column.classes),
+        mean=column.mean,
+        deviation=column.deviation,
+        log=column.log,
+        weights=found.choice.weights,
+    )
+    if not found.counts:
+        return card
     common = found.counts.index(max(found.counts))
     test = found.labels[rows["test"]]
     share = int((test == common).sum()) / max(int((test >= 0).sum()), 1)
-    card |= {"classes": list(column.classes), "majority": {"class": column.classes[common], "share": share}}
-    return card | ({"weights": choice.weights} if choice.weights else {})
+    return card.model_copy(update={"majority": MajorityCard(label=column.classes[common], share=share)})
 
 
 def _kpi(found: FittedTarget) -> str:
@@ -142,6 +139,7 @@ def _notes(prepared: Prepared) -> Iterator[str]:
     yield from _words(prepared)
     yield from _left_out(prepared)
     yield from _uneven(prepared.sheet)
+    yield from _few_labels(prepared)
     yield from _why([found for found in targets if found.why not in ("chosen", "the default")])
     yield from giveaways(prepared)
 
@@ -222,6 +220,18 @@ def _uneven(sheet: Sheet) -> Iterator[str]:
     if filled[0] <= columns / 2 < filled[1]:
         text = ", ".join(filter(None, rows[-1]))
         yield f"The last row is mostly empty ({text:.60}); if it is a footer, remove it."
+
+
+def _few_labels(prepared: Prepared) -> Iterator[str]:
+    """Rare classes that validation or test hardly has."""
+    for found in prepared.targets.values():
+        if found.column.kind == CLASSIFICATION and len(found.counts) == 2:
+            code = found.counts.index(min(found.counts))
+            counts = {split: int((found.labels[prepared.rows[split]] == code).sum()) for split in ("validation", "test")}
+            if min(counts.values()) < _FEW:
+                label, name = found.column.classes[code], found.column.name
+                texts = [f"{count} in {split}" for split, count in counts.items()]
+                yield f"Of class {label!r} of {name} there are {' and '.join(texts)}: figures of it say little."
 
 
 def _why(targets: Sequence[FittedTarget]) -> Iterator[str]:

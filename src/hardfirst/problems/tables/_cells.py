@@ -162,4 +162,7 @@ def label_text(value: object) -> str:
 
 def texts(column: "pd.Series[object]") -> "pd.Series[str]":
     """A column's cells as text; a missing one stays missing."""
-    return column.map(label_text, na_action="ignore").astype("string")
+    from pandas.api.types import is_string_dtype
+
+    cells = column if is_string_dtype(column) else column.map(label_text, na_action="ignore")
+    return cells.astype("string")

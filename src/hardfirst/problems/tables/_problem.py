@@ -20,7 +20,8 @@ from hardfirst.problems.tables._transform import TableTransform
 
 FEWEST_ROWS = 50
 _REVISION = b"tables-2"  # part of every key: raise it when the same table no longer gives the same tensors
-_STEPS = 2000
+_BATCH = 64
+_STEPS, _MOST_STEPS, _EPOCHS = 2000, 12_000, 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ def load(problem: str) -> Problem:
         network=prepared.transform.network,
         parts=prepared.transform.parts,
         data=lambda: prepared.splits,
-        batch_size=64,
+        batch_size=_BATCH,
         epochs=epochs_of(6 * rows // 10),
         learning_rate=1e-3,
         description=f"The table {prepared.name.path.name}, {rows} rows.",
@@ -72,8 +73,12 @@ def load(problem: str) -> Problem:
 
 
 def epochs_of(rows: int) -> int:
-    """The default number of epochs for so many training rows: about 2,000 steps, and at most 100 epochs."""
-    return min(100, max(5, _STEPS * 64 // (rows + 1)))
+    """The default number of epochs for so many training rows: 2,000 steps; for more rows 20 epochs, but at most 12,000 steps,
+    and at least 5 epochs.
+    """
+    train = rows + 1
+    examples = max(_STEPS * _BATCH, min(_EPOCHS * train, _MOST_STEPS * _BATCH))
+    return min(100, max(5, examples // train))
 
 
 def table_transform(problem: str) -> TableTransform:

@@ -21,6 +21,7 @@ from hardfirst.report.plotly_figure import with_legend
 from hardfirst.report.sections import (
     by_task,
     curves,
+    data,
     leaderboard,
     losses,
     metrics,
@@ -226,6 +227,7 @@ def _case_sections(case: Case, styles: Styles) -> list[Section]:
     }[case.noun]
     rest = [
         *folded,
+        data.section(case.table) if case.table else None,
         pareto.section(case, styles),
         metrics.section(case, styles),
         published.section(case, styles),

@@ -14,6 +14,7 @@ from hardfirst.records.cost import StepCost
 from hardfirst.records.description import Run
 from hardfirst.records.measures import Measures
 from hardfirst.records.names import EQUAL, OWN, STATIC_FOR
+from hardfirst.records.table_card import TableCard
 from hardfirst.statistics.intervals import Array
 
 
@@ -44,6 +45,7 @@ class Case:
         orders: in a study of orders, the order of tasks of each method.
         measures: by task, what the field's Δm averages over; empty where the field has none.
         trees: by task, the test KPI of gradient-boosted trees; empty where there are none.
+        table: how the problem was read, if it is a table.
         reference: what it is relative to: the "own" single-task networks, or the "published" ones.
     """
 
@@ -66,6 +68,7 @@ class Case:
     measures: Measures = field(default_factory=dict)
     reference: str = "own"
     trees: Mapping[str, float] = field(default_factory=dict)
+    table: TableCard | None = None
 
     @property
     def against(self) -> str:
