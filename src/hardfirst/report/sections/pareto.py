@@ -129,7 +129,9 @@ def _marker(method: str, point: Point, style: Style) -> Trace:
     name, values = chart_text(method), ", ".join(f"{interval:z.1f}" for interval in point)
     return {
         **_positions([point]),
-        **{f"error_{axis}": _spread(interval, style) for axis, interval in zip("xy", point, strict=True) if interval.bounded},
+        **{
+            f"error_{axis}": _spread(interval, style) for axis, interval in zip("xy", point, strict=True) if interval.bounded
+        },
         "name": name,
         "mode": "markers",
         "marker": style.marker | {"size": 10, "line": {"color": style.colour, "width": 1.5}},
