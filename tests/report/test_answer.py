@@ -1,6 +1,7 @@
 """The leaderboard and the answer: what is ranked, and the words for every situation."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -239,3 +240,11 @@ def test_the_next_command_makes_the_answer_firmer():
     assert next_of(*clear, plan={"tune": 5}) is None
     assert next_of(runs("equal"), runs("dtp")).command == "hardfirst compare toy --seeds 10"
     assert "runs again what failed" in next_of(*clear, [run("dtp", 7, (1, 1, 1), outcome="failed")]).why
+
+
+def test_trees_are_a_reference_without_an_interval() -> None:
+    case = replace(case_of(runs("equal"), runs("dtp")), trees={"easy": 0.95, "middle": 0.8, "hard": 0.5})
+    (trees,) = leaderboard(case).references
+    assert (trees.name, trees.worst.mean, trees.mean.mean) == ("gradient-boosted trees", 50.0, pytest.approx(75.0))
+    assert not trees.tasks["easy"].bounded
+    assert leaderboard(replace(case, trees={"easy": 0.95})).references == ()  # of other targets

@@ -45,8 +45,8 @@ def test_a_clear_win_is_said_with_its_interval():
     assert verdict(study(equal=LOW, dtp=HIGH)) == [
         "dtp beats equal weights on the worst task by 6.0 points [5.2, 6.8], n = 7.",
         "dtp is above equal weights on the mean over tasks by 2.0 points [1.7, 2.3], n = 7.",
-        "Differences to equal weights are paired by seed, and each interval is at 95% by itself; what counts as a "
-        "difference is decided by a sign-flip permutation test at p ≤ 0.05.",
+        "Differences from equal weights are paired by seed, with uncorrected 95% intervals; a sign-flip permutation test "
+        "at p ≤ 0.05 decides.",
         "Under equal weights the worst task is hard with 42.0 points [40.5, 43.5], n = 7.",
     ]
 
@@ -123,7 +123,7 @@ def test_too_few_seeds_give_differences_and_no_verdict():
         "dwa is level with equal weights on the mean over tasks: +0.0 points [+0.0, +0.0], n = 3.",
         "stch is 2.0 points below equal weights on the mean over tasks [1.2, 2.8], n = 3.",
         "With 3 seeds and 3 methods no difference can be called significant; it takes at least 7.",
-        "Differences to equal weights are paired by seed, and each interval is at 95% by itself.",
+        "Differences from equal weights are paired by seed, with uncorrected 95% intervals.",
         "Under equal weights the worst task is hard with 42.0 points [37.0, 47.0], n = 3.",
     ]
 
@@ -191,7 +191,7 @@ def test_a_winner_is_held_against_the_static_weights():
     level = [kpi + sign / 100 for kpi, sign in zip(HIGH, (1, -1, 1, -1, 1, -1, 0), strict=True)]
     found = verdict(study(equal=LOW, dtp=HIGH), static(FIXED, level))
     assert "dtp cannot be told apart from static weights on the worst task: +0.0 points [−0.9, +0.9], n = 7." in found
-    assert any(sentence.startswith("Differences to equal weights and to static weights are paired") for sentence in found)
+    assert any(sentence.startswith("Differences from equal weights and to static weights are paired") for sentence in found)
 
 
 def test_what_does_not_beat_equal_weights_is_compared_with_static_weights_that_beat_it():

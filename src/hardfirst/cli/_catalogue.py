@@ -8,7 +8,7 @@ from pathlib import Path
 from hardfirst._docstring import paragraph, sentence
 from hardfirst._spec import SpecBase
 from hardfirst.balancers import BALANCERS, GradientBalancer, Spec, card
-from hardfirst.cli._cards import doc, network_text, recipe_options
+from hardfirst.cli._about import doc, network_text, recipe_options
 from hardfirst.cli._formula import plain
 from hardfirst.cli._listing import Group, listing, wrapped
 from hardfirst.errors import InputError, writing

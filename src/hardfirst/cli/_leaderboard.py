@@ -9,7 +9,6 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from hardfirst.records.names import SINGLE
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.leaderboard import Effect, Leaderboard, Standing, effect
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
@@ -32,7 +31,7 @@ class _Row(NamedTuple):
 
 
 def leaderboard_table(case: Case, board: Leaderboard, width: int) -> Table:
-    """The methods, best first; below a rule the single-task networks; below another one the controls.
+    """The methods, best first; below a rule the references, such as single-task networks; below another one the controls.
 
     Args:
         case: the runs.
@@ -112,13 +111,13 @@ def _width(column: str, cells: Sequence[Text]) -> int:
 
 
 def _rows(case: Case, board: Leaderboard) -> Iterator[_Row]:
-    controls, methods, single = list(_controls(case, board)), board.rows, board.single
+    controls, methods, references = list(_controls(case, board)), board.rows, board.references
     for row in methods:
-        yield _Row(_name(row), tuple(_standing(board, row)), rule=row is methods[-1] and bool(single or controls))
-    if single:
-        means = [single.worst, single.mean] if len(single.tasks) > 1 else [single.mean]
+        yield _Row(_name(row), tuple(_standing(board, row)), rule=row is methods[-1] and bool(references or controls))
+    for each in references:
+        means = [each.worst, each.mean] if len(each.tasks) > 1 else [each.mean]
         cells = [cell for mean in means for cell in (Text(number_text(mean.mean, ".1f")), Text("–"))]
-        yield _Row(SINGLE, _filled(board, cells), rule=bool(controls))
+        yield _Row(each.name, _filled(board, cells), rule=each is references[-1] and bool(controls))
     yield from controls
 
 
@@ -171,15 +170,15 @@ def _filled(board: Leaderboard, cells: Sequence[Text]) -> tuple[Text, ...]:
 
 
 def task_table(board: Leaderboard, width: int) -> Table | None:
-    """By task the KPIs under the baseline and of single-task networks, and the differences of the methods.
+    """By task the KPIs under the baseline and of the references, and the differences of the methods.
 
     None where the leaderboard says all of it, there is no baseline, or the columns do not fit.
     """
-    base, single, tasks = board.baseline, board.single, list(board.rows[0].tasks)
+    base, references, tasks = board.baseline, board.references, list(board.rows[0].tasks)
     if base is None or len(tasks) == 1:
         return None
     rows = [row for row in board.rows if row is not base]
-    heads = [broken(row.name, _TASK_COLUMN) for row in (base, *rows)] + ([SINGLE] if single else [])
+    heads = [broken(each.name, _TASK_COLUMN) for each in (base, *rows, *references)]
     needed = max(map(cell_len, tasks)) + sum(max(_CELL, _width(head, [])) + _GAP for head in heads)
     if needed > width:
         return None
@@ -187,10 +186,11 @@ def task_table(board: Leaderboard, width: int) -> Table | None:
     shown.add_column("task")
     for head in heads:
         shown.add_column(head, justify="right", no_wrap=True)
+    single = board.single
     for task in sorted(tasks, key=lambda task: base.tasks[task].kpi.mean - single.tasks[task].mean if single else 0.0):
         differences = [_task_difference(row.tasks[task].difference) for row in rows]
-        alone = [number_text(single.tasks[task].mean, ".1f")] if single else []
-        shown.add_row(Text(task), number_text(base.tasks[task].kpi.mean, ".1f"), *differences, *alone)
+        others = [number_text(each.tasks[task].mean, ".1f") for each in references]
+        shown.add_row(Text(task), number_text(base.tasks[task].kpi.mean, ".1f"), *differences, *others)
     return shown
 
 

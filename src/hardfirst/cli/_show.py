@@ -32,7 +32,10 @@ def report(
     folder: Annotated[Path, typer.Argument(help="The folder of a study or a run.")],
     form: FormatOption = None,
 ) -> None:
-    """Write the page of a study again, from its records alone."""
+    """Write a study's page again and print its results.
+
+    Only the folder's records are read; nothing is trained.
+    """
     from hardfirst.cli._results import write_report
 
     console.stderr = form is not None
@@ -40,15 +43,19 @@ def report(
 
 
 def watch(
-    folder: Annotated[Path, typer.Argument(help="The folder of a study or of runs, which may still be in progress.")],
-    port: Annotated[int, typer.Option(help="The port of 127.0.0.1 to serve the page on; 0 for any free port.")] = 8400,
+    folder: Annotated[Path, typer.Argument(help="The folder of a study or of runs; it need not exist yet.")],
+    port: Annotated[int, typer.Option(help="The port on 127.0.0.1; 0 for any free port.")] = 8400,
 ) -> None:
-    """Serve a study's page to a browser on this machine; it reloads itself as runs end. Ctrl-C ends it."""
+    """Show a study in the browser while it runs.
+
+    The page updates whenever a run ends, and says how many are left and about how long they take. Ctrl-C ends this command, not
+    the study.
+    """
     from hardfirst.report.server import serve
 
     with serve(folder, port=port) as (server, address):
         say(f"Serving {folder} at {address}")
-        say("Ctrl-C ends this command; a study that is running continues.")
+        say("Ctrl-C ends this command; the study continues.")
         if not folder.exists():
             say("The folder does not exist yet; the page appears when a study begins there.")
         with suppress(KeyboardInterrupt):
@@ -60,16 +67,19 @@ def list_(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="Show all about one of them: its name, or path/to/file.py:ClassName for a balancer in a file.",
+            help="Show all about this one; path/to/file.py:ClassName is a balancer in a file.",
             autocompletion=_of_what,
         ),
     ] = None,
 ) -> None:
-    """List balancers, problems, networks, optimizers or schedules; with a name, show all about one of them."""
-    from hardfirst.cli import _cards, _catalogue
+    """List balancers, problems, networks or parts of recipes.
+
+    With a name, show all about one of them.
+    """
+    from hardfirst.cli import _about, _catalogue
 
     if name is not None:
-        say(getattr(_cards, what.removesuffix("s"))(name, console.width))
+        say(getattr(_about, what.removesuffix("s"))(name, console.width))
         return
     say(getattr(_catalogue, what.value)(console.width))
     if what is Listed.networks:
@@ -82,14 +92,17 @@ def data(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A problem, to verify the checksums of its files, or to check the folder that --data names.",
+            help="Check the files of this problem: their checksums, or the folder that --data names.",
             autocompletion=_completion.one(_completion.problems),
         ),
     ] = None,
-    page: Annotated[Path | None, typer.Option(help="Write a page of samples here, for a problem that has one.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Write a page of samples to this file, if the problem has one.")] = None,
     folder: Data = None,
 ) -> None:
-    """List the data of the problems: whether it is installed, how to install it, its size, licence and source."""
+    """List the problems' data, or check it.
+
+    The list says what is installed, how to install the rest, and each size, licence and source.
+    """
     from hardfirst.cli import _catalogue
 
     if name is not None:
@@ -115,16 +128,19 @@ def data(
 
 
 def new(
-    file: Annotated[Path, typer.Argument(help="The file to write, e.g. my_problem.py.")],
+    file: Annotated[Path, typer.Argument(help="The file to write, such as my_problem.py.")],
 ) -> None:
-    """Write a commented problem file to edit; it runs as it is."""
+    """Write a commented problem file to edit.
+
+    It runs without changes.
+    """
     from importlib import resources
 
     if file.suffix != ".py":
-        raise InputError(f"A problem is a Python file: name it {file.with_suffix('.py').name}, for example.")
+        raise InputError(f"A problem is a Python file: name it {file.with_suffix('.py').name}.")
     if file.exists():
         raise InputError(f"{file} already exists and is not changed; choose another name.")
     text = resources.files("hardfirst.problems").joinpath("_template.py").read_text(encoding="utf-8")
     with writing(file):
         file.write_text(text, encoding="utf-8")
-    say(f"Wrote {file}. It runs as it is: hardfirst compare {file} --seeds 3 --epochs 5")
+    say(f"Wrote {file}. To run it:\n  hardfirst compare {file} --seeds 3 --epochs 5")

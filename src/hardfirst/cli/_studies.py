@@ -79,15 +79,15 @@ def compare(
     balancers: Annotated[
         str | None,
         typer.Option(
-            help="Specs joined by commas, such as equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`). "
-            "Default: equal,uncertainty,dtp,dtp:uniform=0.8.",
+            help="The methods to compare, joined by commas, such as equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`), or "
+            "all. Default: equal,uncertainty,dtp,dtp:uniform=0.8.",
             autocompletion=_completion.several(_completion.balancers, "all"),
         ),
     ] = None,
     networks: Annotated[
         str | None,
         typer.Option(
-            help="Networks to cross the balancers with, joined by commas (see `hardfirst list networks`).",
+            help="The networks to compare the methods on, joined by commas (see `hardfirst list networks`). Default: own.",
             autocompletion=_completion.several(_completion.networks, "own"),
         ),
     ] = None,
@@ -100,13 +100,17 @@ def compare(
     criterion: Annotated[
         str | None,
         typer.Option(
-            help="What settings and epochs are chosen by on the validation split, over tasks: mean or worst. Default: mean."
+            help="How settings and epochs are chosen on the validation split: by the mean over tasks, or by the worst "
+            "task. Default: mean."
         ),
     ] = None,
     baselines: Annotated[
-        bool | None, typer.Option(help="Add single-task networks, equal weights and static weights from a grid.")
+        bool | None,
+        typer.Option(help="Add equal weights, tuned static weights, and single-task networks. Default: yes."),
     ] = None,
-    controls: Annotated[bool | None, typer.Option(help="Add variants of DTP that show what its effect comes from.")] = None,
+    controls: Annotated[
+        bool | None, typer.Option(help="Add variants of DTP that show where its effect comes from. Default: yes.")
+    ] = None,
     optimizer: Optimizer = None,
     schedule: Schedule = None,
     precision: Precision = None,
@@ -131,7 +135,13 @@ def compare(
     dry_run: DryRun = False,
     form: FormatOption = None,
 ) -> None:
-    """Compare methods on a problem over several seeds, with intervals; the same command resumes a study that was stopped."""
+    """Compare methods on a problem over several seeds.
+
+    The same command resumes a study that was stopped.
+
+    Exit code: 0 if no run failed; 1 if a run failed with an error, or none finished; 2 for wrong input; 130 after Ctrl-C.
+    A run that diverges is a result, not a failure.
+    """
     settings = {
         "balancers": balancers,
         "networks": networks if order is None else with_order(networks or "", order),
@@ -164,7 +174,7 @@ def compare(
     named = with_data(with_targets(problems, targets=targets, **flags), data)
     plan = make_plan(named, {name: value for name, value in settings.items() if value is not None})
     if balancers is not None and "all" in balancers.split(","):
-        say(f"Not among all, since they need options: {', '.join(_need_options())}.")
+        say(f"`all` leaves out the methods that need options: {', '.join(_need_options())}.")
     run_study(plan, out, form, dry_run=dry_run, keep=keep, log=log)
 
 

@@ -63,15 +63,15 @@ def train(
     balancer: Annotated[
         str,
         typer.Option(
-            help="A spec such as dtp:gamma=2 (see `hardfirst list balancers`).",
+            help="The method with options, such as dtp:gamma=2 (see `hardfirst list balancers`).",
             autocompletion=_completion.one(_completion.balancers),
         ),
     ] = "dtp",
-    seed: Annotated[int, typer.Option(help="Decides initial weights and the order of the data.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the initial weights and of the order of the data.")] = 0,
     network: Annotated[
         str,
         typer.Option(
-            help="The network (see `hardfirst list networks`); the problem's first is called own.",
+            help="The network (see `hardfirst list networks`); own is the problem's default.",
             autocompletion=_completion.one(_completion.networks, "own"),
         ),
     ] = "own",
@@ -92,9 +92,14 @@ def train(
     strategy: Annotated[str, typer.Option(help="How several devices train together: auto or ddp.")] = "auto",
     log: Log = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/train-PROBLEM-KEY.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume from the checkpoint of a run that was stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
 ) -> None:
-    """Train one network. Ctrl-C saves the state, and --resume leads to the same weights as a run without the stop."""
+    """Train one network.
+
+    Ctrl-C saves the state. With --resume the run continues, and ends with the same weights as a run without the stop.
+
+    Exit code: 0 if the run finished; 1 if it diverged; 2 for wrong input or an error in your file; 130 after Ctrl-C.
+    """
     from hardfirst.balancers import Spec
     from hardfirst.cli._tables import run_table
     from hardfirst.problems import load_problem
@@ -140,11 +145,11 @@ def train(
         return Store(out or Path("runs") / f"train-{loaded.name}-{trial.key(trial.of(loaded))}")
 
     if (first := difficulty_trial(trial, loaded)) is not None:
-        say("First a run of the problem's own network with equal weights, which measures how hard each task is.")
+        say("First, a run of the problem's own network with equal weights measures how hard each task is.")
         trial = with_measured_order(
             trial, loaded, _run(first, loaded, store_of(first), "measuring.pt", resume=None, **where)
         )
-        say(f"The network: {trial.network}")
+        say(f"Network: {trial.network}")
     store = store_of(trial)
     track = FolderLog(store.folder, log).update if log else lambda: None
     if resume and store.ended(trial.key(trial.of(loaded))):

@@ -14,6 +14,7 @@ STATIC = "static weights"
 STATIC_FOR = {"worst": "static weights (worst task)", "mean": "static weights (mean)"}
 """By headline measure, the static weights chosen from a grid for it."""
 SINGLE = "single-task"
+TREES = "gradient-boosted trees"
 GRID = "grid of static weights"
 ORDER = "order of tasks"
 ORDERS = "orders of tasks"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from hardfirst.report.model.answer import Answer, answer
 from hardfirst.report.model.case import Case
-from hardfirst.report.model.leaderboard import Standing
+from hardfirst.report.model.leaderboard import Reference, Standing
 from hardfirst.report.model.scopes import MEAN, WORST
 from hardfirst.report.model.summary import Cell
 from hardfirst.report.sections.reproduction import settings_table, versions
@@ -57,8 +57,7 @@ def _case(comparison: "Comparison", facts: Answer) -> Values:
         "criterion": board.criterion,
         "cost_of": board.cost_of,
         "leaderboard": [_standing(row) for row in board.rows],
-        "single_task": board.single
-        and {"worst": _interval(board.single.worst), "mean": _interval(board.single.mean), "n": board.single.n},
+        "references": [_reference(each) for each in board.references],
         "tasks": [_task(facts, task) for task in ordered_tasks(facts)],
         "controls": _controls(case),
         "settings": _settings(case),
@@ -90,10 +89,19 @@ def _standing(row: Standing) -> Values:
     }
 
 
+def _reference(reference: Reference) -> Values:
+    return {
+        "name": reference.name,
+        "worst": _interval(reference.worst),
+        "mean": _interval(reference.mean),
+        "n": reference.n,
+    }
+
+
 def _task(facts: Answer, task: str) -> Values:
     return {
         "task": task,
-        "single_task": _interval(facts.board.single.tasks[task]) if facts.board.single else None,
+        "references": {each.name: _interval(each.tasks[task]) for each in facts.board.references},
         "gap": _interval(facts.gaps.get(task)),
         "methods": {row.name: _cell(row.tasks[task]) for row in facts.board.rows},
     }

@@ -8,6 +8,7 @@ const MARGIN = { l: 40, r: 12, t: 30, b: 30 };
 const AXIS_NAME = 20; // the height of what stands below the last panels' tick labels
 const PAPER = { width: 680, panel: 220, height: 700, font: 10 }; // what A4 and Letter have between their margins, and room
 const SAVED_WIDTH = 1060; // of an image, whatever the screen
+const PHONE = { width: 480, height: 0.78 }; // where panels are lower
 
 const figures = parsed("figures");
 const exported = parsed("exports"); // text by format
@@ -60,7 +61,8 @@ function layoutOf(figure, room, scheme, panel = PANEL_WIDTH, tallest = Infinity)
   const columns = Math.max(1, Math.min(figure.panels / each, Math.floor(room / panel)));
   const rows = each * Math.ceil(figure.panels / each / columns);
   const gap = figure.below ? sizes.pair_gap : sizes.row_gap;
-  const height = Math.min(figure.height, Math.max(0.6 * figure.height, tallest / rows - gap));
+  const full = (room < PHONE.width ? PHONE.height : 1) * figure.height;
+  const height = Math.min(full, Math.max(0.6 * figure.height, tallest / rows - gap));
   const below = MARGIN.b + (figure.x || figure.layout.xaxis?.title ? AXIS_NAME : 0);
   const layout = {
     ...structuredClone(figure.layout),

@@ -43,6 +43,7 @@ class Case:
         baseline: the method that the others are compared with.
         orders: in a study of orders, the order of tasks of each method.
         measures: by task, what the field's Δm averages over; empty where the field has none.
+        trees: by task, the test KPI of gradient-boosted trees; empty where there are none.
         reference: what it is relative to: the "own" single-task networks, or the "published" ones.
     """
 
@@ -64,6 +65,7 @@ class Case:
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     measures: Measures = field(default_factory=dict)
     reference: str = "own"
+    trees: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def against(self) -> str:

@@ -2,17 +2,18 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from hardfirst.records import Record
+from hardfirst.records.names import SINGLE, TREES
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.scopes import MEAN, WORST, Scope, criterion, rivals
 from hardfirst.report.model.summary import MEAN_ROW, WORST_ROW, Cell, Summary, summary
-from hardfirst.statistics import Decision, Difference, Interval, fewest_seeds, mean_interval
+from hardfirst.statistics import Decision, Difference, Interval, fewest_seeds, mean_interval, mean_task, worst_task
 from hardfirst.statistics.intervals import Array
 
 Effect = Literal["better", "worse", "unclear", "unknown"]
@@ -84,8 +85,19 @@ class Standing:
 
 @dataclass(frozen=True)
 class Reference:
-    """The single-task networks, which are a reference and no rivals."""
+    """What the methods are read against without a test: the single-task networks, and the trees of a table.
 
+    Args:
+        name: what it is.
+        note: what that means.
+        tasks: by task, the test KPI in points; of a single run, without an interval.
+        worst: that of the worst task.
+        mean: the mean over tasks.
+        n: the number of seeds.
+    """
+
+    name: str
+    note: str
     tasks: Mapping[str, Interval]
     worst: Interval
     mean: Interval
@@ -98,7 +110,7 @@ class Leaderboard:
 
     Args:
         rows: the baseline first if there is one, then the others, best first by the criterion.
-        single: the single-task networks; None if there are none.
+        references: the single-task networks and the trees, as far as there are any.
         criterion: what rows are sorted by, and what the study chose epochs and settings by.
         against: the baseline in words.
         tested: the number of methods that are tested against the baseline.
@@ -108,7 +120,7 @@ class Leaderboard:
     """
 
     rows: tuple[Standing, ...]
-    single: Reference | None
+    references: tuple[Reference, ...]
     criterion: Literal["worst", "mean"]
     against: str
     tested: int
@@ -120,6 +132,11 @@ class Leaderboard:
     def baseline(self) -> Standing | None:
         """The baseline's row."""
         return next((row for row in self.rows if row.role == "baseline"), None)
+
+    @property
+    def single(self) -> Reference | None:
+        """The single-task networks."""
+        return next((each for each in self.references if each.name == SINGLE), None)
 
     @property
     def methods(self) -> tuple[Standing, ...]:
@@ -140,7 +157,7 @@ def leaderboard(case: Case) -> Leaderboard:
     rows = [_standing(case, names, found, decided) for names in _identical(case)]
     return Leaderboard(
         rows=tuple(sorted(rows, key=lambda row: _order(row, chosen_by))),
-        single=_reference(case, found),
+        references=tuple(_references(case, found)),
         criterion="worst" if chosen_by is WORST else "mean",
         against=case.against,
         tested=len(tested),
@@ -203,11 +220,16 @@ def _cost(case: Case, method: str) -> float:
     return mean_interval(np.divide(seconds, base, out=np.full_like(seconds, np.nan), where=base > 0)).mean
 
 
-def _reference(case: Case, found: Summary) -> Reference | None:
-    if not found.single:
-        return None
-    tasks = {task: found.single[task] for task in case.tasks}
-    return Reference(tasks, found.single[WORST_ROW], found.single[MEAN_ROW], found.single_n)
+def _references(case: Case, found: Summary) -> Iterator[Reference]:
+    if found.single:
+        tasks = {task: found.single[task] for task in case.tasks}
+        worst, mean = found.single[WORST_ROW], found.single[MEAN_ROW]
+        yield Reference(SINGLE, "a reference: one network for each task", tasks, worst, mean, found.single_n)
+    if case.trees.keys() >= set(case.tasks):
+        points = np.array([[100 * case.trees[task] for task in case.tasks]])
+        tasks = {task: mean_interval(points[:, column]) for column, task in enumerate(case.tasks)}
+        worst, mean = mean_interval(worst_task(points)), mean_interval(mean_task(points))
+        yield Reference(TREES, "a reference: scikit-learn's, one model for each task", tasks, worst, mean, 1)
 
 
 # Identical methods

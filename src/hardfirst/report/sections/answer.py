@@ -46,13 +46,8 @@ def _chart(facts: Facts, styles: Styles) -> Chart | None:
     rows = [row for row in facts.board.rows if row.role != "baseline" and _paired(row)]
     if not rows or len(facts.case.tasks) == 1:
         return None
-    heading = f"Change of the worst task and of the mean, against {facts.board.against}"
-    return Chart(
-        "tradeoff",
-        heading,
-        _caption(facts),
-        tradeoff_figure([_spot(facts, row, styles) for row in rows], facts.board.against),
-    )
+    heading = f"Change from {facts.board.against}"
+    return Chart("tradeoff", heading, _caption(facts), tradeoff_figure(facts, rows, styles))
 
 
 def _paired(row: Standing) -> bool:

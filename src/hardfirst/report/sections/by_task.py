@@ -26,14 +26,14 @@ def section(facts: Answer, styles: Styles) -> Section:
 
 
 def _heat_table(facts: Answer, base: Standing, others: Sequence[Standing], styles: Styles) -> Table:
-    reference = [SINGLE] if facts.board.single else []
+    references = [each.name for each in facts.board.references]
     gap = ["Gap"] if facts.gaps else []
     methods = [method_cell(each.name, styles, names=each.names) for each in others]
     baseline = method_cell(base.name, styles, names=base.names)
     changes = [cell.difference for each in others for cell in each.tasks.values()]
     largest = max((abs(change.mean) for change in changes if change and change.n), default=1.0)
     rows = [_row(facts, task, base, others, largest or 1.0) for task in _order(facts, base)]
-    head: list[Content] = ["Task", *reference, baseline, *gap, *methods]
+    head: list[Content] = ["Task", *references, baseline, *gap, *methods]
     cells = tuple(TableCell(cell) if isinstance(cell, str) else cell for cell in head)
     return Table("Change of each task by method", _caption(facts), cells, tuple(rows), _VIEWS, "by-task")
 
@@ -57,8 +57,7 @@ def _caption(facts: Answer) -> str:
 
 def _row(facts: Answer, task: str, base: Standing, others: Sequence[Standing], largest: float) -> TableRow:
     cells: list[Content] = []
-    if facts.board.single:
-        cells.append(_kpi_cell(facts.board.single.tasks[task]))
+    cells += [_kpi_cell(each.tasks[task]) for each in facts.board.references]
     cells.append(_kpi_cell(base.tasks[task].kpi))
     if facts.gaps:
         cells.append(_gap_cell(facts.gaps.get(task)))

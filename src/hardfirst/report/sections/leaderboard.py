@@ -32,8 +32,7 @@ def section(facts: Answer, styles: Styles) -> Section:
     scopes = (WORST, MEAN) if len(facts.case.tasks) > 1 else (WORST,)
     scales = {scope: bar_scale(each.of(scope).difference for each in board.rows) for scope in scopes}
     rows = [row(_heading(each, board, styles), _cells(each, board, scales), _look(each)) for each in board.rows]
-    if board.single:
-        rows.append(row(_single_heading(board.single), _single_cells(board.single, board, scopes), "reference"))
+    rows += [row(_reference_heading(each), _reference_cells(each, board, scopes), "reference") for each in board.references]
     titles = [title for scope in scopes for title in _head(scope, facts)]
     head = [facts.case.noun.capitalize(), *titles, *_more_head(board, len(scopes))]
     return Section(
@@ -131,14 +130,14 @@ def _difference_cell(each: Standing, scope: Scope, scale: list[float]) -> TableC
     )
 
 
-def _single_heading(single: Reference) -> TableCell:
-    return TableCell(f"{SINGLE} networks", "a reference: one network for each task")
+def _reference_heading(reference: Reference) -> TableCell:
+    return TableCell(f"{SINGLE} networks" if reference.name == SINGLE else reference.name, reference.note)
 
 
-def _single_cells(single: Reference, board: Leaderboard, scopes: Sequence[Scope]) -> list[Content]:
+def _reference_cells(reference: Reference, board: Leaderboard, scopes: Sequence[Scope]) -> list[Content]:
     cells: list[Content] = []
     for scope in scopes:
-        kpi = single.worst if scope is WORST else single.mean
+        kpi = reference.worst if scope is WORST else reference.mean
         cells.append(number_cell(kpi.mean, "z.1f"))
         cells += [""] * bool(board.baseline and (board.methods or len(board.rows) > 1))
     return [*cells, *[""] * len(_more_head(board, len(scopes)))]

@@ -30,8 +30,10 @@ def how_measured(case: Case) -> list[str]:
     ]
     if seeds == 1:
         notes.append("There is one seed, which shows no spread: no figure has an interval.")
+    elif seeds == 2:
+        notes.append("There are 2 seeds, too few for intervals.")
     else:
-        notes.append(f"There are {seeds} seeds; intervals are t-intervals of the mean over them.")
+        notes.append(f"There are {seeds} seeds. Intervals are 95% t intervals of the mean over them.")
     if case.compares:
         notes.append("Methods share seeds (initial weights, order of the data), so differences are taken seed by seed.")
     return [*notes, *_size(case), *_baselines(case), *_how_tuned(case), *_without_kpi(case)]
@@ -55,6 +57,11 @@ def _baselines(case: Case) -> list[str]:
     notes = []
     if case.single:
         notes.append("A single-task network has the same architecture and seeds, and is trained on its task alone.")
+    if case.trees:
+        notes.append(
+            "The gradient-boosted trees are scikit-learn's with its default settings, one model for each task. The number of "
+            "trees is the best on the validation split."
+        )
     if case.static:
         each = {name: case.measure_of(name) for name in case.static.values()}
         by = [f"{name} by {_MEASURES[measure] if measure else criterion(case)}" for name, measure in each.items()]
@@ -150,4 +157,4 @@ def _seeds(case: Case) -> list[str]:
     pairs = min(len(case.finished(method)) for method in case.methods)
     if pairs >= SEEDS_FOR_A_FIRM_VERDICT:
         return []
-    return [f"A firm verdict wants {SEEDS_FOR_A_FIRM_VERDICT} finished seeds of each method; the fewest here are {pairs}."]
+    return [f"A firm verdict takes {SEEDS_FOR_A_FIRM_VERDICT} finished seeds of each method; one has {pairs}."]

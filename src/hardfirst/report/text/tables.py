@@ -32,11 +32,11 @@ class PlainTable(NamedTuple):
 
 
 class _Column(NamedTuple):
-    """A column of the leaderboard: its heading, a method's cell, and that of the single-task networks."""
+    """A column of the leaderboard: its heading, a method's cell, and that of a reference."""
 
     head: str
     cell: Callable[[Standing], str]
-    single: Callable[[Reference], str] = lambda single: ""
+    reference: Callable[[Reference], str] = lambda reference: ""
 
 
 # The leaderboard
@@ -45,12 +45,12 @@ class _Column(NamedTuple):
 def leaderboard_table(facts: Answer) -> PlainTable:
     """A row for each method, best first."""
     board, columns = facts.board, list(_columns(facts))
-    single = [(SINGLE, *(column.single(board.single) for column in columns))] if board.single else []
+    references = ((each.name, *(column.reference(each) for column in columns)) for each in board.references)
     return PlainTable(
         _leaderboard_caption(facts),
         (facts.case.noun.capitalize(), *(column.head for column in columns)),
         tuple((names(row), *(column.cell(row) for column in columns)) for row in board.rows),
-        tuple(single),
+        tuple(references),
     )
 
 
@@ -139,10 +139,10 @@ def task_table(facts: Answer) -> PlainTable:
         rows = [(task, *(f"{row.tasks[task].kpi:z.1f}" for row in board.rows)) for task in facts.case.tasks]
         return PlainTable(f"{facts.case.name}: test KPI in points, {_over_seeds(board)}.", ("Task", *head), tuple(rows))
     others = [row for row in board.rows if row is not base]
-    single, gap = [SINGLE] * (board.single is not None), ["Gap"] * bool(facts.gaps)
+    references, gap = [each.name for each in board.references], ["Gap"] * bool(facts.gaps)
     return PlainTable(
         _task_caption(facts),
-        ("Task", *single, names(base), *gap, *map(names, others)),
+        ("Task", *references, names(base), *gap, *map(names, others)),
         tuple(_task_row(facts, task, base, others) for task in ordered_tasks(facts)),
     )
 
@@ -153,10 +153,10 @@ def ordered_tasks(facts: Answer) -> list[str]:
 
 
 def _task_row(facts: Answer, task: str, base: Standing, others: Sequence[Standing]) -> tuple[str, ...]:
-    single = [number_text(facts.board.single.tasks[task].mean, "z.1f")] if facts.board.single else []
+    references = [number_text(each.tasks[task].mean, "z.1f") for each in facts.board.references]
     gap = [f"{facts.gaps[task]:+z.1f}" if task in facts.gaps else "–"] if facts.gaps else []
     changes = [row.tasks[task].difference or mean_interval([]) for row in others]
-    return (task, *single, number_text(base.tasks[task].kpi.mean, "z.1f"), *gap, *(f"{each:+z.1f}" for each in changes))
+    return (task, *references, number_text(base.tasks[task].kpi.mean, "z.1f"), *gap, *(f"{each:+z.1f}" for each in changes))
 
 
 def _task_caption(facts: Answer) -> str:

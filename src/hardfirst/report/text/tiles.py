@@ -34,7 +34,7 @@ def tiles(answer: Answer) -> tuple[Tile, ...]:
     if not answer.paired:
         return _absolute(next(row for row in board.rows if row.finished))
     row = subject(answer)
-    measures = [_measure(WORST, "Worst task", row, board), _measure(MEAN, "Mean over tasks", row, board)]
+    measures = [_measure(WORST, "Worst task", row, board), _measure(MEAN, "Mean", row, board)]
     if len(row.tasks) == 1:
         measures = [_measure(WORST, next(iter(row.tasks)), row, board)]
     else:
@@ -52,11 +52,11 @@ def _measure(scope: Scope, label: str, row: Standing, board: Leaderboard) -> Til
     difference = row.of(scope).difference
     assert difference is not None  # of a method that shares seeds with the baseline
     base = board.baseline.name if board.baseline else board.against
-    found = row.effect(scope)
+    found, seeds = row.effect(scope), count_text(difference.n, "seed")
     return Tile(
         f"{label}, {row.name} − {base}",
         number_text(difference.mean, "+z.1f"),
-        f"{bounds_text(difference, '+').strip()} points, {count_text(difference.n, 'seed')}".strip(),
+        f"{bounds_text(difference, '+').strip()} points" if difference.bounded else f"points, {seeds}",
         "" if found == "unknown" else found,
     )
 
@@ -72,7 +72,7 @@ def _tasks(row: Standing) -> Tile:
 
 
 def _cost(row: Standing, board: Leaderboard) -> Tile:
-    label = "Training step" if board.cost_of == "step" else "Training epoch"
+    label = board.cost_of.capitalize()
     note = "measured in one process" if board.cost_of == "step" else "from the runs' own times"
     return Tile(f"{label}, × {board.against}", number_text(row.cost, ".2f"), note)
 
@@ -82,5 +82,5 @@ def _absolute(row: Standing) -> tuple[Tile, ...]:
     note = count_text(row.finished, "finished run")
     if len(row.tasks) == 1:
         return (Tile(f"{next(iter(row.tasks))}, {row.name}", f"{row.worst.kpi.mean:.1f}", f"points, {note}"),)
-    cells = {"Worst task": row.worst, "Mean over tasks": row.mean}
+    cells = {"Worst task": row.worst, "Mean": row.mean}
     return tuple(Tile(f"{name}, {row.name}", f"{cell.kpi.mean:.1f}", f"points, {note}") for name, cell in cells.items())

@@ -150,14 +150,14 @@ def _distance(method: str, where: str, difference: Interval, base: str) -> str:
 def _how_decided(case: Case, methods: int, *, decided: bool, static: int) -> str:
     """How differences are tested; `static` is the number of methods that were tested against static weights."""
     bases = f"{case.against} and to static weights" if static else case.against
-    paired = f"Differences to {bases} are paired by seed, and each interval is at 95% by itself"
+    paired = f"Differences from {bases} are paired by seed, with uncorrected 95% intervals"
     if not decided:
         return f"{paired}."
     twice = " for the worst task and again for the mean" if len(scopes(case)) > 1 else ""
     holm = f", Holm-corrected over {methods} methods{twice}" if methods > 1 else ""
     if static > 1:
         holm += f", and over {static} methods against static weights"
-    return f"{paired}; what counts as a difference is decided by a sign-flip permutation test at p ≤ 0.05{holm}."
+    return f"{paired}; a sign-flip permutation test at p ≤ 0.05 decides{holm}."
 
 
 def _worst_under_equal(case: Case) -> list[str]:

@@ -9,7 +9,7 @@ from hardfirst.studies.trials import StudyTrial
 from hardfirst.studies.tuning import EQUAL
 from hardfirst.training import Preview, Trial, device_kind, preview
 
-MOST = 20  # more trials at a time save little, and leave other processes without work
+MOST = 32  # more trials at a time save little, and leave other processes without work
 _SHARE = 1 / 4  # of the machine's memory, for all processes together
 _CGROUP = Path("/sys/fs/cgroup/memory.max")  # of a container
 

@@ -69,13 +69,18 @@ class Batches:
         return (self.labelled[0] * len(indices[0])).expand(len(indices), -1)
 
     def _is_table(self) -> bool:
-        return isinstance(self.split, TensorTable)
+        return type(self.split) is TensorTable  # a subclass may change its items
 
     def _gathered(self, orders: Sequence[Order]) -> Iterator[StackedBatch]:
         assert isinstance(self.split, TensorTable)
+        data = TensorTable(self.split.inputs, {})
+        columns = _columns({task: self.split.targets[task] for task in self.tasks})
         for indices in zip(*orders, strict=True):
-            inputs, targets = self.split[torch.tensor(indices)]
-            yield inputs, {task: targets[task] for task in self.tasks}
+            chosen = torch.tensor(indices)
+            targets: dict[str, Tensor] = {}
+            for tasks, column in columns:
+                targets.update(zip(tasks, column[chosen].unbind(2), strict=True))
+            yield data[chosen][0], targets
 
     def _stacked(self, orders: Sequence[Order], epoch: int) -> Iterator[StackedBatch]:
         loaders = [load(self.split, order, draw=(seed, epoch)) for order, seed in zip(orders, self.seeds, strict=True)]
@@ -95,6 +100,15 @@ class Batches:
                 raise NotVectorizable("The trials take the batches of the data sets in different orders.")
             if not bool((self.labelled[torch.tensor(step)].any(1) | ~needed).all()):
                 raise NotVectorizable("Some batches have no label of a task that others have labels of.")
+
+
+def _columns(targets: Mapping[str, Tensor]) -> list[tuple[list[str], Tensor]]:
+    """Targets [examples, tasks, ...] of which a batch is taken in one operation; those of a number each are joined."""
+    kinds: dict[Any, list[str]] = {}
+    for task, target in targets.items():
+        kinds.setdefault(task if target.dim() > 1 else target.dtype, []).append(task)
+    joined = {tuple(tasks): [targets[task].unsqueeze(1) for task in tasks] for tasks in kinds.values()}
+    return [(list(tasks), parts[0] if len(parts) == 1 else torch.cat(parts, 1)) for tasks, parts in joined.items()]
 
 
 def stacked(rows: Sequence[Any]) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hardfirst.errors import InputError
@@ -40,7 +41,9 @@ class Measures:
         problem = rows.problem
         self.rows, self.problem, self.gaps, self.stack = rows, problem, gaps, stack
         self._zero, self._nan = stack.weights.new_tensor(0.0), stack.weights.new_tensor(torch.nan)
-        self._whole = replace(problem, tasks=tuple(_skipping(task) if task.name in gaps else task for task in problem.tasks))
+        self._whole = replace(
+            problem, tasks=tuple(_skipping(task) if task.name in gaps else _fast(task) for task in problem.tasks)
+        )
         self.tasks = [task for task in problem.tasks if task.name in tasks]
         self.together: list[list[Task]] = []  # tasks of one kind
         self.singly: list[Task] = []
@@ -151,6 +154,18 @@ def _skipping(task: Task) -> Task:
     """The task with the forms of its loss and KPI that skip missing labels, as far as they have some."""
     kpi = task.kpi if is_accumulator(task.kpi) else skipping(task.kpi)
     return replace(task, loss=skipping(task.loss) or task.loss, kpi=task.kpi if kpi is None else kpi)
+
+
+def _fast(task: Task) -> Task:
+    """The task with another form of torch's cross-entropy, for which `torch.func.vmap` has Python's decomposition alone."""
+    return replace(task, loss=_cross_entropy) if task.loss is F.cross_entropy else task
+
+
+def _cross_entropy(output: Tensor, target: Tensor) -> Tensor:
+    """The mean over logits [batch, classes] and labels [batch], none of which is missing."""
+    if output.dim() != 2 or target.is_floating_point():
+        return F.cross_entropy(output, target)
+    return (output.logsumexp(1) - output.gather(1, target[:, None])[:, 0]).mean()
 
 
 def _line(error: Exception) -> str:
