@@ -24,7 +24,7 @@ settings.load_profile("shared machine")
 LIBRARIES = ("PYTEST", "PYTORCH", "TORCH", "TRITON", "KMP", "RDBASE", "RAY", "PYTHONBREAKPOINT")
 
 # Modules that need an extra. Tests of all others pass with torch alone: `make bare`.
-EXTRA = "problems|training|stud|report|cli|integrations|statistics"
+EXTRA = "problems|training|trained|sklearn|stud|report|cli|integrations|statistics"
 ABOVE_THE_CORE = re.compile(rf"hardfirst\.({EXTRA}|records\.(study_folder|description|old_folders))")
 FOLDER_ABOVE_THE_CORE = re.compile(rf"({EXTRA})")
 

@@ -28,7 +28,7 @@ Line = Mapping[str, Any]
 class Tracker(ABC):
     """Receives runs, one after another. It is called with each line of a record, or with a whole record by `FolderLog`.
 
-    A tracker of your own implements `start`, `epoch` and `end`.
+    Your own tracker implements `start`, `epoch` and `end`.
 
     Example:
         >>> class Printed(Tracker):
