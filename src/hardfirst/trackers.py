@@ -93,7 +93,7 @@ class TensorBoard(Tracker):
     Example:
         >>> from hardfirst.integrations import RunRecorder
         >>> settings = {"problem": "mine", "balancer": "dtp", "seed": 0}
-        >>> recorder = RunRecorder("runs/mine", settings, also=[TensorBoard("runs/mine")])
+        >>> recorder = RunRecorder("runs/mine", settings, also=[TensorBoard("runs/mine")])  # doctest: +SKIP
     """
 
     def __init__(self, folder: str | Path = ".") -> None:
