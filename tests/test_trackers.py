@@ -57,6 +57,8 @@ def folder_log(folder: Path, monkeypatch: pytest.MonkeyPatch, tracker: Callable[
 def test_each_run_of_a_folder_is_sent_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path)
     write(tmp_path, "failed", seed=4)  # will be tried again
+    (tmp_path / "trials/damaged.jsonl").write_text("{")
+    (tmp_path / "trials/other.jsonl").write_text('{"kind": "note"}\n')
     for expected in (EXPECTED, []):
         log = folder_log(tmp_path, monkeypatch)
         log.update()

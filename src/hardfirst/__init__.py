@@ -53,11 +53,10 @@ _HOMES = {
     "Spec": "balancers",
     "TaskHierarchy": "networks",
     "UberNet": "networks",
-    "load": "trained",
     "task_weights": "balancers",
 }
 _MODULES = ("balancers", "errors", "functional", "kpi", "losses", "networks", "records")
-# Reached in the same way, but `from hardfirst import *` leaves them out: most need an extra.
+# Reached in the same way, as `load` is, but `from hardfirst import *` leaves them out: most need an extra.
 _MORE_MODULES = (
     "compat",
     "integrations",
@@ -77,6 +76,6 @@ __all__ = [*_HOMES, *_MODULES]  # noqa: PLE0604  # the names of a table, all str
 
 __getattr__, __dir__ = lazy_names(
     __name__,
-    {name: f"hardfirst.{module}:{name}" for name, module in _HOMES.items()}
+    {name: f"hardfirst.{module}:{name}" for name, module in (_HOMES | {"load": "trained"}).items()}
     | {module: f"hardfirst.{module}" for module in (*_MODULES, *_MORE_MODULES)},
 )

@@ -8,12 +8,14 @@ it is written: `RunRecorder(..., also=[MLflow()])`.
 import json
 import math
 import re
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
-from hardfirst.errors import MissingPackage, check_names, warn_caller
+from hardfirst.errors import InputError, MissingPackage, check_names, warn_caller
 from hardfirst.records import record_key
 from hardfirst.records.run_record import parse_lines
 
@@ -26,7 +28,7 @@ Line = Mapping[str, Any]
 class Tracker(ABC):
     """Receives runs, one after another. It is called with each line of a record, or with a whole record by `FolderLog`.
 
-    A tracker of your own implements `start`, `epoch` and `end`.
+    Your own tracker implements `start`, `epoch` and `end`.
 
     Example:
         >>> class Printed(Tracker):
@@ -91,7 +93,7 @@ class TensorBoard(Tracker):
     Example:
         >>> from hardfirst.integrations import RunRecorder
         >>> settings = {"problem": "mine", "balancer": "dtp", "seed": 0}
-        >>> recorder = RunRecorder("runs/mine", settings, also=[TensorBoard("runs/mine")])
+        >>> recorder = RunRecorder("runs/mine", settings, also=[TensorBoard("runs/mine")])  # doctest: +SKIP
     """
 
     def __init__(self, folder: str | Path = ".") -> None:
@@ -142,7 +144,7 @@ class WandB(Tracker):
 
     def start(self, name: str, settings: Mapping[str, Any]) -> None:
         project, config = re.sub(r"[/\\#?%:]", "-", str(settings["problem"])), dict(settings)
-        self._options = {"project": project, "name": name, "config": config, "id": record_key(settings)}
+        self._options = {"project": project, "name": name, "config": config, "id": token_hex(4)}
         self._begin()
 
     def epoch(self, epoch: int, figures: Mapping[str, float]) -> None:
@@ -199,8 +201,9 @@ class MLflow(Tracker):
             client.log_param(self._run, key, value)
 
     def epoch(self, epoch: int, figures: Mapping[str, float]) -> None:
+        now = int(1000 * time.time())
         metrics = [
-            self._metric(re.sub(r"[^\w\-. /:]", "_", name), figure, timestamp=0, step=epoch)
+            self._metric(re.sub(r"[^\w\-. /:]", "_", name), figure, timestamp=now, step=epoch)
             for name, figure in figures.items()
         ]
         self._client.log_batch(self._run, metrics=metrics)
@@ -236,19 +239,16 @@ class FolderLog:
 
     def update(self) -> None:
         """Send the runs that have ended and were not sent before. What a tracker raises is said once, and breaks nothing."""
+        self._send.attempt(self._update)
+
+    def _update(self) -> None:
         sent = set(self._list.read_text().split()) if self._list.exists() else set[str]()
         for path in sorted((self.folder / "trials").glob("*.jsonl")):
-            if path.stem not in sent and not self._send.failed:
-                self._send.attempt(lambda path=path: self._record(path))  # type: ignore[misc]  # bound at once
-
-    def _record(self, path: Path) -> None:
-        lines = parse_lines(path)
-        if lines[-1].get("outcome") not in ("finished", "diverged"):  # a failed run is tried again
-            return
-        for line in lines:
-            self._send.function(line)
-        with self._list.open("a") as file:
-            file.write(f"{path.stem}\n")
+            if path.stem not in sent and (lines := _ended_run(path)):
+                for line in lines:
+                    self._send.function(line)
+                with self._list.open("a") as file:
+                    file.write(f"{path.stem}\n")
 
 
 class Guarded:
@@ -274,6 +274,15 @@ class Guarded:
                 f"{name} failed and gets nothing more: {type(error).__name__}, {' '.join(str(error).split()):.300}. "
                 "Training and records are not affected."
             )
+
+
+def _ended_run(path: Path) -> list[dict[str, Any]]:
+    """The lines of a record; none of a run that will be tried again, or of a damaged record, which the report names."""
+    try:
+        lines = parse_lines(path)
+    except InputError:
+        return []
+    return lines if lines and lines[-1].get("outcome") in ("finished", "diverged") else []
 
 
 def _name(settings: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The trained networks that a study keeps."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -54,3 +55,13 @@ def test_an_engine_without_the_folder_cannot_keep(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("hardfirst.studies.executors.local.Local.shares_folder", False)
     with pytest.raises(InputError, match="The engine local trains where the study's folder may not be"):
         run(tmp_path, keep=True)
+
+
+@pytest.mark.slow
+def test_a_study_that_is_stopped_keeps_what_had_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("hardfirst.studies.runner.keep_best", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, keep=True, seeds=1)
+    kept = run(tmp_path, keep=True, seeds=2).kept
+    assert all(each.path is not None and each.path.exists() for each in kept)

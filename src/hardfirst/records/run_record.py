@@ -17,9 +17,9 @@ are none; records of earlier versions lack it. A run that only served to choose 
 trials that were trained together, `vectorized` in `made_with` is their number, and seconds and memory are a trial's share of
 the total. If metrics are shares of a loss, the first line has `"loss_shares": {"depth": {"METRIC": {"hardest": 3, "kind":
 "background", "under": null}}}`; the measures over which published Δm averages are in `"measures": {"depth": [{"name": "L1",
-"higher_is_better": false, "single_task": 0.675}]}`; KPIs that have a name
-have it in `"kpis": {"depth": "within, threshold 0.25"}`. With the setting `last_epochs` no epoch is selected: the figures of the
-test line are means over the `averaged` last ones, up to `epoch`.
+"higher_is_better": false, "single_task": 0.675}]}`; KPIs that have a name have it in `"kpis": {"depth": "within, threshold
+0.25"}`. With the setting `last_epochs` no epoch is selected: the figures of the test line are means over the `averaged` last
+ones, up to `epoch`.
 """
 
 import math

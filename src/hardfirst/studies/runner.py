@@ -119,7 +119,9 @@ class Runner:
         )
         drive.run(self._wanted)
         self._describe()
-        self.kept = keep_best(self.store, self.cases) if self.keep else []
+        if self.keep:
+            with self.store.claim("models") as mine:  # else another process with the same folder keeps them
+                self.kept = keep_best(self.store, self.cases) if mine else []
 
     @property
     def any_finished(self) -> bool:

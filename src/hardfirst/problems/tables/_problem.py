@@ -73,8 +73,9 @@ def load(problem: str) -> Problem:
 
 
 def epochs_of(rows: int) -> int:
-    """The default number of epochs for so many training rows: 2,000 steps; for more rows 20 epochs, but at most 12,000 steps,
-    and at least 5 epochs.
+    """The default number of epochs for so many training rows.
+
+    They are 2,000 steps; for more rows 20 epochs, but at most 12,000 steps, and at least 5 epochs.
     """
     train = rows + 1
     examples = max(_STEPS * _BATCH, min(_EPOCHS * train, _MOST_STEPS * _BATCH))
