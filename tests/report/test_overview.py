@@ -134,6 +134,23 @@ def test_a_loss_of_the_mean_is_weighed_against_a_gain_of_the_worst_task():
     )
 
 
+def test_problems_of_one_task_have_one_measure():
+    cases = [
+        case_of(
+            [
+                run(method, seed, (kpi + gain,), tasks=("a",), problem=problem)
+                for method, gain in (("equal", 0), ("dtp", 0.05))
+                for seed, kpi in enumerate(LOW)
+            ]
+        )
+        for problem in ("one", "two")
+    ]
+    assert words(cases) == "`dtp` is better on both problems."
+    (section,) = overview_section.sections(across(cases), LOOKS)
+    assert [block.text for block in section.blocks if block.kind == "heading"] == ["Test KPI"]
+    assert overview_section.chart(across(cases), LOOKS) is None
+
+
 def test_the_leading_method_is_compared_with_the_static_weights_of_each_problem():
     cases = [case_of(run_all(equal=LOW, dtp=above(6)), static("fixed:hard=2", above(points))) for points in (2, 6, 10)]
     cases = [replace(each, problem=problem) for each, problem in zip(cases, "abc", strict=True)]
