@@ -124,7 +124,7 @@ SITUATIONS = {
     "only equal weights": (
         [runs("equal")],
         "Equal weights reach 43.0 points on the worst task (`hard`) and 67.7 on the mean; there is no method to compare "
-        "them with.",
+        "with.",
     ),
     "no equal weights": (
         [runs("dtp"), runs("stch", worst=0.1, mean=0.05)],
@@ -234,6 +234,7 @@ def test_the_next_command_makes_the_answer_firmer():
     assert next_of(*few, missing=2).command == COMMAND
     assert next_of(runs("equal")).command == "hardfirst compare toy --balancers equal,dtp"
     assert next_of(runs("dtp")).command == "hardfirst compare toy --balancers equal,dtp"
+    assert next_of(study(equal=[0.4, 0.5], dtp=[0.4, 0.5])) is None
     clear = [runs("equal"), runs("dtp", worst=0.1)]
     assert next_of(*clear).command == "hardfirst compare toy --tune 10"
     assert next_of(*clear, plan={"tune": 5}) is None

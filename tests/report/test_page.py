@@ -298,6 +298,10 @@ def test_the_heat_table_begins_with_the_most_starved_and_has_three_views():
     cell = re.search(r'<td data-value="10" class="better shaded"[^>]*>(.*?)</td>', document)[1]
     assert re.findall(r'view-(\d)">(.*?)<', cell) == [("0", "+10.0"), ("1", "53.0"), ("2", "+10.0 [+10.0, +10.0]")]
     assert document.count('type="radio"') == 3
+    for record in case.runs.values():
+        record.kpis = {"easy": "accuracy", "hard": "within one", "middle": "accuracy"}
+    named = render_section(by_task.section(answer(case), looks(case)))
+    assert '<th scope="row">hard (within one)</th>' in named
     assert "▲ and ▼ mark changes whose 95% interval excludes 0" in document
 
 

@@ -1,7 +1,7 @@
 """The ranked table of methods that commands print."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rich import box
@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from hardfirst.records.names import SINGLE
-from hardfirst.report.model.case import Case
+from hardfirst.report.model.answer import Answer
+from hardfirst.report.model.field_delta import deltas
 from hardfirst.report.model.leaderboard import Effect, Leaderboard, Standing, effect
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
-from hardfirst.report.text.interval_text import count_text
+from hardfirst.report.text.tables import ordered_tasks
 from hardfirst.statistics import Interval, number_text, paired_interval
 
 _STYLES: dict[Effect, str] = {"better": "green", "worse": "red", "unclear": "", "unknown": ""}
@@ -31,42 +32,35 @@ class _Row(NamedTuple):
     rule: bool = False
 
 
-def leaderboard_table(case: Case, board: Leaderboard, width: int) -> Table:
+def leaderboard_table(facts: Answer, width: int) -> Table:
     """The methods, best first; below a rule the single-task networks; below another one the controls.
 
     Args:
-        case: the runs.
-        board: its leaderboard.
+        facts: what the runs say.
         width: of the terminal: at 80 characters there are the worst task, the mean over tasks, each with its difference from
             the baseline, and the numbers of better and worse tasks; with more room also Δm and the cost.
     """
-    rows = list(_rows(case, board))
-    columns = _fitting(_columns(board), rows, width)
+    rows = list(_rows(facts))
+    columns = _fitting(_columns(facts), rows, width)
     shown = _plain_table()
     room = max(_NARROWEST, min(_WIDEST, width - _taken(columns, rows)))
     shown.add_column("method", no_wrap=True)
-    for column in columns:
-        shown.add_column(column, justify="right", no_wrap=True)
+    widths = [_width(column, [row.cells[place] for row in rows]) for place, column in enumerate(columns)]
+    for column, size in zip(columns, widths, strict=True):
+        shown.add_column("\n".join(line.rjust(size) for line in column.splitlines()), no_wrap=True)
     for row in rows:
-        shown.add_row(Text(broken(row.name, room)), *row.cells[: len(columns)], end_section=row.rule)
+        cells = map(_right, row.cells, widths)
+        shown.add_row(Text(broken(row.name, room)), *cells, end_section=row.rule)
     return shown
+
+
+def _right(cell: Text, width: int) -> Text:
+    """The cell at the right of its column, which the table itself would do without a space at the end."""
+    return Text(" " * (width - cell.cell_len)) + cell
 
 
 def _plain_table() -> Table:
     return Table(box=box.HORIZONTALS, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
-
-
-def title(case: Case, board: Leaderboard) -> str:
-    """What the table has, and in which order."""
-    seeds = f", {'mean over ' if board.seeds > 1 else ''}{count_text(board.seeds, 'seed')}"
-    by = f"; best first by the {'worst task' if board.criterion == 'worst' else 'mean'}" if len(case.tasks) > 1 else ""
-    return f"{case.name}: test KPI × 100{seeds}{by}"
-
-
-def legend(board: Leaderboard) -> str:
-    """What the columns are."""
-    bounds = ", with a 95% interval" if board.seeds > 2 else ""
-    return f"Δ is method − {board.against} in points, paired by seed{bounds}. Intervals are not corrected; tests are."
 
 
 def broken(name: str, width: int) -> str:
@@ -83,12 +77,14 @@ def broken(name: str, width: int) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _columns(board: Leaderboard) -> list[str]:
+def _columns(facts: Answer) -> list[str]:
+    board = facts.board
     several = len(board.rows[0].tasks) > 1
     measures = ["worst\ntask", "Δ worst task", "mean", "Δ mean"] if several else [next(iter(board.rows[0].tasks)), "Δ"]
     counts = ["tasks\n+ / −"] if several else []
     gain = ["Δm, %"] if any(row.delta_m for row in board.rows) else []
-    return [*measures, *counts, *gain, f"cost\nof {board.cost_of}"]
+    field = ["Δm over\nmetrics, %"] if deltas(facts.case) else []
+    return [*measures, *counts, *field, *gain, f"cost\nof {board.cost_of}"]
 
 
 def _fitting(columns: Sequence[str], rows: Sequence[_Row], width: int) -> list[str]:
@@ -111,14 +107,15 @@ def _width(column: str, cells: Sequence[Text]) -> int:
 # Rows
 
 
-def _rows(case: Case, board: Leaderboard) -> Iterator[_Row]:
-    controls, methods, single = list(_controls(case, board)), board.rows, board.single
-    for row in methods:
-        yield _Row(_name(row), tuple(_standing(board, row)), rule=row is methods[-1] and bool(single or controls))
+def _rows(facts: Answer) -> Iterator[_Row]:
+    board, single, controls = facts.board, facts.board.single, list(_controls(facts))
+    field = deltas(facts.case)
+    for row in board.rows:
+        yield _Row(_name(row), tuple(_standing(board, row, field)), rule=row is board.rows[-1] and bool(single or controls))
     if single:
         means = [single.worst, single.mean] if len(single.tasks) > 1 else [single.mean]
         cells = [cell for mean in means for cell in (Text(number_text(mean.mean, ".1f")), Text("–"))]
-        yield _Row(SINGLE, _filled(board, cells), rule=bool(controls))
+        yield _Row(SINGLE, _filled(facts, cells), rule=bool(controls))
     yield from controls
 
 
@@ -128,14 +125,20 @@ def _name(row: Standing) -> str:
     return " = ".join(row.names) + lost
 
 
-def _standing(board: Leaderboard, row: Standing) -> Iterator[Text]:
+def _standing(board: Leaderboard, row: Standing, field: Mapping[str, Interval]) -> Iterator[Text]:
     for scope in _scopes(row):
         cell = row.of(scope)
         yield Text(number_text(cell.kpi.mean, ".1f"))
-        yield Text("baseline") if row is board.baseline else _difference(cell.difference, row.effect(scope))
+        yield (
+            Text("baseline")
+            if row is board.baseline
+            else _difference(cell.difference, row.effect(scope), _mark(board, row, scope))
+        )
     if len(row.tasks) > 1:
         counts = row is not board.baseline and board.baseline is not None
         yield Text(f"{row.better} / {row.worse}" if counts else "–")
+    if field:
+        yield Text(number_text(field[row.name].mean, "+.1f") if row.name in field else "–")
     if any(each.delta_m for each in board.rows):
         yield Text(number_text(row.delta_m.mean, "+.1f") if row.delta_m else "–")
     yield Text(number_text(row.cost, ".2f"))
@@ -145,12 +148,18 @@ def _scopes(row: Standing) -> tuple[Scope, ...]:
     return (WORST, MEAN) if len(row.tasks) > 1 else (MEAN,)
 
 
-def _difference(difference: Interval | None, how: Effect) -> Text:
-    return Text(f"{difference:+z.1f}" if difference else "–", _STYLES[how])
+def _mark(board: Leaderboard, row: Standing, scope: Scope) -> str:
+    """What follows a difference: a star if it is significant; a space where others may have one."""
+    return ("*" if row.decisions[scope.name] in ("better", "worse") else " ") if board.can_test else ""
 
 
-def _controls(case: Case, board: Leaderboard) -> Iterator[_Row]:
+def _difference(difference: Interval | None, how: Effect, mark: str) -> Text:
+    return Text(f"{difference:+z.1f}{mark}" if difference else "–", _STYLES[how])
+
+
+def _controls(facts: Answer) -> Iterator[_Row]:
     """The controls with their differences from the baseline, as the methods above have them."""
+    case, board = facts.case, facts.board
     scopes = (WORST, MEAN) if len(case.tasks) > 1 else (MEAN,)
     for control, method in case.controls.items():
         cells = []
@@ -159,23 +168,24 @@ def _controls(case: Case, board: Leaderboard) -> Iterator[_Row]:
             cells.append(Text(number_text(scope.interval(case, control).mean, ".1f")))
             base = scope.points(case, case.baseline) if board.baseline else None
             difference = None if base is None else paired_interval(points, base).clipped(-100, 100)
-            cells.append(_difference(difference, effect(difference)))
-        yield _Row(f"{method}, {control}", _filled(board, cells))
+            cells.append(_difference(difference, effect(difference), " " if board.can_test else ""))
+        yield _Row(f"{method}, {control}", _filled(facts, cells))
 
 
-def _filled(board: Leaderboard, cells: Sequence[Text]) -> tuple[Text, ...]:
-    return (*cells, *[Text("–")] * (len(_columns(board)) - len(cells)))
+def _filled(facts: Answer, cells: Sequence[Text]) -> tuple[Text, ...]:
+    return (*cells, *[Text("–")] * (len(_columns(facts)) - len(cells)))
 
 
 # By task
 
 
-def task_table(board: Leaderboard, width: int) -> Table | None:
+def task_table(facts: Answer, width: int) -> Table | None:
     """By task the KPIs under the baseline and of single-task networks, and the differences of the methods.
 
     None where the leaderboard says all of it, there is no baseline, or the columns do not fit.
     """
-    base, single, tasks = board.baseline, board.single, list(board.rows[0].tasks)
+    board, tasks = facts.board, ordered_tasks(facts)
+    base, single = board.baseline, board.single
     if base is None or len(tasks) == 1:
         return None
     rows = [row for row in board.rows if row is not base]
@@ -187,7 +197,7 @@ def task_table(board: Leaderboard, width: int) -> Table | None:
     shown.add_column("task")
     for head in heads:
         shown.add_column(head, justify="right", no_wrap=True)
-    for task in sorted(tasks, key=lambda task: base.tasks[task].kpi.mean - single.tasks[task].mean if single else 0.0):
+    for task in tasks:
         differences = [_task_difference(row.tasks[task].difference) for row in rows]
         alone = [number_text(single.tasks[task].mean, ".1f")] if single else []
         shown.add_row(Text(task), number_text(base.tasks[task].kpi.mean, ".1f"), *differences, *alone)

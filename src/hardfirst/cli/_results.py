@@ -9,11 +9,11 @@ from rich.text import Text
 
 from hardfirst._text import printable
 from hardfirst.cli._common import Format, console, say
-from hardfirst.cli._leaderboard import leaderboard_table, legend, task_table, title
+from hardfirst.cli._leaderboard import leaderboard_table, task_table
 from hardfirst.report import Comparison, exports
 from hardfirst.report.model.answer import Answer, answer
 from hardfirst.report.model.overview import overview as across
-from hardfirst.report.text import networks, orders, overview
+from hardfirst.report.text import networks, orders, overview, tables
 from hardfirst.report.text.alerts import alerts
 from hardfirst.report.text.headline import headline
 from hardfirst.report.text.next_step import next_step
@@ -27,11 +27,12 @@ def write_report(folder: Path, form: Format | None) -> None:
         typer.echo(getattr(exports, form.value)(comparison), nl=False)
     answers = [answer(case, comparison.missing if len(comparison.cases) == 1 else 0) for case in comparison.cases]
     for found in answers:
-        _say_named(title(found.case, found.board), "bold")
-        console.print(leaderboard_table(found.case, found.board, console.width))
-        say(legend(found.board))
+        title, _, legend = tables.leaderboard_table(found).caption.partition(". ")
+        _say_named(title, "bold")
+        console.print(leaderboard_table(found, console.width))
+        say(legend)
         say("")
-        if (by_task := task_table(found.board, console.width)) is not None:
+        if (by_task := task_table(found, console.width)) is not None:
             console.print(by_task)
             say(f"KPI × 100 of {found.board.against}, and Δ; in brackets where its interval includes 0.")
             say("")

@@ -154,6 +154,11 @@ class Problem:
         return tuple(task.name for task in self.tasks if task.kpi is not None)
 
     @property
+    def kpi_names(self) -> dict[str, str]:
+        """By task, the names of those KPIs that have one."""
+        return {task.name: name for task in self.tasks if (name := task.kpi_name)}
+
+    @property
     def auxiliary(self) -> tuple[str, ...]:
         """The names of the tasks that have none, in order."""
         return tuple(task.name for task in self.tasks if task.kpi is None)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 from torch import Tensor
@@ -112,6 +112,23 @@ class Task:
     def kpi_of_batch(self) -> Measure | None:
         """The KPI as a function of one batch; an object that accumulates forgets what it has seen before."""
         return None if self.kpi is None else of_batch(self.kpi)
+
+    @property
+    def kpi_name(self) -> str | None:
+        """The KPI's name for reports, from that of its function or class and its options; None if it has none.
+
+        >>> from functools import partial
+        >>> from torch.nn import functional as F
+        >>> from hardfirst.kpi import within
+        >>> Task("depth", loss=F.l1_loss, kpi=partial(within, threshold=0.25)).kpi_name
+        'within, threshold 0.25'
+        """
+        if self.kpi is None:
+            return None
+        measure, options = (self.kpi.func, self.kpi.keywords) if isinstance(self.kpi, partial) else (self.kpi, {})
+        name = getattr(measure, "__name__", type(measure).__name__)
+        words = [name, *(f"{option} {value}" for option, value in options.items() if isinstance(value, int | float | str))]
+        return None if name == "<lambda>" else ", ".join(words).replace("_", " ").strip()
 
     @property
     def loss_shares(self) -> dict[str, LossShare]:

@@ -106,7 +106,7 @@ def _are_figures(value: Any) -> bool:
     )
 
 
-OPTIONAL_FIELDS = {"parameters", "memory", "loss_shares", "measures", "auxiliary", "averaged"}
+OPTIONAL_FIELDS = {"parameters", "memory", "loss_shares", "measures", "kpis", "auxiliary", "averaged"}
 """Fields that records of earlier versions lack, or that few have."""
 
 FIELDS: Mapping[str, Mapping[str, Check]] = {
@@ -117,6 +117,7 @@ FIELDS: Mapping[str, Mapping[str, Check]] = {
         "parameters": _optional(_is_count),
         "loss_shares": _optional(_by_name(_by_name(_is_loss_share))),
         "measures": _optional(_by_name(_are_measures)),
+        "kpis": _optional(_by_name(_is_text)),
         "auxiliary": _optional(_are_names),
         "made_with": _is_provenance,
     },

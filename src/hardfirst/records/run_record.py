@@ -17,7 +17,8 @@ label where there are none. Records of earlier versions lack it. A run that serv
 the test split. Of trials that were trained together, `made_with` says how many in `vectorized`, and seconds and memory are a
 trial's share of those of all. If metrics are shares of a loss, the first line says so in `"loss_shares": {"depth":
 {"METRIC": {"hardest": 3, "kind": "background", "under": null}}}`, and what the field's Δm averages over, in
-`"measures": {"depth": [{"name": "L1", "higher_is_better": false, "single_task": 0.675}]}`. With the setting `last_epochs` no
+`"measures": {"depth": [{"name": "L1", "higher_is_better": false, "single_task": 0.675}]}`. KPIs with a name have it in
+`"kpis": {"depth": "within, threshold 0.25"}`. With the setting `last_epochs` no
 epoch is selected: the figures of the test line are means over the `averaged` last ones, up to `epoch`.
 """
 
@@ -44,7 +45,7 @@ class Record:
     `epochs` and `test` hold the lines as written (see the module's text); `outcome` is "finished", "diverged" or "failed",
     and None while the run is in progress. `loss_shares` says, by task, which metrics are shares of a loss. `auxiliary` are
     the tasks without a KPI: their losses and weights are in the lines, and they are none of `tasks`. `measures` are
-    what the field's Δm averages over, by task.
+    what the field's Δm averages over, by task, and `kpis` the names of those KPIs that have one.
 
     Example:
         >>> kpis = {1: 0.3, 2: 0.5, 3: 0.4}
@@ -66,6 +67,7 @@ class Record:
     loss_shares: LossShares = field(default_factory=dict)
     auxiliary: tuple[str, ...] = ()
     measures: Measures = field(default_factory=dict)
+    kpis: Mapping[str, str] = field(default_factory=dict)
 
     def test_kpi(self, task: str) -> float:
         """The task's KPI on the test split at the selected epoch; NaN if the run did not get that far."""
@@ -200,6 +202,7 @@ def read(path: Path) -> Record:
             raise _not_a_record(path, f"line {number} is a second header")
         _add_line(record, line)
     record.loss_shares = _loss_shares(record, first.get("loss_shares"))
+    record.kpis = first.get("kpis") or {}
     measures = first.get("measures") or {}
     record.measures = {task: tuple(PublishedMeasure(**measure) for measure in of_task) for task, of_task in measures.items()}
     return record

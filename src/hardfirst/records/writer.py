@@ -78,6 +78,7 @@ class Writer:
         parameters: int | None = None,
         loss_shares: LossShares | None = None,
         measures: Measures | None = None,
+        kpis: Mapping[str, str] | None = None,
         auxiliary: Iterable[str] = (),
         data: Mapping[str, Any] | None = None,
         vectorized: int = 1,
@@ -93,6 +94,7 @@ class Writer:
             parameters: the network's number of parameters.
             loss_shares: which metrics of which tasks are shares of a loss.
             measures: by task, the measures that the field's Δm averages over.
+            kpis: by task, the name of its KPI.
             auxiliary: the names of further tasks, which have no KPI.
             data: numbers that tell the data from other data.
             vectorized: how many trials were trained together.
@@ -103,6 +105,8 @@ class Writer:
             line |= {"loss_shares": by_task}
         if measures:
             line |= {"measures": {task: [measure._asdict() for measure in of_task] for task, of_task in measures.items()}}
+        if kpis:
+            line |= {"kpis": dict(kpis)}
         if names := list(auxiliary):
             line |= {"auxiliary": names}
         made_with = {"command": command, "devices": devices, "versions": versions()}

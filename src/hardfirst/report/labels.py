@@ -50,22 +50,28 @@ class Ends(NamedTuple):
 def name_points(points: Sequence[Point], ends: Ends, panel: int = 0) -> list[dict[str, Any]]:
     """An annotation for each point, with a line to it where the name stands apart.
 
-    A name gets the first place that is free, so points that matter most come first. One without any is left out.
+    A name gets the first place that is free, or else one on an interval, so points that matter most come first.
     """
-    taken = [box for point in points for box in _drawn(point, ends)]
+    bars = [box for point in points for box in _bars(point, ends)]
+    taken = [_marker(point, ends) for point in points]
     annotations = []
     for point in points:
-        own = ends.pixels(point.x.mean, point.y.mean)
-        place = next(((away, box) for away, box in _places(own, point.name) if _fits(box, taken, ends)), None)
-        if place:
-            taken.append(place[1])
-            annotations.append(_annotation(point, place[0], panel))
+        places = list(_places(ends.pixels(point.x.mean, point.y.mean), point.name))
+        free = [place for place in places if _fits(place[1], taken, ends)]
+        best = next((place for place in free if _fits(place[1], bars, ends)), free[0] if free else None)
+        if best:
+            taken.append(best[1])
+            annotations.append(_annotation(point, best[0], panel))
     return annotations
 
 
-def _drawn(point: Point, ends: Ends) -> Iterator[_Box]:
+def _marker(point: Point, ends: Ends) -> _Box:
     x, y = ends.pixels(point.x.mean, point.y.mean)
-    yield _Box(x - _MARKER, y - _MARKER, x + _MARKER, y + _MARKER)
+    return _Box(x - _MARKER, y - _MARKER, x + _MARKER, y + _MARKER)
+
+
+def _bars(point: Point, ends: Ends) -> Iterator[_Box]:
+    x, y = ends.pixels(point.x.mean, point.y.mean)
     if point.x.bounded:
         yield _Box(ends.pixels(point.x.low, 0)[0], y - _BAR, ends.pixels(point.x.high, 0)[0], y + _BAR)
     if point.y.bounded:

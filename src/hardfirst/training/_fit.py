@@ -131,6 +131,7 @@ def _train(
                     parameters=size,
                     loss_shares=shares,
                     measures=problem.published.measures if problem.published else None,
+                    kpis=problem.kpi_names,
                     auxiliary=problem.auxiliary,
                     data=data,
                 )

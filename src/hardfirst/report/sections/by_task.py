@@ -48,11 +48,18 @@ def _order(facts: Answer, base: Standing) -> list[str]:
     return sorted(facts.case.tasks, key=key)
 
 
+def _kpi_names(facts: Answer) -> dict[str, str]:
+    """By task, the name of its KPI; empty for older records."""
+    return {task: name for record in facts.case.method_runs for task, name in record.kpis.items()}
+
+
 def _caption(facts: Answer) -> str:
     order = "Tasks that lose most by sharing come first" if facts.gaps else "The tasks with the lowest KPI come first"
     gap = f": the gap is {SINGLE} − {facts.board.against}" if facts.gaps else ""
     marks = " ▲ and ▼ mark changes whose 95% interval excludes 0, uncorrected." if facts.paired >= 3 else ""
-    return f"Test KPI in points, and each method's change against {facts.board.against}. {order}{gap}.{marks}"
+    names = _kpi_names(facts)
+    kpi = f" ({next(iter(names.values()))})" if len(set(names.values())) == 1 else ""
+    return f"Test KPI{kpi} in points, and each method's change against {facts.board.against}. {order}{gap}.{marks}"
 
 
 def _row(facts: Answer, task: str, base: Standing, others: Sequence[Standing], largest: float) -> TableRow:
@@ -62,7 +69,9 @@ def _row(facts: Answer, task: str, base: Standing, others: Sequence[Standing], l
     cells.append(_kpi_cell(base.tasks[task].kpi))
     if facts.gaps:
         cells.append(_gap_cell(facts.gaps.get(task)))
-    return row(task, [*cells, *(_change_cell(each.tasks[task], largest) for each in others)])
+    names = _kpi_names(facts)
+    heading = f"{task} ({names[task]})" if task in names and len(set(names.values())) > 1 else task
+    return row(heading, [*cells, *(_change_cell(each.tasks[task], largest) for each in others)])
 
 
 def _kpi_cell(kpi: Interval) -> TableCell:

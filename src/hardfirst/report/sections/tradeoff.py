@@ -22,7 +22,7 @@ from hardfirst.report.labels import Ends, Point, name_points
 from hardfirst.statistics import Interval
 
 _HEIGHT, _SMALLEST = 300, (270.0, 240.0)  # pixels, of the figure and of its panel on a phone
-_LONGEST = 22
+_LONGEST = 28
 
 
 class Spot(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from hardfirst.records import Record
 from hardfirst.report.model.answer import Answer
+from hardfirst.report.model.scopes import rivals
 from hardfirst.report.text.interval_text import count_text
 
 _TRIALS = 10  # of tuning that a study of an untuned one is advised
@@ -45,6 +46,8 @@ def next_step(
         return NextStep("The same command continues; finished runs are kept.", command) if command else None
     if answer.lost.get("failed") or answer.lost.get("unended"):
         return NextStep("The same command runs again what failed; finished runs are kept.", command)
+    if answer.board.baseline and not answer.board.methods and rivals(answer.case):
+        return None  # all methods gave the baseline's results
     cases = answers or (answer,)
     return _compared(answer, command) or _more_seeds(answer, command, cases) or _tuning(answer, command, plan or {}, cases)
 

@@ -80,6 +80,7 @@ def _writer(group: Group, trial: Trial, path: Path, command: str | None, data: F
         parameters=parameters(group.stack.template),
         loss_shares={task.name: task.loss_shares for task in problem.tasks if task.loss_shares},
         measures=problem.published.measures if problem.published else None,
+        kpis=problem.kpi_names,
         auxiliary=problem.auxiliary,
         data=data,
         vectorized=len(group.trials),
