@@ -98,7 +98,7 @@ def test_without_equal_weights_a_headline_is_the_verdicts():
 # Cases together
 
 
-NO_GAIN = "is better than equal weights on any of 2 problems, neither on the worst task nor on the mean."
+NO_GAIN = "is better than equal weights on any of the 2 problems, neither on the worst task nor on the mean."
 
 
 def words(cases):

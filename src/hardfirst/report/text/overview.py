@@ -32,11 +32,13 @@ def _lead(found: Overview) -> str:
     if noun == "order":
         matters = sum(bool(affected_tasks(case)) for case in cases)
         return f"The order of tasks matters to at least one task on {matters} of {count}."
+    if not any(each.finished for each in found.answers):
+        return "No run has finished."
     if not found.standings:
         return f"No {found.unit} has a {noun} and {found.against} with a seed in common."
     if found.lead is None:
         where = ", neither on the worst task nor on the mean" if len(found.titles) > 1 else ""
-        return f"No {noun} is better than {found.against} on any of {count}{where}."
+        return f"No {noun} is better than {found.against} on any of the {count}{where}."
     worst, *means = (found.tally(found.lead, scope) for scope in found.titles)
     (gain, first), *rest = _tallied(worst, *means)
     every = "both" if worst.cases == 2 else "all"
