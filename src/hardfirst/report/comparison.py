@@ -87,8 +87,9 @@ class Comparison:
                 case_costs = costs.get(f"{trials.problem}/{trials.network}")
                 reference = str(about.plan.get("reference", "own"))
                 case = arrange(runs, case_costs, trials.baseline, trials.network, reference)
-                kpis = trees[case.problem].kpis if case.problem in trees else {}
-                cases.append(replace(case, trees=kpis, table=about.tables.get(case.problem)))
+                name = trials.problem  # which tells problems of one name apart
+                kpis = trees[name].kpis if name in trees else {}
+                cases.append(replace(case, problem=name, trees=kpis, table=about.tables.get(name)))
         damaged = list(store.damaged.values())
         if not cases:
             why = (
