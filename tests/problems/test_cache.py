@@ -37,7 +37,7 @@ def test_a_damaged_one_is_made_anew() -> None:
     make = Maker()
     cached("toy-1", make)
     (cache_folder() / "toy-1.pt").write_bytes(b"cut")
-    with pytest.warns(UserWarning, match="could not be read and is made anew"):
+    with pytest.warns(UserWarning, match="could not be read and is created again"):
         assert cached("toy-1", make)["a"].tolist() == [0, 1, 2]
     assert cached("toy-1", make)["a"].tolist() == [0, 1, 2]
     assert make.calls == 2

@@ -121,7 +121,7 @@ def one(part: str, value: float) -> Change:
 
 
 UNREADABLE = r"train/{}/3.npy cannot be read as a whole .npy file of numbers: .*{}"
-SIZES = "Expected arrays of one height and width in .*; got .*{}.* Resize"
+SIZES = "Expected arrays of the same height and width in .*; got .*{}.* Resize"
 WRONG: dict[str, tuple[Change, str]] = {
     "no folder": (
         moved("val/depth"),

@@ -140,7 +140,7 @@ WRONG = {
     "no such bond": (changed(edge_attr=lambda kinds: 2 * kinds), r"'edge_attr' in .* to mark one of 4 kinds of bond by a 1"),
     "no such atom": (
         changed(edge_index=lambda ends: ends + 1),
-        r"'edge_index' in .* to count the atoms of each molecule from 0",
+        r"'edge_index' in .* to number the atoms of each molecule from 0",
     ),
     "NaN": (changed(y=lambda y: y * math.nan), r"Expected finite numbers in 'y' of .*; got NaN or infinity"),
     "few": (molecule_files.molecules(3), r"Expected at least 4 molecules in .*, for three splits; got 3"),
