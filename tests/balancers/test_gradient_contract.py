@@ -337,7 +337,7 @@ def test_losses_must_depend_on_shared(balancer: GradientBalancer) -> None:
 def test_shared_is_needed(balancer: GradientBalancer) -> None:
     frozen = nn.Parameter(torch.ones(2), requires_grad=False)
     for shared in (None, [], [frozen]):
-        with pytest.raises(InputError, match=r"\w+ needs the parameters that the tasks share, all of them trained"):
+        with pytest.raises(InputError, match=r"\w+ needs the parameters that all tasks share, all of them trainable"):
             balancer.backward(Bowls().losses(1), shared=shared)
 
 

@@ -46,5 +46,5 @@ def test_a_damaged_one_is_made_anew() -> None:
 def test_what_cannot_be_kept_is_made_each_time(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     make = Maker()
-    with pytest.warns(UserWarning, match="could not be kept"):
+    with pytest.warns(UserWarning, match="could not be stored"):
         assert cached("toy-1", make)["a"].tolist() == [0, 1, 2]

@@ -312,7 +312,7 @@ def test_a_run_says_which_measures_keep_much(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(evaluate, "_MUCH", 100)
     task = Task("a", F.l1_loss, kpi.r2, metrics={"mean": Metric(lambda output, target: output.mean())})
     other = Task("b", F.l1_loss, kpi.r2)
-    with pytest.warns(UserWarning, match=r"more than 1 GiB .*: a: mean\. hardfirst\.kpi\.streams makes") as caught:
+    with pytest.warns(UserWarning, match=r"more than 1 GiB .*: a: mean\. hardfirst\.kpi\.streams creates") as caught:
         results([task, other], torch.rand(30), torch.rand(30), 10, 20, name="validation")
     assert len(caught) == 1
     results([task], torch.rand(30), torch.rand(30), 30)  # later epochs say nothing

@@ -248,7 +248,7 @@ def test_a_damaged_map_is_rendered_anew(tiny: tuple[SplitTensors, object, object
     content[len(content) // 2] ^= 1
     parts["e1m5"].write_bytes(content)
     told = []
-    with pytest.warns(UserWarning, match=r"e1m5\.npz could not be read and are rendered anew"):
+    with pytest.warns(UserWarning, match=r"e1m5\.npz could not be read and are rendered again"):
         found = load_frames("small", lambda done, total: told.append(done))
     assert told[0] == 3
     assert same(found, tiny[0])
@@ -264,7 +264,7 @@ def test_damaged_frames_are_put_together_anew(tiny: tuple[SplitTensors, object, 
     whole = elsewhere / "small.pt"
     whole.write_bytes(whole.read_bytes()[:-1000])
     write_parts(elsewhere, tiny[0])
-    with pytest.warns(UserWarning, match=r"small\.pt could not be read and are rendered anew"):
+    with pytest.warns(UserWarning, match=r"small\.pt could not be read and are rendered again"):
         assert same(load_frames("small"), tiny[0])
     assert same(load_frames("small"), tiny[0])
 
@@ -294,7 +294,7 @@ def test_where_nothing_can_be_kept_frames_are_rendered_all_the_same(
 ) -> None:
     monkeypatch.setattr(_rendering, "_render", lambda folder, size, progress: flat(tiny[0]))
     elsewhere.parent.write_text("a file where the folder should be")
-    with pytest.warns(UserWarning, match="could not be kept in .*, and are rendered at each start"):
+    with pytest.warns(UserWarning, match="could not be stored in .*, and are rendered at each start"):
         assert same(load_frames("small"), tiny[0])
 
 
@@ -304,7 +304,7 @@ def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(metadata, "version", missing)
     monkeypatch.setattr(metadata, "distribution", missing)
-    with pytest.raises(InputError, match=r"To install it: pip install --no-deps vizdoom==1\.3\.2$"):
+    with pytest.raises(InputError, match=r"Install it with: pip install --no-deps vizdoom==1\.3\.2$"):
         load_frames("small")
 
 

@@ -115,7 +115,7 @@ WRONG: dict[str, tuple[Callable[[Files], object], str]] = {
     ),
     "a fourth split": (
         lambda files: replace(files.partition, "000024.jpg 2", "000024.jpg 3"),
-        r"Line 24 of .* should be a file and 0, 1 or 2; got '000024.jpg 3'\.",
+        r"Line 24 of .* should be a file name and 0, 1 or 2; got '000024.jpg 3'\.",
     ),
     "partition cut": (
         lambda files: rewrite(files.partition, lambda lines: lines[:-1]),
@@ -123,7 +123,7 @@ WRONG: dict[str, tuple[Callable[[Files], object], str]] = {
     ),
     "no validation": (
         lambda files: replace(files.partition, ".jpg 1", ".jpg 0"),
-        r"has no picture with 1, for validation\. It may be cut\.",
+        r"has no picture with 1, for validation\. It may be truncated\.",
     ),
     "pictures missing": (
         lambda files: [path.unlink() for path in sorted(files.pictures.iterdir())[3:5]],

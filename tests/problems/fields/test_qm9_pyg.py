@@ -120,7 +120,7 @@ class Unknown:
 
 WRONG = {
     "a class": ([{"x": Unknown()}], r"raw/qm9_v3\.pt holds .*Unknown, which is not read, since a pickle can run any code"),
-    "no graphs": ({"weight": torch.zeros(2)}, r"Expected .*qm9_v3\.pt to hold a list of graphs, or a pair .*; got dict"),
+    "no graphs": ({"weight": torch.zeros(2)}, r"Expected .*qm9_v3\.pt to contain a list of graphs, or a pair .*; got dict"),
     "no dicts": ([1, 2], r"Expected graph 0 of .*qm9_v3\.pt to be a dict of tensors; got int"),
     "no positions": (
         without("pos"),
@@ -167,7 +167,7 @@ def test_damaged_files_get_a_sentence(damage: Callable[[bytes], bytes], folder: 
     path = folder / "raw/qm9_v3.pt"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(
-        InputError, match=r"raw/qm9_v3\.pt cannot be read, as if it were cut off or were another kind of file"
+        InputError, match=r"raw/qm9_v3\.pt cannot be read; it may be truncated or another kind of file"
     ):
         qm9_pyg.check(folder)
 
