@@ -369,7 +369,7 @@ def test_an_update_that_is_a_row() -> None:
 
 
 def test_there_is_no_total(balancer: GradientBalancer) -> None:
-    with pytest.raises(InputError, match="has no total. Replace"):
+    with pytest.raises(InputError, match=r"has no total\. Replace"):
         balancer(Bowls().losses(1))
 
 

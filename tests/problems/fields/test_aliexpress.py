@@ -151,7 +151,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda inner: [edited(inner / "train.csv", 9, name, value) for name, value in (("click", "0"), ("conversion", "1"))],
         r"Line 11 of .*: `conversion` should be 0 where there is no click; got 1\.",
     ),
-    "cut": (lambda inner: cut(inner / "train.csv"), r"The last line of .*train\.csv has \d+ values of 24: it is truncated\."),
+    "cut": (lambda inner: cut(inner / "train.csv"), r"The last line of .*train\.csv has \d+ values of 24: it is truncated"),
     "no rows": (lambda inner: first_lines(inner / "test.csv", 1), r"test\.csv has no rows\. It may be truncated"),
 }
 

@@ -166,9 +166,7 @@ def test_wrong_files_get_a_sentence(case: str, tmp_path: Path) -> None:
 def test_damaged_files_get_a_sentence(damage: Callable[[bytes], bytes], folder: Path) -> None:
     path = folder / "raw/qm9_v3.pt"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(
-        InputError, match=r"raw/qm9_v3\.pt cannot be read; it may be truncated or another kind of file"
-    ):
+    with pytest.raises(InputError, match=r"raw/qm9_v3\.pt cannot be read; it may be truncated or another kind of file"):
         qm9_pyg.check(folder)
 
 
