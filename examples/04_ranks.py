@@ -15,7 +15,7 @@
           loss.backward()
 
 The balancer averages the KPIs over the ranks, in one small collective per step, so that all ranks have the same weights.
-All ranks must make the same calls. docs/loops.md explains what to do if a rank lacks labels for a task.
+All ranks must make the same calls. docs/guides/loops.md explains what to do if a rank lacks labels for a task.
 """
 
 import sys

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hardfirst.networks import MMoE as MMoE
     from hardfirst.networks import TaskHierarchy as TaskHierarchy
     from hardfirst.networks import UberNet as UberNet
+    from hardfirst.trained import load as load
 
 _HOMES = {
     "DTP": "balancers",
@@ -52,11 +53,25 @@ _HOMES = {
     "Spec": "balancers",
     "TaskHierarchy": "networks",
     "UberNet": "networks",
+    "load": "trained",
     "task_weights": "balancers",
 }
 _MODULES = ("balancers", "errors", "functional", "kpi", "losses", "networks", "records")
-# Reached in the same way, but not part of `from hardfirst import *`: most need an extra.
-_MORE_MODULES = ("compat", "integrations", "problems", "report", "statistics", "stopping", "studies", "study", "training")
+# Reached in the same way, but `from hardfirst import *` leaves them out: most need an extra.
+_MORE_MODULES = (
+    "compat",
+    "integrations",
+    "problems",
+    "report",
+    "sklearn",
+    "statistics",
+    "stopping",
+    "studies",
+    "study",
+    "trackers",
+    "trained",
+    "training",
+)
 
 __all__ = [*_HOMES, *_MODULES]  # noqa: PLE0604  # the names of a table, all strings
 

@@ -44,5 +44,6 @@ class Study(Plan):
                 stacklevel=2,
             )
         runner.run(tell)
+        runner.measure_trees()
         runner.measure_cost()
         return Comparison.read(runner.store.folder)

@@ -163,7 +163,7 @@ def test_lbfgs_with_a_paused_balancer_reaches_the_minimum(text: str) -> None:
 
 
 def test_the_closure_in_the_documents_runs() -> None:
-    page = (Path(__file__).parents[2] / "docs/loops.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs/guides/loops.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"^## Closures.*?^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     shared, balancer = parameter(), Spec.parse("uncertainty").build(TASKS)
     names = {

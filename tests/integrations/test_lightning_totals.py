@@ -262,7 +262,7 @@ def test_wrong_figures_are_refused_in_the_sanity_validation(name: str) -> None:
 
 
 def test_a_network_loads_without_its_balancer(tmp_path: Path) -> None:
-    """The lines of docs/integrations.md on inference."""
+    """The lines of docs/guides/lightning.md on inference."""
     fit = trainer(host, tmp_path, max_epochs=1)
     fit.fit(module(host, "dtp", stopping=TaskEarlyStopping(TASKS)), loader())
     fit.save_checkpoint(tmp_path / "last.ckpt")

@@ -48,9 +48,9 @@ def test_a_headline_says_who_beats_equal_weights_and_by_how_much():
     # dtp gains 5, 6 and 7 points as in the tests of the verdict; a constant difference has an interval without width
     dtp = [kpi + gain / 100 for kpi, gain in zip(LOW, (5, 6, 7, 6, 5, 6, 7), strict=True)]
     assert overview.headline(case(equal=LOW, dtp=dtp, stch=above(-3), dwa=LOW)) == (
-        "On the worst task equal weights was beaten by dtp (+6.0 [+5.2, +6.8]); below it: stch (-3.0 [-3.0, -3.0]); "
+        "On the worst task equal weights was beaten by dtp (+6.0 [+5.2, +6.8]); below it: stch (−3.0 [−3.0, −3.0]); "
         "not told apart from it: dwa. "
-        "On the mean over tasks equal weights was beaten by dtp (+2.0 [+1.7, +2.3]); below it: stch (-1.0 [-1.0, -1.0]); "
+        "On the mean over tasks equal weights was beaten by dtp (+2.0 [+1.7, +2.3]); below it: stch (−1.0 [−1.0, −1.0]); "
         "not told apart from it: dwa. Differences are in points with 95% intervals, n = 7."
     )
 

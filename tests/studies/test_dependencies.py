@@ -514,10 +514,10 @@ def test_a_study_without_a_finished_run_has_its_own_status(
             record_failure(trial, trial.of(problem), runner.store.record_file(each), "no such table")
 
     monkeypatch.setattr(Runner, "run", fail_all)
-    monkeypatch.setattr(Runner, "measure_cost", lambda runner: None)
+    monkeypatch.setattr(Runner, "measure_cost", lambda runner, tell: None)
     options = ("--balancers", "equal", "--seeds", "1", "--no-baselines", "--no-controls", "--out", "out")
     said = hardfirst("compare", written(tmp_path, PLAIN), *options, code=1)
-    assert "No run has finished, so that there is nothing to compare" in said
+    assert "No run has finished, so there is nothing to compare" in said
     assert "level with" not in said
 
 

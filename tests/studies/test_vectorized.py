@@ -65,7 +65,7 @@ def test_all_parts_of_a_study_are_trained_together(tmp_path: Path) -> None:
     whole = runner(tmp_path, **settings)
     executor, _ = run(whole, lambda assignment, attempt: finished(assignment))
     sizes = [len(each.trials) for each in executor.started]
-    assert set(sizes) == {3, 4, 9, 12}, "three methods, and a grid of four points beside equal weights"
+    assert set(sizes) == {3, 4, 6, 9, 12}, "two tasks alone, three methods, and a grid of four points beside equal weights"
     assert all(whole.store.ended(key) for key in whole.trials())
 
 
@@ -78,6 +78,18 @@ def test_a_block_whose_trials_cannot_be_trained_together_runs_them_one_by_one(tm
     assert [len(each.trials) for each in executor.started] == [2, 1, 1]
     assert {event.reason for event in events if event.what == "singly"} == {"its loss reads values"}
     assert [event.what for event in events].count("finished") == 2
+
+
+def test_single_task_runs_that_cannot_be_trained_together_run_by_task_first(tmp_path: Path) -> None:
+    def outcome(assignment: Assignment, attempt: int) -> Ended:
+        tasks = {trial.only for trial in assignment.trials.values()}
+        refused = len(tasks) > 1 or (tasks == {"a"} and len(assignment.trials) > 1)
+        return Ended(assignment.key, "singly", f"no labels of {tasks}") if refused else finished(assignment)
+
+    executor, events = run(runner(tmp_path, balancers="equal", baselines=True), outcome)
+    single = [len(each.trials) for each in executor.started if each.trial.only]
+    assert single == [4, 2, 1, 1, 2]
+    assert {event.reason for event in events if event.what == "singly"} == {"no labels of {'a'}"}
 
 
 def test_a_block_whose_worker_keeps_dying_runs_its_trials_one_by_one(tmp_path: Path) -> None:

@@ -366,7 +366,7 @@ def test_ctrl_c_saves_and_leaves_no_process(
     signalled(process.pid, signal.SIGINT)
     printed, errors = process.communicate(timeout=60)
     assert wait_until(lambda: not running(process.pid)), running(process.pid)
-    again = next(line for line in printed.splitlines() if "To go on: hardfirst train" in line)
+    again = next(line for line in printed.splitlines() if "To resume: hardfirst train" in line)
     assert again.rstrip().endswith("--devices 2 --strategy ddp --out run --epochs 2000 --resume")
     position = saved(tmp_path / "run")["position"]
     epoch, step = position["epoch"], position["step"]

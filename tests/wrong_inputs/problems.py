@@ -2,8 +2,9 @@
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -60,19 +61,24 @@ def file(text: str | bytes) -> None:
     run("train", "own.py", "--epochs", "1")
 
 
-def rows(text: str | bytes, targets: str = "price") -> None:
+def rows(text: str | bytes, targets: str = "price", **options: str) -> None:
     Path("homes.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    load_problem(table_name("homes.csv", targets)).data()
+    load_problem(table_name("homes.csv", targets, **options)).data()
 
 
-def columns(targets: str, **others: Callable[[int], object]) -> None:
+def parquet(content: bytes) -> None:
+    Path("homes.parquet").write_bytes(content)
+    load_problem(table_name("homes.parquet", "price"))
+
+
+def columns(targets: str, options: Mapping[str, str] = MappingProxyType({}), **others: Callable[[int], object]) -> None:
     made = {
         "area": lambda row: row * 7 % 60,
         "price": lambda row: row,
         "town": lambda row: ["Ulm", "Bonn"][row % 2],
     } | others
     lines = [",".join(made), *(",".join(str(cell(row)) for cell in made.values()) for row in range(60))]
-    rows("\n".join(lines), targets)
+    rows("\n".join(lines), targets, **options)
 
 
 def folder(name: str) -> None:
@@ -161,7 +167,18 @@ CASES = {
     "table: one class": lambda: columns("town:classification", town=lambda row: "Ulm"),
     "table: rows that are alike": lambda: columns("price", area=lambda row: 6 + row % 3, town=lambda row: "Ulm"),
     "table: rows of other lengths": lambda: rows("area,price\n" + "1,2,3\n1,2\n1,2,3,4\n" * 30),
-    "table: not in UTF-8": lambda: rows("area,prix,café\n".encode("latin-1") + b"1,2,3\n" * 60),
+    "table: no text": lambda: rows(bytes(range(256)) * 9),
+    "table: an unknown KPI": lambda: columns("town:classification:kpi=auk"),
+    "table: an unknown option": lambda: columns("price:regression:kip=r2"),
+    "table: a share within nothing": lambda: columns("price:regression:kpi=within"),
+    "table: the logarithm of nothing": lambda: columns("price:log"),
+    "table: an order that is open": lambda: columns("town:ordinal", town=lambda row: ["Ulm", "Bonn", "Rom"][row % 3]),
+    "table: a far label": lambda: columns("price", price=lambda row: 10.0**row),
+    "table: splits of other names": lambda: columns("price", {"split": "town"}),
+    "table: two ways to split": lambda: columns("price", {"group": "town", "time": "area"}),
+    "table: an unknown column to drop": lambda: columns("price", {"drop": "twon"}),
+    "table: another format": lambda: run("compare", "homes.ods", "--targets", "price"),
+    "table: not what its suffix says": lambda: parquet(b"PAR1"),
     "table: targets for no table": lambda: run("train", "digits", "--targets", "price"),
     "file of data: not the published one": data_of_another_version,
 }

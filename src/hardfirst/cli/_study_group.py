@@ -10,6 +10,8 @@ from typer.core import TyperGroup
 
 from hardfirst.cli._common import (
     RECIPE,
+    TABLE,
+    Cost,
     Data,
     DryRun,
     Engine,
@@ -23,7 +25,6 @@ from hardfirst.cli._common import (
     Protocol,
     Seeds,
     StudyAccelerator,
-    Targets,
     Tune,
     Vectorize,
     Workers,
@@ -56,7 +57,7 @@ class StudyGroup(TyperGroup):
         name = _NAMES.get(cmd_name, cmd_name)
         # Completion has to be fast, and the class imports torch: offer the flags of all kinds instead.
         kind = None if ctx is not None and ctx.resilient_parsing else KINDS[name]
-        app = typer.Typer(add_completion=False)
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
         app.command(cmd_name)(_function(name, kind))
         return typer.main.get_command(app)
 
@@ -66,14 +67,14 @@ def _function(name: str, kind: "type[StudyKind] | None") -> Callable[..., None]:
     choices, tunes, summary = ("", True, "") if kind is None else (kind.choices, kind.tunes, kind.summary)
 
     def command(problem: str, out: Path | None, dry_run: bool, form: Format | None, **flags: Any) -> None:
-        settings = {flag: value for flag, value in flags.items() if value is not None and flag not in ("targets", "data")}
-        named = with_data(with_targets([problem], flags["targets"]), flags["data"])
+        settings = {flag: value for flag, value in flags.items() if value is not None and flag not in (*TABLE, "data")}
+        named = with_data(with_targets([problem], **{flag: flags[flag] for flag in TABLE}), flags["data"])
         plan = make_plan(named, {"kind": name, **settings})
         run_study(plan, out, form, dry_run=dry_run)
 
     types = {
         "problem": ProblemName,
-        "targets": Targets,
+        **TABLE,
         "data": Data,
         **({} if choices is None else {name: Annotated[str | None, typer.Option(help=choices)]}),
         "seeds": Seeds,
@@ -87,6 +88,7 @@ def _function(name: str, kind: "type[StudyKind] | None") -> Callable[..., None]:
         "accelerator": StudyAccelerator,
         "engine": Engine,
         "vectorize": Vectorize,
+        "cost": Cost,
         "out": Out,
         "dry_run": DryRun,
         "form": FormatOption,

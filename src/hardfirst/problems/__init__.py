@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from hardfirst.problems._sources import Package as Package
     from hardfirst.problems._sources import PyPI as PyPI
     from hardfirst.problems._sources import Source as Source
-    from hardfirst.problems._table_targets import table_name as table_name
     from hardfirst.problems._task import LossOption as LossOption
     from hardfirst.problems._task import Measure as Measure
     from hardfirst.problems._task import Metric as Metric
@@ -44,6 +43,9 @@ if TYPE_CHECKING:
     from hardfirst.problems.fields import FIELDS as FIELDS
     from hardfirst.problems.fields import FolderProblem as FolderProblem
     from hardfirst.problems.fields import folder_name as folder_name
+    from hardfirst.problems.tables import TableTransform as TableTransform
+    from hardfirst.problems.tables import table_name as table_name
+    from hardfirst.problems.tables import table_transform as table_transform
 
 _BUILTIN = "hardfirst.problems.builtin"
 
@@ -96,7 +98,9 @@ _HOMES = {
     "folder_name": "fields",
     "load_problem": "_load",
     "modules_digest": "_load",
-    "table_name": "_table_targets",
+    "TableTransform": "tables",
+    "table_name": "tables",
+    "table_transform": "tables",
 }
 
 _MODULES = ("brown", "census", "digits", "mnist_fashion", "optical", "qm9")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
@@ -18,6 +18,9 @@ from hardfirst.problems._sources import Source
 from hardfirst.problems._task import Task
 from hardfirst.recipes import Recipe
 from hardfirst.records.names import OWN
+
+if TYPE_CHECKING:
+    from hardfirst.problems.tables import TableTransform
 
 SAMPLING = ("proportional", "round_robin", "temperature")
 
@@ -66,6 +69,9 @@ class Problem:
         source: the files behind the data, for `hardfirst data`; None if nothing needs to be installed.
         sample_page: writes a page of samples with their targets to a path, for `hardfirst data NAME --page`.
         recipe: the optimizer, its schedule, and how batches are loaded; the user may change each part.
+        inputs_from: returns the inputs of new examples in a file, as the network takes them, for `hardfirst predict`; None
+            if there is no such file.
+        transform: of a table, what turns its rows into inputs and outputs into predictions; it is saved with each run.
         published: how the published figures were measured, for `--protocol published`; None if there are none.
     """
 
@@ -85,6 +91,8 @@ class Problem:
     sample_page: Callable[[Path], object] | None = None
     recipe: Recipe = Recipe()  # noqa: RUF009  # frozen
     published: Published | None = None
+    inputs_from: Callable[[Path], object] | None = None
+    transform: "TableTransform | None" = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from hardfirst._user_file import explain_errors, file_sha256, load_module, modules_sha256
 from hardfirst.errors import InputError, MissingPackage, unknown
-from hardfirst.problems import PROBLEMS, _table, fields
+from hardfirst.problems import PROBLEMS, fields, tables
 from hardfirst.problems._base import Problem
 
 T = TypeVar("T")
@@ -48,11 +48,11 @@ def load_problem(name: str) -> Problem:
         return problem
     if fields.is_folder_problem(name):
         return fields.load(name)
-    if _table.is_table(name):
-        return _table.load(name)
+    if tables.is_table(name):
+        return tables.load(name)
     path = Path(name)
     if path.suffix != ".py":
-        _table.check_format(name)
+        tables.check_format(name)
         raise _unknown(name)
     if path.is_dir():
         raise InputError(f"{name} is a folder. Give a Python file in it.")
@@ -70,8 +70,8 @@ def digest(name: str) -> str | None:
     """Compute the SHA-256 of a user's file or folder, which identifies it anywhere; None for a built-in problem."""
     if fields.is_folder_problem(name):
         return fields.digest(name)
-    if _table.is_table(name):
-        return _table.digest(name)
+    if tables.is_table(name):
+        return tables.digest(name)
     path = Path(name)
     return file_sha256(path) if path.suffix == ".py" and path.is_file() else None
 

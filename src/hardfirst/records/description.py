@@ -14,7 +14,7 @@ class Entry(BaseModel):
 
     Args:
         key: the name of its record.
-        method: the method that was run: a spec as the user wrote it, "single-task", "static weights", …
+        method: what it is a run of: a spec as the user wrote it, "single-task", "static weights (mean)", …
         role: "method" for what is compared, "static" for the static weights chosen from a grid, "grid" for a grid point that
             is shown as a reference, "single" for a single-task network, "control" for a variant of a method, "order" for one
             of many orders of tasks, or with `tuning` for the run that determines an order.
@@ -46,13 +46,29 @@ class CaseTrials(BaseModel):
 
 
 class Description(BaseModel):
-    """The content of study.json; `plan` is the content of a YAML file of the study, `kind` the kind of study."""
+    """The content of study.json.
+
+    Args:
+        title: what the study is, in words.
+        command: what the user typed.
+        cases: the trials of each problem and network.
+        plan: what a YAML file of the study would hold.
+        kind: the kind of study.
+        tables: of each problem that is a table, by the problem's name, how it was read: see
+            `hardfirst.problems.tables.data_card`. Left out where there is none.
+    """
 
     title: str
     command: str | None
     cases: list[CaseTrials]
     plan: dict[str, Any] = {}
     kind: str = "balancers"
+    tables: dict[str, dict[str, Any]] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_tables(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what no problem has: study.json then looks as it did before tables had a card."""
+        return {name: value for name, value in handler(self).items() if name != "tables" or value}
 
     @model_validator(mode="before")
     @classmethod

@@ -10,7 +10,11 @@ OWN = "own"
 """A problem's own first network."""
 
 STATIC = "static weights"
+"""Static weights chosen from a grid by the criterion: in older studies, and where one task alone has a KPI."""
+STATIC_FOR = {"worst": "static weights (worst task)", "mean": "static weights (mean)"}
+"""By headline measure, the static weights chosen from a grid for it."""
 SINGLE = "single-task"
+TREES = "gradient-boosted trees"
 GRID = "grid of static weights"
 ORDER = "order of tasks"
 ORDERS = "orders of tasks"

@@ -87,21 +87,29 @@ class Record:
             task: _means([_validation(line["tasks"][task]) for line in lines]) for task in (*self.tasks, *self.auxiliary)
         }
 
-    def selected(self) -> tuple[int, float]:
+    def selected(self, measure: str | None = None) -> tuple[int, float]:
         """Return the best epoch on the validation split, and its score; (0, NaN) if no epoch has one.
 
-        The score is `score` with the trial's criterion; the first of equal epochs is taken. If the test figures are means
-        over the last epochs, the last epoch is returned.
+        Epochs are compared by `score` with the trial's criterion; the first of equal epochs wins. It is the last one if the
+        test figures are means over the last epochs.
+
+        Args:
+            measure: what the returned score is of, "mean" or "worst"; it has no part in the choice of the epoch. Default:
+                the criterion.
         """
-        best = (0, math.nan)
+        criterion = self.trial.get("criterion", "mean")
+        best, value = None, math.nan
         for line in self.epochs:
-            tasks = [line["tasks"].get(task, {}) for task in self.tasks]
-            kpis = [task["validation_kpi"] for task in tasks if "validation_kpi" in task]
-            undefined = sum(is_undefined(task, "validation_") for task in tasks)
-            value = score(kpis, self.trial.get("criterion", "mean"), undefined=undefined)
-            if not math.isnan(value) and (self.trial.get("last_epochs") or not value <= best[1]):
-                best = (line["epoch"], value)
-        return best
+            new = self._score(line, criterion)
+            if not math.isnan(new) and (self.trial.get("last_epochs") or not new <= value):
+                best, value = line, new
+        return (0, math.nan) if best is None else (best["epoch"], self._score(best, measure or criterion))
+
+    def _score(self, line: Mapping[str, Any], criterion: str) -> float:
+        """The epoch's score on the validation split."""
+        tasks = [line["tasks"].get(task, {}) for task in self.tasks]
+        kpis = [task["validation_kpi"] for task in tasks if "validation_kpi" in task]
+        return score(kpis, criterion, undefined=sum(is_undefined(task, "validation_") for task in tasks))
 
     def validation_kpi(self, task: str, *, undefined: float = math.nan) -> float:
         """Return the task's KPI on the validation split at the selected epoch; NaN if there is none.

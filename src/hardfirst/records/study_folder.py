@@ -2,7 +2,9 @@
 
 study.json            title, command, the plan, and the role of each trial
 trials/KEY.jsonl      one record per trial; it appears by atomic rename when the trial has ended
+models/METHOD.pt      the trained network of a method's best run, if networks are kept
 cost.json             the cost of a step of each method, if it was measured
+trees.json            the KPIs of gradient-boosted trees, in a study of tables
 report.html           the page
 """
 
@@ -41,6 +43,11 @@ class StudyFolder:
         """The path of the measured costs."""
         return self.folder / "cost.json"
 
+    @property
+    def trees_file(self) -> Path:
+        """The path of what gradient-boosted trees reach."""
+        return self.folder / "trees.json"
+
     def record_file(self, key: str) -> Path:
         """Return the path of a trial's record, which exists once the trial has ended."""
         return self.folder / "trials" / f"{key}.jsonl"
@@ -48,6 +55,10 @@ class StudyFolder:
     def part_file(self, key: str) -> Path:
         """Return the path that a trial writes to while it runs."""
         return self.folder / "trials" / f".{key}.part"
+
+    def model_file(self, key: str) -> Path:
+        """The path of a trial's trained network, until the study has chosen the best one of each method."""
+        return self.folder / "trials" / f"{key}.pt"
 
     def ended(self, key: str) -> bool:
         """Return whether the trial has a final outcome. A failure is not final, since the machine may have caused it."""

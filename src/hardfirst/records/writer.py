@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from itertools import accumulate
 from pathlib import Path
@@ -22,6 +22,7 @@ class Writer:
     Args:
         path: the file; its folder is created if needed.
         keep_epochs: when a run resumes, how many epoch lines to keep; later lines are dropped. None starts a new file.
+        also: called with each line that is kept or written.
 
     Raises:
         InputError: the file cannot be written, now or later; lines already written stay. Or it has fewer epochs than
@@ -40,8 +41,10 @@ class Writer:
         (('depth',), 1, None)
     """
 
-    def __init__(self, path: Path, *, keep_epochs: int | None = None) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, *, keep_epochs: int | None = None, also: Iterable[Callable[[Mapping[str, Any]], object]] = ()
+    ) -> None:
+        self.path, self._also = path, tuple(also)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = self._lines_to_keep(keep_epochs) if keep_epochs is not None and path.exists() else []
@@ -51,6 +54,8 @@ class Writer:
                 "checkpoint. Restore it, or remove the checkpoint to start again."
             )
         write_atomically(path, "".join(lines))
+        for line in parse_lines(path) if self._also else ():
+            self._tell(line)
 
     def _lines_to_keep(self, epochs: int) -> list[str]:
         lines = [f"{line}\n" for line in read_lines(self.path)]
@@ -135,6 +140,11 @@ class Writer:
         text = json.dumps(_nan_to_null(line), allow_nan=False) + "\n"
         with writing(self.path), self.path.open("a") as file:
             file.write(text)
+        self._tell(line)
+
+    def _tell(self, line: Mapping[str, Any]) -> None:
+        for each in self._also:
+            each(line)
 
 
 def versions() -> dict[str, str]:

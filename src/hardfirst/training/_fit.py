@@ -6,13 +6,14 @@ from pathlib import Path
 from hardfirst import records
 from hardfirst.errors import InputError
 from hardfirst.networks import parameters
-from hardfirst.problems import explained
+from hardfirst.problems import Problem, explained
 from hardfirst.training import _checkpoint
 from hardfirst.training._check import check_labels
 from hardfirst.training._devices import check_devices, device_name, is_main_process, setup_fabric, torchrun_world_size
 from hardfirst.training._fingerprint import Fingerprint, fingerprint, same_data
 from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
 from hardfirst.training._launch import launch
+from hardfirst.training._model_file import save_model
 from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._training import Training
 from hardfirst.training._trial import Trial
@@ -24,12 +25,14 @@ def fit(
     *,
     record_file: Path,
     checkpoint: Path | None = None,
+    model: Path | None = None,
     resume: bool = False,
     watcher: Watcher | None = None,
     command: str | None = None,
     accelerator: str = "auto",
     devices: int = 1,
     strategy: str = "auto",
+    problem: Problem | None = None,
 ) -> records.Record:
     """Train a network with the trial's settings, and write the record.
 
@@ -46,15 +49,17 @@ def fit(
 
     Args:
         trial: the settings of the run.
-        record_file: the path of the record; a line is written after each epoch.
-        checkpoint: where to save after each epoch and on Ctrl-C; None for no checkpoint.
-        resume: whether to continue from the checkpoint, on the same number of devices. On the CPU the final weights are
-            identical to those of an uninterrupted run.
+        record_file: where the record is written, a line after each epoch.
+        checkpoint: where to save after each epoch and on Ctrl-C; None saves nothing.
+        model: where to save the trained network at the end, for `hardfirst.load`; None saves nothing.
+        resume: continue from the checkpoint, on the same number of devices. On the CPU the final weights equal those of an
+            uninterrupted run bit for bit.
         watcher: called after each step and epoch.
         command: the command that the user typed, for the record.
         accelerator: as in Lightning Fabric: "auto", "cpu", "cuda", "mps".
         devices: the number of devices; on the CPU, of processes.
         strategy: how several devices train together: "ddp", which is also the meaning of "auto".
+        problem: the problem that the trial names. Default: loaded by its name.
 
     Returns:
         The record.
@@ -69,10 +74,12 @@ def fit(
         trial,
         record_file=record_file,
         checkpoint=checkpoint,
+        model=model,
         resume=resume,
         command=command,
         accelerator=accelerator,
         devices=devices,
+        problem=problem,
     )
     if devices == 1:
         return job(watcher=watcher, interrupt=Interrupt())
@@ -93,25 +100,27 @@ def _train(
     *,
     record_file: Path,
     checkpoint: Path | None,
+    model: Path | None,
     resume: bool,
     watcher: Watcher | None,
     command: str | None,
     accelerator: str,
     devices: int,
+    problem: Problem | None,
     interrupt: Interrupt | RemoteInterrupt,
 ) -> records.Record:
     """`fit` in one process, or in each of several."""
-    problem = trial.load()
+    problem = trial.load() if problem is None else trial.of(problem)
     check_devices(devices, "auto", accelerator, problem.recipe.precision)
     fabric = setup_fabric(devices, accelerator, problem.recipe.precision)
     with forked_randomness():
         run = Training(trial, problem, fabric, interrupt)
         run.begin()
         check_labels(problem, run.splits)
-        if checkpoint is not None:
+        if checkpoint is not None or model is not None:
             _checkpoint.check_loadable(run.network.state_dict())
-            if run.processes.is_main:
-                records.remove_parts(checkpoint)  # left by processes that were killed
+            if checkpoint is not None and run.processes.is_main:
+                records.remove_parts(checkpoint)  # of processes that were killed
         if resume and checkpoint is not None:
             run.restore(_checkpoint.load(checkpoint, trial.describe(problem), devices))
         data = fingerprint(run.splits) if trial.from_file else None
@@ -136,7 +145,10 @@ def _train(
                     data=data,
                 )
         trial.balancer.explain_errors(lambda: run.train(writer, checkpoint, watcher))
-        return run.processes.broadcast(records.read(record_file) if run.processes.is_main else None)  # type: ignore[return-value]
+        record = records.read(record_file) if run.processes.is_main else None
+        if record is not None and record.outcome == "finished" and model is not None:
+            save_model(model, trial, problem, epoch=run.position.best_epoch, weights=run.best)
+        return run.processes.broadcast(record)  # type: ignore[return-value]
 
 
 def _check_same_data(record: records.Record, data: Fingerprint) -> None:

@@ -16,7 +16,7 @@ def section(case: Case, styles: Styles) -> Section | None:
     spread = ": mean over seeds with its 95% interval" if len(case.seeds) > 1 else ""
     head: list[Content] = ["Task", "Metric", *(method_cell(method, styles) for method in case.methods)]
     rows = [_row(case, task, metric) for task, metric in metrics]
-    return Section("Metrics", (table("Test metrics by task and method", f"On the test split{spread}.", head, rows),))
+    return Section("Field metrics", (table("Test metrics by task and method", f"On the test split{spread}.", head, rows),))
 
 
 def _metrics(case: Case, task: str) -> list[str]:

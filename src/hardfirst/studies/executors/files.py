@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hardfirst._user_file import modules_of
 from hardfirst.problems import FIELDS
+from hardfirst.problems.tables import TableName, is_table, relocated
 from hardfirst.training import Trial
 
 Content = dict[Path, bytes]
@@ -14,13 +15,14 @@ Content = dict[Path, bytes]
 
 
 def files_of(trial: Trial) -> list[Path]:
-    """The user's own files that the trial is made from: a problem file or a table, and a balancer's file.
+    """The user's own files that the trial is made from: a problem file or those of a table, and a balancer's file.
 
     Data that they read is not among them.
     """
     name, balancer = trial.problem.partition("?")[0], trial.balancer.file
-    problem = None if name in FIELDS else Path(name)
-    return [path for path in (problem, balancer) if path is not None and path.is_file()]
+    table = TableName.parse(trial.problem) if is_table(trial.problem) else None
+    own = table.files if table is not None else () if name in FIELDS else (Path(name),)
+    return [path for path in (*own, balancer) if path is not None and path.is_file()]
 
 
 def pack(trial: Trial) -> dict[Path, Content]:
@@ -61,8 +63,11 @@ def _has(path: Path, data: bytes) -> bool:
 
 def _relocated(trial: Trial, moved: Mapping[Path, Path]) -> Trial:
     """The trial with its files at other paths; its key and record are the same, since they have the files' digests."""
-    file, mark, query = trial.problem.partition("?")
-    problem = f"{moved.get(Path(file), file)}{mark}{query}"
+    if is_table(trial.problem):
+        problem = relocated(trial.problem, moved)
+    else:
+        file, mark, query = trial.problem.partition("?")
+        problem = f"{moved.get(Path(file), file)}{mark}{query}"
     balancer = trial.balancer
     if balancer.file is not None and balancer.file in moved:
         balancer = balancer.with_file(moved[balancer.file])

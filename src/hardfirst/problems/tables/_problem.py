@@ -1,0 +1,178 @@
+"""A table as a problem: read, split, fitted to the training rows, and made into tensors."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from hardfirst.errors import InputError
+from hardfirst.problems._base import Problem, Splits
+from hardfirst.problems._data import TensorTable
+from hardfirst.problems.tables import _measures, _reading, _splits
+from hardfirst.problems.tables._fit import Fitted, fit_column
+from hardfirst.problems.tables._guess import FittedTarget, fit_target
+from hardfirst.problems.tables._name import TableName, TargetChoice
+from hardfirst.problems.tables._reading import Sheet
+from hardfirst.problems.tables._transform import TableTransform
+
+FEWEST_ROWS = 50
+_REVISION = b"tables-2"  # part of every key: raise it when the same table no longer gives the same tensors
+_STEPS = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A prepared table.
+
+    Args:
+        name: what was asked for.
+        sheet: the table as it was read, with the rows of further files.
+        columns: by name, what became of each column that is no target.
+        targets: by name.
+        rows: of each split.
+        transform: what was fitted.
+        splits: the three data sets.
+    """
+
+    name: TableName
+    sheet: Sheet
+    columns: Mapping[str, Fitted]
+    targets: Mapping[str, FittedTarget]
+    rows: Mapping[str, Tensor]
+    transform: TableTransform
+    splits: Splits
+
+
+def load(problem: str) -> Problem:
+    """Load a table as a problem.
+
+    Args:
+        problem: a name from `table_name`.
+
+    Raises:
+        InputError: the file does not exist or is not a table, or a target's values do not fit its kind.
+    """
+    prepared = prepare(problem)
+    rows = len(prepared.sheet.frame)
+    return Problem(
+        name=_reading.stem_of(prepared.name.path),
+        tasks=tuple(_measures.task(found.column, found.choice, found.counts) for found in prepared.targets.values()),
+        network=prepared.transform.network,
+        parts=prepared.transform.parts,
+        data=lambda: prepared.splits,
+        batch_size=64,
+        epochs=epochs_of(6 * rows // 10),
+        learning_rate=1e-3,
+        description=f"The table {prepared.name.path.name}, {rows} rows.",
+        transform=prepared.transform,
+    )
+
+
+def epochs_of(rows: int) -> int:
+    """The default number of epochs for so many training rows: about 2,000 steps, and at most 100 epochs."""
+    return min(100, max(5, _STEPS * 64 // (rows + 1)))
+
+
+def table_transform(problem: str) -> TableTransform:
+    """The transform of a table that is a problem, fitted to its training rows.
+
+    Args:
+        problem: a name from `table_name`.
+
+    Raises:
+        InputError: as in `load_problem`.
+
+    Example:
+        >>> import tempfile
+        >>> import pandas as pd
+        >>> from hardfirst.problems import table_name
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = f"{folder}/squares.csv"
+        ...     pd.DataFrame({"side": range(2, 80), "area": [side**2 for side in range(2, 80)]}).to_csv(file, index=False)
+        ...     transform = table_transform(table_name(file, "area"))
+        >>> [column.name for column in transform.inputs], transform.targets[0].kind
+        (['side'], 'regression')
+    """
+    return prepare(problem).transform
+
+
+def digest(problem: str) -> str:
+    """Return the SHA-256 of the table's bytes, its targets and how its rows are split, wherever its files are."""
+    name = TableName.parse(problem)
+    text = repr([name.targets, name.drop, name.group, name.time, name.split])
+    found = hashlib.sha256(_REVISION + text.encode())
+    for what, path in (("", name.path), ("validation", name.validation), ("test", name.test)):
+        if path is not None:
+            found.update(what.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
+
+
+def prepare(problem: str) -> Prepared:
+    """Read and fit a table, once in a process unless a file changes."""
+    name = TableName.parse(problem)
+    return _prepare(name, tuple(_reading.read(path) for path in name.files))
+
+
+@lru_cache(maxsize=4)
+def _prepare(name: TableName, sheets: tuple[Sheet, ...]) -> Prepared:
+    sheet = _joined(name, sheets)
+    frame = sheet.frame
+    if len(sheets[0].frame) < FEWEST_ROWS:
+        raise InputError(f"Expected at least {FEWEST_ROWS} rows in {name.path}; got {len(sheets[0].frame)}.")
+    choices = name.choices(map(str, frame.columns))
+    _check_header(name, sheet, choices)
+    features = frame.drop(columns=[*choices, *name.drop, *filter(None, [name.split])])
+    rows = _splits.split_rows(name, frame, features, [len(each.frame) for each in sheets])
+    train = rows["train"]
+    targets = {column: fit_target(name, sheet, choice, train, sheet.decimal) for column, choice in choices.items()}
+    inputs = [str(column) for column in features if column != name.group]
+    columns = {column: fit_column(column, sheet.column(column), train, sheet.decimal) for column in inputs}
+    transform = TableTransform(
+        tuple(found.column for found in columns.values() if found.column is not None),
+        tuple(found.column for found in targets.values()),
+    )
+    if not transform.inputs:
+        raise InputError(
+            f"No column of {name.path} is left to predict from: all others are targets, constant, or all different."
+        )
+    tensors = torch.cat([column.encode(sheet.column(column.name)) for column in transform.inputs], 1)
+    labels = {column: found.labels for column, found in targets.items()}
+    tables = {
+        split: TensorTable(tensors[index], {column: values[index] for column, values in labels.items()})
+        for split, index in rows.items()
+    }
+    return Prepared(name, sheet, columns, targets, rows, transform, Splits(**tables))
+
+
+def _joined(name: TableName, sheets: tuple[Sheet, ...]) -> Sheet:
+    """The tables of all files, one below the other.
+
+    Raises:
+        InputError: a file lacks a column of the first.
+    """
+    first, *others = sheets
+    if not others:
+        return first
+    import pandas as pd
+
+    for path, sheet in zip(name.files[1:], others, strict=True):
+        if lacking := [str(column) for column in first.frame if column not in sheet.frame]:
+            raise InputError(f"Expected the columns of {name.path} in {path}; it lacks {', '.join(map(repr, lacking))}.")
+        if not len(sheet.frame):
+            raise InputError(f"Expected rows in {path}; got none.")
+    frame = pd.concat([sheet.frame[list(first.frame)] for sheet in sheets], ignore_index=True)
+    return Sheet(frame, first.header, first.encoding, first.separator, parts=sheets)
+
+
+def _check_header(name: TableName, sheet: Sheet, targets: Mapping[str, TargetChoice]) -> None:
+    """Raise `InputError` if a target has the name of another column, which would then be an input that gives it away."""
+    for target in targets:
+        if sheet.header.count(target) > 1:
+            positions = [str(number) for number, column in enumerate(sheet.header, start=1) if column == target]
+            raise InputError(
+                f"Columns {' and '.join(positions)} of {name.path} are both called {target!r}. Rename or remove all but the "
+                "column to predict."
+            )
