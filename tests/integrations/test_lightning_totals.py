@@ -205,8 +205,8 @@ LOST: dict[str, tuple[str, Callable[[Any], None], dict[str, Any], str]] = {
         {},
         r"no KPI for 'plain', 'product': DTP, which uses KPIs, .* Call `self.evaluated",
     ),
-    "a task left out": ("validation", partial, {}, "no KPI of 'plain': DTP, .* Give `evaluated` the KPI of plain"),
-    "a task left out of the log": ("batch", partial, {}, "no KPI of 'plain': worst_task is NaN"),
+    "a task left out": ("validation", partial, {}, "no KPI for 'plain': DTP, .* Also give `evaluated` the KPI of plain"),
+    "a task left out of the log": ("batch", partial, {}, "no KPI for 'plain': worst_task is NaN"),
 }
 
 

@@ -260,7 +260,7 @@ def ragged(output: Tensor, target: Tensor) -> Tensor:
     [
         (Percent(), r"Expected the KPI of task 'a' to be in \[0, 1\]; got 93"),
         (Several(), r"Expected the KPI of task 'a' to be a 0-d tensor; got {'a': 1.0}"),
-        (Locked(), r"a measure that can be copied, .*; Locked cannot: TypeError: cannot pickle a lock"),
+        (Locked(), r"a measure that can be copied, .*; copying Locked failed: TypeError: cannot pickle a lock"),
         (C.MulticlassAUROC(3), r"The KPI of task 'a' failed on output \[10\] .* and target \[10\]"),
         (ragged, r"The KPI of task 'a' failed on state \[10\] .* and other \[20\]"),
     ],

@@ -345,7 +345,7 @@ def test_sparse_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recip
         return HardSharing(SparseWords(), {task: nn.Linear(8, 2) for task in TASKS})
 
     monkeypatch.setitem(PROBLEMS.loaded, "tiny", lambda: replace(problem(), network=words))
-    with pytest.raises(InputError, match=rf"The gradient of \S*table is sparse, which {refuses} does not take"):
+    with pytest.raises(InputError, match=rf"The gradient of \S*table is sparse, which {refuses} does not support"):
         train(tmp_path, "equal", **recipe)
     own = Recipe(lambda network, rate: torch.optim.SGD(network.parameters(), lr=rate))
     monkeypatch.setitem(PROBLEMS.loaded, "tiny", lambda: replace(problem(recipe=own), network=words))

@@ -173,7 +173,7 @@ def test_a_wrong_folder_gets_a_sentence(tmp_path: Path, name: str) -> None:
         ),
         (
             lambda inner: cut(inner / "test.csv"),
-            r"Line 121 of .*test\.csv: `\w+` should be a number; got nothing; .* be cut\.",
+            r"Line 121 of .*test\.csv: `\w+` should be a number; got nothing; .* be truncated\.",
         ),
         (
             lambda inner: first_lines(inner / "train.csv", 5),

@@ -103,15 +103,15 @@ WRONG: dict[str, tuple[Callable[[Files], object], str]] = {
     "attributes cut": (lambda files: cut(files.attributes, 2000), r"should be the number of pictures .*; got '24'"),
     "another attribute": (
         lambda files: replace(files.attributes, "Bald ", "Bold "),
-        r"at place 5 it has 'Bold' instead of Bald\.",
+        r"at position 5 it has 'Bold' instead of Bald\.",
     ),
     "an attribute less": (
         lambda files: replace(files.attributes, " Young", ""),
-        r"at place 40 it has nothing instead of Young\.",
+        r"at position 40 it has nothing instead of Young\.",
     ),
     "an attribute of 0": (
         lambda files: replace(files.attributes, "000001.jpg   1", "000001.jpg   0"),
-        r"Line 3 of .* should be a file and 40 times 1 or -1; got ",
+        r"Line 3 of .* should be a file name and 40 times 1 or -1; got ",
     ),
     "a fourth split": (
         lambda files: replace(files.partition, "000024.jpg 2", "000024.jpg 3"),
@@ -119,7 +119,7 @@ WRONG: dict[str, tuple[Callable[[Files], object], str]] = {
     ),
     "partition cut": (
         lambda files: rewrite(files.partition, lambda lines: lines[:-1]),
-        r"list_attr_celeba\.txt names 000024\.jpg, and .*list_eval_partition\.txt does not",
+        r"list_attr_celeba\.txt names 000024\.jpg, but .*list_eval_partition\.txt does not",
     ),
     "no validation": (
         lambda files: replace(files.partition, ".jpg 1", ".jpg 0"),
