@@ -299,7 +299,8 @@ def test_json_has_what_the_page_shows():
     assert (control["name"], control["of"], control["worst"]["decision"]) == ("easy first", "dtp", "worse")
     assert case["settings"]["learning_rate"] == "0.01"
     assert case["versions"] == {"torch": "2.13.0"}
-    assert case["single_task"]["worst"]["mean"] == pytest.approx(62)
+    assert [each["name"] for each in case["references"]] == ["single-task"]
+    assert case["references"][0]["worst"]["mean"] == pytest.approx(62)
     assert len(content["runs"]) == 3 * 7 * 6 + 7 * 3
     unfinished = json.loads(exports.json(Comparison([case_of(diverged("dtp", 0))])))["cases"][0]
     assert unfinished["leaderboard"][0]["worst"]["kpi"]["mean"] is None

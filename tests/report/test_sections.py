@@ -1,6 +1,5 @@
 """What the page says of starvation, controls, tuning, cost and of what a comparison lacks, by hand-made runs."""
 
-import io
 import math
 from dataclasses import replace
 
@@ -283,72 +282,6 @@ def test_the_table_begins_with_the_single_task_networks():
     assert "Task single-task n = 3 equal n = 3 dtp n = 3" in found
     assert "hard 48.3 [29.4, 67.3] 48.3 [29.4, 67.3] 48.0 [32.9, 63.1] −0.3 [−11.5, +10.9]" in found
     assert "Δm against single-task, % – +0.0 [+0.0, +0.0] +0.0 [−8.3, +8.3]" in found
-
-
-# Exports
-
-
-def judged(**more):
-    """Two methods that can be told apart from equal weights, the static weights for each measure, and a control."""
-    worst, mean = STATIC_FOR.values()
-    singles = [alone(seed, (0.9, 0.7, kpi + 0.2)) for seed, kpi in enumerate(LOW)]
-    chosen = [*static(FIXED, BETWEEN, worst), *static("equal", LOW, mean)]
-    easy = [as_run(run("dtp", seed, (0.9, 0.7, 0.3)), "easy first", "control", control_of="dtp") for seed in range(7)]
-    return case_of(study(equal=LOW, dtp=HIGH, **{"a|b": LOW}), chosen, *singles, easy)
-
-
-def test_markdown_has_the_leaderboard_and_the_table_by_task():
-    found = exports.md(Comparison([judged()]))
-    assert "| Method | Worst task | Δ worst task | Mean over tasks | Δ mean over tasks | Better / worse | Δm, % |" in found
-    assert "| dtp | 48.0 | +6.0 [+5.2, +6.8]\\* | 69.3 | +2.0 [+1.7, +2.3]\\* | 1 / 0 |" in found
-    assert "| equal = a\\|b = static weights (mean) | 42.0 | – |" in found
-    assert "| static weights (worst task) | 45.0 | +3.0 [+3.0, +3.0] |" in found
-    assert "| hard | 62.0 | 42.0 | +20.0 [+20.0, +20.0] | +6.0 [+5.2, +6.8] |" in found
-    assert found.index("| hard |") < found.index("| middle |"), "the task with the largest gap is first"
-    assert "dtp beats equal weights on the worst task by 6.0 points [5.2, 6.8], n = 7." in found
-    alone_in_it = exports.md(Comparison([case_of(study(dtp=[0.4]))]))
-    assert "| Method | Worst task | Mean over tasks | Runs |" in alone_in_it
-    assert "| hard | 40.0 |" in alone_in_it
-
-
-def test_all_forms_have_the_same_numbers():
-    """Those of the page: a mean, its difference to equal weights with the interval, and the decision."""
-    comparison = Comparison([judged()], command="hardfirst compare toy", plan={"seeds": 7})
-    frame = pd.read_csv(io.StringIO(exports.csv(comparison)))
-    row = frame.query("method == 'dtp' and kind == 'worst'").squeeze()
-    content = json.loads(exports.json(comparison))["cases"][0]
-    standing = next(each for each in content["leaderboard"] if each["names"] == ["dtp"])
-    interval = standing["worst"]["difference"]
-    assert (row["mean"], row["difference"], row["difference_low"]) == pytest.approx((48, 6, 5.244), abs=1e-3)
-    assert (interval["mean"], interval["low"], interval["high"]) == pytest.approx(
-        (row["difference"], row["difference_low"], row["difference_high"])
-    )
-    assert row["decision"] == standing["worst"]["decision"] == "better"
-    text = r"dtp & 48.0 & +6.0 [+5.2, +6.8]* & 69.3 & +2.0 [+1.7, +2.3]* & 1 / 0 &"
-    assert text in exports.tex(comparison)
-    roles = frame.drop_duplicates("method").set_index("method")["role"].to_dict()
-    worst, mean = STATIC_FOR.values()
-    expected = {"equal": "baseline", "dtp": "method", worst: "static", mean: "static", "single-task": "single-task"}
-    assert expected.items() <= roles.items()
-
-
-def test_json_has_what_the_page_shows():
-    content = json.loads(exports.json(Comparison([judged()], command="hardfirst compare toy", plan={"seeds": 7})))
-    (case,) = content["cases"]
-    assert content["question"] == "Does balancing help on toy?"
-    assert case["headline"][0].startswith("`dtp` lifts the worst task")
-    assert {alert["text"] for alert in case["alerts"]} >= {"1 of 3 tasks do better alone", "No run failed"}
-    assert case["tasks"][0]["task"] == "hard"
-    assert case["tasks"][0]["gap"]["mean"] == pytest.approx(20)
-    (control,) = case["controls"]
-    assert (control["name"], control["of"], control["worst"]["decision"]) == ("easy first", "dtp", "worse")
-    assert case["settings"]["learning_rate"] == "0.01"
-    assert case["versions"] == {"torch": "2.13.0"}
-    assert [each["name"] for each in case["references"]] == ["single-task"]
-    assert case["references"][0]["worst"]["mean"] == pytest.approx(62)
-    assert len(content["runs"]) == 3 * 7 * 6 + 7 * 3
-    unfinished = json.loads(exports.json(Comparison([case_of(diverged("dtp", 0))])))["cases"][0]
-    assert unfinished["leaderboard"][0]["worst"]["kpi"]["mean"] is None
 
 
 # Runs, cost and settings

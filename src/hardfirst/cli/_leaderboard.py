@@ -178,7 +178,8 @@ def task_table(board: Leaderboard, width: int) -> Table | None:
     if base is None or len(tasks) == 1:
         return None
     rows = [row for row in board.rows if row is not base]
-    heads = [broken(each.name, _TASK_COLUMN) for each in (base, *rows, *references)]
+    names = [*(row.name for row in (base, *rows)), *(each.name for each in references)]
+    heads = [broken(name, _TASK_COLUMN) for name in names]
     needed = max(map(cell_len, tasks)) + sum(max(_CELL, _width(head, [])) + _GAP for head in heads)
     if needed > width:
         return None

@@ -47,7 +47,8 @@ def _chart(facts: Facts, styles: Styles) -> Chart | None:
     if not rows or len(facts.case.tasks) == 1:
         return None
     heading = f"Change from {facts.board.against}"
-    return Chart("tradeoff", heading, _caption(facts), tradeoff_figure(facts, rows, styles))
+    spots = [_spot(facts, row, styles) for row in rows]
+    return Chart("tradeoff", heading, _caption(facts), tradeoff_figure(spots, facts.board.against))
 
 
 def _paired(row: Standing) -> bool:
