@@ -310,7 +310,10 @@ def another_name(prediction: Any) -> dict[str, float]:
 
 
 LOST = {
-    "no metrics": ({"compute_metrics": None}, "no KPI for 'first', 'pair': DTP, .* Looked for eval_kpi_first, eval_kpi_pair"),
+    "no metrics": (
+        {"compute_metrics": None},
+        "no KPI for 'first', 'pair': DTP, .* Looked for eval_kpi_first, eval_kpi_pair",
+    ),
     "other names": ({"compute_metrics": another_name}, "`compute_metrics` must return kpi_first, kpi_pair"),
     "one of two": ({"compute_metrics": one_kpi}, "no KPI for 'pair': DTP, which uses KPIs, .* Looked for eval_kpi_pair"),
     "no labels": ({"label_names": ["labels"]}, r"columns of `label_names`, which is \['labels'\]"),

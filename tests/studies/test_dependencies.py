@@ -501,7 +501,7 @@ def test_a_daemonic_process_and_a_script_without_guard_get_a_sentence(monkeypatc
 def test_a_problem_object_is_no_name(tmp_path: Path) -> None:
     problem = load_problem("digits")
     for problems in (problem, [problem], ["digits", problem]):
-        with pytest.raises(InputError, match=r"got a Problem. Runs have processes of their own, .* give the file's path"):
+        with pytest.raises(InputError, match=r"got a Problem. Each run has its own process, .* give the file's path"):
             Study(problems=problems)
 
 

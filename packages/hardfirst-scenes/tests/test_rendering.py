@@ -91,7 +91,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[SplitTensors, list[t
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of its own for the tiny frames, whose checksum is taken to be right; one worker at a time."""
+    """A separate folder for the tiny frames, whose checksum is taken to be right; one worker at a time."""
     monkeypatch.setitem(SIZES, "small", TINY)
     monkeypatch.setenv("HARDFIRST_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(_workers, "_cores", lambda: 1)
@@ -212,7 +212,7 @@ _rendering.load_frames("small", lambda done, total: os.kill(os.getpid(), signal.
     temporary.mkdir()
     killed = subprocess.run([sys.executable, "-c", script], check=False, env={**os.environ, "TMPDIR": str(temporary)})
     assert killed.returncode == -signal.SIGKILL
-    assert _nobody_works_in(temporary)  # nor does the worker go on, or its engine
+    assert _nobody_works_in(temporary)  # nor does the worker continue, or its engine
     parts = {path.stem for path in (elsewhere / "small").glob("*.npz")}
     assert {"e1m1", "e4m9"} <= parts
     assert len(parts) < 4

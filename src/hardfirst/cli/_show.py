@@ -48,8 +48,8 @@ def watch(
 ) -> None:
     """Show a study in the browser while it runs.
 
-    The page updates whenever a run ends, and says how many are left and about how long they take. Ctrl-C ends this command, not
-    the study.
+    The page updates whenever a run ends, and says how many are left and about how long they take. Ctrl-C ends this command,
+    not the study.
     """
     from hardfirst.report.server import serve
 

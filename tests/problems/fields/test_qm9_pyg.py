@@ -119,7 +119,10 @@ class Unknown:
 
 
 WRONG = {
-    "a class": ([{"x": Unknown()}], r"raw/qm9_v3\.pt contains .*Unknown, which is not read, since a pickle can run any code"),
+    "a class": (
+        [{"x": Unknown()}],
+        r"raw/qm9_v3\.pt contains .*Unknown, which is not read, since a pickle can run any code",
+    ),
     "no graphs": ({"weight": torch.zeros(2)}, r"Expected .*qm9_v3\.pt to contain a list of graphs, or a pair .*; got dict"),
     "no dicts": ([1, 2], r"Expected graph 0 of .*qm9_v3\.pt to be a dict of tensors; got int"),
     "no positions": (

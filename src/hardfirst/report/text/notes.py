@@ -59,8 +59,8 @@ def _baselines(case: Case) -> list[str]:
         notes.append("A single-task network has the same architecture and seeds, and is trained on its task alone.")
     if case.trees:
         notes.append(
-            "The gradient-boosted trees are scikit-learn's with its default settings, one model for each task. The number of "
-            "trees is the best on the validation split."
+            "The gradient-boosted trees are scikit-learn's with its default settings, one model for each task. The number "
+            "of trees is the best on the validation split."
         )
     if case.static:
         each = {name: case.measure_of(name) for name in case.static.values()}
@@ -75,7 +75,7 @@ def _baselines(case: Case) -> list[str]:
 def _how_tuned(case: Case) -> list[str]:
     if not case.tuning:
         return []
-    return ["Tuning used a seed of its own and the validation split only: tuning runs never read the test split."]
+    return ["Tuning used a separate seed and only the validation split: tuning runs never read the test split."]
 
 
 def _without_kpi(case: Case) -> list[str]:
