@@ -19,7 +19,7 @@ class Study(Plan):
 
             from hardfirst.study import Study
 
-            if __name__ == "__main__":  # trials run in processes of their own, which import this file
+            if __name__ == "__main__":  # trials run in separate processes, which import this file
                 comparison = Study(problems="digits", balancers="equal,dtp", seeds=3).run("runs/mine")
                 print("\n".join(comparison.verdict))
                 comparison.summary  # a pandas frame, as are comparison.runs and comparison.tuning

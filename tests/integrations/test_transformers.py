@@ -310,9 +310,12 @@ def another_name(prediction: Any) -> dict[str, float]:
 
 
 LOST = {
-    "no metrics": ({"compute_metrics": None}, "no KPI of 'first', 'pair': DTP, .* Looked for eval_kpi_first, eval_kpi_pair"),
-    "other names": ({"compute_metrics": another_name}, "`compute_metrics` has to return kpi_first, kpi_pair"),
-    "one of two": ({"compute_metrics": one_kpi}, "no KPI of 'pair': DTP, which they drive, .* Looked for eval_kpi_pair"),
+    "no metrics": (
+        {"compute_metrics": None},
+        "no KPI for 'first', 'pair': DTP, .* Looked for eval_kpi_first, eval_kpi_pair",
+    ),
+    "other names": ({"compute_metrics": another_name}, "`compute_metrics` must return kpi_first, kpi_pair"),
+    "one of two": ({"compute_metrics": one_kpi}, "no KPI for 'pair': DTP, which uses KPIs, .* Looked for eval_kpi_pair"),
     "no labels": ({"label_names": ["labels"]}, r"columns of `label_names`, which is \['labels'\]"),
 }
 
@@ -373,7 +376,7 @@ def test_wrong_use(tmp_path: Path) -> None:
         RunRecorder(tmp_path, {"problem": "toy", "balancer": "dtp"})
     mine = trainer(tmp_path, "pcgrad")
     mine.model.shared_parameters = None
-    with pytest.raises(InputError, match=r"PCGrad needs the parameters that several tasks use: give `shared=\.\.\.`"):
+    with pytest.raises(InputError, match=r"PCGrad needs the parameters that several tasks use. Give `shared=\.\.\.`"):
         mine.train()
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):

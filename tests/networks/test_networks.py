@@ -327,9 +327,7 @@ def test_a_dimension_that_is_not_there_is_described() -> None:
         def forward(self, features: Tensor) -> Tensor:
             return features.amax(2)
 
-    with pytest.raises(
-        InputError, match=r"head of task 'a' does not accept its input, \[2, 3\]: Dimension out of range"
-    ):
+    with pytest.raises(InputError, match=r"head of task 'a' does not accept its input, \[2, 3\]: Dimension out of range"):
         HardSharing(nn.Identity(), {"a": Largest()})(torch.zeros(2, 3))
 
 

@@ -292,7 +292,7 @@ def test_what_is_wrong_with_its_recipe() -> None:
         "  optimizer: Expected `optimizer` as text, such as sgd:momentum=0.9; got 3. A function belongs into the problem's "
         "file, in Problem(recipe=Recipe(...)).",
         "  schedule: Unknown schedule 'cosin'; did you mean 'cosine'? Known: constant, cosine, onecycle, plateau, step.",
-        "  precision: Precision 16-mixed needs a CUDA GPU, and the device is cpu; bf16-mixed works there.",
+        "  precision: Precision 16-mixed needs a CUDA GPU, but the device is cpu. Use bf16-mixed.",
         "  clip: Expected `clip` to be above 0; got 0.",
         "  average: Expected `average` to be below 1; got 2.",
         "  loaders: Expected `loaders` to be a whole number, at least 0; got -1.",

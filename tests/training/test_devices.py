@@ -473,7 +473,7 @@ def test_other_errors_carry_their_traceback() -> None:
             {"recipe": {"precision": "64-true"}},
             "in precision 32-true, bf16-mixed or 16-mixed; got 64-true",
         ),
-        ({"accelerator": "mps"}, "Several devices train together on cpu or cuda; got mps."),
+        ({"accelerator": "mps"}, "Several devices train together only on cpu or cuda; got mps."),
         ({"accelerator": "cuda", "devices": 99}, r"Expected as many CUDA devices as `devices`, 99; there are \d+."),
     ],
 )
@@ -485,7 +485,7 @@ def test_devices_that_are_missing(tmp_path: Path, options: dict, sentence: str) 
 def test_torchruns_processes_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "3", "RANK": "0"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(InputError, match="`devices` is 2, and torchrun's --nproc-per-node gives 3; they have to agree"):
+    with pytest.raises(InputError, match="`devices` is 2, but torchrun's --nproc-per-node is 3; they must be equal"):
         train(tmp_path)
     with pytest.raises(InputError, match="`devices` is 1"):
         is_main_process(1)

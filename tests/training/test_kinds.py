@@ -159,7 +159,7 @@ def test_networks_that_cannot_be_held(run: Run, trunk: list[nn.Module], sentence
 
 
 def test_gradients_of_complex_parameters_are_not_balanced(run: Run) -> None:
-    with pytest.raises(InputError, match=r"Balancer 'pcgrad' works on real gradients, and shared parameters .* are complex"):
+    with pytest.raises(InputError, match=r"Balancer 'pcgrad' needs real gradients, but shared parameters .* are complex"):
         run(network=lambda: sharing(nn.Linear(4, 8), Phase()), balancer="pcgrad")
 
 

@@ -42,7 +42,7 @@ def products(rows: Tensor, vector: Tensor) -> Tensor:
 
 
 def slopes_over(rows: Tensor, roots: Tensor) -> Tensor:
-    """Compute Σᵢ rows² / roots for each row [k], `roots` being [k, n]; float64. 0/0 counts as 0."""
+    """Sum the squared numbers of each row, divided by those of `roots` [k, n]: [k], float64. 0/0 counts as 0."""
     both = zip(_parts(rows), _parts(roots), strict=True)
     return reduce(torch.add, ((part * (part / root).nan_to_num(0)).sum(1) for part, root in both))
 

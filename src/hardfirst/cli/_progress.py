@@ -153,7 +153,7 @@ class ShareProgress:
 
 class RunProgress:
     """A bar over the steps of all epochs, and the last epoch's figures for each task; from the first step on, so that an
-    error before it stands alone.
+    error before it is not drawn over.
     """
 
     def __init__(self, console: Console, epochs: int) -> None:

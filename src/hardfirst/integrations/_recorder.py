@@ -27,7 +27,7 @@ class RunRecorder:
         settings: what identifies the run: at least "problem", "balancer" and "seed". A run with the same settings replaces
             the earlier one.
         also: functions, such as the trackers in `hardfirst.trackers`, that are called with each line of the record, a dict
-            with "kind" and what `hardfirst.records` says. The first error of each is said once, and training goes on.
+            with "kind" and the fields of `hardfirst.records`. The first error of each gives a warning; training continues.
 
     Raises:
         InputError: a setting is missing, or the folder cannot be written to.

@@ -85,13 +85,13 @@ class CrossStitch(Network):
     def from_parts(
         cls, parts: Parts, *, same: float = 0.9, per_channel: bool = False, width: int | None = None
     ) -> "CrossStitch":
-        """Build a network of the stem, and a column of `depth` layers for each task.
+        """Build a network from the stem, and a column of `depth` layers for each task.
 
         Args:
-            parts: the problem's.
+            parts: the parts of the problem.
             same: see `CrossStitch`.
             per_channel: whether each channel has its own α.
-            width: the channels of each layer; default: the network has hard sharing's size.
+            width: the channels of each layer; default: matched to the size of hard sharing.
 
         Raises:
             InputError: a number is out of range; or the network is larger than hard sharing even at width 1.

@@ -51,10 +51,10 @@ class HardSharing(Network):
 
     @classmethod
     def from_parts(cls, parts: Parts, *, width: int | None = None) -> "HardSharing":
-        """Build a network of the stem, `depth` layers and the heads.
+        """Build a network from the stem, `depth` layers and the heads.
 
         Args:
-            parts: the problem's.
+            parts: the parts of the problem.
             width: the channels of each layer; default: the width of the parts.
 
         Raises:

@@ -64,12 +64,12 @@ class MMoE(Network):
 
     @classmethod
     def from_parts(cls, parts: Parts, *, experts: int = 4, width: int | None = None) -> "MMoE":
-        """Build a network of the stem, and experts of `depth` layers each.
+        """Build a network from the stem, and experts of `depth` layers each.
 
         Args:
-            parts: the problem's.
+            parts: the parts of the problem.
             experts: the number of experts, at least 1.
-            width: the channels of each layer; default: the network has hard sharing's size.
+            width: the channels of each layer; default: matched to the size of hard sharing.
 
         Raises:
             InputError: a number is out of range; or the network is larger than hard sharing even at width 1.

@@ -90,11 +90,11 @@ class MTAN(Network):
 
     @classmethod
     def from_parts(cls, parts: Parts, *, width: int | None = None) -> "MTAN":
-        """Build a network of the stem, `depth` blocks and transitions of one layer each.
+        """Build a network from the stem, `depth` blocks and transitions of one layer each.
 
         Args:
-            parts: the problem's; its features must be sequences or images.
-            width: the channels of each layer; default: the network has hard sharing's size.
+            parts: the parts of the problem; features must be sequences or images.
+            width: the channels of each layer; default: matched to the size of hard sharing.
 
         Raises:
             InputError: the layers are for vectors; the width is not a whole number, or below 1; or the network is larger

@@ -73,13 +73,13 @@ class PLE(Network):
 
     @classmethod
     def from_parts(cls, parts: Parts, *, shared: int = 1, specific: int = 1, width: int | None = None) -> "PLE":
-        """Build a network of the stem, and `depth` levels of experts of one layer each.
+        """Build a network from the stem, and `depth` levels of experts of one layer each.
 
         Args:
-            parts: the problem's.
+            parts: the parts of the problem.
             shared: the number of shared experts in each level, at least 1.
             specific: the number of experts for each task in each level, at least 1.
-            width: the channels of each layer; default: the network has hard sharing's size.
+            width: the channels of each layer; default: matched to the size of hard sharing.
 
         Raises:
             InputError: a number is out of range; or the network is larger than hard sharing even at width 1.

@@ -96,9 +96,9 @@ class TaskHierarchy(Network):
         The `depth` layers are distributed over the blocks, at least one in each; the first block also contains the stem.
 
         Args:
-            parts: the problem's.
+            parts: the parts of the problem.
             order: the tasks from the first block to the last; default: the order of the heads.
-            width: the channels of each layer; default: the network has hard sharing's size.
+            width: the channels of each layer; default: matched to the size of hard sharing.
 
         Raises:
             InputError: the order does not contain each task once; the width is not a whole number, or below 1; or the

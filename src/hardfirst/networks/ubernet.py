@@ -81,8 +81,8 @@ class UberNet(Network):
         """Build `depth` blocks of one layer each, with the stem in the first, and modules of one layer.
 
         Args:
-            parts: the problem's.
-            width: the channels of each layer; default: the network has hard sharing's size.
+            parts: the parts of the problem.
+            width: the channels of each layer; default: matched to the size of hard sharing.
 
         Raises:
             InputError: the width is not a whole number, or below 1; or the network is larger even at width 1.

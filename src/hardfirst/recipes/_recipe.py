@@ -134,8 +134,8 @@ class Recipe:
         for name, value in ((field.name, getattr(self, field.name)) for field in fields(self)):
             if has_range(value):
                 raise InputError(
-                    f"`{name}` is a range, {value}, which needs --tune: the tuning of a study draws from it. Give a number "
-                    "instead."
+                    f"`{name}` contains a range, {value}, which needs --tune: the tuning of a study draws from it. Give a "
+                    "number instead."
                 )
         for name, spec in (("optimizer", OptimizerSpec), ("schedule", ScheduleSpec)):
             value = getattr(self, name)

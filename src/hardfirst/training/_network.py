@@ -126,7 +126,7 @@ def must_join(problem: Problem, split: Split) -> bool:
 
 @torch.no_grad()
 def _failure_on_one(problem: Problem, split: Split, order: Order) -> str | None:
-    """Say why the network cannot be trained on a batch of one example, as with BatchNorm.
+    """Say why the network cannot be trained on a batch of one example, for example because of BatchNorm.
 
     Tries a separate network, so that the one to be trained keeps its statistics. Returns None if the network can, or if no
     batch has one example.

@@ -108,7 +108,7 @@ class WordColumn:
 
     Args:
         name: the column's.
-        words: the words with an input of their own.
+        words: the words that have their own input.
         hashed: the number of inputs by hashes; 0 for none.
     """
 

@@ -47,7 +47,7 @@ class Text(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """What there is to draw, in pixels from the upper left.
+    """The shapes to draw, in pixels from the upper left.
 
     Args:
         label: what it shows, for screen readers.

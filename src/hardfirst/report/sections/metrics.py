@@ -9,7 +9,7 @@ from hardfirst.statistics import mean_interval
 
 
 def section(case: Case, styles: Styles) -> Section | None:
-    """Metrics × methods on the test split; None if no task has any. Shares of a loss have a section of their own."""
+    """Metrics × methods on the test split; None if no task has any. Shares of a loss have a separate section."""
     metrics = [(task, metric) for task in case.tasks for metric in _metrics(case, task)]
     if not metrics:
         return None

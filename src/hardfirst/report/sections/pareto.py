@@ -61,7 +61,7 @@ def _sentences(case: Case, points: Points, front: Sequence[str]) -> tuple[str, .
     on_front = f"On the Pareto front of all means: {', '.join(methods + others)}."
     reference = _reference(case, points)
     if not reference:
-        return on_front, "There is no grid of static weights in this comparison to hold the methods against."
+        return on_front, "There is no grid of static weights in this comparison to compare the methods with."
     rivals = [name for name in case.methods if name in points and name not in (*reference, *case.static.values())]
     beaten = [name for name in rivals if any(_dominates(points[static], points[name]) for static in reference)]
     left = [name for name in rivals if name not in beaten and name not in front]

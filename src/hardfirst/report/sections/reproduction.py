@@ -11,7 +11,7 @@ from hardfirst.report.blocks import Block, Code, Heading, Paragraphs, Section, T
 from hardfirst.report.model.case import Case, setting_text
 from hardfirst.report.sections.runs import reported_runs
 
-_OWN_ROWS = {"balancer", "seed", "only", "test"}  # settings that have rows of their own, or say nothing here
+_OWN_ROWS = {"balancer", "seed", "only", "test"}  # settings that have separate rows, or no meaning here
 
 
 def section(cases: Sequence[Case], command: str | None, plan: Mapping[str, Any]) -> Section:

@@ -69,7 +69,7 @@ class Ended(NamedTuple):
 class Executor(ABC):
     """Starts trials somewhere, says which have ended, and stops them. `drive` does everything else.
 
-    An engine is a subclass in a file of its own and a row in `ENGINES`. Its keyword arguments are its options, which a spec
+    An engine is a subclass in a separate file and a row in `ENGINES`. Its keyword arguments are its options, which a spec
     such as `ray:cpus=2` gives; they are checked when it is made.
     """
 

@@ -132,7 +132,7 @@ def _work(assignment: Assignment, gpu: str | None) -> None:
 
 
 def run_alone(work: Callable[[Callable[[float], None]], None], what: str, tell: Callable[[float], None]) -> None:
-    """Run a function in a process of its own with one torch thread, and wait for it; its errors are printed there.
+    """Run a function in a separate process with one torch thread, and wait for it; its errors are printed there.
 
     Args:
         work: gets a function to call with the share that is done.
