@@ -43,7 +43,7 @@ def records(study: Path) -> dict[str, bytes]:
 
 def test_train(hardfirst: Hardfirst, folder: Path) -> None:
     said = hardfirst("train", "toy", "--data", folder.name, "--epochs", "1", "--out", "run")
-    assert "at the epoch that was best on the validation split" in said
+    assert "at the best epoch on the validation split" in said
     (record,) = map(read, Path("run/trials").glob("*.jsonl"))
     assert record.trial["problem"] == "toy"
     assert record.trial["problem_sha256"] == digest(f"toy?data={folder}")
