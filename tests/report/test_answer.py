@@ -123,8 +123,7 @@ SITUATIONS = {
     ),
     "only equal weights": (
         [runs("equal")],
-        "Equal weights reach 43.0 points on the worst task (`hard`) and 67.7 on the mean; there is no method to compare "
-        "with.",
+        "Equal weights reach 43.0 points on the worst task (`hard`) and 67.7 on the mean; there is no method to compare",
     ),
     "no equal weights": (
         [runs("dtp"), runs("stch", worst=0.1, mean=0.05)],

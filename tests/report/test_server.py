@@ -156,7 +156,7 @@ def test_a_browser_sees_what_comes(served: tuple[Path, str], browser: Any) -> No
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(address)
-    assert "This page will show the study" in page.inner_text("main")
+    assert "This page shows the study" in page.inner_text("main")
     ended(folder, "equal", 0.5)
     page.wait_for_selector("table", timeout=20_000)
     ended(folder, "dtp", 0.6)
