@@ -160,6 +160,19 @@ def difference(weights: Any, network: nn.Module) -> str | None:
     return next((f"{n!r} was {earlier.get(n, 'absent')} and is {current.get(n, 'absent')}" for n in names), None)
 
 
+def check_shapes(problem: Problem, weights: Weights, network: nn.Module) -> None:
+    """Check that the weights of an earlier epoch still fit the network, before the best ones are needed at the end.
+
+    Raises:
+        InputError: a shape has changed.
+    """
+    if reason := difference(weights, network):
+        raise InputError(
+            f"Expected each buffer of the network of problem {problem.name!r} to keep its shape in training; "
+            f"{reason}. Give it a fixed size, or keep it out of checkpoints by register_buffer(…, persistent=False)."
+        )
+
+
 def _shapes(weights: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: f"{list(value.shape)} {value.dtype}" if isinstance(value, Tensor) else "extra state"

@@ -23,6 +23,7 @@ from hardfirst.training._loading import Loading, load
 from hardfirst.training._memory import peak_memory
 from hardfirst.training._network import (
     build_network,
+    check_shapes,
     copy_weights,
     difference,
     has_lazy,
@@ -208,7 +209,7 @@ class Training:
             if self.log.is_full:
                 self.read_log()
             if position.step == 1:
-                self._check_shapes()
+                check_shapes(self.problem, self.best, self.network)
             if watcher is not None:
                 watcher.step(position.epoch + 1, position.step, steps)
             # not between the batches of an optimizer step, whose gradients are not in a checkpoint
@@ -218,7 +219,7 @@ class Training:
                 raise Interrupted(position.epoch + 1, position.step, checkpoint)
         self.read_log()
         position.epoch_seconds += time.perf_counter() - start
-        self._check_shapes()
+        check_shapes(self.problem, self.best, self.network)
         if not (position.epoch or position.sums.count):
             raise InputError(
                 f"No task of problem {self.problem.name!r} has a label in the training split "
@@ -291,14 +292,6 @@ class Training:
             with self.updates.averaged():
                 self.best = copy_weights(self.network)
         return score
-
-    def _check_shapes(self) -> None:
-        """Check that the weights of an earlier epoch still fit the network, before the best ones are needed at the end."""
-        if reason := difference(self.best, self.network):
-            raise InputError(
-                f"Expected each buffer of the network of problem {self.problem.name!r} to keep its shape in training; "
-                f"{reason}. Give it a fixed size, or keep it out of checkpoints by register_buffer(…, persistent=False)."
-            )
 
 
 def _validation(result: TaskResult) -> dict[str, Any]:
