@@ -98,7 +98,7 @@ def test_without_equal_weights_a_headline_is_the_verdicts():
 # Cases together
 
 
-NO_GAIN = "is better than equal weights on any of 2 problems, neither on the worst task nor on the mean."
+NO_GAIN = "is better than equal weights on any of the 2 problems, neither on the worst task nor on the mean."
 
 
 def words(cases):
@@ -132,6 +132,23 @@ def test_a_loss_of_the_mean_is_weighed_against_a_gain_of_the_worst_task():
     assert words([case("one", network, equal=LOW, dtp=above(6)) for network in ("own", "wide")]).startswith(
         "`dtp` lifts the worst task on both networks"
     )
+
+
+def test_problems_of_one_task_have_one_measure():
+    cases = [
+        case_of(
+            [
+                run(method, seed, (kpi + gain,), tasks=("a",), problem=problem)
+                for method, gain in (("equal", 0), ("dtp", 0.05))
+                for seed, kpi in enumerate(LOW)
+            ]
+        )
+        for problem in ("one", "two")
+    ]
+    assert words(cases) == "`dtp` is better on both problems."
+    (section,) = overview_section.sections(across(cases), LOOKS)
+    assert [block.text for block in section.blocks if block.kind == "heading"] == ["Test KPI"]
+    assert overview_section.chart(across(cases), LOOKS) is None
 
 
 def test_the_leading_method_is_compared_with_the_static_weights_of_each_problem():

@@ -13,8 +13,12 @@ import pytest
 from hardfirst.records import PublishedMeasure
 from hardfirst.records.names import STATIC_FOR
 from hardfirst.report import Comparison, exports, page, summary, verdict
+from hardfirst.report.figures import styles
+from hardfirst.report.html.drawing import drawing, tick_values
+from hardfirst.report.model.answer import answer
 from hardfirst.report.model.field_delta import deltas, field_delta
 from hardfirst.report.model.published import _read, published_table
+from hardfirst.report.sections.answer import answer_block
 from made_records import alone, as_run, case_of, diverged, run, static, study, text_of
 
 NYUV2 = [  # (task, metric, whether higher is better, the published single-task value)
@@ -303,3 +307,65 @@ def test_json_has_what_the_page_shows():
     assert len(content["runs"]) == 3 * 7 * 6 + 7 * 3
     unfinished = json.loads(exports.json(Comparison([case_of(diverged("dtp", 0))])))["cases"][0]
     assert unfinished["leaderboard"][0]["worst"]["kpi"]["mean"] is None
+
+
+def test_several_problems_are_exported_together_and_each():
+    cases = [replace(judged(), problem=problem) for problem in ("one", "two")]
+    comparison = Comparison(cases)
+    found = exports.md(comparison)
+    assert found.index("`dtp` lifts the worst task on both problems") < found.index("| Problem | equal | a\\|b |")
+    assert "| one | 42.0 | equal | equal | +6.0 [+5.2, +6.8]\\* | +3.0 [+3.0, +3.0] |" in found
+    assert found.count("| Method | Worst task |") == 2
+    content = json.loads(exports.json(comparison))
+    assert content["headline"][0].startswith("`dtp` lifts the worst task on both problems")
+    assert [case["problem"] for case in content["cases"]] == ["one", "two"]
+    frame = pd.read_csv(io.StringIO(exports.csv(comparison)))
+    assert set(frame["problem"]) == {"one", "two"}
+    assert exports.tex(comparison).count(r"\begin{tabular}") == 4
+
+
+# Notebooks
+
+
+@pytest.mark.parametrize("problems", [["toy"], ["one", "two"]])
+def test_a_notebook_shows_the_answer_the_figure_and_a_table_without_a_script(problems):
+    html = Comparison([replace(judged(), problem=problem) for problem in problems])._repr_html_()
+    assert f"<h3>Does balancing help on {' and '.join(problems)}?</h3>" in html
+    assert "<b><code>dtp</code> lifts the worst task" in html
+    assert html.count("<svg viewBox") == html.count("</details>") + 1 == (1 if len(problems) == 1 else 3)
+    assert "+6.0 [+5.2, +6.8]*" in html
+    assert html.count("<details>") == (len(problems) if len(problems) > 1 else 0)
+    assert not re.search(r"<script|<style|<link|https?:|url\(|#[0-9a-f]{3,6};|(?<![-\w])background", html)
+
+
+def test_nothing_in_a_notebook_becomes_markup():
+    hostile = "<img src=x onerror=alert(1)>"
+    case = case_of(
+        *(
+            run(method, seed, (0.9, 0.4 + seed / 100), tasks=("a", hostile), problem=hostile)
+            for seed in range(3)
+            for method in ("equal", hostile)
+        )
+    )
+    html = Comparison([case, case], title=hostile)._repr_html_()
+    assert "<img" not in html
+    assert "&lt;img" in html
+
+
+def test_a_notebook_shows_what_has_no_figure():
+    for records in (study(dtp=[0.4]), [run("equal", 0, (0.5,), tasks=("a",)), run("dtp", 0, (0.6,), tasks=("a",))]):
+        html = Comparison([case_of(records)])._repr_html_()
+        assert "<svg viewBox" not in html
+        assert "<table" in html
+
+
+def test_a_drawing_has_its_points_where_the_figure_has_them():
+    chart = answer_block(answer(judged()), styles(judged().methods), "").chart
+    found = drawing(chart.figure, "toy")
+    (low, high), (left, right) = chart.figure["layout"]["xaxis"]["range"], (52, 548)
+    cross = next(trace for trace in chart.figure["data"] if trace.get("name") == "dtp")
+    x = left + (cross["x"][0] - low) / (high - low) * (right - left)
+    assert any(mark.x + mark.size / 2 == pytest.approx(x, abs=0.1) for mark in found.marks)
+    assert {"dtp", "better on both", "equal weights", "0"} <= {text.text for text in found.texts}
+    assert all(0 <= text.x <= found.width and 0 <= text.y <= found.height for text in found.texts)
+    assert tick_values([-1.0, 1.0]) == [-1.0, -0.5, 0.0, 0.5, 1.0]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import toy_study
 from hardfirst.errors import InputError, number
 from hardfirst.problems import PROBLEMS, Problem
 from hardfirst.recipes import Recipe
@@ -297,3 +298,25 @@ def test_what_is_wrong_with_its_recipe() -> None:
         "  loaders: Expected `loaders` to be a whole number, at least 0; got -1.",
         "  drop_last: Expected `drop_last` to be true or false; got 'no'.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a.py", "b.py"], ["toy (a.py)", "toy (b.py)"]),
+        (["one/a.py", "two/a.py"], ["toy (one/a.py)", "toy (two/a.py)"]),
+        (["a.py"], ["toy"]),
+    ],
+    ids=len,
+)
+def test_problems_of_one_name_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: list[str], names: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in paths:
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text(Path(toy_study.problem(tmp_path)).read_text())
+    study = Plan(problems=paths, baselines=False)
+    cases = [KINDS[study.kind](study, case, lambda key: None) for case in study.cases]
+    assert [case.entries().problem for case in cases] == names
+    assert [case.name for case in cases] == [f"{name}/own" for name in names]

@@ -16,7 +16,6 @@ from hardfirst.report.model.overview import overview as across
 from hardfirst.report.text import networks, orders, overview, tables
 from hardfirst.report.text.alerts import alerts
 from hardfirst.report.text.headline import headline
-from hardfirst.report.text.next_step import next_step
 
 
 def write_report(folder: Path, form: Format | None) -> None:
@@ -41,7 +40,7 @@ def write_report(folder: Path, form: Format | None) -> None:
     _say_overview(comparison)
     for sentence in comparison.damaged:
         say(f"Left out: {sentence}")
-    _say_next(answers, comparison)
+    _say_next(comparison)
     say_path("Page", page)
 
 
@@ -64,9 +63,9 @@ def _say_overview(comparison: Comparison) -> None:
     say("")
 
 
-def _say_next(answers: list[Answer], comparison: Comparison) -> None:
-    steps = (next_step(found, comparison.command, comparison.plan) for found in answers)
-    if step := next((step for step in steps if step), None):
+def _say_next(comparison: Comparison) -> None:
+    found = across(comparison.cases, comparison.missing)
+    if step := overview.step(found, comparison.command, comparison.plan):
         say(f"Next: {step.why}")
         if step.command:
             say(f"  {step.command}")

@@ -1,6 +1,7 @@
 """A study's outcome, for the terminal, the page and the Python API."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +85,8 @@ class Comparison:
             if any(not run.entry.tuning and run.entry.role in ("method", "static") for run in runs):
                 case_costs = costs.get(f"{trials.problem}/{trials.network}")
                 reference = str(about.plan.get("reference", "own"))
-                cases.append(arrange(runs, case_costs, trials.baseline, trials.network, reference))
+                case = arrange(runs, case_costs, trials.baseline, trials.network, reference)
+                cases.append(replace(case, problem=trials.problem))  # which tells problems of one name apart
         damaged = list(store.damaged.values())
         if not cases:
             why = (

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 from hardfirst.report.model.answer import Answer, answer
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.leaderboard import Standing
+from hardfirst.report.model.overview import overview
 from hardfirst.report.model.scopes import MEAN, WORST
 from hardfirst.report.model.summary import Cell
 from hardfirst.report.sections.reproduction import settings_table, versions
-from hardfirst.report.text import notes
+from hardfirst.report.text import notes, orders
+from hardfirst.report.text import overview as all_cases
 from hardfirst.report.text.alerts import alerts
 from hardfirst.report.text.headline import headline, question
 from hardfirst.report.text.next_step import next_step
@@ -32,6 +34,7 @@ def page_data(comparison: "Comparison") -> Values:
     return {
         "title": comparison.title,
         "question": question(comparison.cases),
+        "headline": list(all_cases.headline(overview(comparison.cases, comparison.missing)).sentences) if several else None,
         "command": comparison.command,
         "plan": comparison.plan,
         "missing": comparison.missing,
@@ -49,7 +52,7 @@ def _case(comparison: "Comparison", facts: Answer) -> Values:
     return {
         "problem": case.problem,
         "network": case.network,
-        "headline": list(headline(facts).sentences),
+        "headline": list((orders.headline if case.orders else headline)(facts).sentences),
         "tiles": [tile._asdict() for tile in tiles(facts)],
         "alerts": [alert._asdict() for alert in alerts(facts)],
         "next_step": step and step._asdict(),

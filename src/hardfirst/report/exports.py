@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from hardfirst.report import latex
 from hardfirst.report.data import page_data
 from hardfirst.report.model.answer import answer
+from hardfirst.report.model.overview import overview
+from hardfirst.report.text import overview as all_cases
 from hardfirst.report.text.headline import headline
-from hardfirst.report.text.tables import PlainTable, leaderboard_table, task_table
+from hardfirst.report.text.tables import PlainTable, case_tables, leaderboard_table, task_table
 
 if TYPE_CHECKING:
     from hardfirst.report.comparison import Comparison
@@ -23,7 +25,11 @@ def md(comparison: "Comparison") -> str:
 def _blocks(comparison: "Comparison") -> Iterator[str]:
     several = len(comparison.cases) > 1
     if several:
-        yield from comparison.verdict
+        found = overview(comparison.cases, comparison.missing)
+        yield from all_cases.headline(found).sentences
+        for table in case_tables(found):
+            yield _table(table)
+            yield table.caption
     for case in comparison.cases:
         facts = answer(case, 0 if several else comparison.missing)
         yield f"## {case.name}"
@@ -31,9 +37,8 @@ def _blocks(comparison: "Comparison") -> Iterator[str]:
         for table in (leaderboard_table(facts), task_table(facts)):
             yield _table(table)
             yield table.caption
-    if not several:
-        yield "## The tests, method by method"
-        yield from comparison.verdict
+    yield "## The tests, method by method"
+    yield from comparison.verdict
 
 
 def _table(table: PlainTable) -> str:

@@ -144,6 +144,15 @@ class Plan(PlanFields):
         return EngineSpec.parse(self.engine)
 
     @cached_property
+    def names(self) -> dict[str, str]:
+        """By problem as it was given, what reports call it: its name, and its file's where several have one name."""
+        names = {given: load_problem(given).name for given in self.problems}
+        files = {given: f"{name} ({Path(given.partition('?')[0]).name})" for given, name in names.items()}
+        texts = {given: f"{name} ({given})" for given, name in names.items()}
+        forms = [(form, list(form.values())) for form in (names, files, texts)]
+        return {given: next(form[given] for form, all_ in forms if all_.count(form[given]) == 1) for given in names}
+
+    @cached_property
     def cases(self) -> tuple[CaseBase, ...]:
         """For each problem and network, the trial that all others are variations of, and the loaded problem."""
         networks = KINDS[self.kind].networks(self)

@@ -64,6 +64,12 @@ class Overview:
         return "problem" if problems == len(self.cases) else "network" if problems == 1 else "case"
 
     @property
+    def titles(self) -> Mapping[Scope, str]:
+        """The measures with their names: one where no case has several tasks."""
+        several = any(len(case.tasks) > 1 for case in self.cases)
+        return {WORST: "Worst task", MEAN: "Mean over tasks"} if several else {WORST: "Test KPI"}
+
+    @property
     def scope(self) -> Scope:
         """What the leading method is better at: the worst task, or else the mean."""
         return WORST if self.lead is None or self.tally(self.lead, WORST).better else MEAN

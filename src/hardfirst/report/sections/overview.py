@@ -36,7 +36,7 @@ _VIEWS = ("Change", "KPI", "Change with interval")
 def chart(found: Overview, styles: Styles) -> Chart | None:
     """What each method changes on the worst task and on the mean, over all cases and in each; None without a comparison."""
     spots = [_spot(method, list(rows.values()), styles) for method, rows in found.standings.items()]
-    if not spots:
+    if not spots or len(found.titles) == 1:
         return None
     heading = f"Change of the worst task and of the mean, against {found.against}"
     caption = (
@@ -54,14 +54,13 @@ def _spot(method: str, rows: Sequence[Standing], styles: Styles) -> Spot:
 
 def sections(found: Overview, styles: Styles) -> list[Section]:
     """Cases × methods on the worst task and on the mean over tasks and, of enough cases, the methods' ranks over them."""
-    titles = {WORST: "Worst task", MEAN: "Mean over tasks"}
-    blocks: list[Block] = [
-        each for scope, title in titles.items() for each in (Heading(title), _matrix(found, scope, title, styles))
-    ]
+    blocks: list[Block] = []
+    ranks: list[Block] = []
+    for scope, title in found.titles.items():
+        blocks += [Heading(title), _matrix(found, scope, title, styles)]
+        if ranked := rank_cases(found.cases, scope):
+            ranks += _ranks(found, scope, ranked, styles)
     matrix = Section(f"By {found.unit}", tuple(blocks), anchor="cases", short=f"By {found.unit}")
-    ranks = [
-        block for scope in titles if (each := rank_cases(found.cases, scope)) for block in _ranks(found, scope, each, styles)
-    ]
     if len(found.cases) < FEWEST_CASES or not ranks:
         return [matrix]
     return [matrix, Section(f"Ranks over {found.unit}s", tuple(ranks), anchor="ranks", folded=True)]

@@ -1,5 +1,6 @@
 """Several cases in sentences: the answer that weighs them all, each case in short, and what their ranks say together."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -10,8 +11,9 @@ from hardfirst.report.model.scopes import MEAN, WORST, Scope, rivals
 from hardfirst.report.text import protocol
 from hardfirst.report.text.alerts import Alert, alerts
 from hardfirst.report.text.headline import Headline
-from hardfirst.report.text.interval_text import capitalized, count_text
+from hardfirst.report.text.interval_text import capitalized, count_text, plural
 from hardfirst.report.text.next_step import NextStep, next_step
+from hardfirst.report.text.orders import affected_tasks
 from hardfirst.report.text.ranks import rank_sentence
 from hardfirst.report.text.tiles import Tile
 from hardfirst.report.text.verdict import verdict
@@ -26,23 +28,36 @@ def headline(found: Overview) -> Headline:
 
 
 def _lead(found: Overview) -> str:
+    cases, noun, count = found.cases, found.cases[0].noun, count_text(len(found.cases), found.unit)
+    if noun == "order":
+        matters = sum(bool(affected_tasks(case)) for case in cases)
+        return f"The order of tasks matters to at least one task on {matters} of {count}."
+    if not any(each.finished for each in found.answers):
+        return "No run has finished."
     if not found.standings:
-        return f"No {found.unit} has a method and {found.against} with a seed in common."
+        return f"No {found.unit} has a {noun} and {found.against} with a seed in common."
     if found.lead is None:
-        count = count_text(len(found.answers), found.unit)
-        return f"No method is better than {found.against} on any of {count}, neither on the worst task nor on the mean."
-    worst, mean = (found.tally(found.lead, scope) for scope in (WORST, MEAN))
+        where = ", neither on the worst task nor on the mean" if len(found.titles) > 1 else ""
+        return f"No {noun} is better than {found.against} on any of the {count}{where}."
+    worst, *means = (found.tally(found.lead, scope) for scope in found.titles)
+    (gain, first), *rest = _tallied(worst, *means)
+    every = "both" if worst.cases == 2 else "all"
+    of = f"{first} of {worst.cases}" if first < worst.cases else "both" if worst.cases == 2 else f"all {worst.cases}"
+    more = [f"{verb} on {every if count == worst.cases else count}" for verb, count in rest]
+    clauses = ", ".join([f"{gain} on {of} {plural(found.unit)}", *more])
+    free = ", at no measurable cost of the mean" if any(not any(mean[:2]) for mean in means) else ""
+    return f"`{found.lead}` {' and '.join(clauses.rsplit(', ', 1))}{free}."
+
+
+def _tallied(worst: Tally, mean: Tally | None = None) -> list[tuple[str, int]]:
+    """What the leading method does, with the number of cases: first what it is better at."""
+    if mean is None:
+        return list(_changes(worst, "is better", "is worse"))
     changes = [
         *_changes(worst, "lifts the worst task", "lowers it" if worst.better else "lowers the worst task"),
         *_changes(mean, "raises the mean", "costs it" if mean.better else "costs the mean"),
     ]
-    (gain, first), *rest = changes if worst.better else changes[::-1]
-    every = "both" if worst.cases == 2 else "all"
-    of = f"{first} of {worst.cases}" if first < worst.cases else "both" if worst.cases == 2 else f"all {worst.cases}"
-    more = [f"{verb} on {every if count == worst.cases else count}" for verb, count in rest]
-    clauses = ", ".join([f"{gain} on {of} {found.unit}s", *more])
-    free = "" if any(mean[:2]) else ", at no measurable cost of the mean"
-    return f"`{found.lead}` {' and '.join(clauses.rsplit(', ', 1))}{free}."
+    return changes if worst.better else changes[::-1]
 
 
 def _changes(tally: Tally, gain: str, loss: str) -> Iterator[tuple[str, int]]:
@@ -74,12 +89,11 @@ def tiles(found: Overview) -> tuple[Tile, ...]:
     method = found.subject
     if method is None:
         return ()
-    label = f"{found.unit}s better · worse · unclear"
+    label = f"{plural(found.unit)} better · worse · unclear"
     measures = [
-        Tile(f"Worst task, {method}: {label}", *_measure(found, method, WORST)),
-        Tile(f"Mean over tasks, {method}: {label}", *_measure(found, method, MEAN)),
+        Tile(f"{title}, {method}: {label}", *_measure(found, method, scope)) for scope, title in found.titles.items()
     ]
-    costs = sorted(row.cost for row in found.standings[method].values() if row.cost == row.cost)
+    costs = sorted(row.cost for row in found.standings[method].values() if not math.isnan(row.cost))
     if costs:
         low, high = (f"{cost:.2f}" for cost in (costs[0], costs[-1]))
         measures.append(Tile(f"Training step, × {found.against}", low if low == high else f"{low} to {high}"))

@@ -131,14 +131,13 @@ def _differences(facts: Answer, what: str) -> str:
 
 def case_tables(found: Overview) -> list[PlainTable]:
     """A row for each case: the change by each method, on the worst task and on the mean over tasks."""
-    return [_case_table(found, scope) for scope in (WORST, MEAN)]
+    return [_case_table(found, scope, title) for scope, title in found.titles.items()]
 
 
-def _case_table(found: Overview, scope: Scope) -> PlainTable:
+def _case_table(found: Overview, scope: Scope, what: str) -> PlainTable:
     rows = [{name: row for row in answer.board.rows for name in row.names} for answer in found.answers]
     methods = list(dict.fromkeys(name for by_name in rows for name in by_name))
-    what = "Worst task" if scope is WORST else "Mean over tasks"
-    change = _differences(found.answers[0], f"method − {found.against}")
+    change = _differences(found.answers[0], f"{found.cases[0].noun} − {found.against}")
     return PlainTable(
         f"{what} by {found.unit}, in points: {change}",
         (found.unit.capitalize(), *methods),

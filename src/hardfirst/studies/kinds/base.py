@@ -107,12 +107,13 @@ class StudyKind(ABC):
     @property
     def name(self) -> str:
         """The case's name in cost.json."""
-        return f"{self.problem.name}/{self.network}"
+        return f"{self.plan.names[self.base.problem]}/{self.network}"
 
     def entries(self) -> CaseTrials:
         """What study.json says of the case's trials so far."""
         trials = [trial.entry for trial in self.trials()]
-        return CaseTrials(problem=self.problem.name, network=self.network, baseline=self.baseline, trials=trials)
+        problem = self.plan.names[self.base.problem]
+        return CaseTrials(problem=problem, network=self.network, baseline=self.baseline, trials=trials)
 
     def study_trial(
         self, method: str, trial: Trial, *, role: Role = "method", tuning: bool = False, control_of: str | None = None
