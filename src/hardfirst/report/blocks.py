@@ -18,7 +18,7 @@ _COLUMNS_UPRIGHT = 8  # of a table on a sheet of paper; wider tables are printed
 
 
 class Bar(NamedTuple):
-    """An interval, drawn in a cell: all four are shares of the width that the column's intervals share."""
+    """An interval in a cell, in shares of the width of the column's scale."""
 
     low: float
     mean: float
@@ -59,10 +59,7 @@ Content = str | TableCell
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row: its heading and the other cells.
-
-    When a reader sorts the table, the baseline stays first, and rows over tasks and a reference stay last.
-    """
+    """A row: its heading and the other cells. In a sorted table the baseline stays first; other looks stay last."""
 
     cells: tuple[TableCell, ...]
     look: Look = ""
@@ -265,6 +262,11 @@ def key(methods: Iterable[str], styles: Styles, *, markers: bool = False) -> Key
 def method_cell(method: str, styles: Styles, note: str = "", *, names: Sequence[str] = ()) -> TableCell:
     """A method's name, or its `names` if it has several, with its line before it."""
     return TableCell(" = ".join(names or [method]), note, style=styles[method], breakable=True)
+
+
+def mean_text(interval: Interval, spec: str) -> str:
+    """The mean of an interval without its bounds."""
+    return number_text(interval.mean, spec)
 
 
 def number_cell(value: float, spec: str) -> TableCell:
