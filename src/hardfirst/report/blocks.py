@@ -59,7 +59,7 @@ Content = str | TableCell
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row: its heading and the other cells. In a sorted table the baseline stays first; other looks stay last."""
+    """A row: its heading and the other cells. Sorting leaves baselines first, rows over tasks and references last."""
 
     cells: tuple[TableCell, ...]
     look: Look = ""
