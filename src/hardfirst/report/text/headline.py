@@ -98,7 +98,7 @@ def _no_comparison(answer: Answer) -> str:
     if set(others) - set(_static_names(answer)):
         return f"{capitalized(listed(others))} gave the same results as {answer.board.against}."
     noun = answer.case.noun
-    ending = f"no {noun} has finished yet" if answer.missing else f"there is no {noun} to compare them with"
+    ending = f"no {noun} has finished yet" if answer.missing else f"there is no {noun} to compare with"
     return f"{capitalized(answer.board.against)} reach {reached}; {ending}."
 
 
