@@ -13,7 +13,7 @@ from rich.console import Console
 import toy_study
 from hardfirst.cli import _ascii, _common, _results
 from hardfirst.cli._leaderboard import leaderboard_table, task_table
-from hardfirst.cli._progress import CostProgress
+from hardfirst.cli._progress import ShareProgress
 from hardfirst.report import Comparison
 from hardfirst.report.model.answer import answer
 from hardfirst.studies import Plan, Runner, Store, runner
@@ -156,10 +156,10 @@ def test_the_cost_of_a_step_is_not_measured_where_the_plan_says_so(monkeypatch: 
 def test_the_measurement_of_the_cost_says_what_it_does(terminal: bool) -> None:
     """A log file gets one line; nothing is shown if there is nothing to measure."""
     console = Console(force_terminal=terminal, width=120)
-    with console.capture() as captured, CostProgress(console) as timing:
+    with console.capture() as captured, ShareProgress(console, "Timing a training step of each method") as timing:
         pass
     assert captured.get() == ""
-    with console.capture() as captured, CostProgress(console) as timing:
+    with console.capture() as captured, ShareProgress(console, "Timing a training step of each method") as timing:
         for share in (0.0, 0.5, 1.0):
             timing(share)
     assert "Timing a training step of each method (--no-cost skips this)" in captured.get()
