@@ -149,6 +149,9 @@ def test_the_headline_of_every_situation(situation):
 def test_runs_that_are_missing_are_counted():
     assert words(runs("equal"), missing=2).endswith("7 of 9 runs have finished; these are the results so far.")
     assert "no method has finished yet" in words(runs("equal"), missing=2)
+    partly = [runs("equal"), runs("dtp", worst=0.1, seeds=[0])]  # 43.0 is the mean over all seven seeds
+    assert "(`hard`, 40.0 → 49.8)" in words(*partly, missing=6)
+    assert texts(*partly, missing=6)[0] == "1 of 6 seeds so far"
 
 
 def test_the_question_names_what_is_compared():

@@ -100,7 +100,7 @@ def test_the_bar_says_how_far_the_study_is():
     assert "toy 6 of 9 runs · 3 to go, about 40 seconds · 2 seeds · 3 tasks" in bar_of(document)
     assert "6 of 9 runs have finished; these are the results so far." in text_of(document)
     whole = page(several(["one"]), title="toy")
-    assert "toy 6 runs · 2 seeds · 3 tasks Leaderboard By task Curves Method Reproduce" in bar_of(whole)
+    assert "toy 6 of 6 runs · 2 seeds · 3 tasks Leaderboard By task Curves Method Reproduce" in bar_of(whole)
     assert "so far" not in text_of(whole)
 
 
@@ -113,7 +113,7 @@ def test_records_that_were_left_out_are_named():
 def test_several_cases_have_an_answer_an_overview_and_a_folded_section_each():
     cases = several(["one", "two", "three"])
     document = page(cases, title="toy")
-    assert "toy 3 cases · 18 runs · 2 seeds" in bar_of(document)
+    assert "toy 3 cases · 18 of 18 runs · 2 seeds" in bar_of(document)
     assert re.findall("<h1>(.*?)</h1>", document) == ["Does balancing help on one, two and three?"]
     assert re.findall("<h2>(.*?)</h2>", document)[-4:] == ["one", "two", "three", "Reproduce"]
     assert document.count("<h3>Leaderboard</h3>") == 3

@@ -29,8 +29,8 @@ class _Box(NamedTuple):
     top: float
 
     def overlaps(self, other: "_Box") -> bool:
-        beside = self.right <= other.left or other.right <= self.left
-        return not beside and self.bottom < other.top and other.bottom < self.top
+        apart = self.right <= other.left or other.right <= self.left
+        return not apart and self.bottom < other.top and other.bottom < self.top
 
 
 class Ends(NamedTuple):
