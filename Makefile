@@ -26,6 +26,7 @@ check: $(VENV)/check $(VENV)/test
 	$(BIN)/mypy
 	PATH="$(BIN):$$PATH" $(BIN)/lint-imports
 	$(BIN)/deptry .
+	$(BIN)/pre-commit run --all-files --hook-stage manual # spelling and words, as .pre-commit-config.yaml lists them
 	cd $(SCENES) && PATH="$(abspath $(BIN)):$$PATH" lint-imports && $(abspath $(BIN))/deptry .
 
 hooks: $(VENV)/check ## run the quick checks before each commit
@@ -97,13 +98,12 @@ dist/built: $(VENV)/package pyproject.toml README.md LICENSE $(shell find src $(
 	$(BIN)/python -m build --quiet --wheel --outdir dist/scenes/direct $(SCENES)
 	@touch $@
 
-picture: $(VENV)/test chromium ## the README's picture, of a study of 290 runs
-	$(BIN)/hardfirst compare digits --balancers equal,uncertainty,dwa,gradnorm,achievement,dtp,dtp:potential=stl \
-		--tune 5 --seeds 10 --out runs/picture
-	$(BIN)/python docs/picture.py runs/picture/report.html docs/_static/report.png
+picture: $(VENV)/test chromium ## the pictures of README and site, of the default study
+	mkdir -p runs/picture && cd runs/picture && $(abspath $(BIN))/hardfirst compare digits
+	$(BIN)/python docs/picture.py runs/picture/runs/digits/report.html docs/_static
 
 clean:
-	rm -rf $(VENV) runs dist build docs/_build docs/_made docs/cards
+	rm -rf $(VENV) runs dist build docs/_build docs/_made docs/methods/cards
 
 # a Python's own pip may be older than dependency groups
 $(VENV)/pip: constraints/lock.txt

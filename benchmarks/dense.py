@@ -1,6 +1,6 @@
 """Memory and seconds of a training step at NYUv2's shapes: `python benchmarks/dense.py [NETWORK …]`.
 
-Trains the problem's networks on made-up frames of 288×384 in batches of 2, each in a process of its own, with the losses,
+Trains the problem's networks on made-up frames of 288×384 in batches of 2, each in a separate process, with the losses,
 KPIs and optimizer of `nyuv2` and equal weights. Prints the parameters, the least seconds of a step, and the most memory that
 the process held above what it held before the network was made. Networks are as for `--network`; the default is SegNet with
 MTAN's attention, SegNet alone, and DeepLab's ResNet. Set OMP_NUM_THREADS for the number of cores.
@@ -78,7 +78,7 @@ def measure(name: str, folder: Path) -> None:
 
 
 def main(names: list[str]) -> None:
-    """Measure each network in a process of its own."""
+    """Measure each network in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder))
         for name in names or NETWORKS:

@@ -9,7 +9,7 @@ Ratios are those of a step with `balancer.backward` to one forward and a backwar
   On a core on which the backward of a task takes 0.1 s, the float64 products of all pairs of rows take 0.03 s for T = 3 and
   0.4 s for T = 20; GradDrop takes 0.03 s for its draws, and 0.09 s (T = 3) for each parameter's equation and the weights;
   DB-MTL takes 0.03 s (T = 3) for its T·P averages and their lengths;
-- "peak MiB": memory of this step, in a process of its own, over that at its start; the limit is 1.3·T·P·4 bytes (and T·P·4
+- "peak MiB": memory of this step, in a separate process, over that at its start; the limit is 1.3·T·P·4 bytes (and T·P·4
   for DB-MTL's averages), and what the other step takes, and 2·P·4 bytes for the update;
 - "200 tasks": seconds a step with 200 tasks, of a small MLP and where gradients have 100 numbers; the limits are 5 and 15.
 """

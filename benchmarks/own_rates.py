@@ -1,10 +1,9 @@
 """The rates at which balancers learn their own weights: `python benchmarks/own_rates.py DIR [METHOD ...]`.
 
-`uncertainty`, `imtl_l`, `famo` and `gradnorm` learn weights by gradient steps of their own. For each rate of a grid, on
+`uncertainty`, `imtl_l`, `famo` and `gradnorm` learn their weights by gradient steps. For each rate of a grid, on
 three problems, at the problem's own learning rate and at the best of a third, once and three times that for equal weights
 (chosen on three other seeds): the difference to equal weights in the validation score, which is the mean over tasks at the
-best epoch, paired over ten seeds. The test split is never read. Records are kept in DIR, and the same command goes on where
-it was stopped.
+best epoch, paired over ten seeds. The test split is never read. Records are kept in DIR, and the same command resumes.
 
 The default of a method is found from means over the six cells. Candidates are the rates whose mean over tasks is less than
 half a point below the highest, and whose worst task is at most two points below that of the rate with the highest (worst
@@ -14,7 +13,7 @@ and is equal weights under another name. A better worst task is printed, and doe
 Decided after digits and before the other two problems: the rule (the first one took the smallest of tied rates, and did not
 look at the worst task); the grid of `famo`, to which .5 was added, since .1 at its edge was the best; and, for their cost,
 the grid of `gradnorm`, from which .1 was taken, since it was not told apart from .025, the sizes of the other two problems
-(`small_optical.py` and `small_census.py` beside this file), and their lengths: 330 and 314 steps, beside 630 of digits.
+(`small_optical.py` and `small_census.py`), and their lengths: 330 and 314 steps, next to 630 of digits.
 Run one process at a time on a DIR.
 """
 

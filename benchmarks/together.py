@@ -22,6 +22,7 @@ from hardfirst.training._devices import setup_fabric
 from hardfirst.training._randomness import forked_randomness
 from hardfirst.training.vectorized import _work
 from hardfirst.training.vectorized._group import Group
+from hardfirst.training.vectorized._rows import Rows
 
 DEFAULT = ("digits=64,256,512,1024,2048", "census=256,1024", "mnist_fashion=2,8,256", "brown=2,8,128")
 COUNTS = (5, 10)
@@ -53,7 +54,7 @@ def single(trial: Trial) -> tuple[Callable[[], Any], Callable[[], Any]]:
 
 
 def together(trials: list[Trial]) -> tuple[int, tuple[Callable[[], Any], Callable[[], Any]]]:
-    group = Group(trials, trials[0].load(), setup_fabric(1, "cpu", "32-true"))
+    group = Group(Rows(trials, load_problem(trials[0].problem)), setup_fabric(1, "cpu", "32-true"))
     group.begin()
     batches = cycle(list(islice(group.batches.epoch(0), BATCHES)))
     runs: Any = [Alive() for _ in trials]

@@ -11,8 +11,8 @@
           loss.backward()
           optimizer.step()
 
-To recognize the digit is hard; to say whether it is a zero is easy. DTP sees this in the KPIs and gives the digit more
-weight. Its weights sum to the number of tasks, as those of a plain sum do, so the learning rate need not change.
+Recognizing the digit is hard; recognizing a zero is easy. DTP sees this in the KPIs and gives the digit more weight. Its
+weights sum to the number of tasks, like those of a plain sum, so the learning rate need not change.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class Network(nn.Module):
 
 
 def data() -> tuple[Tensor, dict[str, Tensor]]:
-    """Real handwritten digits [images, 64] and the targets of both tasks."""
+    """Return real handwritten digits [images, 64] and the targets of both tasks."""
     pixels, digits = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
     return pixels.float() / 16, {"digit": digits.long(), "zero": (digits == 0).long()}
 

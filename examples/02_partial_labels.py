@@ -42,7 +42,7 @@ class Network(nn.Module):
 
 
 def data() -> tuple[Tensor, dict[str, Tensor]]:
-    """Real handwritten digits from three sources, [3, images, 64]; one lacks the digit, one the brighter side."""
+    """Return real handwritten digits from three sources, [3, images, 64]; one lacks the digit, one the brighter side."""
     pixels, digits = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
     images, squares = pixels.float() / 16, pixels.view(-1, 8, 8)
     top = squares[:, :4].sum((1, 2)) > squares[:, 4:].sum((1, 2))
@@ -51,12 +51,12 @@ def data() -> tuple[Tensor, dict[str, Tensor]]:
     targets = {task: target.view(3, -1).clone() for task, target in targets.items()}
     targets["digit"][1] = -100
     targets["left"][2] = -100
-    targets["top"][:, ::2] = -100  # half of the labels are missing everywhere: a batch still has some
+    targets["top"][:, ::2] = -100  # half of the labels are missing everywhere, but a batch still has some
     return images.view(3, -1, 64), targets
 
 
 def mean_loss(output: Tensor, target: Tensor) -> Tensor:
-    """The mean over labels; 0, with a graph, if there are none."""
+    """Compute the mean over labels; 0, with a graph, if there are none."""
     return F.cross_entropy(output, target, ignore_index=-100, reduction="sum") / (target != -100).sum().clamp(min=1)
 
 

@@ -44,7 +44,7 @@ class Network(nn.Module):
 
 
 def data() -> tuple[Tensor, dict[str, Tensor]]:
-    """Real handwritten digits [images, 64], which digit it is, and whether it is a zero."""
+    """Return real handwritten digits [images, 64], which digit it is, and whether it is a zero."""
     pixels, digits = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
     return pixels.float() / 16, {"digit": digits.long(), "zero": (digits == 0).long()}
 
@@ -61,7 +61,7 @@ def main(k: int = 4) -> dict[str, Any]:
         rows = torch.randint(len(images), (64,))
         batch = images[rows]
         if step == BROKEN:
-            batch[0] = 1e6  # more than float16 can hold
+            batch[0] = 1e6  # too large for float16
         kpis, losses_of_step = [], []
         optimizer.zero_grad()
         for number, part in enumerate(torch.arange(64).chunk(k)):

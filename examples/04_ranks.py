@@ -15,7 +15,7 @@
           loss.backward()
 
 The balancer averages the KPIs over the ranks, in one small collective per step, so that all ranks have the same weights.
-All ranks must make the same calls. docs/loops.md says what to do if a rank lacks labels for a task.
+All ranks must make the same calls. docs/guides/loops.md explains what to do if a rank lacks labels for a task.
 """
 
 import sys
@@ -49,7 +49,7 @@ class Network(nn.Module):
 
 
 def data() -> tuple[Tensor, dict[str, Tensor]]:
-    """Real handwritten digits [images, 64], which digit it is, and whether it is a zero."""
+    """Return real handwritten digits [images, 64], which digit it is, and whether it is a zero."""
     pixels, digits = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
     return pixels.float() / 16, {"digit": digits.long(), "zero": (digits == 0).long()}
 

@@ -40,7 +40,7 @@ class Network(nn.Module):
 
 
 def data() -> tuple[Tensor, dict[str, Tensor]]:
-    """Real handwritten digits [images, 64], which digit it is, and whether it is a zero."""
+    """Return real handwritten digits [images, 64], which digit it is, and whether it is a zero."""
     pixels, digits = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
     return pixels.float() / 16, {"digit": digits.long(), "zero": (digits == 0).long()}
 
@@ -49,7 +49,7 @@ def main(backend: str | None = "aot_eager") -> dict[str, Any]:
     """Train for 60 steps.
 
     Args:
-        backend: of `torch.compile`; "inductor" gives the fastest steps, needs a C++ compiler and takes some seconds to
+        backend: the backend of `torch.compile`; "inductor" gives the fastest steps, but needs a C++ compiler and seconds to
             compile. None trains without compilation.
     """
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Save in the middle of an epoch, and resume in a new process with the same result bit for bit.
+"""Save in the middle of an epoch, and resume in a new process with an identical result.
 
       checkpoint = {
           "network": network.state_dict(),
@@ -15,7 +15,7 @@
       optimizer.load_state_dict(checkpoint["optimizer"])
     + balancer.load_state_dict(checkpoint["balancer"])
 
-A balancer's state consists of tensors whose shapes are the same in every step, and has the names of the tasks. It does not
+A balancer's state consists of tensors whose shapes are the same in every step, and the names of the tasks. It does not
 contain the options: construct the balancer with the same ones. A loop with dropout and shuffled batches needs the rest of
 this checkpoint in any case.
 """
@@ -48,7 +48,7 @@ class Network(nn.Module):
 
 
 def data() -> tuple[Tensor, dict[str, Tensor]]:
-    """Real handwritten digits [images, 64], which digit it is, and whether it is a zero."""
+    """Return real handwritten digits [images, 64], which digit it is, and whether it is a zero."""
     pixels, digits = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
     return pixels.float() / 16, {"digit": digits.long(), "zero": (digits == 0).long()}
 

@@ -11,9 +11,9 @@
           kpis = validate(network)
     +     balancer.update(kpis)
 
-For KPIs that are expensive or undefined on a batch (AUC, average precision), or if the network memorizes its training set.
-Weights then change once per validation, and are 1 before the first. Such KPIs are few and have little noise, hence a moving
-average with α = 0.75 (the paper's) instead of 0.1. Validate on other data than you report on.
+Use this for KPIs that are expensive or undefined on a batch (AUC, average precision), or if the network memorizes its
+training set. Weights then change once per validation, and are 1 before the first. Such KPIs are few and have little noise,
+hence a moving average with α = 0.75 (the paper's) instead of 0.1. Do not validate on the data that you report on.
 """
 
 from typing import Any
@@ -42,7 +42,7 @@ class Network(nn.Module):
 
 
 def data() -> tuple[Tensor, dict[str, Tensor]]:
-    """Real handwritten digits [images, 64], which digit it is, and whether it is a zero."""
+    """Return real handwritten digits [images, 64], which digit it is, and whether it is a zero."""
     pixels, digits = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
     return pixels.float() / 16, {"digit": digits.long(), "zero": (digits == 0).long()}
 

@@ -43,7 +43,7 @@ class Network(nn.Module):
 
 
 def data() -> tuple[Tensor, dict[str, Tensor]]:
-    """Real handwritten digits [images, 64], the digit, and the tenths of the ink in the middle columns."""
+    """Return real handwritten digits [images, 64], the digit, and the tenths of the ink in the middle columns."""
     pixels, digits = (torch.as_tensor(array) for array in load_digits(return_X_y=True))
     images = pixels.float() / 16
     ink = 10 * images.view(-1, 8, 8)[:, :, 2:6].sum((1, 2)) / images.sum(1)

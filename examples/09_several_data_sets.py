@@ -8,9 +8,9 @@
           loss.backward()
           optimizer.step()
 
-Leave a task that is not in the batch out of both mappings. It keeps its average of KPIs, so the weights compare the tasks as
-they were when each was last seen. The larger set has more batches, and that counts too, because weights apply per batch.
-(The balancer has a larger effect with SGD: Adam rescales the gradients of parameters that only one task trains.)
+Leave a task that is not in the batch out of both mappings. It keeps its average of KPIs, so the weights compare the tasks by
+their latest KPIs. The larger set has more batches, and that counts too, because weights apply per batch. (The balancer has a
+larger effect with SGD: Adam rescales the gradients of parameters that only one task trains.)
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ class Network(nn.Module):
 
 
 def data() -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, tuple[Tensor, Tensor]]]:
-    """Training and test sets, by task as images and targets: 400 images with their digit, 1,000 with their rotation.
+    """Return training and test sets, by task as images and targets: 400 images with digits, 1,000 with rotations.
 
     The images are real handwritten digits; no image is in both training sets. The remaining images are for the test.
     """

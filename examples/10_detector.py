@@ -26,7 +26,7 @@ import hardfirst
 from hardfirst.kpi import accuracy
 
 SIZE, STRIDE = 32, 4  # side of an image and of a cell, in pixels: 8×8 cells
-SURE = 0.3  # the probability from which on a cell counts as detected
+SURE = 0.3  # the lowest probability of a detected cell
 CELLS = (torch.arange(SIZE // STRIDE) + 0.5) * STRIDE  # their centres
 
 
@@ -45,7 +45,7 @@ class Network(nn.Module):
 
 
 def data(images: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Images [N, 1, 32, 32], boxes [N, 4, 4] as x1, y1, x2, y2, and whether each box is in the image [N, 4]."""
+    """Return images [N, 1, 32, 32], boxes [N, 4, 4] as x1, y1, x2, y2, and whether each box is in the image [N, 4]."""
     sides = torch.randint(5, 10, (images, 4))
     present = torch.rand(images, 4) < 0.5
     corner = torch.tensor([[0, 0], [16, 0], [0, 16], [16, 16]])  # one box in each quarter, so that none overlap
@@ -58,7 +58,7 @@ def data(images: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def detection_targets(boxes: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """Targets: the cells with a square's centre [N, 8, 8], and its sides from there [N, 4, 8, 8]."""
+    """Return the cells with a square's centre [N, 8, 8], and its sides from there [N, 4, 8, 8]."""
     objects, sides = torch.zeros(len(boxes), 8, 8), torch.zeros(len(boxes), 4, 8, 8)
     image, index = present.nonzero().T
     box = boxes[image, index]

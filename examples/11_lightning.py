@@ -19,7 +19,7 @@
 
 The mixin supports gradient balancers with Lightning's clipping, accumulation and mixed precision. For a loss balancer,
 `return self.balancer(losses, kpis)` is enough; the mixin adds the log, the monitors and the record. `hardfirst report
-FOLDER` makes a page of the records of all runs in the folder.
+FOLDER` creates a page from the records of all runs in the folder.
 """
 
 import logging
@@ -85,7 +85,7 @@ def main(folder: Path | None = None, balancer: str = "dtp", epochs: int = 3) -> 
 
     Args:
         folder: for checkpoints and the record; default: a temporary one.
-        balancer: any spec, "pcgrad" for instance.
+        balancer: any spec, for example "pcgrad".
         epochs: number of epochs.
     """
     warnings.simplefilter("ignore")  # Lightning's advice on workers

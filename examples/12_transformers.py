@@ -11,7 +11,7 @@
     + trainer = MultiTask(model, arguments, train_dataset=train, balancer=hardfirst.DTP(TASKS))
 
 The tasks are the part of speech of each word and the genre of the sentence. Losses are divided by the number of
-micro-batches, each checkpoint holds the balancer's state, and the log has weights and KPIs as well as the loss.
+micro-batches, each checkpoint contains the balancer's state, and the log has weights and KPIs as well as the loss.
 """
 
 import warnings

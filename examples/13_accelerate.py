@@ -12,7 +12,7 @@
               optimizer.step()
               optimizer.zero_grad()
 
-`accelerator.backward` divides the total by the number of micro-batches, and scales it for float16. For two processes start
+`accelerator.backward` divides the total by the number of micro-batches, and scales it for float16. For two processes, start
 the script with `torchrun --nproc-per-node 2`; `accelerate launch --cpu --num_processes 2` runs only one.
 """
 

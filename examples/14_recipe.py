@@ -7,9 +7,9 @@
     -     return Splits(train, validation, test)
     +     return Splits(Augmented(train, moved), validation, test)
 
-`moved` gets an item of the training split and a generator, which depends on the run's seed, the epoch and the item's index
-alone. So each epoch has pictures of its own, and they are the same with any number of loaders and after any stop. Flags
-override the recipe:
+`moved` gets an item of the training split and a generator, which depends only on the run's seed, the epoch and the item's
+index. So each epoch has different pictures, and they are the same with any number of loaders and after any interruption.
+Flags override the recipe:
 
     hardfirst train examples/14_recipe.py --schedule cosine:warmup=0.1 --loaders 0
 """
@@ -34,7 +34,7 @@ Item = tuple[Tensor, dict[str, Tensor]]
 
 
 def pictures(count: int, seed: int) -> TensorTable:
-    """Noisy pictures of a square, a cross or a ring in the middle: which of them, and how bright."""
+    """Create noisy pictures of a square, a cross or a ring in the middle: which of them, and how bright."""
     generator = torch.Generator().manual_seed(seed)
     kinds = torch.randint(3, (count,), generator=generator)
     brightness = 0.3 + 0.7 * torch.rand(count, generator=generator)
@@ -48,7 +48,7 @@ def pictures(count: int, seed: int) -> TensorTable:
 
 
 def moved(item: Item, generator: torch.Generator) -> Item:
-    """The picture, shifted by up to three pixels, and flipped in half of the cases."""
+    """Shift the picture by up to three pixels, and flip it in half of the cases."""
     image, targets = item
     down, right = torch.randint(-3, 4, (2,), generator=generator).tolist()
     image = image.roll((down, right), (1, 2))
@@ -56,7 +56,7 @@ def moved(item: Item, generator: torch.Generator) -> Item:
 
 
 def shifted(table: TensorTable) -> TensorTable:
-    """Validation and test pictures lie elsewhere than those of the training split do."""
+    """Shift validation and test pictures away from the position of the training pictures."""
     return TensorTable(table.inputs.roll((2, -3), (2, 3)), table.targets)  # type: ignore[union-attr]
 
 

@@ -24,8 +24,8 @@ settings.load_profile("shared machine")
 LIBRARIES = ("PYTEST", "PYTORCH", "TORCH", "TRITON", "KMP", "RDBASE", "RAY", "PYTHONBREAKPOINT")
 
 # Modules that need an extra. Tests of all others pass with torch alone: `make bare`.
-EXTRA = "problems|training|stud|report|cli|integrations|statistics"
-ABOVE_THE_CORE = re.compile(rf"hardfirst\.({EXTRA}|records\.(study_folder|description|old_folders|table_card))")
+EXTRA = "problems|training|trained|sklearn|stud|report|cli|integrations|statistics"
+ABOVE_THE_CORE = re.compile(rf"hardfirst\.({EXTRA}|records\.(study_folder|description|old_folders|table_card|trees))")
 FOLDER_ABOVE_THE_CORE = re.compile(rf"({EXTRA})")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one worker per core, so more threads would compete for it

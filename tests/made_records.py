@@ -77,11 +77,9 @@ def alone(seed, kpis, *, tasks=TASKS, **settings):
     ]
 
 
-def static(balancer, hard, **settings):
+def static(balancer, hard, name="static weights", **settings):
     """The runs of the static weights chosen from a grid, given the KPI of the hardest task for each seed."""
-    return [
-        as_run(run(balancer, seed, (0.9, 0.7, kpi), **settings), "static weights", "static") for seed, kpi in enumerate(hard)
-    ]
+    return [as_run(run(balancer, seed, (0.9, 0.7, kpi), **settings), name, "static") for seed, kpi in enumerate(hard)]
 
 
 def control(name, balancer, hard):
@@ -117,3 +115,9 @@ def text_of(document):
     """The page's visible text, without its scripts, as one line."""
     body = document.partition("<main>")[2].partition("</main>")[0]
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body.replace("<wbr>", ""))).split())
+
+
+def drawn(tab):
+    """Wait until all charts that can be seen are drawn."""
+    # the page's own policy forbids eval, and with it playwright's wait_for_function
+    tab.wait_for_selector(".plotly-graph-div:visible:not(:has(.main-svg .trace))", state="detached")

@@ -30,9 +30,12 @@ MODULES = (
     "hardfirst.recipes",
     "hardfirst.records",
     "hardfirst.report",
+    "hardfirst.sklearn",
     "hardfirst.stopping",
     "hardfirst.studies",
     "hardfirst.study",
+    "hardfirst.trackers",
+    "hardfirst.trained",
 )
 
 

@@ -19,7 +19,9 @@ from hardfirst.cli import app
 from hardfirst.studies import KINDS
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *ROOT.glob("docs/*.md")])
+MADE = ("docs/_", "docs/methods/cards/")  # pages that a build of the site leaves
+SITE = sorted(page for page in ROOT.glob("docs/**/*.md") if not page.relative_to(ROOT).as_posix().startswith(MADE))
+PAGES = [*(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "examples/README")), *SITE]
 
 
 def _commands() -> Iterator[str]:
@@ -54,9 +56,23 @@ def test_a_command_in_the_documents_is_one(command: str) -> None:
 
 
 def test_every_page_is_in_a_table_of_contents() -> None:
-    listed = {name for page in ROOT.glob("docs/**/*.md") for name in re.findall(r"^[\w/]+$", page.read_text("utf-8"), re.M)}
-    pages = {page.stem for page in ROOT.glob("docs/*.md")} - {"index"}
+    listed = {
+        (page.parent / name).resolve() for page in SITE for name in re.findall(r"^[\w/]+$", page.read_text("utf-8"), re.M)
+    }
+    decisions = ROOT / "docs/contributing/decisions"  # listed by a glob
+    pages = {page.with_suffix("") for page in SITE if page.parent != decisions} - {ROOT / "docs/index"}
     assert pages <= listed
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in SITE], ids=lambda page: page.name)
+def test_links_outside_the_site_lead_somewhere(page: Path) -> None:
+    """Sphinx checks those of the site."""
+    for target in re.findall(r"\]\(([^):]+)\)", page.read_text("utf-8")):
+        path, _, heading = target.partition("#")
+        assert (page.parent / path).exists(), f"{page.name} links {target}"
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", (page.parent / path).read_text("utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}, target
 
 
 def _write_files(page: str, folder: Path) -> list[Path]:
@@ -67,7 +83,7 @@ def _write_files(page: str, folder: Path) -> list[Path]:
     return [folder / name for name, _ in blocks]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if ">>>" in page.read_text("utf-8")], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if ">>>" in page.read_text("utf-8")], ids=lambda page: page.stem)
 def test_python_in_the_documents_gives_what_it_says(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import doctest
 
@@ -82,26 +98,26 @@ def test_python_in_the_documents_gives_what_it_says(page: Path, tmp_path: Path, 
 def test_the_balancer_of_the_documents_is_compared(
     hardfirst: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = _write_files((ROOT / "docs/extending.md").read_text("utf-8"), tmp_path)[0]
+    file = _write_files((ROOT / "docs/guides/extending.md").read_text("utf-8"), tmp_path)[0]
     monkeypatch.setattr("hardfirst.cli._progress.LOG_EVERY", 0)
     assert "power: the exponent p" in hardfirst("list", "balancers", "my_methods.py:LossRank")
     study = ["digits", "--seeds", "1", "--epochs", "1", "--no-baselines", "--no-controls", "--out", "study"]
     methods = ["--balancers", "equal,my_methods.py:LossRank,my_methods.py:LossRank:power=2"]
     printed = hardfirst("compare", *study, *methods)
-    assert re.search(r"my_methods.py:LossRank:power=2 is .* equal weights on the worst task", printed)
-    assert "3/3 runs" in printed, "a log file has a line now and then"
+    assert "\nmy_methods.py:LossRank:power=2 " in printed
+    assert "1 of 3 runs" in printed, "a log file has a line now and then"
 
     file.write_text(file.read_text("utf-8") + "# a change\n", encoding="utf-8")
-    assert "3 runs in study, 1 of them done" in hardfirst("compare", *study, *methods), "the other method's run stays"
+    assert "3 runs in study, 1 already done" in hardfirst("compare", *study, *methods), "the other method's run stays"
 
     file.unlink()
-    assert "LossRank:power=2 is" in hardfirst("report", "study"), "a report does not need the file"
+    assert "LossRank:power=2 " in hardfirst("report", "study"), "a report does not need the file"
 
 
 def test_the_kind_of_study_of_the_documents_has_a_command(
     hardfirst: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = _write_files((ROOT / "docs/extending.md").read_text("utf-8"), tmp_path)[1]
+    file = _write_files((ROOT / "docs/guides/extending.md").read_text("utf-8"), tmp_path)[1]
     kind = runpy.run_path(str(file))["RateStudy"]
     monkeypatch.setitem(KINDS.plugins, "rates", None)
     monkeypatch.setitem(KINDS.loaded, "rates", kind)
@@ -111,7 +127,7 @@ def test_the_kind_of_study_of_the_documents_has_a_command(
 
 def _documented() -> Iterator[tuple[str, str]]:
     """Every name in the API reference, with its documentation and that of its members."""
-    for page in sorted(ROOT.glob("docs/api/*.md")):
+    for page in sorted(ROOT.glob("docs/reference/api/*.md")):
         module = ""
         directives = r"\.\. (currentmodule|auto\w+):: ([\w.]+)(\n   :members:)?"
         for directive, name, members in re.findall(directives, page.read_text("utf-8")):
@@ -146,7 +162,7 @@ def test_the_reference_has_an_example_of_everything(name: str, text: str) -> Non
 @pytest.mark.browser
 def test_the_figure_of_the_idea_has_the_weights_of_the_library(browser: Any) -> None:
     page = browser.new_page()
-    page.set_content((ROOT / "docs/_static/dtp.html").read_text("utf-8").replace('src="_static/dtp.js"', ""))
+    page.set_content((ROOT / "docs/_static/dtp.html").read_text("utf-8").replace('src="../_static/dtp.js"', ""))
     page.add_script_tag(path=str(ROOT / "docs/_static/dtp.js"))
     page.get_by_label("γ", exact=True).fill("2")
     page.get_by_label("κ̄ of task A").fill("0.05")
@@ -157,5 +173,5 @@ def test_the_figure_of_the_idea_has_the_weights_of_the_library(browser: Any) -> 
 
     page.get_by_label("p of the example").fill("0.5")
     loss = functional.focal(-torch.tensor(0.5).log(), gamma=2.0)
-    assert f"focal loss {loss:.3f}: 25.0 % of it is left" in page.locator("#dtp-example .result").inner_text()
+    assert f"focal loss {loss:.3f}: 25.0% of it is left" in page.locator("#dtp-example .result").inner_text()
     page.close()

@@ -65,11 +65,10 @@ def said(case: Case) -> str:
 
 
 def plain(text: str) -> str:
-    """Return what a command wrote to standard error, without the box around usage errors."""
-    if text.startswith("hardfirst: "):
-        return text.rstrip()
-    lines = [re.sub(r"^[│╭╰].*?[─ ]|[│╮╯]\s*$", "", line).strip(" ─│") for line in text.splitlines()]
-    return "\n".join(line for line in lines if line and not line.startswith(("Usage:", "Try '", "Error")))
+    """Return what a command wrote to standard error, without the lines on its usage."""
+    return "\n".join(
+        line.removeprefix("Error: ") for line in text.splitlines() if line and not re.match("Usage:|Try '", line)
+    )
 
 
 def snapshot(messages: dict[str, str]) -> str:

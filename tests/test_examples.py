@@ -362,3 +362,13 @@ def test_14_augmentation_teaches_what_the_pictures_do_not_show(monkeypatch: pyte
     plain = module.main("shapes", loaders=0)
     assert augmented["kind"] > 0.6
     assert plain["kind"] < 0.5
+
+
+def test_15_recorded_runs_are_a_comparison(tmp_path: Path) -> None:
+    comparison = load("15").main(tmp_path)
+    assert {tuple(row) for row in comparison.runs[["method", "seed"]].to_numpy()} == {
+        (method, seed) for method in ("equal", "dtp") for seed in range(3)
+    }
+    tested = comparison.runs.groupby("task")["kpi"].mean()
+    assert tested["easy"] > tested["hard"] > 0.5
+    assert "synthetic" in (tmp_path / "report.html").read_text("utf-8")

@@ -212,7 +212,7 @@ def test_what_is_there_of_a_record_that_was_cut_short(folder: Path, end: int) ->
     path.write_bytes(content[: end % len(content)])
     lines = content[: end % len(content)].count(b"\n")
     if lines == 0:
-        with pytest.raises(InputError, match="the first line should say which trial it is"):
+        with pytest.raises(InputError, match="the first line should describe the trial"):
             records.read(path)
         return
     record = records.read(path)
@@ -242,7 +242,7 @@ def test_the_others_are_reported_and_what_is_left_out_is_said(folder: Path, data
     assert runs >= {(balancer, seed) for balancer in ("equal", "dtp") for seed in (0, 1)}
     assert comparison.damaged or not damaged
     if not damaged:  # a readable record is left out only if a name in its first line has changed
-        assert all("does not say of which" in reason for reason in comparison.damaged)
+        assert all("lacks the problem, balancer or seed" in reason for reason in comparison.damaged)
     assert comparison.verdict
     assert not comparison.summary.empty
     if not damaged:

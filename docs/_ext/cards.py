@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 
 from hardfirst import losses
 from hardfirst._docstring import paragraph, section, sentence
-from hardfirst.balancers import BALANCERS, Card, Spec, card
+from hardfirst.balancers import BALANCERS, Card, GradientBalancer, Spec, card
 from hardfirst.networks import NETWORKS
 
 ROW = "* - {}\n"
@@ -49,13 +49,18 @@ def balancer_page(shown: Card) -> str:
 
 def balancer_table(cards: list[Card]) -> str:
     """All methods, with what they need and when to use them."""
-    rows = [[f"[{c.name}](cards/{c.name}.md)", c.title, ", ".join(c.needs), markdown(c.when)] for c in cards]
-    return table(["name", "method", "needs", "when to use"], rows, "16 22 10 52")
+    headings = {False: "Loss methods: one backward pass per step", True: "Gradient methods: one backward pass per task"}
+    text = ""
+    for gradients, heading in headings.items():
+        group = [shown for shown in cards if issubclass(Spec(shown.name).method, GradientBalancer) == gradients]
+        rows = [[f"[{c.name}](cards/{c.name}.md)", c.title, ", ".join(c.needs), markdown(c.when)] for c in group]
+        text += f"## {heading}\n\n{table(['name', 'method', 'needs', 'when to use'], rows, '16 22 10 52')}\n"
+    return text
 
 
 def departures(cards: list[Card]) -> str:
     """The differences from the papers, by method."""
-    texts = {f"[{c.name}](cards/{c.name}.md)": inspect.getdoc(Spec(c.name).method) or "" for c in cards}
+    texts = {f"[{c.name}](../methods/cards/{c.name}.md)": inspect.getdoc(Spec(c.name).method) or "" for c in cards}
     texts |= {f"`{name}`": inspect.getdoc(maker.__self__) or "" for name, maker in NETWORKS.items()}  # type: ignore[attr-defined]
     texts |= {f"`{loss.__name__}`": inspect.getdoc(loss) or "" for loss in losses_of_papers()}
     rows = [[name, markdown(section(text, "References")), markdown(section(text, "Note"))] for name, text in texts.items()]
@@ -81,7 +86,7 @@ def write(app: Sphinx) -> None:
     source = Path(app.srcdir)
     # a variant, such as dtp_paper, is on the card of its class
     cards = [card(name) for name, maker in sorted(BALANCERS.items()) if isinstance(maker, type)]
-    pages = {f"cards/{shown.name}.md": balancer_page(shown) for shown in cards} | {
+    pages = {f"methods/cards/{shown.name}.md": balancer_page(shown) for shown in cards} | {
         "_made/balancers.md": balancer_table(cards),
         "_made/departures.md": departures(cards),
         "_made/networks.md": network_table(),

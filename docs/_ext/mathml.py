@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 
 
 def mathml(formula: str, *, block: bool) -> str:
-    """The formula; a letter keeps its bar to itself, so that a subscript stands beside the two."""
+    """The formula; a letter keeps its bar to itself, so that a subscript stands next to both."""
     text: str = latex2mathml.tex2mathml(re.sub(r"\\(bar|hat)\s*(\\\w+|\w)", r"{\\\1{\2}}", formula), as_block=block)
     return text
 
@@ -21,7 +21,7 @@ def visit_math(self: Any, node: nodes.math) -> None:
 
 
 def visit_displaymath(self: Any, node: nodes.math_block) -> None:
-    """On lines of its own."""
+    """As a block."""
     self.body.append(f'<div class="math">{mathml(node.astext(), block=True)}</div>')
     raise nodes.SkipNode
 

@@ -70,7 +70,7 @@ function drawExample(root) {
   svg.append(element("circle", { class: "point", cx: x, cy: y, r: 5 }));
   const share = Math.pow(1 - p, gamma);
   root.querySelector(".result").textContent =
-    `Cross-entropy ${focal(p, 0).toFixed(3)} (dashed), focal loss ${focal(p, gamma).toFixed(3)}: ${(100 * share).toFixed(1)} % of it is left.`;
+    `Cross-entropy ${focal(p, 0).toFixed(3)} (dashed), focal loss ${focal(p, gamma).toFixed(3)}: ${(100 * share).toFixed(1)}% of it is left.`;
 }
 
 for (const [id, draw] of [["dtp-tasks", drawTasks], ["dtp-example", drawExample]]) {

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hardfirst.networks import MMoE as MMoE
     from hardfirst.networks import TaskHierarchy as TaskHierarchy
     from hardfirst.networks import UberNet as UberNet
+    from hardfirst.trained import load as load
 
 _HOMES = {
     "DTP": "balancers",
@@ -55,13 +56,26 @@ _HOMES = {
     "task_weights": "balancers",
 }
 _MODULES = ("balancers", "errors", "functional", "kpi", "losses", "networks", "records")
-# Reached in the same way, but `from hardfirst import *` leaves them out: most need an extra.
-_MORE_MODULES = ("compat", "integrations", "problems", "report", "statistics", "stopping", "studies", "study", "training")
+# Reached in the same way, as `load` is, but `from hardfirst import *` leaves them out: most need an extra.
+_MORE_MODULES = (
+    "compat",
+    "integrations",
+    "problems",
+    "report",
+    "sklearn",
+    "statistics",
+    "stopping",
+    "studies",
+    "study",
+    "trackers",
+    "trained",
+    "training",
+)
 
 __all__ = [*_HOMES, *_MODULES]  # noqa: PLE0604  # the names of a table, all strings
 
 __getattr__, __dir__ = lazy_names(
     __name__,
-    {name: f"hardfirst.{module}:{name}" for name, module in _HOMES.items()}
+    {name: f"hardfirst.{module}:{name}" for name, module in (_HOMES | {"load": "trained"}).items()}
     | {module: f"hardfirst.{module}" for module in (*_MODULES, *_MORE_MODULES)},
 )

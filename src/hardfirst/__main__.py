@@ -1,10 +1,10 @@
-"""The entry point of the command line; it says what to install if its packages are missing."""
+"""The entry point of the command line; if packages are missing, it says what to install."""
 
 import sys
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C, also while it loads, ends it without a traceback."""
+    """Run the command line; Ctrl-C ends it without a traceback, even while it loads."""
     try:
         _run()
     except KeyboardInterrupt:

@@ -30,7 +30,7 @@ def section(text: str, name: str) -> str:
 
 
 def arguments(text: str, owner: type | None = None) -> dict[str, str]:
-    r"""Return the text on each argument, as one line.
+    r"""Return the description of each argument, as one line.
 
     Args:
         text: a docstring.

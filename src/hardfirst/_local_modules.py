@@ -1,4 +1,4 @@
-"""The modules that a user's Python file imports and that are not installed: what the file does depends on them, too."""
+"""The modules that a user's Python file imports and that are not installed, since the file's behaviour depends on them."""
 
 import ast
 import hashlib
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hardfirst.errors import InputError
 
 _OWN = Path(__file__).resolve().parent
-_NEVER_LOCAL = ("hardfirst", "torch")  # may be installed from a folder, and are told apart by their versions
+_NEVER_LOCAL = ("hardfirst", "torch")  # may be installed from a folder, and are identified by their versions
 
 
 class LocalModule(NamedTuple):
@@ -24,19 +24,19 @@ class LocalModule(NamedTuple):
 
 
 def local_modules(path: Path, source: bytes) -> dict[str, LocalModule]:
-    """By name, the modules that a file imports, itself or through another of them, and that are not installed.
+    """Find the modules, by name, that a file imports, directly or indirectly, and that are not installed.
 
-    Import statements are read, also those in functions, rather than executed, so that every process comes to the same
-    answer whatever it has imported already. Modules imported in another way, by `importlib` for instance, are not found.
+    Import statements, also those in functions, are parsed rather than executed, so that every process gets the same result
+    regardless of what it has imported. Modules imported in another way, for example by `importlib`, are not found.
 
     Args:
         path: the file.
         source: its bytes.
 
     Raises:
-        InputError: the file imports a name that a neighbour has, and Python finds another module under it.
+        InputError: the file imports a name that a neighbouring file has, but Python finds another module for it.
     """
-    importlib.invalidate_caches()  # of folders whose files have just been written
+    importlib.invalidate_caches()  # for folders whose files have just been written
     modules: dict[str, LocalModule] = {}
     waiting = sorted(_imports(source, ""), reverse=True)
     seen = set(waiting)
@@ -60,15 +60,15 @@ def local_modules(path: Path, source: bytes) -> dict[str, LocalModule]:
 
 @lru_cache(maxsize=256)
 def _imports(source: bytes, package: str) -> frozenset[str]:
-    """The dotted names that a module may import, with the packages that they are in.
+    """Return the dotted names that a module may import, with the packages that contain them.
 
     Args:
-        source: the module's.
+        source: the bytes of the module.
         package: what relative imports are relative to.
     """
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError):  # executing it says so
+    except (SyntaxError, ValueError):  # executing it reports the error
         return frozenset()
     names = {name for node in ast.walk(tree) for name in _names(node, package)}
     parents = {".".join(name.split(".")[:end]) for name in names for end in range(1, name.count(".") + 1)}
@@ -85,7 +85,7 @@ def _names(node: ast.AST, package: str) -> Iterator[str]:
 
 
 def _spec(name: str) -> ModuleSpec | None:
-    """Where Python finds a module; no code is executed, as `find_spec` would execute the packages that it is in."""
+    """Find a module without executing code, unlike `find_spec`, which executes the packages that contain it."""
     top, *rest = name.split(".")
     spec = _top_spec(top)
     for part in rest:
@@ -100,7 +100,7 @@ def _top_spec(name: str) -> ModuleSpec | None:
         return None
     try:
         return importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # of a module without a spec, such as `__main__`
+    except (ImportError, ValueError):  # a module without a spec, such as `__main__`
         return None
 
 
@@ -121,14 +121,14 @@ def _installed() -> tuple[Path, ...]:
 
 
 def _check_neighbour(path: Path, name: str, spec: ModuleSpec | None) -> None:
-    """Raise `InputError` if the file imports a neighbour's name, but would get a module of another folder of the user's.
+    """Raise `InputError` if the file imports a neighbouring file's name but would get a module of another user folder.
 
-    An installed module of this name is what the file means: its folder is behind all else on Python's path.
+    An installed module takes precedence over the neighbouring file: the file's folder is last on Python's path.
     """
     file, folder = _file(spec), path.resolve().parent
     neighbours = [each.resolve() for each in (folder / f"{name}.py", folder / name / "__init__.py") if each.is_file()]
     if neighbours and file is not None and _is_local(file) and file not in neighbours:
         raise InputError(
-            f"{path} imports `{name}`, which lies beside it, but Python finds another module of this name, {file}. Rename "
-            f"{neighbours[0]}."
+            f"{path} imports `{name}`, which is in the same folder, but Python finds another module of this name, {file}. "
+            f"Rename {neighbours[0]}."
         )

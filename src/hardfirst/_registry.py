@@ -13,16 +13,16 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """A read-only mapping from names to objects, which imports an object's module only when it is looked up.
+    """A read-only mapping from names to objects that imports an object's module only when it is looked up.
 
-    Listing the names imports nothing, so shell completion and `hardfirst --help` stay fast. A package adds names by entry
-    points in `group`; it cannot replace one of hardfirst's own.
+    Listing the names imports nothing, so shell completion and `hardfirst --help` stay fast. A package can add names by entry
+    points in `group`; it cannot replace a built-in name.
 
     Args:
-        kind: what the objects are, for error messages.
-        targets: by name, where the object is, as "module:attribute".
+        kind: the word for the objects in error messages.
+        targets: by name, the location of the object, as "module:attribute".
         group: the entry-point group of plug-ins.
-        distributions: by name, the plug-in's package on PyPI, for an error that says what to install.
+        distributions: by name, the plug-in's package on PyPI, for the error that says what to install.
 
     Example:
         >>> registry = Registry("function", {"sqrt": "math:sqrt"}, group="hardfirst.example")
@@ -48,7 +48,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
     @property
     def classes(self) -> dict[str, str]:
-        """By class name, the target of each class that hardfirst's own names are made from, for `lazy_names`."""
+        """Return, by class name, the target of each class that hardfirst's own names are built from, for `lazy_names`."""
         targets = (target.partition(":") for target in self._targets.values())
         names = ((module, attribute.partition(".")[0]) for module, _, attribute in targets)
         return {name: f"{module}:{name}" for module, name in names}
@@ -80,7 +80,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return {name: package for name, package in self._distributions.items() if name not in installed}
 
     def unknown(self, name: str) -> InputError:
-        """The error for a name that is not in the registry; it says what to install for the name of a plug-in."""
+        """Return the error for a name that is not in the registry; for a plug-in's name it says what to install."""
         packages = {missing.partition(":")[0]: package for missing, package in self.missing.items()}
         if package := packages.get(name.partition(":")[0]):
             reason = f"comes with {package}, which is not installed"
@@ -98,7 +98,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 def resolve(target: str) -> Any:
-    """The object that "module:attribute" or "module" names.
+    """Return the object that "module:attribute" or "module" names.
 
     >>> resolve("math:pi.__class__")
     <class 'float'>
@@ -111,20 +111,20 @@ def resolve(target: str) -> Any:
 
 
 def lazy_names(package: str, targets: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` for a package whose names are imported on first use (PEP 562).
+    """Return `__getattr__` and `__dir__` for a package whose names are imported on first use (PEP 562).
 
-    Importing the package then stays cheap: `hardfirst --help` and shell completion do not wait for torch.
+    Importing the package then stays fast: `hardfirst --help` and shell completion do not wait for torch.
 
     Args:
         package: the package's `__name__`.
-        targets: by name, where the object is, as "module:attribute" or "module".
+        targets: by name, the location of the object, as "module:attribute" or "module".
     """
 
     def get_attribute(name: str) -> Any:
         if name not in targets:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         resolved = resolve(targets[name])
-        setattr(sys.modules[package], name, resolved)  # the next look-up does not come here
+        setattr(sys.modules[package], name, resolved)  # the next lookup skips this function
         return resolved
 
     def list_names() -> list[str]:

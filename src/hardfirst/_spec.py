@@ -1,4 +1,4 @@
-"""The language of specs, `name:key=value,key=value`: how a spec is read, written and turned into arguments."""
+"""The syntax of specs, `name:key=value,key=value`: reading and writing them, and converting them to arguments."""
 
 import inspect
 import math
@@ -12,18 +12,18 @@ from hardfirst.errors import InputError, unknown
 
 Value = bool | int | float | str | None | tuple["Value", ...]
 
-_SPEC = re.compile(r"([^=,]*\.py:\w+|[^:]*)(?::(.*))?", re.DOTALL)  # a name may be that of a class in a file
+_SPEC = re.compile(r"([^=,]*\.py:\w+|[^:]*)(?::(.*))?", re.DOTALL)  # a name may be a class in a file
 
 
 @dataclass(frozen=True)
 class SpecBase:
-    """A name, and options sorted by their keys.
+    """A name, and options sorted by key.
 
     A value is a number, true, false, none, a word, or a list joined by "+". An option that takes one value per task is
     written `gamma.depth=2` (the task is everything after the first dot).
 
-    A subclass sets `kind`, the word for it in errors; `registry`, by name the callables that take the options; and
-    `from_caller`, the parameters that the caller supplies, never a spec.
+    A subclass sets `kind`, the word for it in errors; `registry`, the callables that take the options, by name; and
+    `from_caller`, the parameters that the caller supplies and a spec cannot.
     """
 
     name: str
@@ -46,7 +46,7 @@ class SpecBase:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Read a spec without looking up what it names: a record is read without the balancer's file, for example.
+        """Read a spec without looking up its name: for example, a record is read without the balancer's file.
 
         Raises:
             InputError: a piece is not `key=value`, or an option is given twice.
@@ -58,13 +58,13 @@ class SpecBase:
         try:
             name, options = parse_options(text)
         except InputError:
-            cls(_split_name(text)[0]).maker()  # an unknown name is the likelier mistake
+            cls(_split_name(text)[0]).maker()  # an unknown name is the more likely mistake
             raise
         return cls(name, tuple(sorted(options.items())))
 
     @classmethod
     def split(cls, text: str) -> list[str]:
-        """Split a list of specs joined by commas into the texts of each.
+        """Split a list of specs joined by commas into the text of each spec.
 
         A piece with "=" but no name is a further option of the spec before it.
 
@@ -83,7 +83,7 @@ class SpecBase:
         return texts
 
     def maker(self) -> Callable[..., Any]:
-        """The callable that takes the options.
+        """Return the callable that takes the options.
 
         Raises:
             InputError: the name is unknown.
@@ -91,11 +91,11 @@ class SpecBase:
         return self.registry[self.name]
 
     def option(self, key: str) -> Value:
-        """The option's value; None if it is not given."""
+        """Return the option's value; None if it is not given."""
         return dict(self.options).get(key)
 
     def replace(self, options: Mapping[str, Value]) -> Self:
-        """The spec with these options changed or added; None removes one."""
+        """Return the spec with these options changed or added; None removes one."""
         changed = {**dict(self.options), **options}
         return type(self)(self.name, tuple(sorted((key, value) for key, value in changed.items() if value is not None)))
 
@@ -104,7 +104,7 @@ class SpecBase:
         return f"{self.name}:{text}" if text else self.name
 
     def arguments(self) -> dict[str, Any]:
-        """The options as keyword arguments, with `a.b=c` collected to `a={b: c}`.
+        """Return the options as keyword arguments, with `a.b=c` collected to `a={b: c}`.
 
         Raises:
             InputError: the name or an option is unknown.
@@ -122,7 +122,7 @@ class SpecBase:
             elif isinstance(nested := arguments.setdefault(option, {}), dict):
                 nested[task] = value
             else:
-                raise InputError(f"Option {option!r} of {self.name!r} is given both for all tasks and by task.")
+                raise InputError(f"Option {option!r} of {self.name!r} is given both for all tasks and by task. Give one.")
         return arguments
 
 
@@ -152,7 +152,7 @@ def parse_options(text: str) -> tuple[str, dict[str, Value]]:
 
 
 def format_value(value: Value) -> str:
-    """An option's value as it is written in a spec.
+    """Format an option's value as in a spec.
 
     >>> format_value((0.5, True)), format_value(1e25)
     ('0.5+true', '1e25')
@@ -160,12 +160,12 @@ def format_value(value: Value) -> str:
     if isinstance(value, tuple):
         return "+".join(format_value(item) for item in value)
     if isinstance(value, float):
-        return str(value).replace("e+", "e")  # a plus would make a list of it
+        return str(value).replace("e+", "e")  # a plus would make it a list
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def has_range(value: object) -> bool:
-    """Whether a value, or a spec with it, is a range in place of a number, from which a study's tuning draws.
+    """Return whether a value, or a spec with it, is a range in place of a number, from which a study's tuning draws.
 
     >>> has_range("1e-4..0.1"), has_range("adamw:weight_decay=1e-4..0.1"), has_range("adamw"), has_range(0.5)
     (True, True, False, False)
@@ -174,7 +174,7 @@ def has_range(value: object) -> bool:
 
 
 def as_names(value: Value, tasks: Iterable[str]) -> Value:
-    """An option's list as names of tasks, also of tasks whose names read like a number or another value.
+    """Convert an option's list to names of tasks, including tasks whose names look like a number or another value.
 
     >>> as_names(("depth", 0, True), ["0", "depth", "True"])
     ('depth', '0', 'True')
@@ -188,20 +188,20 @@ def as_names(value: Value, tasks: Iterable[str]) -> Value:
 
 
 def name_options(maker: Callable[..., Any], from_caller: Container[str]) -> list[str]:
-    """The options that are lists of names, by their annotations."""
+    """Return the options that are lists of names, by their annotations."""
     parameters = _signature(maker).parameters.values()
     return [p.name for p in parameters if p.name not in from_caller and _is_names(p.annotation)]
 
 
 def _split_name(text: str) -> tuple[str, str | None]:
-    """The name, and the text of the options; None where there is no colon after the name."""
+    """Return the name, and the text of the options; None if there is no colon after the name."""
     match = _SPEC.fullmatch(text.strip())
     assert match is not None  # any text has a name
     return match[1], match[2]
 
 
 def _parameters(maker: Callable[..., Any], from_caller: Container[str]) -> tuple[list[str], str | None]:
-    """The names of the options, and the one, if any, that is a mapping by task and may be left out in a spec."""
+    """Return the names of the options, and the one, if any, that is a mapping by task and may be omitted in a spec."""
     parameters = [p for p in _signature(maker).parameters.values() if p.name not in from_caller]
     direct = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and _is_mapping(p.annotation)]
     return [parameter.name for parameter in parameters], direct[0] if direct else None
@@ -215,13 +215,13 @@ def _signature(maker: Callable[..., Any]) -> inspect.Signature:
 
 
 def _is_mapping(annotation: Any) -> bool:
-    """Whether an annotation is a mapping, or a union with one."""
+    """Return whether an annotation is a mapping, or a union with one."""
     origins = [typing.get_origin(each) or each for each in _alternatives(annotation)]
     return any(isinstance(origin, type) and issubclass(origin, Mapping) for origin in origins)
 
 
 def _is_names(annotation: Any) -> bool:
-    """Whether an annotation is a list of strings, or a union with one."""
+    """Return whether an annotation is a list of strings, or a union with one."""
     return any(
         typing.get_origin(each) in (Sequence, list, tuple) and typing.get_args(each)[0] is str
         for each in _alternatives(annotation)

@@ -1,4 +1,4 @@
-"""Task names: checked, as tensors in a state, whose entries are then found by name, and compared between ranks."""
+"""Task names: checking them, storing them in a state so that entries are found by name, and comparing them across ranks."""
 
 import hashlib
 import json
@@ -18,13 +18,13 @@ def require_order(name: str, values: object) -> None:
     """Raise `InputError` for a set, whose order changes from process to process."""
     if isinstance(values, set | frozenset):
         raise InputError(
-            f"Expected `{name}` in an order that stays; got a set, whose order changes from process to process. Write a "
-            f"list: {sorted(values, key=str)!r:.200}."
+            f"Expected `{name}` in a fixed order; got a set, whose order changes from process to process. Use a list: "
+            f"{sorted(values, key=str)!r:.200}."
         )
 
 
 def check_tasks(tasks: Sequence[str]) -> Names:
-    """The tasks as a tuple, or an `InputError` unless they are distinct non-empty strings."""
+    """Return the tasks as a tuple; raise an `InputError` unless they are distinct non-empty strings."""
     if isinstance(tasks, str):
         raise InputError(f"Expected `tasks` to be a list of names; got the string {tasks!r}. Write [{tasks!r}].")
     if not isinstance(tasks, Iterable):
@@ -40,7 +40,7 @@ def check_tasks(tasks: Sequence[str]) -> Names:
 
 
 def encode_names(tasks: Sequence[str]) -> Tensor:
-    """The names as a tensor, which safetensors and `torch.load(weights_only=True)` take: the bytes of a list in JSON.
+    """Encode the names as a tensor, which safetensors and `torch.load(weights_only=True)` accept: a list in JSON.
 
     >>> bytes(encode_names(["a", "b"]).tolist())
     b'["a", "b"]'
@@ -49,30 +49,30 @@ def encode_names(tasks: Sequence[str]) -> Tensor:
 
 
 def decode_names(encoded: object) -> Names:
-    """The names of `encode_names`.
+    """Decode the names of `encode_names`.
 
     Raises:
-        InputError: it is something else.
+        InputError: the tensor contains something else.
     """
     try:
         names = json.loads(bytes(cast(Tensor, encoded).tolist()))
     except (AttributeError, TypeError, ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError("The state has no readable task names under `_extra_state`: it is damaged, or of another module.")
+        raise InputError("The state has no readable task names in `_extra_state`: it is damaged, or of another module.")
     return tuple(names)
 
 
 def reorder(values: Tensor, order: Sequence[int], axes: int) -> Tensor:
-    """Values by task in another order of tasks.
+    """Reorder values by task.
 
     Args:
         values: [T, ..., T, n] with `axes` axes of tasks, in any shape.
-        order: by new position, the old one.
-        axes: how many axes are tasks.
+        order: the old position for each new one.
+        axes: the number of axes of tasks.
 
     Returns:
-        The shape of `values`; unchanged if it cannot have these axes.
+        The shape of `values`; unchanged if `values` cannot have these axes.
 
     >>> reorder(torch.tensor([0.0, 0.1, 1.0, 1.1]), [1, 0], axes=2)
     tensor([1.1000, 1.0000, 0.1000, 0.0000])
@@ -88,12 +88,12 @@ def reorder(values: Tensor, order: Sequence[int], axes: int) -> Tensor:
 
 
 def require_same_names(tasks: Sequence[str], group: dist.ProcessGroup | None, device: torch.device) -> None:
-    """Raise the same error on every rank unless all ranks have these tasks in this order. Every rank has to call it.
+    """Raise the same error on every rank unless all ranks have these tasks in this order. Every rank must call it.
 
     Args:
         tasks: this rank's.
         group: the ranks; None for the default group.
-        device: where the group communicates.
+        device: the device on which the group communicates.
 
     Raises:
         InputError: the names, their number or their order differ.

@@ -16,20 +16,20 @@ from hardfirst.errors import InputError, check_names, mapping, warn_caller
 Group = dist.ProcessGroup | Literal[False] | None
 Initial = float | Sequence[float] | Sequence[Sequence[float]]
 
-_NAMES = "_extra_state"  # torch's key for what is saved and is no tensor of the module
+_NAMES = "_extra_state"  # torch's key for saved data that is not a tensor of the module
 
 
 class TaskState(nn.Module):
     """A module that holds fixed-shape buffers for a fixed list of tasks.
 
-    Buffers are float32 (counters int64) whatever the default dtype. They follow the module to another device but not to
+    Buffers are float32 (counters int64) regardless of the default dtype. They follow the module to another device but not to
     another dtype, since a bfloat16 average would stop moving.
 
-    The state holds the names of the tasks, as torch's extra state, so that a state of the same tasks in another order is
+    The state includes the names of the tasks, as torch's extra state, so that a state of the same tasks in another order is
     loaded by name, and one of other tasks raises an error. A module inside another one with the same tasks leaves them out.
 
     Args:
-        tasks: distinct non-empty strings, in the order of every buffer; no set, which has none.
+        tasks: distinct non-empty strings, in the order of every buffer; not a set, which has no order.
         process_group: the ranks to average measurements over; None for the default group, False for none.
     """
 
@@ -58,8 +58,8 @@ class TaskState(nn.Module):
                 for a state that is not per task. `reset` restores it.
             dtype: float32, or int64 for counters.
             persistent: False leaves a constant out of `state_dict`.
-            task_axes: by how many axes of tasks the numbers are laid out: 2 for a matrix [T, T], 0 for a state that is not
-                per task. Default: 1 for a number or T numbers, else 0.
+            task_axes: the number of task axes of the buffer: 2 for a matrix [T, T], 0 for a state that is not per task.
+                Default: 1 for a number or T numbers, else 0.
         """
         self._initial[name] = [initial] * len(self.tasks) if isinstance(initial, int | float) else initial
         values = torch.tensor(self._initial[name], dtype=dtype)
@@ -68,7 +68,7 @@ class TaskState(nn.Module):
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Restore the state at construction. Call it after `to_empty` as well."""
+        """Restore the initial state. Also call it after `to_empty`."""
         for module in self.modules():
             if isinstance(module, TaskState):
                 for name, initial in module._initial.items():
@@ -76,11 +76,11 @@ class TaskState(nn.Module):
                     buffer.copy_(torch.tensor(initial, dtype=buffer.dtype))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load a state that `state_dict` gave.
+        """Load a state from `state_dict`.
 
         Args:
-            state_dict: of the same tasks, in any order; one without their names is loaded by position, with a warning.
-            strict: as in torch; the tasks have to be the same in any case.
+            state_dict: a state of the same tasks, in any order; without task names it is loaded by position, with a warning.
+            strict: as in torch; the tasks must be the same in any case.
             assign: as in torch.
 
         Raises:
@@ -91,12 +91,12 @@ class TaskState(nn.Module):
         except RuntimeError as error:
             raise InputError(
                 f"The state is not that of {type(self).__name__} for the tasks {', '.join(self.tasks)}: "
-                f"{_difference(state_dict, self.state_dict()) or error}. Load it into what it came from, with the same "
-                "tasks and options."
+                f"{_difference(state_dict, self.state_dict()) or error}. Load it into a module with the same tasks and "
+                "options."
             ) from error
 
     def state_dict(self, *args: Any, **options: Any) -> Any:
-        """The state as torch's `state_dict` gives it, with the names of the tasks unless it is empty."""
+        """Return torch's `state_dict`, with the names of the tasks unless it is empty."""
         state = super().state_dict(*args, **options)
         prefix = options.get("prefix", args[1] if len(args) > 1 else "")
         if self._saves_names():
@@ -107,11 +107,11 @@ class TaskState(nn.Module):
         return state
 
     def get_extra_state(self) -> Tensor:
-        """The names of the tasks, for `state_dict`: the bytes of a list in JSON, uint8."""
+        """Return the names of the tasks, for `state_dict`: the bytes of a list in JSON, uint8."""
         return encode_names(self.tasks)
 
     def set_extra_state(self, state: object) -> None:
-        """Check that a state is of these tasks in this order; `load_state_dict` brings it into it before.
+        """Check that a state has these tasks in this order; `load_state_dict` reorders it before.
 
         Raises:
             InputError: the tasks or their order differ.
@@ -122,7 +122,7 @@ class TaskState(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         if self._saves_names():
             self._load_by_name(state_dict, prefix)
-        # with `assign`, torch would take over the saved dtype, in which an average may stop moving
+        # with `assign`, torch would keep the saved dtype, in which an average may stop moving
         for name, buffer in self._buffers.items():
             saved = state_dict.get(prefix + name)
             if buffer is not None and isinstance(saved, Tensor) and saved.dtype != buffer.dtype:
@@ -130,12 +130,12 @@ class TaskState(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _load_by_name(self, state_dict: dict[str, Any], prefix: str) -> None:
-        """Bring the module's own part of a state, which torch lets us modify, into the order of `tasks`."""
+        """Reorder the module's own part of a state, which torch lets us modify, by the order of `tasks`."""
         key, own = prefix + _NAMES, encode_names(self.tasks)
         if key not in state_dict and any(name.startswith(prefix) for name in state_dict):
             warn_caller(
-                f"The state of {type(self).__name__} was saved without the names of its tasks, so it is loaded by position: "
-                f"as that of {', '.join(self.tasks)}, in this order. Save it again to have the names in it."
+                f"The state of {type(self).__name__} was saved without the names of its tasks, so it is loaded by position, "
+                f"in the order {', '.join(self.tasks)}. Save it again to store the names."
             )
         saved = decode_names(state_dict.setdefault(key, own))
         if sorted(saved) != sorted(self.tasks):
@@ -150,18 +150,18 @@ class TaskState(nn.Module):
                     state_dict[prefix + name] = reorder(values, order, axes)
 
     def _saves_names(self) -> bool:
-        """Whether the extra state is the names; a subclass may have one of its own."""
+        """Return whether the extra state is the names; a subclass may have its own extra state."""
         return type(self).get_extra_state is TaskState.get_extra_state
 
     def _inner_with_same_tasks(self) -> list[str]:
-        """The names of the modules inside this one whose state needs no names of its own."""
+        """Return the names of the inner modules whose state needs no task names."""
         states = ((name, module) for name, module in self.named_modules() if name and isinstance(module, TaskState))
         return [name for name, module in states if module.tasks == self.tasks]
 
     def _of_other_tasks(self, state: object) -> InputError:
         return InputError(
             f"The state is that of the tasks {', '.join(decode_names(state))}; this {type(self).__name__} has "
-            f"{', '.join(self.tasks)}. Load it into one with the same tasks, or leave its keys out of what is loaded."
+            f"{', '.join(self.tasks)}. Load it into one with the same tasks, or leave out its keys when loading."
         )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -182,7 +182,7 @@ class TaskState(nn.Module):
 
     @property
     def _device(self) -> torch.device | None:
-        """Where the state is; None if there is none."""
+        """The device of the state; None if there is none."""
         buffer = next(iter(self._buffers.values()), None)
         return None if buffer is None else buffer.device
 
@@ -191,13 +191,13 @@ class TaskState(nn.Module):
 
         Args:
             values: by task, 0-d tensors; for KPIs also numbers, or None for no measurement.
-            kind: what the values are: errors name it, and an absent task is 0 for losses and NaN for KPIs.
+            kind: the kind of values, for errors. An absent task is 0 for losses and NaN for KPIs.
 
         Returns:
-            [T], with the graph of the values; a plain tensor where the values are of a subclass.
+            [T], with the graph of the values; a plain tensor if the values are of a subclass.
 
         Raises:
-            InputError: a name is unknown, a value is no 0-d tensor (or, for KPIs, no number), or devices differ.
+            InputError: a name is unknown, a value is not a 0-d tensor (or, for KPIs, a number), or devices differ.
         """
         if type(values) is not dict:  # the cheap check first, since this runs in every training step
             mapping("losses" if kind == "loss" else "kpis", values, f"{{{self.tasks[0]!r}: {kind}}}")
@@ -217,7 +217,7 @@ class TaskState(nn.Module):
         return plain(vector)
 
     def _filled(self, columns: list[Any], absent: float) -> list[Any]:
-        """The columns as tensors on one device: numbers converted, and `absent` in place of None."""
+        """Return the columns as tensors on one device: numbers converted, and `absent` in place of None."""
         tensor = next((column for column in columns if isinstance(column, Tensor)), None)
         numbers = [math.nan if isinstance(c, Tensor) else absent if c is None else float(c) for c in columns]
         device = self._device if tensor is None else tensor.device
@@ -227,23 +227,23 @@ class TaskState(nn.Module):
         return [c if isinstance(c, Tensor) else number for c, number in zip(columns, converted.unbind(), strict=True)]
 
     def _not_a_scalar(self, values: Mapping[str, Any], kind: str) -> InputError:
-        """The error for values that cannot be stacked: a shape, or devices that differ."""
+        """Return the error for values that cannot be stacked: a wrong shape, or devices that differ."""
         tensors = {task: value for task, value in values.items() if isinstance(value, Tensor)}
         for task, value in tensors.items():
             if value.dim():
                 return InputError(
                     f"Expected the {kind} of task {task!r} to be a 0-d tensor; got shape {list(value.shape)}. "
-                    "Reduce it first, for instance with .mean()."
+                    "Reduce it first, for example with .mean()."
                 )
         devices = ", ".join(f"{task!r} on {value.device}" for task, value in tensors.items())
         return InputError(f"Expected the {kind} of every task on one device; got {devices}.")
 
     def is_distributed(self) -> bool:
-        """Whether `mean_over_ranks` communicates: torch.distributed is initialized, and `process_group` is not False."""
+        """Return whether `mean_over_ranks` communicates: torch.distributed is initialized, `process_group` is not False."""
         return self.process_group is not False and dist.is_available() and dist.is_initialized()
 
     def mean_over_ranks(self, values: Tensor) -> Tensor:
-        """Average a measurement over ranks, in one collective; every rank has to call it.
+        """Average a measurement over ranks, in one collective. Every rank must call it.
 
         Args:
             values: any shape, without a graph. Entries that are not finite count as missing on this rank.
@@ -264,7 +264,7 @@ class TaskState(nn.Module):
         """Check once that all ranks have the same tasks, before the first collective; not in a compiled graph.
 
         Raises:
-            InputError: they do not; on every rank, with the same text.
+            InputError: the tasks differ; raised on every rank, with the same text.
         """
         if torch.compiler.is_compiling() or self._tasks_compared:
             return
@@ -273,18 +273,18 @@ class TaskState(nn.Module):
 
 
 def send(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
-    """A tensor on a device. One of the host is copied without a wait for what the device still has to do.
+    """Copy a tensor to a device. A tensor on the host is copied without waiting for the device's pending work.
 
-    CUDA has taken its values when the call returns, though no copy may have been made yet; MPS may read them later, when the
-    memory is another tensor's, so that there the copy waits.
+    CUDA has read its values when the call returns, even if the copy is still pending. MPS may read them later, when the
+    memory belongs to another tensor, so there the copy waits.
     """
     return tensor.to(device, dtype, non_blocking=tensor.is_cpu and device.type != "mps")
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """The tensor without its Python subclass, whose methods may need what only its authors attach to it.
+    """Convert a Python subclass to a plain tensor, since its methods may need attributes that only its own code sets.
 
-    A subclass with its own dispatch, such as a fake or a distributed tensor, has no plain form and stays.
+    A subclass with its own dispatch, such as a fake or a distributed tensor, has no plain form and is returned unchanged.
     """
     if type(tensor) is Tensor or type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
         return tensor
@@ -302,7 +302,7 @@ def _check_value(task: str, value: object, kind: Literal["loss", "KPI"]) -> None
 
 
 def _difference(state: Mapping[str, Any], own: Mapping[str, Any]) -> str:
-    """How a state differs from the module's own, in words."""
+    """Describe how a state differs from the module's own."""
     keys = [key for key in own if key != _NAMES]
     differences = {
         "it lacks": [key for key in keys if key not in state],

@@ -7,7 +7,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def printable(text: str) -> str:
-    r"""Replace control characters, with which a text could rename or clear a terminal, by U+FFFD; line breaks and tabs stay.
+    r"""Replace control characters, which could rename or clear a terminal, by U+FFFD; line breaks and tabs stay.
 
     >>> printable("dtp\x1b]0;title\x07")
     'dtp�]0;title�'
@@ -16,8 +16,8 @@ def printable(text: str) -> str:
 
 
 def printable_json(text: str, content: Any) -> Any:
-    """The content that was parsed from a JSON text, with `printable` names and values."""
-    # most texts have neither a backslash, with which JSON writes control characters, nor one as it is
+    """Return the content parsed from a JSON text, with `printable` names and values."""
+    # most texts contain neither a backslash, with which JSON escapes control characters, nor a raw control character
     return _printable(content) if "\\" in text or _CONTROLS.search(text) else content
 
 

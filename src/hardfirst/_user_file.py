@@ -1,4 +1,4 @@
-"""Python files of the user: each is executed once per process, and its errors say in which line."""
+"""Python files of the user: each is executed once per process, and errors name the line in the file."""
 
 import hashlib
 import importlib.util
@@ -25,17 +25,17 @@ _executed: dict[Path, _Executed] = {}
 
 
 def load_module(path: Path, *, contract: str) -> ModuleType:
-    """Execute a Python file, once per process; again only if it or a module that it imports has changed.
+    """Execute a Python file once per process; again only if it or a module that it imports has changed.
 
-    Modules beside the file can be imported, also by processes that its code starts: its folder is put on Python's path,
-    behind all else, so that no installed module is replaced by one of the same name.
+    Modules in the same folder can be imported, also by processes that its code starts: the folder is added at the end of
+    Python's path, so that no installed module is replaced by one of the same name.
 
     Args:
         path: an existing file.
-        contract: a sentence on what such a file has to hold, for errors.
+        contract: a sentence on what such a file must define, for errors.
 
     Raises:
-        InputError: the code raises an error, or a module beside the file has the name of another one.
+        InputError: the code raises an error, or a module in the same folder has the name of another one.
     """
     source = path.read_bytes()
     key = path.resolve()
@@ -63,7 +63,7 @@ def _execute(path: Path, source: bytes, contract: str) -> ModuleType:
 
 
 def _module_name(path: Path) -> str:
-    """The name under which other processes can import the file, unless another module has it."""
+    """Return the name under which other processes can import the file, unless another module has it."""
     try:
         spec = importlib.util.find_spec(path.stem) if "." not in path.stem else None
     except (ImportError, ValueError):
@@ -74,20 +74,20 @@ def _module_name(path: Path) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes: of those that this process has executed, if it has."""
+    """Compute the SHA-256 of a file's bytes: those that this process has executed, if it has."""
     executed = _executed.get(path.resolve())
     return executed.sha256 if executed else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def modules_sha256(path: Path) -> str | None:
-    """One SHA-256 for the names and bytes of the local modules that a file imports; None if there are none."""
+    """Compute one SHA-256 for the names and bytes of the local modules that a file imports; None if there are none."""
     modules = modules_of(path)
     text = "\n".join(f"{name} {module.sha256}" for name, module in modules.items())
     return hashlib.sha256(text.encode()).hexdigest() if modules else None
 
 
 def modules_of(path: Path) -> Mapping[str, LocalModule]:
-    """By name, the local modules that a file imports: those that this process has executed with it, if it has."""
+    """Return, by name, the local modules that a file imports: those executed by this process, if it has executed it."""
     executed = _executed.get(path.resolve())
     return executed.modules if executed else local_modules(path, path.read_bytes())
 
@@ -96,23 +96,23 @@ def explain_errors(path: Path, function: Callable[[], T], *, contract: str = "",
     """Call a function; if it fails in the code of a user's file, raise an error that names the file and the line.
 
     Args:
-        path: the user's file. Errors pass unchanged if it is no `.py` file.
-        function: calls the file's code.
-        contract: a sentence on what such a file has to hold, for errors of code that this sentence is about.
-        located: whether errors without a line in the file pass unchanged, since the function calls other code as well.
+        path: the user's file. Errors pass unchanged if it is not a `.py` file.
+        function: a function that calls the file's code.
+        contract: a sentence on what such a file must define, for errors in code that it applies to.
+        located: whether errors without a line in the file pass unchanged, since the function also calls other code.
 
     Raises:
-        InputError: the function fails, or raises one itself.
+        InputError: the function fails, or raises an `InputError` itself.
     """
     try:
         return function()
-    except SystemExit as error:  # of a script, for example, that parses its own arguments
+    except SystemExit as error:  # raised, for example, by a script that parses its own arguments
         if path.suffix != ".py" or not (line := _line(path, error)):
             raise
         raise InputError(f"{path}{line}: it ends the program, by SystemExit {error.code!r}. {contract}".rstrip()) from error
     except Exception as error:
         line = _line(path, error)
-        # without a line, these errors are not the file's: a missing package, for example, or a full disk
+        # without a line, these errors are not caused by the file: for example a missing package, or a full disk
         passes = not line and (located or isinstance(error, InputError | ImportError | OSError))
         if path.suffix != ".py" or passes:
             raise

@@ -1,4 +1,4 @@
-"""For code that was written for another implementation: the class that the line of CAGrad, Nash-MTL and FAMO calls."""
+"""Compatibility with trainers written for the code of CAGrad, Nash-MTL, FAMO or FairGrad, which share one interface."""
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,11 +13,11 @@ from hardfirst.errors import InputError, number, unknown, whole
 
 _Parameters = Iterable[nn.Parameter] | Tensor | None
 _WINDOW = 25  # of `dwa`
-_RATE = 0.025  # at which the line's trainers learn the weights of `uw` and `famo`
+_RATE = 0.025  # the learning rate of the weights of `uw` and `famo` in those trainers
 
 
 class _Method(NamedTuple):
-    """What a name of the line stands for: the balancer, the names of its options there, and what is done around it."""
+    """The meaning of a method name in those trainers: the balancer, its options' names there, and the extra steps."""
 
     balancer: str
     options: Mapping[str, str] = {}
@@ -44,9 +44,9 @@ METHODS: Mapping[str, _Method] = {
     "famo": _Method("famo", {"gamma": "decay", "w_lr": "lr"}, max_norm=1),
     "fairgrad": _Method("fairgrad", max_norm=1),
 }
-"""By the line's name, what it stands for. Every name in `hardfirst.balancers.BALANCERS` is known as well."""
+"""The meaning of each name in those trainers. Every name in `hardfirst.balancers.BALANCERS` is accepted as well."""
 
-# What the line's codes offer beside what a balancer takes: the one value that it has here.
+# Options of those trainers that no balancer has, with the only value that is accepted here.
 _ONLY: Mapping[str, Mapping[str, Any]] = {
     "pcgrad": {"reduction": "sum"},
     "mgda": {"normalization": "none"},
@@ -57,27 +57,28 @@ _IGNORED = {"nashmtl": ("optim_niter",), "famo": ("task_weights",)}
 
 
 class WeightMethods:
-    """The weighting method of a trainer written for the code of CAGrad, Nash-MTL, FAMO or FairGrad, by our balancers.
+    """The `WeightMethods` interface of the code of CAGrad, Nash-MTL, FAMO and FairGrad, implemented by our balancers.
 
-    Change the trainer's import; its calls stay. Methods, also ours, are as their cards say, which name the differences from
-    the papers and the authors' codes. So the weights of `dwa`, `rlw` and `imtl` sum to the number of tasks, where the line's
-    losses are T times smaller, and the heads get the gradient of their own task's loss in `mgda`, `imtl` and `nashmtl` too.
+    Change the trainer's import; its calls stay the same. Methods work as their cards say, including the listed differences
+    from the papers and the authors' code. The weights of `dwa`, `rlw` and `imtl` sum to the number of tasks, where the
+    original losses are T times smaller, and the heads get the gradient of their own task's loss also in `mgda`, `imtl` and
+    `nashmtl`.
 
     Args:
         method: a name in `METHODS` or in `hardfirst.balancers.BALANCERS`.
         n_tasks: the number of tasks, at least 1.
-        device: where the balancer's state is.
-        tasks: the tasks' names, in the order of the losses; default "0", "1", and so on.
-        max_norm: the gradient of the shared parameters is clipped to this length after the backward; 0 does not clip it.
-            Default: as in the line, 1 for pcgrad, graddrop, cagrad, nashmtl, famo and fairgrad, else 0.
+        device: the device of the balancer's state.
+        tasks: the tasks' names, in the order of the losses; default: "0", "1", and so on.
+        max_norm: clips the gradient of the shared parameters to this length after backward; 0 for no clipping. Default: as
+            in the original, 1 for pcgrad, graddrop, cagrad, nashmtl, famo and fairgrad, else 0.
         params: "shared", or "rep" for a gradient method that combines the gradients of `representation`.
-        options: as in the line: `main_task` of stl (its number); `task_weights` of ls and scaleinvls, one for each task;
-            `temp` and `iteration_window` of dwa, whose epochs are that many steps, 25 by default, or those between calls of
-            `end_epoch` if it is 0; `lr` of uw, `gamma` and `w_lr` of famo, both rates
-            0.025 by default; `c` of cagrad; `alpha` of fairgrad; or those of our balancer.
+        options: as in the original: `main_task` of stl (its number); `task_weights` of ls and scaleinvls, one per task;
+            `temp` and `iteration_window` of dwa, whose epochs are that many steps, default: 25, or those between calls of
+            `end_epoch` if it is 0; `lr` of uw, and `gamma` and `w_lr` of famo, both rates 0.025 by default; `c` of cagrad;
+            `alpha` of fairgrad; or the options of our balancer.
 
     Attributes:
-        balancer: the balancer; its state belongs into checkpoints.
+        balancer: the balancer. Include its state in checkpoints.
         tasks: the tasks' names.
 
     Raises:
@@ -118,7 +119,7 @@ class WeightMethods:
         self._on_features = self._checked(params)
 
     def _checked(self, params: str) -> bool:
-        """Whether gradients of `representation` are combined."""
+        """Return whether gradients of `representation` are combined."""
         allowed = ("shared", "rep") if isinstance(self.balancer, GradientBalancer) else ("shared",)
         if params not in allowed:
             raise InputError(f"Expected `params` to be {' or '.join(map(repr, allowed))} for this method; got {params!r}.")
@@ -130,7 +131,7 @@ class WeightMethods:
         return self
 
     def parameters(self) -> list[nn.Parameter]:
-        """No parameters: what a method learns is in its balancer's state, and learned there."""
+        """Return no parameters: what a method learns is updated inside the balancer's state."""
         return []
 
     def backward(
@@ -144,22 +145,22 @@ class WeightMethods:
         kpis: Tensor | Sequence[float] | Mapping[str, Tensor | float] | None = None,
         **_: Any,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Balance the losses and back-propagate, which adds to the gradient of every parameter.
+        """Balance the losses and back-propagate, adding to the gradient of every parameter.
 
         Args:
             losses: [T], with their graph; exactly 0 where a task has no labels.
             shared_parameters: those that all tasks use, for gradient methods, and for `max_norm`.
             task_specific_parameters: unused, since every other parameter gets its gradient.
             last_shared_parameters: for gradnorm.
-            representation: what the heads read, for `params="rep"`.
-            kpis: a KPI in [0, 1] for each task, or by task, for dtp and other methods that KPIs drive; NaN where there is
-                none.
+            representation: the input of the heads, for `params="rep"`.
+            kpis: a KPI in [0, 1] for each task, as a sequence or by task, for dtp and other methods that use KPIs; NaN where
+                there is none.
 
         Returns:
-            The total without its graph, of gradient methods the sum of the losses; and "weights", those of the step [T].
+            The total without its graph (for gradient methods, the sum of the losses); and "weights", those of the step [T].
 
         Raises:
-            InputError: `losses` or `kpis` are not one for each task, or what the method needs is missing.
+            InputError: `losses` or `kpis` do not match the tasks, or an argument that the method needs is missing.
         """
         vector = losses if isinstance(losses, Tensor) else torch.stack(list(losses))
         if vector.shape != (len(self.tasks),):
@@ -181,7 +182,7 @@ class WeightMethods:
             "representation": representation,
         }
         if "shared" in self.balancer.needs and of_line[what] is None:
-            raise InputError(f"{type(self.balancer).__name__} needs `{what}`, which `backward` was called without.")
+            raise InputError(f"{type(self.balancer).__name__} needs `{what}`; pass it to `backward`.")
         self.balancer.backward(by_task, self._kpis(kpis), using=run, **{given: of_line[what]})
         if self.max_norm and shared:
             nn.utils.clip_grad_norm_(shared, self.max_norm)
@@ -190,7 +191,7 @@ class WeightMethods:
         return totals[0], {"weights": torch.stack([*(weights or self.balancer.weights).values()])}
 
     def _what_is_shared(self) -> tuple[str, str]:
-        """The argument of the line that has what the tasks share, and that of our balancer."""
+        """Return the name of the argument for what the tasks share, here and in our balancer."""
         if self._on_features:
             return "representation", "features"
         return "shared_parameters" if isinstance(self.balancer, GradientBalancer) else "last_shared_parameters", "shared"
@@ -204,25 +205,25 @@ class WeightMethods:
         return dict(zip(self.tasks, numbers, strict=True))
 
     def update(self, new_losses: Tensor | Sequence[Tensor]) -> None:
-        """Tell famo the losses of the same batch after the optimizer step, [T]; other methods do nothing with them.
+        """Give famo the losses [T] of the same batch after the optimizer step. Other methods ignore them.
 
-        If a trainer never calls it, famo learns from the losses of the next batch, as `FAMO` does by itself.
+        If a trainer never calls it, famo learns from the losses of the next batch, as `FAMO` does by default.
         """
         if isinstance(self.balancer, FAMO):
             self.balancer.learn_after_step(dict(zip(self.tasks, new_losses, strict=True)))
 
     def end_epoch(self) -> None:
-        """Mark the end of an epoch, for methods that count epochs; the line's trainers do not call it."""
+        """Mark the end of an epoch, for methods that count epochs; the original trainers do not call it."""
         self.balancer.end_epoch()
 
 
 def _balancer(method: str, row: _Method, tasks: list[str], options: dict[str, Any]) -> Balancer:
-    """The balancer that a name of the line stands for, with the line's options."""
+    """Build the balancer for a name of the original, with the original's options."""
     for name in _IGNORED.get(method, ()):
         options.pop(name, None)
     for name, only in _ONLY.get(method, {}).items():
         if (value := options.pop(name, only)) != only:
-            raise InputError(f"{method} has `{name}` {only!r} alone here; got {value!r}.")
+            raise InputError(f"{method} supports only `{name}` = {only!r}; got {value!r}.")
     if row.balancer == "fixed" and method != "fixed":
         options["weights"] = dict(zip(tasks, _constants(method, tasks, options), strict=True))
     if method in ("uw", "famo") and not {"lr", "w_lr"} & options.keys():
@@ -240,7 +241,7 @@ def _balancer(method: str, row: _Method, tasks: list[str], options: dict[str, An
 
 
 def _constants(method: str, tasks: list[str], options: dict[str, Any]) -> list[float]:
-    """The weights of a method whose weights are constants."""
+    """Return the weights of a method with constant weights."""
     if method == "stl":
         main = whole("main_task", options.pop("main_task", None), least=0)
         if main >= len(tasks):
@@ -254,5 +255,5 @@ def _constants(method: str, tasks: list[str], options: dict[str, Any]) -> list[f
 
 
 def _listed(parameters: _Parameters) -> Any:
-    """Parameters that are used twice, as a list; one by itself, or none, as it is."""
+    """Return an iterator of parameters that is used twice as a list; a single one, or None, is unchanged."""
     return parameters if parameters is None or isinstance(parameters, Tensor) else list(parameters)

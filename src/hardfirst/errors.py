@@ -1,4 +1,4 @@
-"""Errors that say what is wrong with an input and how to mend it, and checks that raise them."""
+"""Errors that say what is wrong with an input and how to fix it, and checks that raise them."""
 
 import errno
 import math
@@ -12,7 +12,7 @@ from reprlib import Repr
 
 _MOST_LISTED = 12  # names in an error
 _ALIKE = 0.4  # the least similarity of names that an error suggests
-# packages whose lines a warning does not point at, for they call hardfirst on the user's behalf
+# a warning does not point at lines of these packages, since they call hardfirst on the user's behalf
 _HOSTS = frozenset(
     {"hardfirst", "torch", "lightning", "lightning_fabric", "pytorch_lightning", "transformers", "accelerate", "contextlib"}
 )
@@ -23,30 +23,30 @@ _REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 1, 80, 80
 
 
 class InputError(ValueError):
-    """An input that hardfirst cannot work with. Its text says what is wrong and how to mend it.
+    """An input that hardfirst cannot work with. The message says what is wrong and how to fix it.
 
     The command line prints it and exits with code 2. In Python it is a `ValueError`.
     """
 
 
 class MissingPackage(InputError):  # noqa: N818  # named after the problem
-    """An optional package is missing. The text has the command that installs it."""
+    """An optional package is missing. The message contains the command that installs it."""
 
 
 def short(value: object) -> str:
-    """A value as an error shows it, whatever its size.
+    """Format a value of any size for an error.
 
     >>> short([1, [2, [3]], "x" * 100])
     "[1, [...], 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx']"
     """
     try:
         return _REPR.repr(value)
-    except ValueError:  # Python writes no whole number of more than 4,300 digits
-        return f"{type(value).__name__} of very many digits"
+    except ValueError:  # Python does not write integers of more than 4,300 digits
+        return f"{type(value).__name__} with too many digits"
 
 
 def warn_caller(text: str) -> None:
-    """Warn at the user's line that led here, however many calls of hardfirst and of the hosts of its loops are between."""
+    """Warn at the user's line that led here, regardless of the calls in hardfirst and the host loop in between."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _HOSTS:
         frame, level = frame.f_back, level + 1
@@ -60,26 +60,24 @@ def writing(path: Path) -> Iterator[None]:
     >>> with writing(Path("study.json")):
     ...     raise OSError(28, "No space left on device")
     Traceback (most recent call last):
-    hardfirst.errors.InputError: study.json cannot be written: No space left on device. Make room, and go on ...
+    hardfirst.errors.InputError: study.json cannot be written: No space left on device. Free some space and ...
     """
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = (
-            "Make room, and go on from there: what was written before is kept." if full else "Choose another place for it."
-        )
+        remedy = "Free some space and continue: what was written before is kept." if full else "Choose another place for it."
         raise InputError(f"{path} cannot be written: {error.strerror or error}. {remedy}") from error
 
 
 def unknown(kind: str, name: object, known: Iterable[str], *, listing: str | None = None) -> InputError:
-    """The error for a name that is not among the known ones, with the nearest ones that are.
+    """Return the error for a name that is not among the known ones, with the nearest known names.
 
     Args:
-        kind: what the name is of.
+        kind: the kind of thing that the name is for.
         name: the unknown name.
-        known: the names to choose from; of more than twelve, the error has the nearest, five at most.
-        listing: a command that lists them all.
+        known: the names to choose from. If there are more than twelve, the error lists at most the five nearest.
+        listing: a command that lists all of them.
 
     Example:
         >>> str(unknown("task", "dept", ["depth", "segment"]))
@@ -93,7 +91,7 @@ def unknown(kind: str, name: object, known: Iterable[str], *, listing: str | Non
     ratios = {each: SequenceMatcher(None, str(name).lower(), each.lower()).ratio() for each in names}
     nearest = sorted((each for each in names if ratios[each] > _ALIKE), key=ratios.__getitem__, reverse=True)[:5]
     listed = f" The nearest: {', '.join(nearest)}." if nearest else ""
-    remedy = f" `{listing}` lists all." if listing else ""
+    remedy = f" `{listing}` lists all of them." if listing else ""
     return InputError(f"Unknown {kind} {short(name)}{hint}{listed}{remedy}")
 
 
@@ -115,7 +113,7 @@ def number(
     below: float | None = None,
     finite: bool = True,
 ) -> float:
-    """Return the value as a float, or raise an `InputError` that names the bound that it violates.
+    """Return the value as a float, or raise an `InputError` that names the violated bound.
 
     >>> number("gamma", -1, least=0)
     Traceback (most recent call last):
@@ -154,7 +152,7 @@ def whole(name: str, value: object, *, least: int) -> int:
 
 
 def flag(name: str, value: object) -> bool:
-    """Return the value as a bool, or raise an `InputError`: a word would be true whatever it says.
+    """Return the value as a bool, or raise an `InputError`, since every word would count as true.
 
     >>> flag("normalize", "no")
     Traceback (most recent call last):
@@ -170,11 +168,11 @@ def check_kpi(task: str, value: float) -> None:
 
     >>> check_kpi("depth", 71.0)
     Traceback (most recent call last):
-    hardfirst.errors.InputError: Expected the KPI of task 'depth' to be in [0, 1]; got 71.0. A percentage? Divide by 100.
+    hardfirst.errors.InputError: Expected the KPI of task 'depth' to be in [0, 1]; got 71.0. Divide a percentage by 100.
     """
     number = float(value)
     if not math.isnan(number) and not -1e-6 <= number <= 1 + 1e-6:
-        raise InputError(f"Expected the KPI of task {task!r} to be in [0, 1]; got {value}. A percentage? Divide by 100.")
+        raise InputError(f"Expected the KPI of task {task!r} to be in [0, 1]; got {value}. Divide a percentage by 100.")
 
 
 def mapping(name: str, value: object, example: str) -> None:

@@ -1,16 +1,16 @@
 """Focal losses of examples as modules, which hold the options, call `hardfirst.functional`, and reduce.
 
-**No label.** These losses and the measures in `hardfirst.kpi` have one notion of an element without a label:
+**Missing labels.** These losses and the measures in `hardfirst.kpi` use the same marks for an element without a label:
 
 - NaN, in a target of any floating-point type;
-- `ignore_index`, −100 by default, in a target of classes or of yes/no answers, whatever its type. A measured number has no
+- `ignore_index`, default −100, in a target of classes or binary labels of any type. A target of measured numbers has no
   `ignore_index`, since any number may be a measurement.
 
-Such an element counts in no sum and no mean, and its output gets a gradient of 0, even where it is infinite. Where nothing
-has a label, a loss is 0 with a graph and a KPI is NaN, and balancers leave both out. `hardfirst.kpi.from_metric` also knows
-the `ignore_index` of the metric. Any other mark is taken for a value: on the CPU, a 255 that was not given as `ignore_index`
-raises an `InputError`, as every target out of range does. On an accelerator the check would wait for the device in every
-step.
+Such an element is excluded from all sums and means, and its output gets a gradient of 0, even where it is infinite. If
+nothing is labelled, a loss is 0 with a graph and a KPI is NaN, and balancers ignore both. `hardfirst.kpi.from_metric` also
+recognizes the `ignore_index` of the metric. Any other mark is read as a value: on the CPU, a 255 that is not the
+`ignore_index` raises an `InputError`, like every target out of range. On an accelerator the check would wait for the device
+in every step.
 
 The losses sum in float32 or better and return that type, also for half-precision outputs and under autocast.
 """
@@ -28,7 +28,7 @@ Reduction = Literal["mean", "sum", "none"]
 
 
 class _FocalLoss(nn.Module):
-    """The base class of focal losses: the focusing parameter and the reduction."""
+    """Base class of focal losses: the focusing parameter and the reduction."""
 
     def __init__(self, gamma: float, reduction: Reduction) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class _FocalLoss(nn.Module):
 
     @property
     def skips_missing(self) -> bool:
-        """Whether the loss has a form for batches with missing labels: see `hardfirst.kpi.skipping`."""
+        """Whether the loss accepts batches with missing labels: see `hardfirst.kpi.skipping`."""
         return self.reduction != "none"
 
     def extra_repr(self) -> str:
@@ -73,7 +73,7 @@ class SoftmaxFocalLoss(_FocalLoss):
         floating-point probabilities → a 0-d tensor, or [batch, ...] for "none", in float32 or better.
 
     Raises:
-        InputError: an option is out of range, shapes do not fit, or (on the CPU) a class or probability is out of range.
+        InputError: an option is out of range, shapes do not match, or (on the CPU) a class or probability is out of range.
 
     Example:
         >>> loss = SoftmaxFocalLoss(gamma=2.0)
@@ -81,8 +81,8 @@ class SoftmaxFocalLoss(_FocalLoss):
         tensor(0.8259)
 
     Note:
-        The masked loss as printed in the DTP paper divides by all elements; this divides by the labelled ones. The focusing
-        factor of probabilities is ours: see `hardfirst.functional.softmax_focal_loss`.
+        The masked loss as printed in the DTP paper divides by the number of all elements; here it is divided by that of the
+        labelled ones. The focusing factor of probabilities is ours: see `hardfirst.functional.softmax_focal_loss`.
 
     References:
         Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.
@@ -122,7 +122,7 @@ class SoftmaxFocalLoss(_FocalLoss):
 
 
 class SigmoidFocalLoss(_FocalLoss):
-    """The focal loss for yes/no questions and dense detection (Lin et al., ICCV 2017).
+    """The focal loss for binary tasks and dense detection (Lin et al., ICCV 2017).
 
     Args:
         gamma: the focusing parameter, at least 0; with `alpha=None`, 0 is `torch.nn.BCEWithLogitsLoss`.

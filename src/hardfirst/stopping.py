@@ -14,21 +14,21 @@ from hardfirst.errors import check_kpi, number, whole
 class TaskEarlyStopping(TaskState):
     """Early stopping by task: a task whose validation KPI has stopped rising no longer contributes to the loss.
 
-    Its loss is multiplied by 0, which balancers treat as absent: it enters no state, and no other task's weight changes.
+    Its loss is multiplied by 0, which balancers treat as absent: it does not change their state or other tasks' weights.
     A stopped task stays stopped. Its KPI may still change, since the other tasks keep training the shared parameters.
 
     Args:
         tasks: distinct non-empty strings.
         patience: the number of validations without a rise after which a task stops; at least 1.
         min_delta: the smallest rise that counts, at least 0.
-        process_group: the ranks that KPIs are averaged over; None for the default group, False for none.
+        process_group: the ranks over which KPIs are averaged; None for the default group, False for none.
 
     Attributes:
         best: [T] float32, each task's best KPI so far; NaN before the first.
         waited: [T] float32, the number of validations since then.
 
     Raises:
-        InputError: a number is out of its range; in use, if a name is unknown.
+        InputError: a number is out of range; in use, if a name is unknown.
 
     Example:
         >>> stopping = TaskEarlyStopping(["digit", "bright"], patience=2)
@@ -81,7 +81,7 @@ class TaskEarlyStopping(TaskState):
 
     @property
     def stopped(self) -> tuple[str, ...]:
-        """The tasks that are no longer trained. They are read once after each change, since reading waits for the device."""
+        """The tasks that are no longer trained. Read once after each change, since reading waits for the device."""
         if self._stopped is None:
             waited = dict(zip(self.tasks, self.waited.tolist(), strict=True))
             self._stopped = tuple(task for task in self.tasks if waited[task] >= self.patience)
@@ -90,14 +90,14 @@ class TaskEarlyStopping(TaskState):
     def forward(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Replace the losses of stopped tasks by 0, which keep their graph, since DDP needs it.
 
-        One that is not finite loses its graph as well: 0·∞ would make the gradients NaN. Finding out waits for the device,
+        A loss that is not finite also loses its graph: 0·∞ would make the gradients NaN. The check waits for the device,
         once in each step after the first task has stopped.
 
         Args:
             losses: by task, 0-d tensors.
 
         Returns:
-            The losses in the same order; those of tasks that train as they are.
+            The losses in the same order; those of tasks still in training are unchanged.
         """
         stopped = [task for task in losses if task in self.stopped]
         if not stopped:

@@ -19,24 +19,31 @@ class Study(Plan):
 
             from hardfirst.study import Study
 
-            if __name__ == "__main__":  # trials run in processes of their own, which import this file
+            if __name__ == "__main__":  # trials run in separate processes, which import this file
                 comparison = Study(problems="digits", balancers="equal,dtp", seeds=3).run("runs/mine")
                 print("\n".join(comparison.verdict))
                 comparison.summary  # a pandas frame, as are comparison.runs and comparison.tuning
                 comparison.save("mine.html")
     """
 
-    def run(self, folder: str | Path | None = None, *, tell: Callable[[Event], None] = lambda event: None) -> Comparison:
+    def run(
+        self,
+        folder: str | Path | None = None,
+        *,
+        keep: bool = False,
+        tell: Callable[[Event], None] = lambda event: None,
+    ) -> Comparison:
         """Run what the folder does not have yet, and summarise the study.
 
         Args:
             folder: the study's. Default: `runs/` and the problems' names. A study that was stopped is resumed.
+            keep: keep the trained network of each method's best run in `models/`, for `hardfirst.load`.
             tell: called with each `Event`.
 
         Raises:
             InputError: the folder cannot be written to, or no trial has finished.
         """
-        runner = Runner(self, None if folder is None else Path(folder))
+        runner = Runner(self, None if folder is None else Path(folder), keep=keep)
         if runner.stale:
             warnings.warn(
                 f"{runner.stale} records in {runner.store.folder} are of other data than now: these runs begin again, and "
@@ -44,5 +51,6 @@ class Study(Plan):
                 stacklevel=2,
             )
         runner.run(tell)
+        runner.measure_trees()
         runner.measure_cost()
         return Comparison.read(runner.store.folder)

@@ -248,7 +248,7 @@ def test_compiled_gradients_are_those_of_this_steps_weights(spec: Spec) -> None:
 def test_a_method_that_cannot_be_compiled_says_so(balancer: LossBalancer, fullgraph: bool) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(balancer, backend="eager", fullgraph=fullgraph)
-    with pytest.raises(RuntimeError, match=r"InputError: \w+ .* runs in eager mode only\. Leave the balancer out"):
+    with pytest.raises(RuntimeError, match=r"InputError: \w+ .* runs only in eager mode\. Keep the balancer out"):
         compiled(*next(steps(1)))
 
 

@@ -79,7 +79,7 @@ def test_from_a_spec() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"order": ["easy", "hard"]}, "`order` to have every task once, from easy to hard; got easy\\+hard"),
+        ({"order": ["easy", "hard"]}, "`order` to contain every task once, from easy to hard; got easy\\+hard"),
         ({"order": ["easy", "easy", "medium", "hard"]}, "every task once"),
         ({"order": ["easy", "medium", "herd"]}, "Unknown task 'herd'; did you mean 'hard'"),
         ({"order": "easy"}, "every task once.*; got easy"),

@@ -162,7 +162,7 @@ def test_second_term_wants_a_gradient() -> None:
         ({"alpha": 1.5}, "`alpha` to be at most 1"),
         ({"floor": 0.5}, "`floor` to be below 0.5"),
         ({"uniform": 2.0}, "`uniform` to be at most 1"),
-        ({"uniform": 0.5, "normalize": False}, "needs `normalize=True`"),
+        ({"uniform": 0.5, "normalize": False}, "requires `normalize=True`"),
         ({"priority": "medium"}, "`priority` to be 'hard' or 'easy'"),
         ({"potential": {"a": 0.0}}, "`potential.a` to be above 0"),
     ],
@@ -192,7 +192,7 @@ def test_the_range_is_checked_of_each_task_where_its_kpi_first_appears(form: str
     balancer = DTP(["a", "b"])
     balancer.update({"a": torch.tensor(0.4)})
     balancer.update({"a": torch.tensor(0.4), "b": torch.tensor(math.nan)})
-    with pytest.raises(InputError, match=r"KPI of task 'b' to be in \[0, 1\]; got 12\.0\. A percentage"):
+    with pytest.raises(InputError, match=r"KPI of task 'b' to be in \[0, 1\]; got 12\.0\. Divide a percentage"):
         balancer.update({"a": torch.tensor(0.4), "b": torch.tensor(12.0)})
     torch.testing.assert_close(balancer.kpi.average, torch.tensor([0.4, math.nan]), equal_nan=True)
 

@@ -106,12 +106,12 @@ def wrong_features(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("both", "`shared` or `features`, and got both"),
-        ("none", "expects in `features` what the network computed"),
-        ("parameters", "Parameters are given as `shared`"),
-        ("without a graph", "with its graph"),
-        ("a way around", "one goes around them"),
-        ("others", "Expected the losses to depend on the layers before `features` through these alone"),
+        ("both", "either `shared` or `features`; got both"),
+        ("none", "expects `features` to be tensors that the network computed"),
+        ("parameters", "Pass parameters as `shared`"),
+        ("without a graph", "with their graph"),
+        ("a way around", "one loss bypasses them"),
+        ("others", "Expected the losses to depend on the layers before `features` only through them"),
     ],
 )
 def test_wrong_features(kind: str, words: str) -> None:
@@ -124,7 +124,7 @@ def test_features_computed_from_each_other() -> None:
     first = branches.encoder(branches.inputs).tanh()
     second = first.exp()
     losses = branches.losses([second[:, :2], second[:, 2:]])
-    with pytest.raises(InputError, match="none is computed from another"):
+    with pytest.raises(InputError, match="do not depend on each other"):
         make(GRADIENT[0]).backward(losses, features=[first, second])
 
 
@@ -139,5 +139,5 @@ def test_features_belong_to_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_tensor_that_is_no_parameter_is_not_shared(balancer: GradientBalancer) -> None:
     branches = Branches()
     features = branches.features()
-    with pytest.raises(InputError, match="expects parameters in `shared`, and got a tensor that the network computed"):
+    with pytest.raises(InputError, match="expects parameters in `shared`; got a tensor that the network computed"):
         balancer.backward(branches.losses(features), shared=features)

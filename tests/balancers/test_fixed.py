@@ -36,7 +36,7 @@ def test_frozen_weights_are_the_mean_over_epochs(earlier: Path) -> None:
 
 
 def test_frozen_says_what_the_record_lacks(earlier: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="There is no record"):
+    with pytest.raises(InputError, match=r"The record .* does not exist"):
         Fixed.frozen(["a"], record=tmp_path / "none.jsonl")
     with pytest.raises(InputError, match="Unknown task 'c'"):
         Fixed.frozen(["a", "c"], record=earlier)
@@ -44,7 +44,7 @@ def test_frozen_says_what_the_record_lacks(earlier: Path, tmp_path: Path) -> Non
         Spec.parse("frozen").build(["a", "b"])
     writer = records.Writer(tmp_path / "empty.jsonl")
     writer.trial({}, ["a"])
-    with pytest.raises(InputError, match="has no weights of task 'a'"):
+    with pytest.raises(InputError, match="has no weights for task 'a'"):
         Fixed.frozen(["a"], record=writer.path)
 
 

@@ -337,7 +337,7 @@ def test_losses_must_depend_on_shared(balancer: GradientBalancer) -> None:
 def test_shared_is_needed(balancer: GradientBalancer) -> None:
     frozen = nn.Parameter(torch.ones(2), requires_grad=False)
     for shared in (None, [], [frozen]):
-        with pytest.raises(InputError, match=r"\w+ needs the parameters that the tasks share, all of them trained"):
+        with pytest.raises(InputError, match=r"\w+ needs the parameters that all tasks share, all of them trainable"):
             balancer.backward(Bowls().losses(1), shared=shared)
 
 
@@ -369,7 +369,7 @@ def test_an_update_that_is_a_row() -> None:
 
 
 def test_there_is_no_total(balancer: GradientBalancer) -> None:
-    with pytest.raises(InputError, match="has no total; in place of"):
+    with pytest.raises(InputError, match=r"has no total\. Replace"):
         balancer(Bowls().losses(1))
 
 
@@ -392,13 +392,13 @@ def test_it_cannot_be_compiled(balancer: GradientBalancer) -> None:
     def compiled() -> None:
         balancer.backward(bowls.losses(1), shared=bowls.shared)
 
-    with pytest.raises(RuntimeError, match=r"InputError: \w+ .* runs in eager mode only\. Leave the balancer out"):
+    with pytest.raises(RuntimeError, match=r"InputError: \w+ .* runs only in eager mode\. Keep the balancer out"):
         compiled()
 
 
 def test_a_card_says_what_it_costs(spec: Spec) -> None:
     found = card(spec.name)
-    assert "backward for each task" in found.cost
+    assert "backward pass per task" in found.cost
     assert "memory" in found.cost
     assert found.needs == ("shared",)
     assert found.state is not None

@@ -404,7 +404,7 @@ def test_db_mtl_takes_any_finite_loss(size: float) -> None:
 def test_db_mtl_says_when_shared_changes() -> None:
     balancer = DBMTL(["a", "b"])
     update(balancer, jacobians(rows=2)[0])
-    with pytest.raises(ValueError, match="to have 7 numbers, as in the steps that DBMTL averages over; got 4"):
+    with pytest.raises(ValueError, match="to have 7 numbers, as in the earlier steps that DBMTL averages over; got 4"):
         update(balancer, jacobians(rows=2, size=4)[0])
 
 

@@ -210,9 +210,9 @@ def difference(name: str, rows: Tensor) -> float:
 
 # The differences that stay, by method: a part of the note that says why, and their sizes.
 DIFFERENCES: dict[str, tuple[str, dict[str, float]]] = {
-    "cagrad": ("takes those shorter than about 0.01 for 0", {"tiny": 23}),
+    "cagrad": ("treats those shorter than about 0.01 as 0", {"tiny": 23}),
     "fairgrad": (
-        "may end before the solution",
+        "may stop before the solution",
         {
             "rank 1": 0.0038,
             "rank 2": 0.0059,
@@ -253,7 +253,7 @@ DIFFERENCES: dict[str, tuple[str, dict[str, float]]] = {
         },
     ),
     "sdmgrad": ("adds 1e-8 to the mean square length", {"tiny": 0.58}),
-    "upgrad": ("regularises by the longest gradient", {"sizes": 3.9e-3, "tiny": 0.62}),
+    "upgrad": ("regularizes relative to the longest gradient", {"sizes": 3.9e-3, "tiny": 0.62}),
 }
 
 

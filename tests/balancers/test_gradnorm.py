@@ -156,7 +156,7 @@ def test_shared_is_checked() -> None:
     losses = {"a": parameter.sum()}
     frozen = torch.nn.Parameter(torch.ones(2), requires_grad=False)
     for shared in (None, [], [frozen], [parameter, frozen], ["weight"]):
-        with pytest.raises(InputError, match="needs the parameters that the tasks share"):
+        with pytest.raises(InputError, match="needs the parameters that all tasks share"):
             GradNorm(TASKS)(losses, shared=shared)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="none of them does"):
         GradNorm(TASKS)(losses, shared=[other])
@@ -227,12 +227,12 @@ def test_two_ranks_have_the_norm_of_the_whole_batch_and_refuse_fsdp(tmp_path: Pa
     for state in states:
         torch.testing.assert_close(torch.tensor(state["weight"]), balancer.weight)
         torch.testing.assert_close(torch.tensor(state["second"]), balancer.adam.moments[:, 1])  # the squares of the norms
-        assert "cannot work with gradients that are sharded" in state["refusal"]
+        assert "cannot use gradients that are sharded" in state["refusal"]
 
 
 def test_features_are_refused_and_methods_that_need_no_gradients_ignore_them() -> None:
     weight = torch.nn.Parameter(torch.tensor([3.0, -2.0]))
-    with pytest.raises(InputError, match=r"GradNorm is defined for gradients of parameters.* Give `shared="):
+    with pytest.raises(InputError, match=r"GradNorm needs gradients of parameters.* Give `shared="):
         GradNorm(TASKS).backward(bowls(weight), features=2 * weight)
     Equal(TASKS).backward(bowls(weight), features=2 * weight)
     (expected,) = torch.autograd.grad(sum(bowls(weight).values()), weight)

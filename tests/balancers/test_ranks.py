@@ -207,7 +207,7 @@ def test_under_fsdp_all_is_as_under_ddp(ranks: tuple[dict, dict], spec: Spec) ->
 
 @pytest.mark.parametrize("spec", [spec for spec in EVERY if spec not in SHARDABLE], ids=str)
 def test_sharded_gradients_are_refused(ranks: tuple[dict, dict], spec: Spec) -> None:
-    assert "cannot work with gradients that are sharded over ranks" in ranks[0]["refused"][str(spec)]
+    assert "cannot use gradients that are sharded over ranks" in ranks[0]["refused"][str(spec)]
 
 
 @pytest.mark.parametrize("spec", GRADIENT, ids=str)

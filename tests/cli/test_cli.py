@@ -1,6 +1,5 @@
 """The command line as a user meets it."""
 
-import csv
 import dataclasses
 import hashlib
 import json
@@ -10,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +18,12 @@ import torch
 
 from hardfirst import __version__
 from hardfirst.balancers import BALANCERS
+from hardfirst.cli import _common
 from hardfirst.networks import NETWORKS
-from hardfirst.problems import PROBLEMS, Source
+from hardfirst.problems import FIELDS, PROBLEMS, Source
 from hardfirst.problems._sources import PyPI
-from hardfirst.recipes import SCHEDULES
-from hardfirst.report import Comparison
+from hardfirst.recipes import OPTIMIZERS, SCHEDULES
+from hardfirst.report import Comparison, exports
 from hardfirst.studies import Store
 from hardfirst.study import Study
 
@@ -130,40 +130,36 @@ def test_a_users_own_problem_compares_and_reports(hardfirst: Callable[..., str],
     """A table, two classification tasks and a regression, some labels missing."""
     arguments = ["compare", str(EXAMPLE), "--balancers", "equal,dtp", "--seeds", "3", "--epochs", "2", "--out", "study"]
     printed = hardfirst(*arguments)
-    # 2 methods, static weights, 3 controls and 3 single-task networks with 3 seeds; a grid of 7 static weights
-    assert "34 runs in study, 0 of them done." in printed
+    # 2 methods, 2 static weights, 3 controls and 3 single-task networks with 3 seeds; a grid of 7 static weights
+    assert "37 runs in study, 0 already done." in printed
     assert "progression" in printed
-    assert "on the worst task" in printed
+    assert "Next: 3 more seeds make a test possible" in printed
+    assert "Not yet tested: 3 of 6 seeds." in printed
     again = hardfirst(*arguments)
-    assert "34 runs in study, 34 of them done" in again, "also where the chosen static weights are equal ones"
+    assert "37 runs in study, 37 already done" in again, "also where the chosen static weights are equal ones"
     page = tmp_path / "study/report.html"
     first = page.read_text()
     page.unlink()
-    assert "The page: study/report.html" in hardfirst("report", "study")
+    assert "Page: study/report.html" in hardfirst("report", "study")
     assert page.read_text() == first
     store = Store(tmp_path / "study")
     (case,) = store.about().cases
     runs = store.runs(case)
     assert {run.record.outcome for run in runs} == {"finished"}
     assert runs[0].record.made_with["command"].startswith("hardfirst compare")
-    check_formats(hardfirst, printed)
+    check_formats(hardfirst)
 
 
-def check_formats(hardfirst: Callable[..., str], printed: str) -> None:
-    """All forms say what the terminal said."""
+def check_formats(hardfirst: Callable[..., str]) -> None:
+    """All forms say the same."""
     texts = {form: hardfirst("report", "study", "--format", form) for form in ("md", "csv", "json")}
-    sentences = [line for line in printed.splitlines() if "equal weights" in line]
-    assert len(sentences) > 2
     content = json.loads(texts["json"].partition("\n}\n")[0] + "\n}")
     assert content["plan"]["seeds"] == 3
-    for sentence in sentences:
+    assert len(content["verdict"]) > 2
+    for sentence in content["verdict"]:
         assert sentence in texts["md"]
-        assert f"# {sentence}" in texts["csv"]
-        assert sentence in content["verdict"]
-    rows = list(csv.DictReader(line for line in texts["csv"].splitlines() if not line.startswith("#")))
-    dtp = [row for row in rows if row["method"] == "dtp"]
-    assert {(row["seed"], row["task"]) for row in dtp} == {(s, t) for s in "012" for t in ("progression", "pressure", "sex")}
-    assert "| worst task |" in texts["md"]
+    assert texts["csv"].startswith(exports.csv(Comparison.read("study")))
+    assert "| Method | Worst task |" in texts["md"]
 
 
 def test_train_prints_figures_and_leaves_weights(hardfirst: Callable[..., str], tmp_path: Path) -> None:
@@ -173,7 +169,7 @@ def test_train_prints_figures_and_leaves_weights(hardfirst: Callable[..., str], 
     assert "has ended already" in hardfirst(
         "train", str(EXAMPLE), "--balancer", "dtp:gamma=1", "--epochs", "2", "--out", "run", "--resume"
     )
-    assert "The page: run/report.html" in hardfirst("report", "run")
+    assert "Page: run/report.html" in hardfirst("report", "run")
 
 
 def test_a_dry_run_says_what_would_be_run_and_runs_nothing(hardfirst: Callable[..., str], tmp_path: Path) -> None:
@@ -182,12 +178,14 @@ def test_a_dry_run_says_what_would_be_run_and_runs_nothing(hardfirst: Callable[.
     assert table == [
         ["equal", "5", "10"],
         ["dtp", "5", "10"],
-        ["static weights", "7", "10"],
+        ["grid of static weights", "7", "0"],
+        ["static weights (worst task)", "0", "10"],
+        ["static weights (mean)", "0", "10"],
         ["easy first", "0", "10"],
         ["raw weights", "0", "10"],
         ["frozen average", "0", "10"],
         ["single-task", "15", "30"],
-        ["all", "32", "90"],
+        ["all", "32", "100"],
     ]
     assert "seeds: 10\ntune: 5\n" in printed
     assert re.search(
@@ -216,12 +214,12 @@ def test_a_study_from_a_file_and_from_python(hardfirst: Callable[..., str], tmp_
     found = study.run("study")
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "study/trials").iterdir()} == before
     assert found.verdict == Comparison.read(tmp_path / "study").verdict
-    assert set(found.summary["method"]) >= {"equal", "dwa", "static weights"}
+    assert set(found.summary["method"]) >= {"equal", "dwa", "static weights (mean)"}
     assert found.runs.groupby("role")["seed"].nunique().to_dict() == {"method": 2, "single-task": 2}
     kpi = found.runs.query("method == 'dwa' and task == 'sex'")["kpi"].mean()
     shown = found.summary.query("method == 'dwa' and row == 'sex'")["mean"].item()
     assert shown == pytest.approx(100 * kpi)
-    assert found.tuning.query("chosen")["method"].to_list() == ["static weights"]
+    assert found.tuning.query("chosen")["method"].to_list() == ["static weights (mean)", "static weights (worst task)"]
     assert found.save(tmp_path / "mine.html").stat().st_size > 1e6
 
 
@@ -237,35 +235,62 @@ def test_ctrl_c_saves_and_says_how_to_go_on(hardfirst: Callable[..., str], tmp_p
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "To go on: hardfirst train" in printed
+    assert "To resume: hardfirst train" in printed
     assert printed.rstrip().endswith("--resume")
     assert "holds a run that was stopped: add --resume" in hardfirst(*command, code=2)
 
 
-def test_list(hardfirst: Callable[..., str]) -> None:
-    printed = hardfirst("list")
-    assert all(name in printed for name in BALANCERS)
-    assert "kpis" in printed
+def test_list_shows_cards(hardfirst: Callable[..., str]) -> None:
     dtp = hardfirst("list", "balancers", "dtp")
     assert "Needs: kpis" in dtp
+    assert "w_t ∝ −(1−κ̄_t)^γ_t log κ̄_t" in dtp
     assert "\n  gamma: the focusing parameter, at least 0" in dtp
     assert "process_group" not in dtp
-    assert "Unknown balancer 'dpt'; did you mean 'dtp'?" in hardfirst("list", "balancers", "dpt", code=2)
-    assert "digits" in hardfirst("list", "problems")
-    networks = hardfirst("list", "networks")
-    assert all(name in networks for name in NETWORKS)
-    assert "[f_1, …, f_" in networks, "brackets are no markup"
-    assert "digits has wide; census has wide" in networks
-    card = hardfirst("list", "networks", "cross_stitch")
+    card = " ".join(hardfirst("list", "networks", "cross_stitch").split())
     assert "same: the initial α between a column and itself" in card
     assert "Default: 0.9." in card
-    assert "Unknown network 'mmo'; did you mean 'mmoe'?" in hardfirst("list", "networks", "mmo", code=2)
-    assert "momentum=0.0, nesterov=false" in hardfirst("list", "optimizers")
-    assert all(name in hardfirst("list", "schedules") for name in SCHEDULES)
-    assert "\n  nesterov: use Nesterov's momentum. Default: false." in hardfirst("list", "optimizers", "sgd")
-    assert "every: epochs between two reductions, at least 1. It has to be given." in hardfirst("list", "schedules", "step")
-    assert "Unknown schedule 'cosin'; did you mean 'cosine'?" in hardfirst("list", "schedules", "cosin", code=2)
-    assert "Problems have no cards" in hardfirst("list", "problems", "digits", code=2)
+    assert "nesterov: use Nesterov's momentum. Default: false." in hardfirst("list", "optimizers", "sgd")
+    assert "every: epochs between two reductions, at least 1. Required." in hardfirst("list", "schedules", "step")
+    assert "Networks: own, wide, and those of hardfirst list networks" in hardfirst("list", "problems", "digits")
+    assert "To train it: hardfirst compare nyuv2 --data DIR" in hardfirst("list", "problems", "nyuv2")
+
+
+@pytest.mark.parametrize(
+    ("what", "names", "shown"),
+    [
+        ("balancers", BALANCERS, "Gradient methods: one backward pass per task and step"),
+        ("problems", {**PROBLEMS, **FIELDS}, "With --data DIR"),
+        ("networks", NETWORKS, "[f_1, …, f_B]"),
+        ("optimizers", OPTIMIZERS, "momentum=0.0, nesterov=false"),
+        ("schedules", SCHEDULES, "every, factor=0.5."),
+    ],
+    ids=["balancers", "problems", "networks", "optimizers", "schedules"],
+)
+def test_a_list_fits_a_terminal(
+    hardfirst: Callable[..., str], monkeypatch: pytest.MonkeyPatch, what: str, names: Iterable[str], shown: str
+) -> None:
+    """Of 80 columns and 40 lines, with every name at the start of a line and no LaTeX."""
+    monkeypatch.setattr(_common.console, "_width", 80)
+    monkeypatch.setattr(_common.console, "_force_terminal", True)
+    lines = hardfirst("list", what).splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 80
+    assert set(names) <= {line.split()[0] for line in lines}
+    assert "\\" not in "".join(lines)
+    assert shown in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["balancers", "dpt"], "Unknown balancer 'dpt'; did you mean 'dtp'?"),
+        (["networks", "mmo"], "Unknown network 'mmo'; did you mean 'mmoe'?"),
+        (["schedules", "cosin"], "Unknown schedule 'cosin'; did you mean 'cosine'?"),
+        (["problems", "digit"], "Unknown problem 'digit'; did you mean 'digits'?"),
+    ],
+)
+def test_a_card_of_an_unknown_name(hardfirst: Callable[..., str], arguments: list[str], message: str) -> None:
+    assert message in hardfirst("list", *arguments, code=2)
 
 
 def test_new_writes_a_problem_that_runs(hardfirst: Callable[..., str], tmp_path: Path) -> None:
@@ -278,7 +303,7 @@ def test_new_writes_a_problem_that_runs(hardfirst: Callable[..., str], tmp_path:
     before = (tmp_path / "mine.py").read_text()
     assert "already exists and is not changed" in hardfirst("new", "mine.py", code=2)
     assert (tmp_path / "mine.py").read_text() == before
-    assert "name it mine.py, for example" in hardfirst("new", "mine", code=2)
+    assert "name it mine.py" in hardfirst("new", "mine", code=2)
     assert "cannot be written: No such file or directory" in hardfirst("new", "nowhere/mine.py", code=2)
 
 
@@ -290,7 +315,7 @@ def test_a_table_compares(hardfirst: Callable[..., str], tmp_path: Path) -> None
     (tmp_path / "homes.csv").write_text("\n".join(["area,price,sold", *rows]))
     arguments = ["compare", "homes.csv", "--balancers", "equal,dtp", "--seeds", "2", "--epochs", "30", "--no-baselines"]
     printed = hardfirst(*arguments, "--targets", "price:regression,sold")
-    assert re.search(r"│ price +│ +9\d\.", printed), printed
+    assert re.search(r"\nprice +9\d\.", printed), printed
     assert "--targets COLUMN:regression" in hardfirst(*arguments, code=2)
     assert "there is no table" in hardfirst("train", "digits", "--targets", "price", code=2)
 
@@ -304,12 +329,12 @@ def test_data_lists_what_there_is(hardfirst: Callable[..., str], monkeypatch: py
     printed = hardfirst("data")
     assert "scenes, scenes:small can be added: pip install hardfirst-scenes" in printed
     assert "scenes, scenes:small can be added: pip install hardfirst-scenes" in hardfirst("list", "problems")
-    assert re.search(r"│ toy +│ not installed │ 3 bytes +│ MIT +│ nobody", printed)
+    assert "\n  toy (3 bytes): MIT. nobody\n" in printed.partition("\nNot installed:")[2]
     assert "To install toy: pip install --no-deps no-such-package==1.0" in printed
-    assert "The file a.csv does not exist. To install it: pip install" in hardfirst("data", "toy", code=2)
+    assert "The file a.csv does not exist. Install it with: pip install" in hardfirst("data", "toy", code=2)
     (tmp_path / "data").mkdir()
     (tmp_path / "data/a.csv").write_text("1,2")
-    assert re.search(r"│ toy +│ ready ", hardfirst("data"))
+    assert "\n  toy (3 bytes)" in hardfirst("data").partition("\nNot installed:")[0]
     assert "a.csv: as published" in hardfirst("data", "toy")
     (tmp_path / "data/a.csv").write_text("1,")
     broken = hardfirst("data", "toy", code=2)
@@ -345,12 +370,14 @@ def test_a_bad_spec_from_the_shell_has_no_traceback(tmp_path: Path) -> None:
 
 def test_every_balancer_has_a_card() -> None:
     from hardfirst.balancers import card
+    from hardfirst.cli import _about as cards
 
     for name in BALANCERS:
         found = card(name)
         assert found.title, name
         assert found.when, f"{name} does not say when to use it"
         assert found.cost, f"{name} does not say what it costs"
+        assert "\\" not in cards.balancer(name, 80), f"{name}: LaTeX"
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ def test_names_are_those_of_the_registries() -> None:
         ("hardfirst list networks ub", ["ubernet"]),
         ("hardfirst list optimizers ad", ["adam", "adamw"]),
         ("hardfirst list schedules st", ["step"]),
-        ("hardfirst list problems d", []),
+        ("hardfirst list problems di", ["digits"]),
         ("hardfirst data op", ["optical"]),
     ],
 )

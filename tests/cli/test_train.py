@@ -103,7 +103,7 @@ def test_a_precision_that_the_device_lacks_is_said_first(
 ) -> None:
     problem_file("1")
     printed = hardfirst("train", "tiny.py", "--accelerator", "cpu", "--precision", "16-mixed", "--out", "run", code=2)
-    assert "Precision 16-mixed needs a CUDA GPU, and the device is cpu; bf16-mixed works there." in printed
+    assert "Precision 16-mixed needs a CUDA GPU, but the device is cpu. Use bf16-mixed." in printed
     assert not (tmp_path / "run").exists()
 
 

@@ -66,7 +66,7 @@ def test_losses_are_checked_as_in_a_plain_loop(name: str) -> None:
 @pytest.mark.parametrize("name", ["dtp", "pcgrad"])
 @pytest.mark.parametrize("stack", [list, torch.stack], ids=["list", "tensor"])
 def test_losses_in_order_are_named_by_the_tasks(name: str, stack: Callable[[list[Tensor]], Any]) -> None:
-    """The line of docs/integrations.md."""
+    """The line of docs/guides/loops.md."""
     adapter, balancer, p, losses = make(name)
     adapter.total(dict(zip(balancer.tasks, stack(list(losses.values())), strict=True)), KPIS, **HOST).backward()
     gradient, p.grad = p.grad, None

@@ -182,7 +182,7 @@ def test_float16_with_a_scaler(lightning: ModuleType, spec: str, tmp_path: Path)
 def test_methods_that_need_shared_parameters_say_so(lightning: ModuleType, tmp_path: Path) -> None:
     mine = module(lightning, "pcgrad")
     mine.network = nn.ModuleDict()
-    with pytest.raises(InputError, match="PCGrad needs the shared parameters: override `shared_parameters"):
+    with pytest.raises(InputError, match=r"PCGrad needs the shared parameters\. Override `shared_parameters"):
         mine.shared_parameters()
 
 

@@ -203,10 +203,10 @@ LOST: dict[str, tuple[str, Callable[[Any], None], dict[str, Any], str]] = {
         "validation",
         never,
         {},
-        r"no KPI of 'plain', 'product': DTP, which they drive, .* Call `self.evaluated",
+        r"no KPI for 'plain', 'product': DTP, which uses KPIs, .* Call `self.evaluated",
     ),
-    "a task left out": ("validation", partial, {}, "no KPI of 'plain': DTP, .* Give `evaluated` the KPI of plain"),
-    "a task left out of the log": ("batch", partial, {}, "no KPI of 'plain': worst_task is NaN"),
+    "a task left out": ("validation", partial, {}, "no KPI for 'plain': DTP, .* Also give `evaluated` the KPI of plain"),
+    "a task left out of the log": ("batch", partial, {}, "no KPI for 'plain': worst_task is NaN"),
 }
 
 
@@ -226,7 +226,7 @@ def warned(tmp_path: Path, source: str, hook: Callable[[Any], None] | None, **of
 @pytest.mark.parametrize("name", LOST)
 def test_a_kpi_that_never_arrives_is_named_once(name: str, tmp_path: Path) -> None:
     source, hook, of_trainer, text = LOST[name]
-    (message,) = [each for each in warned(tmp_path, source, hook, **of_trainer) if "gave no KPI of" in each]
+    (message,) = [each for each in warned(tmp_path, source, hook, **of_trainer) if "gave no KPI for" in each]
     assert re.search(text, message), message
 
 
@@ -246,8 +246,8 @@ WRONG: dict[str, tuple[Any, Any, str]] = {
         r"KPI of task 'plain' to be a 0-d tensor; got shape \[2\]",
     ),
     "a list": ([0.5, 0.5], None, "Expected `kpis` to be a mapping by task"),
-    "a missing baseline": ({}, {"plain": 0.5}, "a KPI above 0 of task 'product', for `delta_m` is relative to it; got none"),
-    "a baseline of 0": ({}, {"plain": 0.5, "product": 0.0}, "a KPI above 0 of task 'product'.*; got 0.0"),
+    "a missing baseline": ({}, {"plain": 0.5}, "a KPI above 0 for task 'product', since `delta_m` is relative .*; got none"),
+    "a baseline of 0": ({}, {"plain": 0.5, "product": 0.0}, "a KPI above 0 for task 'product'.*; got 0.0"),
     "another baseline": ({}, {"plain": 0.5, "x": 0.5}, "Unknown task 'x'"),
 }
 
@@ -262,7 +262,7 @@ def test_wrong_figures_are_refused_in_the_sanity_validation(name: str) -> None:
 
 
 def test_a_network_loads_without_its_balancer(tmp_path: Path) -> None:
-    """The lines of docs/integrations.md on inference."""
+    """The lines of docs/guides/lightning.md on inference."""
     fit = trainer(host, tmp_path, max_epochs=1)
     fit.fit(module(host, "dtp", stopping=TaskEarlyStopping(TASKS)), loader())
     fit.save_checkpoint(tmp_path / "last.ckpt")

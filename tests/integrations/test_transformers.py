@@ -310,9 +310,12 @@ def another_name(prediction: Any) -> dict[str, float]:
 
 
 LOST = {
-    "no metrics": ({"compute_metrics": None}, "no KPI of 'first', 'pair': DTP, .* Looked for eval_kpi_first, eval_kpi_pair"),
-    "other names": ({"compute_metrics": another_name}, "`compute_metrics` has to return kpi_first, kpi_pair"),
-    "one of two": ({"compute_metrics": one_kpi}, "no KPI of 'pair': DTP, which they drive, .* Looked for eval_kpi_pair"),
+    "no metrics": (
+        {"compute_metrics": None},
+        "no KPI for 'first', 'pair': DTP, .* Looked for eval_kpi_first, eval_kpi_pair",
+    ),
+    "other names": ({"compute_metrics": another_name}, "`compute_metrics` must return kpi_first, kpi_pair"),
+    "one of two": ({"compute_metrics": one_kpi}, "no KPI for 'pair': DTP, which uses KPIs, .* Looked for eval_kpi_pair"),
     "no labels": ({"label_names": ["labels"]}, r"columns of `label_names`, which is \['labels'\]"),
 }
 
@@ -324,7 +327,7 @@ def test_kpis_that_never_arrive_are_named_once(name: str, tmp_path: Path) -> Non
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         mine.train()
-    (warning,) = [each for each in caught if "no KPI of" in str(each.message)]
+    (warning,) = [each for each in caught if "no KPI for" in str(each.message)]
     assert re.search(text, str(warning.message)), warning.message
     assert warning.filename == __file__, "not a line of the Trainer"
 
@@ -340,7 +343,7 @@ def test_a_data_set_for_each_task_gives_both_their_kpis(tmp_path: Path) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         mine.train()
-    assert not [warning for warning in caught if "no KPI of" in str(warning.message)]
+    assert not [warning for warning in caught if "no KPI for" in str(warning.message)]
     assert mine.balancer.kpi.average.tolist() == pytest.approx(reached[-2:])
 
 
@@ -373,7 +376,7 @@ def test_wrong_use(tmp_path: Path) -> None:
         RunRecorder(tmp_path, {"problem": "toy", "balancer": "dtp"})
     mine = trainer(tmp_path, "pcgrad")
     mine.model.shared_parameters = None
-    with pytest.raises(InputError, match=r"PCGrad needs the parameters that several tasks use: give `shared=\.\.\.`"):
+    with pytest.raises(InputError, match=r"PCGrad needs the parameters that several tasks use. Give `shared=\.\.\.`"):
         mine.train()
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):

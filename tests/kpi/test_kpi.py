@@ -159,7 +159,7 @@ def test_f1_counts_no_answer_that_is_rightly_no() -> None:
 
 
 def test_f1_is_of_a_yes_or_no_question() -> None:
-    with pytest.raises(InputError, match="yes/no question, of the target's shape; got 3 classes"):
+    with pytest.raises(InputError, match="Expected binary outputs of the target's shape; got 3 classes"):
         kpi.f1(torch.zeros(2, 3), torch.zeros(2))
 
 
@@ -409,7 +409,7 @@ def test_several_classes_have_no_threshold() -> None:
 
 @pytest.mark.parametrize("name", OVER_VALUES | OVER_SCORES)
 def test_values_that_would_broadcast_are_refused(name: str) -> None:
-    with pytest.raises(InputError, match=r"one shape; got \(4, 1\) and \(4,\)"):
+    with pytest.raises(InputError, match=r"the same shape; got \(4, 1\) and \(4,\)"):
         MEASURES[name](torch.zeros(4, 1), torch.zeros(4))
 
 

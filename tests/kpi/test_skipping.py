@@ -202,7 +202,7 @@ def test_marked_measures_are_their_own_form() -> None:
 
 
 def test_shapes_that_would_be_broadcast() -> None:
-    with pytest.raises(InputError, match="one shape"):
+    with pytest.raises(InputError, match="the same shape"):
         whole("squared error")(torch.zeros(4, 1), torch.zeros(4))
 
 

@@ -146,18 +146,18 @@ def test_the_module_is_run_once_a_task() -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: TaskHierarchy([], {}, []), "Expected `modules` to have a module for each task; got none"),
+        (lambda: TaskHierarchy([], {}, []), "Expected `modules` to contain a module for each task; got none"),
         (
             lambda: TaskHierarchy([nn.Identity()] * 2, {task: nn.Identity() for task in "abc"}, list("cab")),
             "Expected 3 blocks, one for each of the tasks c, a, b; got 2",
         ),
         (
             lambda: TaskHierarchy([nn.Identity()] * 2, {"a": nn.Identity(), "b": nn.Identity()}, ["a", "a"]),
-            "Expected `order` to have each of the tasks a, b once; got a, a",
+            "Expected `order` to contain each of the tasks a, b once; got a, a",
         ),
         (
             lambda: TaskHierarchy([nn.Identity()] * 2, {"a": nn.Identity(), "b": nn.Identity()}, "ab"),
-            "Expected `order` to have each of the tasks a, b once; got ab",
+            "Expected `order` to contain each of the tasks a, b once; got ab",
         ),
         (
             lambda: TaskHierarchy(
@@ -165,11 +165,11 @@ def test_the_module_is_run_once_a_task() -> None:
             ),
             "Expected 1 transitions, one for each block but the first, of the tasks b, a; got 2",
         ),
-        (lambda: UberNet([nn.Identity()], {}, {}), "Expected `heads` to have a head for each task; got none"),
+        (lambda: UberNet([nn.Identity()], {}, {}), "Expected `heads` to contain a head for each task; got none"),
         (lambda: UberNet([], {"a": nn.Identity()}, {"a": nn.Identity()}), "`blocks` to have at least one block; got none"),
         (
             lambda: UberNet([nn.Identity()], {"b": nn.Identity()}, {"a": nn.Identity()}),
-            "Expected `modules` to have each of the tasks a once; got b",
+            "Expected `modules` to contain each of the tasks a once; got b",
         ),
         (
             lambda: UberNet([nn.Identity()], {"a": nn.Identity()}, {"a": nn.Identity()}, transitions=[nn.Identity()]),
@@ -195,12 +195,12 @@ def broken_hierarchy(part: str) -> TaskHierarchy:
 @pytest.mark.parametrize(
     ("part", "says"),
     [
-        ("blocks", r"Block 2 \(task 'b'\) does not fit what comes before it, \[4, 1\]: mat1 and mat2"),
+        ("blocks", r"Block 2 \(task 'b'\) does not accept its input, \[4, 1\]: mat1 and mat2"),
         (
             "transitions",
-            r"The transition to block 2 \(task 'b'\) does not fit what comes before it, \[4, 1\]: mat1 and mat2",
+            r"The transition to block 2 \(task 'b'\) does not accept its input, \[4, 1\]: mat1 and mat2",
         ),
-        ("module", r"The module of task 'b' does not fit what comes before it, \[4, 1\]: mat1 and mat2"),
+        ("module", r"The module of task 'b' does not accept its input, \[4, 1\]: mat1 and mat2"),
     ],
 )
 def test_a_part_of_the_hierarchy_that_does_not_fit(part: str, says: str) -> None:
@@ -211,13 +211,13 @@ def test_a_part_of_the_hierarchy_that_does_not_fit(part: str, says: str) -> None
 @pytest.mark.parametrize(
     ("blocks", "says"),
     [
-        ([times([2.0]), times([3.0, 1.0])], r"Block 2 does not fit what comes before it, \[4, 1\]"),
-        ([times([2.0]), nn.Sequential(times([3.0]), nn.Flatten(0))], r"Block 2 has to give features .*; got \[4\]"),
+        ([times([2.0]), times([3.0, 1.0])], r"Block 2 does not accept its input, \[4, 1\]"),
+        ([times([2.0]), nn.Sequential(times([3.0]), nn.Flatten(0))], r"Block 2 must return features .*; got \[4\]"),
         (
             [nn.Unflatten(1, (1, 1)), nn.Flatten()],
-            r"as many dimensions from all blocks; got \[4, 1, 1\] from block 1 and \[4, 1\]",
+            r"the same number of dimensions from all blocks; got \[4, 1, 1\] from block 1 and \[4, 1\]",
         ),
-        ([times([2.0]), times([3.0], [1.0])], r"The module of task 'a' does not fit what comes before it, \[4, 3\]"),
+        ([times([2.0]), times([3.0], [1.0])], r"The module of task 'a' does not accept its input, \[4, 3\]"),
     ],
 )
 def test_a_part_of_the_ubernet_that_does_not_fit(blocks: list[nn.Module], says: str) -> None:
@@ -226,11 +226,11 @@ def test_a_part_of_the_ubernet_that_does_not_fit(blocks: list[nn.Module], says: 
 
 
 def test_a_transition_or_head_of_the_ubernet_that_does_not_fit() -> None:
-    with pytest.raises(InputError, match=r"The transition to block 2 does not fit what comes before it, \[4, 1\]"):
+    with pytest.raises(InputError, match=r"The transition to block 2 does not accept its input, \[4, 1\]"):
         uber([times([1.0, 1.0])])(torch.ones(4, 1))
     network = uber()
     network.heads["a"] = times([1.0, 1.0])
-    with pytest.raises(InputError, match=r"The head of task 'a' does not fit what comes before it, \[4, 1\]"):
+    with pytest.raises(InputError, match=r"The head of task 'a' does not accept its input, \[4, 1\]"):
         network(torch.ones(4, 1))
 
 
@@ -242,7 +242,7 @@ def test_inputs_of_any_kind_are_described() -> None:
     inputs = {"left": torch.ones(2, 3), "right": [torch.ones(3, 3), torch.ones(2, 1)], "known": True}
     network = UberNet([Both()], {"a": nn.Identity()}, {"a": nn.Identity()})
     with pytest.raises(
-        InputError, match=r"before it, left \[2, 3\], right \[3, 3\] and \[2, 1\], known bool: Sizes of tensors"
+        InputError, match=r"its input, left \[2, 3\], right \[3, 3\] and \[2, 1\], known bool: Sizes of tensors"
     ):
         network(inputs)
 
@@ -252,7 +252,7 @@ def test_an_error_has_one_line_and_its_cause() -> None:
         def forward(self, features: Tensor) -> Tensor:
             raise RuntimeError("wrong.\nC++ frames …")
 
-    with pytest.raises(InputError, match=r"\[2, 1\]: wrong\. Change the one or the other\.$") as caught:
+    with pytest.raises(InputError, match=r"\[2, 1\]: wrong\. Change the module or what comes before it\.$") as caught:
         UberNet([Talkative()], {"a": nn.Identity()}, {"a": nn.Identity()})(torch.ones(2, 1))
     assert isinstance(caught.value.__cause__, RuntimeError)
 

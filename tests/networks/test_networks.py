@@ -313,12 +313,12 @@ def test_a_head_that_does_not_fit_is_named(case: tuple[str, str], network: Netwo
     heads = dict(zip(TASKS, network.heads.children(), strict=True))
     head = heads[task][-1] if isinstance(heads[task], nn.Sequential) else heads[task]
     head.linear = nn.Linear(1000, 1)
-    with pytest.raises(InputError, match=rf"(head|module) of task {task!r} does not fit what comes before it, \[\d.*1000"):
+    with pytest.raises(InputError, match=rf"(head|module) of task {task!r} does not accept its input, \[\d.*1000"):
         network(inputs(kind))
 
 
 def test_inputs_that_do_not_fit_are_described(network: Network, kind: str) -> None:
-    with pytest.raises(InputError, match=r"^(The trunk|The stem|Block 1).* does not fit what comes before it, \[2, 99"):
+    with pytest.raises(InputError, match=r"^(The trunk|The stem|Block 1).* does not accept its input, \[2, 99"):
         network(torch.zeros(2, 99, *INPUTS[kind][2:]))
 
 
@@ -327,9 +327,7 @@ def test_a_dimension_that_is_not_there_is_described() -> None:
         def forward(self, features: Tensor) -> Tensor:
             return features.amax(2)
 
-    with pytest.raises(
-        InputError, match=r"head of task 'a' does not fit what comes before it, \[2, 3\]: Dimension out of range"
-    ):
+    with pytest.raises(InputError, match=r"head of task 'a' does not accept its input, \[2, 3\]: Dimension out of range"):
         HardSharing(nn.Identity(), {"a": Largest()})(torch.zeros(2, 3))
 
 

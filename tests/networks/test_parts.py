@@ -61,7 +61,7 @@ def test_parts_check_their_numbers(name: str, value: object) -> None:
 
 
 def test_parts_without_heads_are_refused() -> None:
-    with pytest.raises(InputError, match="Expected `heads` to have a head for each task; got none"):
+    with pytest.raises(InputError, match="Expected `heads` to contain a head for each task; got none"):
         Parts(nn.Identity, 8, vector_layer, 8, 2, {})
 
 
@@ -79,8 +79,8 @@ def test_parts_keep_their_heads() -> None:
         ("ple", {"shared": 0}, "`shared` to be a whole number, at least 1; got 0"),
         ("ple", {"specific": 1.5}, "`specific` to be a whole number, at least 1; got 1.5"),
         ("cross_stitch", {"same": 1.5}, "`same` to be at most 1; got 1.5"),
-        ("task_hierarchy", {"order": ["a"]}, "`order` to have each of the tasks a, b once; got a"),
-        ("mtan", {}, "MTAN attends to places .* but the layers are for vectors. For vectors choose mmoe or ple"),
+        ("task_hierarchy", {"order": ["a"]}, "`order` to contain each of the tasks a, b once; got a"),
+        ("mtan", {}, "MTAN attends to positions .* but the layers are for vectors. For vectors, choose mmoe or ple"),
     ],
 )
 def test_options_out_of_range_are_refused(name: str, options: dict[str, object], says: str) -> None:

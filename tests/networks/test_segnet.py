@@ -76,7 +76,7 @@ def test_images_may_have_any_size(size: tuple[int, int]) -> None:
 
 
 def test_what_is_no_image_is_refused() -> None:
-    with pytest.raises(InputError, match=r"The trunk does not fit what comes before it, \[2, 1, 64, 64\]"):
+    with pytest.raises(InputError, match=r"The trunk does not accept its input, \[2, 1, 64, 64\]"):
         network(2)(torch.rand(2, 1, 64, 64))
     with pytest.raises(InputError, match=r"`width`.*at least 1; got 0"):
         SegNet(0)

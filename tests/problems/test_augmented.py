@@ -106,7 +106,7 @@ def test_several_data_sets_by_name() -> None:
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: Augmented({"a": table()}, noisy), "Several data sets by name are augmented each by itself."),
+        (lambda: Augmented({"a": table()}, noisy), "To augment several data sets by name, wrap each of them."),
         (lambda: Augmented(3, noisy), "Expected a data set with a length to augment; got int."),
         (lambda: Augmented(table(), torch.rand), "Expected a function (item, generator) to augment with; got"),
         (lambda: Augmented(table(), lambda item: item), "Expected a function (item, generator) to augment with; got"),  # type: ignore[arg-type, misc]

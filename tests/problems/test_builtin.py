@@ -187,7 +187,7 @@ def test_a_broken_file_is_named_with_the_checksum_it_should_have(name: str, else
     (expected,) = [files[broken.name] for files in problem.source.packages.values() if broken.name in files]
     with pytest.raises(InputError) as error:
         problem.data()
-    assert f"{broken} is not the file that was published" in str(error.value)
+    assert f"{broken} is not the published file" in str(error.value)
     assert f"expected {expected}" in str(error.value)
 
 
@@ -203,7 +203,7 @@ def test_without_the_package_the_error_says_how_to_get_it(name: str, monkeypatch
     assert not problem.source.ready
     with pytest.raises(InputError) as error:
         problem.data()
-    assert str(error.value).startswith(f"The file {CASES[name].file} does not exist. To install it: ")
+    assert str(error.value).startswith(f"The file {CASES[name].file} does not exist. Install it with: ")
     assert str(error.value).endswith(CASES[name].install)
 
 

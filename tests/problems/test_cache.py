@@ -37,7 +37,7 @@ def test_a_damaged_one_is_made_anew() -> None:
     make = Maker()
     cached("toy-1", make)
     (cache_folder() / "toy-1.pt").write_bytes(b"cut")
-    with pytest.warns(UserWarning, match="could not be read and is made anew"):
+    with pytest.warns(UserWarning, match="could not be read and is created again"):
         assert cached("toy-1", make)["a"].tolist() == [0, 1, 2]
     assert cached("toy-1", make)["a"].tolist() == [0, 1, 2]
     assert make.calls == 2
@@ -46,5 +46,5 @@ def test_a_damaged_one_is_made_anew() -> None:
 def test_what_cannot_be_kept_is_made_each_time(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     make = Maker()
-    with pytest.warns(UserWarning, match="could not be kept"):
+    with pytest.warns(UserWarning, match="could not be stored"):
         assert cached("toy-1", make)["a"].tolist() == [0, 1, 2]

@@ -43,7 +43,7 @@ def cases() -> list[object]:
 def test_every_network_fits_every_problem(name: str, network: str) -> None:
     problem = loaded(name)
     if network == "mtan" and name != "brown":
-        with pytest.raises(InputError, match=r"MTAN attends to places.*For vectors choose mmoe or ple"):
+        with pytest.raises(InputError, match=r"MTAN attends to positions.*For vectors, choose mmoe or ple"):
             check_problem(problem.variant(network=network), name)
         return
     check_problem(problem.variant(network=network), name)

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from torch import Tensor
 
@@ -17,9 +16,7 @@ from hardfirst.errors import InputError
 from hardfirst.kpi import skipping
 from hardfirst.problems import Problem, data_card, digest, load_problem, table_name, table_transform
 from hardfirst.problems.tables import relocated
-from hardfirst.problems.tables._card import data_cards
-from hardfirst.problems.tables._problem import _epochs
-from hardfirst.problems.tables._trees import tree_kpis, with_trees
+from hardfirst.problems.tables._problem import epochs_of
 from hardfirst.training import check_problem
 
 ROWS = 400
@@ -314,27 +311,4 @@ def test_flags_reach_the_table(hardfirst: Callable[..., str], tmp_path: Path) ->
 
 @pytest.mark.parametrize(("rows", "epochs"), [(300, 100), (5822, 36), (10_000, 21), (53_940, 20), (200_000, 6), (10**6, 5)])
 def test_large_tables_are_trained_for_twenty_epochs_if_that_is_not_too_long(rows: int, epochs: int) -> None:
-    assert _epochs(rows) == epochs
-
-
-def test_trees_are_a_yardstick(path: str) -> None:
-    """Their KPIs are those that scikit-learn gives for its own predictions, and the card keeps them."""
-    table = pd.read_csv(path).drop(columns=["day", "part"])
-    table["stars"] = np.ceil(table["area"].rank(pct=True) * 5).astype(int)
-    table["sold"] = np.where(table["rooms"] + table["stars"] > 7, "yes", "no")
-    table.drop(columns=["rare", "cut"]).to_csv(path, index=False)
-    name = table_name(path, "price:log,sold:classification:kpi=auc,stars:ordinal")
-    found = tree_kpis(name)
-    (inputs, labels), (test, expected) = (tensors(load_problem(name), split) for split in ("train", "test"))
-    classifier = HistGradientBoostingClassifier(random_state=0).fit(inputs.numpy(), labels["sold"].numpy())
-    chances = classifier.predict_proba(test.numpy())[:, 1]
-    assert found["sold"] == pytest.approx(roc_auc_score(expected["sold"].numpy(), chances), abs=1e-6)
-    stars = HistGradientBoostingClassifier(random_state=0).fit(inputs.numpy(), labels["stars"].numpy())
-    assert found["stars"] == pytest.approx(stars.score(test.numpy(), expected["stars"].numpy()))
-    assert found["stars"] > 0.8
-    cards = data_cards({"homes": name})
-    known = with_trees(cards, {"homes": name})["homes"]
-    assert known.trees.endswith(f"on price, {found['sold']:.3f} on sold, {found['stars']:.3f} on stars.")
-    assert cards["homes"].is_of(known)
-    assert not cards["homes"].is_of(cards["homes"])
-    assert not cards["homes"].is_of(known.model_copy(update={"rows": 3}))
+    assert epochs_of(6 * rows // 10) == epochs

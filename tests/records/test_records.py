@@ -64,6 +64,8 @@ def test_a_record_says_which_metrics_are_shares_of_a_loss(tmp_path: Path) -> Non
 def test_an_old_record_says_it_by_names(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     old = write(path, {"AP": 0.1, SHARE: 0.5, "loss in the hardest 0.1 % of objects": 0.2})
+    assert old.kpis == {}
+    assert write(tmp_path / "new.jsonl", {}, kpis={"boxes": "AP"}).kpis == {"boxes": "AP"}
     assert "loss_shares" not in json.loads(path.read_text().splitlines()[0])
     assert old.loss_shares == {
         "boxes": {

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -9,7 +10,8 @@ import pytest
 
 from hardfirst.report import Comparison, verdict
 from hardfirst.report.figures import styles
-from hardfirst.report.model.ranks import Ranks, common_methods
+from hardfirst.report.model.overview import overview as across
+from hardfirst.report.model.ranks import Ranks
 from hardfirst.report.plotly_figure import plotly_figure
 from hardfirst.report.sections import networks as networks_section
 from hardfirst.report.sections import overview as overview_section
@@ -47,16 +49,16 @@ def ranked(rows, methods=("equal", "dtp", "dwa", "stch")):
 def test_a_headline_says_who_beats_equal_weights_and_by_how_much():
     # dtp gains 5, 6 and 7 points as in the tests of the verdict; a constant difference has an interval without width
     dtp = [kpi + gain / 100 for kpi, gain in zip(LOW, (5, 6, 7, 6, 5, 6, 7), strict=True)]
-    assert overview.headline(case(equal=LOW, dtp=dtp, stch=above(-3), dwa=LOW)) == (
-        "On the worst task equal weights was beaten by dtp (+6.0 [+5.2, +6.8]); below it: stch (-3.0 [-3.0, -3.0]); "
+    assert overview.case_headline(case(equal=LOW, dtp=dtp, stch=above(-3), dwa=LOW)) == (
+        "On the worst task equal weights was beaten by dtp (+6.0 [+5.2, +6.8]); below it: stch (−3.0 [−3.0, −3.0]); "
         "not told apart from it: dwa. "
-        "On the mean over tasks equal weights was beaten by dtp (+2.0 [+1.7, +2.3]); below it: stch (-1.0 [-1.0, -1.0]); "
+        "On the mean over tasks equal weights was beaten by dtp (+2.0 [+1.7, +2.3]); below it: stch (−1.0 [−1.0, −1.0]); "
         "not told apart from it: dwa. Differences are in points with 95% intervals, n = 7."
     )
 
 
 def test_a_headline_without_a_winner_says_so_first():
-    found = overview.headline(case(equal=LOW, dtp=LOW))
+    found = overview.case_headline(case(equal=LOW, dtp=LOW))
     assert found == (
         "On the worst task equal weights was not beaten; not told apart from it: dtp. "
         "On the mean over tasks equal weights was not beaten; not told apart from it: dtp."
@@ -64,13 +66,13 @@ def test_a_headline_without_a_winner_says_so_first():
 
 
 def test_a_headline_of_few_seeds_says_how_many_it_takes():
-    assert overview.headline(case(equal=LOW[:3], dtp=above(6)[:3])) == (
+    assert overview.case_headline(case(equal=LOW[:3], dtp=above(6)[:3])) == (
         "With 3 seeds and 1 method no difference to equal weights can be called significant; it takes at least 6."
     )
 
 
 def test_each_difference_has_its_n_where_they_differ():
-    found = overview.headline(case_of(run_all(equal=LOW, dtp=above(6), dwa=above(6)[:6]), diverged("dwa", 6)))
+    found = overview.case_headline(case_of(run_all(equal=LOW, dtp=above(6), dwa=above(6)[:6]), diverged("dwa", 6)))
     assert "beaten by dtp (+6.0 [+6.0, +6.0], n = 7)" in found
     assert found.endswith("with 95% intervals. 1 of 21 runs did not finish; test figures leave them out.")
 
@@ -83,69 +85,145 @@ def test_a_headline_decides_over_the_same_methods_as_the_verdict():
     # static weights that are equal ones are no method of their own: of one method 6 seeds are enough, of two they are not
     found = case_of(run_all(equal=LOW[:6], dtp=above(6)[:6]), static("equal", LOW[:6]))
     assert any(sentence.startswith("dtp beats equal weights") for sentence in verdict(found))
-    assert "On the worst task equal weights was beaten by dtp" in overview.headline(found)
-    assert "not told apart" not in overview.headline(found)
+    assert "On the worst task equal weights was beaten by dtp" in overview.case_headline(found)
+    assert "not told apart" not in overview.case_headline(found)
     nothing_else = case_of(run_all(equal=LOW[:6]), static("equal", LOW[:6]))
-    assert overview.headline(nothing_else) == verdict(nothing_else)[0]
+    assert overview.case_headline(nothing_else) == verdict(nothing_else)[0]
 
 
 def test_without_equal_weights_a_headline_is_the_verdicts():
-    assert overview.headline(case(dtp=LOW)) == verdict(case(dtp=LOW))[0]
+    assert overview.case_headline(case(dtp=LOW)) == verdict(case(dtp=LOW))[0]
 
 
 # Cases together
 
 
-def test_every_case_has_its_sentence_and_the_ranks_theirs():
+NO_GAIN = "is better than equal weights on any of the 2 problems, neither on the worst task nor on the mean."
+
+
+def words(cases):
+    return " ".join(overview.headline(across(cases)).sentences)
+
+
+@pytest.mark.parametrize(
+    ("hard", "expected"),
+    [
+        ((6, 6), "`dtp` lifts the worst task on both problems and raises the mean on both."),
+        ((6, 0), "`dtp` lifts the worst task on 1 of 2 problems and raises the mean on 1."),
+        ((6, -6), "`dtp` lifts the worst task on 1 of 2 problems, lowers it on 1, raises the mean on 1 and costs it on 1."),
+        ((0, 0), f"No method {NO_GAIN}"),
+        ((-6, -6), f"No method {NO_GAIN}"),
+    ],
+)
+def test_one_sentence_weighs_all_problems(hard, expected):
+    cases = [case(problem, equal=LOW, dtp=above(points)) for problem, points in zip(("one", "two"), hard, strict=True)]
+    assert overview.headline(across(cases)).lead == expected
+
+
+def test_a_loss_of_the_mean_is_weighed_against_a_gain_of_the_worst_task():
+    trade = [
+        case_of(
+            [run("equal", seed, (0.9, 0.7, kpi), problem=problem) for seed, kpi in enumerate(LOW)],
+            [run("dtp", seed, (0.7, 0.6, kpi + 0.06), problem=problem) for seed, kpi in enumerate(LOW)],
+        )
+        for problem in ("one", "two")
+    ]
+    assert words(trade).startswith("`dtp` lifts the worst task on both problems and costs the mean on both.")
+    assert words([case("one", network, equal=LOW, dtp=above(6)) for network in ("own", "wide")]).startswith(
+        "`dtp` lifts the worst task on both networks"
+    )
+
+
+def test_problems_of_one_task_have_one_measure():
+    cases = [
+        case_of(
+            [
+                run(method, seed, (kpi + gain,), tasks=("a",), problem=problem)
+                for method, gain in (("equal", 0), ("dtp", 0.05))
+                for seed, kpi in enumerate(LOW)
+            ]
+        )
+        for problem in ("one", "two")
+    ]
+    assert words(cases) == "`dtp` is better on both problems."
+    (section,) = overview_section.sections(across(cases), LOOKS)
+    assert [block.text for block in section.blocks if block.kind == "heading"] == ["Test KPI"]
+    assert overview_section.chart(across(cases), LOOKS) is None
+
+
+def test_the_leading_method_is_compared_with_the_static_weights_of_each_problem():
+    cases = [case_of(run_all(equal=LOW, dtp=above(6)), static("fixed:hard=2", above(points))) for points in (2, 6, 10)]
+    cases = [replace(each, problem=problem) for each, problem in zip(cases, "abc", strict=True)]
+    assert (
+        "Against static weights chosen for the worst task, it is better on 1, worse on 1 and not told apart on 1."
+        in words(cases)
+    )
+
+
+def test_what_limits_the_answer_is_said_once_for_all_problems():
+    cases = [case("one", equal=LOW[:3], dtp=above(6)[:3]), case("two", equal=LOW, dtp=above(6))]
+    found = across(cases, missing=4)
+    sentences = overview.headline(found).sentences
+    assert "Not yet tested on 1 problem: too few seeds." in sentences
+    assert "20 of 24 runs have finished; these are the results so far." in sentences
+    texts = {alert.text: alert.target for alert in overview.all_alerts(found, ["one", "two"])}
+    assert texts["3 of 6 seeds: no test possible (one)"] == "one-measured"
+    assert texts["No single-task networks"] == "one-measured"
+    command = "hardfirst compare one two --seeds 3"
+    assert overview.step(across(cases), command, {}).command == "hardfirst compare one two --seeds 6"
+    worst, mean, cost = overview.tiles(found)
+    assert (worst.value, worst.note) == ("2 · 0 · 0", "from +6.0 (one) to +6.0 (two)")
+    assert (mean.value, cost.value) == ("2 · 0 · 0", "1.00")
+
+
+def test_without_a_common_seed_there_is_no_answer():
+    cases = [case("one", equal=LOW), case("two", dtp=LOW)]
+    assert words(cases) == "No problem has a method and equal weights with a seed in common."
+    assert Comparison(cases).html()
+
+
+def test_every_case_has_its_sentence():
     cases = [
         case("one", equal=LOW, dtp=above(2), stch=above(1)),
         case("two", "wide", equal=LOW, dtp=above(2), stch=above(1)),
     ]
     found = Comparison(cases).verdict
-    assert [sentence.partition(":")[0] for sentence in found[:2]] == ["one", "two, wide network"]
-    # of two cases that agree on 3 methods Friedman's statistic is 12·2/(3·4)·(1 + 4 + 9 − 3·4²/4) = 4, and p = exp(−4/2)
-    assert found[2:] == [
-        "Over 2 cases nothing can be told from the methods' ranks on the worst task: that takes about 5 problems at the "
-        "least (Friedman's test gives p = 0.14, a rough approximation with so few)."
-    ]
+    assert [sentence.partition(":")[0] for sentence in found] == ["one", "two, wide network"]
+
+
+def test_ranks_over_problems_stand_from_five_on():
+    cases = [case(problem, equal=LOW, dtp=above(2), stch=above(1)) for problem in "abcde"]
+    few, enough = (overview_section.sections(across(each), LOOKS) for each in (cases[:4], cases))
+    assert [section.heading for section in few] == ["By problem"]
+    assert [section.heading for section in enough] == ["By problem", "Ranks over problems"]
+    assert list(enough[1].charts) == ["ranks-worst", "ranks-mean"]
+    assert overview.sentences(cases)[-1].startswith("The methods' ranks on the worst task differ")
+    assert not any("ranks" in sentence for sentence in (*overview.sentences(cases[:4]), words(cases[:4])))
+    two = [case(problem, equal=LOW, dtp=above(2)) for problem in "abcde"]
+    assert len(overview_section.sections(across(two), LOOKS)) == 1
 
 
 def test_cases_on_one_problem_are_said_not_to_be_independent():
-    cases = [case("one", network, equal=LOW, dtp=above(2), stch=above(1)) for network in ("own", "wide")]
+    cases = [case("one", network, equal=LOW, dtp=above(2), stch=above(1)) for network in "abcde"]
     assert overview.sentences(cases)[-1].endswith(
         "They are of 1 problem, and cases on one problem are not independent, as the test supposes."
     )
 
 
-def test_two_methods_have_no_ranks():
-    cases = [case(problem, equal=LOW, dtp=above(2)) for problem in ("one", "two")]
-    assert len(overview.sentences(cases)) == 2
-    section = overview_section.section(cases, LOOKS)
-    assert section.charts == {}
-    assert "Ranks over cases are compared from 3 methods on; 2 here." in render_section(section)
-
-
-def test_the_overview_is_of_the_methods_that_all_cases_have():
-    cases = [case("one", equal=LOW, dtp=above(2), stch=above(1), dwa=LOW), case("two", equal=LOW, dtp=above(2), stch=LOW)]
-    assert common_methods(cases) == ("equal", "dtp", "stch")
-    text = render_section(overview_section.section(cases, LOOKS))
-    assert "Not part of the overview, since not in every case: dwa." in text
-    assert "Not part" not in render_section(overview_section.section(cases[1:] * 2, LOOKS))
-
-
-def test_cases_without_a_common_method_have_no_table():
-    cases = [case("one", equal=LOW), case("two", dtp=LOW)]
-    assert "No method is common to all cases." in render_section(overview_section.section(cases, LOOKS))
-    assert overview.sentences(cases) == [f"{found.name}: {verdict(found)[0]}" for found in cases]
-
-
-def test_the_tables_hold_means_and_mean_ranks():
-    cases = [case("one", equal=LOW, dtp=above(2), stch=above(1)), case("two", equal=LOW, dtp=above(-2), stch=above(1)[:3])]
-    rows = re.findall(r"<tr.*?</tr>", render_section(overview_section.section(cases, LOOKS)))
+def test_the_table_holds_the_changes_of_every_method_on_every_problem():
+    cases = [
+        case("one", equal=LOW, dtp=above(2), dwa=LOW),
+        case("two", equal=LOW, dtp=above(-2), stch=above(1)[:3]),
+        case("three", dtp=LOW),
+    ]
+    (section,) = overview_section.sections(across(cases), LOOKS)
+    rows = re.findall(r"<tr.*?</tr>", render_section(section))
     rows = [" ".join(re.sub(r"<[^>]*>", " ", row).split()) for row in rows]
-    assert rows[1] == "one n = 7 42.0 [40.5, 43.5] 44.0 [42.5, 45.5] 43.0 [41.5, 44.5]"
-    assert rows[2] == "two n = 7 42.0 [40.5, 43.5] 40.0 [38.5, 41.5] 43.0 [38.0, 48.0], n = 3"
-    assert rows[3] == "mean rank (1 is best) 2.50 2.00 1.50"
+    assert [row.split()[0] for row in rows[:4]] == ["Problem", "one", "two", "three"]
+    one = "42.0 42.0 42.0 [40.5, 43.5]"  # change, KPI and interval; a toggle shows one of them
+    assert rows[1] == f"one 7 seeds {one} equal 42.0 equal +2.0 44.0 +2.0 [+2.0, +2.0] – – –"
+    assert rows[2] == f"two 7 seeds {one} – – – −2.0 40.0 −2.0 [−2.0, −2.0] +1.0 43.0 +1.0 [+1.0, +1.0]"
+    assert 'class="better' in render_section(section)
 
 
 # Ranks
@@ -218,13 +296,6 @@ def test_the_diagram_marks_mean_ranks_and_joins_groups():
     bars = [trace["x"] for trace in figure["data"] if trace["mode"] == "lines"]
     assert bars == [pytest.approx([rank - 0.04, rank + 1.04]) for rank in (1, 2, 3)]
     assert isinstance(plotly_figure(figure), go.Figure)
-
-
-def test_every_ranking_has_its_diagram():
-    cases = [case(problem, equal=LOW, dtp=above(2), stch=above(1)) for problem in ("one", "two")]
-    section = overview_section.section(cases, LOOKS)
-    assert list(section.charts) == ["ranks-worst", "ranks-mean"]
-    assert all(f'id="{name}"' in render_section(section) for name in section.charts)
 
 
 # Several networks

@@ -1,18 +1,25 @@
-"""The field's Δm, published figures as a reference, and the sentence on the published protocol."""
+"""The field's Δm, published figures as a reference, the sentence on the published protocol, and exports."""
 
+import io
 import json
 import re
 from dataclasses import replace
 from importlib import resources
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hardfirst.records import PublishedMeasure
+from hardfirst.records.names import STATIC_FOR
 from hardfirst.report import Comparison, exports, page, summary, verdict
+from hardfirst.report.figures import styles
+from hardfirst.report.html.drawing import drawing, tick_values
+from hardfirst.report.model.answer import answer
 from hardfirst.report.model.field_delta import deltas, field_delta
 from hardfirst.report.model.published import _read, published_table
-from made_records import alone, as_run, case_of, run, text_of
+from hardfirst.report.sections.answer import answer_block
+from made_records import alone, as_run, case_of, diverged, run, static, study, text_of
 
 NYUV2 = [  # (task, metric, whether higher is better, the published single-task value)
     ("segment", "mIoU", True, 38.30),
@@ -126,9 +133,7 @@ def test_published_rows_stand_on_the_page_with_their_source():
     rows = re.findall(r'<tr class="published">(.*?)</tr>', document, re.DOTALL)
     nash = next(row for row in rows if "Nash-MTL" in row and "SegNet" in row)
     assert re.findall(r"<td[^>]*>(.*?)</td>", nash)[:1] == ["40.13"]
-    assert "−" not in nash
-    assert "-4.05" in nash
-    assert "-4.37" in nash
+    assert re.findall(r"<td[^>]*>(−.*?)</td>", nash) == ["−4.05", "−4.37"]
     assert len(rows) == 13
 
 
@@ -189,11 +194,11 @@ def test_many_measures_have_one_column():
         ),
     ],
 )
-def test_the_first_sentence_is_on_the_protocol(settings, sentence):
+def test_the_answer_says_the_protocol(settings, sentence):
     case = nyuv2(**settings)
     assert Comparison([case]).verdict[0] == sentence
     document = page(case, title="NYUv2")
-    answer = document.partition('class="verdict"')[2]
+    answer = document.partition('class="lead"')[2]
     assert sentence in answer[: answer.index("</p>")]
     assert "best by the mean" not in text_of(document)
     both = Comparison([case, nyuv2(problem="mine")]).verdict
@@ -215,10 +220,10 @@ def test_latex():
     lines = text.splitlines()
     assert lines[0] == "% 50% & more"
     assert lines[1].startswith("% Protocol published")
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
     assert r"\toprule" in text
     assert r"\color{gray}Nash-MTL & \color{gray}40.13 & " in text
-    assert r"nash\_mtl & 40.13 $\pm$ 0.000 & " in text
+    assert r"nash\_mtl & 40.13 & " in text
     assert "% published: SegNet with MTAN's attention; as published, collected" in text
     for block in re.findall(r"\\begin{tabular}{(l)(r*)}\n(.*?)\\end{tabular}", text, re.DOTALL):
         rows = [line for line in block[2].splitlines() if line.endswith(r"\\")]
@@ -233,3 +238,135 @@ def test_latex_escapes_what_names_may_hold():
     assert r"dtp:a\_b=1" in body
     assert r"100\% \& \#1" in body
     assert r"\textasciitilde{}x\textasciicircum{}\{y\}\textbackslash{}" in body
+
+
+# Exports
+
+LOW = [0.40, 0.42, 0.44, 0.42, 0.40, 0.42, 0.44]
+HIGH = [0.45, 0.48, 0.51, 0.48, 0.45, 0.48, 0.51]
+BETWEEN = [kpi + 0.03 for kpi in LOW]
+
+
+def judged():
+    """Two methods that can be told apart from equal weights, the static weights for each measure, and a control."""
+    worst, mean = STATIC_FOR.values()
+    singles = [alone(seed, (0.9, 0.7, kpi + 0.2)) for seed, kpi in enumerate(LOW)]
+    chosen = [*static("fixed:hard=2", BETWEEN, worst), *static("equal", LOW, mean)]
+    easy = [as_run(run("dtp", seed, (0.9, 0.7, 0.3)), "easy first", "control", control_of="dtp") for seed in range(7)]
+    return case_of(study(equal=LOW, dtp=HIGH, **{"a|b": LOW}), chosen, *singles, easy)
+
+
+def test_markdown_has_the_leaderboard_and_the_table_by_task():
+    found = exports.md(Comparison([judged()]))
+    assert "| Method | Worst task | Δ worst task | Mean over tasks | Δ mean over tasks | Better / worse | Δm, % |" in found
+    assert "| dtp | 48.0 | +6.0 [+5.2, +6.8]\\* | 69.3 | +2.0 [+1.7, +2.3]\\* | 1 / 0 |" in found
+    assert "| equal = a\\|b = static weights (mean) | 42.0 | – |" in found
+    assert "| static weights (worst task) | 45.0 | +3.0 [+3.0, +3.0] |" in found
+    assert "| hard | 62.0 | 42.0 | +20.0 [+20.0, +20.0] | +6.0 [+5.2, +6.8] |" in found
+    assert found.index("| hard |") < found.index("| middle |"), "the task with the largest gap is first"
+    assert "dtp beats equal weights on the worst task by 6.0 points [5.2, 6.8], n = 7." in found
+    alone_in_it = exports.md(Comparison([case_of(study(dtp=[0.4]))]))
+    assert "| Method | Worst task | Mean over tasks | Runs |" in alone_in_it
+    assert "| hard | 40.0 |" in alone_in_it
+
+
+def test_all_forms_have_the_same_numbers():
+    """Those of the page: a mean, its difference to equal weights with the interval, and the decision."""
+    comparison = Comparison([judged()], command="hardfirst compare toy", plan={"seeds": 7})
+    frame = pd.read_csv(io.StringIO(exports.csv(comparison)))
+    row = frame.query("method == 'dtp' and kind == 'worst'").squeeze()
+    content = json.loads(exports.json(comparison))["cases"][0]
+    standing = next(each for each in content["leaderboard"] if each["names"] == ["dtp"])
+    interval = standing["worst"]["difference"]
+    assert (row["mean"], row["difference"], row["difference_low"]) == pytest.approx((48, 6, 5.244), abs=1e-3)
+    assert (interval["mean"], interval["low"], interval["high"]) == pytest.approx(
+        (row["difference"], row["difference_low"], row["difference_high"])
+    )
+    assert row["decision"] == standing["worst"]["decision"] == "better"
+    text = r"dtp & 48.0 & +6.0 [+5.2, +6.8]* & 69.3 & +2.0 [+1.7, +2.3]* & 1 / 0 &"
+    assert text in exports.tex(comparison)
+    roles = frame.drop_duplicates("method").set_index("method")["role"].to_dict()
+    worst, mean = STATIC_FOR.values()
+    expected = {"equal": "baseline", "dtp": "method", worst: "static", mean: "static", "single-task": "single-task"}
+    assert expected.items() <= roles.items()
+
+
+def test_json_has_what_the_page_shows():
+    content = json.loads(exports.json(Comparison([judged()], command="hardfirst compare toy", plan={"seeds": 7})))
+    (case,) = content["cases"]
+    assert content["question"] == "Does balancing help on toy?"
+    assert case["headline"][0].startswith("`dtp` lifts the worst task")
+    assert {alert["text"] for alert in case["alerts"]} >= {"1 of 3 tasks do better alone", "No run failed"}
+    assert case["tasks"][0]["task"] == "hard"
+    assert case["tasks"][0]["gap"]["mean"] == pytest.approx(20)
+    (control,) = case["controls"]
+    assert (control["name"], control["of"], control["worst"]["decision"]) == ("easy first", "dtp", "worse")
+    assert case["settings"]["learning_rate"] == "0.01"
+    assert case["versions"] == {"torch": "2.13.0"}
+    assert [each["name"] for each in case["references"]] == ["single-task"]
+    assert case["references"][0]["worst"]["mean"] == pytest.approx(62)
+    assert len(content["runs"]) == 3 * 7 * 6 + 7 * 3
+    unfinished = json.loads(exports.json(Comparison([case_of(diverged("dtp", 0))])))["cases"][0]
+    assert unfinished["leaderboard"][0]["worst"]["kpi"]["mean"] is None
+
+
+def test_several_problems_are_exported_together_and_each():
+    cases = [replace(judged(), problem=problem) for problem in ("one", "two")]
+    comparison = Comparison(cases)
+    found = exports.md(comparison)
+    assert found.index("`dtp` lifts the worst task on both problems") < found.index("| Problem | equal | a\\|b |")
+    assert "| one | 42.0 | equal | equal | +6.0 [+5.2, +6.8]\\* | +3.0 [+3.0, +3.0] |" in found
+    assert found.count("| Method | Worst task |") == 2
+    content = json.loads(exports.json(comparison))
+    assert content["headline"][0].startswith("`dtp` lifts the worst task on both problems")
+    assert [case["problem"] for case in content["cases"]] == ["one", "two"]
+    frame = pd.read_csv(io.StringIO(exports.csv(comparison)))
+    assert set(frame["problem"]) == {"one", "two"}
+    assert exports.tex(comparison).count(r"\begin{tabular}") == 4
+
+
+# Notebooks
+
+
+@pytest.mark.parametrize("problems", [["toy"], ["one", "two"]])
+def test_a_notebook_shows_the_answer_the_figure_and_a_table_without_a_script(problems):
+    html = Comparison([replace(judged(), problem=problem) for problem in problems])._repr_html_()
+    assert f"<h3>Does balancing help on {' and '.join(problems)}?</h3>" in html
+    assert "<b><code>dtp</code> lifts the worst task" in html
+    assert html.count("<svg viewBox") == html.count("</details>") + 1 == (1 if len(problems) == 1 else 3)
+    assert "+6.0 [+5.2, +6.8]*" in html
+    assert html.count("<details>") == (len(problems) if len(problems) > 1 else 0)
+    assert not re.search(r"<script|<style|<link|https?:|url\(|#[0-9a-f]{3,6};|(?<![-\w])background", html)
+
+
+def test_nothing_in_a_notebook_becomes_markup():
+    hostile = "<img src=x onerror=alert(1)>"
+    case = case_of(
+        *(
+            run(method, seed, (0.9, 0.4 + seed / 100), tasks=("a", hostile), problem=hostile)
+            for seed in range(3)
+            for method in ("equal", hostile)
+        )
+    )
+    html = Comparison([case, case], title=hostile)._repr_html_()
+    assert "<img" not in html
+    assert "&lt;img" in html
+
+
+def test_a_notebook_shows_what_has_no_figure():
+    for records in (study(dtp=[0.4]), [run("equal", 0, (0.5,), tasks=("a",)), run("dtp", 0, (0.6,), tasks=("a",))]):
+        html = Comparison([case_of(records)])._repr_html_()
+        assert "<svg viewBox" not in html
+        assert "<table" in html
+
+
+def test_a_drawing_has_its_points_where_the_figure_has_them():
+    chart = answer_block(answer(judged()), styles(judged().methods), "").chart
+    found = drawing(chart.figure, "toy")
+    (low, high), (left, right) = chart.figure["layout"]["xaxis"]["range"], (52, 548)
+    cross = next(trace for trace in chart.figure["data"] if trace.get("name") == "dtp")
+    x = left + (cross["x"][0] - low) / (high - low) * (right - left)
+    assert any(mark.x + mark.size / 2 == pytest.approx(x, abs=0.1) for mark in found.marks)
+    assert {"dtp", "better on both", "equal weights", "0"} <= {text.text for text in found.texts}
+    assert all(0 <= text.x <= found.width and 0 <= text.y <= found.height for text in found.texts)
+    assert tick_values([-1.0, 1.0]) == [-1.0, -0.5, 0.0, 0.5, 1.0]

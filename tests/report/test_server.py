@@ -1,7 +1,10 @@
 """A page that is served while a study goes on."""
 
+import os
+import re
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -13,8 +16,10 @@ from torch import nn
 
 from hardfirst.errors import InputError
 from hardfirst.integrations import RunRecorder
+from hardfirst.records.description import CaseTrials, Description, Entry
 from hardfirst.report import Comparison
-from hardfirst.report.server import HOST, serve
+from hardfirst.report.server import HOST, Pages, serve
+from hardfirst.studies import Store
 
 
 def ended(folder: Path, balancer: str, kpi: float) -> None:
@@ -100,12 +105,57 @@ def test_a_fault_of_the_page_is_shown(served: tuple[Path, str], monkeypatch: pyt
 
 def test_wrong_use_gets_a_sentence(served: tuple[Path, str], tmp_path: Path) -> None:
     port = int(served[1].rstrip("/").rpartition(":")[2])
-    with pytest.raises(InputError, match=f"Port {port} of {HOST} cannot be had"), serve(tmp_path, port=port):
+    with pytest.raises(InputError, match=f"Port {port} of {HOST} is not available"), serve(tmp_path, port=port):
         pass
     with pytest.raises(InputError, match="choose another with --port"), serve(tmp_path, port=70_000):
         pass
-    with pytest.raises(InputError, match="There is no folder"), serve(tmp_path / "none"):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file is a file"), serve(tmp_path / "file"):
         pass
+
+
+def test_a_folder_need_not_exist_yet(tmp_path: Path) -> None:
+    pages = Pages(tmp_path / "later")
+    before = pages.version()
+    assert "later does not exist yet." in pages.page()
+    ended(tmp_path / "later", "equal", 0.5)
+    assert pages.version() != before
+    assert "1 run" in pages.page()
+
+
+def test_a_study_with_one_method_so_far_is_not_told_to_add_one(tmp_path: Path) -> None:
+    ended(tmp_path, "equal", 0.5)
+    (path,) = (tmp_path / "trials").glob("*.jsonl")
+    trials = [Entry(key=path.stem, method="equal"), Entry(key="other", method="dtp")]
+    cases = [CaseTrials(problem="toy", network="own", trials=trials)]
+    Store(tmp_path).describe(Description(title="Toy", command="hardfirst compare toy", cases=cases))
+    page = Pages(tmp_path).page()
+    assert "1 to go" in page
+    assert not re.search("[Aa]dd a(nother)? method", page)
+
+
+def test_progress_is_shown_from_the_first_run_on(tmp_path: Path) -> None:
+    """Also of tuning, which is no result."""
+    pages, store = Pages(tmp_path), Store(tmp_path)
+    ended(tmp_path, "equal", 0.5)
+    ended(tmp_path, "dwa", 0.5)
+    keys = sorted(path.stem for path in (tmp_path / "trials").glob("*.jsonl"))
+    for key, age in zip(keys, (100, 40), strict=True):
+        os.utime(store.record_file(key), (time.time() - age,) * 2)
+
+    def describe(tuning: bool) -> None:
+        trials = [Entry(key=key, method=method, tuning=tuning) for key, method in zip(keys, ("equal", "dwa"), strict=True)]
+        trials.append(Entry(key="other", method="dtp"))
+        cases = [CaseTrials(problem="toy", network="own", trials=trials)]
+        store.describe(Description(title="Toy", command="hardfirst compare toy", cases=cases))
+
+    describe(tuning=True)
+    page = pages.page()
+    assert "2 of 3 runs have ended, about 20 seconds to go; none of them is a method" in page
+    describe(tuning=False)
+    page = pages.page()
+    assert "2 of 3 runs" in page
+    assert "1 to go, about" in page
 
 
 @pytest.mark.browser
@@ -116,7 +166,7 @@ def test_a_browser_sees_what_comes(served: tuple[Path, str], browser: Any) -> No
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(address)
-    assert "This page will show the study" in page.inner_text("main")
+    assert "This page shows the study" in page.inner_text("main")
     ended(folder, "equal", 0.5)
     page.wait_for_selector("table", timeout=20_000)
     ended(folder, "dtp", 0.6)

@@ -23,7 +23,7 @@ ValidationKPI = Callable[[Trial, str], float]
 def problem(tasks: str) -> Problem:
     return Problem(
         "toy",
-        tuple(Task(task, F.cross_entropy, accuracy) for task in tasks),
+        tuple(Task(task, F.cross_entropy, accuracy if task.islower() else None) for task in tasks),
         network=lambda: nn.Linear(1, 1),
         data=lambda: None,  # type: ignore[arg-type, return-value]
         learning_rate=0.01,
@@ -57,7 +57,7 @@ class Study:
     ) -> None:
         for run in trials:
             tasks = [run.trial.only] if run.trial.only else list(self.case.tasks)
-            weights = {"a": 3.0, "b": 1.0, "c": 2.0}
+            weights = {"a": 3.0, "b": 1.0, "c": 2.0, "B": 1.0}
             line = {task: {"validation_kpi": kpi(run.trial, task), "weight": weights[task]} for task in tasks}
             made = Record(trial={}, tasks=tuple(tasks), epochs=[{"epoch": 1, "tasks": line}], outcome=outcome)
             self.records[run.key] = made
@@ -84,7 +84,7 @@ def test_the_baselines(toy: Callable[..., Study]) -> None:
         ("equal", False): 2,
         ("dwa", False): 2,
         ("single-task", False): 6,
-        ("static weights", True): 7,  # the centre, three tasks, three pairs
+        ("grid of static weights", True): 7,  # the centre, three tasks, three pairs
     }
     assert {run.trial.only for run in rounds[0] if run.role == "single"} == {"a", "b", "c"}
     assert len(rounds) == 1, "equal weights were the best of the grid, and have run already"
@@ -92,19 +92,43 @@ def test_the_baselines(toy: Callable[..., Study]) -> None:
         "equal": 2,
         "dwa": 2,
         "single-task": 6,
-        "static weights": 2,
+        "static weights (worst task)": 2,
+        "static weights (mean)": 2,
     }
 
 
-def test_static_weights_are_chosen_on_validation(toy: Callable[..., Study]) -> None:
-    study = toy("equal")
-    for _ in study.end_all(lambda trial, task: 0.9 if trial.balancer.option("weights.b") == 2.0 else 0.5):
+@pytest.mark.parametrize("criterion", ["mean", "worst"])
+@pytest.mark.parametrize(
+    ("lifted", "for_mean", "for_worst"),
+    [
+        ({"b": (0.9, 0.9, 0.9)}, "b", "b"),
+        ({"b": (0.5, 0.9, 0.5), "c": (0.6, 0.6, 0.6)}, "b", "c"),
+        ({"b": (0.4, 0.9, 0.4)}, "b", None),  # equal weights have the best worst task
+    ],
+)
+def test_static_weights_are_chosen_on_validation_for_each_measure(
+    toy: Callable[..., Study], criterion: str, lifted: dict[str, tuple[float, ...]], for_mean: str, for_worst: str | None
+) -> None:
+    def kpi(trial: Trial, task: str) -> float:
+        point = next((name for name in lifted if trial.balancer.option(f"weights.{name}") == 2.0), None)
+        return lifted[point]["abc".index(task)] if point and not trial.only else 0.5
+
+    study = toy("equal", criterion=criterion)
+    for _ in study.end_all(kpi):
         pass
-    static = study.trials(method="static weights", tuning=False)
-    assert [str(run.trial.balancer) for run in static] == [
-        "fixed:normalize=true,weights.a=0.5,weights.b=2.0,weights.c=0.5"
-    ] * 2
-    assert [run.trial.seed for run in static] == [0, 1]
+    for name, point in (("static weights (mean)", for_mean), ("static weights (worst task)", for_worst)):
+        runs = study.trials(method=name, tuning=False)
+        assert [run.trial.seed for run in runs] == [0, 1]
+        assert {run.trial.balancer.option(f"weights.{point}") for run in runs} == {2.0 if point else None}
+    keys = {run.key for run in study.trials(role="static", tuning=False)}
+    assert len(keys) == 2 * len({for_mean, for_worst}), "the same weights run once"
+
+
+def test_one_task_with_a_kpi_has_static_weights_for_one_measure(toy: Callable[..., Study]) -> None:
+    study = toy("equal", "aB")  # capitals are auxiliary
+    for _ in study.end_all():
+        pass
+    assert {run.method for run in study.trials(role="static", tuning=False)} == {"static weights"}
 
 
 def test_each_method_chooses_in_the_ranges_of_the_recipe(toy: Callable[..., Study]) -> None:
@@ -124,8 +148,9 @@ def test_each_method_chooses_in_the_ranges_of_the_recipe(toy: Callable[..., Stud
     assert {dict(run.trial.recipe)["loaders"] for run in study.trials()} == {1}
     chosen = {run.method: dict(run.trial.recipe)["clip"] for run in study.trials(tuning=False)}
     clips = sorted({dict(run.trial.recipe)["clip"] for run in study.trials(method="dtp", tuning=True)})
-    assert chosen == {method: clips[0] if method in ("equal", "static weights") else clips[-1] for method in chosen}
-    assert {"equal", "dtp", "static weights", "single-task", "easy first"} <= chosen.keys()
+    static = {"static weights (mean)", "static weights (worst task)"}
+    assert chosen == {method: clips[0] if method in {"equal", *static} else clips[-1] for method in chosen}
+    assert {"equal", "dtp", *static, "single-task", "easy first"} <= chosen.keys()
 
 
 def test_every_method_is_tuned_with_as_many_trials_on_a_seed_of_their_own(toy: Callable[..., Study]) -> None:

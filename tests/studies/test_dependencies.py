@@ -251,7 +251,7 @@ def test_a_record_under_a_key_of_another_run_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("status", "message"),
-    [("changed", "its files have changed while it ran: .*toy.py, or a module"), ("unguarded", "imports? this script anew")],
+    [("changed", "its files have changed while it ran: .*toy.py, or a module"), ("unguarded", "imports? this script again")],
 )
 def test_a_study_stops_with_a_sentence(tmp_path: Path, status: Any, message: str) -> None:
     runner = Runner(Plan(**plan(written(tmp_path, PLAIN), seeds=1)), tmp_path / "out")
@@ -426,7 +426,7 @@ def test_a_stopped_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         part(watcher=StopAt(2, 1))
     saved(tmp_path, 1 - torch.arange(32) % 2.0)
-    with pytest.raises(InputError, match="The data is not what it was when the run was stopped"):
+    with pytest.raises(InputError, match="The data has changed since the run was stopped"):
         part(resume=True)
 
 
@@ -484,7 +484,7 @@ class _Context:
 def test_a_fork_server_that_is_killed_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hardfirst.training._processes._PAUSE", 0.0)
     started(_Context(2), "trial")
-    with pytest.raises(InputError, match="was killed 3 times as it loaded"):
+    with pytest.raises(InputError, match="was killed 3 times while it loaded"):
         started(_Context(3), "trial")
 
 
@@ -501,7 +501,7 @@ def test_a_daemonic_process_and_a_script_without_guard_get_a_sentence(monkeypatc
 def test_a_problem_object_is_no_name(tmp_path: Path) -> None:
     problem = load_problem("digits")
     for problems in (problem, [problem], ["digits", problem]):
-        with pytest.raises(InputError, match=r"got a Problem. Runs have processes of their own, .* give the file's path"):
+        with pytest.raises(InputError, match=r"got a Problem. Each run has its own process, .* give the file's path"):
             Study(problems=problems)
 
 
@@ -514,10 +514,10 @@ def test_a_study_without_a_finished_run_has_its_own_status(
             record_failure(trial, trial.of(problem), runner.store.record_file(each), "no such table")
 
     monkeypatch.setattr(Runner, "run", fail_all)
-    monkeypatch.setattr(Runner, "measure_cost", lambda runner: None)
+    monkeypatch.setattr(Runner, "measure_cost", lambda runner, tell: None)
     options = ("--balancers", "equal", "--seeds", "1", "--no-baselines", "--no-controls", "--out", "out")
     said = hardfirst("compare", written(tmp_path, PLAIN), *options, code=1)
-    assert "No run has finished, so that there is nothing to compare" in said
+    assert "No run has finished, so there is nothing to compare" in said
     assert "level with" not in said
 
 
@@ -529,4 +529,4 @@ def test_a_script_without_a_main_guard_is_told_so_once(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stderr.count("Traceback") == 1, ended.stderr
-    assert "hardfirst.errors.InputError: hardfirst starts processes that import this script anew" in ended.stderr
+    assert "hardfirst.errors.InputError: hardfirst starts processes that import this script again" in ended.stderr

@@ -130,7 +130,7 @@ def test_workers_per_gpu_need_a_gpu(gpus: Callable[..., None], accelerator: str)
 def test_an_automatic_accelerator_has_the_precision_of_this_machine_and_a_cluster_its_own(gpus: Callable[..., None]) -> None:
     settings = {"problems": "digits", "precision": "16-mixed"}
     gpus(0)
-    with pytest.raises(InputError, match="Precision 16-mixed needs a CUDA GPU, and the device is cpu"):
+    with pytest.raises(InputError, match="Precision 16-mixed needs a CUDA GPU, but the device is cpu"):
         Plan(**settings)
     Plan(**settings, engine="slurm:gpus=1")
     gpus(1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import toy_study
 from hardfirst.errors import InputError, number
 from hardfirst.problems import PROBLEMS, Problem
 from hardfirst.recipes import Recipe
@@ -291,9 +292,31 @@ def test_what_is_wrong_with_its_recipe() -> None:
         "  optimizer: Expected `optimizer` as text, such as sgd:momentum=0.9; got 3. A function belongs into the problem's "
         "file, in Problem(recipe=Recipe(...)).",
         "  schedule: Unknown schedule 'cosin'; did you mean 'cosine'? Known: constant, cosine, onecycle, plateau, step.",
-        "  precision: Precision 16-mixed needs a CUDA GPU, and the device is cpu; bf16-mixed works there.",
+        "  precision: Precision 16-mixed needs a CUDA GPU, but the device is cpu. Use bf16-mixed.",
         "  clip: Expected `clip` to be above 0; got 0.",
         "  average: Expected `average` to be below 1; got 2.",
         "  loaders: Expected `loaders` to be a whole number, at least 0; got -1.",
         "  drop_last: Expected `drop_last` to be true or false; got 'no'.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a.py", "b.py"], ["toy (a.py)", "toy (b.py)"]),
+        (["one/a.py", "two/a.py"], ["toy (one/a.py)", "toy (two/a.py)"]),
+        (["a.py"], ["toy"]),
+    ],
+    ids=len,
+)
+def test_problems_of_one_name_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: list[str], names: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in paths:
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text(Path(toy_study.problem(tmp_path)).read_text())
+    study = Plan(problems=paths, baselines=False)
+    cases = [KINDS[study.kind](study, case, lambda key: None) for case in study.cases]
+    assert [case.entries().problem for case in cases] == names
+    assert [case.name for case in cases] == [f"{name}/own" for name in names]

@@ -179,7 +179,7 @@ def test_a_study_killed_half_way_goes_on_with_what_is_missing(tmp_path: Path) ->
     done = {path: path.stat().st_mtime_ns for path in trials.glob("*.jsonl")}
     assert 3 <= len(done) < 8
     second = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert f"8 runs in {tmp_path / 'study'}, {len(done)} of them done." in second.stdout
+    assert f"8 runs in {tmp_path / 'study'}, {len(done)} already done." in second.stdout
     assert {path: path.stat().st_mtime_ns for path in done} == done
     assert len(list(trials.glob("*.jsonl"))) == 8
     assert (tmp_path / "study/report.html").stat().st_size > 1e6

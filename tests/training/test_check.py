@@ -72,7 +72,7 @@ def test_no_label_in_the_validation_split(only: str | None) -> None:
         ({"targets": {"kind": torch.arange(12) % 3 - 1}}, "where there is no label; got -1."),
         (
             {"network": lambda: Net(lambda output: output[:, 3:])},
-            "Expected output and target of task 'value' to have one shape; got [12, 1] and [12], which a loss would",
+            "Expected output and target of task 'value' to have the same shape; got [12, 1] and [12], which a loss would",
         ),
         (
             {"network": lambda: Net(lambda output: output[:6, 3])},

@@ -303,7 +303,7 @@ def test_resume_by_another_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("before", "now"), [(1, 2), (2, 1)])
 def test_a_run_resumes_with_the_same_number_of_devices(tmp_path: Path, before: int, now: int) -> None:
     train(tmp_path, epochs=1, devices=before)
-    with pytest.raises(InputError, match=f"is from a run with --devices {before}; resume with as many, not {now}"):
+    with pytest.raises(InputError, match=f"is from a run with --devices {before}. Use the same number, not {now}"):
         train(tmp_path, epochs=1, devices=now, resume=True)
 
 
@@ -366,7 +366,7 @@ def test_ctrl_c_saves_and_leaves_no_process(
     signalled(process.pid, signal.SIGINT)
     printed, errors = process.communicate(timeout=60)
     assert wait_until(lambda: not running(process.pid)), running(process.pid)
-    again = next(line for line in printed.splitlines() if "To go on: hardfirst train" in line)
+    again = next(line for line in printed.splitlines() if "To resume: hardfirst train" in line)
     assert again.rstrip().endswith("--devices 2 --strategy ddp --out run --epochs 2000 --resume")
     position = saved(tmp_path / "run")["position"]
     epoch, step = position["epoch"], position["step"]
@@ -445,7 +445,7 @@ def test_an_error_in_the_problem_is_one_line(tmp_path: Path, monkeypatch: pytest
     process = command(*TRAIN, folder=tmp_path)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert errors == "hardfirst: Expected the KPI of task 'value' to be in [0, 1]; got 93.0. A percentage? Divide by 100.\n"
+    assert errors == "hardfirst: Expected the KPI of task 'value' to be in [0, 1]; got 93.0. Divide a percentage by 100.\n"
     assert wait_until(lambda: not running(process.pid)), running(process.pid)
 
 
@@ -473,7 +473,7 @@ def test_other_errors_carry_their_traceback() -> None:
             {"recipe": {"precision": "64-true"}},
             "in precision 32-true, bf16-mixed or 16-mixed; got 64-true",
         ),
-        ({"accelerator": "mps"}, "Several devices train together on cpu or cuda; got mps."),
+        ({"accelerator": "mps"}, "Several devices train together only on cpu or cuda; got mps."),
         ({"accelerator": "cuda", "devices": 99}, r"Expected as many CUDA devices as `devices`, 99; there are \d+."),
     ],
 )
@@ -485,7 +485,7 @@ def test_devices_that_are_missing(tmp_path: Path, options: dict, sentence: str) 
 def test_torchruns_processes_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "3", "RANK": "0"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(InputError, match="`devices` is 2, and torchrun's --nproc-per-node gives 3; they have to agree"):
+    with pytest.raises(InputError, match="`devices` is 2, but torchrun's --nproc-per-node is 3; they must be equal"):
         train(tmp_path)
     with pytest.raises(InputError, match="`devices` is 1"):
         is_main_process(1)

@@ -260,7 +260,7 @@ def ragged(output: Tensor, target: Tensor) -> Tensor:
     [
         (Percent(), r"Expected the KPI of task 'a' to be in \[0, 1\]; got 93"),
         (Several(), r"Expected the KPI of task 'a' to be a 0-d tensor; got {'a': 1.0}"),
-        (Locked(), r"a measure that can be copied, .*; Locked cannot: TypeError: cannot pickle a lock"),
+        (Locked(), r"a measure that can be copied, .*; copying Locked failed: TypeError: cannot pickle a lock"),
         (C.MulticlassAUROC(3), r"The KPI of task 'a' failed on output \[10\] .* and target \[10\]"),
         (ragged, r"The KPI of task 'a' failed on state \[10\] .* and other \[20\]"),
     ],
@@ -312,7 +312,7 @@ def test_a_run_says_which_measures_keep_much(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(evaluate, "_MUCH", 100)
     task = Task("a", F.l1_loss, kpi.r2, metrics={"mean": Metric(lambda output, target: output.mean())})
     other = Task("b", F.l1_loss, kpi.r2)
-    with pytest.warns(UserWarning, match=r"more than a gigabyte .*: a: mean\. hardfirst\.kpi\.streams makes") as caught:
+    with pytest.warns(UserWarning, match=r"more than 1 GiB .*: a: mean\. hardfirst\.kpi\.streams creates") as caught:
         results([task, other], torch.rand(30), torch.rand(30), 10, 20, name="validation")
     assert len(caught) == 1
     results([task], torch.rand(30), torch.rand(30), 30)  # later epochs say nothing

@@ -144,7 +144,7 @@ def test_networks_that_train_and_resume(
     ("trunk", "sentence"),
     [
         ([nn.LazyLinear(8), Forgotten()], r"have no shape after a forward pass, .* trunk.1.layer.weight"),
-        ([Unpicklable(4, 8)], "extra state .* cannot be kept in a checkpoint"),
+        ([Unpicklable(4, 8)], "extra state .* cannot be saved in a checkpoint"),
         (
             [nn.Linear(4, 8), Bank()],
             r"'trunk.1.bank' was \[0, 8\] torch.float32 and is \[16, 8\] torch.float32. Give it a fixed",
@@ -159,7 +159,7 @@ def test_networks_that_cannot_be_held(run: Run, trunk: list[nn.Module], sentence
 
 
 def test_gradients_of_complex_parameters_are_not_balanced(run: Run) -> None:
-    with pytest.raises(InputError, match=r"Balancer 'pcgrad' works on real gradients, and shared parameters .* are complex"):
+    with pytest.raises(InputError, match=r"Balancer 'pcgrad' needs real gradients, but shared parameters .* are complex"):
         run(network=lambda: sharing(nn.Linear(4, 8), Phase()), balancer="pcgrad")
 
 

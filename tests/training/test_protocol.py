@@ -121,7 +121,7 @@ def test_two_evaluation_splits_are_refused(name: str, tmp_path: Path, monkeypatc
         return replace(problem, published=replace(problem.published, data=problem.data))
 
     monkeypatch.setattr(toy_folder, "problem", two)
-    with pytest.raises(InputError, match="one data set as validation and as test; got two"):
+    with pytest.raises(InputError, match=r"the same data set for validation and test, .* got two"):
         trained(planned(name), tmp_path)
 
 

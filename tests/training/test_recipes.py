@@ -308,7 +308,7 @@ def test_drop_last_leaves_out_what_remains() -> None:
         order = epoch_order(problem(recipe=Recipe(drop_last=True), batch_size=10, sampling=sampling), several, 0, 0)
         assert [len(batch) for batch in order] == [10] * 4
         assert all(len(set(batch)) == 10 for batch in order)
-    with pytest.raises(InputError, match="has 5 examples, less than a batch of 10, so that `drop_last` leaves none of it"):
+    with pytest.raises(InputError, match="has 5 examples, less than a batch of 10, so `drop_last` leaves nothing of it"):
         epoch_order(dropping, {"tiny": table(5, 1), "large": table(35, 2)}, 0, 0)
 
 
@@ -317,7 +317,7 @@ def test_drop_last_leaves_out_what_remains() -> None:
     [
         ({"optimizer": "adan"}, "Unknown optimizer 'adan'; did you mean 'adam'?"),
         ({"schedul": "cosine"}, "Unknown part of a recipe: 'schedul'; did you mean 'schedule'?"),
-        ({"precision": "16-mixed"}, "Precision 16-mixed needs a CUDA GPU, and the device is cpu; bf16-mixed works there."),
+        ({"precision": "16-mixed"}, "Precision 16-mixed needs a CUDA GPU, but the device is cpu. Use bf16-mixed."),
     ],
 )
 def test_what_is_wrong_with_it_is_said_before_the_run(tmp_path: Path, recipe: dict[str, Any], sentence: str) -> None:
@@ -345,7 +345,7 @@ def test_sparse_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recip
         return HardSharing(SparseWords(), {task: nn.Linear(8, 2) for task in TASKS})
 
     monkeypatch.setitem(PROBLEMS.loaded, "tiny", lambda: replace(problem(), network=words))
-    with pytest.raises(InputError, match=rf"The gradient of \S*table is sparse, which {refuses} does not take"):
+    with pytest.raises(InputError, match=rf"The gradient of \S*table is sparse, which {refuses} does not support"):
         train(tmp_path, "equal", **recipe)
     own = Recipe(lambda network, rate: torch.optim.SGD(network.parameters(), lr=rate))
     monkeypatch.setitem(PROBLEMS.loaded, "tiny", lambda: replace(problem(recipe=own), network=words))

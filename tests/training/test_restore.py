@@ -154,7 +154,7 @@ def test_the_same_checkpoint_without_a_change_is_resumed(tmp_path: Path, checkpo
 def test_a_checkpoint_of_a_run_whose_record_is_gone(tmp_path: Path, checkpoint: dict[str, Any]) -> None:
     for lines in ([], checkpoint["record"].splitlines(keepends=True)[:2]):
         with pytest.raises(
-            InputError, match=r"no longer in .*, or lacks epochs .* 2 in all\. Restore it, or remove the checkpoint"
+            InputError, match=r"no longer in .*, or has fewer than the 2 epochs .*\. Restore it, or remove the checkpoint"
         ):
             resume(tmp_path, {**checkpoint, "record": "".join(lines)})
 

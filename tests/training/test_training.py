@@ -310,7 +310,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_previous_one(
     path = tmp_path / "checkpoint.pt"
     _checkpoint.save(path, {"epoch": 1})
     monkeypatch.setattr(torch, "save", fill_the_disk)
-    with pytest.raises(InputError, match=r"No space left on device\. Make room, .* what was written before is kept"):
+    with pytest.raises(InputError, match=r"No space left on device\. Free some space .* what was written before is kept"):
         _checkpoint.save(path, {"epoch": 2})
     assert torch.load(path, weights_only=True) == {"epoch": 1}
     assert list(tmp_path.iterdir()) == [path], "no part file is left"
@@ -402,10 +402,14 @@ def test_time_and_memory_are_recorded(tmp_path: Path) -> None:
 def test_the_cost_of_steps_is_measured_in_turns() -> None:
     trials = {name: Trial.plan("small", Spec.parse(name), epochs=2) for name in ("equal", "dtp")}
     threads = torch.get_num_threads()
-    seconds = step_seconds(trials, rounds=3, steps=2)
-    assert {name: len(times) for name, times in seconds.items()} == {"equal": 3, "dtp": 3}
+    shares: list[float] = []
+    seconds, steps = step_seconds(trials, rounds=4, steps=2, tell=shares.append)
+    assert {name: len(times) for name, times in seconds.items()} == {"equal": 4, "dtp": 4}
+    assert (steps, shares) == (2, [0, 0.25, 0.5, 0.75, 1])
     assert min(min(times) for times in seconds.values()) > 0
     assert torch.get_num_threads() == threads
+    seconds, steps = step_seconds(trials, limit=1e-9)
+    assert ({name: len(times) for name, times in seconds.items()}, steps) == ({"equal": 3, "dtp": 3}, 1)
 
 
 def test_the_criterion_decides_which_epoch_is_selected() -> None:
@@ -416,6 +420,7 @@ def test_the_criterion_decides_which_epoch_is_selected() -> None:
     mean, worst = (records.Record({"criterion": c}, ("a", "b", "c"), epochs=lines) for c in ("mean", "worst"))
     assert mean.selected() == (2, 0.65), "the first of equals"
     assert worst.selected() == (1, 0.5)
+    assert mean.selected("worst") == (2, pytest.approx(0.4)), "of the epoch that the criterion chose"
 
 
 def test_an_undefined_kpi_counts_as_the_worst_where_runs_are_ranked() -> None:

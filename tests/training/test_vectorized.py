@@ -28,6 +28,7 @@ from hardfirst.training._randomness import forked_randomness
 from hardfirst.training.vectorized import NotVectorizable, _group, _stack, _work, bytes_per_trial, fit_together
 from hardfirst.training.vectorized._balancers import EachBalancer, balancers_of
 from hardfirst.training.vectorized._group import Group
+from hardfirst.training.vectorized._rows import Rows, in_order
 
 EXACT = 1e-9
 TASKS = ("kind", "value", "never")
@@ -143,7 +144,12 @@ def together(trials: Sequence[Trial], made: Problem, folder: Path, monkeypatch: 
     monkeypatch.setattr(_stack.Stack, "restore", seen)
     files = [folder / f"together{row}.jsonl" for row in range(len(trials))]
     made_records = fit_together(trials, record_files=files, accelerator="cpu")
-    rows = [{name: tensor[row] for name, tensor in final[0].items()} for row in range(len(trials))] if final else []
+    order = in_order(trials, made)
+    rows = (
+        [{name: tensor[order.index(place)] for name, tensor in final[0].items()} for place in range(len(trials))]
+        if final
+        else []
+    )
     return Outcome(made_records, rows)
 
 
@@ -267,10 +273,14 @@ def test_gaps(items: bool, loss: Any, tmp_path: Path, monkeypatch: pytest.Monkey
     assert_same(outcome, singly(trials, tmp_path))
 
 
-@pytest.mark.parametrize("layers", ["linear", "convolution"])
-def test_a_diverging_trial_leaves_the_others_alone(layers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("layers", "single"), [("linear", False), ("convolution", False), ("linear", True)])
+def test_a_diverging_trial_leaves_the_others_alone(
+    layers: str, single: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = problem(layers=layers, recipe=Recipe("sgd"))
-    trials = trials_of(rates=(0.01, 1e200, 0.02))
+    trials = trials_of(("equal",) * 3, rates=(0.01, 1e200, 0.02))
+    if single:
+        trials = [replace(trial, only=task) for trial, task in zip(trials, ("value", "kind", "value"), strict=True)]
     outcome = together(trials, made, tmp_path, monkeypatch)
     assert [record.outcome for record in outcome.records] == ["finished", "diverged", "finished"]
     expected = singly(trials, tmp_path)
@@ -278,10 +288,41 @@ def test_a_diverging_trial_leaves_the_others_alone(layers: str, tmp_path: Path, 
     assert_same(outcome, expected)
 
 
-def test_single_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trials = [replace(trial, only="value") for trial in trials_of(("equal",) * 3)]
-    outcome = together(trials, problem(recipe=Recipe("adam:weight_decay=0.1")), tmp_path, monkeypatch)
+ALONE = ("value", "kind", "kind", "value")
+
+
+@pytest.mark.parametrize(
+    ("only", "recipe"),
+    [
+        (("value",) * 4, "weight decay"),
+        (ALONE, "weight decay"),
+        (ALONE, "momentum"),
+        (ALONE, "accumulate"),
+        (ALONE, "average"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "mixed" if len(set(value)) > 1 else "one",
+)
+def test_single_tasks(only: Sequence[str], recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = alone(only)
+    outcome = together(trials, problem(layers="convolution", recipe=RECIPES[recipe]), tmp_path, monkeypatch)
     assert_same(outcome, singly(trials, tmp_path))
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, indexed_mse], ids=["mse", "indexed"])
+def test_single_tasks_with_gaps(loss: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = alone(ALONE)
+    made = problem(gaps=True, value_loss=loss, batch_size=30)
+    outcome, expected = together(trials, made, tmp_path, monkeypatch), singly(trials, tmp_path)
+    assert_same(outcome, expected)
+    for record, single in zip(outcome.records, expected.records, strict=True):
+        assert (record.tasks, record.parameters) == (single.tasks, single.parameters)
+        assert record.made_with.keys() - single.made_with.keys() == {"vectorized"}
+
+
+def alone(only: Sequence[str]) -> list[Trial]:
+    """Single-task runs."""
+    trials = trials_of(("equal",) * 4, seeds=(0, 1, 0, 2), rates=(0.01, 0.02, 0.01, 0.01))
+    return [replace(trial, only=task) for trial, task in zip(trials, only, strict=True)]
 
 
 def in_float64(table: TensorTable, count: int) -> TensorTable:
@@ -327,8 +368,14 @@ def test_problems(made: Callable[[], Problem], tmp_path: Path, monkeypatch: pyte
     assert_same(together(trials, made(), tmp_path, monkeypatch), singly(trials, tmp_path))
 
 
+@pytest.mark.parametrize("made", [digits, like_census], ids=["digits", "census"])
+def test_single_tasks_of_problems(made: Callable[[], Problem], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = alone([made().task_names[number] for number in (3, 0, 1, 2)])
+    assert_same(together(trials, made(), tmp_path, monkeypatch), singly(trials, tmp_path))
+
+
 def test_many_labels_are_missing_and_all_is_measured_at_once() -> None:
-    group = Group(trials_of(), like_census(), setup_fabric(1, "cpu", "32-true"))
+    group = Group(Rows(trials_of(), like_census()), setup_fabric(1, "cpu", "32-true"))
     with forked_randomness():
         group.begin()
     assert not group.measures.singly

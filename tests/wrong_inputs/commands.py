@@ -4,6 +4,7 @@ import json
 import pickle
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from unittest.mock import patch
@@ -160,6 +161,15 @@ def narrower(state: dict, path: Path) -> None:
     torch.save(state, path)
 
 
+def model(change: Callable[[Path], object], *arguments: str) -> None:
+    """Use a trained network to whose file something has happened."""
+    with suppress(SystemExit):  # of a command that has done its work
+        tiny(*TRAIN, "--epochs", "1")
+    change(Path("run/model.pt"))
+    Path("new.csv").write_text("a\n1\n")
+    run(*(arguments or ("predict", "run", "new.csv")))
+
+
 CASES = {
     "option: an unknown command": lambda: run("comprae"),
     "option: an unknown option": lambda: run("compare", "digits", "--seed", "3"),
@@ -214,8 +224,8 @@ CASES = {
     "option: an unknown loss": lambda: losses("--losses", "focl"),
     "option: a problem of a plug-in": lambda: run("compare", "scenes"),
     "option: a variant of a problem of a plug-in": lambda: run("study", "losses", "scenes:smal"),
-    "option: a card of a problem": lambda: run("list", "problems", "digits"),
     "option: an unknown card": lambda: run("list", "balancers", "dpt"),
+    "option: a card of an unknown problem": lambda: run("list", "problems", "digit"),
     "option: data of an unknown problem": lambda: run("data", "digit"),
     "option: data of a plug-in": lambda: run("data", "scenes:small"),
     "option: a page of no problem": lambda: run("data", "--page", "samples.html"),
@@ -258,7 +268,7 @@ CASES = {
     "folder: missing": lambda: run("report", "study"),
     "folder: empty": empty_folder,
     "folder: a file": report_on_a_file,
-    "folder: missing, to be watched": lambda: run("watch", "study"),
+    "folder: a file, to be watched": lambda: (Path("study").touch(), run("watch", "study")),
     "folder: a name that is too long": lambda: run("report", "x" * 5000),
     "folder: a broken description": lambda: described('{"title": "x", "cases": ['),
     "folder: two records of one run": two_records_of_one_run,
@@ -274,6 +284,18 @@ CASES = {
     "record: other tasks": lambda: damaged(lambda lines: [lines[0].replace("middle", "mittel"), *lines[1:]]),
     "record: another kind of line": lambda: damaged(lambda lines: [*lines, '{"kind": "note", "text": "mine"}\n']),
     "record: of a newer schema": lambda: damaged(schema),
+    "model: no run": lambda: run("predict", "run", "new.csv"),
+    "model: a run that has none": lambda: model(Path.unlink),
+    "model: truncated": lambda: model(lambda path: path.write_bytes(path.read_bytes()[:300])),
+    "model: code that would run": lambda: model(partial(never_executed, {})),
+    "model: a checkpoint": lambda: model(lambda path: Path("run/checkpoint.pt").replace(path)),
+    "model: of another problem": lambda: model(partial(other_problem, {})),
+    "model: no inputs in a file": lambda: model(lambda path: None),
+    "model: an unknown format": lambda: model(lambda path: None, "export", "run", "--format", "onx"),
+    "model: predictions in place of the rows": lambda: model(
+        lambda path: None, "predict", "run", "new.csv", "--out", "./new.csv"
+    ),
+    "tracker: unknown": lambda: tiny(*TRAIN, "--log", "tensorbord"),
     "checkpoint: missing": lambda: tiny(*TRAIN, "--resume"),
     "checkpoint: truncated": lambda: resume(lambda _, path: path.write_bytes(path.read_bytes()[:300])),
     "checkpoint: empty": lambda: resume(lambda _, path: path.write_bytes(b"")),

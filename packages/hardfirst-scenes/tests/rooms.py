@@ -38,7 +38,7 @@ def room(**options: object) -> FloorPlan:
 
 
 def two_rooms(**options: object) -> FloorPlan:
-    """Two rooms beside each other, parted by the line at x = 256, which is the last and seen from its right."""
+    """Two adjacent rooms, separated by the line at x = 256, which is the last and seen from its right."""
     first = [((0, 0), (0, 256), 0, -1), ((0, 256), (256, 256), 0, -1), ((256, 0), (0, 0), 0, -1)]
     second = [((256, 256), (512, 256), 1, -1), ((512, 256), (512, 0), 1, -1), ((512, 0), (256, 0), 1, -1)]
     return plan_of(*first, *second, ((256, 256), (256, 0), 0, 1), **options)

@@ -68,7 +68,7 @@ def test_curtains_are_walls_where_the_engine_sees_them() -> None:
     assert (found.classes[hung] == WALL).all()
     assert (found.depth[hung] == 4).all()
     assert (found.normals[:, hung] == np.array([[0], [0], [127]])).all()
-    assert found.depth[60, 69] == 12  # beside it
+    assert found.depth[60, 69] == 12  # next to it
     assert found.classes[5, 5] == IGNORE
     assert found.classes[76, 5] == IGNORE
 

@@ -91,7 +91,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[SplitTensors, list[t
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of its own for the tiny frames, whose checksum is taken to be right; one worker at a time."""
+    """A separate folder for the tiny frames, whose checksum is taken to be right; one worker at a time."""
     monkeypatch.setitem(SIZES, "small", TINY)
     monkeypatch.setenv("HARDFIRST_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(_workers, "_cores", lambda: 1)
@@ -212,7 +212,7 @@ _rendering.load_frames("small", lambda done, total: os.kill(os.getpid(), signal.
     temporary.mkdir()
     killed = subprocess.run([sys.executable, "-c", script], check=False, env={**os.environ, "TMPDIR": str(temporary)})
     assert killed.returncode == -signal.SIGKILL
-    assert _nobody_works_in(temporary)  # nor does the worker go on, or its engine
+    assert _nobody_works_in(temporary)  # nor does the worker continue, or its engine
     parts = {path.stem for path in (elsewhere / "small").glob("*.npz")}
     assert {"e1m1", "e4m9"} <= parts
     assert len(parts) < 4
@@ -248,7 +248,7 @@ def test_a_damaged_map_is_rendered_anew(tiny: tuple[SplitTensors, object, object
     content[len(content) // 2] ^= 1
     parts["e1m5"].write_bytes(content)
     told = []
-    with pytest.warns(UserWarning, match=r"e1m5\.npz could not be read and are rendered anew"):
+    with pytest.warns(UserWarning, match=r"e1m5\.npz could not be read and are rendered again"):
         found = load_frames("small", lambda done, total: told.append(done))
     assert told[0] == 3
     assert same(found, tiny[0])
@@ -264,7 +264,7 @@ def test_damaged_frames_are_put_together_anew(tiny: tuple[SplitTensors, object, 
     whole = elsewhere / "small.pt"
     whole.write_bytes(whole.read_bytes()[:-1000])
     write_parts(elsewhere, tiny[0])
-    with pytest.warns(UserWarning, match=r"small\.pt could not be read and are rendered anew"):
+    with pytest.warns(UserWarning, match=r"small\.pt could not be read and are rendered again"):
         assert same(load_frames("small"), tiny[0])
     assert same(load_frames("small"), tiny[0])
 
@@ -294,7 +294,7 @@ def test_where_nothing_can_be_kept_frames_are_rendered_all_the_same(
 ) -> None:
     monkeypatch.setattr(_rendering, "_render", lambda folder, size, progress: flat(tiny[0]))
     elsewhere.parent.write_text("a file where the folder should be")
-    with pytest.warns(UserWarning, match="could not be kept in .*, and are rendered at each start"):
+    with pytest.warns(UserWarning, match="could not be stored in .*, and are rendered at each start"):
         assert same(load_frames("small"), tiny[0])
 
 
@@ -304,7 +304,7 @@ def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(metadata, "version", missing)
     monkeypatch.setattr(metadata, "distribution", missing)
-    with pytest.raises(InputError, match=r"To install it: pip install --no-deps vizdoom==1\.3\.2$"):
+    with pytest.raises(InputError, match=r"Install it with: pip install --no-deps vizdoom==1\.3\.2$"):
         load_frames("small")
 
 

@@ -72,7 +72,7 @@ def test_a_step_without_a_texture_is_not_there() -> None:
     bare[6, 0] = False
     view = cast(two_rooms(steps=bare), heights, EAST)
     assert column_of(view) == [(WALL, 0), (CEILING, 42), (WALL, 54), (FLOOR, 66)]
-    assert view.depth[80, MIDDLE] == pytest.approx(25 / slope(80))  # the floor behind goes on
+    assert view.depth[80, MIDDLE] == pytest.approx(25 / slope(80))  # the floor behind continues
     assert view.depth[100, MIDDLE] == pytest.approx(41 / slope(100))
     from_behind = cast(two_rooms(steps=bare), heights[::-1], EAST._replace(x=384.0, angle=math.pi))
     assert (WALL, 78) in column_of(from_behind)  # its other side has one

@@ -1,4 +1,4 @@
-"""Balancing methods: one file each, one contract for all, by name in `BALANCERS`."""
+"""Balancing methods: one method per file, all with the same interface, looked up by name in `BALANCERS`."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -96,7 +96,7 @@ _METHODS = {
 BALANCERS: "Registry[Callable[..., Balancer]]" = Registry(
     "balancer", {name: f"{__name__}.{target}" for name, target in _METHODS.items()}, group="hardfirst.balancers"
 )
-"""By name, the class of a method, or the class method that makes a variant of it."""
+"""Each method's class, or the class method that makes a variant of it, by name."""
 
 _HOMES = {
     "Balancer": "_base",

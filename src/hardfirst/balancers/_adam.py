@@ -1,4 +1,4 @@
-"""Adam for a balancer's learned state, with its moments as a buffer."""
+"""Adam for the state that a balancer learns, with its moments in a buffer."""
 
 from collections.abc import Sequence
 from math import inf, log, sqrt
@@ -17,20 +17,20 @@ _LARGEST_SQUARE = torch.finfo(torch.float32).max
 
 
 class Adam(TaskState):
-    """Adam steps on a tensor [T] whose gradient has a closed form.
+    """Adam for a tensor [T] whose gradient is known in closed form.
 
-    A `torch.optim.Adam` inside `forward` would break the graph under `torch.compile`, would see the GradScaler's scale,
-    and the user would have to checkpoint it.
+    Inside `forward`, a `torch.optim.Adam` would break the graph under `torch.compile`, receive gradients scaled by the
+    GradScaler, and need a checkpoint of its state from the user.
 
     Args:
         tasks: the tasks; each has its own moments and step count.
         lr: the learning rate, above 0. The other constants are Adam's defaults.
         weight_decay: the L2 coefficient added to the gradient, at least 0.
-        bound: the value is kept in [−bound, bound].
+        bound: clips the value to [−bound, bound].
 
     Attributes:
-        moments: [T, 4]: the moving averages of the gradient g, of g², and twice that of the number 1: 1 − β₁ⁿ and 1 − β₂ⁿ
-            after n steps, by which Adam divides the first two. One operation updates all four.
+        moments: [T, 4]: the moving averages of the gradient g and of g², and two bias corrections, 1 − β₁ⁿ and 1 − β₂ⁿ
+            after n steps, stored as moving averages so that one operation updates all four.
     """
 
     moments: Tensor
@@ -48,7 +48,7 @@ class Adam(TaskState):
 
     @property
     def steps(self) -> Tensor:
-        """The steps of each task [T], int64; about 16,000, where 1 − β₂ⁿ rounds to 1, for any larger number."""
+        """The number of steps per task [T], int64; it saturates at about 16,000, where 1 − β₂ⁿ rounds to 1."""
         shares = self.moments[:, 3].double().clamp_max(1 - 2.0**-24)
         return (torch.log1p(-shares) / log(_BETA2)).round().long()
 
@@ -56,8 +56,8 @@ class Adam(TaskState):
     def step(self, value: Tensor, gradient: Tensor) -> None:
         """Update `value` [T] in place.
 
-        Entries whose gradient [T] is NaN do not change, and neither do their moments. A gradient whose square overflows is
-        like NaN: it would make the second moment infinite for ever.
+        Entries with a NaN gradient [T], and their moments, do not change. The same holds for a gradient whose square
+        overflows: it would leave the second moment infinite.
         """
         values, moments = host_memory(value), host_memory(self.moments)
         if values is None or moments is None:
@@ -68,7 +68,7 @@ class Adam(TaskState):
             values[position], moments[own] = self._entry(values[position], moments[own], slope)
 
     def _step_in_tensors(self, value: Tensor, gradient: Tensor) -> None:
-        if isinstance(self.weight_decay, Tensor):  # with one for each trial
+        if isinstance(self.weight_decay, Tensor):  # stacked balancers have one per trial
             gradient = gradient + self.weight_decay * value
         elif self.weight_decay:
             gradient = gradient.add(value, alpha=self.weight_decay)
@@ -85,7 +85,7 @@ class Adam(TaskState):
         assign_where(present, moved, value, value)
 
     def _entry(self, value: float, moments: Sequence[float], gradient: float) -> tuple[float, list[float]]:
-        """The step of one entry, in Python numbers."""
+        """Compute the step of one entry in Python numbers."""
         gradient += self.weight_decay * value
         if not gradient * gradient <= _LARGEST_SQUARE:
             return value, list(moments)
@@ -98,7 +98,7 @@ class Adam(TaskState):
         return min(max(value, -self.bound), self.bound), [first, second, share1, share2]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Load a state; one of before the moments were in one tensor as well."""
+        """Load a state, also one saved before the moments were merged into one tensor."""
         old = [state_dict.get(prefix + name) for name in ("first", "second", "steps")]
         if all(isinstance(part, Tensor) for part in old):
             first, second, steps = (state_dict.pop(prefix + name) for name in ("first", "second", "steps"))

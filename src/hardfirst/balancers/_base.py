@@ -20,16 +20,17 @@ KPIs = Mapping[str, Tensor | float]
 
 
 class Balancer(TaskState, ABC):
-    """Decides how much each task counts in a training step.
+    """Base class of all balancers: decides how much each task counts in a training step.
 
     State is held in buffers (`add_state`), never in parameters: `parameters()` is empty, so no optimizer or weight decay
-    touches it, and `state_dict` resumes bit for bit. It changes in training mode only, except in `update`, `end_epoch` and
-    `reset`. To write a method, subclass `LossBalancer`, `NonlinearLossBalancer`, `GradientBalancer` or `GramianBalancer`.
+    changes it, and `state_dict` restores it exactly. State changes in training mode only, except in `update`, `end_epoch`
+    and `reset`. To write a method, subclass `LossBalancer`, `NonlinearLossBalancer`, `GradientBalancer` or
+    `GramianBalancer`.
 
     Args:
         tasks: distinct non-empty strings.
-        process_group: the ranks that measurements are averaged over, one collective of [2, T] in a training step; None
-            for the default group, False for none. Copies and pickles leave it out and use the default group.
+        process_group: the ranks over which measurements are averaged, one collective of [2, T] per training step; None
+            for the default group, False for none. Copies and pickles do not keep it and use the default group.
 
     Example:
         >>> import torch, hardfirst
@@ -43,37 +44,37 @@ class Balancer(TaskState, ABC):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What the method requires: any of "kpis", "epochs" (calls of `end_epoch`), "shared" (parameters)."""
+    """What the method requires: any of "kpis", "epochs" (calls of `end_epoch`) and "shared" (parameters)."""
 
     linear: ClassVar[bool] = True
-    """Whether the total is linear in the losses, with `weights` as the factors, so that micro-batches add up."""
+    """Whether the total is linear in the losses, with `weights` as factors, so that micro-batches add up to one batch."""
 
     compiles: ClassVar[bool] = True
-    """Whether the method runs under `torch.compile`; if not, compiling it raises an error that says so."""
+    """Whether the method runs under `torch.compile`. If not, compiling it raises an error."""
 
     joint: ClassVar[bool] = False
-    """Whether a task's weight depends on which other tasks are in the step: leaving one out changes those of the others."""
+    """Whether a task's weight depends on which other tasks are in the step."""
 
     equal_alone: ClassVar[bool] = False
-    """Whether steps with the loss of a single task count all tasks alike, as equal weights do."""
+    """Whether the method reduces to equal weights when each step has the loss of a single task."""
 
     takes_features: ClassVar[bool] = True
-    """Whether `backward` takes `features` in place of `shared`. A method that needs neither ignores both."""
+    """Whether `backward` accepts `features` in place of `shared`. A method that needs neither ignores both."""
 
     ranges: ClassVar[Mapping[str, Range]] = MappingProxyType({})
-    """The options that a study may tune, each with the range to search; the default is tried as well."""
+    """The options that a study may tune, with the range to search for each. A study also tries the default."""
 
     controls: ClassVar[Mapping[str, Mapping[str, Value]]] = MappingProxyType({})
-    """The variants that a study adds to show what causes the method's effect: by name, the options that differ; None
+    """The variants that a study adds to find out what causes the method's effect: by name, the options that differ; None
     removes an option."""
 
     single_task_options: ClassVar[frozenset[str]] = frozenset()
-    """The options that accept `stl` in a study: for each task, the KPI of its single-task run."""
+    """The options that accept `stl` in a study: the KPI of each task's single-task run."""
 
     def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.watch = StepWatch()
-        self._after_pause: bool | None = None  # within `paused`, the mode to return to
+        self._after_pause: bool | None = None  # inside `paused`: the mode to restore
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -82,21 +83,21 @@ class Balancer(TaskState, ABC):
 
     @classmethod
     def example_options(cls, tasks: Sequence[str]) -> Mapping[str, Any]:
-        """Values for the options without a default, for tests and cards, which have to construct every method.
+        """Return values for the options without a default. Tests and cards use them to construct every method.
 
         Args:
             tasks: distinct non-empty strings.
 
         Returns:
-            Keyword arguments of the class; none here.
+            Keyword arguments of the class; none by default.
         """
         return {}
 
     def update(self, kpis: KPIs) -> None:
-        """Record one observation of each task's KPI. Does nothing in a method that KPIs do not drive.
+        """Record one observation of each task's KPI. Does nothing in a method that does not use KPIs.
 
         Args:
-            kpis: by task, a number in [0, 1] or a 0-d tensor; 1 is best. A task that is left out or NaN is not updated.
+            kpis: by task, a number in [0, 1] or a 0-d tensor; 1 is best. A task that is missing or NaN is not updated.
 
         Raises:
             InputError: a name is unknown, or a value is not in [0, 1].
@@ -104,15 +105,15 @@ class Balancer(TaskState, ABC):
         check_names("task", kpis, self.tasks)
 
     def end_epoch(self) -> None:
-        """Mark the end of an epoch; the training loop calls it. Does nothing in a method that does not count epochs."""
+        """Mark the end of an epoch. Call it from the training loop. Does nothing in a method that does not count epochs."""
         self.watch.end_epoch(self)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Eval mode within a `with` block: weights stand still, also if a network that has the balancer calls `train()`.
+        """Keep the balancer in eval mode within a `with` block, even if a parent module calls `train()`.
 
-        For what evaluates the losses several times in a step: LBFGS and other optimizers with a closure, line searches.
-        Let the balancer learn once, after the step.
+        Use it when one step evaluates the losses several times: LBFGS and other optimizers with a closure, line searches.
+        Call the balancer once in training mode after the step, so that it learns.
 
         Example:
             >>> import torch, hardfirst
@@ -133,7 +134,7 @@ class Balancer(TaskState, ABC):
 
     @property
     def is_paused(self) -> bool:
-        """Whether this is within a `paused` block. Copies and pickles made there are not: no block ends their pause."""
+        """Whether a `paused` block is active. Copies and pickles made inside the block are not paused."""
         return self._after_pause is not None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -143,7 +144,7 @@ class Balancer(TaskState, ABC):
             self.train(training)
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, in which the balancer learns, or eval mode; within `paused`, eval mode stays."""
+        """Set training mode, in which the balancer learns, or eval mode. Inside `paused`, eval mode stays."""
         return super().train(mode and not self.is_paused)
 
     @abstractmethod
@@ -156,46 +157,46 @@ class Balancer(TaskState, ABC):
         features: Tensor | Iterable[Tensor] | None = None,
         using: Callable[[Tensor], Any] = torch.Tensor.backward,
     ) -> None:
-        """Balance the losses and back-propagate. It works for every method, so a training loop needs no `if`.
+        """Balance the losses and back-propagate. Every method supports it, so a training loop needs no special cases.
 
         Args:
-            losses: by task, a 0-d tensor with its graph; a task without labels is left out, or 0.
-            kpis: as in `update`, which is called first when in training mode.
+            losses: by task, a 0-d tensor with its graph. Leave out a task without labels, or give 0.
+            kpis: as in `update`, which is called first in training mode.
             shared: the parameters that all tasks use, for the methods that need them.
-            features: in place of `shared`, what the network computed for all tasks, with its graph: the heads' inputs. The
-                gradients of these are combined, and go back through the layers before them once.
-            using: how the host runs backward on a scalar, e.g. `fabric.backward` or `accelerator.backward`.
+            features: in place of `shared`, the heads' inputs: what the network computed for all tasks, with its graph. The
+                method combines the gradients of these, and the layers before them run backward once.
+            using: the function that runs backward on a scalar, such as `fabric.backward` or `accelerator.backward`.
         """
 
     @property
     @abstractmethod
     def weights(self) -> Mapping[str, Tensor]:
-        """Each task's weight by the current state, for logging: 0-d tensors without a graph.
+        """Each task's weight in the current state, for logging: 0-d tensors without a graph.
 
-        `task_weights` gives a task's effective weight in a step of a `LossBalancer`.
+        `task_weights` gives the effective weight of a task in one step of a `LossBalancer`.
         """
 
     def losses_for_state(self, losses: Tensor) -> Tensor:
-        """Losses in the form in which they may enter state.
+        """Return the losses in the form that may enter state.
 
         Args:
             losses: [T], with or without a graph.
 
         Returns:
-            [T] float32 without a graph, averaged over ranks; NaN for a task that is absent (0), and for one whose loss is
-            not finite or beyond 2⁶⁴: its square, which Adam takes, and sums of it would overflow.
+            [T] float32 without a graph, averaged over ranks; NaN for an absent task (0), and for a loss that is not
+            finite or beyond 2⁶⁴, since Adam squares losses and sums of squares would overflow.
         """
         values = losses.detach().float()
         scaled = values * 2.0**64
-        # 0/0 and ∞/∞ are NaN; the least positive number, since a compiler leaves out a quotient that is multiplied by 0
+        # 0/0 and ∞/∞ are NaN; the factor is the least positive number, since a compiler drops a quotient multiplied by 0
         return self.mean_over_ranks(torch.addcdiv(values, scaled, scaled, value=2.0**-149))
 
     def _stack_losses(self, losses: Losses) -> Tensor:
-        """The losses as a checked vector [T], 0 where a task is absent."""
+        """Check the losses and return them as a vector [T], with 0 where a task is absent."""
         if type(losses) is not dict:
             mapping("losses", losses, f"{{{self.tasks[0]!r}: loss}}")
         if not losses:
-            # a batch without labels: backward still needs a graph
+            # a batch without labels: backward still requires a graph
             return torch.zeros(len(self.tasks), requires_grad=True, device=self._device)
         vector = self.stack_by_task(losses, "loss")
         if not vector.is_floating_point():
@@ -209,10 +210,10 @@ class Balancer(TaskState, ABC):
         if device is None or device == losses.device:
             return
         if losses.is_meta:
-            raise InputError("The losses are on the device meta, where they have no values; compute them on another one.")
+            raise InputError("The losses are on the device meta, where they have no values. Compute them on another device.")
         if device.type == "meta":
             raise InputError(
-                f"{type(self).__name__} is on the device meta, where it has no state: call "
-                f"`to_empty(device={str(losses.device)!r})` and then `reset()`, or make it on a real device."
+                f"{type(self).__name__} is on the device meta, where it has no state. Call "
+                f"`to_empty(device={str(losses.device)!r})` and then `reset()`, or create it on a real device."
             )
         self.to(losses.device)

@@ -1,4 +1,4 @@
-"""A card for each method, read from its class and docstring, so that it agrees with the code."""
+"""A card for each method, built from its class and docstring so that it agrees with the code."""
 
 import inspect
 import re
@@ -12,21 +12,21 @@ from hardfirst.errors import MissingPackage
 
 @dataclass(frozen=True)
 class Card:
-    """What a user needs to know before choosing a method. Texts have the docstring's markup.
+    """What a user needs to know to choose a method. Texts keep the docstring's markup.
 
     Args:
         name: as in a `Spec`.
         sentence: the docstring's first line.
-        when: when to use it.
+        when: when to use the method.
         cost: backward passes per step, and state.
-        needs: any of "kpis", "epochs", "shared".
-        state: the keys of its `state_dict`; None if the method cannot be made, because a package is missing.
+        needs: any of "kpis", "epochs" and "shared".
+        state: the keys of its `state_dict`; None if the method cannot be constructed because a package is missing.
         linear: whether micro-batches add up to one batch.
         compiles: whether it runs under `torch.compile`.
         joint: whether leaving a task out of a step changes the weights of the others.
-        equal_alone: whether steps with the loss of a single task count all tasks alike, as equal weights do.
-        trials: "vectorized" if the steps of many trials may be taken as one, else "singly".
-        departures: where it differs from the paper.
+        equal_alone: whether it reduces to equal weights when each step has the loss of a single task.
+        trials: "vectorized" if one step can train many trials, else "singly".
+        departures: the differences from the paper.
 
     Example:
         >>> card("gradnorm").needs, card("gradnorm").compiles
@@ -48,7 +48,7 @@ class Card:
 
     @property
     def absence(self) -> str:
-        """What a task that is left out of a step does to the others, in words."""
+        """How leaving a task out of a step affects the others, in words."""
         others = "changes the weights of the others" if self.joint else "changes no other weight"
         return (
             f"{others}; with one task a step all tasks count alike, as under equal weights" if self.equal_alone else others
@@ -56,12 +56,12 @@ class Card:
 
     @property
     def title(self) -> str:
-        """The first line up to its formula."""
+        """The first line without its formula."""
         return re.split(r":? *(weights )?:math:|:\s", self.sentence)[0].rstrip(" .:")
 
 
 def card(name: str) -> Card:
-    """The card of a method.
+    """Build the card of a method.
 
     Args:
         name: a name in `BALANCERS`, or `path/to/file.py:ClassName`.
@@ -95,12 +95,12 @@ def card(name: str) -> Card:
 
 
 def _docstring(maker: object) -> str:
-    """The docstring of a class or method itself: a user's class may have none, and its base's would mislead."""
+    """Return the docstring of the class or method itself, not an inherited one, which would mislead."""
     return inspect.cleandoc(maker.__doc__ or "")
 
 
 def _state(spec: Spec) -> tuple[str, ...] | None:
-    """The keys of the method's `state_dict`."""
+    """Return the keys of the method's `state_dict`."""
     tasks, method = ["a", "b"], spec.method
     try:
         balancer = spec.explain_errors(lambda: method(tasks, **method.example_options(tasks)))

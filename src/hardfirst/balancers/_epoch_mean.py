@@ -11,7 +11,7 @@ from hardfirst.functional._scalar import host_memory
 
 
 class EpochMean(TaskState):
-    """The mean over the steps of an epoch in which a task was present.
+    """The mean of each task's loss over the steps of an epoch in which the task was present.
 
     Args:
         tasks: the tasks; each has its own count of steps.
@@ -27,7 +27,7 @@ class EpochMean(TaskState):
 
     @torch.no_grad()
     def add(self, losses: Tensor) -> None:
-        """Add the losses [T] of a step; NaN where a task is absent."""
+        """Add the losses [T] of a step, NaN where a task is absent."""
         total, count = host_memory(self.total), host_memory(self.count)
         if total is None or count is None:
             self.total.add_(losses.nan_to_num(0))

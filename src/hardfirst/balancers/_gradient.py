@@ -1,4 +1,4 @@
-"""The base classes of methods that combine the tasks' gradients rather than their losses."""
+"""Base classes of methods that combine the tasks' gradients rather than their losses."""
 
 import weakref
 from abc import abstractmethod
@@ -22,25 +22,25 @@ _SCALE = 2.0**12  # a power of 2: exact in float32 and bfloat16
 
 
 class GradientBalancer(Balancer, HostReader):
-    r"""A method that combines the rows of the Jacobian J [T, n]: each task's gradient of the n shared parameters.
+    r"""Base class of methods that combine the rows of the Jacobian J [T, n]: each task's gradient of n shared parameters.
 
     The combination becomes the gradient of the shared parameters. All other parameters, those of the heads, get the gradient
     of their own tasks' losses. `backward` calls `using` once, with a scalar whose value is the sum of the losses and whose
-    graph leads straight to the parameters, so accumulation, DDP and `GradScaler` work as usual: under a scaler, pass the
-    unscaled losses, and `using=lambda total: scaler.scale(total).backward()`.
+    graph leads straight to the parameters, so accumulation, DDP and `GradScaler` work as usual. With a scaler, pass the
+    unscaled losses and `using=lambda total: scaler.scale(total).backward()`.
 
-    A task that is absent, or does not depend on the shared parameters, has no row. A loss of exactly 0 is absent if its
-    gradient is 0 as well, so a signed loss may be 0 by chance. Over several ranks each row is the mean
-    over the ranks that have the task, so that the update is that of the full batch where these have equally many labels.
-    Micro-batches do not add up to one batch: each is combined by itself. Hooks on parameters see each task's gradient, and
-    then the combined one. The balancer cannot be compiled; a network may be, with
-    `torch._functorch.config.donated_buffer = False`.
+    A task that is absent, or does not depend on the shared parameters, has no row. A loss of exactly 0 counts as absent only
+    if its gradient is also 0, so a signed loss may be 0 by chance. With several ranks, each row is the mean over the ranks
+    that have the task; the update equals that of the full batch if these ranks have equally many labels. Micro-batches do
+    not add up to one batch: each is combined separately. Hooks on parameters see each task's gradient, and then the combined
+    one. The balancer cannot be compiled; the network can, with `torch._functorch.config.donated_buffer = False`.
 
-    In place of `shared`, `backward` takes `features`, what the network computed for all tasks. J then has the gradients of
-    these, the combination goes back through the layers before them once, and no loss does: for T tasks about T times
-    cheaper. It is another method than with parameters: that no task loses, for instance, holds of the features.
+    `backward` also accepts `features`, what the network computed for all tasks, in place of `shared`. J then holds the
+    gradients of the features, and the layers before them run backward once with the combination: about T times cheaper for T
+    tasks. The result differs from that with parameters: a guarantee that no task gets worse, for example, then applies to
+    the features only.
 
-    `weights` are the weights of the rows in the latest training step in which the task was present; 1 before the first.
+    `weights` are the weights of the rows in the latest training step in which the task was present; 1 before its first.
 
     A subclass implements `aggregate`, and `gradient_factors` if it differentiates a function of each loss.
 
@@ -54,7 +54,7 @@ class GradientBalancer(Balancer, HostReader):
         >>> shared = torch.nn.Parameter(torch.tensor([1.0, 3.0]))
         >>> balancer = UPGrad(["a", "b"])
         >>> balancer.backward({"a": shared[0], "b": shared[1] - shared[0]}, shared=[shared])
-        >>> print((shared.grad / shared.grad.norm()).numpy().round(2))  # a step that helps both, though they conflict
+        >>> print((shared.grad / shared.grad.norm()).numpy().round(2))  # improves both tasks, although they conflict
         [0.32 0.95]
     """
 
@@ -75,14 +75,14 @@ class GradientBalancer(Balancer, HostReader):
         return dict(zip(self.tasks, self.weight.clone().unbind(), strict=True))
 
     def forward(self, *_: object, **__: object) -> NoReturn:
-        """Raise an error: there is no total to return.
+        """Raise an error: a gradient balancer has no total to return.
 
         Raises:
             InputError: always.
         """
         raise InputError(
-            f"{type(self).__name__} combines gradients and has no total; in place of `loss = balancer(losses)` and "
-            "`loss.backward()` write `balancer.backward(losses, shared=network.shared_parameters())`."
+            f"{type(self).__name__} combines gradients and has no total. Replace `loss = balancer(losses)` and "
+            "`loss.backward()` with `balancer.backward(losses, shared=network.shared_parameters())`."
         )
 
     @final
@@ -104,10 +104,10 @@ class GradientBalancer(Balancer, HostReader):
             self.update(kpis)
         with_graph = {n: losses[task] for n, task in enumerate(self.tasks) if task in losses and losses[task].requires_grad}
         common = self._common(shared, features, with_graph.values())
-        # in a method of its own, so that a device can free the Jacobian before `using` makes copies of the gradient
+        # a separate method, so that a device can free the Jacobian before `using` makes copies of the gradient
         by_leaf = self._gradient_by_leaf(with_graph, vector, common)
-        # The host runs backward on a scalar (a GradScaler, DDP's hooks and gradient accumulation rely on it), so the update
-        # goes into a node of the graph that leads from this scalar straight to the leaves.
+        # The host runs backward on a scalar (GradScaler, DDP's hooks and gradient accumulation rely on it), so the update
+        # is placed in a graph node that leads from this scalar straight to the leaves.
         total = vector.sum()
         if not by_leaf:
             using(total.requires_grad_())
@@ -125,14 +125,14 @@ class GradientBalancer(Balancer, HostReader):
 
     @abstractmethod
     def aggregate(self, jacobian: Tensor, gramian: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Combine the tasks' gradients. Called once in each `backward` in which a task has a gradient, without gradients.
+        """Combine the tasks' gradients. Called with gradients disabled, once per `backward` in which a task has a gradient.
 
-        It changes state in training mode only (`self.training`).
+        Change state in training mode only (`self.training`).
 
         Args:
-            jacobian: [k, n] float32, all finite: a row for each of the k tasks that are present and depend on the n shared
+            jacobian: [k, n] float32, all finite: one row for each of the k tasks that are present and depend on the n shared
                 parameters, averaged over ranks and multiplied by `gradient_factors`. It may be overwritten.
-            gramian: [k, k] float64 on the CPU, the inner products of the rows. To read more from the device, see `reads`.
+            gramian: [k, k] float64 on the CPU, the inner products of the rows. To read other tensors, see `reads`.
             present: [k] int64 on the CPU, k ≥ 1: the positions of these tasks in `tasks`.
 
         Returns:
@@ -140,9 +140,9 @@ class GradientBalancer(Balancer, HostReader):
         """
 
     def gradient_factors(self, losses: Tensor) -> Tensor:
-        """The derivative of the function of each loss that the method differentiates; 1 here, for the loss itself.
+        """Return the derivative of the function of each loss that the method differentiates; 1 by default.
 
-        Called before the losses are differentiated. Heads get their gradients multiplied by it as well.
+        Called before the losses are differentiated. The gradients of the heads are multiplied by it as well.
 
         Args:
             losses: [T] float32 without a graph; 0 where a task is absent.
@@ -155,17 +155,17 @@ class GradientBalancer(Balancer, HostReader):
     def _common(
         self, shared: Iterable[nn.Parameter] | None, features: Tensor | Iterable[Tensor] | None, losses: Iterable[Tensor]
     ) -> Sequence[Tensor]:
-        """The tensors whose gradients are combined: parameters or features."""
+        """Return the tensors whose gradients are combined: parameters or features."""
         method = type(self).__name__
         if features is None:
             return require_trainable(shared, method)
         if shared is not None:
-            raise InputError(f"{method} takes `shared` or `features`, and got both; leave one out.")
+            raise InputError(f"{method} takes either `shared` or `features`; got both. Leave one out.")
         if not self.takes_features:
             refuse_features(method)
         if self.is_distributed():
             raise InputError(
-                f"{method} cannot average gradients of `features` over ranks, of which each has those of its own examples. "
+                f"{method} cannot average gradients of `features` over ranks, since each rank has different examples. "
                 "Give `shared=network.shared_parameters()` instead."
             )
         return require_features(features, losses, method)
@@ -173,13 +173,13 @@ class GradientBalancer(Balancer, HostReader):
     def _gradient_by_leaf(
         self, losses: Mapping[int, Tensor], vector: Tensor, common: Sequence[Tensor]
     ) -> dict[Tensor, Tensor]:
-        """The gradient of each leaf: combined for shared parameters, of the own task's loss for heads."""
+        """Compute the gradient of each leaf: combined for shared parameters, of its own task's loss for a head."""
         factors = self.gradient_factors(vector.float())
         # ranks exchange the rows of all tasks
         positions = range(len(self.tasks)) if self.is_distributed() else losses
         gradients = TaskGradients(self._memory, list(positions), common, other_leaves(losses.values(), common))
         readings = Readings(self)
-        # Scaling up keeps small float16 gradients from underflowing; if large ones overflow instead, do without.
+        # Scaling up keeps small float16 gradients from underflowing. If large ones overflow, repeat without the scale.
         for scale in (_SCALE, 1.0):
             gradients.differentiate(losses, factors, scale)
             with torch.no_grad():
@@ -196,13 +196,13 @@ class GradientBalancer(Balancer, HostReader):
             return gradients.by_leaf(update if nonfinite is None else update + nonfinite)
 
     def _select(self, gradients: TaskGradients, products: Tensor, losses: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Keep the rows that take part, and the products of these; the sum of those that are not finite comes first.
+        """Keep the rows that take part, with their inner products; also return the sum of the rows that are not finite.
 
-        The latter have no part in the method, but go into the update, so that a GradScaler sees them and skips the step.
+        The method ignores the latter, but the update includes them, so that a GradScaler sees them and skips the step.
         """
         squares, values = products.diagonal(), losses[gradients.positions]
         finite = (squares.isfinite() & values.isfinite()).tolist()
-        # a loss may be 0 by chance; without labels its gradient is 0 too
+        # a loss may be 0 by chance; without labels its gradient is also 0
         zero = ((squares == 0) & (values == 0)).tolist()
         rows = range(len(finite))
         nonfinite = gradients.take_out([row for row in rows if gradients.has_row[row] and not finite[row]])
@@ -213,11 +213,11 @@ class GradientBalancer(Balancer, HostReader):
         return nonfinite, products[kept][:, kept]
 
     def _average_over_ranks(self, gradients: TaskGradients, kept: list[int]) -> tuple[list[int], Tensor]:
-        """Replace each row by its mean over the ranks that keep it; the rows that any rank keeps, and their products."""
+        """Replace each row by its mean over the ranks that keep it; return the rows kept by any rank and their products."""
         group, rows = self.process_group or None, gradients.jacobian
         self._compare_tasks(rows.device)
         has = [row in kept for row in range(len(rows))]
-        # the other rows are 0, so that a sum over all ranks, divided by how many have the row, is the mean
+        # the other rows are 0, so the sum over all ranks divided by the number of ranks with the row is the mean
         gradients.take_out([row for row, kept_here in enumerate(has) if not kept_here])
         counts = torch.tensor([*has, *gradients.reached]).to(rows)
         dist.all_reduce(counts, group=group)
@@ -230,7 +230,7 @@ class GradientBalancer(Balancer, HostReader):
     def _combine(
         self, gradients: TaskGradients, products: Tensor, factors: Tensor, readings: Readings, read: Sequence[Tensor]
     ) -> Tensor:
-        """The gradient of the shared parameters [n]; in training mode it sets `weight`."""
+        """Compute the gradient of the shared parameters [n]; in training mode, also set `weight`."""
         if not gradients.positions:
             return gradients.jacobian.new_zeros(gradients.jacobian.shape[1])
         present = torch.tensor(gradients.positions)
@@ -244,7 +244,7 @@ class GradientBalancer(Balancer, HostReader):
 
 
 class GramianBalancer(GradientBalancer):
-    """A method whose update is a weighted sum of the rows, with weights that depend on their inner products alone.
+    """Base class of methods whose update is a weighted sum of the rows, with weights that depend only on inner products.
 
     A subclass implements `gramian_weights`.
 
@@ -270,7 +270,7 @@ class GramianBalancer(GradientBalancer):
 
     @abstractmethod
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
-        """The weights of the rows. Called as `aggregate` is.
+        """Compute the weights of the rows. Called in the same way as `aggregate`.
 
         Args:
             gramian: [k, k] float64 on the CPU, the inner products of the k rows.

@@ -1,4 +1,4 @@
-"""The base class of methods whose total is not linear in the losses."""
+"""Base class of methods whose total is not linear in the losses."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from hardfirst.functional._loss_balancing import precise
 
 
 class NonlinearLossBalancer(LossBalancer):
-    """A method whose total is a function of the current losses, rather than a sum weighted by state.
+    """Base class of methods whose total is a function of the current losses, rather than a sum weighted by state.
 
-    `weights` are ∂total/∂loss in the latest training step in which the task was present; 1 before the first.
+    `weights` are ∂total/∂loss in the latest training step in which the task was present; 1 before its first.
 
-    A subclass implements `slope`, the derivative of the total; `combine` unless the total is Σ slope·L, as it is for a mean
-    of any kind and for weights that are constants in backward; `learn` if it learns from losses. In a training step over
-    several ranks, the losses' values are the means over ranks and their graphs are this rank's. All ranks then have the same
-    total and weights, and their averaged gradient is that of the full batch.
+    A subclass implements `slope`, the derivative of the total; `combine` unless the total is Σ slope·L, as it is for means
+    of any kind and for weights that are constant in backward; `learn` if it learns from losses. In a training step over
+    several ranks, the losses' values are the means over ranks and their graphs are this rank's. All ranks then compute the
+    same total and weights, and their averaged gradient equals that of the full batch.
 
     Args:
         tasks: distinct non-empty strings.
@@ -78,11 +78,11 @@ class NonlinearLossBalancer(LossBalancer):
         return total, values
 
     def _slope_and_total(self, losses: Tensor, present: "Present") -> tuple[Tensor, Tensor]:
-        """`slope`, and Σ slope·L with its graph. A method overrides it if its total has another value that shares terms.
+        """Return `slope`, and Σ slope·L with its graph. Override it if the total has another value with shared terms.
 
         Args:
             losses: as in `combine`.
-            present: which of them are present.
+            present: the losses that are present.
         """
         values = present.losses()
         with torch.no_grad():
@@ -92,18 +92,19 @@ class NonlinearLossBalancer(LossBalancer):
 
     @abstractmethod
     def slope(self, losses: Tensor) -> Tensor:
-        """The derivative of the total. Called once in a training step, after `update` and before `learn`, without gradients.
+        """Compute the derivative of the total. Called once per training step, after `update` and before `learn`, without
+        gradients.
 
         Args:
             losses: [T] float32 or better, all finite; 0 where a task is absent.
 
         Returns:
-            ∂total/∂loss [T]; the entries of absent tasks are ignored.
+            ∂total/∂loss [T]; entries of absent tasks are ignored.
         """
 
 
 class Present:
-    """Which losses of a step are present.
+    """The losses of a step that are present.
 
     Attributes:
         absent: [T], whether a loss is 0 or not finite.
@@ -116,8 +117,8 @@ class Present:
         self.none = self.absent.all()
 
     def losses(self) -> Tensor:
-        """The losses [T] in float32 or better, without a graph; 0 where a task is absent.
+        """Return the losses [T] in float32 or better, without a graph; 0 where a task is absent.
 
-        If all are absent, 1 for each, so that signed losses that are 0 by chance keep the gradients of equal losses.
+        If all are absent, each is 1, so that signed losses that are 0 by chance keep the gradients of equal losses.
         """
         return self._finite + self.none

@@ -1,4 +1,4 @@
-"""What the equations of balancers share: weighted sums, effective weights, and state in compiled graphs."""
+"""Operations that the balancers' equations share: weighted sums, effective weights, and state in compiled graphs."""
 
 from collections.abc import Mapping
 from math import isnan
@@ -11,20 +11,20 @@ from hardfirst.errors import InputError
 from hardfirst.functional._scalar import host_memory, is_batched
 
 
-# torch runs the function while tracing to get the constant, so the error is raised as it is, without a graph break
+# torch runs the function while tracing to get the constant, so the error is raised unchanged, without a graph break
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch leaves it untyped
 def refuse_to_compile(method: str) -> None:
-    """Raise the `InputError` for a method that is compiled and cannot be."""
+    """Raise the `InputError` for compiling a method that does not support it."""
     raise InputError(
-        f"{method} differentiates the losses inside the step, so it runs in eager mode only. "
-        "Leave the balancer out of `torch.compile`; the network may be compiled."
+        f"{method} differentiates the losses inside the step, so it runs only in eager mode. "
+        "Keep the balancer out of `torch.compile`; the network may be compiled."
     )
 
 
 def refuse_features(method: str) -> NoReturn:
-    """Raise the `InputError` for a method that is given `features` and cannot work with them."""
+    """Raise the `InputError` for giving `features` to a method that does not support them."""
     raise InputError(
-        f"{method} is defined for gradients of parameters, which stay from batch to batch; `features` do not. "
+        f"{method} needs gradients of parameters, which stay the same from batch to batch; `features` do not. "
         "Give `shared=network.shared_parameters()` instead."
     )
 
@@ -38,10 +38,10 @@ _no_recompute.register_fake(torch.empty_like)
 
 
 def no_recompute(state: Tensor) -> Tensor:
-    """Protect state, or weights computed from it, from being recomputed in backward by a compiler.
+    """Prevent a compiler from recomputing state, or weights computed from it, in backward.
 
-    Use it on state that enters a total and changes later in the same step. To save memory, a compiler may compute a weight
-    again in backward, from a buffer that has changed by then; the gradient is then silently that of the next step's weights
+    Use it for state that enters a total and changes later in the same step. To save memory, a compiler may recompute a
+    weight in backward from a buffer that has changed by then; the gradient is then silently that of the next step's weights
     (pytorch/pytorch#197039). A compiler never recomputes an operator that it does not know.
 
     Args:
@@ -75,7 +75,7 @@ def keep_latest(state: Tensor, new: Tensor) -> None:
 
 
 def assign_where(condition: Tensor, one: Tensor, other: Tensor, out: Tensor) -> None:
-    """`torch.where(condition, one, other, out=out)`, also under `torch.vmap`, which has no `out`."""
+    """Compute `torch.where(condition, one, other, out=out)`, also under `torch.vmap`, which does not support `out`."""
     if is_batched(out):
         out.copy_(torch.where(condition, one, other))
     else:
@@ -83,7 +83,7 @@ def assign_where(condition: Tensor, one: Tensor, other: Tensor, out: Tensor) -> 
 
 
 def weighted_sum(losses: Tensor, weights: Tensor) -> Tensor:
-    """Σ w·L over the tasks, [T] and [T] → 0-d, in float32 or better; the weights have no graph.
+    """Compute Σ w·L over the tasks, [T] and [T] → 0-d, in float32 or better; the weights have no graph.
 
     Example:
         >>> weighted_sum(torch.tensor([1.0, 2.0]), torch.tensor([0.5, 1.5]))
@@ -97,11 +97,11 @@ def weighted_sum(losses: Tensor, weights: Tensor) -> Tensor:
 
 
 def task_weights(total: Tensor, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Each task's effective weight in a step, for any method: ∂total/∂loss by autograd.
+    """Compute each task's effective weight in a step, ∂total/∂loss, by autograd. Works for any loss balancer.
 
     Args:
         total: the 0-d tensor that a balancer returned.
-        losses: the mapping that it was given. The graph is retained, so `backward` can follow.
+        losses: the mapping given to the balancer. The graph is retained, so `backward` can follow.
 
     Returns:
         By task, a 0-d tensor; 0 where the total does not depend on the loss.

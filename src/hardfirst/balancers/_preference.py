@@ -1,4 +1,4 @@
-"""How much each task counts in a gradient method, by the user's choice."""
+"""User-defined task preferences for gradient methods."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from hardfirst.errors import InputError, mapping, per_task
 
 
 def preferences(given: Mapping[str, float] | None, tasks: Sequence[str]) -> list[float]:
-    """The preference of each task, 1 where none is given.
+    """Return the preference of each task; default: 1.
 
     Raises:
         InputError: a task is unknown, a number is below 0, or all are 0.
@@ -23,6 +23,6 @@ def preferences(given: Mapping[str, float] | None, tasks: Sequence[str]) -> list
 
 
 def preferred(preference: Sequence[float], present: Tensor) -> Tensor:
-    """The preferences [k] of the tasks at these positions, float64; all 1 where they are all 0."""
+    """Return the preferences [k] of the tasks at these positions, float64; all 1 if they are all 0."""
     chosen = torch.tensor(preference, dtype=torch.float64)[present]
     return chosen if chosen.any() else torch.ones_like(chosen)

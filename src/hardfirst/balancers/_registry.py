@@ -1,4 +1,4 @@
-"""Balancers by name or from a user's file, and the spec that makes one: `dtp:gamma=2,alpha=0.05`."""
+"""Look up balancers by name or in a user's file, and parse specs such as `dtp:gamma=2,alpha=0.05`."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -22,14 +22,14 @@ _CONTRACT = "(A balancer is a subclass of hardfirst.LossBalancer, or of another 
 
 @dataclass(frozen=True)
 class Spec(SpecBase):
-    """A balancer as a line of text: a name, and options sorted by their keys.
+    """A balancer written as text: a name, and options sorted by key.
 
-    `name:key=value,key=value`. A value is a number, true, false, none, a word, or a list joined by "+". An option that takes
-    one value per task is written `gamma.depth=2` (the task is everything after the first dot); a method whose first option
-    is such a mapping takes the tasks directly: `fixed:depth=1,segment=2`.
+    `name:key=value,key=value`. A value is a number, true, false, none, a word, or a list joined by "+". Write an option that
+    takes one value per task as `gamma.depth=2` (the task is everything after the first dot). A method whose first option is
+    such a mapping takes the tasks directly: `fixed:depth=1,segment=2`.
 
-    The name is one in `BALANCERS`, or a class in a Python file, `path/to/file.py:ClassName`. Its code is executed: use only
-    files that you trust.
+    The name is a key of `BALANCERS`, or a class in a Python file, `path/to/file.py:ClassName`. Building the balancer
+    executes the file, so use only files that you trust.
 
     Example:
         >>> spec = Spec.parse("dtp:gamma=2.0,alpha=0.05")
@@ -49,9 +49,9 @@ class Spec(SpecBase):
 
     @classmethod
     def parse_list(cls, text: str) -> list["Spec"]:
-        """Read specs joined by commas. A piece with "=" but no name is a further option of the spec before it.
+        """Parse specs joined by commas. A piece with "=" but no name is a further option of the spec before it.
 
-        The word "all" stands for every method that can be made from its name alone.
+        The word "all" stands for every method that can be constructed from its name alone.
 
         >>> [str(spec) for spec in Spec.parse_list("equal,dtp:gamma=2,alpha=0.05,uncertainty")]
         ['equal', 'dtp:alpha=0.05,gamma=2', 'uncertainty']
@@ -64,20 +64,20 @@ class Spec(SpecBase):
 
     @classmethod
     def split(cls, text: str) -> list[str]:
-        """Split a list as `parse_list` reads it into the texts of its specs.
+        """Split a list into the texts of its specs, by the rules of `parse_list`.
 
         Raises:
             InputError: the list is empty.
         """
         pieces = [piece.strip() for piece in text.split(",")]
-        if "all" in pieces:  # to look at every method imports it
+        if "all" in pieces:  # importing every method is slow
             simple = ",".join(name for name in sorted(BALANCERS) if not needed_options(name))
             pieces = [simple if piece == "all" else piece for piece in pieces]
         return super().split(",".join(pieces))
 
     @property
     def file(self) -> Path | None:
-        """The Python file that has the class; None for a name in `BALANCERS`.
+        """The Python file that defines the class; None for a name in `BALANCERS`.
 
         >>> Spec.read("my_methods.py:LossRank:power=2").file.name
         'my_methods.py'
@@ -86,7 +86,7 @@ class Spec(SpecBase):
         return Path(f"{path}.py") if colon else None
 
     def with_file(self, path: Path) -> "Spec":
-        """The spec with its class in another file, such as a copy elsewhere.
+        """Return the spec with its class in another file, such as a copy.
 
         >>> str(Spec.read("folder/my_methods.py:LossRank:power=2").with_file(Path("my_methods.py")))
         'my_methods.py:LossRank:power=2'
@@ -95,39 +95,39 @@ class Spec(SpecBase):
 
     @property
     def sha256(self) -> str | None:
-        """The SHA-256 of the file's bytes; None for a name in `BALANCERS`."""
+        """Compute the SHA-256 of the file's bytes; None for a name in `BALANCERS`."""
         return file_sha256(self.file) if self.file else None
 
     def maker(self) -> "Callable[..., Balancer]":
-        """The class, or the class method, that makes the balancer.
+        """Return the class or class method that constructs the balancer.
 
         Raises:
-            InputError: the name is unknown, or the file or the class is missing or is no balancer.
+            InputError: the name is unknown, the file or the class does not exist, or the class is not a balancer.
         """
         if self.file:
             return _load_class(self.file, self.name.rpartition(":")[2])
         if self.name.endswith(".py"):
-            raise InputError(f"{self.name} is a file: name the class in it as well, {self.name}:ClassName.")
+            raise InputError(f"{self.name} is a file. Name the class in it as well: {self.name}:ClassName.")
         maker = BALANCERS[self.name]
         _require_balancer(getattr(maker, "__self__", maker), f"The balancer {self.name!r}")
         return maker
 
     def build(self, tasks: Sequence[str], *, seed: int = 0) -> "Balancer":
-        """Make the balancer for these tasks.
+        """Construct the balancer for these tasks.
 
         Args:
             tasks: distinct non-empty strings.
-            seed: for methods that draw random numbers, unless the spec has one.
+            seed: the seed for methods that draw random numbers, if the spec has none.
 
         Raises:
-            InputError: the method rejects an option, or lacks one that it needs.
+            InputError: the method rejects an option, or a required option is missing.
         """
         arguments = self.arguments()
         for option in self.method.single_task_options:
             if arguments.get(option) == "stl":
                 raise InputError(
-                    f"{str(self)!r} takes the {option} from single-task runs, which only a study has: use it in `hardfirst "
-                    f"compare`, or give a number for each task, {option}.TASK=0.9."
+                    f"{str(self)!r} takes the {option} from single-task runs, which only a study has. Use it in `hardfirst "
+                    f"compare`, or give a number for each task: {option}.TASK=0.9."
                 )
         if missing := [option for option in needed_options(self.name) if option not in arguments]:
             example = ",".join(f"{option}=…" for option in missing)
@@ -141,19 +141,20 @@ class Spec(SpecBase):
         return self.explain_errors(lambda: maker(tasks, **arguments), located=False)
 
     def explain_errors(self, function: Callable[[], T], *, located: bool = True) -> T:
-        """Call a function. An error that it raises in the code of the balancer's file names the file and the line.
+        """Call a function, and add the file and line to an error raised in the code of the balancer's file.
 
         Args:
-            function: uses the balancer.
-            located: whether errors without a line in the file pass unchanged, since the function calls other code as well.
+            function: a function that uses the balancer.
+            located: whether to pass on unchanged the errors without a line in the file, because the function also calls
+                other code.
 
         Raises:
-            InputError: there is such an error.
+            InputError: the code of the file raised an error.
         """
         return explain_errors(self.file, function, contract=_CONTRACT, located=located) if self.file else function()
 
     def per_task(self, option: str, values: Mapping[str, float]) -> "Spec":
-        """The spec with a value of the option for each task, in place of one for all.
+        """Replace an option's single value by one value per task.
 
         >>> str(Spec.parse("dtp:potential=stl").per_task("potential", {"a": 0.9}))
         'dtp:potential.a=0.9'
@@ -169,7 +170,7 @@ class Spec(SpecBase):
 
     @property
     def free(self) -> Mapping[str, Range]:
-        """The ranges of the options that a study may tune: those that the method declares and the spec leaves open.
+        """The ranges of the options that a study may tune: those that the method declares and the spec does not set.
 
         >>> list(Spec.parse("dtp:gamma=2").free)
         ['alpha', 'uniform']
@@ -180,7 +181,7 @@ class Spec(SpecBase):
 
     @property
     def controls(self) -> Mapping[str, Mapping[str, Value]]:
-        """The method's `controls`; none for a variant, which has no such options.
+        """The method's `controls`; empty for a variant, which does not have these options.
 
         >>> list(Spec.parse("dtp").controls), list(Spec.parse("dtp_paper").controls)
         (['easy first', 'raw weights'], [])
@@ -189,12 +190,12 @@ class Spec(SpecBase):
 
     @property
     def _is_variant(self) -> bool:
-        """Whether a class method makes it, which fixes options: dtp_paper, for example."""
+        """Whether a class method constructs the balancer with fixed options, such as dtp_paper."""
         return self.maker() is not self.method
 
 
 def needed_options(name: str) -> list[str]:
-    """The options without which the method cannot be made.
+    """Return the options that the method requires.
 
     Args:
         name: as in a `Spec`.
@@ -209,10 +210,10 @@ def needed_options(name: str) -> list[str]:
 
 
 def _load_class(path: Path, name: str) -> "type[Balancer]":
-    """The class of this name in a user's file."""
+    """Load the class of this name from a user's file."""
     if not path.is_file():
         raise InputError(
-            f"There is no file {path}. A balancer is a name (see `hardfirst list balancers`), or a class in a Python file, "
+            f"There is no file {path}. A balancer is a name (see `hardfirst list balancers`) or a class in a Python file, "
             "path/to/file.py:ClassName."
         )
     module = load_module(path, contract=_CONTRACT)
@@ -229,6 +230,6 @@ def _require_balancer(method: object, what: str) -> None:
 
     if not (isinstance(method, type) and issubclass(method, Balancer)):
         raise InputError(
-            f"{what} is not a balancer: derive it from hardfirst.LossBalancer, or from another base class in "
+            f"{what} is not a balancer. Derive it from hardfirst.LossBalancer, or from another base class in "
             "hardfirst.balancers."
         )

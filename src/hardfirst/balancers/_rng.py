@@ -1,4 +1,4 @@
-"""Random numbers that depend on a seed and a step alone: the same on every rank and after a resume."""
+"""Random numbers that depend only on a seed and a step: the same on every rank and after a resume."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar, overload
@@ -10,12 +10,12 @@ from hardfirst.balancers._host import HostReader
 from hardfirst.errors import whole
 
 WORD = 0xFFFFFFFF
-_STRIDE = 0x9E3779B9  # 2³² over the golden ratio: the hash of zeros is not zero
+_STRIDE = 0x9E3779B9  # 2³² over the golden ratio, so that the hash of zeros is not zero
 Word = TypeVar("Word", int, Tensor)
 
 
 class StepRNG(HostReader):
-    """Torch's random numbers for a method that runs eagerly, seeded again in each step.
+    """Torch's random numbers for a method that runs eagerly, with a new seed in each step.
 
     Args:
         tasks: the balancer's tasks.
@@ -32,7 +32,7 @@ class StepRNG(HostReader):
         self.add_state("step", [0], dtype=torch.int64)
 
     def generator(self, device: torch.device) -> torch.Generator:
-        """Make a generator for the next step. In training mode it advances the step."""
+        """Create the generator for the next step. In training mode, also advance the step."""
         return torch.Generator(device).manual_seed(self._next())
 
     def _next(self) -> int:
@@ -43,9 +43,9 @@ class StepRNG(HostReader):
 
 
 def key(seed: int, position: int) -> int:
-    """Hash a seed of any length and a task's position to 32 bits."""
+    """Hash a seed of any size and a task's position to 32 bits."""
     word = mix((position + _STRIDE) & WORD)
-    while True:  # 32 bits of the seed at a time, at least once
+    while True:  # 32 bits of the seed per iteration, at least one iteration
         word = mix((word + (seed & WORD) + _STRIDE) & WORD)
         seed >>= 32
         if not seed:
@@ -67,6 +67,6 @@ def uniform(key: int, step: int) -> float: ...
 @overload
 def uniform(key: Tensor, step: Tensor) -> Tensor: ...
 def uniform(key: Any, step: Any) -> Any:
-    """An odd number over 2²³ in (−1, 1): exact in float32, and never ±1, where erfinv is infinite."""
+    """Return an odd number over 2²³ in (−1, 1): exact in float32, and never ±1, where erfinv is infinite."""
     bits = mix((mix((step + key) & WORD) + key) & WORD) >> 9
     return bits * 2.0**-22 + (2.0**-23 - 1)

@@ -1,4 +1,4 @@
-"""State with a row of the shared parameters' numbers for each task, for gradient balancers that average over steps."""
+"""State of size [T, n] in the shared parameters' n numbers, for gradient balancers that average over steps."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
@@ -12,10 +12,10 @@ from hardfirst.errors import InputError
 
 
 class RowStateBalancer(GradientBalancer):
-    """A method with a state [T, n] for n shared parameters, which is zeros at first.
+    """Base class of methods with a state [T, n] for n shared parameters, initially zero.
 
-    The state is in `state_dict`, but is no buffer, since its size is known in the first step only: torch's AveragedModel,
-    which averages the buffers of a module and its copy, needs these to be of one size from the start.
+    The state is in `state_dict` but not in a buffer, since its size is known only in the first step. Torch's AveragedModel
+    averages the buffers of a module and its copy, and requires equal sizes from the start.
 
     Args:
         tasks: distinct non-empty strings.
@@ -24,7 +24,7 @@ class RowStateBalancer(GradientBalancer):
 
     takes_features = False
     row_state: ClassVar[str]
-    """The name of the attribute, and of the key in `state_dict`."""
+    """The name of the state's attribute and of its key in `state_dict`."""
 
     def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
@@ -43,18 +43,18 @@ class RowStateBalancer(GradientBalancer):
         setattr(self, self.row_state, rows)
 
     def _update_rows(self, jacobian: Tensor, present: Tensor, rule: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Change the rows of the tasks that are present, in training mode, and return them [k, n].
+        """Update the rows of the tasks that are present, in training mode, and return them [k, n].
 
         Args:
             jacobian: as in `aggregate`.
             present: as in `aggregate`.
-            rule: given the rows before [k, n] and where the rows after go: over them, or over `jacobian` in eval mode.
+            rule: called with the old rows [k, n] and the output: the old rows themselves, or `jacobian` in eval mode.
         """
         rows = self._rows()
         if rows.shape[1] not in (0, jacobian.shape[1]):
             raise InputError(
-                f"Expected `shared` to have {rows.shape[1]} numbers, as in the steps that {type(self).__name__} averages "
-                f"over; got {jacobian.shape[1]}. Give the same parameters in each step, or call reset()."
+                f"Expected `shared` to have {rows.shape[1]} numbers, as in the earlier steps that {type(self).__name__} "
+                f"averages over; got {jacobian.shape[1]}. Give the same parameters in each step, or call reset()."
             )
         rows = rows if rows.shape[1] else jacobian.new_zeros(len(self.tasks), jacobian.shape[1])
         all_present = len(present) == len(rows)

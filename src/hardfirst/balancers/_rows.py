@@ -1,6 +1,6 @@
-"""Products with the rows [k, n] of a Jacobian, in float64: it holds products of any two float32 numbers, and rounds little.
+"""Products with the rows [k, n] of a Jacobian in float64, where a product of two float32 numbers is exact.
 
-Rows are converted part by part; a float64 copy of them all would take twice their memory.
+Rows are converted in parts: a float64 copy of all of them would take twice their memory.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from torch import Tensor
 from hardfirst._task_state import send
 from hardfirst.balancers._host import wide
 
-# Numbers of a part: in the cache of a CPU; elsewhere large, since each part is a launch.
+# Numbers per part: small enough for the cache of a CPU; large on other devices, since each part is a kernel launch.
 _ON_CPU, _ELSEWHERE = 2**18, 2**22
 
 
@@ -21,34 +21,34 @@ def _columns(rows: Tensor) -> int:
 
 
 def _parts(rows: Tensor) -> Iterator[Tensor]:
-    """The rows in float64, some columns at a time."""
+    """Yield the rows in float64, some columns at a time."""
     return map(wide, torch.split(rows, _columns(rows), dim=1))
 
 
 def gramian(rows: Tensor) -> Tensor:
-    """The inner products [k, k] of the rows, float64. The diagonal is finite exactly where a row is."""
+    """Compute the inner products [k, k] of the rows, float64. A diagonal entry is finite exactly if its row is."""
     return reduce(torch.add, (part @ part.T for part in _parts(rows)))
 
 
 def lengths(rows: Tensor) -> Tensor:
-    """The lengths [k] of the rows, float64."""
+    """Compute the lengths [k] of the rows, float64."""
     return reduce(torch.add, (part.square().sum(1) for part in _parts(rows))).sqrt()
 
 
 def products(rows: Tensor, vector: Tensor) -> Tensor:
-    """The inner products [k] of the rows with a vector [n], float64."""
+    """Compute the inner products [k] of the rows with a vector [n], float64."""
     both = zip(_parts(rows), torch.split(vector, _columns(rows)), strict=True)
     return reduce(torch.add, (part @ wide(piece) for part, piece in both))
 
 
 def slopes_over(rows: Tensor, roots: Tensor) -> Tensor:
-    """For each row the sum [k] of its squared numbers, each divided by that of `roots` [k, n]; float64. 0/0 counts as 0."""
+    """Sum the squared numbers of each row, divided by those of `roots` [k, n]: [k], float64. 0/0 counts as 0."""
     both = zip(_parts(rows), _parts(roots), strict=True)
     return reduce(torch.add, ((part * (part / root).nan_to_num(0)).sum(1) for part, root in both))
 
 
 def update_memory(jacobian: Tensor) -> Tensor:
-    """Memory [n] for the update: on the CPU the first row, since fresh pages cost more than the sum itself.
+    """Return memory [n] for the update: on the CPU the first row, since new pages cost more than the sum itself.
 
     Other devices get new memory, so that they can free the Jacobian.
     """
@@ -56,7 +56,7 @@ def update_memory(jacobian: Tensor) -> Tensor:
 
 
 def combine(weights: Tensor, rows: Tensor, update: Tensor) -> Tensor:
-    """The sum [n] of the rows times weights [k], float32, written to `update`, which may be one of the rows."""
+    """Compute the sum [n] of the rows times weights [k], float32, and write it to `update`, which may be one of the rows."""
     weights = wide(weights) if rows.device.type == "mps" else send(weights, rows.device, torch.float64)
     for piece, part in zip(torch.split(update, _columns(rows)), _parts(rows), strict=True):
         piece.copy_(weights @ part)
@@ -64,22 +64,22 @@ def combine(weights: Tensor, rows: Tensor, update: Tensor) -> Tensor:
 
 
 def cosines(gramian: Tensor) -> tuple[Tensor, Tensor]:
-    """The cosines [k, k] and the lengths [k] of rows with these inner products; 0 and 1 for a row of 0."""
+    """Compute the cosines [k, k] and the lengths [k] of rows with these inner products; 0 and 1 for a row of zeros."""
     lengths = gramian.diagonal().sqrt()
     lengths = torch.where(lengths > 0, lengths, 1)
     return gramian / lengths.outer(lengths), lengths
 
 
 def clip(weights: Tensor, gramian: Tensor, max_norm: float) -> Tensor:
-    """Weights [k] whose update is no longer than `max_norm`; 0 for any length."""
-    length = (weights @ gramian @ weights).clamp(min=1e-30).sqrt()  # rounding may make a 0 negative
+    """Scale weights [k] so that the length of the update is at most `max_norm`; 0 for no limit."""
+    length = (weights @ gramian @ weights).clamp(min=1e-30).sqrt()  # rounding may make 0 negative
     return weights * (max_norm / length).clamp(max=1) if max_norm else weights
 
 
 def tolerance(gramian: Tensor) -> float:
-    """The share of the largest eigenvalue up to which an eigenvalue of inner products [k, k] counts as 0.
+    """Return the threshold, relative to the largest eigenvalue, below which an eigenvalue of a Gramian [k, k] counts as 0.
 
-    Linearly dependent gradients are so up to float32 rounding. Their smallest singular value is then about 2⁻²³ of the
-    largest; k·2⁻²⁰ is above that, and eigenvalues are squares of singular values.
+    Linearly dependent gradients are dependent only up to float32 rounding. Their smallest singular value is then about
+    2⁻²³ of the largest. k·2⁻²⁰ is above that, and eigenvalues are squares of singular values.
     """
     return (len(gramian) * 2.0**-20) ** 2

@@ -1,4 +1,4 @@
-"""The base class of methods that learn the logarithm of each loss's scale."""
+"""Base class of methods that learn the logarithm of each loss's scale."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _LEAST = 2.0**-149  # the least positive number of float32
 class LearnedScales(LossBalancer):
     r"""A total :math:`\sum_t f e^{k s_t} L_t - k f s_t` over the tasks that are present, with s learned by Adam.
 
-    A subclass gives f and k, and implements `current_weights`, :math:`f e^{k s}`.
+    A subclass sets f and k, and implements `current_weights`, :math:`f e^{k s}`.
 
     Args:
         tasks: distinct non-empty strings.
@@ -56,6 +56,6 @@ class LearnedScales(LossBalancer):
 
     def _total(self, losses: Tensor, weights: Tensor) -> Tensor:
         values = precise(losses.detach())
-        # 0/0 is NaN. A loss that is not finite reaches the total by the first term
+        # 0/0 is NaN. A loss that is not finite reaches the total through the first term
         present = torch.addcdiv(self.s, values, values, value=_LEAST).nansum()
         return weighted_sum(losses, weights).add(present, alpha=-self._sign * self._factor)

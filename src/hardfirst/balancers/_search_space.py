@@ -9,7 +9,7 @@ class Range(NamedTuple):
     Args:
         low: the lower end.
         high: the upper end.
-        log: whether to search on a logarithmic scale; both ends are then above 0.
+        log: whether to search on a logarithmic scale; both ends must then be above 0.
     """
 
     low: float
@@ -17,7 +17,7 @@ class Range(NamedTuple):
     log: bool = False
 
     def at(self, share: float) -> float:
-        """The value at a share of the range, 0 for the lower end and 1 for the upper, to three significant digits.
+        """Return the value at a fraction of the range, 0 for the lower end and 1 for the upper, to three digits.
 
         >>> Range(0.1, 10, log=True).at(0.5), Range(0, 3).at(0.25)
         (1.0, 0.75)

@@ -1,4 +1,4 @@
-"""The loss balancers of many trials, of one method, whose steps are taken as one."""
+"""Loss balancers of many trials with the same method, which take their steps together."""
 
 import copy
 from collections.abc import Sequence
@@ -12,26 +12,27 @@ from hardfirst.balancers._loss import LossBalancer
 from hardfirst.errors import InputError, check_kpi
 from hardfirst.functional._scalar import on_host
 
-# What torch keeps in each module, and what belongs to one trial without being an option of its method.
+# Torch's own entries in each module, and attributes that belong to one trial but are not options of its method.
 _OF_A_TRIAL = ("_initial", "_looks", "_observations", "_tasks_compared", "_unseen", "process_group", "watch")
 _NO_OPTIONS = {*vars(nn.Module()), *_OF_A_TRIAL}
 
 
 class StackedBalancers:
-    """Loss balancers that take their training steps as one, on tensors with a row for each.
+    """Loss balancers that take their training steps together, on tensors with one row per balancer.
 
-    Their state is theirs still: each one's buffers are the rows of what is stacked, so that `state_dict`, `weights`,
-    `update`, `end_epoch` and `load_state_dict` of each work as ever. Those have to stay on their device.
+    Each balancer keeps its state: its buffers are rows of the stacked tensors, so its `state_dict`, `weights`, `update`,
+    `end_epoch` and `load_state_dict` work as before. The balancers must stay on their device.
 
-    A step is that of `LossBalancer` under `torch.vmap`: numbers that differ between the balancers become tensors. Their
-    state is float32, as the single ones', which the CPU computes in Python's floats: the two round differently.
+    A step is the step of `LossBalancer` under `torch.vmap`: numbers that differ between the balancers become tensors. The
+    state is float32, as in a single balancer, but a single balancer on the CPU computes in Python floats and so rounds
+    differently.
 
     Args:
-        balancers: at least one, of one class, tasks and structure: options that differ are numbers, or a number for each
-            task. `refusal` says whether they are, and whether the method can be stacked.
+        balancers: at least one, all of the same class, tasks and structure. Options that differ are numbers, or one number
+            per task. `refusal` says whether this holds and whether the method can be stacked.
 
     Raises:
-        InputError: they differ in more than numbers.
+        InputError: the balancers differ in more than numbers.
 
     Example:
         >>> import torch, hardfirst
@@ -48,7 +49,7 @@ class StackedBalancers:
         if reason := _difference(balancers):
             raise InputError(reason)
         self.balancers, self.tasks = balancers, balancers[0].tasks
-        # where the first balancer, which takes the step for all, finds a tensor that is stacked
+        # where the first balancer, which takes the step for all, finds a stacked tensor
         self._places: list[tuple[dict[str, Any], str]] = []
         self._values: list[Tensor] = []
         for parts in zip(*(balancer.modules() for balancer in balancers), strict=True):
@@ -74,10 +75,10 @@ class StackedBalancers:
             kpis: [balancers, tasks] in [0, 1]; NaN where there is none.
 
         Returns:
-            The totals [balancers] with their graph, and the effective weights [balancers, tasks], as `task_weights` gives.
+            The totals [balancers] with their graph, and the effective weights [balancers, tasks], as in `task_weights`.
 
         Raises:
-            InputError: a KPI is not in [0, 1], where reading it is free.
+            InputError: a KPI is not in [0, 1]; checked only where reading it is free.
         """
         if kpis is not None and "kpis" in self.balancers[0].needs and on_host(kpis):
             self._check(kpis)
@@ -110,7 +111,7 @@ class StackedBalancers:
                     check_kpi(task, kpi)
 
     def update(self, kpis: Tensor) -> None:
-        """Record an observation of each KPI: [balancers, tasks] in [0, 1], NaN where there is none."""
+        """Record an observation of each KPI: [balancers, tasks] in [0, 1], NaN for no observation."""
         for balancer, row in zip(self.balancers, kpis.unbind(), strict=True):
             balancer.update(dict(zip(self.tasks, row.unbind(), strict=True)))
 
@@ -126,23 +127,23 @@ class StackedBalancers:
 
 
 def refusal(balancers: Sequence[Balancer]) -> str | None:
-    """Say why the steps of balancers cannot be taken as one; None if they can.
+    """Say why balancers cannot take their steps together; None if they can.
 
-    Copies of them take a few steps singly and stacked: a method that reads values cannot be stacked, and one whose numbers
-    then are others should not be.
+    Copies of the balancers take a few steps both singly and stacked. A method that reads values cannot be stacked, and one
+    whose results differ should not be.
 
     Args:
         balancers: at least one.
 
     Returns:
-        One sentence, which names the method and, where options differ, the attribute.
+        One sentence that names the method and, if options differ, the attribute.
 
     Example:
         >>> import hardfirst
         >>> refusal([hardfirst.balancers.PCGrad(["a", "b"])])
         'PCGrad works on the gradients of each task, so its trials run singly.'
         >>> refusal([hardfirst.DTP(["a", "b"], priority=priority) for priority in ("hard", "easy")])
-        'The balancers differ in `easy_first` of DTP, which is no number, so their trials run singly.'
+        'The balancers differ in `easy_first` of DTP, which is not a number, so their trials run singly.'
     """
     name = type(balancers[0]).__name__
     losses_alone = [each for each in balancers if isinstance(each, LossBalancer) and "shared" not in each.needs]
@@ -152,21 +153,21 @@ def refusal(balancers: Sequence[Balancer]) -> str | None:
         return reason
     try:
         same = _rehearse(losses_alone)
-    except Exception as error:  # of a user's method it may be any
+    except Exception as error:  # a user's method may raise any exception
         cause = str(error).strip().partition("\n")[0]
         return f"{name} does not run under torch.vmap, so its trials run singly: {type(error).__name__}: {cause}"
-    return None if same else f"{name} gives other numbers under torch.vmap, so its trials run singly."
+    return None if same else f"{name} gives different numbers under torch.vmap, so its trials run singly."
 
 
 def _rehearse(balancers: Sequence[LossBalancer]) -> bool:
-    """Whether copies of balancers have the same totals, weights and state stacked as singly."""
+    """Check that copies of the balancers have the same totals, weights and state stacked as singly."""
     single, stacked = copy.deepcopy(list(balancers)), StackedBalancers(copy.deepcopy(list(balancers)))
     tasks, shape = stacked.tasks, (len(balancers), len(stacked.tasks))
     device = next((buffer.device for balancer in balancers for buffer in balancer.buffers()), None)
     pairs: list[tuple[Tensor, Tensor]] = []
     for size, absent in ((2.0, 0), (1.5, 1), (1.2, 0)):
         values = torch.linspace(0.3, size, shape[0] * shape[1], device=device).view(shape)
-        kpis = (values / 3).requires_grad_()  # for what differentiates them
+        kpis = (values / 3).requires_grad_()  # for methods that differentiate KPIs
         values[:, :absent] = 0
         values.requires_grad_()
         totals, weights = stacked.step(values, kpis)
@@ -183,7 +184,7 @@ def _rehearse(balancers: Sequence[LossBalancer]) -> bool:
 
 
 def _difference(balancers: Sequence[Balancer]) -> str | None:
-    """Why balancers have different operations, in a sentence; None if they differ in numbers alone."""
+    """Say in a sentence why the balancers compute different operations; None if they differ in numbers only."""
     first = balancers[0]
     for other in balancers:
         if type(other) is not type(first) or other.tasks != first.tasks:
@@ -197,18 +198,18 @@ def _difference(balancers: Sequence[Balancer]) -> str | None:
         for name, values in _differing(parts).items():
             if not _are_numbers(values):
                 owner = type(parts[0]).__name__
-                return f"The balancers differ in `{name}` of {owner}, which is no number, so their trials run singly."
+                return f"The balancers differ in `{name}` of {owner}, which is not a number, so their trials run singly."
     return None
 
 
 def _form(balancer: Balancer) -> set[tuple[str, str]]:
-    """The parts and tensors of a balancer, with their class or shape."""
+    """Return the parts and tensors of a balancer, with their class or shape."""
     tensors = {(name, f"{tuple(buffer.shape)} {buffer.dtype}") for name, buffer in balancer.named_buffers()}
     return tensors | {(name, type(part).__name__) for name, part in balancer.named_modules() if name}
 
 
 def _differing(parts: Sequence[nn.Module]) -> dict[str, list[Any]]:
-    """By name, the values of the attributes in which the same part of several balancers differs."""
+    """Return, by name, the values of the attributes in which the same part of several balancers differs."""
     names = dict.fromkeys(name for part in parts for name in vars(part) if name not in _NO_OPTIONS)
     found = {name: [vars(part).get(name) for part in parts] for name in names}
     return {name: values for name, values in found.items() if not all(_same(values[0], value) for value in values)}
@@ -219,19 +220,19 @@ def _same(one: Any, other: Any) -> bool:
         return True
     try:
         return type(one) is type(other) and bool(one == other)
-    except Exception:  # of a user's class, such as tensors of several numbers
+    except Exception:  # raised by a user's class, or by tensors of several numbers
         return False
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:
-    """Whether these are numbers, or sequences of as many numbers."""
+    """Check that these are numbers, or sequences of the same length of numbers."""
     if all(isinstance(value, list | tuple) for value in values):
         return len({len(value) for value in values}) == 1 and all(_are_numbers(value) for value in values)
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def _numbers(values: Sequence[Any]) -> Tensor:
-    """A tensor of numbers in Python's precision, with a row for each balancer."""
+    """Convert numbers to a tensor in Python's precision, with one row per balancer."""
     numbers = torch.tensor(values, dtype=torch.float64)
     whole = all(isinstance(value, int) for value in values)
     return numbers.long() if whole else numbers

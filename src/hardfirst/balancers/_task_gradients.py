@@ -1,4 +1,4 @@
-"""The gradients of the tasks' losses, for the gradient balancers."""
+"""Gradients of the tasks' losses, for the gradient balancers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,16 +11,16 @@ from hardfirst.balancers._autograd import gradients_of
 
 
 class RowMemory:
-    """The memory of a Jacobian. On the CPU it is kept from step to step, since fresh pages cost more than writing to them.
+    """The memory of a Jacobian. On the CPU it is reused from step to step, since new pages cost more than writing to them.
 
-    The allocators of other devices keep theirs. Copies and pickles have none.
+    The allocators of other devices reuse memory themselves. Copies and pickles are empty.
     """
 
     def __init__(self) -> None:
         self._kept = torch.empty(0)
 
     def rows(self, count: int, size: int, device: torch.device) -> Tensor:
-        """Rows [count, size], float32, with any content. On the CPU they are those of the call before."""
+        """Return uninitialized rows [count, size], float32. On the CPU they reuse the memory of the previous call."""
         if device.type != "cpu":
             return torch.empty(count, size, device=device)
         if len(self._kept) < count * size:
@@ -39,13 +39,13 @@ class TaskGradients:
     """The gradients of some tasks' losses.
 
     Args:
-        memory: where the Jacobian is.
+        memory: the memory for the Jacobian.
         positions: the positions of these tasks in the balancer's `tasks`, in ascending order.
         shared: the shared parameters, n numbers in all.
         heads: the other leaves of the losses' graphs.
 
     Attributes:
-        positions: as given; after `keep`, of the rows that are left.
+        positions: as given; after `keep`, of the remaining rows.
         jacobian: [k, n] float32, a row for each of these tasks; 0 where its loss does not depend on `shared`.
         has_row: for each row, whether the loss depends on `shared`.
         reached: for each shared parameter, whether a loss depends on it.
@@ -57,7 +57,7 @@ class TaskGradients:
         self._shared = shared
         self._sizes = [parameter.numel() for parameter in shared]
         self._scale = 1.0
-        self.jacobian = memory.rows(len(positions), sum(self._sizes), shared[0].device)  # `differentiate` fills all of it
+        self.jacobian = memory.rows(len(positions), sum(self._sizes), shared[0].device)  # `differentiate` fills it
         self.has_row = [False] * len(positions)
         self.reached = [False] * len(shared)
         self.heads: dict[Tensor, Tensor | None] = dict.fromkeys(heads)
@@ -66,9 +66,9 @@ class TaskGradients:
         """Compute all gradients.
 
         Args:
-            losses: by position, those that have a graph.
-            factors: [T], what the gradients are multiplied by.
-            scale: multiplies them inside the graph alone, so that small float16 numbers do not underflow there.
+            losses: by position, the losses that have a graph.
+            factors: [T], the factors of the gradients.
+            scale: multiplies the gradients inside the graph only, so that small float16 numbers do not underflow there.
         """
         self._scale = scale
         self.reached = [False] * len(self._shared)
@@ -96,21 +96,21 @@ class TaskGradients:
                 torch.mul(part.detach().float().flatten(), 1 / self._scale, out=piece)
 
     def heads_are_finite(self) -> Tensor:
-        """0-d bool on the device. A sum of finite numbers that overflows counts as not finite."""
-        # one number for each head to look at, where `isfinite` would make a mask of its size
+        """Return a 0-d bool on the device. A sum of finite numbers that overflows counts as not finite."""
+        # a sum is one number per head to check; `isfinite` would allocate a mask of the head's size
         sums = [_sum(gradient) for gradient in self.heads.values() if gradient is not None]
         flags = [total.isfinite().to(self.jacobian.device) for total in sums]
         return torch.stack(flags).all() if flags else torch.ones((), dtype=torch.bool, device=self.jacobian.device)
 
     def take_out(self, rows: Sequence[int]) -> Tensor | None:
-        """Set some rows to 0, and return their sum [n]; None if there are none."""
+        """Set some rows to 0, and return their sum [n]; None if the list is empty."""
         total = self.jacobian[rows].sum(0) if rows else None
         for row in rows:
             self.jacobian[row].zero_()
         return total
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Drop all rows but some, in place: the Jacobian may be large."""
+        """Keep only these rows, in place, since the Jacobian may be large."""
         for goal, row in enumerate(rows):
             if goal != row:
                 self.jacobian[goal].copy_(self.jacobian[row])
@@ -118,7 +118,7 @@ class TaskGradients:
         self.positions = [self.positions[row] for row in rows]
 
     def by_leaf(self, update: Tensor) -> dict[Tensor, Tensor]:
-        """The gradient of each leaf that a loss depends on, given that of the shared parameters [n]."""
+        """Return the gradient of each leaf that a loss depends on, given that of the shared parameters [n]."""
         of_shared = {
             parameter: part.view_as(parameter)
             for parameter, part, reached in zip(self._shared, torch.split(update, self._sizes), self.reached, strict=True)
@@ -133,10 +133,10 @@ def _sum(tensor: Tensor) -> Tensor:
 
 
 class Deliveries(list[Tensor]):
-    """The gradients that a `Delivery` has for its leaves. Unlike a plain list, it can have weak references."""
+    """The gradients that a `Delivery` has for its leaves. Unlike a plain list, it supports weak references."""
 
     def move_out_of(self, memory: RowMemory) -> None:
-        """Copy those in the memory of the Jacobian, which the next step overwrites."""
+        """Copy the gradients that are stored in the memory of the Jacobian, which the next step overwrites."""
         self[:] = [gradient.clone() if memory.holds(gradient) else gradient for gradient in self]
 
 
@@ -151,6 +151,6 @@ class Delivery(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, factor: Tensor) -> tuple[Any, ...]:
-        # None for `total` and the list. A loss scale arrives in `factor`: small float16 gradients need it before the cast.
+        # None for `total` and the list. `factor` contains the loss scale: small float16 gradients need it before the cast.
         scaled = (gradient * factor.to(gradient.dtype) for gradient in ctx.gradients)
         return None, None, *(gradient.to(dtype) for gradient, dtype in zip(scaled, ctx.dtypes, strict=True))

@@ -1,4 +1,4 @@
-"""The interface to TorchJD, which solves CAGrad's small problem."""
+"""Interface to TorchJD, which solves CAGrad's small optimization problem."""
 
 from collections.abc import Callable
 
@@ -12,10 +12,10 @@ Weighting = Callable[[Tensor], Tensor]
 
 
 def weighting(name: str, **options: object) -> Weighting:
-    """Make one of TorchJD's weightings or aggregators, by the name of its class.
+    """Create one of TorchJD's weightings or aggregators from the name of its class.
 
     Raises:
-        MissingPackage: TorchJD or a solver that it calls is not installed.
+        MissingPackage: TorchJD or one of its solvers is not installed.
     """
     try:
         import torchjd.aggregation
@@ -24,7 +24,7 @@ def weighting(name: str, **options: object) -> Weighting:
         return instance
     except ImportError as error:
         method = name.removesuffix("Weighting")
-        raise MissingPackage(f"{method} needs TorchJD and its solvers ({error}). To install them: {INSTALL}") from error
+        raise MissingPackage(f"{method} needs TorchJD and its solvers ({error}). Install them with: {INSTALL}") from error
 
 
 def solve(weighting: Weighting, gramian: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Warnings about a training loop that never gives a balancer what it learns from."""
+"""Warnings about a training loop that never gives a balancer the input it learns from."""
 
 import functools
 from collections.abc import Callable
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from hardfirst.balancers._base import Balancer
 
 STEPS = 1_000  # training steps without a KPI, or with one task at a time
-STEPS_OF_AN_EPOCH = 20_000  # training steps without an end of an epoch, which may be long
-EVALUATIONS = 500  # totals in eval mode that are back-propagated, without a training step between them
-LAGGING = 0.3  # an `alpha` below it is for KPIs of batches
+STEPS_OF_AN_EPOCH = 20_000  # training steps without the end of an epoch, since epochs may be long
+EVALUATIONS = 500  # consecutive totals that are back-propagated in eval mode
+LAGGING = 0.3  # a smaller `alpha` is meant for KPIs of batches
 
 
 class StepWatch:
-    """Counts a balancer's steps, as plain numbers outside its state, and warns once of each kind of mistake.
+    """Counts a balancer's steps, outside its state, and warns once about each kind of mistake.
 
     Attributes:
-        kpis_by_step: whether KPIs may be expected before the end of an epoch. False where validations give them: then the
-            second end of an epoch without one is the time to warn.
+        kpis_by_step: whether KPIs may be expected before the end of an epoch. False if validations give them: the warning
+            then comes at the second end of an epoch without a KPI.
     """
 
     __slots__ = ("epochs", "evaluations", "kpis_by_step", "most_tasks", "since_epoch", "steps", "warned")
@@ -36,7 +36,7 @@ class StepWatch:
         self.warned: set[str] = set()
 
     def step(self, balancer: "Balancer", tasks: int) -> None:
-        """Count a total or a backward of a balancer that was given the losses of this many tasks."""
+        """Count a total or a backward of a balancer, given the losses of this many tasks."""
         if balancer.training:
             self.evaluations = 0
             self.steps += 1
@@ -49,12 +49,12 @@ class StepWatch:
             self._warn(
                 balancer,
                 "eval",
-                f"has been in eval mode in {EVALUATIONS} training steps one after another, and learns nothing in it. Call "
-                "`train()` after validation; where the weights are to stand still, use `with balancer.paused():`.",
+                f"has been in eval mode for {EVALUATIONS} training steps in a row, so it learns nothing. Call "
+                "`train()` after validation. To keep the weights constant on purpose, use `with balancer.paused():`.",
             )
 
     def follow(self, balancer: "Balancer", total: Tensor) -> None:
-        """Count a total of eval mode if it is back-propagated, which validation does not do."""
+        """Count a total in eval mode if it is back-propagated, which validation does not do."""
         if total.requires_grad and has_values(total) and not balancer.is_paused and "eval" not in self.warned:
             total.register_hook(self._count_evaluation)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
@@ -73,21 +73,21 @@ class StepWatch:
 
     def _look_at_steps(self, balancer: "Balancer") -> None:
         if self.kpis_by_step:
-            # of a validation after a long epoch nothing can be known yet
-            note = " If the first validation is still to come, all is well."
+            # during a long first epoch it is too early to tell whether validation will give KPIs
+            note = " Ignore this warning if the first validation is still to come."
             self._look_for_kpis(balancer, f"{self.steps} training steps", note)
         if self.steps == STEPS_OF_AN_EPOCH and "epochs" in balancer.needs and not self.epochs:
             self._warn(
                 balancer,
                 "epochs",
-                f"counts epochs, and none has ended in {self.steps} training steps: call `end_epoch()` after each of them.",
+                f"counts epochs, and none has ended in {self.steps} training steps. Call `end_epoch()` after each epoch.",
             )
         if balancer.equal_alone and self.most_tasks == 1 < len(balancer.tasks):
             self._warn(
                 balancer,
                 "tasks",
-                f"has had the loss of one task at a time in {self.steps} training steps. It compares the tasks of a batch, "
-                "so that this is equal weights. Give the losses of several tasks in a step, or use a method that does not "
+                f"has had the loss of only one task at a time for {self.steps} training steps. It compares the tasks of a "
+                "batch, so its weights are equal. Give the losses of several tasks in a step, or use a method that does not "
                 "compare them, such as dtp or uncertainty.",
             )
 
@@ -97,22 +97,22 @@ class StepWatch:
             self._warn(
                 balancer,
                 "kpis",
-                f"has had no KPI in {time}, so that its weights are those of the start. Give each step's with the losses, "
+                f"has had no KPI in {time}, so it still has its initial weights. Give each step's KPIs with the losses, "
                 f"`balancer(losses, kpis)`, or those of a validation to `balancer.update(kpis)`.{note}",
             )
 
     def _look_for_lag(self, balancer: "Balancer") -> None:
         for moving in _moving_kpis(balancer):
-            if moving.average.isnan().all():  # the updates had no KPI in them
+            if moving.average.isnan().all():  # the updates contained no KPI
                 continue
             updates = moving.observations
             if 0 < updates <= self.epochs + 1 and self.steps > 4 * updates and moving.alpha < LAGGING:
                 self._warn(
                     balancer,
                     "alpha",
-                    f"has had one KPI an epoch, and its `alpha` of {moving.alpha:g}, meant for a noisy KPI of each batch, "
-                    f"averages about {1 / moving.alpha:.0f} of them: its weights lag behind by as many epochs. Make it with "
-                    "alpha=0.75.",
+                    f"has had one KPI per epoch. Its `alpha` of {moving.alpha:g} is meant for a noisy KPI per batch and "
+                    f"averages over about {1 / moving.alpha:.0f} KPIs, so its weights lag by that many epochs. Create it "
+                    "with alpha=0.75.",
                 )
 
     def _warn(self, balancer: "Balancer", kind: str, what: str) -> None:
@@ -122,13 +122,13 @@ class StepWatch:
 
 
 def _moving_kpis(balancer: "Balancer") -> list[MovingKPI]:
-    """The averages of KPIs in a balancer; none if they are fake tensors, which have no values."""
+    """Return the balancer's moving averages of KPIs; none if they are fake tensors, which have no values."""
     moving = [module for module in balancer.modules() if isinstance(module, MovingKPI)]
     return [each for each in moving if type(each.average) is torch.Tensor]
 
 
 def watched(end_epoch: Callable[..., None]) -> Callable[..., None]:
-    """A method's `end_epoch` that its watch hears of."""
+    """Wrap a method's `end_epoch` so that its watch counts the call."""
 
     @functools.wraps(end_epoch)
     def watched_end_epoch(self: "Balancer", *args: Any, **options: Any) -> None:

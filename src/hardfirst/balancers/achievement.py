@@ -15,21 +15,21 @@ from hardfirst.kpi import MovingKPI
 class Achievement(NonlinearLossBalancer):
     r"""Achievement-based training: :math:`\prod_t L_t^{w_t}`, :math:`w = \mathrm{softmax}((1 - a_t)^\gamma)`.
 
-    :math:`a_t = \bar\kappa_t / (P_t (1 + m))`, at most 1, is what the task has achieved: :math:`\bar\kappa_t` is a moving
-    average of its KPI, :math:`P_t` its potential, the KPI that a network for this task alone reaches. The task that is
-    furthest from its potential has the largest exponent in a geometric mean, which does not depend on the losses' sizes.
+    :math:`a_t = \bar\kappa_t / (P_t (1 + m))`, at most 1, is the achievement of the task: :math:`\bar\kappa_t` is a moving
+    average of its KPI, and :math:`P_t` its potential, the KPI of a network trained on this task alone. The task furthest
+    from its potential has the largest exponent in a geometric mean, which does not depend on the sizes of the losses.
 
-    When to use: you know, or can measure, what each task reaches alone, and losses have different sizes. A difficult task
-    that has reached its potential is not pushed further. The weights are mild: none is above e times another.
+    When to use: Use when you know or can measure what each task reaches alone, and the losses have different sizes. A
+    difficult task that has reached its potential gets no extra weight. The weights are mild: none is above e times another.
 
-    Cost: one backward per step; 2·T numbers of state.
+    Cost: one backward pass per step; 2·T values of state.
 
     Args:
-        tasks: distinct non-empty strings. Their losses are at least 0; a negative loss gives a total of NaN.
-        potential: by task, the KPI it reaches when trained alone, in (0, 1]; 1 for tasks that are left out.
-        margin: how far above its potential a task is still pushed, as a share of it, at least 0. The authors use 0.05.
+        tasks: distinct non-empty strings. Their losses must be at least 0; a negative loss gives a total of NaN.
+        potential: by task, the KPI it reaches when trained alone, in (0, 1]; default: 1 per task.
+        margin: how far above its potential a task still gets extra weight, relative to it, at least 0. The authors use 0.05.
         gamma: the focusing parameter, at least 0. The authors use 2.
-        alpha: the share of the new KPI in the average, in (0, 1]; see `DTP`.
+        alpha: the weight of the new KPI in the average, in (0, 1]; see `DTP`.
         process_group: see `Balancer`.
 
     Raises:
@@ -44,12 +44,12 @@ class Achievement(NonlinearLossBalancer):
         {'depth': tensor(0.8946), 'segment': tensor(0.3690)}
 
     Note:
-        `weights` are the effective weights in the latest step, :math:`w_t \prod L^w / L_t`; the exponents alone are
-        `functional.achievement` of `kpi.average`. The base of the power is clamped to 0: above the margin, an even γ would
-        raise the weight again, and a fractional one make it NaN. KPIs may come from every batch; the paper's come from
-        validation. Until a task has one, its exponent is 1/T. The exponents of the tasks present are scaled to sum to 1, so
-        a batch with labels of one task trains on that task's own loss. Not linear in the losses: micro-batches do not add
-        up to one batch.
+        `weights` are the effective weights in the latest step, :math:`w_t \prod L^w / L_t`; `functional.achievement` of
+        `kpi.average` gives the exponents alone. The base of the power is clamped to 0: above the margin, an even γ would
+        raise the weight again, and a fractional γ would make it NaN. KPIs may come from every batch; the paper's come from
+        validation. Before its first KPI, a task has the exponent 1/T. The exponents of the tasks present are scaled to sum
+        to 1, so a batch with labels of one task trains on that task's own loss. The total is not linear in the losses:
+        micro-batches do not add up to one batch.
 
     References:
         Yun and Cho, Achievement-Based Training Progress Balancing for Multi-Task Learning, ICCV 2023.

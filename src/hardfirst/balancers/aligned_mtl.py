@@ -12,24 +12,24 @@ _ROUNDING = torch.finfo(torch.float64).eps
 
 
 class AlignedMTL(GramianBalancer):
-    r"""Aligned-MTL: the sum of the tasks' gradients after their principal components are made equally long.
+    r"""Aligned-MTL: the sum of the tasks' gradients after their principal components are scaled to equal length.
 
-    With :math:`J = U \Sigma V^\top`, the update is :math:`\sigma_{\min} \, (U V^\top)^\top \mathbf 1`, with the smallest
-    singular value that is not 0.
+    With :math:`J = U \Sigma V^\top`, the update is :math:`\sigma_{\min} \, (U V^\top)^\top \mathbf 1`, where
+    :math:`\sigma_{\min}` is the smallest nonzero singular value.
 
-    When to use: gradients both conflict and differ in size. The update is as short as the smallest component, so training
-    can be slow where two tasks nearly agree or nearly cancel; tune the learning rate.
+    When to use: Use when gradients both conflict and differ in size. The update is as short as the smallest component, so
+    training can be slow where two tasks nearly agree or nearly cancel; tune the learning rate.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
-        preference: factors of the aligned gradients, a number for each task, at least 0; tasks left out have 1.
+        preference: factors of the aligned gradients, one number per task, at least 0; default: 1 per task.
         process_group: see `Balancer`.
 
     Raises:
         InputError: a preference is below 0, all are 0, or one names an unknown task. In a training step: `shared` is
-            missing, sharded, or has no part in the losses; or the balancer is compiled.
+            missing, sharded, or does not affect the losses; or the balancer is compiled.
 
     Example:
         >>> import torch
@@ -41,8 +41,8 @@ class AlignedMTL(GramianBalancer):
 
     Note:
         Equal preferences sum to the number of tasks present, so that a learning rate tuned for equal weights still fits
-        where gradients are orthogonal and equally long. As many singular values count as 0 as are within float32 rounding
-        of the largest once all gradients have the same length.
+        if gradients are orthogonal and equally long. The number of singular values that count as 0 is the number within
+        float32 rounding of the largest after all gradients are scaled to the same length.
 
     References:
         Senushkin, Patakin, Kuznetsov and Konushin, Independent Component Alignment for Multi-Task Learning, CVPR 2023,
@@ -57,7 +57,7 @@ class AlignedMTL(GramianBalancer):
 
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         values, vectors = torch.linalg.eigh(gramian)
-        # the rank that gradients of one length have: a short gradient is not a dependent one
+        # the rank of the gradients scaled to one length: a short gradient is not a dependent one
         ranked = torch.linalg.eigvalsh(cosines(gramian)[0])
         kept = (ranked > tolerance(gramian) * ranked[-1]) & (values > len(values) * _ROUNDING * values[-1])
         if not kept.any():

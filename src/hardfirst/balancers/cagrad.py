@@ -13,24 +13,24 @@ from hardfirst.errors import number
 class CAGrad(GramianBalancer):
     r"""CAGrad: T times the direction near the mean gradient that most improves the task it improves least.
 
-    :math:`\max_d \min_t g_t \cdot d` with :math:`\lVert d - g_0 \rVert \le c \, \lVert g_0 \rVert` for the mean gradient
-    :math:`g_0`.
+    :math:`\max_d \min_t g_t \cdot d` subject to :math:`\lVert d - g_0 \rVert \le c \, \lVert g_0 \rVert`, where :math:`g_0`
+    is the mean gradient.
 
-    When to use: between equal weights (c = 0) and MGDA (c large): the mean loss still converges to its minimum for c
-    below 1, and the worst task improves on the way.
+    When to use: Use it as a compromise between equal weights (c = 0) and MGDA (c large). For c below 1 the mean loss still
+    converges to its minimum, and the least improved task improves on the way.
 
-    Cost: one backward for each task and step, and a cone problem of T variables, some milliseconds; T·n numbers of memory
-    for n shared parameters, T of state.
+    Cost: one backward pass per task and step, and a cone problem of T variables, which takes milliseconds; T·n values of
+    memory for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
-        c: how far the direction may be from the mean gradient, relative to its length, at least 0. The paper uses 0.4 on
-            NYUv2 and Cityscapes.
+        c: the largest distance of the direction from the mean gradient, relative to its length, at least 0. The paper uses
+            0.4 on NYUv2 and Cityscapes.
         process_group: see `Balancer`.
 
     Raises:
         InputError: TorchJD or its solver is not installed, or c is out of range. In a training step: `shared` is missing,
-            sharded, or has no part in the losses; or the balancer is compiled.
+            sharded, or does not affect the losses; or the balancer is compiled.
 
     Example:
         >>> import torch
@@ -41,10 +41,10 @@ class CAGrad(GramianBalancer):
         tensor([2.5811, 3.0000])
 
     Note:
-        Solved by TorchJD with Clarabel; the authors' code uses scipy. Gradients are scaled first, since TorchJD by itself
-        takes those shorter than about 0.01 for 0. The paper's direction is near the mean gradient, this near the sum, T
-        times as long, so a learning rate tuned for equal weights still fits. The authors' code divides it by 1 + c² unless
-        told otherwise, Algorithm 1 does not, nor does this: for c = 0.4 it is longer by a factor of 1.16.
+        TorchJD with Clarabel solves the problem; the authors' code uses scipy. Gradients are scaled first, since TorchJD
+        treats those shorter than about 0.01 as 0. The paper's direction is near the mean gradient; here it is near the sum,
+        T times as long, so a learning rate tuned for equal weights still fits. The authors' code divides the direction by
+        1 + c² by default; Algorithm 1 and this class do not. For c = 0.4 their direction is shorter by a factor of 1.16.
 
     References:
         Liu, Liu, Jin, Stone and Liu, Conflict-Averse Gradient Descent for Multi-task Learning, NeurIPS 2021, Algorithm 1.

@@ -10,24 +10,24 @@ from hardfirst.balancers._rows import cosines, tolerance
 
 
 class ConFIG(GramianBalancer):
-    r"""ConFIG: the direction with the same positive cosine to every task's gradient, as long as their projections on it.
+    r"""ConFIG: the direction with the same positive cosine to every task's gradient, scaled by the gradients' projections.
 
-    With :math:`u_t = g_t / \lVert g_t \rVert` the rows of U, the direction is that of :math:`d = U^{+} \mathbf 1`, and its
-    length :math:`\sum_t g_t \cdot d / \lVert d \rVert`.
+    The rows of U are :math:`u_t = g_t / \lVert g_t \rVert`. The direction is that of :math:`d = U^{+} \mathbf 1`, and its
+    length is :math:`\sum_t g_t \cdot d / \lVert d \rVert`.
 
-    When to use: gradients conflict and differ in size, as in physics-informed networks: the direction favours no task,
-    and the step is shorter the more they disagree.
+    When to use: Use when gradients conflict and differ in size, as in physics-informed networks. The direction favours no
+    task, and the step gets shorter the more the tasks disagree.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
-        preference: the cosines' ratios, a number for each task, at least 0; tasks left out have 1.
+        preference: the ratios of the cosines, one number per task, at least 0; default: 1 per task.
         process_group: see `Balancer`.
 
     Raises:
         InputError: a preference is below 0, all are 0, or one names an unknown task. In a training step: `shared` is
-            missing, sharded, or has no part in the losses; or the balancer is compiled.
+            missing, sharded, or does not affect the losses; or the balancer is compiled.
 
     Example:
         >>> import torch
@@ -38,9 +38,10 @@ class ConFIG(GramianBalancer):
         (tensor([2., 2.]), {'a': tensor(2.), 'b': tensor(0.6667)})
 
     Note:
-        Computed from the gradients' inner products, on which alone the weights depend. Singular values of U that are within
-        float32 rounding count as 0, so that linearly dependent gradients have an update; it is 0 where no direction has the
-        same cosine to all, as for two opposite gradients. The momentum variant (M-ConFIG) is not implemented.
+        The weights are computed from the inner products of the gradients, on which alone they depend. Singular values of U
+        within float32 rounding count as 0, so that linearly dependent gradients have an update. The update is 0 if no
+        direction has the same cosine to all, as for two opposite gradients. The momentum variant (M-ConFIG) is not
+        implemented.
 
     References:
         Liu, Chu and Thuerey, ConFIG: Towards Conflict-free Training of Physics Informed Neural Networks, ICLR 2025, Eq. (2).
@@ -58,7 +59,7 @@ class ConFIG(GramianBalancer):
         inverse = torch.linalg.pinv(between, rtol=tolerance(gramian), hermitian=True)
         v = (inverse * preferred(self.preference, present)).sum(1)
         projections = between @ v
-        if projections.square().mean() < tolerance(gramian):  # no direction has equal cosines: d is rounding
+        if projections.square().mean() < tolerance(gramian):  # no direction has equal cosines: d is rounding error
             return torch.zeros_like(v)
         weights: Tensor = (lengths @ projections) / (v @ projections) * v / lengths
         return weights

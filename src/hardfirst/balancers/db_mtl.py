@@ -17,19 +17,20 @@ class DBMTL(RowStateBalancer):
     :math:`\hat g_t \leftarrow \beta \hat g_t + (1 - \beta) \nabla \log L_t`, and the update is
     :math:`\sum_t (\max_s \lVert \hat g_s \rVert / \lVert \hat g_t \rVert) \, \hat g_t`.
 
-    When to use: losses of different units and speeds, with memory to spare: the logarithm makes losses comparable, the
-    scaling makes gradients comparable. Losses have to stay above 0; one that nears 0 is pushed harder and harder.
+    When to use: Use when losses differ in unit and speed and memory is sufficient: the logarithm makes the losses
+    comparable, and the scaling makes the gradients comparable. Losses must stay above 0; the gradient of a loss near 0
+    grows without bound.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, and T·n + T of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, and T·n + T of state.
 
     Args:
-        tasks: distinct non-empty strings. Their losses are above 0; one below gives gradients that are NaN.
-        beta: β, the share of the old average, in [0, 1). The paper uses 0.9.
+        tasks: distinct non-empty strings. Their losses must be above 0; a negative loss gives gradients of NaN.
+        beta: β, the weight of the old average, in [0, 1). The paper uses 0.9.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: β is out of range. In a training step: `shared` is missing, sharded, of another size than before, or has
-            no part in the losses; or the balancer is compiled.
+        InputError: β is out of range. In a training step: `shared` is missing, sharded or of a different size than before,
+            or does not affect the losses; or the balancer is compiled.
 
     Example:
         >>> import torch
@@ -40,10 +41,10 @@ class DBMTL(RowStateBalancer):
         (tensor([1., 1.]), {'a': tensor(1.), 'b': tensor(0.3333)})
 
     Note:
-        As in the paper, the averages start at 0, and heads get the gradient of log losses as well. Updates have the size of
-        a log loss's gradient: tune the learning rate. The averages are in `state_dict`, but are no buffer, since they have
-        no columns until the first step, when the number of shared parameters is known. An absent task's average does not
-        change, and is not part of the sum. `weights` are the factors of the tasks' own gradients.
+        As in the paper, the averages start at 0, and heads also get the gradient of log losses. Updates have the size of
+        a log loss's gradient: tune the learning rate. The averages are in `state_dict` but not in a buffer, since their
+        size is known only in the first step, from the number of shared parameters. The average of an absent task does not
+        change and is not part of the sum. `weights` are the factors of the tasks' own gradients.
 
     References:
         Lin, Jiang, Ye, Zhang, Chen, Chen, Liu and Kwok, Dual-Balancing for Multi-Task Learning, arXiv:2308.12029, 2023.
@@ -59,7 +60,7 @@ class DBMTL(RowStateBalancer):
         self.beta = number("beta", beta, least=0, below=1)
 
     def gradient_factors(self, losses: Tensor) -> Tensor:
-        # no state, so a loss of any finite size will do
+        # this is not state, so a loss of any finite size is allowed
         mean = self.mean_over_ranks(losses.masked_fill(losses == 0, torch.nan))
         logs: Tensor = torch.where(losses < 0, torch.nan, 1 / mean)
         return torch.where(losses == 0, 0, logs)

@@ -20,29 +20,30 @@ from hardfirst.records.names import EASY, RAW
 class DTP(LossBalancer):
     r"""Dynamic Task Prioritization: weights :math:`w_t \propto -(1-\bar\kappa_t)^{\gamma_t}\log\bar\kappa_t`.
 
-    :math:`\bar\kappa_t` is an exponential moving average of the task's KPI (accuracy, share within a threshold, IoU …):
-    a hard task, one with a low KPI, weighs more. A task without a KPI so far weighs 1. Equal KPIs give equal weights.
+    :math:`\bar\kappa_t` is an exponential moving average of the task's KPI (accuracy, share within a threshold, IoU …). A
+    hard task, one with a low KPI, weighs more. A task without a KPI so far weighs 1. Equal KPIs give equal weights.
 
-    When to use: easy tasks starve hard ones that could still learn. A task that is hard because its labels are noisy gets
-    the same weight without any use; `uniform` and `potential` limit that. `hardfirst compare` shows which is the case.
+    When to use: Use when easy tasks starve hard ones that could still learn. A task that is hard because its labels are
+    noisy also gets a large weight, without benefit; `uniform` and `potential` limit it. `hardfirst compare` shows which
+    case applies.
 
-    Cost: one backward per step; T numbers of state.
+    Cost: one backward pass per step; T values of state.
 
     Args:
         tasks: distinct non-empty strings.
         gamma: the focusing parameter, at least 0, for all tasks or by task. The paper uses 1.
-        alpha: the share of the new KPI in the average, in (0, 1]. The paper uses 0.75; a per-batch KPI is noisy, hence 0.1.
-            Give 0.75 where KPIs come once an epoch: at 0.1 the weights lag by ten of them.
-        normalize: scale the weights so that they sum to the number of measured tasks. Raw weights fall as the tasks
+        alpha: the weight of the new KPI in the average, in (0, 1]. The paper uses 0.75; the default of 0.1 is for noisy
+            per-batch KPIs. If KPIs come once per epoch, use 0.75: at 0.1 the weights lag by ten epochs.
+        normalize: whether to scale the weights so that they sum to the number of measured tasks. Raw weights fall as tasks
             improve, which is a hidden learning-rate decay.
         priority: "hard", or "easy" for the paper's control, which uses :math:`1-\bar\kappa_t` in place of
             :math:`\bar\kappa_t`.
-        potential: by task, the highest KPI that it can reach, in (0, 1], for example that of a single-task network; κ is
-            divided by it and clamped to 1, so that an irreducibly noisy task does not keep the highest weight forever.
-        floor: the average is clamped to [floor, 1 − floor]; in (0, 0.5).
-        uniform: the share u of equal weights after normalising, w ← (1 − u)·w + u, in [0, 1]; 0 in the paper.
-        differentiable: add the second term of the paper's Eq. (5), the gradient through differentiable KPIs given to
-            `forward`. The normaliser and the average's history are constants, and each rank differentiates its own KPI.
+        potential: by task, the highest KPI that it can reach, in (0, 1], for example that of a single-task network. κ is
+            divided by it and clamped to 1, so that an irreducibly noisy task does not keep the largest weight.
+        floor: clamps the average to [floor, 1 − floor]; in (0, 0.5).
+        uniform: the share u of equal weights after normalization, w ← (1 − u)·w + u, in [0, 1]; 0 in the paper.
+        differentiable: whether to add the second term of the paper's Eq. (5), the gradient through differentiable KPIs given
+            to `forward`. The normalizer and the average's history are constants, and each rank differentiates its own KPI.
         process_group: see `Balancer`.
 
     Raises:
@@ -58,8 +59,8 @@ class DTP(LossBalancer):
         {'depth': tensor(0.0981), 'segment': tensor(1.9019)}
 
     Note:
-        The paper has no normalisation (`normalize`), no `floor`, and `alpha` = 0.75. The first observation is the first
-        average, on which the paper is silent. Of these departures, `DTP.paper` has only the last.
+        The paper has no normalization (`normalize`) and no `floor`, and uses `alpha` = 0.75. The first observation is the
+        first average, which the paper does not specify; of these departures, `DTP.paper` has only this one.
 
     References:
         Guo, Haque, Huang, Yeung and Fei-Fei, Dynamic Task Prioritization for Multitask Learning, ECCV 2018.
@@ -99,7 +100,7 @@ class DTP(LossBalancer):
         self.floor = number("floor", floor, above=0, below=0.5)
         self.uniform = number("uniform", uniform, least=0, most=1)
         if self.uniform and not normalize:
-            raise InputError("`uniform` mixes normalised weights with 1; it needs `normalize=True`.")
+            raise InputError("`uniform` mixes normalized weights with 1, so it requires `normalize=True`.")
         self.normalize, self.differentiable = flag("normalize", normalize), flag("differentiable", differentiable)
         self.easy_first = priority == "easy"
         self.gammas = per_task("gamma", gamma, self.tasks, default=1.0, least=0)
@@ -110,7 +111,7 @@ class DTP(LossBalancer):
 
     @classmethod
     def paper(cls, tasks: Sequence[str]) -> Self:
-        """The method as published: α = 0.75, γ = 1, raw weights (Guo et al., Appendix B).
+        """Construct the method as published: α = 0.75, γ = 1, raw weights (Guo et al., Appendix B).
 
         >>> DTP.paper(["a", "b"]).normalize
         False
@@ -139,12 +140,12 @@ class DTP(LossBalancer):
         return total
 
     def _second_term(self, losses: Tensor, kpi: Tensor) -> Tensor:
-        """Eq. (5)'s ∂FL(κ̄)·L: a term of value 0 that carries only the gradient through the KPIs."""
+        """Compute Eq. (5)'s ∂FL(κ̄)·L: a term of value 0 that carries only the gradient through the KPIs."""
         if not has_graph(kpi):
-            raise InputError("`differentiable=True`, but no KPI has a gradient: give KPIs that are not detached.")
+            raise InputError("`differentiable=True`, but no KPI has a gradient. Give KPIs that are not detached.")
         change = torch.where(kpi.isnan(), 0, kpi - kpi.detach())
         average = self.kpi.average + self.gain * change
         logs = functional.log_focal_weight(1 - average if self.easy_first else average, self.gamma, floor=self.floor)
-        # dw = w·d(log w) with the normaliser held constant; the uniform share of w is constant as well
+        # dw = w·d(log w) with the normalizer held constant; the uniform share of w is constant as well
         terms = (self.current_weights() - self.uniform) * (logs - logs.detach()) * losses
         return torch.where(logs.isnan(), 0, terms).sum()

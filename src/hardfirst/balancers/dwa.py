@@ -20,15 +20,15 @@ class DWA(LossBalancer):
     :math:`r_t = \bar L_t(e-1) / \bar L_t(e-2)` is the ratio of the task's mean losses in the previous two epochs; T is the
     number of tasks. A task whose loss fell more than the others' weighs less.
 
-    When to use: tasks that converge at different rates, in runs of many epochs with steady epoch means. The weights do
-    not depend on the size of the losses, and stay near 1: at :math:`\tau = 2`, of two tasks one of which halved its loss
-    while the other stood still, they are 0.88 and 1.12. Late in a run, ratios are noise around 1.
+    When to use: Use when tasks converge at different rates, in runs of many epochs with steady epoch means. The weights do
+    not depend on the size of the losses, and stay near 1: at :math:`\tau = 2`, if one of two tasks halved its loss and the
+    other made no progress, they are 0.88 and 1.12. Late in a run, the ratios are noise around 1.
 
-    Cost: one backward per step; 4·T numbers of state.
+    Cost: one backward pass per step; 4·T values of state.
 
     Args:
         tasks: distinct non-empty strings.
-        temperature: :math:`\tau`, above 0; larger is more even. The paper uses 2.
+        temperature: :math:`\tau`, above 0; a larger value gives more even weights. The paper uses 2.
         process_group: see `Balancer`.
 
     Raises:
@@ -44,9 +44,9 @@ class DWA(LossBalancer):
         {'a': tensor(0.8756), 'b': tensor(1.1244)}
 
     Note:
-        Call `end_epoch` after each epoch; without it the weights stay 1. As in the paper they are 1 in the first two
-        epochs, and the means are of the losses as given, not of the weighted ones.
-        The paper does not treat missing labels: a mean is over the steps in which the task was present, and a task
+        Call `end_epoch` after each epoch; otherwise the weights stay 1. As in the paper, the weights are 1 in the first two
+        epochs, and the means are over the unweighted losses.
+        The paper does not treat missing labels: here a mean is over the steps in which the task was present, and a task
         absent from one of the two epochs has :math:`r = 1`.
 
     References:

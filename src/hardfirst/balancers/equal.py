@@ -7,9 +7,9 @@ from hardfirst.balancers._loss import LossBalancer
 class Equal(LossBalancer):
     r"""Equal weights: the plain sum :math:`\sum_t L_t`.
 
-    When to use: start here: the baseline for every comparison. With equal tuning it is often not beaten.
+    When to use: Start here: the baseline for every comparison. When all methods are tuned equally, it is hard to beat.
 
-    Cost: one backward per step; no state.
+    Cost: one backward pass per step; no state.
 
     Args:
         tasks: distinct non-empty strings.

@@ -11,32 +11,33 @@ from hardfirst.balancers._rows import clip, cosines
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 
-_REGULARISATION = 1e-6  # on the diagonal of the cosines: gradients that cancel have finite weights
-_RATIO = 1.5  # of the alphas of two problems solved one after the other
+_REGULARISATION = 1e-6  # on the diagonal of the cosines, so that gradients that cancel have finite weights
+_RATIO = 1.5  # between the alphas of two problems solved one after the other
 _STEPS = 60
 _TOLERANCE = 1e-9
 
 
 class FairGrad(GramianBalancer):
-    r"""FairGrad: weights of the tasks' gradients that share progress α-fairly, :math:`G w = w^{-1/\alpha}`.
+    r"""FairGrad: gradient weights that share progress α-fairly among the tasks, :math:`G w = w^{-1/\alpha}`.
 
-    G is the matrix of the gradients' inner products, so :math:`G w` is what each task gains. α = 1 is Nash-MTL's
-    proportional fairness; above it tasks with small gradients get more of the step, below it less.
+    G is the matrix of the gradients' inner products, so :math:`G w` is the gain of each task. α = 1 is Nash-MTL's
+    proportional fairness; a larger α gives more of the step to tasks with small gradients, a smaller α less.
 
-    When to use: as Nash-MTL, with a knob for how much the tasks that gain least should be helped. The update has nearly one
-    length, or `max_norm` if that is shorter, however small the gradients are: let the learning rate decay.
+    When to use: Use it like Nash-MTL, when you also need to control how much the tasks that gain least are helped. The
+    update has a nearly constant length, or `max_norm` if that is shorter, however small the gradients are: let the learning
+    rate decay.
 
-    Cost: one backward for each task and step, and some Newton steps on T numbers, below a millisecond for α = 1 and some
-    milliseconds else; T·n numbers of memory for n shared parameters, T of state.
+    Cost: one backward pass per task and step, and a few Newton steps on T numbers, below a millisecond for α = 1 and a few
+    milliseconds otherwise; T·n values of memory for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
-        alpha: α, in [0.5, 10]. The authors' code has 1 unless told otherwise.
-        max_norm: the update is clipped to this length, at least 0; 0 does not clip it. The authors' code has 1.
+        alpha: α, in [0.5, 10]. The authors' code uses 1 by default.
+        max_norm: clips the length of the update, at least 0; 0 for no clipping. The authors' code uses 1.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or has no part in the
+        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or does not affect the
             losses; or the balancer is compiled.
 
     Example:
@@ -48,10 +49,10 @@ class FairGrad(GramianBalancer):
         [1.  0.5]
 
     Note:
-        The authors' code minimises the squares of the equation's residuals with SciPy from equal weights, and may end before
-        the solution. Here Newton's method finds it, at first for α = 1 and then for values ever nearer to α. Their code
-        multiplies the update by the number of tasks before it is clipped; the paper and this do not. With `features` the
-        length is that of their gradient.
+        The authors' code minimizes the squared residuals of the equation with SciPy, starting from equal weights, and may
+        stop before the solution. Here Newton's method finds it, first for α = 1 and then for values ever closer to α. Their
+        code multiplies the update by the number of tasks before clipping; the paper and this class do not. With `features`,
+        the length is that of their gradient.
 
     References:
         Ban and Ji, Fair Resource Allocation in Multi-Task Learning, ICML 2024, Eq. (4).
@@ -74,7 +75,7 @@ class FairGrad(GramianBalancer):
 
 
 def fair_weights(gramian: Tensor, alpha: float) -> Tensor:
-    """The w > 0 [k] with G w = w^(-1/α) for inner products [k, k], float64; not all 0.
+    """Solve G w = w^(-1/α) for w > 0 [k], given inner products [k, k], float64, not all 0.
 
     Solved for v = w·lengths and the cosines C: C v = lengths^(1/α - 1) · v^(-1/α).
     """
@@ -86,13 +87,13 @@ def fair_weights(gramian: Tensor, alpha: float) -> Tensor:
     scaled = torch.ones_like(lengths)
     for power in (alpha ** (step / max(count, 1)) for step in range(count + 1)):
         scaled = _fair(between, (1 / power - 1) * relative.log(), power, scaled)
-    # G is the square of the longest length times that of the relative ones
+    # G is the square of the longest length times the Gramian of the relative lengths
     weights: Tensor = longest ** (-2 * alpha / (1 + alpha)) * scaled / relative
     return weights
 
 
 def _fair(between: Tensor, logs: Tensor, alpha: float, start: Tensor) -> Tensor:
-    """The v > 0 with log(C v) = logs - log(v)/α, by Newton's method for v and the gains z = C v, both kept above 0."""
+    """Solve log(C v) = logs - log(v)/α for v > 0, by Newton's method for v and the gains z = C v, both kept above 0."""
     values, gains = start, (logs - start.log() / alpha).exp()
     for _ in range(_STEPS):
         missing = logs - gains.log() - values.log() / alpha

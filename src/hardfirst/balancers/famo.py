@@ -22,14 +22,14 @@ class FAMO(NonlinearLossBalancer):
     the tasks' gradients, :math:`w_t \propto z_t / D_t`. ξ then moves against :math:`J_z^\top (\log D^{old} - \log D^{new})`,
     so that a task whose log loss fell more than the others' gets a smaller share.
 
-    When to use: all losses should fall at the same relative rate, whatever their size, at the cost of a plain sum. Losses
-    have to be able to approach their minimum: a task that is stuck above it draws more and more weight, which `min_losses`
-    prevents.
+    When to use: Use when all losses should fall at the same relative rate, regardless of their size, at the cost of a plain
+    sum. Losses must be able to approach their minimum: a task that is stuck above it gets more and more weight, which
+    `min_losses` prevents.
 
-    Cost: one backward per step; 7·T numbers of state.
+    Cost: one backward pass per step; 7·T values of state.
 
     Args:
-        tasks: distinct non-empty strings. Their losses are above their minimum; one below it gives a total of NaN.
+        tasks: distinct non-empty strings. Their losses must be above their minimum; a lower loss gives a total of NaN.
         lr: the learning rate of ξ, above 0. The paper uses 0.025.
         decay: the L2 coefficient on ξ, at least 0, which pulls the shares towards equal ones. The paper uses 0.001.
         min_losses: the lowest value that the loss can reach, for all tasks or by task.
@@ -51,15 +51,15 @@ class FAMO(NonlinearLossBalancer):
         tensor([-0.0250,  0.0250])
 
     Note:
-        The paper evaluates the losses again after each step, on the same batch, to measure their fall. Here the next
-        batch's losses take their place, without a second forward pass but with the noise between batches; they change ξ for
-        the step after that one. `learn_after_step` is the paper's way. The weights sum to 1, as in the paper, not to T; the
-        total may be negative. The authors' code also clips the gradient of the shared parameters; this does not. The paper
-        does not treat missing labels: shares are among the tasks present, and a task's fall counts from the last batch that
-        had it. Not linear in the losses: micro-batches do not add up to one batch.
+        To measure the fall of the losses, the paper evaluates them again after each step, on the same batch. Here the next
+        batch's losses are used, without a second forward pass but with the noise between batches; they change ξ for the
+        step after that one. `learn_after_step` works as in the paper. The weights sum to 1, as in the paper, not to T; the
+        total may be negative. The authors' code also clips the gradient of the shared parameters; this class does not. The
+        paper does not treat missing labels: here shares are among the tasks present, and a task's fall counts from the last
+        batch that had it. The total is not linear in the losses: micro-batches do not add up to one batch.
 
         The default of `lr` was chosen by `python benchmarks/own_rates.py DIR famo` (three problems at two learning rates
-        of the network each, ten seeds), and is not the paper's. The mean over tasks differs from that of equal weights by
+        of the network each, ten seeds), and is not the paper's. Relative to equal weights, the mean over tasks differs by
         −1.9 points of KPI at 0.025, −1.4 at 0.1 and −5.0 at 0.5; the worst task by −4.8, −3.6 and −1.5. No rate is good
         on `digits`: its mean is 2.7 to 7.2 points below equal weights at all of them.
 
@@ -98,14 +98,14 @@ class FAMO(NonlinearLossBalancer):
     def _slope_and_total(self, losses: Tensor, present: Present) -> tuple[Tensor, Tensor]:
         absent = present.absent ^ present.none
         left = self._left(precise(losses) + present.none)
-        if self.has_minimum:  # then it is below 0 where a loss is 0
+        if self.has_minimum:  # D is below 0 where a loss is 0
             left = left.masked_fill(absent & (losses == 0), 1)
         logs = left.log()
         with torch.no_grad():
             slope = (self.xi - logs).masked_fill(absent, -1e30).softmax(0)  # z / D over its sum
             factors = no_recompute(slope * left)
         total = factors.dot(logs)  # Σ z·log D over the sum of z / D
-        if self.has_minimum:  # without a label it is 0, as for any method
+        if self.has_minimum:  # without a label the total is 0, as in all methods
             total = total - total.detach() * present.none
         return slope, total
 
@@ -120,12 +120,12 @@ class FAMO(NonlinearLossBalancer):
 
     @torch.no_grad()
     def learn_after_step(self, losses: Losses) -> None:
-        """Learn from the losses of the same batch after the optimizer step, as the paper does, in place of the next batch's.
+        """Learn from the losses of the same batch after the optimizer step, as in the paper, not from the next batch's.
 
         Does nothing in eval mode. Call it after every step, or never.
 
         Args:
-            losses: by task, a 0-d tensor; a task without labels is left out, or 0.
+            losses: by task, a 0-d tensor. Leave out a task without labels, or give 0.
 
         Raises:
             InputError: a name is unknown, or a loss is not a 0-d tensor.
@@ -140,8 +140,8 @@ class FAMO(NonlinearLossBalancer):
         """
         if self.training:
             self.learn(self.losses_for_state(self._stack_losses(losses)))
-            self.last.fill_(nan)  # the next batch's losses say nothing about this step
+            self.last.fill_(nan)  # the next batch's losses are not comparable with this step's
 
     def _left(self, losses: Tensor) -> Tensor:
-        """D [T]."""
+        """Compute D [T]."""
         return (losses - self.least if self.has_minimum else losses) + 1e-8

@@ -15,16 +15,16 @@ from hardfirst.records import read
 
 
 class Fixed(LossBalancer):
-    r"""Weights set by hand: :math:`\sum_t w_t L_t`.
+    r"""Fixed weights set by the user: :math:`\sum_t w_t L_t`.
 
-    When to use: you know the weights, or can tune them on validation. Dynamic methods have to beat that.
+    When to use: Use when you know good weights or can tune them on validation data. Dynamic methods should beat this.
 
-    Cost: one backward per step; no state.
+    Cost: one backward pass per step; no state.
 
     Args:
         tasks: distinct non-empty strings.
         weights: one for each task, at least 0, not all 0.
-        normalize: scale the weights so that they sum to the number of tasks, which keeps learning rates comparable.
+        normalize: whether to scale the weights to sum to the number of tasks, which keeps learning rates comparable.
 
     Raises:
         InputError: a task has no weight, or a weight is negative.
@@ -57,16 +57,16 @@ class Fixed(LossBalancer):
 
     @classmethod
     def frozen(cls, tasks: Sequence[str], *, record: str | PathLike[str]) -> Self:
-        """The effective weights of an earlier run, averaged over its epochs, as constants.
+        """Construct constant weights from an earlier run: its effective weights, averaged over its epochs.
 
-        When to use: as a control: is a dynamic method's gain due to its dynamics, or to better static weights?
+        When to use: Use as a control: is a dynamic method's gain due to its dynamics, or to better static weights?
 
         Args:
             tasks: the tasks of that run, in any order.
             record: the run's record, a .jsonl file.
 
         Raises:
-            InputError: there is no such record, or it has no weights for these tasks.
+            InputError: the record does not exist, or has no weights for these tasks.
 
         Example:
             A study keeps its records in its folder: `frozen:record=runs/digits/trials/0123456789abcdef.jsonl`.
@@ -75,13 +75,13 @@ class Fixed(LossBalancer):
             raise InputError(f"Expected `record` to be the path of a run's record, a .jsonl file; got {record!r}.")
         path = Path(record)
         if not path.is_file():
-            raise InputError(f"There is no record {path} to take weights from.")
+            raise InputError(f"The record {path} to take weights from does not exist.")
         run = read(path)
         check_names("task", tasks, run.tasks)
         curves = {task: [weight for weight in run.curve(task, "weight") if not isnan(weight)] for task in tasks}
         for task, curve in curves.items():
             if not curve:
-                raise InputError(f"The record {path} has no weights of task {task!r}.")
+                raise InputError(f"The record {path} has no weights for task {task!r}.")
         return cls(tasks, {task: fmean(curve) for task, curve in curves.items()}, normalize=True)
 
     def current_weights(self) -> Tensor:

@@ -10,14 +10,14 @@ from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 class Geometric(NonlinearLossBalancer):
     r"""The geometric mean of the losses: :math:`\prod_t L_t^{1/T}` over the T tasks that are present.
 
-    When to use: losses of different units and sizes, with nothing to tune: scaling one loss scales the whole step and does
-    not change the balance. Each task has the weight :math:`1/L_t`, so one with a loss near 0 takes over, and the others'
-    share of the step shrinks.
+    When to use: Use when losses have different units and sizes, and you do not want to tune anything: scaling one loss
+    scales the whole step but does not change the balance. Each task has the weight :math:`1/L_t`, so a task with a loss near
+    0 takes over, and the others' share of the step shrinks.
 
-    Cost: one backward per step; T numbers of state, for logging alone.
+    Cost: one backward pass per step; T values of state, for logging only.
 
     Args:
-        tasks: distinct non-empty strings. Their losses are at least 0; a negative loss gives a total of NaN.
+        tasks: distinct non-empty strings. Their losses must be at least 0; a negative loss gives a total of NaN.
         process_group: see `Balancer`.
 
     Example:
@@ -30,8 +30,8 @@ class Geometric(NonlinearLossBalancer):
 
     Note:
         A task that is absent is left out of the product and of T. A loss of exactly 0 counts as absent; the paper's product
-        would be 0 and its gradient undefined. Not linear in the losses: micro-batches do not add up to one batch. The
-        paper's focused variant, which counts some tasks twice, is not implemented.
+        would be 0 and its gradient undefined. The total is not linear in the losses: micro-batches do not add up to one
+        batch. The paper's focused variant, which counts some tasks twice, is not implemented.
 
     References:
         Chennupati, Sistu, Yogamani and Rawashdeh, MultiNet++: Multi-Stream Feature Aggregation and Geometric Loss

@@ -24,23 +24,24 @@ class GradNorm(LossBalancer):
     :math:`G_t = \lVert\nabla_W w_t L_t\rVert` is the norm of the weighted loss's gradient at the parameters W that the
     tasks share, :math:`r_t = L_t / L_t(0)` is the task's loss relative to its first one, and bars are means over the
     tasks. w takes a step down :math:`\sum_t |G_t - \mathrm{sg}(\bar G \, (r_t / \bar r)^\alpha)|` and is then rescaled to
-    the sum it had.
+    its previous sum.
 
-    When to use: one task's gradients dominate the others', or tasks should learn at similar rates, and the initial losses
-    are a meaningful reference: :math:`L_t(0)` is that of a single batch. It costs more than methods that use losses alone.
+    When to use: Use when one task's gradients dominate the others', or tasks should learn at similar rates, and the initial
+    losses are a meaningful reference: :math:`L_t(0)` is that of a single batch. It costs more than methods that use only
+    losses.
 
-    Cost: one backward per step, and one from each loss to `shared` alone; T gradients of `shared` pass through memory one
-    by one, and each is averaged over ranks, so give it the last shared layer and not all of a trunk. 6·T numbers of state.
+    Cost: one backward pass per step, and one from each loss to `shared` alone. The T gradients of `shared` are computed one
+    by one, and each is averaged over ranks, so give it the last shared layer, not a whole trunk. 6·T values of state.
 
     Args:
-        tasks: distinct non-empty strings. Their losses are above 0.
+        tasks: distinct non-empty strings. Their losses must be above 0.
         alpha: how strongly a task that learns slowly is favoured, at least 0. The paper uses 1.5, and 0.12 for tasks that
             are much alike; 0 aims at equal gradient norms.
         lr: the learning rate of w, above 0. The paper uses 0.025.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or has no part in the
+        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or does not affect the
             losses; or the balancer is compiled.
 
     Example:
@@ -54,17 +55,17 @@ class GradNorm(LossBalancer):
         {'a': tensor(1.0250), 'b': tensor(0.9750)}
 
     Note:
-        The step on w is Adam's, as in the paper, so `lr` is the size of a step whatever the unit of the loss. The first
-        batch's losses are :math:`L_t(0)`; if they depend strongly on the initialisation, the paper advises the theoretical
-        value. A weight is at least 0.001. The paper does not treat missing labels: tasks that are absent, or do not depend
-        on `shared`, keep their weight and are left out of the means; the others are rescaled to the sum they had.
+        The step on w is Adam's, as in the paper, so `lr` is the size of a step regardless of the unit of the loss. The first
+        batch's losses are :math:`L_t(0)`; if they depend strongly on the initialization, the paper advises the theoretical
+        value. A weight is at least 0.001. The paper does not treat missing labels: here tasks that are absent, or do not
+        depend on `shared`, keep their weight and are left out of the means; the others are rescaled to their previous sum.
         Parameters that FSDP has sharded raise an error, since no rank has the whole gradient. The balancer cannot be
-        compiled; the network may be.
+        compiled; the network can.
 
         The default of `lr` was chosen by `python benchmarks/own_rates.py DIR gradnorm` (three problems at two learning
-        rates of the network each, ten seeds), and is not the paper's. The mean over tasks differs from that of equal
-        weights by −0.2 points of KPI at 0.001, −0.9 at 0.005 and −1.0 at 0.025; the worst task by +1.8, +4.7 and +5.1.
-        Where the worst task counts more than the mean, take 0.025: on `digits` it is 13 to 14 points above that of equal
+        rates of the network each, ten seeds), and is not the paper's. Relative to equal weights, the mean over tasks differs
+        by −0.2 points of KPI at 0.001, −0.9 at 0.005 and −1.0 at 0.025; the worst task by +1.8, +4.7 and +5.1. If the worst
+        task counts more than the mean, use 0.025: on `digits` the worst task is then 13 to 14 points above that of equal
         weights.
 
     References:
@@ -102,7 +103,7 @@ class GradNorm(LossBalancer):
             self._step((weighted - target).sign() * norms)
 
     def _step(self, gradient: Tensor) -> None:
-        """Update the weights whose gradient is not NaN, and keep their sum."""
+        """Update the weights whose gradient is not NaN, and restore their sum."""
         before, present = self.weight.clone(), ~gradient.isnan()
         self.adam.step(self.weight, gradient)
         after = torch.where(present, self.weight.clamp_min(_FLOOR), 0)
@@ -110,10 +111,10 @@ class GradNorm(LossBalancer):
         self.weight.copy_(torch.where(present, after * scale, before))
 
     def _norms(self, losses: Losses, shared: list[nn.Parameter]) -> Tensor:
-        """The norm [T] of each loss's gradient, averaged over ranks first; NaN where a task is absent on all of them."""
+        """Compute the norm [T] of each loss's gradient, averaged over ranks first; NaN if no rank has the task."""
         norms, reached = [], False
         size = sum(parameter.numel() for parameter in shared)
-        for task in self.tasks:  # absent ones as well: every rank has to make the same collective calls
+        for task in self.tasks:  # absent ones as well: every rank must make the same collective calls
             gradient = _gradient(plain(losses[task]), shared) if task in losses else None
             reached = reached or gradient is not None
             if gradient is None:
@@ -126,7 +127,7 @@ class GradNorm(LossBalancer):
 
 
 def _gradient(loss: Tensor, shared: list[nn.Parameter]) -> Tensor | None:
-    """The gradient of one loss as a float32 vector; NaN where the loss may not enter state, None if it is independent."""
+    """Compute the gradient of a loss as a float32 vector; NaN if the loss may not enter state, None if independent."""
     if not loss.requires_grad:
         return None
     parts = gradients_of(loss, shared)

@@ -11,29 +11,29 @@ from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 
 _ROUNDING = 2.0**-23  # of the averages, which are float32
-_CANCELLED = 1e-7  # a gradient of which less is left has no direction: what is left is rounding
+_CANCELLED = 1e-7  # a shorter rest of a gradient has no direction: it is rounding error
 
 
 class GradVac(GramianBalancer):
     r"""GradVac: the sum of the tasks' gradients, each turned towards the others until cosines reach their averages.
 
     Where the cosine :math:`\phi_{ij}` of :math:`g_i` and :math:`g_j` is below its moving average :math:`\hat\phi_{ij}`, a
-    multiple of :math:`g_j` is added to :math:`g_i` that makes it equal; in random order. PCGrad is the case of
+    multiple of :math:`g_j` that makes them equal is added to :math:`g_i`, in random order. PCGrad is the case
     :math:`\hat\phi = 0`.
 
-    When to use: related tasks, such as languages, whose gradients mostly agree: conflict is then relative, and PCGrad, which
-    acts on obtuse angles only, would hardly change anything.
+    When to use: Use for related tasks, such as languages, whose gradients mostly agree. Conflict is then relative, and
+    PCGrad, which acts only on obtuse angles, would change almost nothing.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T·T + T + 2 of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T·T + T + 2 of state.
 
     Args:
         tasks: distinct non-empty strings.
-        beta: β, the share of the new cosine in the moving average, in (0, 1].
-        seed: of the random order; see `RLW`.
+        beta: β, the weight of the new cosine in the moving average, in (0, 1].
+        seed: the seed of the random order; see `RLW`.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or has no part in the
+        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or does not affect the
             losses; or the balancer is compiled.
 
     Example:
@@ -41,13 +41,13 @@ class GradVac(GramianBalancer):
         >>> shared = torch.nn.Parameter(torch.ones(2))
         >>> balancer = GradVac(["a", "b"])
         >>> balancer.backward({"a": shared[0], "b": 2 * shared[1] - shared[0]}, shared=[shared])
-        >>> shared.grad  # averages begin at 0, so that the first step is PCGrad's
+        >>> shared.grad  # averages start at 0, so the first step is PCGrad's
         tensor([0.8000, 2.4000])
 
     Note:
-        All shared parameters are one group, the paper's "whole_model"; it prefers a group for each layer. The random order
-        is the same on every rank and after a resume. Cosines with an absent task do not change. TorchJD adds 1e-8 to
-        denominators, which makes the cosines of short gradients smaller; this does not.
+        All shared parameters form one group, the paper's "whole_model"; the paper prefers one group per layer. The random
+        order is the same on every rank and after a resume. Cosines with an absent task do not change. TorchJD adds 1e-8 to
+        denominators, which makes the cosines of short gradients smaller; this class does not.
 
     References:
         Wang, Tsvetkov, Firat and Cao, Gradient Vaccine: Investigating and Improving Multi-task Optimization in Massively
@@ -79,13 +79,13 @@ class GradVac(GramianBalancer):
 
 
 def gradvac_weights(gramian: Tensor, orders: Tensor, averages: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """GradVac's weights [k] for gradients with these inner products [k, k], and the new averages of the cosines.
+    """Compute GradVac's weights [k] for gradients with these inner products [k, k], and the new averages of the cosines.
 
     Args:
         gramian: [k, k], float64.
-        orders: [k, k - 1] int64; row i is the order in which gradient i goes through the others.
-        averages: [k, k], float64, of the cosines of gradient i, as it then is, and j.
-        beta: the share of the new cosine in them.
+        orders: [k, k - 1] int64; row i is the order in which gradient i visits the others.
+        averages: [k, k], float64: the averages of the cosines between gradient i, as changed so far, and j.
+        beta: the weight of the new cosine in the averages.
     """
     tasks = torch.arange(len(gramian))
     turned, products = torch.eye(len(gramian), dtype=gramian.dtype), gramian  # gradient i is turned[i] @ gradients

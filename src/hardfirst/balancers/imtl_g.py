@@ -6,21 +6,21 @@ from hardfirst.balancers._rows import cosines, tolerance
 
 
 class IMTLG(GramianBalancer):
-    r"""IMTL-G: the weighted sum of gradients whose projections on every task's gradient are equally long.
+    r"""IMTL-G: the weighted sum of gradients whose projections on every task's gradient have equal length.
 
     :math:`g \cdot g_t / \lVert g_t \rVert` is the same for all tasks, with weights that sum to T; a weight may be negative.
 
-    When to use: no task's gradient should count more for its size. Weights grow large where gradients are nearly parallel or
-    opposite.
+    When to use: Use when no task should count more because its gradient is larger. Weights grow large where gradients are
+    nearly parallel or opposite.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: in a training step: `shared` is missing, sharded, or has no part in the losses; or the balancer is
+        InputError: in a training step: `shared` is missing, sharded, or does not affect the losses; or the balancer is
             compiled.
 
     Example:
@@ -32,10 +32,10 @@ class IMTLG(GramianBalancer):
         (tensor([1.5000, 1.5000]), {'a': tensor(1.5000), 'b': tensor(0.5000)})
 
     Note:
-        The paper inverts a matrix that linearly dependent gradients make singular; here, as in TorchJD, they have the
-        weights of a pseudo-inverse, in which singular values within float32 rounding count as 0. The paper's weights sum to
-        1, these to the number of tasks present, so a learning rate tuned for equal weights still fits. It is the gradient
-        half of IMTL; the other half is `imtl_l`.
+        The paper inverts a matrix that linearly dependent gradients make singular. Here, as in TorchJD, they get the weights
+        of a pseudo-inverse, in which singular values within float32 rounding count as 0. The paper's weights sum to 1; here
+        they sum to the number of tasks present, so a learning rate tuned for equal weights still fits. This is the gradient
+        half of IMTL; the loss half is `imtl_l`.
 
     References:
         Liu et al., Towards Impartial Multi-task Learning, ICLR 2021, Eq. (5).

@@ -11,16 +11,16 @@ from hardfirst.balancers._search_space import Range
 class IMTLL(LearnedScales):
     r"""IMTL's loss balance (IMTL-L): :math:`\sum_t e^{s_t} L_t - s_t` with a learned log-scale :math:`s_t`.
 
-    Its minimum over s is where every scaled loss :math:`e^{s_t} L_t` is 1, so s keeps all losses at a comparable size.
+    Over s, the minimum is where every scaled loss :math:`e^{s_t} L_t` is 1, so s keeps all losses at a comparable size.
 
-    When to use: losses of different units and sizes, of any kind. It is uncertainty weighting without the likelihood and
-    the ½, and shares its limit: the weights follow 1/L, whether or not the task with the low loss matters.
+    When to use: Use when losses have different units and sizes, of any kind. It is uncertainty weighting without the
+    likelihood and the ½, and shares its limit: the weights follow 1/L, whether or not the task with the low loss matters.
 
-    Cost: one backward per step; 5·T numbers of state.
+    Cost: one backward pass per step; 5·T values of state.
 
     Args:
         tasks: distinct non-empty strings.
-        lr: the learning rate of s, above 0. In the paper it is the network's.
+        lr: the learning rate of s, above 0. The paper uses the network's.
         process_group: see `Balancer`.
 
     Raises:
@@ -40,9 +40,9 @@ class IMTLL(LearnedScales):
         where :math:`e^s` is finite. The paper's gradient balance is a separate method, `imtl_g`.
 
         The default of `lr` was chosen by `python benchmarks/own_rates.py DIR imtl_l` (three problems at two learning
-        rates of the network each, ten seeds). The mean over tasks differs from that of equal weights by −0.1 points of
-        KPI at 0.001, −0.6 at 0.005 and −1.3 at 0.025; the worst task by −1.2, −3.2 and −4.1. On a smaller `optical` the
-        mean is above that of equal weights at 0.025, by 0.7 to 1.0 points.
+        rates of the network each, ten seeds). Relative to equal weights, the mean over tasks differs by −0.1 points of KPI
+        at 0.001, −0.6 at 0.005 and −1.3 at 0.025; the worst task by −1.2, −3.2 and −4.1. On a smaller `optical`, the mean at
+        0.025 is above that of equal weights, by 0.7 to 1.0 points.
 
     References:
         Liu et al., Towards Impartial Multi-task Learning, ICLR 2021, Sec. 3.2.

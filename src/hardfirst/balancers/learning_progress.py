@@ -19,15 +19,16 @@ _WINDOW = 256
 class LearningProgress(LossBalancer):
     r"""Learning progress: weights :math:`w = T ((1 - \varepsilon) \, \mathrm{softmax}(s) + \varepsilon / T)` by Exp3.
 
-    Each task's score :math:`s_t` gains η times its reward: how much its loss fell since the previous batch, rescaled so
+    Each task's score :math:`s_t` gains η times its reward: the fall of its loss since the previous batch, rescaled so
     that the 20% and 80% quantiles of all tasks' recent rewards become −1 and 1, and clamped. The task that improves fastest
     gets the largest weight, until it has been learned.
 
-    When to use: an alternative to hard or easy tasks first: it favours what is being learned now. Losses have to be
-    comparable, since falls are compared between tasks, and noise between batches small relative to progress, or rewards are
-    mostly chance. At the default η it takes thousands of steps to depart from equal weights.
+    When to use: Use as an alternative to prioritizing hard or easy tasks: it favours the tasks that are improving now. The
+    losses must be comparable, since their falls are compared between tasks, and the noise between batches must be small
+    relative to progress, or rewards are mostly chance. At the default η it takes thousands of steps to depart from equal
+    weights.
 
-    Cost: one backward per step; 259·T numbers of state, and a sort of 256·T numbers in each step.
+    Cost: one backward pass per step; 259·T values of state, and a sort of 256·T numbers in each step.
 
     Args:
         tasks: distinct non-empty strings.
@@ -49,9 +50,9 @@ class LearningProgress(LossBalancer):
     Note:
         The paper draws one task per step and uses its prediction gain: the fall of the loss on the same batch, by a second
         forward pass. Here all tasks are trained in each step, with π as weights, so each has a reward and none is divided by
-        π. The fall is that to the next batch's loss, without a second forward pass but with the noise between batches; for
-        a task that was absent, since it was last present. The scores do not drift back to equal: this is Exp3, the paper
-        has Exp3.S. Quantiles are over the 256 latest rewards of each task; the paper's are over a sample of all.
+        π. The fall is measured against the next batch's loss, without a second forward pass but with the noise between
+        batches; for a task that was absent, since it was last present. The scores do not drift back to equal: this is Exp3,
+        the paper uses Exp3.S. Quantiles are over the 256 latest rewards of each task; the paper's are over a sample of all.
 
     References:
         Graves, Bellemare, Menick, Munos and Kavukcuoglu, Automated Curriculum Learning for Neural Networks, ICML 2017.
@@ -73,7 +74,7 @@ class LearningProgress(LossBalancer):
         self.epsilon = number("epsilon", epsilon, least=0, most=1)
         self.add_state("score", 0.0)
         self.add_state("last", nan)
-        # for each task, a ring buffer of the latest ones
+        # for each task, a ring buffer of the latest rewards
         self.add_state("rewards", [nan] * (len(self.tasks) * _WINDOW), task_axes=1)
         self.add_state("seen", 0, dtype=torch.int64)
         self.add_state("ends", [0.2, 0.8], persistent=False)
@@ -85,7 +86,7 @@ class LearningProgress(LossBalancer):
         return weighted_sum(losses, self.current_weights())
 
     def learn(self, losses: Tensor) -> None:
-        reward = self.last - losses  # NaN where a task is absent, or was never present before
+        reward = self.last - losses  # NaN where a task is absent, or present for the first time
         self._remember(reward)
         low, high = _quantiles(self.rewards, self.ends).unbind()
         scaled = (2 * (reward - low) / (high - low) - 1).nan_to_num(0).clamp(-1, 1)  # 0/0 while all rewards are equal
@@ -105,7 +106,7 @@ class LearningProgress(LossBalancer):
 
 
 def _quantiles(values: Tensor, shares: Tensor) -> Tensor:
-    """`values.nanquantile(shares)`, also under `torch.vmap`, which has it row by row only."""
+    """Compute `values.nanquantile(shares)`, also under `torch.vmap`, which supports it only row by row."""
     if not is_batched(values):
         return values.nanquantile(shares)
     ordered = values.sort().values  # NaN comes last

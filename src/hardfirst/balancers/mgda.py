@@ -8,20 +8,20 @@ from hardfirst.balancers.upgrad import least_square
 class MGDA(GramianBalancer):
     r"""MGDA: T times the shortest convex combination of the tasks' gradients.
 
-    :math:`\min_w \lVert \sum_t w_t g_t \rVert^2` with :math:`w \ge 0, \sum_t w_t = 1`. A step along it improves all tasks,
-    and it is 0 where none can improve without another getting worse.
+    :math:`\min_w \lVert \sum_t w_t g_t \rVert^2` with :math:`w \ge 0, \sum_t w_t = 1`. A step along this direction improves
+    all tasks; it is 0 where no task can improve without making another worse.
 
-    When to use: no task may get worse. Small gradients get the largest weights, so tasks that have converged, or whose
-    losses are small, can stop the others: scale the losses, or prefer `upgrad`.
+    When to use: Use when no task may get worse. Small gradients get the largest weights, so tasks that have converged, or
+    whose losses are small, can stop the others: scale the losses, or prefer `upgrad`.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: in a training step: `shared` is missing, sharded, or has no part in the losses; or the balancer is
+        InputError: in a training step: `shared` is missing, sharded, or does not affect the losses; or the balancer is
             compiled.
 
     Example:
@@ -33,9 +33,9 @@ class MGDA(GramianBalancer):
         (tensor([1.6000, 0.8000]), {'a': tensor(1.6000), 'b': tensor(0.4000)})
 
     Note:
-        Solved by pivoting, as `UPGrad` is, where Sener and Koltun, and TorchJD, take some steps of the Frank-Wolfe method,
-        which may end before the shortest combination. The papers' weights sum to 1, these to the number of tasks present,
-        so a learning rate tuned for equal weights still fits. Their upper bound (MGDA-UB) is
+        Solved by pivoting, as in `UPGrad`; Sener and Koltun, and TorchJD, take some steps of the Frank-Wolfe method, which
+        may end before the shortest combination. The papers' weights sum to 1; here they sum to the number of tasks present,
+        so a learning rate tuned for equal weights still fits. The papers' upper bound (MGDA-UB) is
         `balancer.backward(losses, features=...)`.
 
     References:
@@ -49,7 +49,7 @@ class MGDA(GramianBalancer):
             weights = still.to(gramian.dtype)
         else:
             between, lengths = cosines(gramian)
-            # If v >= 0 minimises vᵀGv / 2 - Σv, then v / Σv is the solution; here v is w / lengths.
+            # If v >= 0 minimizes vᵀGv / 2 - Σv, then v / Σv is the solution; here v is w / lengths.
             inverse = lengths.min() / lengths
             weights = least_square(between, inverse) * inverse
         return len(present) * weights / weights.sum()

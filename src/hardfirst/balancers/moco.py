@@ -21,22 +21,22 @@ class MoCo(RowStateBalancer):
     simplex; the update is :math:`T\, Y^\top \lambda`. In step k, :math:`\beta_k = \beta k^{-\sigma}` and
     :math:`\gamma_k = \gamma k^{-\sigma}`.
 
-    When to use: MGDA on small batches, with memory to spare: the noise of a batch biases MGDA towards equal weights,
-    averages have less of it. Late in a run the averages are old; a smaller σ keeps them fresh.
+    When to use: Use when MGDA runs on small batches and memory is sufficient. The noise of a batch biases MGDA towards equal
+    weights; moving averages reduce it. Late in a run the averages lag; a smaller σ keeps them current.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, and T·n + T + 1 of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, and T·n + T + 1 of state.
 
     Args:
         tasks: distinct non-empty strings.
-        beta: β, the share of the new gradient in the averages, in (0, 1].
-        gamma: γ, the step of the weights, above 0.
+        beta: β, the weight of the new gradient in the averages, in (0, 1].
+        gamma: γ, the step size of the weights, above 0.
         rho: ρ, which pulls the weights towards equal ones, at least 0.
-        sigma: σ, how fast both steps fall, in [0, 1]; 0 keeps them.
+        sigma: σ, how fast both step sizes fall, in [0, 1]; 0 keeps them constant.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: an option is out of range. In a training step: `shared` is missing, sharded, of another size than before,
-            or has no part in the losses; or the balancer is compiled.
+        InputError: an option is out of range. In a training step: `shared` is missing, sharded or of a different size than
+            before, or does not affect the losses; or the balancer is compiled.
 
     Example:
         >>> import torch
@@ -48,10 +48,10 @@ class MoCo(RowStateBalancer):
 
     Note:
         :math:`Y Y^\top` is divided by its mean diagonal, so that γ does not depend on the losses' unit; the authors'
-        multi-task code makes each gradient as long as its loss instead, and projects by a softmax. The weights sum to the
-        number of tasks present, the paper's to 1. As in the paper, the averages start at 0; they are in `state_dict`, but
-        are no buffer (see `DBMTL`). The average and the weight of an absent task do not change. `weights` are the factors
-        of the averages. Heads get the gradient of the step.
+        multi-task code instead makes each gradient as long as its loss, and projects by a softmax. The paper's weights sum
+        to 1; here they sum to the number of tasks present. As in the paper, the averages start at 0; they are in
+        `state_dict` but not in a buffer (see `DBMTL`). The average and the weight of an absent task do not change.
+        `weights` are the factors of the averages. Heads get the gradient of the step.
 
     References:
         Fernando, Shen, Liu, Chaudhury, Murugesan and Chen, Mitigating Gradient Bias in Multi-objective Learning: A Provably

@@ -12,24 +12,24 @@ from hardfirst.errors import number
 
 
 class MoDo(GramianBalancer):
-    r"""MoDo: T times a convex combination of the tasks' gradients whose weights follow MGDA's, one small step at a time.
+    r"""MoDo: T times a convex combination of the tasks' gradients whose weights follow MGDA's in small steps.
 
     :math:`\lambda \leftarrow \Pi (\lambda - \gamma (G + \rho I) \lambda)` with the projection :math:`\Pi` on the simplex. G
     is the matrix of the gradients' inner products, divided by their mean square length.
 
-    When to use: MGDA's weights jump with the noise of each batch; these are an average over about :math:`1 / \gamma` steps.
-    A small γ is nearly equal weights, a large one nearly MGDA.
+    When to use: Use when MGDA's weights jump with the noise of each batch: here they average over about :math:`1 / \gamma`
+    steps. A small γ is close to equal weights, a large γ close to MGDA.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
-        gamma: γ, the step of the weights, above 0.
+        gamma: γ, the step size of the weights, above 0.
         rho: ρ, which pulls the weights towards equal ones, at least 0.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or has no part in the
+        InputError: an option is out of range. In a training step: `shared` is missing, sharded, or does not affect the
             losses; or the balancer is compiled.
 
     Example:
@@ -42,10 +42,10 @@ class MoDo(GramianBalancer):
 
     Note:
         The paper takes G from two independent batches, so that its expectation is that of the true gradients, and in its
-        multi-task code the update from a third. Here all three are the batch of the step, and one backward for each task is
-        enough: noise within a batch makes the gradients of noisy tasks look longer. The paper does not
-        divide G, so that its γ depends on the losses' unit. The weights sum to the number of tasks present, the paper's to
-        1, so a learning rate tuned for equal weights still fits. The weight of an absent task does not change.
+        multi-task code the update from a third. Here all three are the batch of the step, and one backward pass per task is
+        enough, but noise within a batch makes the gradients of noisy tasks look longer. The paper does not divide G, so its
+        γ depends on the losses' unit. The paper's weights sum to 1; here they sum to the number of tasks present, so a
+        learning rate tuned for equal weights still fits. The weight of an absent task does not change.
 
     References:
         Chen, Fernando, Ying and Chen, Three-Way Trade-Off in Multi-Objective Learning: Optimization, Generalization and
@@ -65,7 +65,7 @@ class MoDo(GramianBalancer):
 
 
 def simplex_step(weights: Tensor, gramian: Tensor, gamma: float, rho: float) -> Tensor:
-    """A step of weights [k] towards the shortest convex combination, for inner products [k, k] of any unit."""
+    """Take a step of weights [k] towards the shortest convex combination, for inner products [k, k] of any unit."""
     mean_square = gramian.diagonal().mean()
     slope = gramian @ weights / torch.where(mean_square > 0, mean_square, 1) + rho * weights
     return project(weights - gamma * slope)

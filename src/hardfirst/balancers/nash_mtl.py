@@ -10,25 +10,25 @@ from hardfirst.errors import number
 
 
 class NashMTL(GramianBalancer):
-    r"""Nash-MTL: the weights of the tasks' gradients that are their Nash bargain, :math:`G \alpha = 1 / \alpha`.
+    r"""Nash-MTL: weights of the tasks' gradients that solve the Nash bargaining problem, :math:`G \alpha = 1 / \alpha`.
 
-    G is the matrix of the gradients' inner products. Every task gains the same relative to its weight, whatever the scale of
-    its loss.
+    G is the matrix of the gradients' inner products. Every task gains the same relative to its weight, regardless of the
+    scale of its loss.
 
-    When to use: losses of different units: multiplying one by a constant does not change the update. Tasks with small
-    gradients get large weights, which amplify their noise. The update's length is :math:`\sqrt T`, or `max_norm` if that is
-    shorter, however small the gradients are: let the learning rate decay.
+    When to use: Use when losses have different units: multiplying one by a constant does not change the update. Tasks with
+    small gradients get large weights, which amplify their noise. The length of the update is :math:`\sqrt T`, or `max_norm`
+    if that is shorter, however small the gradients are: let the learning rate decay.
 
-    Cost: one backward for each task and step, and some Newton steps on T numbers, below a millisecond; T·n numbers of memory
+    Cost: one backward pass per task and step, and a few Newton steps on T numbers, below a millisecond; T·n values of memory
     for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
-        max_norm: the update is clipped to this length, at least 0; 0 does not clip it. The paper uses 1.
+        max_norm: clips the length of the update, at least 0; 0 for no clipping. The paper uses 1.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: `max_norm` is out of range. In a training step: `shared` is missing, sharded, or has no part in the
+        InputError: `max_norm` is out of range. In a training step: `shared` is missing, sharded, or does not affect the
             losses; or the balancer is compiled.
 
     Example:
@@ -36,14 +36,14 @@ class NashMTL(GramianBalancer):
         >>> shared = torch.nn.Parameter(torch.ones(2))
         >>> balancer = NashMTL(["a", "b"], max_norm=0)
         >>> balancer.backward({"a": shared[0], "b": 3 * shared[1]}, shared=[shared])
-        >>> print(shared.grad.numpy().round(2))  # as long in both directions
+        >>> print(shared.grad.numpy().round(2))  # equally long in both directions
         [1. 1.]
 
     Note:
-        The authors' code approximates the bargain by 20 convex problems from the last step's weights, and keeps these if the
-        solver fails. Here Newton's method finds its unique solution in each step, without state and without a solver to
-        install. As in their code, `max_norm` clips the update; Algorithm 1 does not. With `features` the length is that of
-        their gradient.
+        The authors' code approximates the solution by 20 convex problems, starting from the last step's weights, and keeps
+        these if the solver fails. Here Newton's method finds the unique solution in each step, without state and without an
+        additional solver. As in their code, `max_norm` clips the update; Algorithm 1 does not. With `features`, the length
+        is that of their gradient.
 
     References:
         Navon et al., Multi-Task Learning as a Bargaining Game, ICML 2022, Algorithm 1.

@@ -9,23 +9,23 @@ from hardfirst.balancers._rng import StepRNG
 
 
 class PCGrad(GramianBalancer):
-    r"""PCGrad: the sum of the tasks' gradients, each projected off those that it conflicts with.
+    r"""PCGrad: the sum of the tasks' gradients, each projected to remove its conflicts with the others.
 
     :math:`g_i \leftarrow g_i - (g_i \cdot g_j) / \lVert g_j \rVert^2 \, g_j` for each other task j with
-    :math:`g_i \cdot g_j < 0`, in random order; :math:`g_j` is as it was.
+    :math:`g_i \cdot g_j < 0`, in random order, with the original :math:`g_j`.
 
-    When to use: gradients conflict (have a negative inner product), and the easy tasks' steps undo those of the hard ones.
-    It does not change sizes: a task with a large gradient still dominates the others where they agree.
+    When to use: Use when gradients conflict (have a negative inner product), so that the steps of easy tasks undo those of
+    hard ones. It does not change sizes: a task with a large gradient still dominates where the tasks agree.
 
-    Cost: one backward for each task and step; T·n numbers of memory for n shared parameters, T + 2 of state.
+    Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T + 2 of state.
 
     Args:
         tasks: distinct non-empty strings.
-        seed: of the random order; see `RLW`.
+        seed: the seed of the random order; see `RLW`.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: the seed is not a whole number. In a training step: `shared` is missing, sharded, or has no part in the
+        InputError: the seed is not a whole number. In a training step: `shared` is missing, sharded, or does not affect the
             losses; or the balancer is compiled.
 
     Example:
@@ -54,11 +54,11 @@ class PCGrad(GramianBalancer):
 
 
 def pcgrad_weights(gramian: Tensor, orders: Tensor) -> Tensor:
-    """PCGrad's weights [k] for gradients with these inner products [k, k], each projected in its own order.
+    """Compute PCGrad's weights [k] for gradients with these inner products [k, k], each projected in its own order.
 
     Args:
         gramian: [k, k], float64.
-        orders: [k, k] int64; row i is the order in which gradient i goes through all gradients, with itself left out.
+        orders: [k, k] int64; row i is the order in which gradient i visits all gradients, skipping itself.
     """
     tasks = torch.arange(len(gramian))
     projected = torch.eye(len(gramian), dtype=gramian.dtype)  # row i: the weights of gradient i after its projections

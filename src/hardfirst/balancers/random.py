@@ -17,15 +17,15 @@ class RLW(LossBalancer):
 
     T is the number of tasks.
 
-    When to use: as a control. If a method is no better than random weights, its weights carry no useful information. Random
-    weights themselves are sometimes better than equal ones, by their noise.
+    When to use: Use as a control. If a method is no better than random weights, its weights carry no useful information. The
+    noise of random weights alone sometimes improves on equal weights.
 
-    Cost: one backward per step; T + 1 numbers of state.
+    Cost: one backward pass per step; T + 1 values of state.
 
     Args:
         tasks: distinct non-empty strings.
-        seed: a whole number, at least 0. The same seed gives the same weights on every rank and after a resume, whatever
-            else draws random numbers.
+        seed: a whole number, at least 0. The same seed gives the same weights on every rank and after a resume,
+            independently of other random numbers.
         process_group: see `Balancer`.
 
     Raises:
@@ -40,8 +40,8 @@ class RLW(LossBalancer):
         tensor(1.4790)
 
     Note:
-        The paper's weights sum to 1, these to T, so a learning rate tuned for equal weights still fits. `weights` are those
-        of the next training step. A step counts if a task was present in it on any rank.
+        The paper's weights sum to 1; here they sum to T, so a learning rate tuned for equal weights still fits. `weights`
+        are those of the next training step. A step counts if a task was present in it on any rank.
 
     References:
         Lin, Ye, Zhang and Tsang, Reasonable Effectiveness of Random Weighting: A Litmus Test for Multi-Task Learning,
@@ -64,12 +64,12 @@ class RLW(LossBalancer):
         return weighted_sum(losses, self.current_weights())
 
     def learn(self, losses: Tensor) -> None:
-        # the losses are averaged over ranks, so that a rank without any label in this batch counts the step as well
+        # the losses are averaged over ranks, so that a rank without any label in this batch also counts the step
         self.step.add_((losses == losses).any())  # noqa: PLR0124  # false for NaN
 
 
 def _normal(key: Tensor, step: Tensor) -> Tensor:
-    """Standard normal numbers, float32, one for each pair of a key and a step."""
+    """Return standard normal numbers, float32, one for each pair of a key and a step."""
     drawn, steps, keys = None, host_memory(step), host_memory(key)
     if steps is not None and keys is not None:
         drawn = host_tensor([uniform(word, steps[0]) for word in keys])

@@ -18,21 +18,21 @@ class ReLoBRaLo(LossBalancer):
     r"""ReLoBRaLo: moving averages of weights :math:`T\,\mathrm{softmax}(L / (\tau L'))` by how far each task's loss fell.
 
     With :math:`b(L') = T\,\mathrm{softmax}(L / (\tau L'))`, where :math:`L'` are earlier losses, the weights are
-    :math:`w \leftarrow \alpha (\varrho w + (1 - \varrho)\, b(L_0)) + (1 - \alpha)\, b(L_{-1})`: an average of what the
-    previous losses :math:`L_{-1}` say, in which the weights themselves are at random times (:math:`\varrho = 0`, else 1)
-    replaced by what the first losses :math:`L_0` say. T is the number of tasks.
+    :math:`w \leftarrow \alpha (\varrho w + (1 - \varrho)\, b(L_0)) + (1 - \alpha)\, b(L_{-1})`: a moving average of the
+    weights :math:`b(L_{-1})` relative to the previous losses. At random times (:math:`\varrho = 0`, otherwise 1), the old
+    weights are replaced by :math:`b(L_0)`, relative to the first losses. T is the number of tasks.
 
-    When to use: physics-informed networks, for which it was made, and other problems whose losses fall by orders of
-    magnitude: the weights depend on ratios, not on units. A task that fell less since the start weighs more.
+    When to use: Use for physics-informed networks, for which it was designed, and for other problems whose losses fall by
+    orders of magnitude: the weights depend on ratios, not on units. A task that fell less since the start weighs more.
 
-    Cost: one backward per step; 3·T + 2 numbers of state.
+    Cost: one backward pass per step; 3·T + 2 values of state.
 
     Args:
         tasks: distinct non-empty strings.
-        alpha: α, the share of the old weights, in [0, 1].
-        rho: the probability that the old weights are kept rather than replaced, in [0, 1].
-        temperature: :math:`\tau`, above 0; larger is more even.
-        seed: of the random times; see `RLW`.
+        alpha: α, the weight of the old weights, in [0, 1].
+        rho: the probability of keeping the old weights rather than replacing them, in [0, 1].
+        temperature: :math:`\tau`, above 0; a larger value gives more even weights.
+        seed: the seed of the random times; see `RLW`.
         process_group: see `Balancer`.
 
     Raises:
@@ -47,10 +47,10 @@ class ReLoBRaLo(LossBalancer):
         {'a': tensor(0.7551), 'b': tensor(1.2449)}
 
     Note:
-        The weights of a step are those of the losses before it, where the paper has that of its own losses, so that
-        micro-batches add up to one batch. They begin at 1, as in the paper's equation; the authors' code takes
-        :math:`b(L_0)` in the second step, which at the default α decides the weights for some thousand steps. The paper
-        does not treat missing labels: :math:`b` is among the tasks that are present now and were before, and sums to their
+        The weights of a step come from the losses before it; in the paper they come from its own losses. Micro-batches
+        therefore add up to one batch. The weights start at 1, as in the paper's equation; the authors' code uses
+        :math:`b(L_0)` in the second step, which at the default α determines the weights for thousands of steps. The paper
+        does not treat missing labels: here :math:`b` is over the tasks present both now and before, and sums to their
         number; an absent task's weight does not change. The random times are the same on every rank and after a resume.
 
     References:
@@ -101,8 +101,8 @@ class ReLoBRaLo(LossBalancer):
         self.step.add_((losses == losses).any())  # noqa: PLR0124  # false for NaN
 
     def _balanced(self, losses: Tensor, before: Tensor) -> Tensor:
-        """T·softmax of the losses' ratios over the temperature, of the tasks that have both; NaN for others."""
+        """Compute T·softmax of the losses' ratios over the temperature, for tasks that have both losses; otherwise NaN."""
         ratios = losses / before / self.temperature
-        # two that overflow must not make the softmax ∞ − ∞
+        # two ratios that overflow must not make the softmax ∞ − ∞
         logits = ratios.nan_to_num(-torch.inf, 1e30, -1e30)
         return (logits.softmax(0) * (~ratios.isnan()).sum()).masked_fill(ratios.isnan(), torch.nan)

@@ -13,43 +13,43 @@ from hardfirst.errors import number, whole
 
 
 class SDMGrad(GramianBalancer):
-    r"""SDMGrad: T times MGDA's combination, held near a preferred one: :math:`(w + \lambda \tilde w) / (1 + \lambda)`.
+    r"""SDMGrad: T times MGDA's combination, pulled towards a preferred one: :math:`(w + \lambda \tilde w) / (1 + \lambda)`.
 
-    w minimises :math:`\lVert J^\top (w + \lambda \tilde w) \rVert^2` on the simplex, by some steps of gradient descent with
-    momentum that begin where the last training step ended. :math:`\tilde w` are the preferences, equal ones by default.
+    w minimizes :math:`\lVert J^\top (w + \lambda \tilde w) \rVert^2` on the simplex, by some steps of gradient descent with
+    momentum, starting from the w of the previous training step. :math:`\tilde w` are the preferences, equal by default.
 
-    When to use: between MGDA (λ = 0) and a weighted sum (λ large), like CAGrad, without a solver.
+    When to use: Use it as a compromise between MGDA (λ = 0) and a weighted sum (λ large), like CAGrad but without a solver.
 
-    Cost: one backward for each task and step, and `steps` steps on T numbers, about a millisecond; T·n numbers of memory
+    Cost: one backward pass per task and step, and `steps` steps on T numbers, about a millisecond; T·n values of memory
     for n shared parameters, 2·T of state.
 
     Args:
         tasks: distinct non-empty strings.
         strength: λ, at least 0. The paper's multi-task code uses 0.3.
-        preference: :math:`\tilde w`, a number for each task, at least 0; tasks left out have 1. Only their ratios count.
+        preference: :math:`\tilde w`, one number per task, at least 0; default: 1 per task. Only their ratios matter.
         lr: the learning rate of w, above 0, for gradients whose mean length is 1.
-        momentum: in [0, 1).
-        steps: the steps of w for each training step, at least 1.
+        momentum: the momentum of w, in [0, 1).
+        steps: the number of steps of w in each training step, at least 1.
         process_group: see `Balancer`.
 
     Raises:
         InputError: an option is out of range, or names an unknown task. In a training step: `shared` is missing, sharded, or
-            has no part in the losses; or the balancer is compiled.
+            does not affect the losses; or the balancer is compiled.
 
     Example:
         >>> import torch
         >>> shared = torch.nn.Parameter(torch.ones(2))
         >>> balancer = SDMGrad(["a", "b"], strength=1)
         >>> balancer.backward({"a": shared[0], "b": 2 * shared[1]}, shared=[shared])
-        >>> shared.grad, balancer.weights  # MGDA has 1.6 and 0.4
+        >>> shared.grad, balancer.weights  # MGDA gives 1.6 and 0.4
         (tensor([1.5000, 1.0000]), {'a': tensor(1.5000), 'b': tensor(0.5000)})
 
     Note:
-        The paper takes the gradient of w from two independent batches, and the update from a third. Here all are the batch
-        of the step, as in codes for deterministic gradients. Learning rates of w of 5 and 10 are in use with it, at which w
-        jumps between corners of the simplex; the default here lets it converge. The weights sum to the number of tasks
-        present, the paper's to 1, so a learning rate tuned for equal weights still fits. The w of an absent task does not
-        change. TorchJD adds 1e-8 to the mean square length by which gradients are scaled, this does not.
+        The paper takes the gradient of w from two independent batches, and the update from a third. Here all three are the
+        batch of the step, as in code for deterministic gradients. Published code uses learning rates of 5 and 10 for w, at
+        which w jumps between corners of the simplex; at the default here it converges. The paper's weights sum to 1; here
+        they sum to the number of tasks present, so a learning rate tuned for equal weights still fits. The w of an absent
+        task does not change. TorchJD adds 1e-8 to the mean square length by which gradients are scaled; this class does not.
 
     References:
         Xiao, Ban and Ji, Direction-oriented Multi-objective Learning: Simple and Provable Stochastic Algorithms,

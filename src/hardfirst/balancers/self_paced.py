@@ -20,13 +20,13 @@ class SelfPaced(NonlinearLossBalancer):
     Tasks with a high loss wait until the others are learned. In the first epoch all weights are 1. λ then starts at the
     median of the tasks' mean losses in that epoch, and grows by a factor at the end of each epoch.
 
-    When to use: as a baseline, or if a high loss means that a task is noisy or not yet learnable. Losses have to be
-    comparable, since all tasks have one λ. Without enough epochs for λ to pass the highest loss, that task is not learned.
+    When to use: Use as a baseline, or if a high loss means that a task is noisy or not yet learnable. The losses must be
+    comparable, since all tasks share one λ. If λ does not pass the highest loss within the run, that task is not learned.
 
-    Cost: one backward per step; 3·T + 1 numbers of state.
+    Cost: one backward pass per step; 3·T + 1 values of state.
 
     Args:
-        tasks: distinct non-empty strings. Their losses are at least 0.
+        tasks: distinct non-empty strings. Their losses must be at least 0.
         kind: "hard" for weights of 0 or 1, "linear" for the second form, whose weights are below 1 unless λ is far above L.
         growth: the factor by which λ grows in an epoch, at least 1.
         process_group: see `Balancer`.
@@ -46,7 +46,7 @@ class SelfPaced(NonlinearLossBalancer):
         [5.0, 1.0, 1.0, 5.0]
 
     Note:
-        Call `end_epoch` after each epoch; without it all weights are 1. The paper paces examples (`functional.
+        Call `end_epoch` after each epoch; otherwise all weights stay 1. The paper paces examples (`functional.
         self_paced_weight`), and leaves the first λ and its growth to the user. Its selection alternates with training a
         model; here a task is selected by its loss in the current step, averaged over ranks. λ needs losses that are not
         divided by the number of micro-batches; micro-batches do not add up to one batch. The weights do not sum to T.

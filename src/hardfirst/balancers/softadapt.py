@@ -16,40 +16,40 @@ from hardfirst.errors import flag, number, whole
 class SoftAdapt(LossBalancer):
     r"""SoftAdapt: weights :math:`w = T\,\mathrm{softmax}(\beta s)` by the slope :math:`s_t` of each task's recent losses.
 
-    The slope is per step, and divided by the sum of all slopes' absolute values unless `normalize` is off. A task whose loss
-    rises, or falls more slowly than the others', weighs more. T is the number of tasks.
+    The slope is per step, and divided by the sum of the slopes' absolute values unless `normalize` is False. A task whose
+    loss rises, or falls more slowly than the others', weighs more. T is the number of tasks.
 
-    When to use: losses with little noise between batches, as in physics-informed networks. With noise the slopes are mostly
-    chance; a longer window averages it out. At the default β no weight is more than 11% above another; tune it.
+    When to use: Use when losses have little noise between batches, as in physics-informed networks. With noise the slopes
+    are mostly chance; a longer window averages it out. At the default β no weight is more than 11% above another; tune it.
 
-    Cost: one backward per step; `window`·T numbers of state.
+    Cost: one backward pass per step; `window`·T values of state.
 
     Args:
         tasks: distinct non-empty strings.
-        beta: β. A negative one favours the tasks whose loss falls fastest. The paper uses 0.1.
-        window: the losses that a slope is taken of, at least 2.
-        normalize: whether slopes are relative to the sum of all slopes' absolute values. Without it
-            they have the losses' unit.
-        weigh: whether each weight is also multiplied by the task's mean loss in the window, the paper's loss-weighted form.
+        beta: β. A negative value favours the tasks whose loss falls fastest. The paper uses 0.1.
+        window: the number of losses from which a slope is computed, at least 2.
+        normalize: whether slopes are relative to the sum of all slopes' absolute values. Otherwise they have the losses'
+            unit.
+        weigh: whether to multiply each weight by the task's mean loss in the window, the paper's loss-weighted form.
         process_group: see `Balancer`.
 
     Raises:
-        InputError: an option is of another type, or the window shorter than 2.
+        InputError: an option has the wrong type or is out of range, or the window is shorter than 2.
 
     Example:
         >>> import torch
         >>> balancer = SoftAdapt(["a", "b"], beta=1, window=2)
         >>> for a in (4.0, 2.0):
         ...     total = balancer({"a": torch.tensor(a), "b": torch.tensor(1.0)})
-        >>> balancer.weights  # the slopes are -2 and 0, and -1 and 0 after they are normalized
+        >>> balancer.weights  # the slopes are -2 and 0, and -1 and 0 after normalization
         {'a': tensor(0.5379), 'b': tensor(1.4621)}
 
     Note:
-        The slope is that of the line with the least squares, for a window of 2 the paper's difference; the authors' package
-        takes finite differences of higher order, which noise enlarges, and divides by the sum of the slopes with their
-        signs, which is near 0 where some losses rise and others fall. The weights sum to T, the paper's to 1, and are those
-        of the losses before the step, so micro-batches add up to one batch. A task has weight 1 until its window is full,
-        and those that have a slope then sum to their own number. An absent task's window does not move.
+        The slope is the least-squares slope, which for a window of 2 is the paper's difference. The authors' package uses
+        finite differences of higher order, which amplify noise, and divides by the signed sum of the slopes, which is near 0
+        where some losses rise and others fall. The paper's weights sum to 1; here they sum to T, and come from the losses
+        before the step, so micro-batches add up to one batch. A task has weight 1 until its window is full; the weights of
+        the tasks with a slope then sum to the number of these tasks. An absent task's window does not move.
 
     References:
         Heydari, Thompson and Mehmood, SoftAdapt: Techniques for Adaptive Loss Weighting of Neural Networks with Multi-Part
@@ -73,7 +73,7 @@ class SoftAdapt(LossBalancer):
         super().__init__(tasks, process_group=process_group)
         self.beta, self.window = number("beta", beta), whole("window", window, least=2)
         self.normalize, self.weigh = flag("normalize", normalize), flag("weigh", weigh)
-        # for each task the latest losses, the oldest first; NaN before they are that many
+        # for each task the latest losses, oldest first; NaN until the window is full
         self.add_state("history", [nan] * (len(self.tasks) * self.window), task_axes=1)
         times = [place - (self.window - 1) / 2 for place in range(self.window)]
         squares = sum(time * time for time in times)

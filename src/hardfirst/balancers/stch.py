@@ -17,18 +17,18 @@ from hardfirst.functional._loss_balancing import logits_of_logs
 class STCH(NonlinearLossBalancer):
     r"""Smooth Tchebycheff scalarization: :math:`T\mu\log\sum_t (L_t/n_t)^{1/\mu}`, a smooth maximum of log losses.
 
-    T is the number of tasks that are present, :math:`n_t` the nadir: the task's mean loss in the last epoch of a warm-up
+    T is the number of tasks that are present, and :math:`n_t` the nadir: the task's mean loss in the last epoch of a warm-up
     on :math:`\sum_t \log L_t`. The task that has progressed least since then weighs most.
 
-    When to use: no task should fall behind, measured by its progress since the warm-up. A task that is stuck, or whose loss
-    is irreducible, gets a large weight without any use; a larger μ limits it.
+    When to use: Use when no task should fall behind, measured by its progress since the warm-up. A task that is stuck, or
+    whose loss is irreducible, gets a large weight without benefit; a larger μ limits it.
 
-    Cost: one backward per step; 4·T + 1 numbers of state.
+    Cost: one backward pass per step; 4·T + 1 values of state.
 
     Args:
-        tasks: distinct non-empty strings. Their losses are at least 0; a negative loss gives a total of NaN.
-        mu: the smoothing, above 0. Near 0 only the worst task counts; a large one weights all log losses equally.
-        warmup_epochs: the epochs of the warm-up, at least 1.
+        tasks: distinct non-empty strings. Their losses must be at least 0; a negative loss gives a total of NaN.
+        mu: the smoothing, above 0. Near 0 only the worst task counts; a large value weights all log losses equally.
+        warmup_epochs: the number of epochs of the warm-up, at least 1.
         process_group: see `Balancer`.
 
     Raises:
@@ -46,12 +46,12 @@ class STCH(NonlinearLossBalancer):
         {'a': tensor(0.8000), 'b': tensor(0.4000)}
 
     Note:
-        Call `end_epoch` after each epoch; without it the warm-up never ends. The authors' code warms up for one epoch more
+        Call `end_epoch` after each epoch; otherwise the warm-up never ends. The authors' code warms up for one epoch more
         than its setting says, adds 1e-20 inside the logarithm, and leaves the largest term out of the total's value (not of
-        its gradient); this does none of these. The paper does not treat missing labels: a task that is absent from the last
-        epoch of the warm-up keeps the mean of the latest epoch that had it. One that first appears later gets the mean of
-        its first epoch as its nadir; until that epoch ends, its current loss is its nadir. Not linear in the losses:
-        micro-batches do not add up to one batch.
+        its gradient); this class does none of these. The paper does not treat missing labels: here a task that is absent
+        from the last epoch of the warm-up keeps the mean of the latest epoch that had it. The nadir of a task that first
+        appears later is the mean of its first epoch; until that epoch ends, it is the task's current loss. The total is not
+        linear in the losses: micro-batches do not add up to one batch.
 
     References:
         Lin et al., Smooth Tchebycheff Scalarization for Multi-Objective Optimization, ICML 2024; its multi-task
@@ -92,7 +92,7 @@ class STCH(NonlinearLossBalancer):
             slope, value = self._slope_and_value(present.losses())
         slope = slope.masked_fill(present.absent, 0)
         total = weighted_sum(losses, slope)
-        # the value with the gradient of the sum; 0 without a label, as for any method
+        # the value with the gradient of the sum; 0 without a label, as in all methods
         return slope, total + (value - total.detach()).masked_fill(present.none, 0)
 
     def _slope_and_value(self, losses: Tensor) -> tuple[Tensor, Tensor]:

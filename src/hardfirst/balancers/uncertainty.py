@@ -15,14 +15,14 @@ class Uncertainty(LearnedScales):
 
     The total may be negative: :math:`s_t` falls below 0 when a task's loss falls below 1.
 
-    When to use: losses of different units and sizes, all likelihoods or close to one. It gives noisy tasks lower weights,
-    whether or not they matter.
+    When to use: Use when losses have different units and sizes, and are likelihoods or close to them. It gives noisy tasks
+    lower weights, whether or not they matter.
 
-    Cost: one backward per step; 5·T numbers of state.
+    Cost: one backward pass per step; 5·T values of state.
 
     Args:
         tasks: distinct non-empty strings.
-        lr: the learning rate of s, above 0. In the paper it is the network's.
+        lr: the learning rate of s, above 0. The paper uses the network's.
         process_group: see `Balancer`.
 
     Example:
@@ -40,9 +40,9 @@ class Uncertainty(LearnedScales):
         :math:`e^{-s}` are finite.
 
         The default of `lr` was chosen by `python benchmarks/own_rates.py DIR uncertainty` (three problems at two learning
-        rates of the network each, ten seeds). The mean over tasks differs from that of equal weights by −0.1 points of
-        KPI at 0.001, −0.7 at 0.005 and −1.3 at 0.025; the worst task by −1.4, −3.1 and −3.8. On a smaller `optical` the
-        mean is above that of equal weights at 0.025, by 0.8 to 0.9 points.
+        rates of the network each, ten seeds). Relative to equal weights, the mean over tasks differs by −0.1 points of KPI
+        at 0.001, −0.7 at 0.005 and −1.3 at 0.025; the worst task by −1.4, −3.1 and −3.8. On a smaller `optical`, the mean at
+        0.025 is above that of equal weights, by 0.8 to 0.9 points.
 
     References:
         Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018.

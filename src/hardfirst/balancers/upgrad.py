@@ -8,7 +8,7 @@ from hardfirst.balancers._gradient import GramianBalancer
 from hardfirst.balancers._preference import preferences, preferred
 from hardfirst.balancers._rows import cosines
 
-REGULARISATION = 1e-7  # relative to the trace: dependent gradients still have one solution
+REGULARISATION = 1e-7  # relative to the trace, so that dependent gradients still have one solution
 _TOLERANCE = 1e-12
 _PIVOT_STEPS = 10
 _INTERIOR_STEPS = 40
@@ -22,21 +22,21 @@ class UPGrad(GramianBalancer):
 
     These directions are the dual cone of the gradients, :math:`\{d : g_t \cdot d \ge 0 \text{ for all } t\}`.
 
-    When to use: the first gradient method to try if tasks conflict. No task gets worse, and each counts by the size of its
+    When to use: Try this gradient method first if tasks conflict. No task gets worse, and each counts by the size of its
     gradient, so a task that has converged does not stop the others.
 
-    Cost: one backward for each task and step, and T quadratic programs of T variables, below a millisecond for few tasks and
-    some seconds at most for 200; T·n numbers of memory for n shared parameters, T of state.
+    Cost: one backward pass per task and step, and T quadratic programs of T variables, below a millisecond for few tasks and
+    at most a few seconds for 200; T·n values of memory for n shared parameters, T of state.
 
     Args:
         tasks: distinct non-empty strings.
-        preference: factors of the projected gradients, a number for each task, at least 0; tasks left out have 1. The
-            gradient of a task with 0 still limits the others.
+        preference: factors of the projected gradients, one number per task, at least 0; default: 1 per task. The gradient
+            of a task with 0 still limits the others.
         process_group: see `Balancer`.
 
     Raises:
         InputError: a preference is below 0, all are 0, or one names an unknown task. In a training step: `shared` is
-            missing, sharded, or has no part in the losses; or the balancer is compiled.
+            missing, sharded, or does not affect the losses; or the balancer is compiled.
 
     Example:
         >>> import torch
@@ -47,10 +47,10 @@ class UPGrad(GramianBalancer):
         [0.8 2.4]
 
     Note:
-        Solved for gradients of length 1, which leaves the problem as it is: TorchJD's implementation regularises by the
-        longest gradient, which lets tasks with short ones get worse, and by 1e-4 where this takes 1e-7. The paper projects
-        the parts of the mean, this the parts of the sum, T times as long, so that a learning rate found for equal weights
-        still fits.
+        Solved for gradients of length 1, which does not change the problem. TorchJD's implementation regularizes relative to
+        the longest gradient, which lets tasks with short gradients get worse, and by 1e-4 instead of 1e-7. The paper
+        projects the parts of the mean; here the parts of the sum are projected, T times as long, so a learning rate tuned
+        for equal weights still fits.
 
     References:
         Quinton and Rey, Jacobian Descent for Multi-Objective Optimization, arXiv:2406.16232, 2024.
@@ -67,19 +67,19 @@ class UPGrad(GramianBalancer):
 
 
 def upgrad_weights(gramian: Tensor, preference: Tensor | float = 1.0) -> Tensor:
-    """UPGrad's weights [k] for gradients with these inner products [k, k] and preferences [k]; float64."""
+    """Compute UPGrad's weights [k] for gradients with these inner products [k, k] and preferences [k]; float64."""
     between, lengths = cosines(gramian)
     return (preference * lengths) @ projection_weights(between) / lengths
 
 
 def projection_weights(gramian: Tensor) -> Tensor:
-    """Weights of the gradients whose sum is a gradient's projection on the dual cone, one gradient a row.
+    """Compute weights of the gradients whose sum is a gradient's projection on the dual cone, one gradient per row.
 
-    Row t is the v that minimises vᵀGv with v ≥ eₜ. Let v = eₜ + w: the solution is the one w ≥ 0 whose products y = Gv are
+    Row t is the v that minimizes vᵀGv with v ≥ eₜ. Let v = eₜ + w: the solution is the only w ≥ 0 whose products y = Gv are
     ≥ 0, and 0 wherever w is above 0.
 
     Args:
-        gramian: the inner products [k, k], float64, of gradients whose length is 1 (or 0).
+        gramian: the inner products [k, k], float64, of gradients of length 1 (or 0).
     """
     identity, definite = torch.eye(len(gramian), dtype=gramian.dtype), _definite(gramian)
     parts = torch.split(definite, max(1, _MOST_NUMBERS // definite.numel()))
@@ -87,7 +87,7 @@ def projection_weights(gramian: Tensor) -> Tensor:
 
 
 def least_square(gramian: Tensor, linear: Tensor) -> Tensor:
-    """The w >= 0 [k] that minimises wᵀGw / 2 - `linear`·w, times a number.
+    """Compute the w >= 0 [k] that minimizes wᵀGw / 2 - `linear`·w, up to a factor.
 
     Args:
         gramian: as in `projection_weights`.
@@ -101,10 +101,10 @@ def _definite(gramian: Tensor) -> Tensor:
 
 
 def _complementary(definite: Tensor, constant: Tensor) -> Tensor:
-    """For each row c of `constant` [b, k] the w ≥ 0 with y = Gw + c ≥ 0 and wᵀy = 0, for a definite G [k, k].
+    """Find, for each row c of `constant` [b, k], the w ≥ 0 with y = Gw + c ≥ 0 and wᵀy = 0, for a definite G [k, k].
 
-    Block pivoting mostly finds it in a few steps, but may cycle where gradients are dependent. An interior-point method
-    always comes near; the pivoting that follows makes its solution exact.
+    Block pivoting usually finds it in a few steps, but may cycle if gradients are dependent. An interior-point method
+    always comes close; pivoting from its solution then makes it exact.
     """
     raised, solved = _pivot(definite, constant, constant < -_TOLERANCE)
     if not solved.all():
@@ -115,9 +115,9 @@ def _complementary(definite: Tensor, constant: Tensor) -> Tensor:
 
 
 def _pivot(definite: Tensor, constant: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
-    """Block principal pivoting from the set `positive` [b, k] where w is above 0: w, and whether it solves the row.
+    """Run block principal pivoting from the set `positive` [b, k] where w > 0; return w, and whether it solves each row.
 
-    A step solves for w on the set, then moves every index with a negative w or y into the set or out of it.
+    A step solves for w on the set, then moves every index with a negative w or y into or out of the set.
 
     References:
         Portugal, Júdice and Vicente, A Comparison of Block Pivoting and Interior-Point Algorithms for Linear Least Squares
@@ -136,9 +136,9 @@ def _pivot(definite: Tensor, constant: Tensor, positive: Tensor) -> tuple[Tensor
 
 
 def _solve_on(on: Tensor, definite: Tensor, right: Tensor) -> Tensor:
-    """For each row, the solution of the system of the set's rows and columns of G, and 0 elsewhere; [b, k] all of them."""
+    """Solve, for each row, the system of the set's rows and columns of G, with 0 elsewhere: [b, k]."""
     largest = int(on.sum(1).max())
-    indices = on.int().argsort(1, descending=True)[:, :largest]  # the set, filled up to the size of the largest
+    indices = on.int().argsort(1, descending=True)[:, :largest]  # the set, padded to the size of the largest
     inside = on.gather(1, indices)
     systems = definite[indices.unsqueeze(2), indices.unsqueeze(1)]
     systems = torch.where(inside.unsqueeze(2) & inside.unsqueeze(1), systems, torch.eye(largest, dtype=definite.dtype))
@@ -147,14 +147,14 @@ def _solve_on(on: Tensor, definite: Tensor, right: Tensor) -> Tensor:
 
 
 def _solve(factors: Tensor, right: Tensor) -> Tensor:
-    """Solve the systems with these Cholesky factors [b, k, k] for right sides [b, k]; `cholesky_solve` copies these."""
+    """Solve the systems with these Cholesky factors [b, k, k] for right sides [b, k]; `cholesky_solve` would copy them."""
     half = torch.linalg.solve_triangular(factors, right.unsqueeze(2), upper=False)
     solution: Tensor = torch.linalg.solve_triangular(factors.mT, half, upper=True).squeeze(2)
     return solution
 
 
 def _interior_point(definite: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
-    """Mehrotra's predictor-corrector method, for all rows at once: w and y, both above 0, whose products are nearly 0."""
+    """Run Mehrotra's predictor-corrector method for all rows at once; return w and y > 0 whose products are nearly 0."""
     point = torch.ones_like(constant), torch.full_like(constant, float(definite.diagonal().mean()))
     for _ in range(_INTERIOR_STEPS):
         raised, products = point
@@ -174,14 +174,14 @@ def _interior_point(definite: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _newton(point: _Point, factors: Tensor, residual: Tensor, target: Tensor) -> _Point:
-    """The changes of w and y that make y = Gw + c, and change their products by `target` to first order."""
+    """Compute the changes of w and y that satisfy y = Gw + c and change their products by `target` to first order."""
     raised, products = point
     change = _solve(factors, target / raised - residual)
     return change, (target - products * change) / raised
 
 
 def _move(point: _Point, change: _Point, share: float) -> _Point:
-    """Go this share of the way to where the first number is 0, or of the whole change."""
+    """Move by a share of the distance to where the first number becomes 0, or by the whole change."""
     falls = torch.cat([-part / value for value, part in zip(point, change, strict=True)], 1)
     step = share / falls.amax(1, keepdim=True).clamp(min=1)
     return point[0] + step * change[0], point[1] + step * change[1]

@@ -13,18 +13,18 @@ from hardfirst.errors import number
 class UWSO(NonlinearLossBalancer):
     r"""Soft optimal uncertainty weighting (UW-SO): weights :math:`w = T\,\mathrm{softmax}(1/(\tau\,\mathrm{sg}\,L))`.
 
-    T is the number of tasks that are present, sg stops the gradient. 1/L is the fixed point of uncertainty weighting for
+    T is the number of tasks that are present; sg stops the gradient. 1/L is the fixed point of uncertainty weighting for
     constant losses; the temperature :math:`\tau` softens it.
 
-    When to use: as uncertainty weighting, without its inertia, if you can tune :math:`\tau`. It depends on the losses'
-    size: if 1/L of one task exceeds the others' by more than :math:`\tau`, that task gets nearly all the weight, so losses
-    near 0 need a large :math:`\tau`.
+    When to use: Use it like uncertainty weighting, but without its inertia, if you can tune :math:`\tau`. It depends on the
+    size of the losses: if 1/L of one task exceeds the others' by more than :math:`\tau`, that task gets nearly all the
+    weight, so losses near 0 need a large :math:`\tau`.
 
-    Cost: one backward per step; T numbers of state, for logging alone.
+    Cost: one backward pass per step; T values of state, for logging only.
 
     Args:
-        tasks: distinct non-empty strings. Their losses are above 0.
-        temperature: :math:`\tau`, above 0; larger is more even. The paper tunes it on each dataset.
+        tasks: distinct non-empty strings. Their losses must be above 0.
+        temperature: :math:`\tau`, above 0; a larger value gives more even weights. The paper tunes it on each dataset.
         process_group: see `Balancer`.
 
     Raises:
@@ -39,7 +39,7 @@ class UWSO(NonlinearLossBalancer):
         {'a': tensor(1.4621), 'b': tensor(0.5379)}
 
     Note:
-        The paper's weights sum to 1, these to T, so a learning rate tuned for equal weights still fits; the default
+        The paper's weights sum to 1; here they sum to T, so a learning rate tuned for equal weights still fits. The default
         temperature of 1 is not the paper's. The weights are those of the current step, so micro-batches do not add up to one
         batch.
 

@@ -10,29 +10,53 @@ import typer
 
 from hardfirst import __version__
 from hardfirst._text import printable
+from hardfirst.cli import _ascii
 from hardfirst.cli._common import console
 from hardfirst.cli._show import data, list_, new, report, watch
 from hardfirst.cli._studies import compare
 from hardfirst.cli._study_group import StudyGroup
 from hardfirst.cli._train import train
+from hardfirst.cli._use import export, predict
 from hardfirst.errors import InputError
 
 app = typer.Typer(
     name="hardfirst",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its tables cut words at 80 columns
     help="Train multi-task models without starving the hard tasks, and find out which balancing method helps on a problem.",
 )
 _python_format = warnings.formatwarning
 studies = typer.Typer(
-    cls=StudyGroup, no_args_is_help=True, help="Other studies: the order of tasks, and losses for one task."
+    cls=StudyGroup, no_args_is_help=True, rich_markup_mode=None, help="Study the order of tasks, or the losses of one task."
 )
 
-app.command()(compare)
+
+def _examples(*commands: str) -> str:
+    """The end of a command's help."""
+    return "\n".join(["\b", "Examples:", *(f"  {command}" for command in commands)])
+
+
+app.command(
+    epilog=_examples(
+        "hardfirst compare digits",
+        "hardfirst compare my_problem.py --balancers equal,dtp,upgrad --tune 10",
+        "hardfirst compare homes.csv --targets price:regression,sold:classification",
+        "hardfirst compare study.yaml --dry-run",
+    )
+)(compare)
 app.add_typer(studies, name="study")
-app.command()(train)
-app.command()(report)
-app.command()(watch)
+app.command(
+    epilog=_examples(
+        "hardfirst train digits --balancer dtp:gamma=2",
+        "hardfirst train my_problem.py --epochs 20 --out runs/mine",
+        "hardfirst train my_problem.py --epochs 20 --out runs/mine --resume",
+    )
+)(train)
+app.command()(predict)
+app.command()(export)
+app.command(epilog=_examples("hardfirst report runs/digits", "hardfirst report runs/digits --format csv > runs.csv"))(report)
+app.command(epilog=_examples("hardfirst watch runs/digits"))(watch)
 app.command("list")(list_)
 app.command()(data)
 app.command()(new)
@@ -50,9 +74,10 @@ def options(
 
 def main() -> None:
     """Run the command line; bad input is answered by one sentence and exit code 2."""
+    _ascii.register()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal without Unicode shows a question mark in place of a dash
-            stream.reconfigure(errors="replace")
+        if isinstance(stream, TextIOWrapper):  # a terminal without Unicode shows a hyphen in place of a dash
+            stream.reconfigure(errors=_ascii.HANDLER)
     warnings.formatwarning = _format_warning
     try:
         _check_arguments(sys.argv)

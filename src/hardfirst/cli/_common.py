@@ -1,5 +1,6 @@
 """What commands share: the terminal and options."""
 
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
@@ -13,9 +14,19 @@ from rich.console import Console
 from hardfirst._text import printable
 from hardfirst.cli._completion import one, optimizers, schedules
 from hardfirst.cli._completion import problems as problem_names
+from hardfirst.cli._listing import wrapped
 from hardfirst.errors import InputError
 
-console = Console()
+
+class _Console(Console):
+    """A console whose output may be closed, as by `| head`: printing then ends, and nothing else."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())  # for what is still to be flushed
+
+
+console = _Console()
 
 ProblemName = Annotated[
     str,
@@ -50,12 +61,12 @@ TABLE = {
     "test": Test,
 }
 """The flags that say what of a table is predicted from what, and by which rows."""
-Data = Annotated[Path | None, typer.Option("--data", help="The folder of a problem that reads one, such as nyuv2.")]
+Data = Annotated[Path | None, typer.Option("--data", help="The data folder of a problem such as nyuv2.")]
 Protocol = Annotated[
     str | None,
     typer.Option(
-        help="held_out; or published, as a benchmark's published figures were measured: all of train, no choice of an "
-        "epoch, means over the last epochs. Default: held_out."
+        help="How networks are trained and measured: held_out, or published, as for a benchmark's published figures. "
+        "Default: held_out."
     ),
 ]
 Reference = Annotated[
@@ -67,36 +78,37 @@ Reference = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training split. Default: the problem's.")]
 LearningRate = Annotated[
-    float | None, typer.Option(help="The optimizer's learning rate, the highest of a schedule. Default: the problem's.")
+    float | None, typer.Option(help="The learning rate; with a schedule, the highest one. Default: the problem's.")
 ]
 Optimizer = Annotated[
     str | None,
     typer.Option(
-        help="The optimizer with options: adam, adamw:weight_decay=1e-4, sgd:momentum=0.9,nesterov=true. Default: the "
-        "problem's, or adam.",
+        help="The optimizer with options, such as adamw:weight_decay=1e-4 or sgd:momentum=0.9 (see `hardfirst list "
+        "optimizers`). Default: the problem's, or adam.",
         autocompletion=one(optimizers),
     ),
 ]
 Schedule = Annotated[
     str | None,
     typer.Option(
-        help="The learning-rate schedule: constant, cosine:warmup=0.05, onecycle, step:every=10,factor=0.5, "
-        "plateau:patience=5. Default: the problem's, or constant.",
+        help="The learning-rate schedule with options, such as cosine:warmup=0.05 (see `hardfirst list schedules`). "
+        "Default: the problem's, or constant.",
         autocompletion=one(schedules),
     ),
 ]
 Precision = Annotated[str | None, typer.Option(help="32-true, bf16-mixed or, on a GPU, 16-mixed. Default: 32-true.")]
-Clip = Annotated[
-    str | None, typer.Option(help="The greatest norm of the gradient, or none. Default: the problem's, or none.")
-]
-Accumulate = Annotated[int | None, typer.Option(help="Batches in an optimizer step. Default: 1.")]
+Clip = Annotated[str | None, typer.Option(help="Clip the gradient to this norm, or none. Default: the problem's, or none.")]
+Accumulate = Annotated[int | None, typer.Option(help="Batches per optimizer step. Default: the problem's, or 1.")]
 Average = Annotated[
     str | None,
     typer.Option(
-        help="The decay of a moving average of the weights, such as 0.999, which is evaluated in their place, or none."
+        help="Evaluate a moving average of the weights with this decay, such as 0.999, or none. Default: the problem's, or "
+        "none."
     ),
 ]
-Loaders = Annotated[int | None, typer.Option(help="Processes that load batches for a run. Default: 0, the run's own.")]
+Loaders = Annotated[
+    int | None, typer.Option(help="Processes that load batches for each run. Default: 0, the run's own process.")
+]
 DropLast = Annotated[
     bool | None,
     typer.Option("--drop-last/--keep-last", help="Leave out the last batch of an epoch if it is smaller. Default: keep it."),
@@ -113,49 +125,54 @@ RECIPE = {
 }
 """The flags that change a problem's recipe, by its parts."""
 Seeds = Annotated[
-    int | None,
-    typer.Option(help="Runs of each method; methods share seeds, so that differences are paired. Default: 7."),
+    int | None, typer.Option(help="Runs of each method, with the seeds 0, 1, 2, …, the same for all methods. Default: 7.")
 ]
 Tune = Annotated[
     int | None,
     typer.Option(
-        help="Trials for each method to choose its learning rate, options, and recipe where that has ranges, such as "
-        "--clip 0.1..10, on the validation split. Default: 0."
+        help="Tuning runs of each method. They choose its learning rate, its options, and recipe settings given as a range, "
+        "such as --clip 0.1..10, on the validation split. Default: 0, no tuning."
     ),
 ]
 LearningRates = Annotated[
     str | None,
-    typer.Option(help="The range that tuning tries, such as 1e-4,1e-2. Default: a tenth to ten times the problem's rate."),
+    typer.Option(
+        help="The lowest and highest learning rate of tuning, such as 1e-4,1e-2. Default: a tenth and ten times the "
+        "problem's."
+    ),
 ]
-Workers = Annotated[
-    int | None, typer.Option(help="Trials at a time. Default: one per core or GPU, or as many as a cluster takes.")
-]
-WorkersPerGpu = Annotated[
-    int | None,
-    typer.Option(help="Trials that share a GPU of this machine, as --engine local:workers_per_gpu=K. Default: 1."),
-]
+Workers = Annotated[int | None, typer.Option(help="Runs at a time. Default: one per core or GPU, or the cluster's room.")]
+WorkersPerGpu = Annotated[int | None, typer.Option(help="Runs that share a GPU of this machine. Default: 1.")]
 Vectorize = Annotated[
     bool | None,
-    typer.Option(help="Train small runs together, as one stacked network, where they allow it. Default: do."),
+    typer.Option(help="Train small runs together, as one stacked network, where that is possible. Default: yes."),
+]
+Cost = Annotated[
+    bool | None,
+    typer.Option(
+        help="Time a training step of each method after the last run, for about 10 seconds a method at most. Default: yes."
+    ),
 ]
 Engine = Annotated[
     str | None,
     typer.Option(
-        help="The engine that runs the trials, with options: local, for processes of this machine, or that of a cluster, "
-        "such as ray:cpus=2,gpus=0.5,address=auto. Default: local."
+        help="What executes the runs, with options: local, the processes of this machine, or a cluster, such as "
+        "ray:cpus=2,gpus=0.5,address=auto. Default: local."
     ),
 ]
 Order = Annotated[
     str | None,
     typer.Option(
-        help="The tasks of a task hierarchy from its first block to its last, joined by commas; or hard_first or "
-        "easy_first, by validation KPIs that a separate run measures."
+        help="The tasks of a task hierarchy from the first block to the last, joined by commas; or hard_first or "
+        "easy_first, by the validation KPIs of a separate run."
     ),
 ]
-Out = Annotated[Path | None, typer.Option(help="The study's folder. Default: runs/PROBLEM and the kind of study.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be run and how long it would take.")]
-Accelerator = Annotated[str, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps.")]
-StudyAccelerator = Annotated[str | None, typer.Option(help="As in Lightning Fabric: auto, cpu, cuda or mps. Default: auto.")]
+Out = Annotated[Path | None, typer.Option(help="The study's folder. Default: runs/ and the problem's name.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would run and about how long it would take, and run nothing.")
+]
+Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda or mps, as in Lightning Fabric.")]
+StudyAccelerator = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps, as in Lightning Fabric. Default: auto.")]
 
 
 class Format(StrEnum):
@@ -169,38 +186,24 @@ class Format(StrEnum):
 
 FormatOption = Annotated[
     Format | None,
-    typer.Option("--format", help="Print the comparison in this form; the rest goes to standard error."),
+    typer.Option("--format", help="Print the results in this format; all else goes to standard error."),
 ]
 
 
 def say(text: str) -> None:
-    """Print a sentence without markup, control characters, and line breaks inside a path or a command."""
-    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+    """Print a text without markup and control characters.
+
+    A terminal gets lines that break between words. An indented line, such as a command, is never broken.
+    """
+    lines = printable(text).splitlines() or [""]
+    if console.is_terminal:
+        lines = [part for line in lines for part in ([line] if line.startswith(" ") else wrapped(line, console.width, "  "))]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def typed() -> str:
     """The command line that started this process."""
     return shlex.join(["hardfirst", *sys.argv[1:]])
-
-
-def write_report(folder: Path, form: Format | None) -> None:
-    """Write the page of a study's folder, and print its tables and sentences."""
-    from hardfirst.cli._tables import comparison_table
-    from hardfirst.report import Comparison, exports, summary
-
-    comparison = Comparison.read(folder)
-    page = comparison.save(folder / "report.html")
-    if form is not None:
-        typer.echo(getattr(exports, form.value)(comparison), nl=False)
-    for case in comparison.cases:
-        console.print(comparison_table(summary(case), case.name))
-    for sentence in comparison.verdict:
-        say(sentence)
-    if comparison.missing:
-        say(f"{comparison.missing} of the trials planned so far have not ended; the page is of the others.")
-    for sentence in comparison.damaged:
-        say(f"Left out: {sentence}")
-    say(f"The page: {page}")
 
 
 def with_targets(problems: list[str], **flags: str | None) -> list[str]:
@@ -255,7 +258,7 @@ def with_data(problems: list[str], folder: Path | None) -> list[str]:
 
 def say_tables(problems: Iterable[str]) -> None:
     """Print the card of each table among the problems."""
-    from hardfirst.cli._cards import card_sentences, target_table
+    from hardfirst.cli._data_card import card_sentences, target_table
     from hardfirst.problems import data_card
 
     for problem in problems:

@@ -7,14 +7,25 @@ from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
+from hardfirst.cli._leaderboard import broken
 from hardfirst.cli._tables import kpi_text
+from hardfirst.report.text.next_step import duration
 from hardfirst.studies import Event, Runner, StudyTrial, counts
 from hardfirst.training import Trial
 
 LOG_EVERY = 60  # seconds between lines where the table cannot be redrawn, as in a log file
+_NAME = 24  # characters in a line of a method's name
 
 
 class StudyProgress:
@@ -59,11 +70,11 @@ class StudyProgress:
         if event.what == "singly" and event.reason:
             self._say_singly(event.reason)
         elif event.reason:
-            self.console.print(f"{_name(trials, event.trial)}: {event.what}: {event.reason}", markup=False)
+            self.console.print(f"{run_name(trials, event.trial)}: {event.what}: {event.reason}", markup=False)
         self.bar.update(self.task, completed=self.done.total())
         if not self.console.is_terminal and time.monotonic() - self.printed > LOG_EVERY:
             self.printed = time.monotonic()
-            self.console.print(f"{self.done.total()}/{self.bar.tasks[0].total:.0f} runs")
+            self.console.print(f"{self.done.total()} of {self.bar.tasks[0].total:.0f} runs{_left(self.bar)}")
 
     def _say_singly(self, reason: str) -> None:
         if reason not in self.reasons:
@@ -83,7 +94,7 @@ class StudyProgress:
         for method, (tuning, reported) in self.counts.items():
             ends = ", ".join(f"{count} {what}" for what, count in list(self.ends[method].items()))
             counts = (_of(self.done[method, True], tuning), _of(self.done[method, False], reported))
-            table.add_row(method, *counts, self._now(method), ends)
+            table.add_row(broken(method, _NAME), *counts, self._now(method), ends)
         return Group(table, self.bar)
 
     def _now(self, method: str) -> str:
@@ -97,20 +108,53 @@ class StudyProgress:
         return "; ".join(texts)
 
 
+def _left(bar: Progress) -> str:
+    """The time left, if it can be told yet."""
+    left = bar.tasks[0].time_remaining
+    return "" if left is None else f", about {duration(left)} left"
+
+
 def _of(done: int, total: int) -> str:
     return f"{done}/{total}" if total else "–"
 
 
-def _name(trials: Sequence[StudyTrial], trial: Trial) -> str:
+def run_name(trials: Sequence[StudyTrial], trial: Trial) -> str:
     """What a line about a trial calls it."""
     method = trials[0].method if trials else str(trial.balancer)
     only = f", {trial.only}" if trial.only else ""
     return f"{method}{only}, {f'seed {trial.seed}' if trial.test else f'tuning at learning rate {trial.learning_rate}'}"
 
 
+class ShareProgress:
+    """A bar for work that reports the share of it that is done, from its first report on."""
+
+    def __init__(self, console: Console, text: str) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("left:"))
+        self.bar = Progress(*columns, TimeRemainingColumn(), console=console)
+        self.task = self.bar.add_task(text, total=1.0)
+        self.console, self.begun = console, False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar.live.is_started:
+            self.bar.stop()
+
+    def __call__(self, share: float) -> None:
+        """Show that this share of the work is done."""
+        if not self.begun:
+            self.begun = True
+            if self.console.is_terminal:
+                self.bar.start()
+            else:
+                self.console.print(self.bar.tasks[0].description)
+        self.bar.update(self.task, completed=share)
+
+
 class RunProgress:
     """A bar over the steps of all epochs, and the last epoch's figures for each task; from the first step on, so that an
-    error before it stands alone.
+    error before it is not drawn over.
     """
 
     def __init__(self, console: Console, epochs: int) -> None:
@@ -140,7 +184,7 @@ class RunProgress:
     def epoch(self, epoch: int, tasks: Mapping[str, Mapping[str, Any]]) -> None:
         """See `Watcher`."""
         table = Table(title=f"epoch {epoch}", title_justify="left")
-        for column in ("task", "loss", "KPI", "weight", "validation KPI"):
+        for column in ("task", "loss", "KPI × 100", "weight", "validation KPI × 100"):
             table.add_column(column, justify="left" if column == "task" else "right")
         for task, line in tasks.items():
             loss, weight = (f"{line[what]:.3f}" for what in ("loss", "weight"))

@@ -1,5 +1,6 @@
 """Commands that show balancers, networks, problems and results."""
 
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -8,14 +9,7 @@ import typer
 
 from hardfirst._text import printable
 from hardfirst.cli import _completion
-from hardfirst.cli._common import (
-    Data,
-    FormatOption,
-    console,
-    say,
-    with_data,
-    write_report,
-)
+from hardfirst.cli._common import Data, FormatOption, console, say, with_data
 from hardfirst.errors import InputError, writing
 
 
@@ -31,32 +25,41 @@ class Listed(StrEnum):
 
 def _of_what(context: typer.Context, incomplete: str) -> list[str]:
     what = str(context.params.get("what"))
-    has_cards = what in ("balancers", "networks", "optimizers", "schedules")
-    return _completion.one(getattr(_completion, what))(incomplete) if has_cards else []
+    return _completion.one(getattr(_completion, what))(incomplete) if what in set(Listed) else []
 
 
 def report(
     folder: Annotated[Path, typer.Argument(help="The folder of a study or a run.")],
     form: FormatOption = None,
 ) -> None:
-    """Write the page of a study again, from its records alone."""
+    """Write a study's page again and print its results.
+
+    Only the folder's records are read; nothing is trained.
+    """
+    from hardfirst.cli._results import write_report
+
     console.stderr = form is not None
     write_report(folder, form)
 
 
 def watch(
-    folder: Annotated[Path, typer.Argument(help="The folder of a study or of runs, which may still be in progress.")],
-    port: Annotated[int, typer.Option(help="The port of 127.0.0.1 to serve the page on; 0 for any free port.")] = 8400,
+    folder: Annotated[Path, typer.Argument(help="The folder of a study or of runs; it need not exist yet.")],
+    port: Annotated[int, typer.Option(help="The port on 127.0.0.1; 0 for any free port.")] = 8400,
 ) -> None:
-    """Serve a study's page to a browser on this machine; it reloads itself as runs end. Ctrl-C ends it."""
+    """Show a study in the browser while it runs.
+
+    The page updates whenever a run ends, and says how many are left and about how long they take. Ctrl-C ends this command,
+    not the study.
+    """
     from hardfirst.report.server import serve
 
     with serve(folder, port=port) as (server, address):
-        say(f"{folder} is shown at {address}; Ctrl-C ends it.")
-        try:
+        say(f"Serving {folder} at {address}")
+        say("Ctrl-C ends this command; the study continues.")
+        if not folder.exists():
+            say("The folder does not exist yet; the page appears when a study begins there.")
+        with suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            say("Ended.")
 
 
 def list_(
@@ -64,41 +67,43 @@ def list_(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A balancer, also path/to/file.py:ClassName, or another name: shows its whole card.",
+            help="Show all about this one; path/to/file.py:ClassName is a balancer in a file.",
             autocompletion=_of_what,
         ),
     ] = None,
 ) -> None:
-    """List balancers with what they need and cost, or what else there is by name; with a name, show a card."""
-    from hardfirst.cli import _catalogue
-    from hardfirst.cli._tables import listing
+    """List balancers, problems, networks or parts of recipes.
 
-    if name is None:
-        console.print(listing(*getattr(_catalogue, what.value)()))
-        if what is Listed.networks:
-            say(_catalogue.own_networks())
-        for sentence in _catalogue.missing_problems() if what is Listed.problems else ():
-            say(sentence)
-    elif what is Listed.problems:
-        raise InputError("Problems have no cards; `hardfirst list problems` has one line for each.")
-    else:
-        say(getattr(_catalogue, what.removesuffix("s"))(name))
+    With a name, show all about one of them.
+    """
+    from hardfirst.cli import _about, _catalogue
+
+    if name is not None:
+        say(getattr(_about, what.removesuffix("s"))(name, console.width))
+        return
+    say(getattr(_catalogue, what.value)(console.width))
+    if what is Listed.networks:
+        say(_catalogue.own_networks())
+    for sentence in _catalogue.missing_problems() if what is Listed.problems else ():
+        say(sentence)
 
 
 def data(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A problem, to verify the checksums of its files, or to check the folder that --data names.",
+            help="Check the files of this problem: their checksums, or the folder that --data names.",
             autocompletion=_completion.one(_completion.problems),
         ),
     ] = None,
-    page: Annotated[Path | None, typer.Option(help="Write a page of samples here, for a problem that has one.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Write a page of samples to this file, if the problem has one.")] = None,
     folder: Data = None,
 ) -> None:
-    """List the data of the problems: whether it is installed, how to install it, its size, licence and source."""
+    """List the problems' data, or check it.
+
+    The list says what is installed, how to install the rest, and each size, licence and source.
+    """
     from hardfirst.cli import _catalogue
-    from hardfirst.cli._tables import listing
 
     if name is not None:
         (name,) = with_data([name], folder)
@@ -117,22 +122,25 @@ def data(
         raise InputError("--data needs a problem: hardfirst data nyuv2 --data DIR")
     if page is not None:
         raise InputError("--page needs a problem: hardfirst data scenes:small --page samples.html")
-    console.print(listing(*_catalogue.data()))
+    say(_catalogue.data(console.width))
     for sentence in _catalogue.to_install():
         say(sentence)
 
 
 def new(
-    file: Annotated[Path, typer.Argument(help="The file to write, e.g. my_problem.py.")],
+    file: Annotated[Path, typer.Argument(help="The file to write, such as my_problem.py.")],
 ) -> None:
-    """Write a commented problem file to edit; it runs as it is."""
+    """Write a commented problem file to edit.
+
+    It runs without changes.
+    """
     from importlib import resources
 
     if file.suffix != ".py":
-        raise InputError(f"A problem is a Python file: name it {file.with_suffix('.py').name}, for example.")
+        raise InputError(f"A problem is a Python file: name it {file.with_suffix('.py').name}.")
     if file.exists():
         raise InputError(f"{file} already exists and is not changed; choose another name.")
     text = resources.files("hardfirst.problems").joinpath("_template.py").read_text(encoding="utf-8")
     with writing(file):
         file.write_text(text, encoding="utf-8")
-    say(f"Wrote {file}. It runs as it is: hardfirst compare {file} --seeds 3 --epochs 5")
+    say(f"Wrote {file}. To run it:\n  hardfirst compare {file} --seeds 3 --epochs 5")

@@ -1,5 +1,6 @@
 """The commands that run studies."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ from hardfirst.cli._common import (
     Accumulate,
     Average,
     Clip,
+    Cost,
     Data,
     Drop,
     DropLast,
@@ -48,12 +50,14 @@ from hardfirst.cli._common import (
     with_data,
     with_order,
     with_targets,
-    write_report,
 )
+from hardfirst.cli._use import Log
 from hardfirst.errors import InputError
 
 if TYPE_CHECKING:
-    from hardfirst.studies import Plan
+    from hardfirst.studies import Plan, StudyTrial
+
+_FAILURES = 3  # that are named
 
 
 def compare(
@@ -75,15 +79,15 @@ def compare(
     balancers: Annotated[
         str | None,
         typer.Option(
-            help="Specs joined by commas, such as equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`). "
-            "Default: equal,uncertainty,dtp,dtp:uniform=0.8.",
+            help="The methods to compare, joined by commas, such as equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`), or "
+            "all. Default: equal,uncertainty,dtp,dtp:uniform=0.8.",
             autocompletion=_completion.several(_completion.balancers, "all"),
         ),
     ] = None,
     networks: Annotated[
         str | None,
         typer.Option(
-            help="Networks to cross the balancers with, joined by commas (see `hardfirst list networks`).",
+            help="The networks to compare the methods on, joined by commas (see `hardfirst list networks`). Default: own.",
             autocompletion=_completion.several(_completion.networks, "own"),
         ),
     ] = None,
@@ -96,13 +100,17 @@ def compare(
     criterion: Annotated[
         str | None,
         typer.Option(
-            help="What settings and epochs are chosen by on the validation split, over tasks: mean or worst. Default: mean."
+            help="How settings and epochs are chosen on the validation split: by the mean over tasks, or by the worst "
+            "task. Default: mean."
         ),
     ] = None,
     baselines: Annotated[
-        bool | None, typer.Option(help="Add single-task networks, equal weights and static weights from a grid.")
+        bool | None,
+        typer.Option(help="Add equal weights, tuned static weights, and single-task networks. Default: yes."),
     ] = None,
-    controls: Annotated[bool | None, typer.Option(help="Add variants of DTP that show what its effect comes from.")] = None,
+    controls: Annotated[
+        bool | None, typer.Option(help="Add variants of DTP that show where its effect comes from. Default: yes.")
+    ] = None,
     optimizer: Optimizer = None,
     schedule: Schedule = None,
     precision: Precision = None,
@@ -118,11 +126,22 @@ def compare(
     accelerator: StudyAccelerator = None,
     engine: Engine = None,
     vectorize: Vectorize = None,
+    cost: Cost = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the trained network of each method's best run, for `hardfirst predict`.")
+    ] = False,
+    log: Log = None,
     out: Out = None,
     dry_run: DryRun = False,
     form: FormatOption = None,
 ) -> None:
-    """Compare methods on a problem over several seeds, with intervals; the same command resumes a study that was stopped."""
+    """Compare methods on a problem over several seeds.
+
+    The same command resumes a study that was stopped.
+
+    Exit code: 0 if no run failed; 1 if a run failed with an error, or none finished; 2 for wrong input; 130 after Ctrl-C.
+    A run that diverges is a result, not a failure.
+    """
     settings = {
         "balancers": balancers,
         "networks": networks if order is None else with_order(networks or "", order),
@@ -149,20 +168,26 @@ def compare(
         "accelerator": accelerator,
         "engine": engine,
         "vectorize": vectorize,
+        "cost": cost,
     }
     flags = {"drop": drop, "group": group, "time": time, "split": split, "validation": validation, "test": test}
     named = with_data(with_targets(problems, targets=targets, **flags), data)
     plan = make_plan(named, {name: value for name, value in settings.items() if value is not None})
     if balancers is not None and "all" in balancers.split(","):
-        say(f"Not among all, since they need options: {', '.join(_need_options())}.")
-    run_study(plan, out, form, dry_run=dry_run)
+        say(f"`all` leaves out the methods that need options: {', '.join(_need_options())}.")
+    run_study(plan, out, form, dry_run=dry_run, keep=keep, log=log)
 
 
-def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool) -> None:
+def run_study(
+    plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool, keep: bool = False, log: str | None = None
+) -> None:
     """Run what the plan asks for and the folder does not have, and report."""
-    from hardfirst.cli._progress import StudyProgress
-    from hardfirst.studies import Runner, counts, with_default_order
+    from hardfirst.cli._progress import ShareProgress, StudyProgress
+    from hardfirst.cli._results import write_report
+    from hardfirst.studies import Event, Runner, counts, with_default_order
+    from hardfirst.studies.kept import sentences
     from hardfirst.studies.ranges import ranged
+    from hardfirst.trackers import FolderLog
     from hardfirst.training import check_problem
 
     console.stderr = form is not None  # standard output is for the comparison in that form alone
@@ -173,23 +198,48 @@ def run_study(plan: "Plan", out: Path | None, form: Format | None, *, dry_run: b
         return
     for trial, problem in plan.cases:
         check_problem(with_default_order(trial, problem).of(problem), trial.problem)
-    runner = Runner(plan, out, typed())
+    runner = Runner(plan, out, typed(), keep=keep)
+    track = FolderLog(runner.store.folder, log).update if log else lambda: None
     if runner.stale:
-        say(f"{runner.stale} records are of other data than now: these runs begin again, and the records are set aside.")
-    say(f"{sum(sum(both) for both in counts(plan).values())} runs in {runner.store.folder}, {runner.ended} of them done.")
+        say(f"The data of {runner.stale} runs has changed: they start again, and their records are set aside.")
+    total = sum(sum(both) for both in counts(plan).values())
+    say(f"{total} runs in {runner.store.folder}, {runner.ended} already done.")
     try:
         with StudyProgress(console, runner) as progress:
-            runner.run(progress)
-        runner.measure_cost()
+
+            def tell(event: Event) -> None:
+                progress(event)
+                if event.what in ("finished", "diverged"):
+                    track()
+
+            runner.run(tell)
+            track()  # what had ended before
+        with ShareProgress(console, "Training gradient-boosted trees as a reference") as training:
+            runner.measure_trees(training)
+        with ShareProgress(console, "Timing a training step of each method (--no-cost skips this)") as timing:
+            runner.measure_cost(timing)
     except KeyboardInterrupt:
-        say(f"Stopped with {runner.ended} runs done. The same command resumes the study.")
+        say(f"Stopped after {runner.ended} of {total} runs. The same command resumes the study.")
         raise typer.Exit(130) from None
     if not runner.any_finished:
-        say("No run has finished, so that there is nothing to compare; the lines above say why.")
+        say("No run has finished, so there is nothing to compare; the lines above say why.")
         raise typer.Exit(1)
     write_report(runner.store.folder, form)
-    for sentence in (card.trees for card in runner.tables.values() if card.trees):
+    for sentence in sentences(runner.kept):
         say(sentence)
+    if runner.failed:
+        say(f"{_failures(runner.failed)}. The same command runs them again. The exit code is 1.")
+        raise typer.Exit(1)
+
+
+def _failures(trials: "Sequence[StudyTrial]") -> str:
+    """Which runs failed; of many, the first ones."""
+    from hardfirst.cli._progress import run_name
+    from hardfirst.report.text.interval_text import count_text
+
+    names = [run_name([trial], trial.trial) for trial in trials[:_FAILURES]]
+    more = f" and {len(trials) - len(names)} more" if len(trials) > len(names) else ""
+    return f"{count_text(len(trials), 'run')} failed: {'; '.join(names)}{more}"
 
 
 def make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
@@ -220,17 +270,20 @@ def _make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
 
 
 def _dry_run(plan: "Plan") -> None:
-    from hardfirst.cli._tables import duration, plan_table
+    from hardfirst.cli._tables import plan_table
+    from hardfirst.report.text.next_step import duration
     from hardfirst.studies import counts, estimate, places
+    from hardfirst.studies.forecast import TOGETHER
 
     console.print(plan_table(counts(plan)))
     say(f"The study as a file:\n\n{plan.yaml()}")
     at_once, devices = places(plan)
     where = f" on {devices}" if devices else ""
-    together = " Runs that are trained together take less." if plan.vectorize else ""
+    seconds, together = estimate(plan)
+    assumed = f" Runs that are trained together are counted as {TOGETHER:.0%} of single ones." if together else ""
     say(
-        f"About {duration(estimate(plan))} on this machine with {at_once} at a time{where}, from a few training "
-        f"steps timed just now; what its folder has already is not taken off.{together}"
+        f"About {duration(seconds)} on this machine with {at_once} at a time{where}, estimated from a few timed training "
+        f"steps. Finished runs are not subtracted.{assumed}"
     )
 
 

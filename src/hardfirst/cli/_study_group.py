@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from hardfirst.cli._common import (
     RECIPE,
     TABLE,
+    Cost,
     Data,
     DryRun,
     Engine,
@@ -56,7 +57,7 @@ class StudyGroup(TyperGroup):
         name = _NAMES.get(cmd_name, cmd_name)
         # Completion has to be fast, and the class imports torch: offer the flags of all kinds instead.
         kind = None if ctx is not None and ctx.resilient_parsing else KINDS[name]
-        app = typer.Typer(add_completion=False)
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
         app.command(cmd_name)(_function(name, kind))
         return typer.main.get_command(app)
 
@@ -87,6 +88,7 @@ def _function(name: str, kind: "type[StudyKind] | None") -> Callable[..., None]:
         "accelerator": StudyAccelerator,
         "engine": Engine,
         "vectorize": Vectorize,
+        "cost": Cost,
         "out": Out,
         "dry_run": DryRun,
         "form": FormatOption,

@@ -40,6 +40,7 @@ from hardfirst.cli._common import (
     with_order,
     with_targets,
 )
+from hardfirst.cli._use import Log
 from hardfirst.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,15 +63,15 @@ def train(
     balancer: Annotated[
         str,
         typer.Option(
-            help="A spec such as dtp:gamma=2 (see `hardfirst list balancers`).",
+            help="The method with options, such as dtp:gamma=2 (see `hardfirst list balancers`).",
             autocompletion=_completion.one(_completion.balancers),
         ),
     ] = "dtp",
-    seed: Annotated[int, typer.Option(help="Decides initial weights and the order of the data.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the initial weights and of the order of the data.")] = 0,
     network: Annotated[
         str,
         typer.Option(
-            help="The network (see `hardfirst list networks`); the problem's first is called own.",
+            help="The network (see `hardfirst list networks`); own is the problem's default.",
             autocompletion=_completion.one(_completion.networks, "own"),
         ),
     ] = "own",
@@ -89,15 +90,23 @@ def train(
     accelerator: Accelerator = "auto",
     devices: Annotated[int, typer.Option(help="Devices that share each batch; on the CPU, processes.")] = 1,
     strategy: Annotated[str, typer.Option(help="How several devices train together: auto or ddp.")] = "auto",
+    log: Log = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder. Default: runs/train-PROBLEM-KEY.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume from the checkpoint of a run that was stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
 ) -> None:
-    """Train one network. Ctrl-C saves the state, and --resume leads to the same weights as a run without the stop."""
+    """Train one network.
+
+    Ctrl-C saves the state. With --resume the run continues, and ends with the same weights as a run without the stop.
+
+    Exit code: 0 if the run finished; 1 if it diverged; 2 for wrong input or an error in your file; 130 after Ctrl-C.
+    """
     from hardfirst.balancers import Spec
     from hardfirst.cli._tables import run_table
     from hardfirst.problems import load_problem
     from hardfirst.recipes._names import CAN_BE_OFF, from_text
     from hardfirst.studies import Store, difficulty_trial, with_measured_order
+    from hardfirst.trackers import FolderLog
+    from hardfirst.trained import MODEL
     from hardfirst.training import HELD_OUT, Trial, check_devices, is_main_process
 
     recipe = {
@@ -136,24 +145,28 @@ def train(
         return Store(out or Path("runs") / f"train-{loaded.name}-{trial.key(trial.of(loaded))}")
 
     if (first := difficulty_trial(trial, loaded)) is not None:
-        say("First a run of the problem's own network with equal weights, which measures how hard each task is.")
+        say("First, a run of the problem's own network with equal weights measures how hard each task is.")
         trial = with_measured_order(
             trial, loaded, _run(first, loaded, store_of(first), "measuring.pt", resume=None, **where)
         )
-        say(f"The network: {trial.network}")
+        say(f"Network: {trial.network}")
     store = store_of(trial)
+    track = FolderLog(store.folder, log).update if log else lambda: None
     if resume and store.ended(trial.key(trial.of(loaded))):
+        track()
         say(f"The run in {store.folder} has ended already.")
         return
     checkpoint = store.folder / "checkpoint.pt"
     resumes = resume and (first is None or checkpoint.exists())  # it may have been stopped in the first run
     record = _run(trial, loaded, store, checkpoint.name, resume=resumes, **where)
+    if is_main_process(devices):
+        track()
     if record.outcome == "diverged":
         say(f"The run diverged: {record.reason}.")
         raise typer.Exit(1)
     console.print(run_table(record))
-    which = "last" if record.test and "averaged" in record.test else "selected"
-    say(f"The weights of the {which} epoch are in {checkpoint} under 'best'. A page: hardfirst report {store.folder}")
+    say(f"The trained network: {store.folder / MODEL}; to use it: hardfirst predict {store.folder}, or hardfirst.load.")
+    say(f"A page: hardfirst report {store.folder}")
 
 
 def _run(
@@ -175,13 +188,14 @@ def _run(
     from hardfirst.problems import explained
     from hardfirst.problems.tables._card import data_cards
     from hardfirst.records.description import CaseTrials, Description, Entry
+    from hardfirst.trained import MODEL
     from hardfirst.training import Interrupted, fit, is_main_process
 
     key, checkpoint = trial.key(trial.of(problem)), store.folder / file
     if resume is None and (ended := store.find(key)) is not None and store.ended(key):
         return ended
     if resume is False and checkpoint.exists() and not store.ended(key):
-        raise InputError(f"{store.folder} holds a run that was stopped: add --resume to go on, or choose another --out.")
+        raise InputError(f"{store.folder} holds a run that was stopped: add --resume to continue, or choose another --out.")
     if is_main_process(devices):
         store.begin()
         trials = CaseTrials(problem=problem.name, network=trial.network, trials=[Entry(key=key, method=str(trial.balancer))])
@@ -194,6 +208,7 @@ def _run(
                 trial,
                 record_file=store.part_file(key),
                 checkpoint=checkpoint,
+                model=store.folder / MODEL if file == "checkpoint.pt" else None,
                 resume=checkpoint.exists() if resume is None else resume,
                 watcher=progress,
                 command=typed(),
@@ -205,6 +220,6 @@ def _run(
                 store.part_file(key).replace(store.record_file(key))
     except Interrupted as stopped:
         again = typed() if "--resume" in sys.argv else f"{typed()} --resume"
-        say(f"{stopped} The state is in {checkpoint}. To go on: {again}")
+        say(f"{stopped} The state is in {checkpoint}. To resume: {again}")
         raise typer.Exit(130) from None
     return record

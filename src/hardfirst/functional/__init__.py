@@ -1,4 +1,4 @@
-"""The equations as pure functions of tensors: elementwise, or of a vector with one entry per task."""
+"""The equations as pure functions of tensors: elementwise, or on a vector with one entry per task."""
 
 from hardfirst.functional._examples import class_weight, focal, regression_focal_loss, sigmoid_focal_loss, softmax_focal_loss
 from hardfirst.functional._gradient_balancing import graddrop, gradnorm_target, nash

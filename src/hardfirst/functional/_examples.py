@@ -1,6 +1,6 @@
 """Focal losses of examples, elementwise and without a reduction.
 
-They are computed in float32 or better: half-precision losses of a batch neither sum nor divide well.
+They are computed in float32 or better, since half precision is too coarse to sum or divide the losses of a batch.
 """
 
 from typing import Literal
@@ -14,7 +14,7 @@ from hardfirst.functional._labels import check_answers, check_finite, check_prob
 
 
 def focal(loss: Tensor, gamma: float) -> Tensor:
-    r"""The focal form of any per-example loss: :math:`(1 - e^{-\ell})^\gamma \, \ell`.
+    r"""Compute the focal form of any per-example loss: :math:`(1 - e^{-\ell})^\gamma \, \ell`.
 
     :math:`p = e^{-\ell}` is how well the example is predicted; the factor :math:`(1-p)^\gamma` reduces the weight of those
     that are predicted well. With the cross-entropy as :math:`\ell`, this is the focal loss of Lin et al.
@@ -52,15 +52,15 @@ def softmax_focal_loss(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    r"""The focal loss for one class out of many, per element.
+    r"""Compute the focal loss for one class out of many, per element.
 
     Args:
         logits: [batch, classes, ...].
-        target: [batch, ...] classes of any integer type, or [batch, classes, ...] floating-point probabilities, as mixup
-            gives them; no label is `ignore_index`, or a NaN among the probabilities.
+        target: [batch, ...] classes of any integer type, or [batch, classes, ...] floating-point probabilities, as with
+            mixup; `ignore_index`, or a NaN among the probabilities, marks a missing label.
         gamma: the focusing parameter, at least 0; 0 gives `torch.nn.functional.cross_entropy`.
         weight: [classes], a factor per class. It multiplies the focal loss and does not enter the focusing factor.
-        ignore_index: the class of elements without a label, which give 0.
+        ignore_index: the class of elements without a label, whose loss is 0.
         label_smoothing: in [0, 1], the share of the uniform distribution that is mixed into each target.
 
     Returns:
@@ -72,9 +72,9 @@ def softmax_focal_loss(
 
     Note:
         Lin et al. have one class per element. For probabilities :math:`q`, given or smoothed, :math:`\ell` is the
-        cross-entropy :math:`-\sum_c q_c \log p_c`, in the factor :math:`(1 - e^{-\ell})^\gamma` too, as in `focal`. So the
-        loss is still least at p = q, which Keras' :math:`\sum_c q_c (1-p_c)^\gamma (-\log p_c)` is not. The factor stays
-        above 0 there, as :math:`\ell` is at least the entropy of q.
+        cross-entropy :math:`-\sum_c q_c \log p_c`, also in the factor :math:`(1 - e^{-\ell})^\gamma`, as in `focal`. The
+        minimum of the loss is therefore still at p = q, unlike that of Keras' :math:`\sum_c q_c (1-p_c)^\gamma (-\log p_c)`.
+        The factor stays above 0 there, since :math:`\ell` is at least the entropy of q.
 
     References:
         Lin et al., Focal Loss for Dense Object Detection, ICCV 2017.
@@ -101,7 +101,7 @@ def softmax_focal_loss(
 
 
 def class_weight(target: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:
-    """Each element's weight: that of its class, 1 without `weight`, 0 where there is no label.
+    """Return each element's weight: that of its class, 1 without `weight`, 0 where there is no label.
 
     Args:
         target: classes of any shape and integer type.
@@ -127,7 +127,7 @@ def class_weight(target: Tensor, weight: Tensor | None, ignore_index: int) -> Te
 def sigmoid_focal_loss(
     logits: Tensor, target: Tensor, *, gamma: float = 2.0, alpha: float | None = 0.25, ignore_index: int = -100
 ) -> Tensor:
-    """The focal loss for yes/no questions and dense detection, per element.
+    """Compute the focal loss for binary tasks and dense detection, per element.
 
     Args:
         logits: any shape.
@@ -170,7 +170,7 @@ def regression_focal_loss(
     scale: float = 1.0,
     kind: Literal["l1", "l2", "linear"] = "l1",
 ) -> Tensor:
-    r"""The focal loss for regression, per element: `focal` of a scaled error :math:`e = |prediction - target| / scale`.
+    r"""Compute the focal loss for regression, per element: `focal` of the error :math:`e = |prediction - target| / scale`.
 
     "l1" is :math:`\ell = e` and "l2" :math:`\ell = e^2`, so γ = 0 is the plain loss and outliers keep their gradient.
     "linear" is the form of the DTP paper: :math:`p = 1 - e` with e clamped to 1 − 1e-6, so :math:`\ell = -\log(1 - e)`;
@@ -214,7 +214,7 @@ def regression_focal_loss(
 
 
 def in_float32(values: Tensor) -> Tensor:
-    """The values in float32, or as they are in float64."""
+    """Convert the values to float32; float64 stays."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
@@ -239,7 +239,7 @@ def _check_classes(logits: Tensor, target: Tensor, weight: Tensor | None) -> Non
             f"in the shape of the logits; got {list(logits.shape)} and {list(target.shape)} {target.dtype}."
         )
     if target.is_floating_point() and not probabilities:
-        raise InputError(f"Expected the target to be classes, integers; got {target.dtype}. Convert it with .long().")
+        raise InputError(f"Expected the target to be integer classes; got {target.dtype}. Convert it with .long().")
     if weight is not None and weight.shape != logits.shape[1:2]:
         raise InputError(
             f"Expected `weight` to have a factor for each of the {logits.shape[1]} classes; got shape {list(weight.shape)}."

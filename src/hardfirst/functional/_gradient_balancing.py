@@ -1,4 +1,4 @@
-"""Equations of methods that gradients drive, for the rows of a Jacobian or their inner products."""
+"""Equations of gradient-based methods, for the rows of a Jacobian or their inner products."""
 
 import torch
 from torch import Tensor
@@ -29,14 +29,14 @@ def gradnorm_target(norms: Tensor, rates: Tensor, alpha: float) -> Tensor:
 
 
 def nash(gramian: Tensor) -> Tensor:
-    r"""The Nash bargain of the tasks: the weights α above 0 with :math:`G \alpha = 1 / \alpha`.
+    r"""Compute the Nash bargaining solution of the tasks: the weights α above 0 with :math:`G \alpha = 1 / \alpha`.
 
-    They minimise the strictly convex :math:`\tfrac12 \alpha^\top G \alpha - \sum_t \log \alpha_t`. Newton's method finds
+    They minimize the strictly convex :math:`\tfrac12 \alpha^\top G \alpha - \sum_t \log \alpha_t`. Newton's method finds
     them, with damped steps far from the minimum.
 
     Args:
-        gramian: [T, T], the inner products of the tasks' gradients. A diagonal of 1 + 10⁻⁶ in the matrix of cosines gives
-            gradients that cancel finite weights; a gradient of 0 counts as orthogonal to all others.
+        gramian: [T, T], the inner products of the tasks' gradients. The matrix of cosines gets a diagonal of 1 + 10⁻⁶, so
+            that gradients that cancel have finite weights; a gradient of 0 counts as orthogonal to all others.
 
     Returns:
         [T], all above 0.

@@ -1,16 +1,16 @@
-"""Equations of methods that KPIs drive, for a vector with one entry per task."""
+"""Equations of KPI-based methods, for a vector with one entry per task."""
 
 import torch
 from torch import Tensor
 
 
 def focal_weight(kpi: Tensor, gamma: Tensor | float, *, floor: float = 1e-6) -> Tensor:
-    r"""The weight of a task by its KPI: :math:`FL(\kappa; \gamma) = -(1 - \kappa)^\gamma \log \kappa`.
+    r"""Compute the weight of a task given its KPI: :math:`FL(\kappa; \gamma) = -(1 - \kappa)^\gamma \log \kappa`.
 
     Args:
         kpi: any shape, in [0, 1]; NaN stays NaN.
         gamma: the focusing parameter, at least 0, a number or a tensor that broadcasts with `kpi`.
-        floor: the KPI is clamped to [floor, 1 − floor], where the weight and its logarithm are finite.
+        floor: clamps the KPI to [floor, 1 − floor], where the weight and its logarithm are finite.
 
     Returns:
         The shape of `kpi`: large for a hard task, near 0 for one that has been learned.
@@ -34,15 +34,15 @@ def focal_weights(
     uniform: float = 0.0,
     easy_first: bool = False,
 ) -> Tensor:
-    r"""The weights of Dynamic Task Prioritization: `focal_weight` of each task, normalized, and mixed with equal weights.
+    r"""Compute the weights of Dynamic Task Prioritization: `focal_weight` per task, normalized, mixed with equal weights.
 
     Args:
-        kpi: [T], in [0, 1]; NaN where a task is not measured yet.
+        kpi: [T], in [0, 1]; NaN where a task has not been measured yet.
         gamma: the focusing parameter, at least 0, a number or [T].
         floor: as in `focal_weight`.
-        normalize: scale the weights so that they sum to the number of measured tasks.
-        uniform: the share u of equal weights after normalizing, w ← (1 − u)·w + u, in [0, 1].
-        easy_first: use 1 − κ in place of κ, so that easy tasks weigh more: the paper's control.
+        normalize: whether to scale the weights so that they sum to the number of measured tasks.
+        uniform: the share u of equal weights after normalization, w ← (1 − u)·w + u, in [0, 1].
+        easy_first: whether to use 1 − κ in place of κ, so that easy tasks weigh more: the paper's control.
 
     Returns:
         [T]; 1 for a task that is not measured.
@@ -64,7 +64,7 @@ def focal_weights(
 
 
 def log_focal_weight(kpi: Tensor, gamma: Tensor | float, *, floor: float) -> Tensor:
-    """The logarithm of `focal_weight`, which does not underflow at a large gamma.
+    """Compute the logarithm of `focal_weight`, which does not underflow at a large gamma.
 
     Example:
         >>> log_focal_weight(torch.tensor([0.5, 0.999]), gamma=8.0, floor=1e-3)
@@ -76,12 +76,12 @@ def log_focal_weight(kpi: Tensor, gamma: Tensor | float, *, floor: float) -> Ten
 
 
 def moving_average(value: Tensor, new: Tensor, *, alpha: Tensor | float) -> Tensor:
-    r"""The exponential moving average :math:`\bar\kappa \leftarrow \alpha \kappa + (1 - \alpha) \bar\kappa`.
+    r"""Compute the exponential moving average :math:`\bar\kappa \leftarrow \alpha \kappa + (1 - \alpha) \bar\kappa`.
 
     Args:
         value: the average so far, any shape; NaN where there is no measurement yet.
         new: the same shape; NaN where there is no new value.
-        alpha: the share of the new value, in (0, 1]: a number, or a tensor that broadcasts.
+        alpha: the weight of the new value, in (0, 1]: a number, or a tensor that broadcasts.
 
     Returns:
         The new average: `new` where there was no measurement, `value` where there is no new one.
@@ -92,23 +92,23 @@ def moving_average(value: Tensor, new: Tensor, *, alpha: Tensor | float) -> Tens
         tensor([0.5500, 0.8000, 0.5000])
     """
     if isinstance(alpha, Tensor):
-        alpha = alpha.to(value.dtype)  # lerp promotes no dtype
+        alpha = alpha.to(value.dtype)  # lerp does not promote dtypes
     # fmin and fmax ignore NaN. Without NaN, the average is at least the smaller of the two values, and fmax selects it
     return torch.fmax(torch.lerp(value, new, alpha), torch.fmin(value, new))
 
 
 def achievement(kpi: Tensor, potential: Tensor | float, margin: float, gamma: float) -> Tensor:
-    r"""The weights of achievement-based training: :math:`w = \mathrm{softmax}((1 - \kappa_t / (P_t (1 + m)))^\gamma)`.
+    r"""Compute achievement-based weights: :math:`w = \mathrm{softmax}((1 - \kappa_t / (P_t (1 + m)))^\gamma)`.
 
     Args:
         kpi: [T], in [0, 1]; NaN where there is no measurement yet.
         potential: :math:`P_t`, the KPI that the task reaches when trained alone, above 0; [T] or a number.
-        margin: :math:`m`, how far above its potential a task is still pushed, at least 0.
+        margin: :math:`m`, how far above its potential a task still gets extra weight, at least 0.
         gamma: the focusing parameter, at least 0. The base is clamped to 0, so a KPI above the margin has the lowest weight
-            whatever gamma is.
+            for any gamma.
 
     Returns:
-        [T], the weights, which sum to 1. A task that is not measured has 1/T, the others share the rest.
+        [T], the weights, which sum to 1. A task that is not measured has 1/T; the others share the rest.
 
     Example:
         >>> achievement(torch.tensor([0.2, 0.8]), potential=1.0, margin=0.0, gamma=2.0)

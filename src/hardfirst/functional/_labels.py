@@ -1,6 +1,6 @@
 """Labels of targets: which elements have one, and checks of their values, for losses, KPIs and the trainer.
 
-The checks read values, so they are made where that is free: on the CPU, in eager mode. Elsewhere they would wait for the
+The checks read values, so they run only where reading is free: on the CPU, in eager mode. Elsewhere they would wait for the
 device.
 """
 
@@ -10,11 +10,11 @@ from torch import Tensor
 from hardfirst.errors import InputError
 from hardfirst.functional._scalar import on_host
 
-_SUM_TOLERANCE = 0.01  # of probabilities, which may be bfloat16
+_SUM_TOLERANCE = 0.01  # for probabilities, which may be bfloat16
 
 
 def label_mask(target: Tensor, ignore_index: int | None = None) -> Tensor:
-    """Which elements have a label: those that are neither NaN nor `ignore_index`.
+    """Return a mask of the elements that have a label: those that are neither NaN nor `ignore_index`.
 
     >>> label_mask(torch.tensor([0, 255, 1], dtype=torch.uint8), 255)
     tensor([ True, False,  True])
@@ -27,11 +27,11 @@ def label_mask(target: Tensor, ignore_index: int | None = None) -> Tensor:
 
 
 def class_labels(target: Tensor, classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """The classes as int64, 0 where there is no label, and which elements have one.
+    """Return the classes as int64, 0 where there is no label, and a mask of the elements that have one.
 
     Args:
         target: classes of any shape and type; NaN or `ignore_index` where there is no label.
-        classes: how many there are.
+        classes: the number of classes.
         ignore_index: the class of elements without a label.
 
     Raises:
@@ -51,7 +51,7 @@ def class_labels(target: Tensor, classes: int, ignore_index: int) -> tuple[Tenso
 
 
 def check_answers(target: Tensor, ignore_index: int) -> None:
-    """Raise `InputError` for an answer to a yes/no question that is not from 0 to 1.
+    """Raise `InputError` for a binary label that is not from 0 to 1.
 
     Args:
         target: floating-point, 0 where there is no label.
@@ -83,7 +83,7 @@ def check_finite(target: Tensor) -> None:
 
 
 def can_read(target: Tensor) -> bool:
-    """Whether reading the values is free. torch.func's vmap has none to branch on."""
+    """Return whether reading the values is free. Under torch.func's vmap there are no values to branch on."""
     return on_host(target) and not torch._C._are_functorch_transforms_active()
 
 

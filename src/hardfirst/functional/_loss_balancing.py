@@ -1,4 +1,4 @@
-"""Equations of methods that losses drive, for a vector with one entry per task."""
+"""Equations of loss-based methods, for a vector with one entry per task."""
 
 from typing import Literal
 
@@ -49,7 +49,7 @@ def imtl_l(losses: Tensor, s: Tensor) -> Tensor:
 
 
 def geometric(losses: Tensor) -> Tensor:
-    r"""The geometric mean of the losses: :math:`\prod_t L_t^{1/T}` over the T tasks whose loss is not 0.
+    r"""Compute the geometric mean of the losses: :math:`\prod_t L_t^{1/T}` over the T tasks whose loss is not 0.
 
     Args:
         losses: [T], at least 0; a negative one gives NaN.
@@ -70,14 +70,14 @@ def geometric(losses: Tensor) -> Tensor:
 
 
 def stch(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
-    r"""The smooth Tchebycheff scalarization of log losses: :math:`T \mu \log \sum_t (L_t / n_t)^{1/\mu}`.
+    r"""Compute the smooth Tchebycheff scalarization of log losses: :math:`T \mu \log \sum_t (L_t / n_t)^{1/\mu}`.
 
     T is the number of tasks whose loss is not 0; the sum goes over those.
 
     Args:
         losses: [T], at least 0; a negative one gives NaN.
-        nadir: [T], the loss :math:`n_t` that each task's progress is relative to, above 0 where the task is present, without
-            a graph. NaN for a task that has none yet: its current loss.
+        nadir: [T], the reference loss :math:`n_t` of each task's progress, above 0 where the task is present, without a
+            graph. NaN for a task that has none yet: its current loss is used.
         mu: the smoothing, above 0; near 0 only the worst task counts.
 
     Returns:
@@ -94,7 +94,7 @@ def stch(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
 
 
 def stch_logits(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
-    """log(L / nadir) / mu, whose softmax is the tasks' shares in `stch`; −1e30, for a share of 0, where L is 0.
+    """Compute log(L / nadir) / mu, whose softmax is the tasks' shares in `stch`; −1e30, for a share of 0, where L is 0.
 
     Args:
         losses: [T], as in `stch`.
@@ -113,17 +113,17 @@ def stch_logits(losses: Tensor, nadir: Tensor, mu: float) -> Tensor:
 
 
 def logits_of_logs(logs: Tensor, absent: Tensor, nadir: Tensor, mu: float) -> Tensor:
-    """`stch_logits` of the losses' logarithms [T], any number where the mask `absent` [T] is true."""
+    """Compute `stch_logits` from the losses' logarithms [T], which are ignored where the mask `absent` [T] is true."""
     progress = logs - torch.where(nadir.isnan(), logs.detach(), nadir.log())
     return (progress / mu).masked_fill(absent, -1e30)
 
 
 def uw_so(losses: Tensor, temperature: float) -> Tensor:
-    r"""The weights of soft optimal uncertainty weighting: :math:`w = T \, \mathrm{softmax}(1 / (\tau L))`.
+    r"""Compute the weights of soft optimal uncertainty weighting: :math:`w = T \, \mathrm{softmax}(1 / (\tau L))`.
 
     Args:
         losses: [T], above 0, or 0 where a task is absent.
-        temperature: :math:`\tau`, above 0; small gives all weight to the task with the lowest loss.
+        temperature: :math:`\tau`, above 0; a small value gives all weight to the task with the lowest loss.
 
     Returns:
         [T], without a graph: they sum to the number of tasks whose loss is not 0, and are 0 for the others.
@@ -136,7 +136,7 @@ def uw_so(losses: Tensor, temperature: float) -> Tensor:
         Kirchdorfer et al., Analytical Uncertainty-Based Loss Weighting in Multi-Task Learning, GCPR 2024.
     """
     losses = precise(losses.detach())
-    # 1/L overflows at a denormal loss, and two infinities would make the softmax NaN
+    # 1/L overflows for a denormal loss, and two infinities would make the softmax NaN
     logits = (losses.reciprocal() / temperature).clamp_max(torch.finfo(losses.dtype).max)
     return logits.masked_fill(losses == 0, -1e30).softmax(0) * losses.count_nonzero()
 
@@ -169,7 +169,7 @@ def self_paced_weight(loss: Tensor, threshold: Tensor | float, kind: Literal["ha
 
 
 def present_logs(losses: Tensor) -> Tensor:
-    """The logarithm of losses of any shape, in float32 or better; 0, with a gradient of 0, where a loss is 0.
+    """Compute the logarithm of losses of any shape, in float32 or better; 0, with a gradient of 0, where a loss is 0.
 
     Example:
         >>> present_logs(torch.tensor([1.0, 0.5, 0.0]))
@@ -180,5 +180,5 @@ def present_logs(losses: Tensor) -> Tensor:
 
 
 def precise(losses: Tensor) -> Tensor:
-    """The losses in float32 or better."""
+    """Convert the losses to float32 or better."""
     return losses if losses.dtype in (torch.float32, torch.float64) else losses.float()

@@ -1,7 +1,7 @@
 """Equations of `functional` on Python numbers, for small steps on the CPU.
 
-In eager mode on the CPU, a step of DTP works on a handful of numbers; as tensors these are some twenty kernels, which cost
-more than the backward that they serve (`make bench`). On an accelerator and in a compiled graph the tensor form is used: it
+In eager mode on the CPU, a step of DTP works on a handful of numbers. As tensors, these need about twenty kernels, which
+cost more than the backward pass (`make bench`). On an accelerator and in a compiled graph the tensor form is used, since it
 does not wait for the device. tests/functional/test_scalar.py checks that the two forms agree.
 """
 
@@ -19,33 +19,33 @@ _NUMBERS: dict[torch.dtype, Any] = {torch.float32: ctypes.c_float, torch.int64: 
 
 
 def has_values(tensor: Tensor) -> bool:
-    """Whether a tensor has values to read: in eager mode, and neither a fake tensor nor one of `vmap`."""
+    """Return whether a tensor has readable values: in eager mode, and neither a fake tensor nor one of `vmap`."""
     return (
         type(tensor) is Tensor and not torch.compiler.is_compiling() and not _functorch.is_functorch_wrapped_tensor(tensor)
     )
 
 
 def is_batched(tensor: Tensor) -> bool:
-    """Whether a tensor is one of `vmap`, which has no form of some operations."""
+    """Return whether a tensor belongs to `vmap`, which does not support some operations."""
     return _functorch.is_batchedtensor(tensor)
 
 
 def has_graph(tensor: Tensor) -> bool:
-    """Whether a tensor has a graph; of one of `vmap`, which does not know, what it stands for is asked."""
+    """Return whether a tensor has a graph; for a tensor of `vmap`, which does not know, look at the wrapped tensor."""
     if tensor.requires_grad or not is_batched(tensor):
         return tensor.requires_grad
     return has_graph(_functorch.get_unwrapped(tensor))
 
 
 def on_host(state: Tensor) -> bool:
-    """Whether reading a tensor's values is free: it has some, on the CPU."""
+    """Return whether reading a tensor's values is free: it has values, on the CPU."""
     return state.is_cpu and has_values(state)
 
 
 def host_memory(state: Tensor) -> ctypes.Array[Any] | None:
-    """A tensor's memory as an array of Python numbers, to read and to write; None where it is not on the host.
+    """Return a tensor's memory as a writable array of Python numbers; None if it is not on the host.
 
-    It is the tensor's memory at this moment: make it anew in each step, since a buffer may move.
+    The array is valid at this moment only: create it again in each step, since a buffer may move.
 
     Args:
         state: [T], without a graph; float32 or int64, as all state is. None for another dtype.
@@ -62,7 +62,7 @@ def host_memory(state: Tensor) -> ctypes.Array[Any] | None:
 
 
 def host_tensor(numbers: Sequence[float]) -> Tensor:
-    """`torch.tensor` of float32 numbers, at least one, in a third of the time."""
+    """Create a tensor of float32 numbers, at least one, in a third of the time of `torch.tensor`."""
     return torch.frombuffer((ctypes.c_float * len(numbers))(*numbers), dtype=torch.float32)
 
 
@@ -80,7 +80,7 @@ def focal_weights_on_host(
     uniform: float = 0.0,
     easy_first: bool = False,
 ) -> Tensor:
-    """`functional.focal_weights` of Python numbers.
+    """Compute `functional.focal_weights` on Python numbers.
 
     Args:
         kpis: T numbers, NaN where a task is not measured.
@@ -121,7 +121,7 @@ def log_focal_weights(kpis: Iterable[float], gammas: Sequence[float], floor: flo
 def moving_averages(averages: Sequence[float], kpis: Sequence[float], alpha: float) -> list[float]:
     """See `functional.moving_average`."""
     moved = [old + alpha * (new - old) for old, new in zip(averages, kpis, strict=True)]
-    if isnan(sum(moved)):  # of some task nothing was measured before, or nothing is measured now
+    if isnan(sum(moved)):  # a task was not measured before, or is not measured now
         pairs = zip(moved, averages, kpis, strict=True)
         return [average if not isnan(average) else old if isnan(new) else new for average, old, new in pairs]
     return moved

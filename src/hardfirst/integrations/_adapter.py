@@ -18,15 +18,15 @@ QUANTITIES = ("loss", "kpi", "weight")
 
 
 class LoopAdapter:
-    """Makes a balancer's step a scalar that the host may add to, divide or scale before it calls backward.
+    """Turns a balancer's step into a scalar that the host may add to, divide or scale before it calls backward.
 
     Args:
-        balancer: of any kind.
+        balancer: any balancer.
         shared: returns the parameters that several tasks use; called only for methods that need them.
         kpis_from: "batch" or "validation"; with "validation" the KPIs of training steps are recorded but not used.
 
     Raises:
-        InputError: `kpis_from` is neither.
+        InputError: `kpis_from` is neither of these.
     """
 
     def __init__(
@@ -51,20 +51,20 @@ class LoopAdapter:
         batch: Hashable = None,
         closure: bool = False,
     ) -> Tensor:
-        """The loss of a training step. Its backward gives the balanced gradients, times its own gradient.
+        """Compute the loss of a training step. Its backward gives the balanced gradients, times its own gradient.
 
         Args:
             losses: by task, with their graphs.
             kpis: by task, of this batch.
             last: whether this is the last micro-batch of its step. Methods that learn from losses learn from this one.
-            several: whether a step has several micro-batches. Their KPIs are averaged, and count from the next step on.
+            several: whether a step has several micro-batches. Their KPIs are averaged, and used from the next step on.
             batch: identifies the batch in hosts that may evaluate its loss several times; they call `evaluations.end`.
-            closure: whether the host's optimizer does so.
+            closure: whether the host's optimizer evaluates the loss several times.
         """
         measured = self._measured(kpis)
         used = measured if measured and self.kpis_from == "batch" else None
         # With several micro-batches the balancer gets the mean of their KPIs after the last one: all micro-batches of a
-        # step then have the same weights, and the moving average of KPIs moves once a step.
+        # step then have the same weights, and the moving average of KPIs changes once per step.
         immediate = None if several else used
         self.balancer.train(last)
         if self.evaluations.begin(batch):
@@ -83,7 +83,7 @@ class LoopAdapter:
         self._stacked(losses)
 
     def plain_sum(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """The loss of an evaluation, the sum of the tasks' losses: a balanced total would change as the weights do."""
+        """Return the sum of the tasks' losses, for evaluation: a balanced total would change with the weights."""
         return self._stacked(losses).float().sum()
 
     def check_kpis(self, kpis: Mapping[str, Any]) -> None:
@@ -93,7 +93,7 @@ class LoopAdapter:
         MovingKPI(self.balancer.tasks, process_group=False).update(on_cpu)
 
     def record_validation(self, figures: Mapping[str, Mapping[str, float]]) -> None:
-        """Record a validation during training, by task: "kpi", and "loss" where it was measured.
+        """Record a validation during training, by task: "kpi", and "loss" if it was measured.
 
         With `kpis_from="validation"` its KPIs also update the balancer.
         """
@@ -105,11 +105,11 @@ class LoopAdapter:
             self.balancer.update(kpis)
 
     def warn_of_missing(self, kpis: Mapping[str, float], remedy: Callable[[list[str]], str]) -> None:
-        """Warn, once, if a validation during training gave some task no KPI although one was due.
+        """Warn once if a validation during training gave no KPI for a task that needs one.
 
         Args:
-            kpis: those that it gave.
-            remedy: what to do, given the tasks.
+            kpis: the KPIs that it gave.
+            remedy: returns what to do, given the tasks.
         """
         missing = [task for task in self.balancer.tasks if math.isnan(kpis.get(task, math.nan))]
         drives = self.kpis_from == "validation" and "kpis" in self.balancer.needs
@@ -118,14 +118,14 @@ class LoopAdapter:
             return
         self._warned = True
         method = type(self.balancer).__name__
-        effect = f"{method}, which they drive, learns nothing of them" if drives else "worst_task is NaN"
+        effect = f"{method}, which uses KPIs, does not learn from them" if drives else "worst_task is NaN"
         tasks = ", ".join(map(repr, missing))
-        warn_caller(f"A validation gave no KPI of {tasks}: {effect}. {remedy(missing)}")
+        warn_caller(f"A validation gave no KPI for {tasks}: {effect}. {remedy(missing)}")
         if drives:
-            self.balancer.watch.warned.add("kpis")  # it has been said
+            self.balancer.watch.warned.add("kpis")  # avoid a second warning about the same problem
 
     def pop_epoch(self) -> dict[str, dict[str, float]]:
-        """Return the epoch's figures by task, as a record holds them, and start the next epoch."""
+        """Return the epoch's figures by task, in the form of a record, and start the next epoch."""
         figures = self._pop("epoch")
         for task, values in self._validation.items():
             figures[task] |= {f"validation_{quantity}": value for quantity, value in values.items()}
@@ -142,10 +142,10 @@ class LoopAdapter:
         }
 
     def _step(self, balancer: Balancer, kpis: Mapping[str, Any] | None, losses: Mapping[str, Tensor]) -> Tensor:
-        """The scalar that the balancer would call backward on; that of a gradient balancer delivers its gradients."""
+        """Return the scalar for the balancer's backward; that of a gradient balancer delivers its gradients."""
         totals: list[Tensor] = []
         shared = list(self.shared()) if "shared" in balancer.needs else None
-        # hosts call this under autocast, where no backward pass belongs
+        # hosts call this under autocast, which must not cover a backward pass
         with torch.autocast(self._stacked(losses).device.type, enabled=False):
             balancer.backward(losses, kpis, shared=shared, using=totals.append)
         return totals[0]
@@ -160,21 +160,21 @@ class LoopAdapter:
         return {task: kpi for task, kpi in kpis.items() if kpi is not None}
 
     def _figures(self, total: Tensor, losses: Mapping[str, Tensor], kpis: Mapping[str, Any]) -> Tensor:
-        """What a step measures: a row [T] for each of the quantities, NaN where a task has none."""
+        """Return the measurements of a step: a row [T] for each quantity, NaN where a task has none."""
         weights = task_weights(total, losses) if isinstance(self.balancer, LossBalancer) else self.balancer.weights
         # as numbers without a graph; a KPI that is left out becomes NaN
         rows = [self.balancer.stack_by_task(values, "KPI").detach().float() for values in (losses, kpis, weights)]
         return torch.stack([row.to(total.device) for row in rows])
 
     def _add_micro_batch(self, kpis: Tensor | None, *, last: bool) -> None:
-        """Add the KPIs [T] of a micro-batch, and after the last one update the balancer with their means."""
+        """Add the KPIs [T] of a micro-batch; after the last one, update the balancer with their means."""
         if kpis is not None:
             self._micro_batches.add(kpis)
         if last and (means := self._micro_batches.pop("step")) is not None:
             self.balancer.update(dict(zip(self.balancer.tasks, means.unbind(), strict=True)))
 
     def _pop(self, reader: str) -> dict[str, dict[str, float]]:
-        """The means by task and quantity."""
+        """Return the means by task and quantity."""
         tasks, values = self.balancer.tasks, self._steps.pop(reader)
         if values is None:
             return {task: {} for task in tasks}
@@ -184,7 +184,7 @@ class LoopAdapter:
 
 
 def summarize_tasks(kpis: Mapping[str, float], single_task: Mapping[str, float] | None = None) -> dict[str, float]:
-    """The worst KPI and the mean KPI; with the KPIs of single-task networks also Δm, in percent.
+    """Compute the worst KPI and the mean KPI; given the KPIs of single-task networks, also Δm in percent.
 
     Missing values follow the rules of `hardfirst.statistics`, which needs NumPy and SciPy: a KPI that is NaN makes all three
     NaN; a single-task KPI that is missing or not above 0 makes Δm NaN.

@@ -1,4 +1,4 @@
-"""Several evaluations of one batch's loss, as optimizers with a closure ask for them."""
+"""Several evaluations of one batch's loss, for optimizers with a closure."""
 
 import copy
 from collections.abc import Hashable, Mapping
@@ -11,10 +11,10 @@ from hardfirst.balancers import Balancer
 
 
 class Evaluations:
-    """Tells the first evaluation of a batch's loss from repeated ones, and keeps what these need.
+    """Distinguishes the first evaluation of a batch's loss from repeated ones, and keeps what these need.
 
-    LBFGS asks for the loss of a batch some twenty times. A balancer learns in the first evaluation only. The others use a
-    copy of the balancer from before it and the KPIs of the first, so that all are of the same function of the parameters.
+    LBFGS evaluates the loss of a batch about 20 times. A balancer learns in the first evaluation only. The others use a copy
+    of the balancer from before it and the KPIs of the first, so that all evaluate the same function of the parameters.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Evaluations:
         """Return whether the batch's loss has been evaluated before. Called for each total of the batch.
 
         Args:
-            batch: differs from that of the batch before; None for no notice of repeated evaluations.
+            batch: differs from that of the previous batch; None to ignore repeated evaluations.
         """
         if batch != self._batch:
             self._batch, self._ended, self._calls, self._before = batch, False, 0, []
@@ -38,7 +38,7 @@ class Evaluations:
         self._ended, self._calls = self._batch is not None, 0
 
     def keep(self, balancer: Balancer, kpis: Mapping[str, Any] | None) -> None:
-        """Keep the balancer as it is before a total of the first evaluation."""
+        """Keep a copy of the balancer from before a total of the first evaluation."""
         kpis = None if kpis is None else {task: torch.as_tensor(kpi).detach() for task, kpi in kpis.items()}
         self._before.append((_copy(balancer), kpis))
 
@@ -46,8 +46,8 @@ class Evaluations:
         """Return a balancer and KPIs for the next total of a repeated evaluation.
 
         Args:
-            balancer: copied as it is now, if it was not kept.
-            kpis: of this evaluation; they give the KPIs their gradients.
+            balancer: copied in its current state if no copy was kept.
+            kpis: those of this evaluation; they give the KPIs their gradients.
         """
         kept = self._calls < len(self._before)
         before, first = self._before[self._calls] if kept else (balancer, None)
@@ -56,11 +56,11 @@ class Evaluations:
 
 
 def _copy(balancer: Balancer) -> Balancer:
-    """A copy in the same mode, also of a balancer that is paused."""
+    """Copy a balancer in the same mode, even if it is paused."""
     return copy.deepcopy(balancer).train(balancer.training)
 
 
 def _with_gradients_of(kpis: Mapping[str, Any], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The values, with the graphs of the KPIs that have one."""
+    """Return the values with the graphs of the KPIs that have one."""
     graphs = {task: kpi - kpi.detach() for task, kpi in kpis.items() if isinstance(kpi, Tensor) and kpi.requires_grad}
     return {task: value + graphs[task] if task in graphs else value for task, value in values.items()}

@@ -1,4 +1,4 @@
-"""Running means of what a loop's steps measure."""
+"""Running means of the measurements of a loop's steps."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ class RunningMeans:
     """Means of tensors of one shape, summed on the device: only `pop` waits for it. NaN and infinite entries are skipped.
 
     Args:
-        readers: who read the means, each since it last did.
+        readers: names of the readers; each gets the means since it last read them.
     """
 
     def __init__(self, *readers: str) -> None:
@@ -22,6 +22,6 @@ class RunningMeans:
             self._sums[reader] = pair if sums is None else sums + pair
 
     def pop(self, reader: str) -> Tensor | None:
-        """Return the means on the device, NaN where no finite value was added, and start over; None if nothing was added."""
+        """Return the means on the device and start over; NaN without a finite value, None if nothing was added."""
         sums, self._sums[reader] = self._sums[reader], None
         return None if sums is None else sums[0] / sums[1]

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 from hardfirst.errors import InputError, writing
 from hardfirst.networks import parameters
 from hardfirst.records import Writer, record_key, score
+from hardfirst.trackers import Guarded, Line
 
 TaskFigures = Mapping[str, float]
 
@@ -25,6 +26,8 @@ class RunRecorder:
         folder: where records are written, as `FOLDER/trials/KEY.jsonl`.
         settings: what identifies the run: at least "problem", "balancer" and "seed". A run with the same settings replaces
             the earlier one.
+        also: functions, such as the trackers in `hardfirst.trackers`, that are called with each line of the record, a dict
+            with "kind" and the fields of `hardfirst.records`. The first error of each gives a warning; training continues.
 
     Raises:
         InputError: a setting is missing, or the folder cannot be written to.
@@ -35,11 +38,13 @@ class RunRecorder:
         'runs/mine/trials'
     """
 
-    def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: str | Path, settings: Mapping[str, Any], *, also: Iterable[Callable[[Line], object]] = ()
+    ) -> None:
         for name in ("problem", "balancer", "seed"):
             if name not in settings:
                 raise InputError(f"Expected settings with problem, balancer and seed; {name!r} is missing.")
-        self.settings = dict(settings)
+        self.settings, self._also = dict(settings), [Guarded(function) for function in also]
         key = record_key(self.settings)
         self.path = Path(folder) / "trials" / f"{key}.jsonl"
         # Reports read finished runs only: the file gets its final name in `end`.
@@ -51,7 +56,7 @@ class RunRecorder:
 
     def begin(self, tasks: tuple[str, ...], network: nn.Module, *, epochs: int = 0) -> None:
         """Write the first line, or continue the record of a resumed run after its first `epochs` epochs."""
-        self.writer = Writer(self._part, keep_epochs=epochs or None)
+        self.writer = Writer(self._part, keep_epochs=epochs or None, also=self._also)
         self.epochs = epochs
         if self.writer.empty:
             devices = int(os.environ.get("WORLD_SIZE", "1"))

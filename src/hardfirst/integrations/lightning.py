@@ -3,8 +3,8 @@
 This module imports Lightning only when a class is used, and works with both of its packages, `lightning` and
 `pytorch_lightning`.
 
-A balancer in a LightningModule is a submodule with buffers: it moves with the module, and is saved in its checkpoints.
-For a loss balancer, `return self.balancer(losses, kpis)` in `training_step` is therefore enough.
+A balancer in a LightningModule is a submodule with buffers: it moves with the module, and checkpoints include it. For a loss
+balancer, `return self.balancer(losses, kpis)` in `training_step` is therefore enough.
 """
 
 import math
@@ -30,21 +30,21 @@ _NAMESPACES = ("lightning.pytorch", "pytorch_lightning")
 class Balanced:
     """Mixin for a LightningModule with a balancer, for automatic optimization; list it before LightningModule.
 
-    It adds to `return self.balancer(losses, kpis)`:
+    In addition to `return self.balancer(losses, kpis)`, it provides:
 
     - gradient balancers, with Lightning's clipping, accumulation and mixed precision. The total may be scaled, and added to
       other terms: its backward delivers the balanced gradients, times its own gradient;
     - accumulation by the balancer's rules: a method that learns from losses learns only from the last micro-batch of a step;
-      KPIs are averaged over a step's micro-batches, and with more than one they count from the next step on;
+      KPIs are averaged over a step's micro-batches, and with more than one they are used from the next step on;
     - one step of the balancer for each batch under LBFGS, which evaluates the loss of a batch several times;
-    - weights and KPIs in the log, as `weight/TASK` and `kpi/TASK`, once an epoch: means over the batches that have them;
+    - weights and KPIs in the log, as `weight/TASK` and `kpi/TASK`, once per epoch: means over the batches that have them;
     - `evaluated`, which logs validation KPIs with `worst_task`, `mean_over_tasks` and `delta_m` for ModelCheckpoint and
-      EarlyStopping to monitor, and updates the balancer where KPIs come from validation. Lightning's sanity validation
-      never changes its state;
-    - task-wise early stopping, with `self.stopping = TaskEarlyStopping(tasks)`.
+      EarlyStopping to monitor, and updates the balancer if KPIs come from validation. Lightning's sanity validation never
+      changes its state;
+    - early stopping by task, with `self.stopping = TaskEarlyStopping(tasks)`.
 
     Attributes:
-        balancer: of any kind; a submodule.
+        balancer: any balancer; a submodule.
         stopping: a `TaskEarlyStopping`, if any.
         kpis_from: "batch" for the KPIs passed to `balance`, or "validation" for those passed to `evaluated`.
         single_task: by task, the KPI of a single-task network on validation. If given, `delta_m` is logged, the mean
@@ -80,7 +80,7 @@ class Balanced:
     _tested: Mapping[str, Mapping[str, float]] | None = None
 
     def shared_parameters(self) -> Iterable[nn.Parameter]:
-        """The parameters that several tasks use; by default `self.network.shared_parameters()`.
+        """Return the parameters that several tasks use; by default `self.network.shared_parameters()`.
 
         Raises:
             InputError: `self.network` has no such method; override this one.
@@ -88,20 +88,20 @@ class Balanced:
         shared = getattr(getattr(self, "network", None), "shared_parameters", None)
         if not callable(shared):
             raise InputError(
-                f"{type(self.balancer).__name__} needs the shared parameters: override `shared_parameters(self)` of "
-                f"{type(self).__name__}, or give it a `self.network` that has the method."
+                f"{type(self.balancer).__name__} needs the shared parameters. Override `shared_parameters(self)` of "
+                f"{type(self).__name__}, or give it a `self.network` that has this method."
             )
         parameters: Iterable[nn.Parameter] = shared()
         return parameters
 
     def balance(self, losses: Mapping[str, Tensor], kpis: Mapping[str, Any] | None = None) -> Tensor:
-        """In training the balanced total, for `training_step` to return; else the sum of the losses, whatever the weights.
+        """Return the balanced total for `training_step`; outside training, the sum of the losses regardless of weights.
 
         Each call in training is one step of the balancer.
 
         Args:
-            losses: by task, a 0-d tensor with its graph; leave out a task without labels, or pass 0.
-            kpis: by task, this batch's KPI; leave it out where KPIs come from validation.
+            losses: by task, a 0-d tensor with its graph. Leave out a task without labels, or pass 0.
+            kpis: by task, this batch's KPI. Leave it out if KPIs come from validation.
 
         Raises:
             InputError: a name is unknown, or a value is invalid.
@@ -128,10 +128,10 @@ class Balanced:
         Args:
             kpis: by task, a number in [0, 1] over the whole split and all ranks, as torchmetrics' `compute` returns it. A
                 task that is left out counts as NaN, and makes `worst_task` NaN.
-            losses: likewise; used only for the record.
+            losses: by task, numbers in the same form; used only for the record.
 
         Raises:
-            InputError: a name is unknown, a KPI is not in [0, 1], or `single_task` lacks a KPI above 0 of a task.
+            InputError: a name is unknown, a KPI is not in [0, 1], or `single_task` lacks a KPI above 0 for a task.
         """
         trainer, adapter, tasks = self._host.trainer, self._adapter, self.balancer.tasks
         adapter.check_kpis(kpis)
@@ -153,18 +153,18 @@ class Balanced:
             return
         self._reported = True
         adapter.record_validation(figures)
-        adapter.warn_of_missing(values, lambda missing: f"Give `evaluated` the KPI of {', '.join(missing)} as well.")
+        adapter.warn_of_missing(values, lambda missing: f"Also give `evaluated` the KPI of {', '.join(missing)}.")
         if (stopping := self._stopping) is not None:
             stopping.update(values)
             trainer.should_stop = trainer.should_stop or len(stopping.stopped) == len(stopping.tasks)
 
     def backward(self, loss: Tensor, *arguments: Any, **named: Any) -> None:
-        """Lightning's hook: the end of one evaluation of a batch's loss, of which LBFGS asks for several."""
+        """End one evaluation of a batch's loss (a Lightning hook), of which LBFGS runs several."""
         super().backward(loss, *arguments, **named)  # type: ignore[misc]  # of LightningModule, the next base class
         self._adapter.evaluations.end()
 
     def on_train_epoch_end(self) -> None:
-        """Lightning's hook: ends the balancer's epoch; an override must call `super().on_train_epoch_end()`."""
+        """End the balancer's epoch (a Lightning hook). An override must call `super().on_train_epoch_end()`."""
         parent = getattr(super(), "on_train_epoch_end", None)
         if callable(parent):
             parent()
@@ -181,12 +181,12 @@ class Balanced:
         for task in self.balancer.tasks:
             if not self.single_task.get(task, math.nan) > 0:
                 raise InputError(
-                    f"Expected `single_task` to have a KPI above 0 of task {task!r}, for `delta_m` is relative to it; got "
-                    f"{self.single_task.get(task, 'none')}."
+                    f"Expected `single_task` to have a KPI above 0 for task {task!r}, since `delta_m` is relative to it; "
+                    f"got {self.single_task.get(task, 'none')}."
                 )
 
     def _warn_without_validation(self) -> None:
-        """Warn where an epoch with a validation, or the first without any, has ended and `evaluated` was not called."""
+        """Warn if an epoch with a validation, or the first without any, has ended and `evaluated` was not called."""
         trainer = self._host.trainer
         every = trainer.check_val_every_n_epoch or 1
         if not self._reported and (not trainer.enable_validation or (trainer.current_epoch + 1) % every == 0):
@@ -195,7 +195,7 @@ class Balanced:
 
     @property
     def _host(self) -> Any:
-        """This object, typed for its methods as a LightningModule."""
+        """Return this object, typed as a LightningModule."""
         return self
 
     @property
@@ -213,13 +213,13 @@ class Balanced:
 class RecordRuns:
     """Callback that writes the run record of a `Balanced` module, for `hardfirst report FOLDER`.
 
-    It is a callback of the Lightning package that is in use. Reports compare test figures: call `trainer.test` after
+    It subclasses the callback of the Lightning package in use. Reports compare test figures: call `trainer.test` after
     `trainer.fit`, with `ckpt_path="best"` for the weights of the best epoch.
 
     Args:
         folder: where records are written; runs of several balancers and seeds may share it.
         problem: the problem's name in reports.
-        balancer: the method's name in reports, "dtp:gamma=2" for instance.
+        balancer: the method's name in reports, for example "dtp:gamma=2".
         seed: the run's seed.
         settings: further settings that distinguish runs.
 
@@ -238,8 +238,8 @@ class RecordRuns:
                 bases = (import_module(_NAMESPACES[0]).Callback,)
             except ModuleNotFoundError:
                 raise MissingPackage('RecordRuns needs Lightning: pip install "hardfirst[lightning]".') from None
-        # Lightning need not be installed to import this class, so its Callback becomes a base class only here; if both
-        # packages are loaded the instance is a callback of both.
+        # Lightning may be missing when this class is imported, so its Callback becomes a base class only here; if both
+        # packages are loaded, the instance is a callback of both.
         callback: RecordRuns = object.__new__(type(cls.__name__, (cls, *bases), {}))
         return callback
 

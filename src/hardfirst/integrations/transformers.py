@@ -21,7 +21,7 @@ from hardfirst.integrations._adapter import LoopAdapter, summarize_tasks
 from hardfirst.integrations._recorder import RunRecorder
 
 STATE_FILE = "balancer.pt"
-"""The file of the balancer's state in a checkpoint folder."""
+"""The name of the file with the balancer's state in a checkpoint folder."""
 
 
 class Balanced:
@@ -29,26 +29,26 @@ class Balanced:
 
     A subclass implements `task_losses`. The mixin does the rest within the Trainer's own loop:
 
-    - accumulation divides each loss by the number of micro-batches, whatever the model's signature says; a method that
+    - accumulation divides each loss by the number of micro-batches, regardless of the model's signature; a method that
       learns from losses learns only from the last micro-batch of a step; KPIs are averaged over a step's micro-batches, and
-      with more than one they count from the next step on;
-    - gradient balancers go back through the network once for each task. What `compute_loss` returns may be scaled, and added
-      to other terms: its backward delivers the balanced gradients, times its own gradient;
-    - `eval_loss` is the plain sum of the tasks' losses, which does not change as the weights do;
-    - each checkpoint holds the balancer's state as balancer.pt, and `resume_from_checkpoint` restores it;
-    - the log has weights and KPIs, as `weight_TASK` and `kpi_TASK`, means since the last entry.
+      with more than one they are used from the next step on;
+    - gradient balancers run backward through the network once per task. The result of `compute_loss` may be scaled, and
+      added to other terms: its backward delivers the balanced gradients, times its own gradient;
+    - `eval_loss` is the plain sum of the tasks' losses, which does not depend on the weights;
+    - each checkpoint stores the balancer's state as balancer.pt, and `resume_from_checkpoint` restores it;
+    - the log contains weights and KPIs, as `weight_TASK` and `kpi_TASK`: means since the last entry.
 
     If `compute_metrics` returns `kpi_TASK`, evaluation adds `eval_worst_task` and `eval_mean_over_tasks`, for
     `metric_for_best_model`.
 
     Args:
         arguments: the Trainer's positional arguments.
-        balancer: of any kind.
+        balancer: any balancer.
         shared: the parameters that several tasks use, or a function that returns them, for methods that need them; by
             default the model's `shared_parameters()`.
         kpis_from: "batch" for the KPIs of `task_losses`, or "validation" for the `eval_kpi_TASK` of evaluations during
             training.
-        record: writes a run record for `hardfirst report`. Evaluate once an epoch, and call `predict` on the test split
+        record: writes a run record for `hardfirst report`. Evaluate once per epoch, and call `predict` on the test split
             after training.
         named: the Trainer's keyword arguments.
 
@@ -88,18 +88,18 @@ class Balanced:
     ) -> tuple[Mapping[str, Tensor], Mapping[str, Any] | None, Any]:
         """Compute each task's loss, each task's KPI on this batch (or None), and the outputs that evaluation gathers.
 
-        Within it, `super().compute_loss(...)` is the Trainer's own.
+        Inside it, `super().compute_loss(...)` is the Trainer's own.
 
         Args:
             model: the model as the Trainer wrapped it.
             inputs: a batch, on the device.
         """
-        raise InputError(f"{type(self).__name__} has to implement `task_losses(self, model, inputs)`.")
+        raise InputError(f"{type(self).__name__} must implement `task_losses(self, model, inputs)`.")
 
     def compute_loss(
         self, model: nn.Module, inputs: Mapping[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """The Trainer's hook: in training the balanced total, in evaluation the plain sum of the tasks' losses."""
+        """Compute the balanced total in training, the plain sum of the losses in evaluation (a Trainer hook)."""
         if self._in_task_losses:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[misc]  # of Trainer
         self._in_task_losses = True
@@ -117,7 +117,7 @@ class Balanced:
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval", **named: Any
     ) -> dict[str, float]:
-        """The Trainer's evaluation; during training its KPIs update the balancer where `kpis_from` is "validation"."""
+        """Run the Trainer's evaluation; during training its KPIs update the balancer if `kpis_from` is "validation"."""
         outermost, self._evaluating = not self._evaluating, True  # the Trainer evaluates several data sets one by one
         try:
             metrics: dict[str, float] = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix, **named)  # type: ignore[misc]  # of Trainer
@@ -141,12 +141,12 @@ class Balanced:
         names = ", ".join(f"{prefix}_kpi_{task}" for task in tasks)
         returned = ", ".join(f"kpi_{task}" for task in tasks)
         return (
-            f"Looked for {names} among the metrics: `compute_metrics` has to return {returned}, and the Trainer calls it "
-            f"only where batches have the columns of `label_names`, which is {self._host.label_names}."
+            f"Looked for {names} among the metrics: `compute_metrics` must return {returned}, and the Trainer calls it "
+            f"only if batches have the columns of `label_names`, which is {self._host.label_names}."
         )
 
     def predict(self, test_dataset: Any, ignore_keys: Any = None, metric_key_prefix: str = "test", **named: Any) -> Any:
-        """The Trainer's prediction; the record takes its KPIs as those of the test split."""
+        """Run the Trainer's prediction; the record stores its KPIs as those of the test split."""
         output = super().predict(test_dataset, ignore_keys, metric_key_prefix, **named)  # type: ignore[misc]  # of Trainer
         kpis = _kpis(output.metrics, metric_key_prefix, self.balancer.tasks)
         if self.record is not None and kpis and self._host.is_world_process_zero():
@@ -155,7 +155,7 @@ class Balanced:
         return output
 
     def log(self, logs: dict[str, float], *arguments: Any, **named: Any) -> None:
-        """The Trainer's log; adds weights and KPIs to the entries that have the training loss."""
+        """Add weights and KPIs to the entries of the Trainer's log that have the training loss."""
         means = self._adapter.pop_log("_") if "loss" in logs else {}
         super().log({**logs, **means}, *arguments, **named)  # type: ignore[misc]  # of Trainer, the next base
 
@@ -172,7 +172,7 @@ class Balanced:
 
     @property
     def _host(self) -> Any:
-        """This object, typed for its methods as a Trainer."""
+        """Return this object, typed as a Trainer."""
         return self
 
     def _shared_parameters(self) -> list[nn.Parameter]:
@@ -182,8 +182,8 @@ class Balanced:
             shared = getattr(model, "shared_parameters", None)
         if shared is None:
             raise InputError(
-                f"{type(self.balancer).__name__} needs the parameters that several tasks use: give `shared=...`, or the "
-                "model a method `shared_parameters()`."
+                f"{type(self.balancer).__name__} needs the parameters that several tasks use. Give `shared=...`, or give "
+                "the model a method `shared_parameters()`."
             )
         return list(shared() if callable(shared) else shared)
 

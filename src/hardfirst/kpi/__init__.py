@@ -1,8 +1,8 @@
-"""KPIs: measures of how well a task does, as a number in [0, 1], and their moving average.
+"""KPIs: measures of a task's performance as a number in [0, 1], and their moving average.
 
-A measure is a function (output, target) → 0-d tensor, float32 or better: 1 is best, NaN means that nothing is labelled or
-that the measure is not defined, and is no observation. No label is NaN or `ignore_index`, as in `hardfirst.losses`. A
-measure has no gradient. Bind options with `functools.partial`:
+A measure is a function (output, target) → 0-d tensor, float32 or better. 1 is best; NaN means that nothing is labelled or
+that the measure is undefined, and does not count as an observation. NaN or `ignore_index` marks a missing label, as in
+`hardfirst.losses`. A measure has no gradient. Bind options with `functools.partial`:
 
 >>> from functools import partial
 >>> import torch

@@ -1,4 +1,4 @@
-"""Measures that are objects: updated batch by batch, and asked for their value at the end."""
+"""Measures that are objects: updated batch by batch, with the value computed at the end."""
 
 import copy
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from hardfirst.kpi._common import Measure
 
 @runtime_checkable
 class Accumulator(Protocol):
-    """A measure with state; any `torchmetrics.Metric` of (output, target) is one.
+    """A measure with state, such as any `torchmetrics.Metric` of (output, target).
 
-    The trainer works on a copy, which it moves to the device if it is a module.
+    The trainer works on a copy, and moves it to the device if it is a module.
 
     Example:
         >>> class Largest:
@@ -30,17 +30,17 @@ class Accumulator(Protocol):
     """
 
     def update(self, output: Any, target: Any, /) -> Any:
-        """Take the outputs and targets of a batch's labelled examples into account."""
+        """Add the outputs and targets of a batch's labelled examples."""
 
     def compute(self) -> Any:
-        """Return the value of all batches since the last reset: a 0-d tensor or a number."""
+        """Return the value over all batches since the last reset: a 0-d tensor or a number."""
 
     def reset(self) -> Any:
         """Forget all batches."""
 
 
 def is_accumulator(measure: object) -> TypeGuard[Accumulator]:
-    """Whether a measure is an object that accumulates, rather than a function.
+    """Return whether a measure is an object that accumulates, rather than a function.
 
     >>> is_accumulator(torch.mean), is_accumulator(Accumulator)
     (False, False)
@@ -49,17 +49,17 @@ def is_accumulator(measure: object) -> TypeGuard[Accumulator]:
 
 
 def copied(accumulator: Accumulator, device: torch.device | None = None) -> Accumulator:
-    """A copy of the accumulator without state, on the device, which leaves other processes alone.
+    """Copy the accumulator without its state to the device; the copy does not communicate with other processes.
 
     Raises:
         InputError: the object cannot be copied.
     """
     try:
         copy_ = copy.deepcopy(accumulator)
-    except Exception as error:  # an object may hold anything
+    except Exception as error:  # an object may contain anything
         raise InputError(
             "Expected a measure that can be copied, so that each evaluation has its own state; "
-            f"{type(accumulator).__name__} cannot: {type(error).__name__}: {error}"
+            f"copying {type(accumulator).__name__} failed: {type(error).__name__}: {error}"
         ) from error
     if isinstance(copy_, nn.Module):
         for part in copy_.modules():
@@ -72,13 +72,13 @@ def copied(accumulator: Accumulator, device: torch.device | None = None) -> Accu
 
 
 def value_of(accumulator: Accumulator) -> Any:
-    """Its value, as a tensor if it is a number."""
+    """Return the accumulator's value, converted to a tensor if it is a number."""
     value = accumulator.compute()
     return torch.tensor(float(value)) if isinstance(value, int | float) else value
 
 
 def of_batch(measure: "Measure | Accumulator") -> Measure:
-    """The measure as a function of a batch.
+    """Convert the measure to a function of a batch.
 
     >>> of_batch(torch.dist) is torch.dist
     True

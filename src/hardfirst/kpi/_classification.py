@@ -30,19 +30,19 @@ def _mean_overlap(counts: Tensor) -> Tensor:
 @skips
 @streams(share)
 def accuracy(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore_index: int = -100) -> Tensor:
-    """The share of labelled elements whose class is predicted correctly.
+    """Compute the share of labelled elements whose class is predicted correctly.
 
     Args:
         output: class logits or probabilities [batch, classes, ...], at least two classes; or binary logits of the target's
             shape.
-        target: classes [batch, ...] of any type, NaN or `ignore_index` where there is no label. Of probabilities, as mixup
-            gives them, take the `argmax(1)`.
-        threshold: of binary outputs, above which they mean class 1; 0.5 for probabilities. Default: 0, for logits, with a
-            warning (on the CPU) if 16 outputs or more all lie in [0, 1] and vary more than a uniform distribution there.
+        target: classes [batch, ...] of any type, NaN or `ignore_index` where there is no label. If the target is
+            probabilities, as with mixup, pass its `argmax(1)`.
+        threshold: the value above which a binary output means class 1; 0.5 for probabilities. Default: 0, for logits. Warns
+            (on the CPU) if 16 or more outputs all lie in [0, 1] and vary more than a uniform distribution there.
         ignore_index: the class of elements without a label.
 
     Raises:
-        InputError: the shapes do not fit, there are several classes and a threshold, or (on the CPU) a label is no class.
+        InputError: the shapes do not match, a threshold is given for several classes, or (on the CPU) a label is invalid.
 
     Example:
         >>> logits = torch.tensor([[0.1, 2.0], [3.0, 0.2], [0.0, 1.0]])
@@ -59,8 +59,8 @@ def balanced_accuracy(output: Tensor, target: Tensor, *, threshold: float | None
     """Recall, averaged over the classes in the target, so that rare classes count as much as common ones.
 
     A class that is absent from the target has no recall and does not count. With fewer than two classes in the target the
-    value is NaN: who always answers with that class would have 1. On batches in which rare classes are often absent it is
-    noisy: take it from the validation split (`Task.kpi_from`).
+    value is NaN, since a constant answer would get 1. On batches that often lack rare classes it is noisy: compute it on the
+    validation split (`Task.kpi_from`).
 
     Args:
         output: as for `accuracy`.
@@ -85,10 +85,10 @@ def balanced_accuracy(output: Tensor, target: Tensor, *, threshold: float | None
 @skips
 @streams(_f1)
 def f1(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore_index: int = -100) -> Tensor:
-    """The F1 score of a yes/no question: `2·TP / (2·TP + FP + FN)`, which does not count what is rightly answered with no.
+    """Compute the F1 score of a binary task: `2·TP / (2·TP + FP + FN)`, which ignores true negatives.
 
-    NaN without a positive in the target: whatever the output, the score would be 0. On a batch with few positives it is
-    noisy: take it from the validation split (`Task.kpi_from`).
+    NaN without a positive in the target, where the score would always be 0. On a batch with few positives it is noisy:
+    compute it on the validation split (`Task.kpi_from`).
 
     Args:
         output: binary outputs of the target's shape; see `accuracy`.
@@ -109,7 +109,7 @@ def f1(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore
     """
     predicted, actual, labelled, classes = classified(output, target, threshold, ignore_index)
     if classes != 2:
-        raise InputError(f"Expected the outputs of a yes/no question, of the target's shape; got {classes} classes.")
+        raise InputError(f"Expected binary outputs of the target's shape; got {classes} classes.")
     return class_counts(predicted, actual, labelled, classes)
 
 
@@ -118,8 +118,8 @@ def f1(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore
 def mean_iou(output: Tensor, target: Tensor, *, threshold: float | None = None, ignore_index: int = -100) -> Tensor:
     """Intersection over union, averaged over the C classes predicted or present: `Σ_c |P_c ∩ T_c| / |P_c ∪ T_c| / C`.
 
-    A class neither predicted nor present is left out of the mean; a predicted class absent from the target scores 0.
-    With binary outputs, class 0 counts as well.
+    A class neither predicted nor present is left out of the mean; a predicted class absent from the target scores 0. With
+    binary outputs, class 0 also counts.
 
     Args:
         output: as for `accuracy`.
@@ -143,10 +143,10 @@ def mean_iou(output: Tensor, target: Tensor, *, threshold: float | None = None, 
 
 @skips
 def auc(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
-    """The area under the ROC curve: how often a positive ranks above a negative; a tie counts half, chance gives ½.
+    """Compute the area under the ROC curve: the share of pairs in which the positive ranks higher; a tie counts half.
 
     Σ_p [#(negatives below p) + #(negatives equal to p) / 2] / (P·N), over P positives and N negatives; NaN if either is 0.
-    It is noisy on a batch with few positives: take it from the validation split (`Task.kpi_from`).
+    Chance gives 0.5. It is noisy on a batch with few positives: compute it on the validation split (`Task.kpi_from`).
 
     Args:
         output: binary scores of any scale, [batch, ...]. NaN loses every comparison.
@@ -178,7 +178,7 @@ def auc(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
 
 @skips
 def gini(output: Tensor, target: Tensor, *, ignore_index: int = -100) -> Tensor:
-    """The AUC above chance, max(0, 2·AUC − 1): a network that has learned nothing has a KPI of 0.
+    """Compute the AUC above chance, max(0, 2·AUC − 1): 0 for an untrained network.
 
     Args:
         output: as for `auc`.

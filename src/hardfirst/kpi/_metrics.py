@@ -23,29 +23,29 @@ def from_metric(
     higher_is_better: bool | None = None,
     ignore_index: int | None = None,
 ) -> Measure:
-    """Make a KPI of a metric: (value − low) / (high − low), reversed if lower is better, clamped to [0, 1].
+    """Convert a metric to a KPI: (value − low) / (high − low), reversed if lower is better, clamped to [0, 1].
 
     A metric with state is reset before and after each call, so that the KPI is that of the batch: do not use the object
     elsewhere. A torchmetrics object accumulates over the batches of a split; see `Accumulator`.
 
-    No label is a NaN in a floating-point target, and -100 or the metric's `ignore_index` in a target of classes. Examples
-    without any label do not reach the metric; without any example the KPI is NaN. A label that is missing within an example
-    reaches the metric as its `ignore_index`, and as it is if the metric has none.
+    NaN marks a missing label in a floating-point target, and -100 or the metric's `ignore_index` in a target of classes. The
+    metric does not see examples without any label; if there is no example, the KPI is NaN. A missing label within an example
+    is passed to the metric as its `ignore_index`, or unchanged if the metric has none.
 
-    The KPI is also NaN where a torchmetrics object returns a number, often 0, although it is not defined: a ranking, an
-    agreement, a correlation or a share of variance of targets that are all equal (as `auc`); a macro AUROC without some of
-    the classes; a binary F score, precision, recall or Jaccard index without positives, a specificity without negatives.
+    The KPI is also NaN where a torchmetrics object returns a number, often 0, although it is undefined: a ranking, an
+    agreement, a correlation or explained variance of targets that are all equal (as for `auc`); a macro AUROC without some
+    of the classes; a binary F score, precision, recall or Jaccard index without positives; a specificity without negatives.
 
     Args:
-        metric: a torchmetrics object, which follows the output's device, or any function (output, target) → one number.
+        metric: a torchmetrics object, which is moved to the output's device, or any function (output, target) → one number.
         low: the lower end of the metric's range.
         high: the upper end, above `low`. For an error, the size at which the KPI is 0.
         higher_is_better: the metric's direction; default: its attribute `higher_is_better`.
-        ignore_index: the class that the metric ignores; default: its attribute `ignore_index`, that of the metric in a
-            wrapper, or the option of a `functools.partial`.
+        ignore_index: the class that the metric ignores; default: its attribute `ignore_index`, that of a wrapped metric, or
+            the option of a `functools.partial`.
 
     Raises:
-        InputError: `low` is not below `high`, the direction is not known, or (on use) the value is not one number.
+        InputError: `low` is not below `high`, the direction is unknown, or (on use) the value is not one number.
 
     Example:
         >>> from torchmetrics.regression import MeanAbsoluteError
@@ -59,7 +59,7 @@ def from_metric(
         higher_is_better = getattr(metric, "higher_is_better", None)
     if higher_is_better is None:
         name = getattr(metric, "__name__", type(metric).__name__)
-        raise InputError(f"{name} does not say which direction is better; give `higher_is_better=True` or False.")
+        raise InputError(f"{name} does not say which direction is better. Give `higher_is_better=True` or False.")
     worst, best = (low, high) if higher_is_better else (high, low)
     if ignore_index is None:
         ignore_index = _ignore_index_of(metric)
@@ -68,7 +68,7 @@ def from_metric(
 
 
 class _Accumulating(nn.Module):
-    """The KPI of a metric that accumulates: a function of a batch, and an accumulator.
+    """The KPI of a metric that accumulates: both a function of a batch and an accumulator.
 
     Args:
         measure: `_by_metric` with its options.
@@ -77,7 +77,7 @@ class _Accumulating(nn.Module):
     def __init__(self, measure: "partial[Tensor]") -> None:
         super().__init__()
         self.metric, self.options = measure.args[0], measure.keywords
-        self.witness: tuple[Tensor, Tensor] | None = None  # labels that stand for those so far
+        self.witness: tuple[Tensor, Tensor] | None = None  # labels that represent all labels so far
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         return _by_metric(self.metric, output, target, **self.options)
@@ -113,7 +113,7 @@ def _by_metric(
 
 
 def _labelled_examples(output: Tensor, target: Tensor, ignore_index: int | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Output and target of the examples with a label, detached, and what is labelled in the target."""
+    """Return output and target of the examples with a label, detached, and the mask of labels in the target."""
     output, target = detached(output), detached(target) if target.is_floating_point() else target
     labelled = label_mask(target, None if target.is_floating_point() else IGNORED)
     if ignore_index is not None:
@@ -125,12 +125,12 @@ def _labelled_examples(output: Tensor, target: Tensor, ignore_index: int | None)
 
 def _scaled(value: Tensor, worst: float, best: float) -> Tensor:
     if value.numel() != 1:
-        raise InputError(f"Expected the metric to give one number; got shape {tuple(value.shape)}. Let it average.")
+        raise InputError(f"Expected the metric to return one number; got shape {tuple(value.shape)}. Set it to average.")
     return ((value.reshape(()) - worst) / (best - worst)).clamp(0, 1)
 
 
 def _parts(metric: Callable[..., Any]) -> list[Any]:
-    """The metric, and the metrics that it wraps."""
+    """Return the metric and the metrics that it wraps."""
     return list(metric.modules()) if isinstance(metric, nn.Module) else [metric]
 
 
@@ -141,7 +141,7 @@ def _ignore_index_of(metric: Callable[..., Any]) -> int | None:
 
 
 def _value_of(metric: Callable[..., Any], output: Tensor, target: Tensor) -> Any:
-    """The metric's value on these examples alone."""
+    """Compute the metric on these examples only."""
     if isinstance(metric, nn.Module):
         metric.to(output.device)
     reset = getattr(metric, "reset", lambda: None)

@@ -17,18 +17,18 @@ from hardfirst.functional._scalar import has_values, host_memory, moving_average
 class MovingKPI(TaskState):
     r"""The moving average of each task's KPI: :math:`\bar\kappa_t \leftarrow \alpha\kappa_t + (1-\alpha)\bar\kappa_t`.
 
-    The first observation is the first average; a KPI that is left out or NaN does not change its average. Over several
-    ranks, the mean over the ranks that measured the KPI enters.
+    The first observation is the first average. A KPI that is left out or NaN does not change its average. With several
+    ranks, the update uses the mean over the ranks that measured the KPI.
 
     Args:
         tasks: distinct non-empty strings.
-        alpha: the share of the new value, in (0, 1]: 0.1 for noisy KPIs of batches, 0.75 for KPIs that come once an epoch.
+        alpha: the weight of the new value, in (0, 1]: 0.1 for noisy KPIs of batches, 0.75 for KPIs once per epoch.
         potential: by task, the highest KPI that it can reach, in (0, 1]; κ is divided by it and clamped to 1 before it
             enters the average.
         process_group: the ranks to average over; None for the default group, False for none.
 
     Attributes:
-        average: [T] float32, in the order of `tasks`; NaN where nothing was measured.
+        average: [T] float32, in the order of `tasks`; NaN where nothing has been measured.
 
     Example:
         >>> moving = MovingKPI(["depth", "segment"], alpha=0.5)
@@ -59,16 +59,16 @@ class MovingKPI(TaskState):
         self.best = per_task("potential", potential, self.tasks, default=1.0, above=0, most=1) if potential else None
         if self.best:
             self.add_state("potential", self.best, persistent=False)
-        # those whose KPI on a device was never checked, with the number of updates that had it
+        # tasks whose KPI on a device has never been checked, with the number of updates that contained it
         self._unseen = dict.fromkeys(self.tasks, 0)
 
     def update(self, kpis: Mapping[str, Tensor | float]) -> None:
         """Record one observation of each KPI.
 
         Args:
-            kpis: by task, a number in [0, 1] or a 0-d tensor. On a device, the range of a task's tensor is checked where
-                its KPI first appears only, since a check waits for the device; later ones are clamped. If it is NaN there,
-                the next looks are at the 2nd, 4th, 8th, … update.
+            kpis: by task, a number in [0, 1] or a 0-d tensor. On a device, the range of a tensor is checked only when its
+                task first has a KPI, since a check waits for the device; later values are clamped. If that value is NaN,
+                the check is repeated at the 2nd, 4th, 8th, … update.
 
         Raises:
             InputError: a name is unknown, or a value is not in [0, 1].
@@ -83,27 +83,27 @@ class MovingKPI(TaskState):
 
     @property
     def observations(self) -> int:
-        """About how many updates there were in this process. It is no part of the state."""
-        # torch counts the writes of the other way, in which a step may be compiled
+        """The approximate number of updates in this process. Not part of the state."""
+        # torch counts the writes of the other path, in which a step may be compiled
         return self._observations[0] + self.average._version
 
     def _memory(self) -> Array[Any] | None:
-        """The memory of `average` as Python numbers; None where they are not free to read. Valid within one step."""
-        average = self._buffers["average"]  # nn.Module finds an attribute in more time than this takes
+        """Return the memory of `average` as Python numbers, valid within one step; None if reading it is not free."""
+        average = self._buffers["average"]  # faster than attribute access on an nn.Module
         return None if average is None else host_memory(average)
 
     def scaled(self, kpis: Mapping[str, Tensor | float]) -> Tensor:
-        """The KPIs as shares of the potential, at most 1: [T] float32 with their graph, NaN where there is no KPI."""
+        """Divide the KPIs by the potential, at most 1: [T] float32 with their graph, NaN where there is no KPI."""
         vector = self._checked_kpis(kpis).to(self.average)
         return (vector if self.best is None else vector / self.potential).clamp(0, 1)
 
     def _scaled_numbers(self, kpis: Mapping[str, Tensor | float]) -> list[float]:
-        """`scaled` in Python numbers: T of them."""
+        """Compute `scaled` in Python numbers: T of them."""
         numbers = self._numbers(kpis)
         return numbers if self.best is None else [_clamp(kpi / best) for kpi, best in zip(numbers, self.best, strict=True)]
 
     def _numbers(self, kpis: Mapping[str, Tensor | float]) -> list[float]:
-        """The KPIs in the order of `tasks`, each checked and clamped; NaN where there is none."""
+        """Return the KPIs in the order of `tasks`, each checked and clamped; NaN where there is none."""
         numbers, absent = [], False
         for task in self.tasks if type(kpis) is dict else ():
             kpi = kpis.get(task)
@@ -119,14 +119,14 @@ class MovingKPI(TaskState):
                 check_kpi(task, kpi if isinstance(kpi, int) else number)
                 number = _clamp(number)
             numbers.append(number)
-        if len(numbers) < len(self.tasks):  # something is of another type or shape, and this says what
+        if len(numbers) < len(self.tasks):  # a value has another type or shape; this raises the error for it
             return list(self.stack_by_task(kpis, "KPI").tolist())
         if absent or len(kpis) != len(numbers):
             check_names("task", kpis, self.tasks)
         return numbers
 
     def _checked_kpis(self, kpis: Mapping[str, Tensor | float]) -> Tensor:
-        """The KPIs as a vector [T], checked to be in [0, 1]: on the CPU always, on a device where a task first appears."""
+        """Return the KPIs as a vector [T], checked to be in [0, 1]: always on the CPU, else where a task first appears."""
         vector = self.stack_by_task(kpis, "KPI")
         for task, value in kpis.items():
             if not isinstance(value, Tensor) and value is not None:
@@ -136,9 +136,9 @@ class MovingKPI(TaskState):
         return vector
 
     def _looks_now(self, kpis: Mapping[str, Tensor | float]) -> bool:
-        """Whether to read KPIs on a device: in the 1st, 2nd, 4th, 8th, … update that has a task not seen before.
+        """Return whether to read KPIs on a device: in the 1st, 2nd, 4th, 8th, … update with a task not seen before.
 
-        A KPI that stays NaN would otherwise make every step wait for the device.
+        Otherwise a KPI that stays NaN would make every step wait for the device.
         """
         given = {task: count + 1 for task, count in self._unseen.items() if task in kpis}
         self._unseen |= given

@@ -21,7 +21,7 @@ def _values(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 @skips
 @streams(share)
 def within(output: Tensor, target: Tensor, *, threshold: float) -> Tensor:
-    """The share of labelled values with `|output − target| ≤ threshold`.
+    """Compute the share of labelled values with `|output − target| ≤ threshold`.
 
     Args:
         output: [batch, ...].
@@ -43,12 +43,12 @@ def within(output: Tensor, target: Tensor, *, threshold: float) -> Tensor:
 @skips
 @streams(share)
 def within_relative(output: Tensor, target: Tensor, *, fraction: float = 0.25) -> Tensor:
-    """The share of labelled values with `|output − target| ≤ fraction · |target|`.
+    """Compute the share of labelled values with `|output − target| ≤ fraction · |target|`.
 
     Args:
         output: [batch, ...].
-        target: the output's shape; NaN where there is no label. Where it is 0, only 0 is right.
-        fraction: above 0; 0.25 is within 25%.
+        target: the output's shape; NaN where there is no label. Where it is 0, only an output of 0 counts.
+        fraction: above 0; 0.25 means within 25%.
 
     Raises:
         InputError: the shapes differ, the fraction is not above 0, or (on the CPU) a target is infinite.
@@ -65,11 +65,11 @@ def within_relative(output: Tensor, target: Tensor, *, fraction: float = 0.25) -
 @skips
 @streams(share)
 def delta(output: Tensor, target: Tensor, *, ratio: float = 1.25) -> Tensor:
-    """The share of labelled depths with max(output / target, target / output) < ratio: δ₁ of depth estimation.
+    """Compute the share of labelled depths with max(output / target, target / output) < ratio: δ₁ of depth estimation.
 
     Args:
         output: depths [batch, ...]. A depth that is not positive is wrong.
-        target: the output's shape and unit. NaN, and a depth that is not positive, is no label.
+        target: the output's shape and unit. NaN, or a depth that is not positive, marks a missing label.
         ratio: above 1; δ₂ and δ₃ are 1.25² and 1.25³.
 
     Raises:
@@ -91,14 +91,14 @@ def delta(output: Tensor, target: Tensor, *, ratio: float = 1.25) -> Tensor:
 @skips
 @streams(share)
 def angle_within(output: Tensor, target: Tensor, *, degrees: float = 30.0) -> Tensor:
-    """The share of labelled vectors within an angle of the output. Lengths do not matter.
+    """Compute the share of labelled vectors within an angle of the output. Lengths do not matter.
 
     With u and v the unit vectors, the angle is 2·atan2(‖u − v‖, ‖u + v‖), which is accurate for small angles; the arc
     cosine is not.
 
     Args:
         output: vectors on dim 1, [batch, 3, ...]. A zero vector is wrong.
-        target: the output's shape. A zero vector, or one with a NaN, is no label.
+        target: the output's shape. A zero vector, or one with a NaN, marks a missing label.
         degrees: above 0, at most 180.
 
     Raises:
@@ -124,12 +124,12 @@ def angle_within(output: Tensor, target: Tensor, *, degrees: float = 30.0) -> Te
 
 
 def _precise(values: Tensor) -> Tensor:
-    """The values in float64, where the device has it: sums over many batches then round as those of one."""
+    """Convert to float64 if the device supports it, so that sums over many batches round like those of one."""
     return values.to(torch.float32 if values.device.type == "mps" else torch.float64)
 
 
 def _merge(first: Tensor, second: Tensor) -> Tensor:
-    """The sums of two batches together, by the update of Chan, Golub and LeVeque."""
+    """Combine the sums of two batches, by the update of Chan, Golub and LeVeque."""
     count = first[0] + second[0]
     share = torch.where(count > 0, second[0] / count, 0)
     apart = second[1] - first[1]
@@ -145,10 +145,10 @@ def _explained(sums: Tensor) -> Tensor:
 @skips
 @streams(_explained, _merge)
 def r2(output: Tensor, target: Tensor) -> Tensor:
-    """The coefficient of determination, clamped at 0: max(0, 1 − Σ(output − target)² / Σ(target − mean)²).
+    """Compute the coefficient of determination, clamped at 0: max(0, 1 − Σ(output − target)² / Σ(target − mean)²).
 
     Labelled values are pooled over all dimensions. NaN if all are equal, since there is no variance to explain. It is noisy
-    and biased on a small batch: take it from the validation split (`Task.kpi_from`).
+    and biased on a small batch: compute it on the validation split (`Task.kpi_from`).
 
     Args:
         output: [batch, ...].
@@ -166,7 +166,7 @@ def r2(output: Tensor, target: Tensor) -> Tensor:
         return _precise(target.new_zeros(4))
     labelled = label_mask(target)
     count = _precise(labelled.sum())
-    # By rounding, a constant has some variance about its mean. Shifted by its minimum, it is 0 and has none.
+    # Rounding gives a constant some variance about its mean. Shifted by its minimum, it is 0 and has none.
     origin = torch.where(labelled, target, math.inf).amin()
     shifted = torch.where(labelled, _precise(target - origin), 0)
     mean = shifted.sum() / count

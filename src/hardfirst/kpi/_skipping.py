@@ -1,4 +1,4 @@
-"""Losses and KPIs of a whole batch in which labels are missing: no choice of rows, whose number the host must know."""
+"""Losses and KPIs of a whole batch with missing labels, without selecting rows: their number would need a host sync."""
 
 import copy
 from collections.abc import Callable
@@ -24,11 +24,11 @@ _CROSS_ENTROPY: frozenset[object] = frozenset({F.cross_entropy, nn.CrossEntropyL
 
 
 def skips(measure: M) -> M:
-    """Mark a loss or KPI that skips missing labels by itself.
+    """Mark a loss or KPI that handles missing labels itself.
 
-    For a batch it then gives what it gives for the examples that have a label: a loss has a gradient of 0 for the others,
-    whatever their outputs are, and is 0, with its graph, if there is no label at all; a KPI is NaN then. It neither indexes
-    by Booleans nor branches on values, so that it runs under `torch.func.vmap` and does not wait for a device.
+    For a batch it must return what it returns for the examples that have a label. A loss has a gradient of 0 for the other
+    examples, regardless of their outputs, and is 0, with its graph, if there is no label; a KPI is then NaN. It neither
+    indexes with Booleans nor branches on values, so it runs under `torch.func.vmap` and does not wait for a device.
 
     Args:
         measure: a function (output, target, options) → 0-d tensor.
@@ -49,14 +49,15 @@ def skips(measure: M) -> M:
 
 
 def skipping(measure: object) -> Measure | None:
-    """The form of a loss or KPI for a whole batch in which labels may be missing; None if no such form is known.
+    """Return the form of a loss or KPI that takes a whole batch with missing labels; None if no such form is known.
 
-    It is the measure itself if that is marked by `skips`, as are all of `hardfirst.kpi` but those of `from_metric`, and the
-    losses of `hardfirst.losses` with a reduction. Of torch's means of elements and its cross-entropy it is a function that
-    gives, up to rounding, what they give for the examples that have a label, and 0 if there is none.
+    This is the measure itself if `skips` marks it, as it does all of `hardfirst.kpi` except `from_metric`, and the losses
+    of `hardfirst.losses` with a reduction. For torch's elementwise means and its cross-entropy it is a function that
+    returns, up to rounding, their value for the examples that have a label, and 0 if there is none.
 
-    No label is here what it is to the trainer: NaN in a floating-point target, −100 in one of integers. So a measure with
-    another `ignore_index` has no such form, and one of numbers, such as `within`, skips them in floating-point targets only.
+    Missing labels are those of the trainer: NaN in a floating-point target, −100 in an integer one. So a measure with
+    another `ignore_index` has no such form, and a measure of numbers, such as `within`, skips them only in floating-point
+    targets.
 
     Args:
         measure: a loss or KPI (output, target) → 0-d tensor, with or without options bound by `functools.partial`.
@@ -86,19 +87,19 @@ def skipping(measure: object) -> Measure | None:
 
 
 def _each(loss: Any) -> Measure:
-    """The loss of each element."""
+    """Return the loss of each element."""
     if not isinstance(loss, nn.Module):
         return partial(loss, reduction="none")
-    module = copy.copy(loss)  # it shares the module's buffers
+    module = copy.copy(loss)  # shares the module's buffers
     module.reduction = "none"  # type: ignore[assignment]  # an attribute of torch's losses
     return module
 
 
 def _mean(each: Measure, output: Tensor, target: Tensor) -> Tensor:
-    """The mean over the elements of examples that have a label."""
+    """Compute the mean over the elements of examples that have a label."""
     if output.shape != target.shape:  # they would be broadcast
         raise InputError(
-            "Expected output and target of one shape, since some examples have no label; got "
+            "Expected output and target of the same shape, since some examples have no label; got "
             f"{list(output.shape)} and {list(target.shape)}."
         )
     labelled = label_mask(target, None if target.is_floating_point() else IGNORED)
@@ -108,7 +109,7 @@ def _mean(each: Measure, output: Tensor, target: Tensor) -> Tensor:
 
 
 def _cross_entropy(each: Measure, weight: Tensor | None, logits: Tensor, target: Tensor) -> Tensor:
-    """The mean over labels, by the weight of their class; torch's own selects the labels if it smooths weighted ones."""
+    """Compute the class-weighted mean over labels; torch's own selects the labels if it smooths weighted ones."""
     if target.is_floating_point():
         return _mean(each, logits, target)
     labelled = target != IGNORED
@@ -118,5 +119,5 @@ def _cross_entropy(each: Measure, weight: Tensor | None, logits: Tensor, target:
 
 
 def _kept(values: Tensor, examples: Tensor) -> Tensor:
-    """The values [batch, ...], 0 for other examples than those [batch]."""
+    """Set the values [batch, ...] to 0 except for these examples [batch]."""
     return torch.where(examples.view(-1, *[1] * (values.dim() - 1)), values, 0)

@@ -1,4 +1,4 @@
-"""Measures that are computed batch by batch, in memory that does not grow with the data."""
+"""Measures computed batch by batch, in memory that does not grow with the data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class Streaming:
     """The parts of a measure that is computed batch by batch.
 
     Args:
-        state_of: (output, target) → the state of a batch, a tensor of one shape for all batches.
+        state_of: (output, target) → the state of a batch, a tensor of the same shape for all batches.
         finish: a state → the value, 0-d.
-        merge: two states → that of both batches together.
+        merge: two states → the state of both batches together.
 
     Example:
         >>> from hardfirst.kpi import accuracy
@@ -40,11 +40,11 @@ class Streaming:
 def streams(
     finish: Callable[[Tensor], Tensor], merge: Callable[[Tensor, Tensor], Tensor] = torch.add
 ) -> Callable[[StateOf[Options]], StateOf[Options]]:
-    """Make a measure of a function that returns a batch's state, so that a split is evaluated without keeping its outputs.
+    """Turn a function that returns a batch's state into a measure, so that a split is evaluated without storing outputs.
 
     Args:
         finish: a state → the value, 0-d.
-        merge: two states → that of both batches together. Default: their sum.
+        merge: two states → the state of both batches together. Default: their sum.
 
     Returns:
         A decorator for a function (output, target, options) → state. The measure is `finish` of that state.
@@ -71,7 +71,7 @@ def streams(
 
 
 def streaming(measure: Measure) -> Streaming | None:
-    """How a measure is computed batch by batch; None if it needs all outputs at once.
+    """Return the parts for computing a measure batch by batch; None if it needs all outputs at once.
 
     Args:
         measure: a measure, with or without options bound by `functools.partial`.

@@ -1,6 +1,6 @@
-"""Metrics of torchmetrics that return a number, often 0, where they are not defined.
+"""Metrics of torchmetrics that return a number, often 0, where they are undefined.
 
-They are known by the names of their classes, since torchmetrics is no requirement.
+They are identified by class name, since torchmetrics is not a requirement.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor
 
 # these compare the targets with each other: ranking, agreement beyond chance, explained variance, correlation
 _NEED_TWO_VALUES = (
-    "PrecisionRecallCurve",  # a base class: of AUROC, average precision and the like
+    "PrecisionRecallCurve",  # the base class of AUROC, average precision and similar metrics
     "MatthewsCorrCoef",
     "CohenKappa",
     "R2Score",
@@ -21,7 +21,7 @@ _NEED_TWO_VALUES = (
     "KendallRankCorrCoef",
     "ConcordanceCorrCoef",
 )
-# without this class in the target, the value is `zero_division` whatever the output is
+# without this class in the target, the value is `zero_division` for any output
 _NEED_CLASS = {
     "BinaryFBetaScore": 1,
     "BinaryJaccardIndex": 1,
@@ -33,7 +33,7 @@ _NEED_CLASS = {
 
 
 def witness(metrics: list[Any], target: Tensor, labelled: Tensor) -> tuple[Tensor, Tensor]:
-    """A few labels that stand for all in `is_undefined`, which asks for the least and the largest, or which classes occur.
+    """Select a few labels that represent all for `is_undefined`: the least and the largest, or the classes that occur.
 
     Args:
         metrics: a metric and those that it wraps.
@@ -41,7 +41,7 @@ def witness(metrics: list[Any], target: Tensor, labelled: Tensor) -> tuple[Tenso
         labelled: the same shape.
 
     Returns:
-        A target and what is labelled of it: [n], each class once, or [2, columns], the least and the largest label of each
+        A target and its mask of labels: [n], each class once, or [2, columns], the least and the largest label of each
         column of dim 1, or of all.
     """
     names = set().union(*map(_names, metrics))
@@ -58,7 +58,7 @@ def witness(metrics: list[Any], target: Tensor, labelled: Tensor) -> tuple[Tenso
 
 
 def is_undefined(metric: Any, target: Tensor, labelled: Tensor) -> bool:
-    """Whether the metric is not defined for any output, since the target lacks a class or does not vary.
+    """Return whether the metric is undefined for any output, since the target lacks a class or does not vary.
 
     Args:
         metric: a metric without its wrappers.
@@ -69,7 +69,7 @@ def is_undefined(metric: Any, target: Tensor, labelled: Tensor) -> bool:
     labels = target[labelled]
     if any(name.endswith(_NEED_TWO_VALUES) for name in names) and bool(labels.min() == labels.max()):
         return True
-    if getattr(metric, "average", None) == "macro":  # of areas, of which that of an absent class would be 0
+    if getattr(metric, "average", None) == "macro":  # of areas, where an absent class would count as 0
         if "MulticlassAUROC" in names:
             classes = [label for label in range(metric.num_classes) if label != metric.ignore_index]
             return not bool(torch.isin(torch.tensor(classes, device=labels.device), labels).all())

@@ -1,4 +1,4 @@
-"""Networks for several tasks: each gives `{task: output}` and says which parameters the tasks share."""
+"""Networks for several tasks: each returns `{task: output}` and lists the parameters that the tasks share."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -47,7 +47,7 @@ _NETWORKS = {
 NETWORKS: "Registry[Callable[..., Network]]" = Registry(
     "network", {name: f"{__name__}.{target}" for name, target in _NETWORKS.items()}, group="hardfirst.networks"
 )
-"""By name, the class method that makes a network from a problem's `Parts` and options."""
+"""The class methods that build a network from a problem's `Parts` and options, by name."""
 
 _HOMES = {
     "ASPP": "dilated_resnet",

@@ -1,4 +1,4 @@
-"""The base class of networks, and what they share: modules by task, and errors that name the module."""
+"""The base class of networks, and shared helpers: modules by task, and errors that name the module."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from hardfirst.errors import InputError
 
-# Not the input's fault, and other code catches them: a search for a batch size that fits, for example.
+# Not caused by the input, and other code catches them, for example a search for a batch size that fits.
 _DEVICE_ERRORS = (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError))
 
 
 class Network(nn.Module, ABC):
-    """A network for several tasks. Its output is `{task: output}`, in the order of `tasks`.
+    """Base class of networks for several tasks. The output is `{task: output}`, in the order of `tasks`.
 
     Features are [batch, channels, ...]: vectors [batch, channels], sequences [batch, channels, length], images [batch,
     channels, height, width]. Checkpoints name the modules of a task by the task, so the order of tasks may change between
@@ -25,8 +25,8 @@ class Network(nn.Module, ABC):
     A module that does not fit its input raises an `InputError` that names the block or the task, and the shapes. Under
     `torch.compile` the error is torch's own: run one batch before compiling.
 
-    A subclass sets `tasks`, and implements `forward` and `task_modules`. For `NETWORKS` it has a class method `from_parts`
-    as well, which makes it from a problem's `Parts` and options.
+    A subclass sets `tasks`, and implements `forward` and `task_modules`. For `NETWORKS` it also has a class method
+    `from_parts`, which builds the network from a problem's `Parts` and options.
 
     Example:
         >>> class Pair(Network):
@@ -47,7 +47,7 @@ class Network(nn.Module, ABC):
 
     @final
     def shared_parameters(self) -> list[nn.Parameter]:
-        """The trainable parameters that the outputs of at least two tasks depend on, each once.
+        """Return the trainable parameters that the outputs of at least two tasks depend on, each once.
 
         Balancers that use gradients of shared parameters need them. With a single task, these are all but its head's.
         """
@@ -64,13 +64,13 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def task_modules(self) -> dict[str, list[nn.Module]]:
-        """For each task, the modules that its output depends on, its head last. Called by `shared_parameters`."""
+        """Return, for each task, the modules that its output depends on, its head last. Used by `shared_parameters`."""
 
 
 def by_task(modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
-    """A ModuleDict of modules by task, in order, for names with any characters.
+    """Build an ordered ModuleDict of modules by task, for names with any characters.
 
-    A checkpoint has heads by name ("heads.digit.weight"), so the order of tasks may change between runs.
+    A checkpoint stores heads by name ("heads.digit.weight"), so the order of tasks may change between runs.
 
     Raises:
         InputError: a name is empty or not a string.
@@ -82,19 +82,19 @@ def by_task(modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
 
 
 def _key(task: str) -> str:
-    """The task's name, percent-encoded where ModuleDict forbids it: a dot, or an attribute that ModuleDict has."""
+    """Return the task's name, percent-encoded where ModuleDict forbids it: a dot, or an attribute of ModuleDict."""
     key = task.replace("%", "%25").replace(".", "%2E")
     return f"%{ord(key[0]):02X}{key[1:]}" if key in dir(nn.ModuleDict()) else key
 
 
 def task_names(heads: Mapping[str, object], what: str = "heads", each: str = "a head") -> tuple[str, ...]:
-    """The tasks of a mapping, in order.
+    """Return the tasks of a mapping, in order.
 
     Raises:
         InputError: the mapping is empty.
     """
     if not heads:
-        raise InputError(f"Expected `{what}` to have {each} for each task; got none.")
+        raise InputError(f"Expected `{what}` to contain {each} for each task; got none.")
     return tuple(heads)
 
 
@@ -102,11 +102,11 @@ def check_tasks(what: str, names: Iterable[str], tasks: Iterable[str]) -> None:
     """Raise `InputError` unless the names are the tasks, in any order."""
     names, tasks = list(names), list(tasks)
     if sorted(map(str, names)) != sorted(map(str, tasks)):
-        raise InputError(f"Expected `{what}` to have each of the tasks {_list(tasks)} once; got {_list(names)}.")
+        raise InputError(f"Expected `{what}` to contain each of the tasks {_list(tasks)} once; got {_list(names)}.")
 
 
 def check_count(what: str, items: Sequence[object], expected: int, why: str) -> None:
-    """Raise `InputError` unless there are as many items as expected."""
+    """Raise `InputError` unless the number of items is as expected."""
     if len(items) != expected:
         raise InputError(f"Expected {expected} {what}, {why}; got {len(items)}.")
 
@@ -115,9 +115,9 @@ def call(module: Callable[[Any], Any], inputs: Any, what: str) -> Any:
     """Call a module; if torch rejects the inputs, raise an error that names the module and the shapes.
 
     Args:
-        module: of any kind.
+        module: any callable.
         inputs: its only argument.
-        what: the module's name in the error, capitalised to begin a sentence.
+        what: the module's name in the error, capitalized to begin a sentence.
 
     Raises:
         InputError: torch rejects the inputs.
@@ -131,7 +131,7 @@ def call(module: Callable[[Any], Any], inputs: Any, what: str) -> Any:
     except (RuntimeError, IndexError) as error:  # an IndexError: a missing dimension
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise InputError(
-            f"{what} does not fit what comes before it, {describe(inputs)}: {reason}. Change the one or the other."
+            f"{what} does not accept its input, {describe(inputs)}: {reason}. Change the module or what comes before it."
         ) from error
 
 
@@ -139,15 +139,15 @@ def features(output: Any, what: str) -> Tensor:
     """Return a module's output after checking that it is [batch, channels, ...].
 
     Raises:
-        InputError: it is not.
+        InputError: the output has another form.
     """
     if not isinstance(output, Tensor) or output.dim() < 2:
-        raise InputError(f"{what} has to give features [batch, channels, ...]; got {describe(output)}.")
+        raise InputError(f"{what} must return features [batch, channels, ...]; got {describe(output)}.")
     return output
 
 
 def describe(inputs: Any) -> str:
-    """The shapes of inputs, in words.
+    """Describe the shapes of inputs in words.
 
     >>> describe({"words": torch.zeros(2, 7), "known": True})
     'words [2, 7], known bool'
@@ -178,8 +178,8 @@ def concatenate(taps: Mapping[str, Tensor]) -> Tensor:
     for other, tap in taps.items():
         if tap.dim() != last.dim():
             raise InputError(
-                f"Expected features with as many dimensions from all blocks; got {describe(tap)} from {other} and "
-                f"{describe(last)} from {name}."
+                f"Expected features with the same number of dimensions from all blocks; got {describe(tap)} from {other} "
+                f"and {describe(last)} from {name}."
             )
     return torch.cat([resize(tap, last) for tap in taps.values()], dim=1)
 
@@ -190,7 +190,9 @@ def resize(tensor: Tensor, like: Tensor, kind: str = "avg") -> Tensor:
     If one size is a multiple of the other, this is ordinary pooling, or repetition.
     """
     if tensor.dim() != like.dim():
-        raise InputError(f"Expected features with as many dimensions as {describe(like)}; got {describe(tensor)}.")
+        raise InputError(
+            f"Expected features with the same number of dimensions as {describe(like)}; got {describe(tensor)}."
+        )
     if tensor.shape[2:] == like.shape[2:]:
         return tensor
     pool = getattr(F, f"adaptive_{kind}_pool{tensor.dim() - 2}d")
@@ -198,16 +200,16 @@ def resize(tensor: Tensor, like: Tensor, kind: str = "avg") -> Tensor:
 
 
 def same_shapes(tensors: Mapping[str, Tensor], what: str) -> list[Tensor]:
-    """Return the tensors after checking that all have one shape.
+    """Return the tensors after checking that all have the same shape.
 
     Raises:
-        InputError: they have not.
+        InputError: the shapes differ.
     """
     first_name, first = next(iter(tensors.items()))
     for name, tensor in tensors.items():
         if tensor.shape != first.shape:
             raise InputError(
-                f"Expected features of one shape from {what}; got {describe(first)} from {first_name} and "
+                f"Expected features of the same shape from {what}; got {describe(first)} from {first_name} and "
                 f"{describe(tensor)} from {name}."
             )
     return list(tensors.values())

@@ -1,4 +1,4 @@
-"""A problem's parts, from which every network can be made, and the width at which networks are of equal size."""
+"""A problem's parts, from which every network can be built, and the width at which networks have equal size."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,19 +17,19 @@ _MAX_WIDTH = 2**16
 
 @dataclass(frozen=True)
 class Parts:
-    """A problem's stem, layers and heads, from which every network in `NETWORKS` can be made.
+    """A problem's stem, layers and heads, from which every network in `NETWORKS` can be built.
 
-    All networks begin with the stem and end with the heads, with layers in between. The layers' width is chosen so that
-    layers and heads have about as many parameters as those of hard sharing with `width` and `depth`.
+    All networks start with the stem and end with the heads, with layers in between. The width of the layers is chosen so
+    that layers and heads have about as many parameters as those of hard sharing with `width` and `depth`.
 
     Args:
-        stem: makes the module that turns inputs of any kind into features [batch, channels, ...].
+        stem: builds the module that turns inputs of any kind into features [batch, channels, ...].
         channels: the channels of the stem's features.
-        layer: makes a layer with the given channels in and out that keeps all other dimensions: `vector_layer`,
+        layer: builds a layer with the given channels in and out that keeps all other dimensions: `vector_layer`,
             `sequence_layer`, `image_layer`, or the problem's own.
         width: the channels of each layer in hard sharing.
-        depth: the number of layers between stem and head, at least 1. `TaskHierarchy` has at least one for each task.
-        heads: by task, makes the head for features of the given channels.
+        depth: the number of layers between stem and head, at least 1. `TaskHierarchy` has at least one per task.
+        heads: by task, builds the head for features of the given channels.
 
     Raises:
         InputError: a number is not whole or below 1, or there are no heads.
@@ -71,16 +71,16 @@ class Parts:
         return tuple(self.heads)
 
     def layers(self, before: int, width: int, depth: int) -> list[nn.Module]:
-        """Make a chain of layers of this width; the first reads `before` channels."""
+        """Build a chain of layers of this width; the first reads `before` channels."""
         return [self.layer(before if index == 0 else width, width) for index in range(depth)]
 
     def build_heads(self, width: int) -> dict[str, nn.Module]:
-        """Make a head for each task, for features of this many channels."""
+        """Build a head for each task, for features of this many channels."""
         return {task: head(width) for task, head in self.heads.items()}
 
 
 def parameters(network: nn.Module) -> int:
-    """Count the numbers in a network's parameters, each once, trainable or not.
+    """Count the elements of a network's parameters, each once, trainable or not.
 
     >>> parameters(nn.Linear(3, 2))
     8
@@ -89,12 +89,12 @@ def parameters(network: nn.Module) -> int:
 
 
 def matched(build: Callable[[int], nn.Module], target: int) -> int:
-    """Find the width at which a network's number of parameters is nearest to a target; of two equally near, the smaller.
+    """Find the width at which a network's parameter count is nearest to a target; the smaller width if two are equally near.
 
-    It bisects on networks that it builds, and leaves torch's random state on the CPU unchanged.
+    Bisects on networks that it builds, and leaves torch's random state on the CPU unchanged.
 
     Args:
-        build: makes the network of a given width; a wider one must not have fewer parameters.
+        build: builds the network of a given width; a wider one must not have fewer parameters.
         target: the number of parameters to match.
 
     Returns:
@@ -117,17 +117,17 @@ def matched(build: Callable[[int], nn.Module], target: int) -> int:
         if count(1) > target:
             raise InputError(
                 f"{type(build(1)).__name__} has {count(1):,} parameters even at width 1, more than the {target:,} to match. "
-                "Match a wider network, choose fewer experts or layers, or give the `width`."
+                "Match a wider network, choose fewer experts or layers, or set `width`."
             )
         above = 1
         while count(above) < target:
             if above == _MAX_WIDTH:
                 raise InputError(
                     f"{type(build(1)).__name__} has {count(above):,} parameters even at width {above:,}, fewer than the "
-                    f"{target:,} to match: its layers do not grow with their width."
+                    f"{target:,} to match: the size of its layers does not depend on the width."
                 )
             above *= 2
-        below = max(above // 2, 1)  # has fewer parameters than the target, unless it is 1
+        below = max(above // 2, 1)  # fewer parameters than the target, unless it is 1
         while above - below > 1:
             middle = (above + below) // 2
             above, below = (middle, below) if count(middle) >= target else (above, middle)
@@ -135,7 +135,7 @@ def matched(build: Callable[[int], nn.Module], target: int) -> int:
 
 
 def match_hard_sharing(parts: Parts, width: int | None, make: Callable[[Parts, int], _N]) -> _N:
-    """Make a network of the given width, or of the width that matches the size of hard sharing without the stem."""
+    """Build a network of the given width, or of the width that matches the size of hard sharing without the stem."""
     if width is None:
         bare = replace(parts, stem=nn.Identity)
         with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""The spec that makes a network from a problem's parts: `task_hierarchy:order=depth+segment`."""
+"""The spec that builds a network from a problem's parts: `task_hierarchy:order=depth+segment`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from hardfirst.networks._parts import Parts
 
 MEASURED: Mapping[str, Literal["hard", "easy"]] = {"hard_first": "hard", "easy_first": "easy"}
-"""The words for an order of tasks by measured KPIs, each with the tasks that come first."""
+"""The words for an order of tasks by measured KPIs, with the tasks that come first for each."""
 
 
 @dataclass(frozen=True)
 class NetworkSpec(SpecBase):
-    """A network as a line of text: a name in `NETWORKS`, and options sorted by their keys.
+    """A network written as text: a name in `NETWORKS`, and options sorted by key.
 
     Example:
         >>> spec = NetworkSpec.parse("task_hierarchy:width=32,order=segment+depth")
@@ -30,15 +30,15 @@ class NetworkSpec(SpecBase):
     registry = NETWORKS
 
     def build(self, parts: "Parts") -> "Network":
-        """Make the network.
+        """Build the network.
 
         Raises:
-            InputError: the network rejects an option, does not fit the parts, or has an order that is not measured yet.
+            InputError: the network rejects an option or does not fit the parts, or its order has not been measured yet.
         """
         if self.measured:
             raise InputError(
-                f"{str(self)!r} takes the order of its tasks from measured KPIs: use it in `hardfirst compare` or "
-                "`hardfirst train`, or give the order itself, order=a+b+c."
+                f"{str(self)!r} takes the order of its tasks from measured KPIs. Use it in `hardfirst compare` or "
+                "`hardfirst train`, or give the order itself: order=a+b+c."
             )
         arguments: dict[str, Any] = self.arguments()
         if (order := arguments.get("order")) is not None:
@@ -52,7 +52,7 @@ class NetworkSpec(SpecBase):
         return self.option("order") in MEASURED
 
     def ordered(self, kpis: Mapping[str, float]) -> "NetworkSpec":
-        """The spec with the order by these KPIs written out.
+        """Return the spec with the order by these KPIs written out.
 
         Args:
             kpis: by task, measured; see `order_by_difficulty`.

@@ -1,4 +1,4 @@
-"""Weights of a network from a file on this machine; nothing in the file is executed."""
+"""Load the weights of a network from a local file, without executing anything in the file."""
 
 from pathlib import Path
 
@@ -11,19 +11,19 @@ _MOST_LISTED = 3  # names in an error
 
 
 def load_weights(network: nn.Module, path: str | Path, *, like: str) -> None:
-    """Load the weights of a file; those of a classifier (`fc`) are left out.
+    """Load the weights in a file, except those of a classifier (`fc`).
 
     Args:
-        network: whose names and shapes the file has to have.
-        path: a `.safetensors` file, or what `torch.save` wrote of tensors by name.
-        like: a file that would fit, in words, for the error: "torchvision's resnet18".
+        network: the network, with the names and shapes that the file must have.
+        path: a `.safetensors` file, or tensors by name written by `torch.save`.
+        like: a description of a file that would fit, for the error: "torchvision's resnet18".
 
     Raises:
-        InputError: it cannot be read, or a tensor is missing, has another shape, or belongs nowhere.
+        InputError: the file cannot be read, or a tensor is missing, has the wrong shape, or is unknown.
     """
     tensors = {name: value for name, value in read_weights(path).items() if not name.startswith("fc.")}
     expected = network.state_dict()
-    # how many batches a norm has seen: older files do not have it
+    # the number of batches that a norm has seen is missing in older files
     missing = [name for name in expected if name not in tensors and not name.endswith("num_batches_tracked")]
     wrong = [name for name in tensors if name not in expected or tensors[name].shape != expected[name].shape]
     if missing or wrong:
@@ -39,12 +39,12 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of a file by name.
 
     Raises:
-        InputError: it cannot be read, or holds something else.
+        InputError: the file cannot be read, or contains something else.
     """
     if not isinstance(path, str | Path):
-        raise InputError(f"Expected `weights` to be the path of a file, without a comma or plus in it; got {path!r}.")
+        raise InputError(f"Expected `weights` to be the path of a file, without a comma or plus; got {path!r}.")
     if not Path(path).is_file():
-        raise InputError(f"There is no file {path} with weights. `weights` is the path of a .safetensors or .pth file.")
+        raise InputError(f"There is no file {path}. `weights` must be the path of a .safetensors or .pth file.")
     try:
         if Path(path).suffix == ".safetensors":
             return _read_safetensors(path)
@@ -55,7 +55,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(f"{path} cannot be read as tensors by name: {reason:.200}") from error
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise InputError(f"Expected {path} to hold tensors by name, as `torch.save(network.state_dict(), …)` writes them.")
+        raise InputError(
+            f"Expected {path} to contain tensors by name, as `torch.save(network.state_dict(), …)` writes them."
+        )
     return found
 
 

@@ -14,21 +14,21 @@ from hardfirst.networks._parts import Parts, match_hard_sharing
 class CrossStitch(Network):
     r"""A column of layers for each task; after each layer, each continues with a mixture of all: x̃_t = Σ_s α_{ts} x_s.
 
-    α is learned for each layer, and with it how much the tasks share at each depth.
+    α is learned for each layer, and so is how much the tasks share at each depth.
 
-    When to use: few tasks that may lose by sharing, if it is unknown how much they have in common.
+    When to use: Use for a few tasks that may lose from sharing, if it is unknown how much they have in common.
 
-    Cost: as many columns as tasks; all of them run for any task's output.
+    Cost: as many columns as tasks; every task's output needs all of them.
 
     Args:
-        stem: makes the features [batch, channels, ...] that all columns read; `nn.Identity()` if columns read the inputs.
-        columns: by task, its layers: equally many for each, with features of one shape at each depth.
-        heads: by task, makes the output from the last mixture of the task's column. Names are any non-empty strings.
+        stem: computes the features [batch, channels, ...] that all columns read; `nn.Identity()` if they read the inputs.
+        columns: by task, its layers: the same number for each, with features of one shape at each depth.
+        heads: by task, computes the output from the last mixture of the task's column. Names are any non-empty strings.
         same: the initial α between a column and itself, from 0 to 1; the other columns start with equal shares of the rest.
-        channels: the channels of each layer's features, for an α for each channel; default: one α for all channels.
+        channels: the channels of each layer's features, for one α per channel; default: one α for all channels.
 
     Raises:
-        InputError: there are no heads, a column is missing, columns differ in length, or a number is out of its range; in
+        InputError: there are no heads, a column is missing, columns differ in length, or a number is out of range; in
             use, if a layer or head does not fit its input, or columns differ in shape.
 
     Example:
@@ -41,13 +41,13 @@ class CrossStitch(Network):
         [[0.8999..., 0.1000...], [0.1000..., 0.8999...]]
 
     Note:
-        Shared parameters are all but the heads': the stem's, every α, and every column's, since each reaches all tasks.
+        Shared parameters are all except the heads': the stem's, every α, and every column's, since each affects all tasks.
 
         The paper has two tasks; with more, each row of α still starts with a sum of 1. The paper starts from columns trained
         on single tasks, and gives α a learning rate 100 to 1000 times higher. Here all columns start at random; for another
-        learning rate, give `network.stitches.parameters()` a group of the optimizer. The paper has no shared stem
-        (`nn.Identity()`). α has the alphabetical order of the tasks, so a checkpoint does not depend on the order in which
-        they are given.
+        learning rate, put `network.stitches.parameters()` in a parameter group of the optimizer. The paper has no shared
+        stem (`nn.Identity()`). α uses the alphabetical order of the tasks, so a checkpoint does not depend on the order in
+        which they are given.
 
     References:
         Misra, Shrivastava, Gupta and Hebert, Cross-stitch Networks for Multi-task Learning, CVPR 2016, Eq. (1).
@@ -68,7 +68,9 @@ class CrossStitch(Network):
         depths = {task: len(columns[task]) for task in heads}
         if len(set(depths.values())) > 1 or 0 in depths.values():
             counts = ", ".join(f"{task} {depth}" for task, depth in depths.items())
-            raise InputError(f"Expected `columns` to have as many layers for each task, at least 1; got {counts}.")
+            raise InputError(
+                f"Expected `columns` to have the same number of layers for each task, at least 1; got {counts}."
+            )
         depth = depths[self.tasks[0]]
         if channels is not None:
             check_count("numbers of `channels`", channels, depth, "one for each layer")
@@ -83,16 +85,16 @@ class CrossStitch(Network):
     def from_parts(
         cls, parts: Parts, *, same: float = 0.9, per_channel: bool = False, width: int | None = None
     ) -> "CrossStitch":
-        """Make a network of the stem, and a column of `depth` layers for each task.
+        """Build a network from the stem, and a column of `depth` layers for each task.
 
         Args:
-            parts: the problem's.
+            parts: the parts of the problem.
             same: see `CrossStitch`.
             per_channel: whether each channel has its own α.
-            width: the channels of each layer; default: the network has hard sharing's size.
+            width: the channels of each layer; default: matched to the size of hard sharing.
 
         Raises:
-            InputError: a number is out of its range; or even at width 1 the network is larger than hard sharing.
+            InputError: a number is out of range; or the network is larger than hard sharing even at width 1.
         """
 
         def make(parts: Parts, width: int) -> "CrossStitch":
@@ -132,13 +134,13 @@ class Stitch(nn.Module):
     Args:
         tasks: the number of tasks.
         same: the initial α between a task and itself, from 0 to 1; the other tasks have equal shares of the rest.
-        channels: the channels of the features, for an α for each; default: one α for all channels.
+        channels: the channels of the features, for one α per channel; default: one α for all channels.
 
     Shape:
         [tasks, batch, channels, ...] → the same.
 
     Raises:
-        InputError: a number is out of its range.
+        InputError: a number is out of range.
     """
 
     def __init__(self, tasks: int, *, same: float = 0.9, channels: int | None = None) -> None:

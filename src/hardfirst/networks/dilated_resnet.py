@@ -16,14 +16,14 @@ RATES = (12, 24, 36)
 
 
 class DilatedResNet(nn.Module):
-    """A ResNet-50 without its classifier, at an eighth of the resolution: the last two groups of blocks are dilated.
+    """A ResNet-50 without its classifier, at 1/8 of the resolution: the last two groups of blocks are dilated.
 
-    Names and shapes of the parameters are those of torchvision and timm, so that a file of theirs fits.
+    Parameters have the names and shapes of torchvision and timm, so their files can be loaded.
 
     Args:
-        width: the channels of the first convolution; the field's is 64.
-        weights: a file with weights, for instance trained on ImageNet: `.safetensors`, or what `torch.save` wrote of tensors
-            by name. Those of a classifier (`fc`) are left out. Default: random weights.
+        width: the channels of the first convolution; usually 64.
+        weights: a file with weights, for example trained on ImageNet: `.safetensors`, or tensors by name written by
+            `torch.save`. Those of a classifier (`fc`) are ignored. Default: random weights.
 
     Shape:
         images [batch, 3, height, width] → features [batch, 32·width, height / 8, width / 8], rounded up.
@@ -51,7 +51,7 @@ class DilatedResNet(nn.Module):
             inner = width * 2 ** (number - 1)
             blocks: list[nn.Module] = []
             for index in range(count):
-                # the block that was strided keeps the dilation of the group before
+                # the block that was strided keeps the dilation of the previous group
                 rate = max(dilation // 2, 1) if index == 0 else dilation
                 blocks.append(_Bottleneck(before, inner, stride=stride if index == 0 else 1, dilation=rate))
                 before = EXPANSION * inner
@@ -76,9 +76,9 @@ class ASPP(nn.Module):
     Args:
         before: the channels of its input.
         outputs: the channels of its output.
-        channels: of the layers between them; the field's are 256.
+        channels: the channels of the layers between them; usually 256.
         enlarge: the factor by which the output is enlarged, bilinearly with aligned corners.
-        unit: divide the vectors on dim 1 by their length.
+        unit: whether to divide the vectors on dim 1 by their length.
 
     Shape:
         [batch, before, height, width] → [batch, outputs, enlarge·height, enlarge·width].
@@ -88,8 +88,8 @@ class ASPP(nn.Module):
         torch.Size([2, 3, 48, 32])
 
     Note:
-        Layers are those of torchvision's DeepLab head. The mean of an image is spread over its positions before its norm,
-        not after it, so that a batch may have a single image; but for the running variance this changes nothing.
+        The layers are those of torchvision's DeepLab head, except that the mean of an image is spread over its positions
+        before its norm, not after it, so that a batch may have a single image; only the running variance differs.
 
     References:
         Chen et al., Rethinking Atrous Convolution for Semantic Image Segmentation, 2017.

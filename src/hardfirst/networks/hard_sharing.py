@@ -10,17 +10,17 @@ from hardfirst.networks._parts import Parts, match_hard_sharing
 
 
 class HardSharing(Network):
-    """A trunk that all tasks share, and a head for each: output_t = head_t(trunk(inputs)).
+    """A trunk that all tasks share, and one head per task: output_t = head_t(trunk(inputs)).
 
     All tasks read the same features, so the narrower the trunk, the more they compete for it.
 
-    When to use: first. It is the cheapest and the easiest to deploy, and the baseline for all others.
+    When to use: Start here. It is the cheapest network, the easiest to deploy, and the baseline for all others.
 
-    Cost: the trunk once, and a head for each task.
+    Cost: the trunk once, and one head per task.
 
     Args:
-        trunk: makes the features, of any kind, from the inputs.
-        heads: by task, at least one; makes the output from the features. Names are any non-empty strings.
+        trunk: computes features of any kind from the inputs.
+        heads: by task, at least one; computes the output from the features. Names are any non-empty strings.
 
     Raises:
         InputError: there are no heads, or a name is empty; in use, if a head does not fit the features.
@@ -36,7 +36,7 @@ class HardSharing(Network):
 
     Note:
         Shared parameters are the trunk's. In the paper's figure each task has its own module between trunk and output; here
-        that is the head.
+        this is the head.
 
     References:
         Guo et al., Dynamic Task Prioritization for Multitask Learning, ECCV 2018, Fig. 2a;
@@ -51,10 +51,10 @@ class HardSharing(Network):
 
     @classmethod
     def from_parts(cls, parts: Parts, *, width: int | None = None) -> "HardSharing":
-        """Make a network of the stem, `depth` layers and the heads.
+        """Build a network from the stem, `depth` layers and the heads.
 
         Args:
-            parts: the problem's.
+            parts: the parts of the problem.
             width: the channels of each layer; default: the width of the parts.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The layers of networks, which keep all dimensions but the channels, and simple heads."""
+"""Layers that keep all dimensions except the channels, and simple heads."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def vector_layer(before: int, channels: int) -> nn.Module:
-    """A linear map and a ReLU: [batch, before] → [batch, channels].
+    """Return a linear map and a ReLU: [batch, before] → [batch, channels].
 
     >>> import torch
     >>> vector_layer(8, 3)(torch.zeros(5, 8)).shape
@@ -18,10 +18,10 @@ def vector_layer(before: int, channels: int) -> nn.Module:
 
 
 def sequence_layer(before: int, channels: int) -> nn.Module:
-    """A convolution of width 3 and a SiLU: [batch, before, length] → [batch, channels, length].
+    """Return a convolution of width 3 and a SiLU: [batch, before, length] → [batch, channels, length].
 
-    A position where all channels are 0 is padding and stays 0, so the amount of padding in a batch changes nothing else. (A
-    ReLU could make all features of a narrow layer 0 where there is no padding; a SiLU does not.)
+    A position where all channels are 0 is padding and stays 0, so the amount of padding in a batch has no effect. (A ReLU
+    could set all features of a narrow layer to 0 where there is no padding; a SiLU does not.)
 
     >>> import torch
     >>> sequence_layer(8, 3)(torch.zeros(5, 8, 20)).shape
@@ -31,10 +31,10 @@ def sequence_layer(before: int, channels: int) -> nn.Module:
 
 
 def image_layer(before: int, channels: int) -> nn.Module:
-    """A 3×3 convolution, a norm over groups of about 8 channels, and a ReLU.
+    """Return a 3×3 convolution, a norm over groups of about 8 channels, and a ReLU.
 
-    [batch, before, height, width] → [batch, channels, height, width]. Batches may be small or spread over ranks, so the norm
-    does not depend on them.
+    [batch, before, height, width] → [batch, channels, height, width]. The norm does not depend on the batch, which may be
+    small or spread over ranks.
 
     >>> import torch
     >>> image_layer(8, 3)(torch.zeros(5, 8, 6, 4)).shape
@@ -44,7 +44,7 @@ def image_layer(before: int, channels: int) -> nn.Module:
 
 
 def class_head(classes: int) -> Callable[[int], nn.Module]:
-    """A function of the channels that makes a linear head: [batch, channels] → logits [batch, classes].
+    """Return a function of the channels that builds a linear head: [batch, channels] → logits [batch, classes].
 
     >>> import torch
     >>> class_head(10)(8)(torch.zeros(5, 8)).shape
@@ -54,7 +54,7 @@ def class_head(classes: int) -> Callable[[int], nn.Module]:
 
 
 def number_head(channels: int) -> nn.Module:
-    """A linear head for one number: [batch, channels] → [batch], the shape of its target.
+    """Return a linear head for one number: [batch, channels] → [batch], the shape of its target.
 
     >>> import torch
     >>> number_head(8)(torch.zeros(5, 8)).shape
@@ -64,7 +64,7 @@ def number_head(channels: int) -> nn.Module:
 
 
 class Pointwise(nn.Module):
-    """The same linear map of the channels at every position: a convolution of kernel 1, for features of any kind.
+    """The same linear map of the channels at every position: a convolution of kernel 1, for any number of dimensions.
 
     It has no bias, so padding that is 0 stays 0.
 
@@ -111,7 +111,7 @@ class Gate(nn.Module):
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """A norm over groups of 8 channels, or the next larger size that divides them.
+    """Return a norm over groups of 8 channels, or the next larger size that divides them.
 
     >>> [group_norm(channels).num_groups for channels in (3, 16, 20, 37, 64)]
     [1, 2, 2, 1, 8]

@@ -13,19 +13,19 @@ from hardfirst.networks.layers import Gate
 
 
 class MMoE(Network):
-    r"""Experts that all tasks share, mixed by a gate for each task: output_t = head_t(Σ_i g_t(x)_i expert_i(x)).
+    r"""Experts that all tasks share, mixed by one gate per task: output_t = head_t(Σ_i g_t(x)_i expert_i(x)).
 
     g_t(x) = softmax(W_t x). Tasks with little in common can learn to use different experts, and related ones the same; the
     choice depends on the example.
 
-    When to use: many examples, and tasks that may or may not be related, such as predictions about the same customer.
+    When to use: Use with many examples, and tasks that may or may not be related, such as predictions about one customer.
 
-    Cost: each expert once, for all tasks; a gate of channels × experts for each task.
+    Cost: each expert once, for all tasks; one gate of channels × experts per task.
 
     Args:
-        stem: makes the features x [batch, channels, ...] from the inputs; `nn.Identity()` if experts read the inputs.
-        experts: at least one; each reads x, and all give features of one shape.
-        heads: by task, makes the output from the task's mixture: the paper's tower. Names are any non-empty strings.
+        stem: computes the features x [batch, channels, ...] from the inputs; `nn.Identity()` if experts read the inputs.
+        experts: at least one; each reads x, and all return features of the same shape.
+        heads: by task, computes the output from the task's mixture: the paper's tower. Names are any non-empty strings.
         channels: the channels of x.
 
     Raises:
@@ -41,8 +41,8 @@ class MMoE(Network):
 
     Note:
         Shared parameters are those of the stem and the experts. In the paper, examples are vectors. In sequences and images
-        each position has its own weights, as tokens have in a Transformer with experts, so padding has no effect. If experts
-        give features of another size, the gates' weights are averaged to it.
+        each position has its own weights, like tokens in a Transformer with experts, so padding has no effect. If experts
+        return features of another size, the gates' weights are averaged to it.
 
     References:
         Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts, KDD 2018,
@@ -64,15 +64,15 @@ class MMoE(Network):
 
     @classmethod
     def from_parts(cls, parts: Parts, *, experts: int = 4, width: int | None = None) -> "MMoE":
-        """Make a network of the stem, and experts of `depth` layers each.
+        """Build a network from the stem, and experts of `depth` layers each.
 
         Args:
-            parts: the problem's.
+            parts: the parts of the problem.
             experts: the number of experts, at least 1.
-            width: the channels of each layer; default: the network has hard sharing's size.
+            width: the channels of each layer; default: matched to the size of hard sharing.
 
         Raises:
-            InputError: a number is out of its range; or even at width 1 the network is larger than hard sharing.
+            InputError: a number is out of range; or the network is larger than hard sharing even at width 1.
         """
         whole("experts", experts, least=1)
 

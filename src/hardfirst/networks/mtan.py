@@ -15,27 +15,28 @@ Block = nn.Module | tuple[nn.Module, nn.Module]
 
 
 class MTAN(Network):
-    r"""A trunk that all tasks share, and attention for each task that masks its features, block by block.
+    r"""A trunk that all tasks share, and an attention module per task that masks its features, block by block.
 
     With u_b the input of the attention to block b, p_b the block's output, and a_b the task's mask,
     â_b = a_b ∘ p_b,  a_1 = h_1(u_1),  a_b = h_b([u_b, f_b(â_{b−1})]); the head reads the last â. Masks are from 0 to 1, for
     each channel and position.
 
-    When to use: dense predictions on images, such as segmentation and depth, for which tasks need different channels at
-    different positions. Vectors have no positions to attend to, and raise an error.
+    When to use: Use for dense predictions on images, such as segmentation and depth, whose tasks need different channels at
+    different positions. Vectors have no positions to attend to and raise an error.
 
-    Cost: the trunk once, and for each task the masks and f of all blocks: in time, close to a trunk for each task.
+    Cost: the trunk once, and for each task the masks and f of all blocks: in time, close to one trunk per task.
 
     Args:
-        stem: makes the features that the first block reads; `nn.Identity()` if it reads the inputs.
-        blocks: the trunk's, at least one; each gives features [batch, channels, height, width], or [batch, channels,
+        stem: computes the features that the first block reads; `nn.Identity()` if it reads the inputs.
+        blocks: the trunk's, at least one; each returns features [batch, channels, height, width], or [batch, channels,
             length]. A pair of modules is a block whose first output the attention reads (u) and whose second it masks (p); a
             single module's output is both.
-        attentions: by task, a module for each block, which makes the mask, of p's shape, from u, concatenated with f after
+        attentions: by task, one module per block, which computes the mask, of p's shape, from u, concatenated with f after
             the first block: `Attention(channels of u and f, channels of p)`.
-        transitions: f for each block but the first, shared by the tasks; makes an input of the task's attention from its
-            masked features of the block before. Adaptive max pooling brings it to the size of u.
-        heads: by task, makes the output from the task's masked features of the last block. Names are any non-empty strings.
+        transitions: f for each block except the first, shared by the tasks; computes an input of the task's attention from
+            its masked features of the previous block. Adaptive max pooling resizes it to the size of u.
+        heads: by task, computes the output from the task's masked features of the last block. Names are any non-empty
+            strings.
 
     Raises:
         InputError: there are no heads or blocks, or an attention or a transition is missing; in use, if features are
@@ -54,10 +55,10 @@ class MTAN(Network):
         {'segment': (2, 5, 6, 8), 'depth': (2, 1, 6, 8)}
 
     Note:
-        Shared parameters are those of the stem, the blocks and the transitions, which the paper shares as well. This is the
+        Shared parameters are those of the stem, the blocks and the transitions, which the paper also shares. This is the
         paper's encoder; for its decoder, use blocks that enlarge features. Norms in `Attention` are over groups of channels
         and all positions, so padding has an effect; the paper's are over batches. `from_parts` makes each layer a block
-        whose output is read and masked, as the authors' code does with a Wide ResNet; their SegNet has pairs.
+        whose output is both read and masked, as the authors' code does with a Wide ResNet; their SegNet has pairs.
 
     References:
         Liu, Johns and Davison, End-to-End Multi-Task Learning with Attention, CVPR 2019, Eq. (1) and (2).
@@ -89,15 +90,15 @@ class MTAN(Network):
 
     @classmethod
     def from_parts(cls, parts: Parts, *, width: int | None = None) -> "MTAN":
-        """Make a network of the stem, `depth` blocks and transitions of one layer each.
+        """Build a network from the stem, `depth` blocks and transitions of one layer each.
 
         Args:
-            parts: the problem's; its features have to be sequences or images.
-            width: the channels of each layer; default: the network has hard sharing's size.
+            parts: the parts of the problem; features must be sequences or images.
+            width: the channels of each layer; default: matched to the size of hard sharing.
 
         Raises:
-            InputError: the layers are for vectors; the width is not a whole number, or below 1; or even at width 1 the
-                network is larger than hard sharing.
+            InputError: the layers are for vectors; the width is not a whole number, or below 1; or the network is larger
+                than hard sharing even at width 1.
         """
         if parts.layer is vector_layer:
             raise no_positions_error("the layers are for vectors")
@@ -133,7 +134,7 @@ class MTAN(Network):
         }
 
     def _attended(self, task: str, attentions: nn.Module, blocks: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """The task's masked features of the last block."""
+        """Compute the task's masked features of the last block."""
         assert isinstance(attentions, nn.ModuleList)
         attended, _ = blocks[0]  # never read: the first block has no transition
         for number, (attention, (seen, masked)) in enumerate(zip(attentions, blocks, strict=True), 1):
@@ -146,7 +147,7 @@ class MTAN(Network):
             mask = call(attention, attention_input, name)
             if mask.shape != masked.shape:
                 raise InputError(
-                    f"{name} has to give a mask of the features' shape, {describe(masked)}; got {describe(mask)}."
+                    f"{name} must return a mask of the features' shape, {describe(masked)}; got {describe(mask)}."
                 )
             attended = mask * masked
         return attended
@@ -184,8 +185,8 @@ class Attention(nn.Module):
 
 
 def no_positions_error(reason: str) -> InputError:
-    """The error for vectors, which have no positions to attend to."""
+    """Return the error for vectors, which have no positions to attend to."""
     return InputError(
-        "MTAN attends to places and needs features [batch, channels, length] or [batch, channels, height, width], but "
-        f"{reason}. For vectors choose mmoe or ple."
+        "MTAN attends to positions and needs features [batch, channels, length] or [batch, channels, height, width], but "
+        f"{reason}. For vectors, choose mmoe or ple."
     )

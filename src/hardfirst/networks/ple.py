@@ -13,25 +13,25 @@ from hardfirst.networks.mmoe import mixture
 
 
 class PLE(Network):
-    r"""Levels of experts, some shared and some task-specific, mixed by gates: sharing is made explicit.
+    r"""Levels of experts, some shared and some task-specific, mixed by gates: sharing is explicit.
 
     At each level, task t continues with x_t ← Σ_i softmax(W_t x_t)_i E_i over its own experts and the shared ones; the
     shared features continue with a mixture of the experts of all tasks. Task-specific experts read x_t, shared experts the
     shared features. A single level is customized gate control, CGC.
 
-    When to use: as MMoE, if one task gains from sharing what another loses: each task keeps experts that no other task
-    trains.
+    When to use: Use it like MMoE, if one task gains from sharing what makes another worse: each task keeps experts that no
+    other task trains.
 
     Cost: at each level, the experts of all tasks and the shared ones, a gate for each task and a shared one: more and
     narrower experts than MMoE if there are many tasks.
 
     Args:
-        stem: makes the features [batch, channels, ...] that the first level reads.
-        levels: at least one; the last has no shared gate, all others have one.
-        heads: by task, makes the output from the task's last mixture: the paper's tower. Names are any non-empty strings.
+        stem: computes the features [batch, channels, ...] that the first level reads.
+        levels: at least one; all except the last have a shared gate.
+        heads: by task, computes the output from the task's last mixture: the paper's tower. Names are any non-empty strings.
 
     Raises:
-        InputError: there are no heads or levels, a level is for other tasks, or another level than the last has `last`; in
+        InputError: there are no heads or levels, a level is for other tasks, or a level that is not the last has `last`; in
             use, if an expert, gate or head does not fit its input, or experts of a level differ in shape.
 
     Example:
@@ -48,10 +48,10 @@ class PLE(Network):
 
     Note:
         Shared parameters are those of the stem, of all shared experts and gates, and of the task-specific experts below the
-        last level, since the shared gate passes these on to all tasks; the tasks' gates below the last level but one are
+        last level, since the shared gate passes these on to all tasks; the tasks' gates below the second-to-last level are
         shared for the same reason. In the paper, examples are vectors; in sequences and images each position has its own
-        weights. Shared gates have the tasks' experts in the alphabetical order of the tasks, so a checkpoint does not depend
-        on the order in which they are given.
+        weights. Shared gates use the alphabetical order of the tasks, so a checkpoint does not depend on the order in which
+        they are given.
 
     References:
         Tang et al., Progressive Layered Extraction (PLE): A Novel Multi-Task Learning Model for Personalized
@@ -66,23 +66,23 @@ class PLE(Network):
         for number, level in enumerate(levels, 1):
             check_tasks(f"specific` of level {number} in `levels", level.tasks, heads)
             if (level.common is None) != (number == len(levels)):
-                raise InputError(f"Expected level {len(levels)} alone to have `last=True`; level {number} is not so.")
+                raise InputError(f"Expected `last=True` in level {len(levels)} and in no other; level {number} differs.")
         self.stem = stem
         self.levels = nn.ModuleList(levels)
         self.heads = by_task(heads)
 
     @classmethod
     def from_parts(cls, parts: Parts, *, shared: int = 1, specific: int = 1, width: int | None = None) -> "PLE":
-        """Make a network of the stem, and `depth` levels of experts of one layer each.
+        """Build a network from the stem, and `depth` levels of experts of one layer each.
 
         Args:
-            parts: the problem's.
+            parts: the parts of the problem.
             shared: the number of shared experts in each level, at least 1.
             specific: the number of experts for each task in each level, at least 1.
-            width: the channels of each layer; default: the network has hard sharing's size.
+            width: the channels of each layer; default: matched to the size of hard sharing.
 
         Raises:
-            InputError: a number is out of its range; or even at width 1 the network is larger than hard sharing.
+            InputError: a number is out of range; or the network is larger than hard sharing even at width 1.
         """
         whole("shared", shared, least=1)
         whole("specific", specific, least=1)
@@ -110,8 +110,8 @@ class PLE(Network):
         }
 
     def task_modules(self) -> dict[str, list[nn.Module]]:
-        # From the last level back. `readers[task]` are the tasks whose output depends on the features that a level passes on
-        # for this task, `everyone` those whose output depends on the shared features.
+        # Backwards from the last level. `readers[task]` are the tasks whose output depends on the features that a level
+        # passes on for this task, `everyone` those whose output depends on the shared features.
         paths: dict[str, list[nn.Module]] = {task: [] for task in self.tasks}
         readers: dict[str, set[str]] = {task: {task} for task in self.tasks}
         everyone: set[str] = set()
@@ -135,7 +135,7 @@ class CGC(nn.Module):
 
     Args:
         specific: by task, its own experts, at least one, which read the task's features.
-        shared: experts, at least one, which read the shared features. All experts give features of one shape.
+        shared: experts, at least one, which read the shared features. All experts return features of the same shape.
         channels: the channels of the features that the level reads.
         last: whether it is the last level, which passes on no shared features.
 
@@ -173,14 +173,14 @@ class CGC(nn.Module):
         self.common = None if last else Gate(channels, everyone)
 
     def parts(self) -> list[tuple[str, nn.ModuleList, Gate]]:
-        """Each task, with its experts and its gate."""
+        """Return each task with its experts and its gate."""
         parts: Any = zip(self.tasks, self.specific.values(), self.gates.values(), strict=True)  # ModuleDict is untyped
         return list(parts)
 
     def forward(
         self, own: Mapping[str, Tensor], common: Tensor, name: str = "the level"
     ) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Compute each task's features and the shared ones for the next level; None for these at the last level.
+        """Compute each task's features and the shared ones for the next level; the latter are None at the last level.
 
         Args:
             own: by task, its features [batch, channels, ...].

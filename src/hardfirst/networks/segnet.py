@@ -1,4 +1,4 @@
-"""SegNet, the encoder–decoder of the field's dense benchmarks, and the multi-task attention network on it."""
+"""SegNet, the usual encoder–decoder of dense multi-task benchmarks, and the multi-task attention network on it."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,15 +12,15 @@ from hardfirst.errors import whole
 from hardfirst.networks._base import Network, by_task, call, task_names
 
 WIDTHS = (1, 2, 4, 8, 8)
-"""The channels of the five blocks, as multiples of the first one's."""
+"""The channels of the five blocks, as multiples of the first block's."""
 DEPTHS = (2, 2, 3, 3, 3)
-"""The convolutions of the five blocks."""
+"""The number of convolutions in each of the five blocks."""
 
 Stage = tuple[Tensor, Tensor]
 
 
 def batch_layer(before: int, channels: int) -> nn.Module:
-    """A 3×3 convolution, a norm over the batch, and a ReLU: [batch, before, ...] → [batch, channels, ...].
+    """Return a 3×3 convolution, a norm over the batch, and a ReLU: [batch, before, ...] → [batch, channels, ...].
 
     >>> batch_layer(8, 3)(torch.zeros(5, 8, 6, 4)).shape
     torch.Size([5, 3, 6, 4])
@@ -31,12 +31,12 @@ def batch_layer(before: int, channels: int) -> nn.Module:
 
 
 def map_head(channels: int, *, outputs: int, unit: bool = False) -> nn.Module:
-    """A head that predicts maps: a 3×3 and a 1×1 convolution, without a nonlinearity between them, as the field has it.
+    """Return a head that predicts maps: a 3×3 and a 1×1 convolution, with no nonlinearity between, as in published code.
 
     Args:
-        channels: of the features.
-        outputs: channels of the map.
-        unit: divide the vectors on dim 1 by their length.
+        channels: the channels of the features.
+        outputs: the channels of the map.
+        unit: whether to divide the vectors on dim 1 by their length.
 
     Example:
         >>> map_head(8, outputs=3, unit=True)(torch.ones(5, 8, 6, 4)).norm(dim=1).allclose(torch.ones(5, 6, 4))
@@ -63,10 +63,10 @@ class UnitLength(nn.Module):
 
 
 class SegNet(nn.Module):
-    """An encoder of five blocks with max-pooling, and a decoder of five that unpools to the places of the maxima.
+    """An encoder of five blocks with max-pooling, and a decoder of five that unpools to the positions of the maxima.
 
     Args:
-        width: the channels of the first block; the others have 2, 4, 8 and 8 times as many. The field's is 64.
+        width: the channels of the first block; the others have 2, 4, 8 and 8 times as many. Usually 64.
 
     Shape:
         images [batch, 3, height, width] of at least 32×32 → features [batch, width, height, width].
@@ -80,7 +80,7 @@ class SegNet(nn.Module):
 
     Note:
         This is the SegNet of MTAN's code: blocks of 2, 2, 3, 3 and 3 convolutions in either half, the first of which changes
-        the channels. (In the decoder of SegNet itself the last one does.)
+        the channels. (In the decoder of the original SegNet, the last one does.)
 
     References:
         Badrinarayanan, Kendall and Cipolla, SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image
@@ -100,10 +100,10 @@ class SegNet(nn.Module):
         )
 
     def stages(self, images: Tensor) -> list[Stage]:
-        """What attention reads and what it masks, of each block: five down, then five up.
+        """Compute what attention reads and masks in each block: five down, then five up.
 
-        It reads the output of a block's first convolution in the encoder, and what is unpooled in the decoder; it masks the
-        block's output.
+        Attention reads the output of a block's first convolution in the encoder, and the unpooled features in the decoder;
+        it masks the block's output.
         """
         stages, pools, features = [], [], images
         for block in self.down:
@@ -128,17 +128,17 @@ class SegNet(nn.Module):
 class SegNetMTAN(Network):
     r"""The multi-task attention network on SegNet: a SegNet that all tasks share, and masks of its features for each task.
 
-    In the encoder as in `MTAN`: a_b = h_b([u_b, pool f_{b−1}(â_{b−1})]), â_b = a_b ∘ p_b, with u_b and p_b the outputs of
-    the block's first and last convolution. In the decoder u_b is what is unpooled, and f reads the enlarged features of
-    before: a_b = h_b([u_b, f_b(enlarge â_{b−1})]). The head reads the last â.
+    The encoder is as in `MTAN`: a_b = h_b([u_b, pool f_{b−1}(â_{b−1})]), â_b = a_b ∘ p_b, with u_b and p_b the outputs of
+    the block's first and last convolution. In the decoder, u_b is the unpooled features, and f reads the enlarged previous
+    features: a_b = h_b([u_b, f_b(enlarge â_{b−1})]). The head reads the last â.
 
-    When to use: to compare with published results on NYUv2 and Cityscapes, most of which are with it.
+    When to use: Use it to compare with published results on NYUv2 and Cityscapes, most of which use it.
 
-    Cost: SegNet once, and for each task the masks of ten blocks, and the f of all blocks. Most time and memory goes into the
-    first and the last blocks, at the images' resolution.
+    Cost: SegNet once, and for each task the masks of ten blocks, and the f of all blocks. The first and the last blocks, at
+    the images' resolution, take most of the time and memory.
 
     Args:
-        heads: by task, makes the output from features of `width` channels. Names are any non-empty strings.
+        heads: by task, computes the output from features of `width` channels. Names are any non-empty strings.
         width: the channels of SegNet's first block.
 
     Raises:
@@ -151,8 +151,8 @@ class SegNetMTAN(Network):
         {'segment': (2, 13, 64, 96), 'depth': (2, 1, 64, 96)}
 
     Note:
-        Shared parameters are those of SegNet and of f, which the paper shares as well. Norms are over batches, as in the
-        paper's code, so the f of a batch is normalised for each task by itself.
+        Shared parameters are those of SegNet and of f, which the paper also shares. Norms are over batches, as in the
+        paper's code, so the f of a batch is normalized for each task separately.
 
     References:
         Liu, Johns and Davison, End-to-End Multi-Task Learning with Attention, CVPR 2019, Fig. 2, Eq. (1) and (2).
@@ -163,8 +163,8 @@ class SegNetMTAN(Network):
         self.tasks = task_names(heads)
         self.trunk = SegNet(width)
         down = self.trunk.widths
-        up = (*reversed(down[:-1]), width)  # channels that the decoder's blocks give
-        carried = (*down[1:], down[-1], *up)  # channels that f gives, after a block down and before a block up
+        up = (*reversed(down[:-1]), width)  # output channels of the decoder's blocks
+        carried = (*down[1:], down[-1], *up)  # output channels of f, after a block down and before a block up
         self.transitions = nn.ModuleList(
             batch_layer(before, channels) for before, channels in zip((*down, down[-1], *up[:-1]), carried, strict=True)
         )
@@ -182,7 +182,7 @@ class SegNetMTAN(Network):
         }
 
     def _attended(self, stages: Sequence[Stage], attentions: Sequence[nn.Module]) -> Tensor:
-        """A task's masked features of the last block."""
+        """Compute a task's masked features of the last block."""
         steps = list(zip(stages, attentions, self.transitions, strict=True))
         half, read = len(WIDTHS), list[Tensor]()
         for (seen, output), attention, transition in steps[:half]:
@@ -206,14 +206,14 @@ def _chain(channels: int, depth: int) -> nn.Module:
 
 
 def _attention(before: int, channels: int) -> nn.Module:
-    """A mask from 0 to 1, as `Attention` but with norms over the batch."""
+    """Build layers that compute a mask from 0 to 1, like `Attention` but with norms over the batch."""
     first, second = partial(nn.Conv2d, kernel_size=1), partial(nn.BatchNorm2d, channels)
     layers = [first(before, channels), second(), nn.ReLU(inplace=True), first(channels, channels), second(), nn.Sigmoid()]
     return _initialized(nn.Sequential(*layers))
 
 
 def _initialized(layers: nn.Sequential) -> nn.Sequential:
-    """The layers with weights by Glorot and Bengio (2010) and biases of 0, as in the field's code."""
+    """Initialize the layers by Glorot and Bengio (2010), with biases of 0, as in published code."""
     for layer in layers:
         if isinstance(layer, nn.Conv2d):
             nn.init.xavier_normal_(layer.weight)

@@ -1,4 +1,4 @@
-"""The task hierarchy: a chain of blocks, one for each task."""
+"""The task hierarchy: a chain of blocks, one per task."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,30 +15,30 @@ from hardfirst.networks.layers import Pointwise
 
 
 class TaskHierarchy(Network):
-    r"""A chain of blocks, one for each task: f_t = block_t(transition_t([f_1, …, f_{t−1}])), output_t = module_t(f_t).
+    r"""A chain of blocks, one per task: f_t = block_t(transition_t([f_1, …, f_{t−1}])), output_t = module_t(f_t).
 
-    The t-th task reads block t alone, and so trains the blocks up to its own and no later one: all tasks train the first
+    The t-th task reads only block t, and so trains the blocks up to its own and no later one: all tasks train the first
     block, one task the last. A task's position in the chain gives it priority, without a weight on its loss.
 
-    When to use: tasks that build on one another, or an order of difficulty to try; compare both directions, and hard
+    When to use: Use it if tasks build on one another, or to try an order of difficulty; compare both directions, and hard
     sharing. In the paper's single runs it was the best of three networks, but the order of the tasks made no difference
     beyond noise.
 
-    Cost: as many blocks as tasks, in a chain, each of which reads the outputs of all before it: deep and slow if there are
-    many tasks.
+    Cost: as many blocks as tasks, in a chain; each block reads the outputs of all previous blocks, so the network is deep
+    and slow if there are many tasks.
 
     Args:
-        blocks: one for each task, in the order of `order`. The first reads the inputs; each gives features
+        blocks: one per task, in the order of `order`. The first reads the inputs; each returns features
             [batch, channels, ...].
-        modules: by task, makes the output from the features of the task's block. Names are any non-empty strings; outputs
+        modules: by task, computes the output from the features of the task's block. Names are any non-empty strings; outputs
             have this order.
-        order: the tasks from the first block to the last; `order_by_difficulty` makes it from measured KPIs.
-        transitions: for each block but the first, makes its input from the concatenated outputs of all earlier blocks,
-            [batch, their channels, ...]. Without transitions, the block reads these. Adaptive average pooling brings
-            features to the latest block's length, or height and width.
+        order: the tasks from the first block to the last; `order_by_difficulty` derives it from measured KPIs.
+        transitions: for each block except the first, computes its input from the concatenated outputs of all earlier blocks,
+            [batch, their channels, ...]. Without transitions, the block reads these outputs. Adaptive average pooling
+            resizes features to the latest block's length, or height and width.
 
     Raises:
-        InputError: `order` does not have each task once, or a block or a transition is missing; in use, if a block,
+        InputError: `order` does not contain each task once, or a block or a transition is missing; in use, if a block,
             transition or module does not fit its input.
 
     Example:
@@ -56,7 +56,7 @@ class TaskHierarchy(Network):
         1312
 
     Note:
-        Shared parameters are those of all blocks and transitions but the last task's. A checkpoint names a block by its
+        Shared parameters are those of all blocks and transitions except the last task's. A checkpoint names a block by its
         task. It does not load into a network with another order, whose modules have other shapes.
 
         The paper's text and figures disagree on whether hard or easy tasks come first, so `order` has no default here.
@@ -91,18 +91,18 @@ class TaskHierarchy(Network):
 
     @classmethod
     def from_parts(cls, parts: Parts, *, order: Sequence[str] | None = None, width: int | None = None) -> "TaskHierarchy":
-        """Make a block for each task, pointwise transitions of `width` channels, and modules of one layer and the head.
+        """Build a block per task, pointwise transitions of `width` channels, and modules of one layer and the head.
 
-        The `depth` layers are spread over the blocks, at least one in each; the first block has the stem as well.
+        The `depth` layers are distributed over the blocks, at least one in each; the first block also contains the stem.
 
         Args:
-            parts: the problem's.
+            parts: the parts of the problem.
             order: the tasks from the first block to the last; default: the order of the heads.
-            width: the channels of each layer; default: the network has hard sharing's size.
+            width: the channels of each layer; default: matched to the size of hard sharing.
 
         Raises:
-            InputError: the order does not have each task once; the width is not a whole number, or below 1; or even at width
-                1 the network is larger than hard sharing.
+            InputError: the order does not contain each task once; the width is not a whole number, or below 1; or the
+                network is larger than hard sharing even at width 1.
         """
 
         def make(parts: Parts, width: int) -> "TaskHierarchy":
@@ -144,8 +144,8 @@ def order_by_difficulty(kpis: Mapping[str, float], *, first: Literal["hard", "ea
     """Order tasks by their measured KPIs, for `TaskHierarchy`.
 
     Args:
-        kpis: by task, comparable numbers of which the highest is best, such as single-task validation KPIs. Tasks with equal
-            KPIs keep their order.
+        kpis: by task, comparable numbers, higher is better, such as single-task validation KPIs. Tasks with equal KPIs keep
+            their order.
         first: the tasks that come first: those with the lowest KPIs ("hard") or with the highest ("easy").
 
     Raises:
@@ -164,6 +164,6 @@ def order_by_difficulty(kpis: Mapping[str, float], *, first: Literal["hard", "ea
         if not isinstance(kpi, Real | Tensor):
             raise InputError(f"Expected the KPI of task {task!r} to be a number; got {kpi!r}.")
         if math.isnan(kpi):
-            raise InputError(f"The KPI of task {task!r} is NaN, so that it has no place in an order. Measure it first.")
+            raise InputError(f"The KPI of task {task!r} is NaN, so the task cannot be ordered. Measure it first.")
     sign = 1 if first == "hard" else -1
     return tuple(sorted(kpis, key=lambda task: sign * kpis[task]))

@@ -16,18 +16,18 @@ class UberNet(Network):
     f_b = block_b(f_{b−1}) are a block's features. A task's module fuses all of them, from the early, fine features to the
     late, coarse ones; all tasks have the same position in the network.
 
-    When to use: tasks that need features of different depths or scales, such as edges and object classes. It gives no task
-    priority, and so is the comparison for `TaskHierarchy`.
+    When to use: Use it if tasks need features of different depths or scales, such as edges and object classes. It gives no
+    task priority, so it is the comparison for `TaskHierarchy`.
 
     Cost: the blocks once, and for each task a module that reads the channels of all blocks: most of the network if there
     are many tasks.
 
     Args:
-        blocks: at least one. The first reads the inputs; each gives features [batch, channels, ...].
-        modules: by task, makes features from the concatenated features of all blocks, [batch, channels of all blocks, ...].
-            Adaptive average pooling brings these to the last block's length, or height and width.
-        heads: by task, makes the output from the features of the task's module. Names are any non-empty strings.
-        transitions: one between each block and the next, whose input it makes; default: none.
+        blocks: at least one. The first reads the inputs; each returns features [batch, channels, ...].
+        modules: by task, computes features from the concatenated features of all blocks, [batch, channels of all blocks,
+            ...]. Adaptive average pooling resizes these to the last block's length, or height and width.
+        heads: by task, computes the output from the features of the task's module. Names are any non-empty strings.
+        transitions: one between each block and the next, computing the next block's input; default: none.
 
     Raises:
         InputError: there are no blocks or heads, or a module or a transition is missing; in use, if a block, transition,
@@ -47,7 +47,7 @@ class UberNet(Network):
 
     Note:
         Shared parameters are those of the blocks and transitions. The published UberNet fuses scores of several image scales
-        and normalises batches at each tap; this is the variant in the paper on task prioritization, without either. Pooling
+        and normalizes batches at each tap; this is the variant in the paper on task prioritization, without either. Pooling
         to the last block's size is not in the papers.
 
     References:
@@ -78,14 +78,14 @@ class UberNet(Network):
 
     @classmethod
     def from_parts(cls, parts: Parts, *, width: int | None = None) -> "UberNet":
-        """Make `depth` blocks of one layer each, with the stem in the first, and modules of one layer.
+        """Build `depth` blocks of one layer each, with the stem in the first, and modules of one layer.
 
         Args:
-            parts: the problem's.
-            width: the channels of each layer; default: the network has hard sharing's size.
+            parts: the parts of the problem.
+            width: the channels of each layer; default: matched to the size of hard sharing.
 
         Raises:
-            InputError: the width is not a whole number, or below 1; or even at width 1 the network is larger.
+            InputError: the width is not a whole number, or below 1; or the network is larger even at width 1.
         """
 
         def make(parts: Parts, width: int) -> "UberNet":

@@ -1,4 +1,4 @@
-"""Random augmentation that depends on the seed, the epoch and the item alone."""
+"""Random augmentation that depends only on the seed, the epoch and the item."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,21 +15,21 @@ from torch.utils.data import Dataset
 from hardfirst.errors import InputError, whole
 
 Draw = tuple[int, int]
-"""The seed of a run and the epoch, counted from 0: what the random numbers of training batches depend on."""
+"""The seed of a run and the epoch, counted from 0, which determine the random numbers of training batches."""
 
 _current: ContextVar[tuple[int, ...] | None] = ContextVar("draw", default=None)  # and the number of the data set
 
 
 class Augmented(Dataset[Any]):
-    """A data set whose items are changed at random in training batches, and nowhere else.
+    """A data set whose items are changed at random in training batches only.
 
-    The random numbers depend on the run's seed, the epoch, and the item's index. So each epoch has pictures of its own, and
-    a run has the same ones whatever the number of processes that load them, and whether it was stopped and resumed.
+    The random numbers depend on the run's seed, the epoch, and the item's index. So each epoch has different pictures, and a
+    run has the same ones regardless of the number of loading processes and of whether it was stopped and resumed.
 
     Args:
-        dataset: of items `(inputs, {task: target})`.
+        dataset: a data set of items `(inputs, {task: target})`.
         function: a function of an item and a `torch.Generator`, which returns the changed item. It may change the item in
-            place, which is a copy. All that is random should be drawn from the generator.
+            place, since it gets a copy. All random numbers should be drawn from the generator.
 
     Raises:
         InputError: the data set has no length, or the function does not take two arguments.
@@ -52,15 +52,15 @@ class Augmented(Dataset[Any]):
     def __init__(self, dataset: Any, function: Callable[[Any, torch.Generator], Any]) -> None:
         if not all(hasattr(dataset, name) for name in ("__len__", "__getitem__")) or isinstance(dataset, Mapping):
             raise InputError(
-                f"Expected a data set with a length to augment; got {type(dataset).__name__}. Several data sets by name are "
-                "augmented each by itself."
+                f"Expected a data set with a length to augment; got {type(dataset).__name__}. To augment several data sets "
+                "by name, wrap each of them."
             )
         try:
             signature(function).bind(None, None)
         except (TypeError, ValueError):
             raise InputError(f"Expected a function (item, generator) to augment with; got {function!r:.80}.") from None
         self.dataset, self.function = dataset, function
-        # augmented data sets may be nested: each has random numbers of its own
+        # augmented data sets may be nested: each has its own random numbers
         self.depth: int = dataset.depth + 1 if isinstance(dataset, Augmented) else 0
 
     def __len__(self) -> int:
@@ -88,11 +88,11 @@ class Augmented(Dataset[Any]):
         return [self[index] for index in indices]
 
     def drawn(self, index: int, *, seed: int, epoch: int) -> Any:
-        """The item as a run with this seed sees it.
+        """Return the item as a run with this seed sees it.
 
         Args:
-            index: of the item.
-            seed: of the run.
+            index: the index of the item.
+            seed: the seed of the run.
             epoch: counts from 0.
 
         Raises:
@@ -104,11 +104,11 @@ class Augmented(Dataset[Any]):
 
 @contextmanager
 def drawing(draw: Draw | None, part: int) -> Iterator[None]:
-    """Within the context, items are augmented; with None they are not.
+    """Augment items within the context; with None, do not.
 
     Args:
         draw: the seed and the epoch.
-        part: the number of the data set among those of its split, which have random numbers of their own.
+        part: the number of the data set among those of its split, each of which has its own random numbers.
     """
     token = _current.set(None if draw is None else (*draw, part))
     try:
@@ -118,7 +118,7 @@ def drawing(draw: Draw | None, part: int) -> Iterator[None]:
 
 
 def _copied(value: Any) -> Any:
-    """The item with copies of its tensors and arrays: those of a table are views of all its examples."""
+    """Copy the item's tensors and arrays: those of a table are views of all its examples."""
     if isinstance(value, Tensor):
         return value.clone()
     numpy = sys.modules.get("numpy")  # not a requirement; where an array exists, it has been imported

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
@@ -19,6 +19,9 @@ from hardfirst.problems._task import Task
 from hardfirst.recipes import Recipe
 from hardfirst.records.names import OWN
 
+if TYPE_CHECKING:
+    from hardfirst.problems.tables import TableTransform
+
 SAMPLING = ("proportional", "round_robin", "temperature")
 
 
@@ -27,7 +30,7 @@ class Splits:
     """Training, validation and test data sets, whose items are `(inputs, {task: target})`.
 
     A missing label is a NaN target, the class -100, or an absent key. A split may also be several data sets by name, for
-    instance one per task, whose inputs may differ in shape if the network accepts them; each batch comes from one of them.
+    example one per task, whose inputs may differ in shape if the network accepts them; each batch comes from one of them.
 
     Example:
         >>> import torch
@@ -45,27 +48,30 @@ class Splits:
 
 @dataclass(frozen=True)
 class Problem:
-    """Data, a network and tasks: all that a comparison of balancers needs.
+    """Data, a network and tasks: everything that a comparison of balancers needs.
 
     Args:
         name: the name in records and on pages.
         tasks: at least one `Task`.
         network: returns a new network, whose output is a dict with one entry per task.
-        data: returns the three splits, the same every time. Called once per run. What it draws from torch, numpy and
-            `random` without a generator of its own is the same in every run; a generator of its own needs a fixed seed.
-        batch_size: examples per training step.
-        epochs: passes over the training split; the user may change it.
-        learning_rate: of the optimizer, the highest where a schedule changes it; the user may change it.
+        data: returns the three splits, the same every time. Called once per run. Random numbers that it draws from torch,
+            numpy and `random` are the same in every run; its own generators need a fixed seed.
+        batch_size: the number of examples per training step.
+        epochs: the number of passes over the training split; the user may change it.
+        learning_rate: the learning rate of the optimizer, the highest if a schedule changes it; the user may change it.
         description: one sentence for `hardfirst list problems` and the page.
         networks: functions that return alternative networks, by name; `network` is called "own". Parameters of such a
             function are options, as in "deeplab:weights=FILE".
         parts: returns the parts from which every network in `hardfirst.networks.NETWORKS` is built; None if only the
             problem's own networks can be used. Called once per network.
         sampling: the order of batches if the training split is several data sets: see `hardfirst.training.epoch_order`.
-        temperature: of that sampling, at least 1; 1 is proportional to size, infinity is uniform.
+        temperature: the temperature of that sampling, at least 1; 1 is proportional to size, infinity is uniform.
         source: the files behind the data, for `hardfirst data`; None if nothing needs to be installed.
         sample_page: writes a page of samples with their targets to a path, for `hardfirst data NAME --page`.
         recipe: the optimizer, its schedule, and how batches are loaded; the user may change each part.
+        inputs_from: returns the inputs of new examples in a file, as the network takes them, for `hardfirst predict`; None
+            if there is no such file.
+        transform: of a table, what turns its rows into inputs and outputs into predictions; it is saved with each run.
         published: how the published figures were measured, for `--protocol published`; None if there are none.
     """
 
@@ -85,6 +91,8 @@ class Problem:
     sample_page: Callable[[Path], object] | None = None
     recipe: Recipe = Recipe()  # noqa: RUF009  # frozen
     published: Published | None = None
+    inputs_from: Callable[[Path], object] | None = None
+    transform: "TableTransform | None" = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name or not self.name.isprintable():
@@ -110,7 +118,7 @@ class Problem:
         for name, network in self.networks.items():
             self._check_takes_nothing(f"network {name!r}", network)
         if OWN in self.networks:
-            raise InputError(f"{OWN!r} is what `network` of problem {self.name!r} is called; give the other another name.")
+            raise InputError(f"{OWN!r} is the name of `network` of problem {self.name!r}. Give the other another name.")
         if self.sampling not in SAMPLING:
             raise unknown("sampling", self.sampling, SAMPLING)
         number("temperature", self.temperature, least=1, finite=False)
@@ -154,8 +162,13 @@ class Problem:
         return tuple(task.name for task in self.tasks if task.kpi is not None)
 
     @property
+    def kpi_names(self) -> dict[str, str]:
+        """By task, the names of those KPIs that have one."""
+        return {task.name: name for task in self.tasks if (name := task.kpi_name)}
+
+    @property
     def auxiliary(self) -> tuple[str, ...]:
-        """The names of the tasks that have none, in order."""
+        """The names of the tasks that have no KPI, in order."""
         return tuple(task.name for task in self.tasks if task.kpi is None)
 
     @property
@@ -213,7 +226,7 @@ class Problem:
         return lambda: spec.build(self._parts())
 
     def _own_network(self, name: str) -> Callable[[], nn.Module] | None:
-        """The problem's own network of this name, with the options after a colon; None if it has none of this name.
+        """Return the problem's own network of this name, with the options after a colon; None if there is no such network.
 
         Raises:
             InputError: the network has no such option.
@@ -222,7 +235,7 @@ class Problem:
         if name in own:
             return own[name]
         base = name.partition(":")[0]
-        if base not in own or base in NETWORKS:  # options of a name in NETWORKS are those of the network made of parts
+        if base not in own or base in NETWORKS:  # options of a name in NETWORKS belong to the network built from parts
             return None
         _, options = parse_options(name)
         known = signature(own[base]).parameters

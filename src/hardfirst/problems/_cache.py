@@ -13,13 +13,13 @@ from hardfirst.records import replaced_file
 
 
 def cached(name: str, parse: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return what `parse` returns, read from the cache if it is there.
+    """Return the result of `parse`, read from the cache if it is there.
 
-    A damaged or unwritable cache is a warning: the data is parsed again.
+    A damaged or unwritable cache gives a warning, and the data is parsed again.
 
     Args:
-        name: the file's name. It should hold the problem's name, a checksum of the source and a number that rises with
-            every change of `parse`, e.g. "qm9-0123456789abcdef-1".
+        name: the file's name. It should contain the problem's name, a checksum of the source and a number that increases
+            with every change of `parse`, e.g. "qm9-0123456789abcdef-1".
         parse: returns the tensors, the same every time.
 
     Example:
@@ -33,7 +33,7 @@ def cached(name: str, parse: Callable[[], dict[str, Tensor]]) -> dict[str, Tenso
     except OSError:  # no such file, or no access to it
         pass
     except Exception as error:  # a damaged file can raise anything
-        warnings.warn(f"The cache {path} could not be read and is made anew: {error}", stacklevel=2)
+        warnings.warn(f"The cache {path} could not be read and is created again: {error}", stacklevel=2)
     tensors = parse()
     _write(path, tensors)
     return tensors
@@ -45,4 +45,4 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> None:
         with replaced_file(path) as part:
             torch.save(tensors, part)
     except (InputError, OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        warnings.warn(f"The data could not be kept in {path.parent}, and is parsed at each start: {error}", stacklevel=3)
+        warnings.warn(f"The data could not be stored in {path.parent}, and is parsed at each start: {error}", stacklevel=3)

@@ -44,7 +44,7 @@ class TensorTable(Dataset[Batch]):
             ):
                 raise InputError(
                     f"Expected the {what} of a TensorTable to be tensors [examples, ...], by name; got "
-                    f"{_describe(tensors)}. A NumPy array becomes one by torch.as_tensor."
+                    f"{_describe(tensors)}. Convert a NumPy array with torch.as_tensor."
                 )
         if not named_inputs:
             raise InputError("Expected a TensorTable to have inputs; got none.")
@@ -73,7 +73,7 @@ class ConcatSplit(Dataset[Batch]):
 
     Args:
         split: a data set, or several by name.
-        draw: what `Augmented` data sets draw random numbers by; None leaves their items as they are.
+        draw: what determines the random numbers of `Augmented` data sets; None leaves their items unchanged.
 
     Example:
         >>> import torch
@@ -114,7 +114,7 @@ def collate(items: Batch | Sequence[Batch]) -> Batch:
         inputs = default_collate([inputs for inputs, _ in items])
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
         got = " and ".join(dict.fromkeys(_describe(inputs) for inputs, _ in items))
-        raise InputError(f"The inputs of the items do not make a batch, {got:.300}: {_first_line(error)}") from error
+        raise InputError(f"The inputs of the items do not form a batch, {got:.300}: {_first_line(error)}") from error
     tasks = dict.fromkeys(task for _, targets in items for task in targets)
     return inputs, {task: _collate_targets(task, [targets.get(task) for _, targets in items]) for task in tasks}
 
@@ -123,16 +123,16 @@ def _collate_targets(task: str, values: Sequence[Any]) -> Tensor:
     present = [value for value in values if value is not None]
     if not present:
         raise InputError(
-            f"Expected a target of task {task!r}, NaN or {IGNORE} where there is none, or no such key; got None."
+            f"Expected a target of task {task!r}, NaN or {IGNORE} for a missing label, or no such key; got None."
         )
     try:
         like = torch.as_tensor(present[0])
-        # int64, since -100 as a uint8 is class 156, and as a bool it is true
+        # int64, since -100 as a uint8 is class 156, and as a bool is true
         missing = like.new_full(like.shape, math.nan) if like.is_floating_point() else torch.full(like.shape, IGNORE)
         return torch.stack([missing if value is None else torch.as_tensor(value) for value in values])
     except (RuntimeError, TypeError, ValueError) as error:
         got = " and ".join(dict.fromkeys(map(_describe, present)))
-        raise InputError(f"The targets of task {task!r} do not make a batch, {got:.300}: {_first_line(error)}") from error
+        raise InputError(f"The targets of task {task!r} do not form a batch, {got:.300}: {_first_line(error)}") from error
 
 
 def _describe(value: Any) -> str:

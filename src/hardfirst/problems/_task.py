@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 from torch import Tensor
@@ -17,14 +17,14 @@ Measure = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric to report in addition to the KPI, in the field's usual units.
+    """A metric to report in addition to the KPI, in its usual units.
 
     Args:
         measure: (output, target) of all labelled examples → a 0-d tensor; or a `hardfirst.kpi.Accumulator`, such as a
             torchmetrics object.
         higher_is_better: False for errors.
-        test_only: compute it on the test split only, not on the validation split after every epoch.
-        share: for a metric that is the share of a loss in the hardest examples, which share; the page then draws it.
+        test_only: whether to compute it only on the test split, not on the validation split after every epoch.
+        share: for a metric that is the share of a loss in the hardest examples, which share; the page then plots it.
 
     Example:
         >>> from torch.nn import functional as F
@@ -61,12 +61,12 @@ class Task:
     Args:
         name: a non-empty string, the key of the task's target and of the network's output.
         loss: (output, target) of the labelled examples → a 0-d tensor, the mean over labels: a split's loss is the mean of
-            its batches' losses, weighted by how many labels they have. For a loss that is another mean, decorate a function
+            its batches' losses, weighted by their numbers of labels. For a loss that is another mean, decorate a function
             with `hardfirst.kpi.streams`; the split's is then exact.
         kpi: (output, target) → a 0-d tensor in [0, 1], where 1 is best; it need not be differentiable. See
             `hardfirst.kpi`. Or a `hardfirst.kpi.Accumulator`, such as a torchmetrics object. None for an auxiliary task,
-            whose loss is trained and recorded, and which no mean over tasks, verdict or chart of KPIs counts; to methods
-            that follow KPIs it is a task that has not been measured.
+            whose loss is trained and recorded, but which is excluded from means over tasks, verdicts and charts of KPIs;
+            methods that use KPIs treat it as not measured.
         metrics: metrics to record, by name.
         scale: a constant factor of the loss, above 0.
         kpi_from: the source of the balancer's KPI: the training "batch", or the last "validation" for a KPI that is
@@ -110,8 +110,25 @@ class Task:
 
     @cached_property
     def kpi_of_batch(self) -> Measure | None:
-        """The KPI as a function of one batch; an object that accumulates forgets what it has seen before."""
+        """The KPI as a function of one batch; an object that accumulates is reset before."""
         return None if self.kpi is None else of_batch(self.kpi)
+
+    @property
+    def kpi_name(self) -> str | None:
+        """The KPI's name for reports, from that of its function or class and its options; None if it has none.
+
+        >>> from functools import partial
+        >>> from torch.nn import functional as F
+        >>> from hardfirst.kpi import within
+        >>> Task("depth", loss=F.l1_loss, kpi=partial(within, threshold=0.25)).kpi_name
+        'within, threshold 0.25'
+        """
+        if self.kpi is None:
+            return None
+        measure, options = (self.kpi.func, self.kpi.keywords) if isinstance(self.kpi, partial) else (self.kpi, {})
+        name = getattr(measure, "__name__", type(measure).__name__)
+        words = [name, *(f"{option} {value}" for option, value in options.items() if isinstance(value, int | float | str))]
+        return None if name == "<lambda>" else ", ".join(words).replace("_", " ").strip()
 
     @property
     def loss_shares(self) -> dict[str, LossShare]:

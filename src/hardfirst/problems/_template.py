@@ -1,4 +1,4 @@
-"""A problem file. It runs as it is; replace the synthetic data, the network and the tasks by yours.
+"""A problem file that runs unchanged. Replace the synthetic data, the network and the tasks with your own.
 
     hardfirst compare FILE              compare balancing methods
     hardfirst train FILE --balancer dtp train one network
@@ -20,7 +20,7 @@ from hardfirst.problems import Metric, Problem, Splits, Task, TensorTable
 def data() -> Splits:
     """Return training, validation and test data. Called once per run; it must return the same data every time.
 
-    TensorTable holds data in memory. Any torch Dataset works whose items are (inputs, {"colour": ..., "size": ...}).
+    TensorTable stores data in memory. Any torch Dataset works whose items are (inputs, {"colour": ..., "size": ...}).
     """
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(600, 8, generator=generator)
@@ -50,7 +50,7 @@ def network() -> nn.Module:
 
 
 def parts() -> Parts:
-    """Return the parts of other networks, for `--network mmoe` and the like. Optional."""
+    """Return the parts of other networks, for example for `--network mmoe`. Optional."""
     heads = {"colour": class_head(3), "size": number_head, "ripe": number_head}
     return Parts(stem=nn.Identity, channels=8, layer=vector_layer, width=32, depth=2, heads=heads)
 

@@ -1,4 +1,4 @@
-"""A training recipe: how the network's parameters are updated, apart from the balancer."""
+"""A training recipe: how the network's parameters are updated, except for the balancer."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -21,7 +21,7 @@ MakeSchedule = Callable[[Optimizer, int, int], "Schedule | LRScheduler | ReduceL
 
 @dataclass(frozen=True)
 class OptimizerSpec(SpecBase):
-    """An optimizer as a line of text: a name in `OPTIMIZERS`, and options.
+    """An optimizer written as text: a name in `OPTIMIZERS`, and options.
 
     Example:
         >>> str(OptimizerSpec.parse("sgd:nesterov=true,momentum=0.9"))
@@ -33,7 +33,7 @@ class OptimizerSpec(SpecBase):
     from_caller: ClassVar[tuple[str, ...]] = ("parameters", "learning_rate")
 
     def build(self, network: nn.Module, learning_rate: float) -> Optimizer:
-        """Make the optimizer of the network's parameters; those that are frozen stay so until they are thawed.
+        """Build the optimizer of the network's parameters; frozen ones stay frozen until they are thawed.
 
         Raises:
             InputError: an option is unknown, or torch rejects its value.
@@ -44,7 +44,7 @@ class OptimizerSpec(SpecBase):
 
 @dataclass(frozen=True)
 class ScheduleSpec(SpecBase):
-    """A learning-rate schedule as a line of text: a name in `SCHEDULES`, and options.
+    """A learning-rate schedule written as text: a name in `SCHEDULES`, and options.
 
     Example:
         >>> str(ScheduleSpec.parse("cosine:warmup=0.05"))
@@ -56,12 +56,12 @@ class ScheduleSpec(SpecBase):
     from_caller: ClassVar[tuple[str, ...]] = ("optimizer", "steps", "epochs")
 
     def build(self, optimizer: Optimizer, steps: int, epochs: int) -> Schedule:
-        """Make the schedule.
+        """Build the schedule.
 
         Args:
-            optimizer: torch's.
-            steps: optimizer steps in an epoch.
-            epochs: of the run.
+            optimizer: a torch optimizer.
+            steps: the number of optimizer steps in an epoch.
+            epochs: the number of epochs of the run.
 
         Raises:
             InputError: an option is unknown, missing or out of range.
@@ -71,7 +71,7 @@ class ScheduleSpec(SpecBase):
 
 
 def _call(spec: OptimizerSpec | ScheduleSpec, *given: object) -> Any:
-    """Call what a spec names.
+    """Call the function that a spec names.
 
     Raises:
         InputError: an option is missing, or its value is rejected.
@@ -96,18 +96,19 @@ class Recipe:
     """How a network's parameters are updated. The default is Adam at a constant learning rate, in float32.
 
     Args:
-        optimizer: a spec such as "adamw:weight_decay=1e-4", by a name in `OPTIMIZERS`; or a function of the network and the
-            learning rate, for parameter groups.
-        schedule: a spec such as "cosine:warmup=0.05", by a name in `SCHEDULES`; or a function of the optimizer, the number
-            of its steps in an epoch, and the number of epochs, which returns torch's scheduler, called after each epoch, or
+        optimizer: a spec such as "adamw:weight_decay=1e-4", with a name in `OPTIMIZERS`; or a function of the network and
+            the learning rate, for parameter groups.
+        schedule: a spec such as "cosine:warmup=0.05", with a name in `SCHEDULES`; or a function of the optimizer, the number
+            of its steps in an epoch, and the number of epochs, which returns a torch scheduler, called after each epoch, or
             a `Schedule`.
-        clip: the greatest norm of the gradient of all parameters, above 0; None does not clip.
-        accumulate: batches in an optimizer step, at least 1. A method that learns from losses or KPIs learns once a step.
+        clip: the largest norm of the gradient of all parameters, above 0; None for no clipping.
+        accumulate: the number of batches per optimizer step, at least 1. A method that learns from losses or KPIs learns
+            once per step.
         precision: as in Lightning Fabric: "32-true", "bf16-mixed", "16-mixed", …
-        average: the decay of an exponential moving average of the weights, in (0, 1), which is evaluated and kept in their
-            place; None evaluates the weights themselves.
-        loaders: processes that load batches; 0 loads in the training process.
-        drop_last: leave out the last batch of an epoch if it is smaller.
+        average: the decay of an exponential moving average of the weights, in (0, 1), which replaces the weights in
+            evaluation and in the result; None for no averaging.
+        loaders: the number of processes that load batches; 0 loads in the training process.
+        drop_last: whether to skip the last batch of an epoch if it is smaller.
 
     Raises:
         InputError: a value is out of range, or a name or an option is unknown.
@@ -133,8 +134,8 @@ class Recipe:
         for name, value in ((field.name, getattr(self, field.name)) for field in fields(self)):
             if has_range(value):
                 raise InputError(
-                    f"`{name}` has a range, {value}, which needs --tune: the tuning of a study draws from it. Give a number "
-                    "in its place."
+                    f"`{name}` contains a range, {value}, which needs --tune: the tuning of a study draws from it. Give a "
+                    "number instead."
                 )
         for name, spec in (("optimizer", OptimizerSpec), ("schedule", ScheduleSpec)):
             value = getattr(self, name)
@@ -155,7 +156,7 @@ class Recipe:
         flag("drop_last", self.drop_last)
 
     def _try_specs(self) -> None:
-        """Make what the specs name once, so that a value out of range is an error here and not when the run starts."""
+        """Build what the specs name once, so that a value out of range fails here and not when the run starts."""
         network = nn.ParameterList([nn.Parameter(torch.zeros(1))])  # draws no random numbers
         optimizer: Optimizer = SGD(network, lr=1.0)
         if isinstance(self.optimizer, str):
@@ -164,14 +165,14 @@ class Recipe:
             self.make_schedule(optimizer, 10, 10)
 
     def settings(self) -> dict[str, Any]:
-        """The values that are not the default, for keys and records; a function is named."""
+        """Return the values that differ from the default, for keys and records; a function is given by name."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         defaults = {field.name: field.default for field in fields(self)}
         changed = {name: value for name, value in values.items() if value != defaults[name]}
         return {name: _function_name(value) if callable(value) else value for name, value in changed.items()}
 
     def replace(self, changes: Mapping[str, Any]) -> "Recipe":
-        """The recipe with other values for these fields.
+        """Return the recipe with other values for these fields.
 
         Raises:
             InputError: there is no such field, or a value is out of range.
@@ -181,10 +182,10 @@ class Recipe:
         return Recipe(**{name: getattr(self, name) for name in names} | dict(changes))
 
     def make_optimizer(self, network: nn.Module, learning_rate: float) -> Optimizer:
-        """Make the optimizer of a network.
+        """Build the optimizer of a network.
 
         Raises:
-            InputError: torch rejects an option, or the function returns no optimizer.
+            InputError: torch rejects an option, or the function does not return an optimizer.
         """
         if isinstance(self.optimizer, str):
             return OptimizerSpec.read(self.optimizer).build(network, learning_rate)
@@ -196,15 +197,15 @@ class Recipe:
         return optimizer
 
     def make_schedule(self, optimizer: Optimizer, steps: int, epochs: int) -> Schedule:
-        """Make the learning-rate schedule of an optimizer.
+        """Build the learning-rate schedule of an optimizer.
 
         Args:
             optimizer: from `make_optimizer`.
-            steps: optimizer steps in an epoch.
-            epochs: of the run.
+            steps: the number of optimizer steps in an epoch.
+            epochs: the number of epochs of the run.
 
         Raises:
-            InputError: an option is out of range, or the function returns no scheduler.
+            InputError: an option is out of range, or the function does not return a scheduler.
         """
         if isinstance(self.schedule, str):
             return ScheduleSpec.read(self.schedule).build(optimizer, steps, epochs)

@@ -22,11 +22,11 @@ def adam(
     """Adam (Kingma and Ba, ICLR 2015).
 
     Args:
-        parameters: what to train.
+        parameters: the parameters to train.
         learning_rate: above 0.
         weight_decay: the L2 coefficient, which is added to the gradient.
         beta1: the decay of the average of gradients, in [0, 1).
-        beta2: the decay of the average of their squares, in [0, 1).
+        beta2: the decay of the average of squared gradients, in [0, 1).
         eps: added to the denominator.
 
     Example:
@@ -51,11 +51,11 @@ def adamw(
     """AdamW: Adam with decoupled weight decay (Loshchilov and Hutter, ICLR 2019).
 
     Args:
-        parameters: what to train.
+        parameters: the parameters to train.
         learning_rate: above 0.
-        weight_decay: the share of the learning rate by which parameters shrink in each step.
+        weight_decay: times the learning rate, the share by which parameters shrink in each step.
         beta1: the decay of the average of gradients, in [0, 1).
-        beta2: the decay of the average of their squares, in [0, 1).
+        beta2: the decay of the average of squared gradients, in [0, 1).
         eps: added to the denominator.
 
     Example:
@@ -79,10 +79,10 @@ def sgd(
     """Stochastic gradient descent.
 
     Args:
-        parameters: what to train.
+        parameters: the parameters to train.
         learning_rate: above 0.
-        momentum: the decay of the sum of gradients that is followed, in [0, 1).
-        nesterov: use Nesterov's momentum.
+        momentum: the decay of the running sum of gradients, in [0, 1).
+        nesterov: whether to use Nesterov's momentum.
         weight_decay: the L2 coefficient, which is added to the gradient.
 
     Example:
@@ -96,7 +96,7 @@ def sgd(
 
 
 def _fused(optimizer: Callable[..., Optimizer], parameters: Parameters, **options: Any) -> Optimizer:
-    """The optimizer with one kernel for all parameters, where these are real; the others have torch's default."""
+    """Build the optimizer with one kernel for all parameters if these are real, else with torch's default."""
     parameters = list(parameters)
     fused = all(torch.is_floating_point(parameter) for parameter in parameters)
     return optimizer(parameters, fused=True if fused else None, **options)

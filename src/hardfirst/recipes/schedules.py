@@ -10,11 +10,11 @@ from hardfirst.errors import number, whole
 
 
 class Schedule(NamedTuple):
-    """A scheduler, and when it moves on.
+    """A scheduler, and when to step it.
 
     Args:
-        scheduler: torch's; None leaves the learning rate as it is.
-        after: "step" or "epoch"; or "validation", which gives it the validation score of each epoch.
+        scheduler: a torch scheduler; None for a constant learning rate.
+        after: "step" or "epoch"; or "validation", which passes it the validation score of each epoch.
 
     Example:
         >>> from torch.optim.lr_scheduler import ExponentialLR
@@ -29,12 +29,12 @@ class Schedule(NamedTuple):
 
 
 def constant(optimizer: Optimizer, steps: int, epochs: int) -> Schedule:
-    """The same learning rate throughout.
+    """Keep the learning rate constant.
 
     Args:
-        optimizer: what it belongs to.
-        steps: optimizer steps in an epoch.
-        epochs: of the run.
+        optimizer: the optimizer.
+        steps: the number of optimizer steps in an epoch.
+        epochs: the number of epochs of the run.
 
     Example:
         >>> from torch import nn
@@ -52,11 +52,11 @@ def step(optimizer: Optimizer, steps: int, epochs: int, *, every: int, factor: f
     """Multiply the learning rate by a factor every few epochs.
 
     Args:
-        optimizer: what it belongs to.
-        steps: optimizer steps in an epoch.
-        epochs: of the run.
-        every: epochs between two reductions, at least 1.
-        factor: what the rate is multiplied by, in (0, 1].
+        optimizer: the optimizer.
+        steps: the number of optimizer steps in an epoch.
+        epochs: the number of epochs of the run.
+        every: the number of epochs between two reductions, at least 1.
+        factor: the factor of each reduction, in (0, 1].
 
     Example:
         >>> from torch import nn
@@ -75,14 +75,14 @@ def step(optimizer: Optimizer, steps: int, epochs: int, *, every: int, factor: f
 
 
 def cosine(optimizer: Optimizer, steps: int, epochs: int, *, warmup: float = 0.0, least: float = 0.0) -> Schedule:
-    """Half a cosine from the learning rate down, after a linear warm-up (Loshchilov and Hutter, ICLR 2017, no restarts).
+    """Lower the learning rate by half a cosine, after a linear warm-up (Loshchilov and Hutter, ICLR 2017, no restarts).
 
     Args:
-        optimizer: what it belongs to.
-        steps: optimizer steps in an epoch.
-        epochs: of the run.
+        optimizer: the optimizer.
+        steps: the number of optimizer steps in an epoch.
+        epochs: the number of epochs of the run.
         warmup: the share of all steps in which the rate rises from 0, in [0, 1).
-        least: the rate at the end, as a share of the highest, in [0, 1].
+        least: the final rate, relative to the highest, in [0, 1].
 
     Example:
         >>> from torch import nn
@@ -90,7 +90,7 @@ def cosine(optimizer: Optimizer, steps: int, epochs: int, *, warmup: float = 0.0
         >>> recipe = Recipe("sgd", "cosine:warmup=0.05")
         >>> optimizer = recipe.make_optimizer(nn.Linear(2, 1), learning_rate=1.0)
         >>> scheduler, after = recipe.make_schedule(optimizer, steps=10, epochs=10)
-        >>> after, optimizer.param_groups[0]["lr"]  # a fifth of the way up
+        >>> after, optimizer.param_groups[0]["lr"]  # 20% of the warm-up
         ('step', 0.2)
     """
     total = steps * epochs
@@ -109,15 +109,15 @@ def cosine(optimizer: Optimizer, steps: int, epochs: int, *, warmup: float = 0.0
 def onecycle(
     optimizer: Optimizer, steps: int, epochs: int, *, warmup: float = 0.3, start: float = 0.04, end: float = 4e-6
 ) -> Schedule:
-    """Up to the learning rate and down again, each by half a cosine (Smith and Topin, 2019). Momentum stays as it is.
+    """Raise and lower the learning rate, each by half a cosine (Smith and Topin, 2019). Momentum stays constant.
 
     Args:
-        optimizer: what it belongs to.
-        steps: optimizer steps in an epoch.
-        epochs: of the run.
+        optimizer: the optimizer.
+        steps: the number of optimizer steps in an epoch.
+        epochs: the number of epochs of the run.
         warmup: the share of all steps in which the rate rises, in (0, 1).
-        start: the first rate, as a share of the highest, in (0, 1].
-        end: the last rate, as a share of the highest, in (0, 1].
+        start: the initial rate, relative to the highest, in (0, 1].
+        end: the final rate, relative to the highest, in (0, 1].
 
     Example:
         >>> from torch import nn
@@ -147,11 +147,11 @@ def plateau(
     """Multiply the learning rate by a factor when the validation score has not improved for some epochs.
 
     Args:
-        optimizer: what it belongs to.
-        steps: optimizer steps in an epoch.
-        epochs: of the run.
-        factor: what the rate is multiplied by, in (0, 1).
-        patience: epochs without improvement that are waited for, at least 0.
+        optimizer: the optimizer.
+        steps: the number of optimizer steps in an epoch.
+        epochs: the number of epochs of the run.
+        factor: the factor of each reduction, in (0, 1).
+        patience: the number of epochs without improvement to wait for, at least 0.
         least: the lowest rate, at least 0.
 
     Example:

@@ -1,6 +1,6 @@
 """Run records and study folders, read without torch.
 
-A run record is one file of JSON lines; a study folder holds the records of its trials and says what each of them is in it.
+A run record is one file of JSON lines. A study folder contains the records of its trials, and describes the role of each.
 """
 
 from hardfirst.records.files import record_key, remove_parts, replaced_file, write_atomically

@@ -18,7 +18,7 @@ def parse_line(text: str) -> Any:
     """Parse one line of JSON.
 
     Raises:
-        ValueError: it is not JSON, or holds what a record never does.
+        ValueError: it is not JSON, or contains something that a record never does.
     """
     try:
         content = json.loads(text, parse_constant=_refuse_constant)
@@ -32,14 +32,14 @@ def parse_line(text: str) -> Any:
 
 
 def invalid_field(line: Mapping[str, Any]) -> str | None:
-    """The name of the first field that is missing or invalid in a line of a known kind; None if the line is valid."""
+    """Return the first field that is missing or invalid in a line of a known kind; None if the line is valid."""
     checks = FIELDS[line["kind"]]
     missing = (name for name in checks if name not in line and name not in OPTIONAL_FIELDS)
     return next(missing, next((name for name, is_valid in checks.items() if not is_valid(line.get(name))), None))
 
 
 def _refuse_constant(word: str) -> float:
-    raise ValueError(f"{word} is no number in JSON")
+    raise ValueError(f"{word} is not a number in JSON")
 
 
 def _is_count(value: Any) -> bool:
@@ -47,7 +47,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether the value is a number of a size that can be computed with, or NaN, which is how null is read."""
+    """Return whether the value is a number small enough to compute with, or NaN, which is how null is read."""
     if isinstance(value, float):
         return math.isnan(value) or abs(value) <= LARGEST_NUMBER
     return isinstance(value, int) and abs(value) < 2**63
@@ -100,14 +100,14 @@ def _are_measures(value: Any) -> bool:
 
 
 def _are_figures(value: Any) -> bool:
-    """Whether the value holds a task's figures by name; those whose name ends in "metrics" hold several by name."""
+    """Return whether the value has a task's figures by name; a name that ends in "metrics" has several by name."""
     return isinstance(value, dict) and all(
         _by_name(_is_number)(figure) if name.endswith("metrics") else _is_number(figure) for name, figure in value.items()
     )
 
 
-OPTIONAL_FIELDS = {"parameters", "memory", "loss_shares", "measures", "auxiliary", "averaged"}
-"""Fields that records of earlier versions lack, or that few have."""
+OPTIONAL_FIELDS = {"parameters", "memory", "loss_shares", "measures", "kpis", "auxiliary", "averaged"}
+"""Fields that are missing in records of earlier versions, or optional."""
 
 FIELDS: Mapping[str, Mapping[str, Check]] = {
     "trial": {
@@ -117,6 +117,7 @@ FIELDS: Mapping[str, Mapping[str, Check]] = {
         "parameters": _optional(_is_count),
         "loss_shares": _optional(_by_name(_by_name(_is_loss_share))),
         "measures": _optional(_by_name(_are_measures)),
+        "kpis": _optional(_by_name(_is_text)),
         "auxiliary": _optional(_are_names),
         "made_with": _is_provenance,
     },

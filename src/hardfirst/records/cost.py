@@ -1,4 +1,4 @@
-"""What a training step costs under each method, as measured and stored in a study's cost.json."""
+"""The cost of a training step under each method, as measured and stored in a study's cost.json."""
 
 import json
 from pathlib import Path
@@ -8,17 +8,18 @@ from hardfirst.records.files import read_text
 
 
 class StepCost(NamedTuple):
-    """A method's seconds per training step, and their ratio to equal weights': median and quartiles over rounds."""
+    """A method's seconds per training step, and their ratio to equal weights': median and quartiles over rounds of steps."""
 
     seconds: float
     relative: float
     low: float
     high: float
     rounds: int
+    steps: int = 10
 
 
-def _parse(seconds: float, relative: float, low: float, high: float, rounds: int) -> StepCost:
-    return StepCost(float(seconds), float(relative), float(low), float(high), int(rounds))
+def _parse(seconds: float, relative: float, low: float, high: float, rounds: int, steps: int = 10) -> StepCost:
+    return StepCost(float(seconds), float(relative), float(low), float(high), int(rounds), int(steps))
 
 
 def read_costs(path: Path) -> dict[str, dict[str, StepCost]]:

@@ -1,4 +1,4 @@
-"""What study.json says: the study, and what each trial is in it."""
+"""The content of study.json: the study, and the role of each trial in it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,17 +11,17 @@ from hardfirst.records.table_card import TableCard
 
 
 class Entry(BaseModel):
-    """What a trial is in a study.
+    """The role of a trial in a study.
 
     Args:
         key: the name of its record.
-        method: what it is a run of: a spec as the user wrote it, "single-task", "static weights", …
+        method: what it is a run of: a spec as the user wrote it, "single-task", "static weights (mean)", …
         role: "method" for what is compared, "static" for the static weights chosen from a grid, "grid" for a grid point that
             is shown as a reference, "single" for a single-task network, "control" for a variant of a method, "order" for one
-            of many orders of tasks, or with `tuning` for the run that decides an order.
+            of many orders of tasks, or with `tuning` for the run that determines an order.
         tuning: whether it only served to choose settings, and never saw the test split.
         control_of: for a control, the method that it is a variant of; None in older folders.
-        constant_weights: whether the method is static weights that the user gave.
+        constant_weights: whether the method is static weights given by the user.
     """
 
     key: str = Field(pattern=r"^[\w-]*$")  # it becomes a file's name
@@ -33,7 +33,7 @@ class Entry(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what is not known: study.json then looks as it did before these fields existed."""
+        """Leave out unknown fields, so that study.json looks as it did before these fields existed."""
         return {name: value for name, value in handler(self).items() if value is not None}
 
 
@@ -73,7 +73,7 @@ class Description(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _infer_kind(cls, content: Any) -> Any:
-        """Older folders say what kind of study they hold by a setting of the plan."""
+        """Infer the kind of study from a setting of the plan, as older folders store it."""
         if isinstance(content, dict) and "kind" not in content and isinstance(plan := content.get("plan"), dict):
             return content | {"kind": next((kind for kind in ("losses", "orders") if plan.get(kind)), "balancers")}
         return content
@@ -81,7 +81,7 @@ class Description(BaseModel):
 
 @dataclass(frozen=True)
 class Run:
-    """A record, and what it is in the study."""
+    """A record, and its role in the study."""
 
     entry: Entry
     record: Record

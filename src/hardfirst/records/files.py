@@ -1,4 +1,4 @@
-"""Files of a study: reading them, replacing them as a whole, and the names of records."""
+"""Files of a study: reading them, replacing them atomically, and naming records."""
 
 import glob
 import hashlib
@@ -14,22 +14,22 @@ from typing import Any
 from hardfirst.errors import InputError, writing
 
 LARGEST = 2**28
-"""The size in bytes up to which a file is read; a record of 100,000 epochs of three tasks has a tenth of it."""
+"""The size in bytes up to which a file is read, 10 times that of a record of 100,000 epochs of three tasks."""
 
 
 def read_text(path: Path) -> str:
-    """Read a text file of a study. What is not UTF-8 is replaced.
+    """Read a text file of a study. Replaces bytes that are not UTF-8.
 
     Raises:
-        InputError: it is no regular file (a pipe would block, a device would never end), is too large, or cannot be read.
+        InputError: it is not a regular file (a pipe would block, a device would never end), is too large, or is unreadable.
         FileNotFoundError: it does not exist.
     """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{path} is not a regular file; remove it.")
+            raise InputError(f"{path} is not a regular file. Remove it.")
         if status.st_size > LARGEST:
-            raise InputError(f"{path} is larger than {LARGEST >> 20} MiB, which no file of a study is; remove it.")
+            raise InputError(f"{path} is larger than {LARGEST >> 20} MiB, the limit for files of a study. Remove it.")
         return path.read_bytes().decode("utf-8", "replace")
     except FileNotFoundError:
         raise
@@ -37,15 +37,15 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-_STALE = 86_400.0  # seconds after which nobody writes to a part any more
+_STALE = 86_400.0  # seconds after which no process still writes to a temporary file
 
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder, which takes the name `path` when the `with` block ends without an error.
+    """Yield a temporary path in the same folder, and rename it to `path` when the `with` block ends without an error.
 
-    A reader sees the old content or the new, never a part. The process id is in the temporary name, so that two processes
-    do not write to the same file; what killed processes have left is removed after a day.
+    A reader sees the old content or the new, never a part. The temporary name contains the process id, so that two processes
+    do not write to the same file; files left by killed processes are removed after a day.
 
     Raises:
         InputError: the file cannot be written; the old content stays.
@@ -74,7 +74,7 @@ def remove_parts(path: Path, *, older_than: float = 0.0) -> None:
 
     Args:
         path: the file.
-        older_than: seconds since a temporary file was last written to; 0 only where nobody else writes this file.
+        older_than: seconds since a temporary file was last written to; 0 only if no other process writes this file.
     """
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         with suppress(OSError):
@@ -83,17 +83,17 @@ def remove_parts(path: Path, *, older_than: float = 0.0) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file by `replaced_file`.
+    """Write a text file atomically, by `replaced_file`.
 
     Raises:
-        InputError: it cannot be written; the old content stays.
+        InputError: the file cannot be written; the old content stays.
     """
     with replaced_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def record_key(content: Mapping[str, Any]) -> str:
-    """The name of a record file: 16 hex digits of a hash of the settings that identify the run.
+    """Return the name of a record file: 16 hex digits of a hash of the settings that identify the run.
 
     >>> record_key({"balancer": "dtp", "seed": 0}) == record_key({"seed": 0, "balancer": "dtp"})
     True

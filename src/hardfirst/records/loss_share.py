@@ -1,4 +1,4 @@
-"""Metrics that say how a loss is spread over examples."""
+"""Metrics of how a loss is distributed over examples."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 
 class LossShare(NamedTuple):
-    """Which share of a loss a metric gives: that of the hardest examples of one kind.
+    """The share of a loss that a metric gives: that of the hardest examples of one kind.
 
     Args:
-        hardest: how many of the examples count as the hardest, in per cent.
+        hardest: the percentage of the examples that count as the hardest.
         kind: the kind of example, such as "objects" or "background".
         under: the name of the loss; None for the loss that the network was trained with.
 
@@ -30,9 +30,9 @@ _OLD_NAME = re.compile(r"loss in the hardest ([\d.]+) % of (.+?)(?: under (.+))?
 
 
 def from_old_names(metrics: Mapping[str, Iterable[str]]) -> LossShares:
-    """The loss shares among metrics, by task, of a record written before records had the field `loss_shares`.
+    """Find the loss shares among metrics, by task, in a record written before records had the field `loss_shares`.
 
-    Such a record says it by the metric's name alone.
+    Such a record has only the metric's name.
 
     >>> from_old_names({"boxes": ["AP", "loss in the hardest 3 % of background under focal_2"]})
     {'boxes': {'loss in the hardest 3 % of background under focal_2': LossShare(hardest=3.0, ...)}}

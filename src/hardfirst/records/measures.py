@@ -1,14 +1,14 @@
-"""The measures that the field's Δm averages over."""
+"""The measures over which published Δm averages."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 KPI = "KPI"
-"""The name by which a measure refers to the task's KPI."""
+"""The name that refers to the task's KPI."""
 
 
 class PublishedMeasure(NamedTuple):
-    """A measure that the field's Δm averages over.
+    """A measure over which published Δm averages.
 
     Args:
         name: one of the task's metrics, or "KPI" for its KPI.

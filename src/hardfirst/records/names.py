@@ -1,4 +1,4 @@
-"""Names that a study gives to its runs, as they stand in study.json."""
+"""Names that a study gives to its runs, as stored in study.json."""
 
 from typing import Literal
 
@@ -7,10 +7,14 @@ Role = Literal["method", "static", "grid", "single", "control", "order"]
 EQUAL = "equal"
 """Equal weights: the baseline of a comparison of methods."""
 OWN = "own"
-"""A problem's first network of its own."""
+"""A problem's own first network."""
 
 STATIC = "static weights"
+"""Static weights chosen from a grid by the criterion: in older studies, and where one task alone has a KPI."""
+STATIC_FOR = {"worst": "static weights (worst task)", "mean": "static weights (mean)"}
+"""By headline measure, the static weights chosen from a grid for it."""
 SINGLE = "single-task"
+TREES = "gradient-boosted trees"
 GRID = "grid of static weights"
 ORDER = "order of tasks"
 ORDERS = "orders of tasks"

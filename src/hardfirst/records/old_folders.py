@@ -1,4 +1,4 @@
-"""Facts that study.json lacks where an earlier version wrote it, or where there is none, recovered from names of methods."""
+"""Facts missing in a study.json of an earlier version, or without study.json, recovered from names of methods."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,12 +12,12 @@ _CHANGED = {EASY: {"priority"}, RAW: {"normalize", "uniform"}}  # the options in
 
 
 def has_constant_weights(method: str) -> bool:
-    """Whether the method is static weights that the user gave."""
+    """Return whether the method is static weights given by the user."""
     return _name(method) == "fixed"
 
 
 def controlled_method(runs: Sequence[Run]) -> str | None:
-    """The DTP that a case's controls belong to: of several, the first whose settings they share."""
+    """Return the DTP that a case's controls belong to: of several, the first whose settings they share."""
     reported = [run for run in runs if not run.entry.tuning]
     methods = sorted(
         {run.entry.method for run in reported if run.entry.role == "method" and _name(run.entry.method) == "dtp"}
@@ -29,7 +29,7 @@ def controlled_method(runs: Sequence[Run]) -> str | None:
 
 
 def _shares_settings(method: str, trials: Mapping[tuple[str, int], Mapping[str, Any]]) -> bool:
-    """Whether the controls differ from the method in the options that they change, and in nothing else."""
+    """Return whether the controls differ from the method only in the options that they change."""
     pairs = [
         (trials[name, seed], trials[control, seed], changed)
         for control, changed in _CHANGED.items()
@@ -50,5 +50,5 @@ def _without(trial: Mapping[str, Any], options: set[str]) -> tuple[str, Mapping[
 def _name(method: str) -> str:
     try:
         return parse_options(method)[0]
-    except InputError:  # a name that another library's loop gave
+    except InputError:  # a name from another library's loop
         return method

@@ -1,6 +1,6 @@
-"""The run record: one JSON object a line, the same for every host, read and written without torch.
+"""The run record: one JSON object per line, the same for every host, read and written without torch.
 
-The first line says what was run; one line per epoch, one for the test split, and one for how the run ended follow::
+The first line describes the run. One line per epoch, one for the test split, and one for the outcome follow::
 
     {"kind": "trial", "schema": 1, "trial": {...}, "tasks": [...], "parameters": 9549, "made_with": {"command": ...,
      "devices": 1, "device": "cpu", "versions": {...}}}
@@ -11,14 +11,15 @@ The first line says what was run; one line per epoch, one for the test split, an
     {"kind": "end", "outcome": "finished", "reason": null, "seconds": 0.5, "memory": 3e8}
 
 Numbers that are NaN, infinite or above 1e100 are written as null and read back as NaN. `weight` is the mean over the epoch's
-steps of ∂total/∂loss, whatever the method; `memory` is the peak in bytes, of the process or, on a GPU, of its tensors, added
-over the devices. `examples` counts those with a label: a KPI that is null is undefined where there are some, and there is no
-label where there are none. Records of earlier versions lack it. A run that served only to choose settings has no line for
-the test split. Of trials that were trained together, `made_with` says how many in `vectorized`, and seconds and memory are a
-trial's share of those of all. If metrics are shares of a loss, the first line says so in `"loss_shares": {"depth":
-{"METRIC": {"hardest": 3, "kind": "background", "under": null}}}`, and what the field's Δm averages over, in
-`"measures": {"depth": [{"name": "L1", "higher_is_better": false, "single_task": 0.675}]}`. With the setting `last_epochs` no
-epoch is selected: the figures of the test line are means over the `averaged` last ones, up to `epoch`.
+steps of ∂total/∂loss, for any method; `memory` is the peak in bytes, of the process or, on a GPU, of its tensors, summed
+over the devices. `examples` counts the labelled ones: a null KPI is undefined if there are some, and has no labels if there
+are none; records of earlier versions lack it. A run that only served to choose settings has no line for the test split. For
+trials that were trained together, `vectorized` in `made_with` is their number, and seconds and memory are a trial's share of
+the total. If metrics are shares of a loss, the first line has `"loss_shares": {"depth": {"METRIC": {"hardest": 3, "kind":
+"background", "under": null}}}`; the measures over which published Δm averages are in `"measures": {"depth": [{"name": "L1",
+"higher_is_better": false, "single_task": 0.675}]}`; KPIs that have a name have it in `"kpis": {"depth": "within, threshold
+0.25"}`. With the setting `last_epochs` no epoch is selected: the figures of the test line are means over the `averaged` last
+ones, up to `epoch`.
 """
 
 import math
@@ -39,12 +40,13 @@ SCHEMA = 1
 
 @dataclass
 class Record:
-    """One run: its settings, what was measured in each epoch and on the test split, and how it ended.
+    """One run: its settings, its measurements in each epoch and on the test split, and its outcome.
 
-    `epochs` and `test` hold the lines as written (see the module's text); `outcome` is "finished", "diverged" or "failed",
-    and None while the run is in progress. `loss_shares` says, by task, which metrics are shares of a loss. `auxiliary` are
-    the tasks without a KPI: their losses and weights are in the lines, and they are none of `tasks`. `measures` are
-    what the field's Δm averages over, by task.
+    `epochs` and `test` contain the lines as written (see the module's docstring); `outcome` is "finished", "diverged" or
+    "failed", and None while the run is in progress. `loss_shares` gives, by task, the metrics that are shares of a loss.
+    `auxiliary` are the tasks without a KPI: their losses and weights are in the lines, but they are not in `tasks`.
+    `measures` are, by task, the measures over which published Δm averages, and `kpis` the names of the KPIs that have
+    one.
 
     Example:
         >>> kpis = {1: 0.3, 2: 0.5, 3: 0.4}
@@ -66,72 +68,81 @@ class Record:
     loss_shares: LossShares = field(default_factory=dict)
     auxiliary: tuple[str, ...] = ()
     measures: Measures = field(default_factory=dict)
+    kpis: Mapping[str, str] = field(default_factory=dict)
 
     def test_kpi(self, task: str) -> float:
-        """The task's KPI on the test split at the selected epoch; NaN if the run did not get that far."""
+        """Return the task's KPI on the test split at the selected epoch; NaN if the run did not get that far."""
         return float(self.test["tasks"][task]["kpi"]) if self.test else math.nan
 
     def test_metrics(self, task: str) -> Mapping[str, float]:
-        """The task's metrics on the test split by name; empty if the run did not get that far."""
+        """Return the task's metrics on the test split by name; empty if the run did not get that far."""
         metrics: Mapping[str, float] = self.test["tasks"][task].get("metrics", {}) if self.test else {}
         return metrics
 
     def test_value(self, task: str, measure: str) -> float:
-        """A metric of the task on the test split, or its KPI for "KPI"; NaN if there is none."""
+        """Return a metric of the task on the test split, or its KPI for "KPI"; NaN if there is none."""
         return self.test_kpi(task) if measure == KPI else self.test_metrics(task).get(measure, math.nan)
 
     def means_over_last(self, count: int) -> dict[str, dict[str, Any]]:
-        """Each task's validation figures, averaged over the last epochs, under the names of test figures."""
+        """Average each task's validation figures over the last epochs, under the names of test figures."""
         lines = self.epochs[-count:]
         return {
             task: _means([_validation(line["tasks"][task]) for line in lines]) for task in (*self.tasks, *self.auxiliary)
         }
 
-    def selected(self) -> tuple[int, float]:
-        """The best epoch on the validation split, and its score; (0, NaN) if no epoch has one.
+    def selected(self, measure: str | None = None) -> tuple[int, float]:
+        """Return the best epoch on the validation split, and its score; (0, NaN) if no epoch has one.
 
-        The score is `score` with the trial's criterion; the first of equal epochs wins. It is the last one if the test
-        figures are means over the last epochs.
+        Epochs are compared by `score` with the trial's criterion; the first of equal epochs wins. It is the last one if the
+        test figures are means over the last epochs.
+
+        Args:
+            measure: what the returned score is of, "mean" or "worst"; it has no part in the choice of the epoch. Default:
+                the criterion.
         """
-        best = (0, math.nan)
+        criterion = self.trial.get("criterion", "mean")
+        best, value = None, math.nan
         for line in self.epochs:
-            tasks = [line["tasks"].get(task, {}) for task in self.tasks]
-            kpis = [task["validation_kpi"] for task in tasks if "validation_kpi" in task]
-            undefined = sum(is_undefined(task, "validation_") for task in tasks)
-            value = score(kpis, self.trial.get("criterion", "mean"), undefined=undefined)
-            if not math.isnan(value) and (self.trial.get("last_epochs") or not value <= best[1]):
-                best = (line["epoch"], value)
-        return best
+            new = self._score(line, criterion)
+            if not math.isnan(new) and (self.trial.get("last_epochs") or not new <= value):
+                best, value = line, new
+        return (0, math.nan) if best is None else (best["epoch"], self._score(best, measure or criterion))
+
+    def _score(self, line: Mapping[str, Any], criterion: str) -> float:
+        """The epoch's score on the validation split."""
+        tasks = [line["tasks"].get(task, {}) for task in self.tasks]
+        kpis = [task["validation_kpi"] for task in tasks if "validation_kpi" in task]
+        return score(kpis, criterion, undefined=sum(is_undefined(task, "validation_") for task in tasks))
 
     def validation_kpi(self, task: str, *, undefined: float = math.nan) -> float:
-        """The task's KPI on the validation split at the selected epoch; NaN if there is none.
+        """Return the task's KPI on the validation split at the selected epoch; NaN if there is none.
 
         Args:
             task: its name.
-            undefined: what to return if the task has labels and its KPI is undefined; 0, the worst, where tasks are ranked.
+            undefined: returned if the task has labels and its KPI is undefined; 0, the worst, for rankings of tasks.
         """
         epoch, _ = self.selected()
         figures: dict[str, Any] = next((line["tasks"][task] for line in self.epochs if line["epoch"] == epoch), {})
         return undefined if is_undefined(figures, "validation_") else float(figures.get("validation_kpi", math.nan))
 
     def curve(self, task: str, what: str) -> list[float]:
-        """One value per epoch, e.g. `curve("depth", "validation_kpi")`."""
+        """Return one value per epoch, e.g. `curve("depth", "validation_kpi")`."""
         return [float(line["tasks"][task].get(what, math.nan)) for line in self.epochs]
 
     def mean_weight(self, task: str) -> float:
-        """The task's effective weight, averaged over the epochs that have one; NaN if none has."""
+        """Return the task's effective weight, averaged over the epochs that have one; NaN if none has."""
         weights = [weight for weight in self.curve(task, "weight") if not math.isnan(weight)]
         return sum(weights) / len(weights) if weights else math.nan
 
 
 def score(kpis: Iterable[float], criterion: str, *, undefined: int = 0) -> float:
-    """The number that runs and epochs are chosen by: the mean of the validation KPIs, or with "worst" the lowest.
+    """Compute the score for choosing runs and epochs: the mean of the validation KPIs, or with "worst" the lowest.
 
     Args:
-        kpis: by task. NaN KPIs are left out; the score is NaN if no KPI is left.
+        kpis: the KPIs of the tasks. NaN is left out; the score is NaN if no KPI is left.
         criterion: "mean" or "worst".
-        undefined: how many of the KPIs that are NaN are undefined although their task has labels. Each counts as 0, the
-            worst KPI: were it left out, a network whose outputs do not even allow a KPI would be chosen over a sound one.
+        undefined: the number of NaN KPIs that are undefined although their task has labels. Each counts as 0, the worst
+            KPI: otherwise a network whose outputs do not allow a KPI could be chosen over a sound one.
 
     >>> score([0.5, 0.9, math.nan], "mean"), score([0.5, 0.9], "worst")
     (0.7, 0.5)
@@ -146,10 +157,10 @@ def score(kpis: Iterable[float], criterion: str, *, undefined: int = 0) -> float
 
 
 def is_undefined(figures: Mapping[str, Any], prefix: str = "") -> bool:
-    """Whether a task has labels and no KPI, as a correlation with a constant output.
+    """Return whether a task has labels but no KPI, like a correlation with a constant output.
 
     Args:
-        figures: the task's, as in a record; False for those of records that do not count examples.
+        figures: the task's, as in a record; the result is False for records that do not count examples.
         prefix: "" on the test split, "validation_" on the validation split.
 
     >>> is_undefined({"kpi": math.nan, "examples": 80}), is_undefined({"kpi": math.nan, "examples": 0})
@@ -179,12 +190,12 @@ def read(path: Path) -> Record:
     """
     lines = parse_lines(path)
     if not lines or lines[0]["kind"] != "trial":
-        raise _not_a_record(path, "the first line should say which trial it is")
+        raise _not_a_record(path, "the first line should describe the trial")
     first = lines[0]
     record = Record(first["trial"], tuple(first["tasks"]), first["made_with"], parameters=first.get("parameters"))
     record.auxiliary = tuple(first.get("auxiliary") or ())
     if set(record.auxiliary) & set(record.tasks):
-        raise _not_a_record(path, "a task of line 1 is auxiliary and is not")
+        raise _not_a_record(path, "a task of line 1 is both auxiliary and not")
     for number, line in enumerate(lines[1:], start=2):
         if not set(line.get("tasks", ())) <= {*record.tasks, *record.auxiliary}:
             raise _not_a_record(path, f"line {number} is about other tasks than line 1")
@@ -192,6 +203,7 @@ def read(path: Path) -> Record:
             raise _not_a_record(path, f"line {number} is a second header")
         _add_line(record, line)
     record.loss_shares = _loss_shares(record, first.get("loss_shares"))
+    record.kpis = first.get("kpis") or {}
     measures = first.get("measures") or {}
     record.measures = {task: tuple(PublishedMeasure(**measure) for measure in of_task) for task, of_task in measures.items()}
     return record
@@ -218,7 +230,7 @@ def _validation(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _means(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The means of figures by name, some of which are figures by name themselves; counts, which are alike, stay whole."""
+    """Average figures by name, where an entry may be figures by name itself; counts, which are equal, stay integers."""
     means: dict[str, Any] = {}
     for name, first in figures[0].items():
         values = [each[name] for each in figures]
@@ -227,7 +239,7 @@ def _means(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _by_task(record: Record, line: Mapping[str, Any]) -> dict[str, Any]:
-    """A line's figures for each task; empty for a task that the line leaves out."""
+    """Return a line's figures for each task; empty for a task that the line leaves out."""
     return {task: line["tasks"].get(task, {}) for task in (*record.tasks, *record.auxiliary)}
 
 
@@ -238,12 +250,12 @@ def _loss_shares(record: Record, written: Mapping[str, Mapping[str, Mapping[str,
 
 
 def read_lines(path: Path) -> list[str]:
-    """The file's lines, without an incomplete last one."""
+    """Return the file's lines, without an incomplete last one."""
     return read_text(path).split("\n")[:-1]
 
 
 def parse_lines(path: Path) -> list[dict[str, Any]]:
-    """The parsed lines of a record, each checked against the schema of its kind."""
+    """Parse the lines of a record, and check each against the schema of its kind."""
     lines = []
     for number, text in enumerate(read_lines(path), start=1):
         try:
@@ -251,10 +263,10 @@ def parse_lines(path: Path) -> list[dict[str, Any]]:
         except ValueError as error:
             raise _not_a_record(path, f"line {number} is not JSON ({error})") from None
         if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
-            raise _not_a_record(path, f"line {number} does not say of what kind it is")
+            raise _not_a_record(path, f"line {number} has no kind")
         if isinstance(schema := line.get("schema"), int) and schema > SCHEMA:
             raise InputError(
-                f"{path} was written by a newer hardfirst (schema {schema}, this one reads {SCHEMA}); upgrade hardfirst."
+                f"{path} was written by a newer hardfirst (schema {schema}; this version reads {SCHEMA}). Upgrade hardfirst."
             )
         if line["kind"] not in FIELDS:
             raise _not_a_record(path, f"line {number} has the unknown kind {line['kind']!r:.40}")
@@ -266,12 +278,12 @@ def parse_lines(path: Path) -> list[dict[str, Any]]:
 
 def _not_a_record(path: Path, reason: str) -> InputError:
     return InputError(
-        f"{path} is not a run record: {reason}. Restore it, or remove it: a study's own command then runs its trial again."
+        f"{path} is not a run record: {reason}. Restore it, or remove it: the study's command then runs its trial again."
     )
 
 
 def _null_to_nan(line: Any) -> Any:
-    """Turn null into NaN below "tasks", where null encodes a missing measurement."""
+    """Replace null by NaN below "tasks", where null encodes a missing measurement."""
     tasks = line.get("tasks") if isinstance(line, dict) else None
     if isinstance(tasks, dict):
         line["tasks"] = {task: _nested_nan(values) for task, values in tasks.items()}

@@ -1,8 +1,10 @@
-"""A study's folder: its plan, and a record for each trial under a name made from the trial's content.
+"""A study's folder: its plan, and one record per trial, named by a hash of the trial's content.
 
-study.json            title, command, the plan, and what each trial is in the study
-trials/KEY.jsonl      one record a trial; it appears by atomic rename when the trial has ended
-cost.json             what a step of each method costs, if that was measured
+study.json            title, command, the plan, and the role of each trial
+trials/KEY.jsonl      one record per trial; it appears by atomic rename when the trial has ended
+models/METHOD.pt      the trained network of a method's best run, if networks are kept
+cost.json             the cost of a step of each method, if it was measured
+trees.json            the KPIs of gradient-boosted trees, in a study of tables
 report.html           the page
 """
 
@@ -22,14 +24,14 @@ class StudyFolder:
     """Reads a study's folder.
 
     Args:
-        folder: the study's.
+        folder: the folder of the study.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._records: dict[str, Record] = {}
         self.damaged: dict[str, str] = {}
-        """By key, what is wrong with the records that `runs` and `all_runs` left out."""
+        """The errors in the records that `runs` and `all_runs` left out, by key."""
 
     @property
     def page(self) -> Path:
@@ -41,21 +43,30 @@ class StudyFolder:
         """The path of the measured costs."""
         return self.folder / "cost.json"
 
+    @property
+    def trees_file(self) -> Path:
+        """The path of what gradient-boosted trees reach."""
+        return self.folder / "trees.json"
+
     def record_file(self, key: str) -> Path:
-        """The path of a trial's record, which exists once the trial has ended."""
+        """Return the path of a trial's record, which exists once the trial has ended."""
         return self.folder / "trials" / f"{key}.jsonl"
 
     def part_file(self, key: str) -> Path:
-        """The path that a trial writes to while it runs."""
+        """Return the path that a trial writes to while it runs."""
         return self.folder / "trials" / f".{key}.part"
 
+    def model_file(self, key: str) -> Path:
+        """The path of a trial's trained network, until the study has chosen the best one of each method."""
+        return self.folder / "trials" / f"{key}.pt"
+
     def ended(self, key: str) -> bool:
-        """Whether the trial has a final outcome; a failure is not final, since the machine may have caused it."""
+        """Return whether the trial has a final outcome. A failure is not final, since the machine may have caused it."""
         record = self.find(key)
         return record is not None and record.outcome in ("finished", "diverged")
 
     def find(self, key: str) -> Record | None:
-        """The trial's record; None while the trial has not ended.
+        """Return the trial's record; None while the trial has not ended.
 
         Raises:
             InputError: the record is damaged; the message names the file.
@@ -66,19 +77,19 @@ class StudyFolder:
             except FileNotFoundError:
                 return None
             if not {"problem", "balancer", "seed"} <= {name for name, value in record.trial.items() if value is not None}:
-                raise InputError(f"{self.record_file(key)} does not say of which problem, balancer and seed it is.")
+                raise InputError(f"{self.record_file(key)} lacks the problem, balancer or seed of its run.")
             self._records[key] = record
         return self._records[key]
 
     def forget(self, key: str) -> None:
-        """Drop the record that was read, so that the next `find` reads the file again."""
+        """Drop the cached record, so that the next `find` reads the file again."""
         self._records.pop(key, None)
 
     def about(self) -> Description:
         """Read study.json.
 
         Raises:
-            InputError: the folder holds no study, or study.json is damaged.
+            InputError: the folder does not contain a study, or study.json is damaged.
         """
         path = self.folder / "study.json"
         if self.folder.exists() and not self.folder.is_dir():
@@ -93,7 +104,7 @@ class StudyFolder:
         except InputError:
             raise
         except (ValueError, RecursionError):
-            raise InputError(f"{path} is damaged; run the same command again to mend it.") from None
+            raise InputError(f"{path} is damaged. Run the same command again to repair it.") from None
 
     @property
     def described(self) -> bool:
@@ -101,16 +112,16 @@ class StudyFolder:
         return (self.folder / "study.json").exists()
 
     def all_runs(self) -> list[Run]:
-        """All runs in the folder that have ended, each as a run of the method that its record names.
+        """Return all runs in the folder that have ended, each as a run of the method that its record names.
 
-        A damaged record is left out, and `damaged` says so.
+        Damaged records are left out and added to `damaged`.
         """
         keys = [path.stem for path in sorted((self.folder / "trials").glob("*.jsonl"))]
         records = [record for key in keys if (record := self._undamaged(key)) is not None]
         return as_runs(record for record in records if record.test or record.outcome != "finished")
 
     def runs(self, case: CaseTrials) -> list[Run]:
-        """The runs of a case that have ended; a damaged record is left out, and `damaged` says so."""
+        """Return the runs of a case that have ended. Damaged records are left out and added to `damaged`."""
         records = [(entry, self._undamaged(entry.key)) for entry in case.trials]
         return completed([Run(entry, record) for entry, record in records if record is not None])
 
@@ -123,12 +134,12 @@ class StudyFolder:
 
 
 def as_runs(records: Iterable[Record]) -> list[Run]:
-    """Records without a study, each as a run of the method that it names."""
+    """Convert records without a study to runs of the methods that they name."""
     return completed([Run(Entry(key="", method=str(record.trial["balancer"])), record) for record in records])
 
 
 def completed(runs: Sequence[Run]) -> list[Run]:
-    """The runs, with what study.json does not say about them filled in from the names of methods."""
+    """Fill in what study.json does not say about the runs, from the names of methods."""
     controlled = controlled_method(runs)
     return [Run(_completed(run.entry, controlled), run.record) for run in runs]
 

@@ -50,8 +50,6 @@ class TargetCard(BaseModel):
         deviation: their standard deviation.
         log: whether the logarithm is learned.
         weights: "balanced" for classes that count alike in the loss, or "".
-        trees: the test KPI of gradient-boosted trees with scikit-learn's default settings, on the same rows and inputs;
-            None if they were not fitted.
     """
 
     name: str
@@ -66,7 +64,6 @@ class TargetCard(BaseModel):
     deviation: float = 1.0
     log: bool = False
     weights: str = ""
-    trees: float | None = None
 
     @property
     def one_answer(self) -> str:
@@ -101,23 +98,3 @@ class TableCard(BaseModel):
     left_out: list[LeftOutCard]
     targets: list[TargetCard]
     notes: list[str]
-
-    def is_of(self, other: "TableCard | None") -> bool:
-        """Whether another card says the same, and in addition what trees reach."""
-        return other is not None and bool(other.trees) and self == _without_trees(other)
-
-    @property
-    def trees(self) -> str:
-        """What gradient-boosted trees reach, in a sentence; "" if they were not fitted."""
-        figures = [f"{target.trees:.3f} on {target.name}" for target in self.targets if target.trees is not None]
-        if not figures:
-            return ""
-        return (
-            f"Gradient-boosted trees (scikit-learn's, with default settings, fitted once to each target) reach test KPIs of "
-            f"{', '.join(figures)}."
-        )
-
-
-def _without_trees(card: TableCard) -> TableCard:
-    targets = [target.model_copy(update={"trees": None}) for target in card.targets]
-    return card.model_copy(update={"targets": targets})

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from itertools import accumulate
 from pathlib import Path
@@ -22,10 +22,11 @@ class Writer:
     Args:
         path: the file; its folder is created if needed.
         keep_epochs: when a run resumes, how many epoch lines to keep; later lines are dropped. None starts a new file.
+        also: called with each line that is kept or written.
 
     Raises:
-        InputError: the file cannot be written, now or later; lines already written stay. Or it has fewer epochs than are to
-            be kept.
+        InputError: the file cannot be written, now or later; lines already written stay. Or it has fewer epochs than
+            `keep_epochs`.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -40,17 +41,21 @@ class Writer:
         (('depth',), 1, None)
     """
 
-    def __init__(self, path: Path, *, keep_epochs: int | None = None) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, *, keep_epochs: int | None = None, also: Iterable[Callable[[Mapping[str, Any]], object]] = ()
+    ) -> None:
+        self.path, self._also = path, tuple(also)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = self._lines_to_keep(keep_epochs) if keep_epochs is not None and path.exists() else []
         if keep_epochs and len(lines) <= keep_epochs:  # one line is the trial's
             raise InputError(
-                f"The run's record is no longer in {path.parent}, or lacks epochs that its checkpoint comes after, "
-                f"{keep_epochs} in all. Restore it, or remove the checkpoint to begin again."
+                f"The run's record is no longer in {path.parent}, or has fewer than the {keep_epochs} epochs of its "
+                "checkpoint. Restore it, or remove the checkpoint to start again."
             )
         write_atomically(path, "".join(lines))
+        for line in parse_lines(path) if self._also else ():
+            self._tell(line)
 
     def _lines_to_keep(self, epochs: int) -> list[str]:
         lines = [f"{line}\n" for line in read_lines(self.path)]
@@ -78,6 +83,7 @@ class Writer:
         parameters: int | None = None,
         loss_shares: LossShares | None = None,
         measures: Measures | None = None,
+        kpis: Mapping[str, str] | None = None,
         auxiliary: Iterable[str] = (),
         data: Mapping[str, Any] | None = None,
         vectorized: int = 1,
@@ -86,16 +92,17 @@ class Writer:
 
         Args:
             trial: the run's settings.
-            tasks: their names.
-            command: what started the run.
-            devices: how many trained it.
-            device: the name of one.
+            tasks: the names of the tasks.
+            command: the command that started the run.
+            devices: the number of devices that trained it.
+            device: the name of one device.
             parameters: the network's number of parameters.
-            loss_shares: which metrics of which tasks are shares of a loss.
-            measures: by task, the measures that the field's Δm averages over.
+            loss_shares: by task, the metrics that are shares of a loss.
+            measures: by task, the measures over which published Δm averages.
+            kpis: by task, the name of its KPI.
             auxiliary: the names of further tasks, which have no KPI.
-            data: numbers that tell the data from other data.
-            vectorized: how many trials were trained together.
+            data: numbers that identify the data.
+            vectorized: the number of trials trained together.
         """
         line = {"kind": "trial", "schema": SCHEMA, "trial": trial, "tasks": list(tasks), "parameters": parameters}
         if loss_shares:
@@ -103,6 +110,8 @@ class Writer:
             line |= {"loss_shares": by_task}
         if measures:
             line |= {"measures": {task: [measure._asdict() for measure in of_task] for task, of_task in measures.items()}}
+        if kpis:
+            line |= {"kpis": dict(kpis)}
         if names := list(auxiliary):
             line |= {"auxiliary": names}
         made_with = {"command": command, "devices": devices, "versions": versions()}
@@ -121,7 +130,7 @@ class Writer:
         self._write({"kind": "test", "epoch": epoch, "tasks": tasks})
 
     def test_means(self, last: int) -> None:
-        """Write the test line of a run that selects no epoch: the means of validation figures over this many last epochs."""
+        """Write the test line of a run that selects no epoch: the means of validation figures over the last epochs."""
         record = read(self.path)
         epochs = [line["epoch"] for line in record.epochs[-last:]]
         tasks = record.means_over_last(last)
@@ -135,10 +144,15 @@ class Writer:
         text = json.dumps(_nan_to_null(line), allow_nan=False) + "\n"
         with writing(self.path), self.path.open("a") as file:
             file.write(text)
+        self._tell(line)
+
+    def _tell(self, line: Mapping[str, Any]) -> None:
+        for each in self._also:
+            each(line)
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that a run's figures depend on."""
+    """Return the versions of Python and of the packages that a run's figures depend on."""
     by_package = {"python": platform.python_version()}
     for package in ("hardfirst", "torch", "lightning", "numpy"):
         try:

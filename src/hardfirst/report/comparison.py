@@ -1,6 +1,7 @@
 """A study's outcome, for the terminal, the page and the Python API."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,10 @@ from hardfirst.records.cost import read_costs
 from hardfirst.records.description import Run
 from hardfirst.records.names import OWN
 from hardfirst.records.study_folder import StudyFolder
-from hardfirst.report.html.page import Live, page, sections
+from hardfirst.records.trees import read_trees
+from hardfirst.report import exports
+from hardfirst.report.html.notebook import notebook
+from hardfirst.report.html.page import Live, Study, page, sections
 from hardfirst.report.model import frames
 from hardfirst.report.model.case import Case, arrange
 from hardfirst.report.plotly_figure import plotly_figure
@@ -41,6 +45,7 @@ class Comparison:
         The outcome of a study in a folder::
 
             comparison = Comparison.read("runs/digits")
+            comparison  # in a notebook: the answer, its figure and the leaderboard
             print("\n".join(comparison.verdict))
             comparison.summary.to_csv("summary.csv")
     """
@@ -72,7 +77,7 @@ class Comparison:
             return cls(_cases(runs), title=f"Runs in {Path(folder).name}", damaged=list(store.damaged.values()))
         if not store.described and store.damaged:
             raise InputError(next(iter(store.damaged.values())))
-        about, costs = store.about(), read_costs(store.cost_file)
+        about, costs, trees = store.about(), read_costs(store.cost_file), read_trees(store.trees_file)
         cases, missing = [], 0
         for trials in about.cases:
             runs = store.runs(trials)
@@ -81,7 +86,10 @@ class Comparison:
             if any(not run.entry.tuning and run.entry.role in ("method", "static") for run in runs):
                 case_costs = costs.get(f"{trials.problem}/{trials.network}")
                 reference = str(about.plan.get("reference", "own"))
-                cases.append(arrange(runs, case_costs, trials.baseline, trials.network, reference))
+                case = arrange(runs, case_costs, trials.baseline, trials.network, reference)
+                name = trials.problem  # which tells problems of one name apart
+                kpis = trees[name].kpis if name in trees else {}
+                cases.append(replace(case, problem=name, trees=kpis, table=about.tables.get(name)))
         damaged = list(store.damaged.values())
         if not cases:
             why = (
@@ -125,11 +133,12 @@ class Comparison:
             In a notebook::
 
                 comparison = Comparison.read("runs/digits")
-                list(comparison.figures)  # ['intervals', 'validation', 'weights', ...]
-                comparison.figures["intervals"].show()
-                comparison.figures["weights"].write_image("weights.pdf")  # with kaleido installed
+                list(comparison.figures)  # ['tradeoff', 'starvation', 'curves', ...]
+                comparison.figures["tradeoff"].show()
+                comparison.figures["curves"].write_image("curves.pdf")  # with kaleido installed
         """
-        charts = {name: figure for section in sections(self.cases) for name, figure in section.charts.items()}
+        parts = sections(self.cases, Study(self.title))
+        charts = {name: figure for section in parts for name, figure in section.charts.items()}
         return {name: plotly_figure(figure) for name, figure in charts.items()}
 
     def html(self, live: Live | None = None) -> str:
@@ -141,8 +150,13 @@ class Comparison:
             plan=self.plan,
             missing=self.missing,
             damaged=self.damaged,
+            exports={form: getattr(exports, form)(self) for form in ("csv", "md", "tex", "json")},
             live=live,
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the answer, its figure and the leaderboard, without a script."""
+        return notebook(self.cases, Study(self.title, self.command, self.plan, self.missing, self.damaged))
 
     def save(self, path: str | Path) -> Path:
         """Write the page to a file."""

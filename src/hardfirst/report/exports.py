@@ -1,59 +1,68 @@
-"""A comparison as Markdown, CSV, JSON and LaTeX, each with the same sentences as the page first."""
+"""A comparison as Markdown, CSV, JSON and LaTeX, with the numbers of the page."""
 
 import json as json_
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from hardfirst.records.names import SINGLE
 from hardfirst.report import latex
-from hardfirst.report.comparison import Comparison
-from hardfirst.report.model.case import Case
-from hardfirst.report.model.summary import Row, Summary, summary
+from hardfirst.report.data import page_data
+from hardfirst.report.model.answer import answer
+from hardfirst.report.model.overview import overview
+from hardfirst.report.text import overview as all_cases
+from hardfirst.report.text.headline import headline
+from hardfirst.report.text.tables import PlainTable, case_tables, leaderboard_table, task_table
+
+if TYPE_CHECKING:
+    from hardfirst.report.comparison import Comparison
 
 
-def md(comparison: Comparison) -> str:
-    """Markdown: the verdict, and a table of test KPIs for each problem and network."""
-    blocks = [f"# {comparison.title}", *comparison.verdict]
+def md(comparison: "Comparison") -> str:
+    """Markdown: what the page answers, then for each case the leaderboard, a table by task, and the verdict."""
+    return "\n\n".join([f"# {comparison.title}", *_blocks(comparison)]) + "\n"
+
+
+def _blocks(comparison: "Comparison") -> Iterator[str]:
+    several = len(comparison.cases) > 1
+    if several:
+        found = overview(comparison.cases, comparison.missing)
+        yield from all_cases.headline(found).sentences
+        for table in case_tables(found):
+            yield _table(table)
+            yield table.caption
     for case in comparison.cases:
-        blocks += [f"## {case.name}: test KPI × 100, mean over seeds [95% interval]", _table(case)]
-    return "\n\n".join(blocks) + "\n"
+        facts = answer(case, 0 if several else comparison.missing)
+        yield f"## {case.name}"
+        yield from headline(facts).sentences
+        for table in (leaderboard_table(facts), task_table(facts)):
+            yield _table(table)
+            yield table.caption
+    yield "## The tests, method by method"
+    yield from comparison.verdict
 
 
-def _table(case: Case) -> str:
-    kpis = summary(case)
-    single = [f"{SINGLE}, n = {kpis.single_n}"] if kpis.single else []
-    head = ["task", *single, *(f"{method}, n = {kpis.finished[method]}" for method in kpis.methods)]
-    lines = [head, ["---", *("---:" for _ in head[1:])], *(_row(kpis, row) for row in kpis.rows)]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+def _table(table: PlainTable) -> str:
+    lines = [table.head, ("---", *("---:" for _ in table.head[1:])), *table.rows, *table.reference]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
 
 
-def _row(kpis: Summary, row: Row) -> list[str]:
-    interval = kpis.single.get(row.name)
-    single = ["–" if interval is None else f"{interval:z.1f}"] if kpis.single else []
-    return [row.name, *single, *(f"{row.cells[method].kpi:z.1f}" for method in kpis.methods)]
+def _cell(text: str) -> str:
+    """The text without characters that mean something in a table of Markdown."""
+    return text.replace("|", r"\|").replace("*", r"\*")
 
 
-def csv(comparison: Comparison) -> str:
-    """CSV: the verdict as comments, then a line for each run and task (see `frames.runs`)."""
-    comments = "".join(f"# {sentence}\n" for sentence in comparison.verdict)
-    return comments + str(comparison.runs.to_csv(index=False))
+def csv(comparison: "Comparison") -> str:
+    """CSV: a line for each task, measure and method (see `frames.summaries`)."""
+    return str(comparison.summary.to_csv(index=False))
 
 
-def json(comparison: Comparison) -> str:
-    """JSON: verdict, summary, runs and tuning, with null for missing numbers."""
-    content = {
-        "title": comparison.title,
-        "command": comparison.command,
-        "plan": comparison.plan,
-        "verdict": comparison.verdict,
-        "summary": comparison.summary.to_dict("records"),
-        "runs": comparison.runs.to_dict("records"),
-        "tuning": comparison.tuning.to_dict("records"),
-    }
+def json(comparison: "Comparison") -> str:
+    """JSON: what the page shows, all runs and all tuning runs, with null for missing numbers."""
+    content = page_data(comparison)
     return json_.dumps(_nan_to_null(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def tex(comparison: Comparison) -> str:
+def tex(comparison: "Comparison") -> str:
     """LaTeX: the verdict as comments, then tables for booktabs; published figures are grey rows, which needs xcolor."""
     comments = "".join(f"% {sentence}\n" for sentence in (comparison.title, *comparison.verdict))
     return comments + "".join(f"\n{table}" for case in comparison.cases for table in latex.tables(case))

@@ -1,9 +1,10 @@
 """Charts as plotly.js reads them: small multiples, one panel for each task, method or kind of example.
 
 A figure is a plain dict: `panels` (their number), `height` (of one, in pixels), `data`, `layout` and, if one panel should be
-narrower than the page, `width`. `x` and `y` are the names of the axes, `labels` the names of the lines 0, -1, … of a panel,
-and with `table`, what the panels are of, the page offers the values as a table too. The reader's screen decides how many
-panels fit side by side, which of them carry names, and in which colours text and grid lines are drawn, so page.js does that.
+narrower than the page, `width`. `x` and `y` are the names of the axes. With `below`, panels come in pairs, the second below
+the first, and `below` names its y axis. With `table`, what the panels are of, the page offers the values as a table too. The
+reader's screen decides how many panels fit side by side, which of them carry names, and in which colours text and grid lines
+are drawn, so page.js does that.
 """
 
 import html
@@ -26,9 +27,10 @@ _DASHES = ("solid", "dash", "dashdot", "longdash")
 _SYMBOLS = {"solid": "circle", "dash": "square", "dashdot": "diamond", "longdash": "x", "dot": "circle-open"}
 _LONGEST_TITLE = 38
 
-SIZES = {"row_gap": 62, "column_gap": 0.16, "character": 7, "legend_entry": 60, "legend_line": 22}
+SIZES = {"row_gap": 62, "pair_gap": 40, "column_gap": 0.16, "character": 7, "legend_entry": 60, "legend_line": 22}
 """Sizes that the page's script and `plotly_figure` share: the gap between rows of panels, in pixels, which holds the upper
-panel's tick labels and the lower one's title; the gap between columns, in panel widths; and a legend's sizes, in pixels.
+panel's tick labels and the lower one's title, and that of panels in pairs; the gap between columns, in panel widths; and a
+legend's sizes, in pixels.
 """
 
 
@@ -59,8 +61,12 @@ Styles = Mapping[str, Style]
 
 
 def styles(methods: Iterable[str], baseline: str = EQUAL) -> dict[str, Style]:
-    """A fixed style for each method; the baseline is dotted and grey, since all others are compared with it."""
-    others = itertools.cycle(Style(colour, dash) for dash in _DASHES for colour in _PALETTE)
+    """A fixed style for each method; the baseline is dotted and grey, since all others are compared with it.
+
+    Neighbours differ in colour and in dash, so that a print in grey tells them apart.
+    """
+    turns = ((colour, (colour + shift) % len(_DASHES)) for shift in range(len(_DASHES)) for colour in range(len(_PALETTE)))
+    others = itertools.cycle(Style(_PALETTE[colour], _DASHES[dash]) for colour, dash in turns)
     return {method: Style(GREY, "dot") if method == baseline else next(others) for method in methods}
 
 
@@ -85,7 +91,7 @@ def small_multiples(
         y_axes: likewise.
         hovermode: plotly's.
         shapes: plotly's.
-        names: the figure's `x`, `y`, `labels` and `table`.
+        names: the figure's `x`, `y`, `below` and `table`.
     """
     layout: dict[str, Any] = {
         "showlegend": False,
@@ -118,16 +124,28 @@ def axis(name: str, panel: int) -> str:
     return f"{name}{panel + 1}" if panel else name
 
 
+def quadrant(x: float, y: float) -> dict[str, Any]:
+    """The area between 0 and a point with positive coordinates, in the colour of what is better."""
+    ends = {"x0": 0, "x1": x, "y0": 0, "y1": y}
+    return {"type": "rect", "layer": "below", "fillcolor": "rgba(0,160,120,0.12)", "line": {"width": 0}} | ends
+
+
+def note(text: str, x: float, y: float, **settings: Any) -> dict[str, Any]:
+    """A text at a point of a single panel."""
+    base = {"text": chart_text(text), "x": x, "y": y, "showarrow": False, "font": {"size": 12, "color": GREY}}
+    return base | settings
+
+
 def vertical_rule(panel: int, at: float, dash: str = "dot") -> dict[str, Any]:
     """A thin vertical line across a panel."""
     ends = {"x0": at, "x1": at, "y0": 0, "y1": 1}
     return _rule(dash) | {"xref": axis("x", panel), "yref": f"{axis('y', panel)} domain"} | ends
 
 
-def horizontal_rule(panel: int, at: float) -> dict[str, Any]:
-    """A thin dotted horizontal line across a panel."""
+def horizontal_rule(panel: int, at: float, dash: str = "dot") -> dict[str, Any]:
+    """A thin horizontal line across a panel."""
     ends = {"x0": 0, "x1": 1, "y0": at, "y1": at}
-    return _rule("dot") | {"xref": f"{axis('x', panel)} domain", "yref": axis("y", panel)} | ends
+    return _rule(dash) | {"xref": f"{axis('x', panel)} domain", "yref": axis("y", panel)} | ends
 
 
 def segment(x: float, low: float, high: float) -> dict[str, Any]:

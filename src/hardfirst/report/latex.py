@@ -4,11 +4,11 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
-from hardfirst.records.names import SINGLE
+from hardfirst.report.model.answer import answer
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.published import PublishedTable, published_table
-from hardfirst.report.model.summary import Summary, summary
-from hardfirst.statistics import Interval
+from hardfirst.report.text.tables import leaderboard_table, task_table
+from hardfirst.statistics import Interval, number_text
 
 _SPECIAL = {
     **{character: rf"\{character}" for character in "&%$#_{}"},
@@ -23,6 +23,8 @@ _SPECIAL = {
     "±": r"$\pm$",
     "→": r"$\rightarrow$",
     "–": "--",
+    "−": "$-$",
+    "≤": r"$\leq$",
 }
 _CHARACTERS = re.compile("|".join(map(re.escape, _SPECIAL)))
 _RULE = r"\midrule"
@@ -38,17 +40,13 @@ def escaped(text: str) -> str:
 
 
 def tables(case: Case) -> Iterator[str]:
-    """The table of test KPIs, and that of metrics with the published ones if there are any."""
-    yield _kpi_table(case, summary(case))
+    """The leaderboard, the table by task, and that of metrics with the published ones if there are any."""
+    facts = answer(case)
+    for table in (leaderboard_table(facts), task_table(facts)):
+        reference = [_RULE, *map(_line, table.reference)] if table.reference else []
+        yield _tabular(table.caption, table.head, [*map(_line, table.rows), *reference])
     if (found := published_table(case)) is not None:
         yield _published_table(case, found)
-
-
-def _kpi_table(case: Case, kpis: Summary) -> str:
-    single = [_line([SINGLE, *(_interval(kpis.single.get(row.name)) for row in kpis.rows)]), _RULE] if kpis.single else []
-    lines = [_line([method, *(_interval(row.cells[method].kpi) for row in kpis.rows)]) for method in kpis.methods]
-    caption = f"{case.name}: test KPI × 100, mean over seeds ± half the 95% interval"
-    return _tabular(caption, [row.name for row in kpis.rows], [*single, *lines])
 
 
 def _published_table(case: Case, found: PublishedTable) -> str:
@@ -59,19 +57,19 @@ def _published_table(case: Case, found: PublishedTable) -> str:
     for row, numbers in found.published:
         if source != (source := f"{row.network}; {row.source}"):
             lines += [_RULE, f"% published: {source}"]
-        lines.append(_line([row.method, *map(_number, numbers, as_published)], r"\color{gray}"))
-    caption = f"{case.name}: metrics, and Δm over them, lower is better; grey rows are published"
-    return _tabular(caption, found.columns, lines)
+        lines.append(_line([row.method, *map(number_text, numbers, as_published)], r"\color{gray}"))
+    caption = f"{case.name}: metrics, and Δm, lower is better; ± is half the 95% interval, grey rows are published."
+    return _tabular(caption, ["Method", *found.columns], lines)
 
 
-def _tabular(caption: str, columns: Sequence[str], lines: Sequence[str]) -> str:
+def _tabular(caption: str, head: Sequence[str], lines: Sequence[str]) -> str:
     return "\n".join(
         [
             r"\begin{table}",
-            rf"\caption{{{escaped(caption)}.}}",
-            rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+            rf"\caption{{{escaped(caption)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
             r"\toprule",
-            _line(["Method", *columns]),
+            _line(head),
             _RULE,
             *lines,
             r"\bottomrule",
@@ -89,9 +87,5 @@ def _line(cells: Sequence[str], before: str = "") -> str:
 def _interval(interval: Interval | None, spec: str = "z.1f") -> str:
     if interval is None or math.isnan(interval.mean):
         return "–"
-    half = "" if math.isnan(interval.low) else f" ± {format(interval.high - interval.mean, spec.lstrip('+'))}"
-    return f"{format(interval.mean, spec)}{half}"
-
-
-def _number(value: float, spec: str) -> str:
-    return "–" if math.isnan(value) else format(value, spec)
+    half = f" ± {format(interval.high - interval.mean, spec.lstrip('+'))}" if interval.bounded else ""
+    return f"{number_text(interval.mean, spec)}{half}"

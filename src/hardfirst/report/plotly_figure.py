@@ -28,37 +28,47 @@ def plotly_figure(figure: Figure) -> "go.Figure":
     import plotly.graph_objects as go
 
     figure = with_legend(figure)
-    columns = min(_COLUMNS, figure["panels"])
-    rows = -(-figure["panels"] // columns)
+    each = 2 if "below" in figure else 1  # panels of a cell, one below the other
+    columns = min(_COLUMNS, figure["panels"] // each)
+    rows = each * -(-figure["panels"] // each // columns)
+    gap = SIZES["pair_gap" if each > 1 else "row_gap"]
     width = figure.get("width", _COLUMNS * _PANEL_WIDTH if columns == 1 else columns * _PANEL_WIDTH)
-    step = figure["height"] + SIZES["row_gap"]
+    step = figure["height"] + gap
     names = [trace["name"] for trace in figure["data"] if trace["showlegend"]]
     length = sum(SIZES["legend_entry"] + SIZES["character"] * len(name) for name in names)
     below = _MARGIN["b"] + (SIZES["legend_line"] * -(-length // width) if names else 0)
-    grid = {"rows": rows, "columns": columns, "pattern": "independent"}
+    grid = {"rows": rows, "columns": columns, "subplots": _cells(figure["panels"], each, rows, columns)}
     layout: dict[str, Any] = {
         "template": "plotly_white",
-        "grid": grid | {"xgap": SIZES["column_gap"], "ygap": SIZES["row_gap"] / step},
+        "grid": grid | {"xgap": SIZES["column_gap"], "ygap": gap / step},
         "width": width,
-        "height": rows * step - SIZES["row_gap"] + _MARGIN["t"] + below,
+        "height": rows * step - gap + _MARGIN["t"] + below,
         "margin": _MARGIN | {"b": below},
         "showlegend": bool(names),
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"},
     }
     drawn = go.Figure({"data": figure["data"], "layout": figure["layout"] | layout})
-    drawn.update_layout(_axis_names(figure, columns))
+    drawn.update_layout(_axis_names(figure, columns, each))
     return drawn.update_xaxes(zeroline=False).update_yaxes(zeroline=False)
 
 
-def _axis_names(figure: Figure, columns: int) -> Figure:
+def _cells(panels: int, each: int, rows: int, columns: int) -> list[list[str]]:
+    """Which axes stand in which cell of the grid, as page.js places them."""
+    grid = [[""] * columns for _ in range(rows)]
+    for panel in range(panels):
+        place = panel // each
+        grid[each * (place // columns) + panel % each][place % columns] = axis("x", panel) + axis("y", panel)
+    return grid
+
+
+def _axis_names(figure: Figure, columns: int, each: int) -> Figure:
     """The axes' names, as page.js places them: below the last panel of each column, and left of the first column."""
     layout: Figure = {}
     for panel in range(figure["panels"]):
-        if "x" in figure and panel + columns >= figure["panels"]:
+        place = panel // each
+        if "x" in figure and panel % each == each - 1 and place + columns >= figure["panels"] // each:
             layout[axis("xaxis", panel)] = {"title": {"text": figure["x"]}}
-        if "y" in figure and panel % columns == 0:
-            layout[axis("yaxis", panel)] = {"title": {"text": figure["y"]}}
-        if "labels" in figure and panel % columns == 0:
-            lines = {"tickvals": [-line for line in range(len(figure["labels"]))], "ticktext": figure["labels"]}
-            layout[axis("yaxis", panel)] = {"showticklabels": True} | lines
+        name = figure.get("below" if panel % each else "y")
+        if name and place % columns == 0:
+            layout[axis("yaxis", panel)] = {"title": {"text": name}}
     return layout

@@ -4,7 +4,7 @@ A run that diverged is a NaN. It is left out (pairwise when two methods are comp
 can state how many runs are behind an interval.
 """
 
-from hardfirst.statistics.intervals import Interval, mean_interval, paired_interval
+from hardfirst.statistics.intervals import Interval, mean_interval, number_text, paired_interval
 from hardfirst.statistics.order_effects import position_effects, position_test
 from hardfirst.statistics.paired_tests import Decision, Difference, compare_to, fewest_seeds, holm, sign_flip
 from hardfirst.statistics.rank_tests import CriticalDifference, Friedman, critical_difference, friedman
@@ -12,7 +12,6 @@ from hardfirst.statistics.rounding import differences, levels
 from hardfirst.statistics.task_scores import (
     delta_m,
     gap_correlation,
-    mean_rank,
     mean_task,
     pareto_front,
     starvation_gap,
@@ -35,8 +34,8 @@ __all__ = [
     "holm",
     "levels",
     "mean_interval",
-    "mean_rank",
     "mean_task",
+    "number_text",
     "paired_interval",
     "pareto_front",
     "position_effects",

@@ -26,8 +26,8 @@ def position_effects(kpis: ArrayLike, positions: ArrayLike) -> tuple[Interval, .
     Raises:
         InputError: the shapes do not match.
 
-    >>> [f"{effect:+.1f}" for effect in position_effects([[1.0, 3.0], [2.0, 6.0]], [0, 1])]
-    ['-1.5 [-7.9, +4.9]', '+1.5 [-4.9, +7.9]']
+    >>> [f"{effect:+.1f}" for effect in position_effects([[1, 3], [2, 6], [2, 5]], [0, 1])]
+    ['−1.5 [−2.7, −0.3]', '+1.5 [+0.3, +2.7]']
     """
     centred, index = _centred(kpis, positions)
     return tuple(mean_interval(_mean(centred[:, index == position])) for position in range(index.max() + 1))

@@ -1,4 +1,4 @@
-"""Scores over tasks: worst task, mean, Δm, ranks, Pareto front, starvation gap."""
+"""Scores over tasks: worst task, mean, Δm, Pareto front, starvation gap."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from hardfirst.errors import InputError
-from hardfirst.statistics.intervals import Array, Interval, mean_interval, paired_interval
+from hardfirst.statistics.intervals import Array, Interval, paired_interval
 from hardfirst.statistics.rounding import levels
 
 
@@ -66,32 +66,6 @@ def delta_m(values: ArrayLike, baselines: ArrayLike, lower_is_better: bool | Seq
         )
     base = np.where(base > 0, base, np.nan)
     return np.asarray((100 * _signs(lower_is_better, own.shape[1]) * (own - base) / base).mean(axis=1))
-
-
-def mean_rank(values: ArrayLike, lower_is_better: bool | Sequence[bool] = False) -> tuple[Interval, ...]:
-    """Each method's rank among the methods, 1 for the best, averaged over tasks and then over seeds.
-
-    Ties, up to rounding, share the mean of their ranks. Only seeds where every method has a value for every task count,
-    since ranks among fewer methods have another range.
-
-    Args:
-        values: [methods, seeds, tasks]; NaN where a run has no value.
-        lower_is_better: for all tasks or [tasks].
-
-    Returns:
-        For each method the mean over seeds, with its t-interval.
-
-    Raises:
-        InputError: the shapes do not match.
-
-    >>> [rank.mean for rank in mean_rank([[[0.9, 0.5]], [[0.8, 0.5]], [[0.7, 0.6]]])]
-    [1.75, 2.25, 2.0]
-    """
-    array = np.asarray(values, dtype=float)
-    if array.ndim != 3:
-        raise InputError(f"Expected `values` as [methods, seeds, tasks]; got {array.shape}.")
-    ranks = stats.rankdata(levels(-_signs(lower_is_better, array.shape[2]) * array, axis=0), axis=0)
-    return tuple(mean_interval(by_seed) for by_seed in ranks.mean(axis=2))
 
 
 def pareto_front(points: ArrayLike) -> NDArray[np.bool_]:

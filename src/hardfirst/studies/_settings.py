@@ -203,8 +203,8 @@ def problem_names(value: Any) -> Any:
     names = listed(value)
     if any(isinstance(each, Problem) for each in (names if isinstance(names, list | tuple) else [names])):
         raise InputError(
-            "Expected names of built-in problems or paths of Python files; got a Problem. Runs have processes of their own, "
-            "which load the problem from a file: return it from a function `problem()` in a file, and give the file's path."
+            "Expected names of built-in problems or paths of Python files; got a Problem. Each run has its own process, "
+            "which loads the problem from a file: return it from a function `problem()` in a file, and give the file's path."
         )
     return names
 

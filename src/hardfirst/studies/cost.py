@@ -1,7 +1,8 @@
 """Measures what a training step costs under each method, relative to the baseline, in one process and in turns."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,25 +12,40 @@ from hardfirst.records import write_atomically
 from hardfirst.records.cost import StepCost
 from hardfirst.training import Trial, step_seconds
 
+LIMIT = 10.0
+"""About how many seconds to spend on a method, on average."""
+
+Tell = Callable[[float], None]
+
 
 def measure(
-    trials: Mapping[str, Trial], baseline: str, *, rounds: int = 21, accelerator: str = "cpu"
+    trials: Mapping[str, Trial], baseline: str, *, accelerator: str = "cpu", tell: Tell = lambda share: None
 ) -> dict[str, StepCost]:
     """The cost of a step of each trial, relative to that of `baseline`. See `step_seconds`."""
-    seconds = step_seconds(trials, rounds=rounds, accelerator=accelerator)
+    seconds, steps = step_seconds(trials, limit=LIMIT, accelerator=accelerator, tell=tell)
     if baseline not in seconds:
         return {}
-    return {name: _cost(np.array(times), np.array(seconds[baseline])) for name, times in seconds.items()}
+    return {name: _cost(np.array(times), np.array(seconds[baseline]), steps) for name, times in seconds.items()}
 
 
-def _cost(times: NDArray[np.float64], baseline: NDArray[np.float64]) -> StepCost:
+def _cost(times: NDArray[np.float64], baseline: NDArray[np.float64], steps: int) -> StepCost:
     middle, low, high = np.quantile(times / baseline, [0.5, 0.25, 0.75])
-    return StepCost(float(np.median(times)), float(middle), float(low), float(high), len(times))
+    return StepCost(float(np.median(times)), float(middle), float(low), float(high), len(times), steps)
 
 
-def measure_all(cases: Mapping[str, Mapping[str, Trial]], baseline: str, path: Path, accelerator: str = "cpu") -> None:
-    """Measure the trials of each case and write their costs to a file."""
-    _write(path, {case: measure(trials, baseline, accelerator=accelerator) for case, trials in cases.items()})
+def measure_all(
+    cases: Mapping[str, Mapping[str, Trial]], baseline: str, path: Path, accelerator: str, tell: Tell = lambda share: None
+) -> None:
+    """Measure the trials of each case and write their costs to a file; `tell` gets the share that is done."""
+
+    def tell_all(number: int, share: float) -> None:
+        tell((number + share) / len(cases))
+
+    costs = {
+        case: measure(trials, baseline, accelerator=accelerator, tell=partial(tell_all, number))
+        for number, (case, trials) in enumerate(cases.items())
+    }
+    _write(path, costs)
 
 
 def _write(path: Path, cases: Mapping[str, Mapping[str, StepCost]]) -> None:

@@ -1,14 +1,18 @@
 """Estimates of what a study will take."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from hardfirst.records.names import SINGLE
 from hardfirst.studies.difficulty import with_default_order
 from hardfirst.studies.executors.local import Local, cores
 from hardfirst.studies.kinds import KINDS
-from hardfirst.studies.kinds.base import StudyKind
+from hardfirst.studies.kinds.base import StudyKind, is_vectorizable
 from hardfirst.studies.plan import Plan
-from hardfirst.training import trial_seconds
+from hardfirst.training import Trial, device_kind, preview, trial_seconds
+
+TOGETHER = 1 / 3
+"""What a run costs that is trained together with others, relative to one alone: `benchmarks/vectorized.py` on digits."""
 
 Counts = dict[str, tuple[int, int]]
 
@@ -23,18 +27,42 @@ def counts(plan: Plan) -> Counts:
     return totals
 
 
-def estimate(plan: Plan) -> float:
-    """About how many seconds the study takes on this machine, from the time of a few training steps on each problem."""
-    total = 0.0
+class Estimate(NamedTuple):
+    """What a study takes.
+
+    Args:
+        seconds: on this machine.
+        together: whether some runs are taken to be trained together.
+    """
+
+    seconds: float
+    together: bool
+
+
+def estimate(plan: Plan) -> Estimate:
+    """About how long the study takes on this machine, from the time of a few training steps on each problem."""
+    total, together = 0.0, False
     for case in _cases(plan):
-        runs = {row: sum(numbers) for row, numbers in case.count().items()}
-        single = runs.pop(SINGLE, 0)
         base = with_default_order(case.base, case.problem)
-        total += sum(runs.values()) * trial_seconds(base, accelerator=plan.accelerator)
+        runs, single = _costs(plan, case, stacks := plan.vectorize and _can_be_together(base, plan.accelerator))
+        together |= stacks
+        total += runs * trial_seconds(base, accelerator=plan.accelerator)
         if single:
             alone = replace(base, only=case.problem.measured[0])
             total += single * trial_seconds(alone, accelerator=plan.accelerator)
-    return total / places(plan)[0]
+    return Estimate(total / places(plan)[0], together)
+
+
+def _costs(plan: Plan, case: StudyKind, together: bool) -> tuple[float, float]:
+    """What the runs of all tasks, and those of single tasks, cost in runs that are trained singly."""
+    singly = {str(spec) for spec in plan.specs if not is_vectorizable(spec)}
+    costs = {row: sum(runs) * (TOGETHER if together and row not in singly else 1.0) for row, runs in case.count().items()}
+    single = costs.pop(SINGLE, 0.0)
+    return sum(costs.values()), single
+
+
+def _can_be_together(trial: Trial, accelerator: str) -> bool:
+    return not preview(trial, device_kind(accelerator)).reason
 
 
 def places(plan: Plan) -> tuple[int, str]:

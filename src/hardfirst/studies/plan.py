@@ -2,47 +2,28 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import ValidationError
 
 from hardfirst.balancers import Spec
-from hardfirst.errors import InputError, check_names, number, short, whole
-from hardfirst.problems import OWN, Problem, load_problem
+from hardfirst.errors import InputError, short
+from hardfirst.problems import Problem, load_problem
 from hardfirst.recipes._names import CAN_BE_OFF, OFF
-from hardfirst.studies._settings import (
-    RECIPE,
-    as_input_error,
-    check_balancer,
-    check_each,
-    check_protocol,
-    check_reference,
-    check_tuned,
-    joined,
-    known_accelerator,
-    networks,
-    problem_names,
-    recipe_of,
-    recipe_part,
-    two_rates,
-    without_repeats,
-)
+from hardfirst.studies._fields import PlanFields
+from hardfirst.studies._settings import as_input_error, recipe_of
 from hardfirst.studies.executors import EngineSpec
 from hardfirst.studies.kinds import BALANCERS, KINDS
 from hardfirst.studies.ranges import middle
 from hardfirst.studies.trials import CaseBase
 from hardfirst.studies.tuning import EQUAL
-from hardfirst.training import ACCELERATORS, HELD_OUT, PROTOCOLS, PUBLISHED, Trial
-
-Names = Annotated[tuple[str, ...], BeforeValidator(problem_names)]
-
-Networks = Annotated[tuple[str, ...], BeforeValidator(networks)]
+from hardfirst.training import Trial
 
 
-class Plan(BaseModel):
+class Plan(PlanFields):
     """A study: methods × seeds on problems × networks, with the baselines of a fair comparison.
 
     Methods share seeds, so that differences are paired. Seeds are 0, 1, 2, …, never chosen.
@@ -78,6 +59,7 @@ class Plan(BaseModel):
         vectorize: train runs that differ in seed, learning rate, loss balancer or static weights together, as one stacked
             network, where network, losses and method allow and it takes less time. Numbers differ from those of single runs
             by rounding.
+        cost: measure what a training step of each method costs when all runs have ended, alone on the machine.
         optimizer: as in `hardfirst.recipes.Recipe`, and so are the others below. Default: the problem's. With `tune`
             numbers in it, in `schedule`, `clip` and `average` may be ranges, such as "adamw:weight_decay=1e-5..0.1".
         schedule: of the learning rate.
@@ -106,36 +88,6 @@ class Plan(BaseModel):
           balancers: Unknown balancer 'dpt'; did you mean 'dtp'? The nearest: ....
           seed: there is no such setting; did you mean 'seeds'?
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
-
-    problems: Names
-    networks: Networks = (OWN,)
-    kind: str = BALANCERS
-    compared: Any = Field(default=None, validate_default=True)
-    balancers: tuple[str, ...] = ("equal", "uncertainty", "dtp", "dtp:uniform=0.8")
-    seeds: Annotated[int, BeforeValidator(lambda value: whole("seeds", value, least=1))] = 7
-    tune: int = 0
-    learning_rates: Annotated[tuple[float, float] | None, BeforeValidator(two_rates)] = None
-    learning_rate: float | None = None
-    epochs: int | None = None
-    criterion: Literal["mean", "worst"] = "mean"
-    baselines: bool = True
-    controls: bool = True
-    engine: str = "local"
-    workers: int | None = None
-    accelerator: str = "auto"
-    vectorize: bool = True
-    optimizer: str | None = None
-    schedule: str | None = None
-    precision: str | None = None
-    clip: float | str | None = None
-    accumulate: int | None = None
-    average: float | str | None = None
-    loaders: int | None = None
-    drop_last: bool | None = None
-    protocol: str = HELD_OUT
-    reference: Literal["own", "published"] = "own"
 
     def __init__(self, /, **settings: Any) -> None:
         fields = _with_kind(EngineSpec.with_engine(settings))
@@ -192,6 +144,15 @@ class Plan(BaseModel):
         return EngineSpec.parse(self.engine)
 
     @cached_property
+    def names(self) -> dict[str, str]:
+        """By problem as it was given, what reports call it: its name, and its file's where several have one name."""
+        names = {given: load_problem(given).name for given in self.problems}
+        files = {given: f"{name} ({Path(given.partition('?')[0]).name})" for given, name in names.items()}
+        texts = {given: f"{name} ({given})" for given, name in names.items()}
+        forms = [(form, list(form.values())) for form in (names, files, texts)]
+        return {given: next(form[given] for form, all_ in forms if all_.count(form[given]) == 1) for given in names}
+
+    @cached_property
     def cases(self) -> tuple[CaseBase, ...]:
         """For each problem and network, the trial that all others are variations of, and the loaded problem."""
         networks = KINDS[self.kind].networks(self)
@@ -214,95 +175,6 @@ class Plan(BaseModel):
             loaded=problem,
         )
         return replace(trial, criterion=self.criterion)
-
-    @field_validator("problems")
-    @classmethod
-    def _check_problems(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        check_each(partial(load_problem, name) for name in names)
-        return without_repeats("problem", names)
-
-    @field_validator("networks")
-    @classmethod
-    def _check_networks(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        problems = _problems(info)
-        check_each(partial(problem.network_spec, name) for problem in problems for name in names)
-        specs = {name: next((spec for problem in problems if (spec := problem.network_spec(name))), None) for name in names}
-        return without_repeats("network", tuple(str(spec or name) for name, spec in specs.items()))
-
-    @field_validator("kind")
-    @classmethod
-    def _check_kind(cls, name: str) -> str:
-        check_names("kind of study", [name], KINDS)
-        return name
-
-    @field_validator("compared")
-    @classmethod
-    def _check_compared(cls, value: Any, info: ValidationInfo) -> Any:
-        return KINDS[info.data["kind"]].check(value, _problems(info)) if {"kind", "problems"} <= info.data.keys() else value
-
-    @field_validator("balancers", mode="before")
-    @classmethod
-    def _check_balancers(cls, value: Any, info: ValidationInfo) -> tuple[str, ...]:
-        texts = Spec.split(joined("specs", value))
-        tasks = [problem.task_names for problem in _problems(info)]
-        check_each(partial(check_balancer, text, tasks) for text in texts)
-        return without_repeats("balancer", tuple(str(Spec.parse(text)) for text in texts))
-
-    @field_validator("tune")
-    @classmethod
-    def _check_tune(cls, value: int) -> int:
-        return value if value == 0 else whole("tune", value, least=2)
-
-    @field_validator("epochs", "workers")
-    @classmethod
-    def _check_positive(cls, value: int | None, info: ValidationInfo) -> int | None:
-        return None if value is None else whole(str(info.field_name), value, least=1)
-
-    @field_validator("learning_rate")
-    @classmethod
-    def _check_learning_rate(cls, value: float | None) -> float | None:
-        return None if value is None else number("learning_rate", value, above=0)
-
-    @field_validator("engine", mode="before")
-    @classmethod
-    def _check_engine(cls, value: Any) -> str:
-        if not isinstance(value, str) or not value.strip():
-            raise InputError(f"Expected `engine` to be a spec such as local or ray:cpus=2; got {short(value)}.")
-        spec = EngineSpec.parse(value)
-        spec.build()
-        return str(spec)
-
-    @field_validator("accelerator")
-    @classmethod
-    def _check_accelerator(cls, value: str) -> str:
-        check_names("accelerator", [value], ACCELERATORS)
-        return value
-
-    @field_validator(*RECIPE, mode="before")
-    @classmethod
-    def _check_recipe(cls, value: Any, info: ValidationInfo) -> Any:
-        check_tuned(value, KINDS[info.data.get("kind", BALANCERS)].tunes and bool(info.data.get("tune", True)))
-        return recipe_part(str(info.field_name), value, known_accelerator(info.data))
-
-    @field_validator("protocol")
-    @classmethod
-    def _check_protocol(cls, value: str, info: ValidationInfo) -> str:
-        check_names("protocol", [value], PROTOCOLS)
-        if value == PUBLISHED and {"problems", "networks", "balancers", "tune", "kind"} <= info.data.keys():
-            check_protocol(info.data, _problems(info))
-        return value
-
-    @field_validator("reference")
-    @classmethod
-    def _check_reference(cls, value: str, info: ValidationInfo) -> str:
-        if value == "published":
-            check_each(partial(check_reference, problem) for problem in _problems(info))
-        return value
-
-
-def _problems(info: ValidationInfo) -> list[Problem]:
-    """The plan's problems while it is being checked; none if these are wrong themselves."""
-    return [load_problem(name) for name in info.data.get("problems", ())]
 
 
 def _kind_settings() -> list[str]:

@@ -1,22 +1,21 @@
 """Runs a study in its folder."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from hardfirst.errors import InputError
 from hardfirst.problems import explained
+from hardfirst.problems.tables import is_table
 from hardfirst.problems.tables._card import data_cards
-from hardfirst.problems.tables._trees import with_trees
 from hardfirst.records.cost import read_costs
 from hardfirst.records.description import CaseTrials, Description
-from hardfirst.records.table_card import TableCard
-from hardfirst.studies import cost
+from hardfirst.studies import cost, trees
 from hardfirst.studies.executors._together import Together
 from hardfirst.studies.executors.drive import Drive, Event
 from hardfirst.studies.executors.local import cores, run_alone
 from hardfirst.studies.forecast import counts
+from hardfirst.studies.kept import Kept, keep_best, may_be_kept
 from hardfirst.studies.kinds import KINDS
 from hardfirst.studies.plan import Plan
 from hardfirst.studies.store import Store
@@ -31,15 +30,22 @@ class Runner:
         plan: the study.
         folder: the study's; None for `runs/` and the problems' names.
         command: what the user typed, for the records.
+        keep: whether the trained network of each method's best run is kept, for `hardfirst.load`.
 
     Raises:
-        InputError: the folder cannot be written to, or this machine lacks what the plan's engine needs.
+        InputError: the folder cannot be written to, this machine lacks what the plan's engine needs, or the engine cannot
+            keep networks.
     """
 
-    def __init__(self, plan: Plan, folder: Path | None = None, command: str | None = None) -> None:
+    def __init__(self, plan: Plan, folder: Path | None = None, command: str | None = None, *, keep: bool = False) -> None:
         self.executor = plan.engine_spec.build()
         self.executor.check(plan.accelerator)
-        self.plan, self.command = plan, command
+        if keep and not self.executor.shares_folder:
+            raise InputError(
+                f"The engine {plan.engine_spec.name} trains where the study's folder may not be, so that networks cannot be "
+                "kept; leave out --keep, or use --engine local."
+            )
+        self.plan, self.command, self.keep = plan, command, keep
         kind = KINDS[plan.kind]
         names = list(dict.fromkeys(problem.name for _, problem in plan.cases))
         self.title = f"{kind.title} on {', '.join(names)}"
@@ -50,10 +56,11 @@ class Runner:
         self.cases = [kind(plan, case, self.store.find) for case in plan.cases]
         self.wanted: dict[str, list[StudyTrial]] = {}
         """By key, the trials that were known to be needed when the runner last asked."""
+        self.kept: list[Kept] = []
+        """Once the study has run, the trained network of each method's best run, if it keeps them."""
         self._described: list[CaseTrials] = []
         self._named = {problem.name: trial.problem for trial, problem in plan.cases}
-        self.tables = self._cards()
-        """By problem, how each table was read."""
+        self._cards = data_cards(self._named)
         self._describe()
 
     def trials(self) -> dict[str, list[StudyTrial]]:
@@ -96,7 +103,6 @@ class Runner:
     def run(self, tell: Callable[[Event], None] = lambda event: None) -> None:
         """Run the study to its end. On Ctrl-C records of ended trials stay, and the same call resumes."""
         plan = self.plan
-        self._fit_trees()
 
         def singly(trial: StudyTrial, reason: str) -> None:
             tell(Event(trial.trial, "singly", trial.key, reason))
@@ -109,33 +115,37 @@ class Runner:
             accelerator=plan.accelerator,
             tell=tell,
             together=Together(plan.workers or cores(), plan.accelerator, singly),
+            kept=lambda trial: self.keep and any(map(may_be_kept, self.wanted[trial.key])),
         )
         drive.run(self._wanted)
         self._describe()
-
-    def _cards(self) -> dict[str, TableCard]:
-        """How tables were read, with the yardstick of an earlier start where nothing else has changed."""
-        known: dict[str, TableCard] = {}
-        with suppress(InputError):  # there is no study.json yet, or it is damaged and made anew
-            known = self.store.about().tables
-        cards = data_cards(self._named)
-        return {name: known[name] if card.is_of(known.get(name)) else card for name, card in cards.items()}
-
-    def _fit_trees(self) -> None:
-        """Fit the yardstick of tables, unless the folder has it."""
-        if missing := {name: card for name, card in self.tables.items() if not card.trees}:
-            self.tables |= with_trees(missing, self._named)
-            self._described = []
-            self._describe()
+        if self.keep:
+            with self.store.claim("models") as mine:  # else another process with the same folder keeps them
+                self.kept = keep_best(self.store, self.cases) if mine else []
 
     @property
     def any_finished(self) -> bool:
         """Whether any reported run has finished, rather than diverged or failed."""
         reported = [key for key, trials in self.trials().items() if not all(trial.tuning for trial in trials)]
-        return any((record := self.store.find(key)) is not None and record.outcome == "finished" for key in reported)
+        return any(self._outcome(key) == "finished" for key in reported)
 
-    def measure_cost(self) -> None:
-        """Measure what a step of each method costs, in a process that runs alone, unless the folder has it."""
+    @property
+    def failed(self) -> list[StudyTrial]:
+        """The runs that an error has ended; a divergence is none."""
+        return [trials[0] for key, trials in self.trials().items() if self._outcome(key) == "failed"]
+
+    def _outcome(self, key: str) -> str | None:
+        record = self.store.find(key)
+        return None if record is None else record.outcome
+
+    def measure_cost(self, tell: Callable[[float], None] = lambda share: None) -> None:
+        """Measure what a step of each method costs, in a process that runs alone, unless the folder has it.
+
+        Args:
+            tell: called with the share of the work that is done, in [0, 1]; never if there is nothing to measure.
+        """
+        if not self.plan.cost:
+            return
         baseline = self.cases[0].baseline
         measured, wanted = read_costs(self.store.cost_file), {case.name: case.first_trials() for case in self.cases}
         if any(baseline not in trials for trials in wanted.values()):
@@ -144,7 +154,26 @@ class Runner:
             return
         with self.store.claim("cost") as mine:  # else another process with the same folder measures it
             if mine:
-                run_alone(partial(cost.measure_all, wanted, baseline, self.store.cost_file, self.plan.accelerator))
+                work = partial(cost.measure_all, wanted, baseline, self.store.cost_file, self.plan.accelerator)
+                run_alone(work, "the cost of a training step", tell)
+
+    def measure_trees(self, tell: Callable[[float], None] = lambda share: None) -> None:
+        """Train gradient-boosted trees for the targets of the plan's tables, unless the folder has them.
+
+        They are a reference like the single-task networks, in a process that runs alone.
+
+        Args:
+            tell: as in `measure_cost`.
+        """
+        if not (self.plan.baselines and KINDS[self.plan.kind].has_baselines):
+            return
+        tables = {name: problem for name, problem in self._named.items() if is_table(problem)}
+        if not trees.missing(tables, self.store.trees_file):
+            return
+        with self.store.claim("trees") as mine:
+            if mine:
+                work = partial(trees.measure_all, tables, self.store.trees_file)
+                run_alone(work, "gradient-boosted trees", tell)
 
     def _wanted(self) -> dict[str, StudyTrial]:
         self._describe()
@@ -162,7 +191,7 @@ class Runner:
                     cases=cases,
                     plan=self.plan.settings(),
                     kind=self.plan.kind,
-                    tables=self.tables,
+                    tables=self._cards,
                 )
             )
             self._described = cases

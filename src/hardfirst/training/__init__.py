@@ -7,6 +7,9 @@ from hardfirst.training._doubts import MeasureWarning
 from hardfirst.training._fingerprint import fingerprint, same_data
 from hardfirst.training._fit import fit
 from hardfirst.training._interrupt import Interrupted
+from hardfirst.training._model_file import ModelFile, read_model
+from hardfirst.training._network import build_network
+from hardfirst.training._precision import in_precision
 from hardfirst.training._processes import NO_GUARD, UNGUARDED, check_can_start, exit_with_parent, process_context, started
 from hardfirst.training._protocol import (
     HELD_OUT,
@@ -30,10 +33,12 @@ __all__ = [
     "UNGUARDED",
     "Interrupted",
     "MeasureWarning",
+    "ModelFile",
     "NotVectorizable",
     "Preview",
     "Trial",
     "Watcher",
+    "build_network",
     "check_can_start",
     "check_devices",
     "check_precision",
@@ -45,12 +50,14 @@ __all__ = [
     "fingerprint",
     "fit",
     "fit_together",
+    "in_precision",
     "is_main_process",
     "load_splits",
     "nothing_held_out",
     "preview",
     "process_context",
     "published_of",
+    "read_model",
     "same_data",
     "started",
     "step_seconds",

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 class WeightAverage:
     """The exponential moving average of a network's parameters over the optimizer's steps, in float32 at least.
 
-    It is corrected for its start as Adam's averages are: after n steps it is the mean of the weights after each of them,
-    where each counts decay times as much as the next, and the initial weights do not count. Buffers, such as the statistics
-    of BatchNorm, are not averaged.
+    The average is corrected for its start, like Adam's: after n steps it is the mean of the weights after each step, where
+    each counts `decay` times as much as the next, and the initial weights do not count. Buffers, such as the statistics of
+    BatchNorm, are not averaged.
 
     Args:
-        network: whose parameters are averaged.
+        network: the network whose parameters are averaged.
         decay: in (0, 1).
     """
 
@@ -30,7 +30,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Add the weights after a step."""
+        """Add the weights after a step to the average."""
         self.count += 1
         share = (1 - self.decay) / (1 - self.decay**self.count)
         for average, parameter in zip(self.averages, self.parameters, strict=True):
@@ -38,7 +38,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within the context the network has the averages for weights."""
+        """Replace the network's weights by the averages within a `with` block."""
         with torch.no_grad():
             weights = [parameter.clone() for parameter in self.parameters]
             self._assign(self.averages)
@@ -53,16 +53,16 @@ class WeightAverage:
             parameter.copy_(value)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state for a checkpoint."""
+        """Return the state for a checkpoint."""
         return {"count": self.count, "averages": self.averages}
 
     def load_state_dict(self, state: Any) -> None:
         """Restore the state of a checkpoint.
 
         Raises:
-            ValueError: it is that of another network.
-            TypeError: it is no such state.
-            LookupError: likewise.
+            ValueError: the state belongs to another network.
+            TypeError: it is not such a state.
+            LookupError: it is not such a state.
         """
         count, averages = state["count"], state["averages"]
         if type(count) is not int or count < 0 or [a.shape for a in averages] != [a.shape for a in self.averages]:

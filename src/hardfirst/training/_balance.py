@@ -1,4 +1,4 @@
-"""A step of the balancer: its backward, and the weights that it gave the tasks."""
+"""A step of the balancer: its backward pass, and the weights that it gives the tasks."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,13 +16,13 @@ class Balancing:
 
     Args:
         balancer: the method.
-        shared: the parameters for it, if it needs them.
-        updates: of the run.
+        shared: the parameters that all tasks use, if the method needs them.
+        updates: the updates of the run.
     """
 
     def __init__(self, balancer: Balancer, shared: list[nn.Parameter] | None, updates: Updates) -> None:
         self.balancer, self.shared, self.updates = balancer, shared, updates
-        self._kpis = RunningMeans("step")  # of the batches of an optimizer step, if it has several
+        self._kpis = RunningMeans("step")  # over the batches of an optimizer step, if it has several
 
     def backward(
         self, measured: Measurements, part: Part, run: Callable[[Tensor], object]
@@ -30,8 +30,8 @@ class Balancing:
         """Balance a batch, and run backward.
 
         Args:
-            measured: on the batch.
-            part: of the batch in its optimizer step.
+            measured: the measurements on the batch.
+            part: the batch's part in its optimizer step.
             run: runs backward on a scalar.
 
         Returns:
@@ -53,8 +53,8 @@ class Balancing:
         return done[-1]
 
     def _balance(self, measured: Measurements, part: Part, using: Callable[[Tensor], Any]) -> None:
-        """Let the balancer call backward. Of the batches of a step it learns from the last one, and gets the mean of their
-        KPIs after it: all batches of a step have the same weights.
+        """Let the balancer call backward. Of the batches of a step it learns from the last one, and then gets the mean of
+        their KPIs, so that all batches of a step have the same weights.
         """
         if self.updates.recipe.accumulate == 1:
             self.balancer.backward(measured.losses, measured.kpis, shared=self.shared, using=using)
@@ -72,13 +72,13 @@ def _back_propagate(
 ) -> Mapping[str, Tensor]:
     """Run backward on a loss balancer's total, and return ∂total/∂loss by task.
 
-    That is the effective weight of a task, also if the total is not linear in the losses; 0 where it does not depend on one.
+    This is a task's effective weight, also if the total is not linear in the losses; 0 where it does not depend on one.
 
     Args:
-        total: the balancer's.
-        scaled: a multiple of it to run backward on. If it is the total itself, backward passes the weights on its way.
-        losses: by task, what the balancer got.
-        backward: takes `scaled`.
+        total: the balancer's total.
+        scaled: a multiple of the total to run backward on. If it is the total itself, backward also yields the weights.
+        losses: by task, the losses given to the balancer.
+        backward: runs backward on `scaled`.
     """
     if scaled is not total or not total.requires_grad:
         weights = task_weights(total, losses)

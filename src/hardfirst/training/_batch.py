@@ -1,4 +1,4 @@
-"""Losses and KPIs of each task from a network's outputs, where labels may be missing."""
+"""Each task's losses and KPIs from a network's outputs, where labels may be missing."""
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,16 +15,16 @@ from hardfirst.problems import IGNORE, ConcatSplit, Measure, Problem, Split, Tas
 T = TypeVar("T")
 
 Labelled = Mapping[str, tuple[Tensor, Tensor]]
-"""By task, output and target of its labelled examples; tasks without labels are left out."""
+"""Output and target of the labelled examples, by task; tasks without labels are left out."""
 
 Rows = Mapping[str, Tensor | None]
-"""By task, the indices of a batch's labelled examples, or None for all of them; tasks without labels are left out."""
+"""The indices of a batch's labelled examples, by task, or None for all; tasks without labels are left out."""
 
-_CHUNK = 1024  # examples of a table that are looked through at once
+_CHUNK = 1024  # examples of a table that are checked at once
 
 
 class Batch(NamedTuple):
-    """A training batch on the device, with the rows that were found before it went there."""
+    """A training batch on the device, with the labelled rows, which were found before the transfer."""
 
     inputs: Any
     targets: Mapping[str, Tensor]
@@ -59,7 +59,7 @@ def measure(problem: Problem, batch: Labelled) -> Measurements:
 
 
 def complete_tasks(split: Split) -> frozenset[str]:
-    """The tasks without gaps: each example has a label. Only of tables in memory, which are looked through once."""
+    """Return the tasks whose every example has a label. Only checks tables in memory, each once."""
     parts = ConcatSplit(split).parts
     # a subclass may change its items
     tables = [part.targets for part in parts if isinstance(part, TensorTable) and type(part) is TensorTable]
@@ -74,12 +74,12 @@ def _is_complete(target: Tensor) -> bool:
 
 
 def labelled_rows(problem: Problem, targets: Mapping[str, Tensor], complete: Collection[str] = ()) -> Rows:
-    """Find the labelled examples of a batch. It reads the targets, so they should be on the CPU still.
+    """Find the labelled examples of a batch. Reads the targets, so they should still be on the CPU.
 
     Args:
         problem: the problem.
-        targets: of the batch. What is no target is left to `select_labelled`, which says so.
-        complete: the tasks that need no look, see `complete_tasks`.
+        targets: the targets of the batch. `select_labelled` raises the error for other objects.
+        complete: the tasks that need no check, see `complete_tasks`.
     """
     rows: dict[str, Tensor | None] = {}
     for task in problem.task_names:
@@ -98,7 +98,7 @@ def labelled_rows(problem: Problem, targets: Mapping[str, Tensor], complete: Col
 
 
 def _has_label(target: Tensor) -> Tensor:
-    """Which examples have a label; the loss skips labels that are missing within an example, such as pixels."""
+    """Return which examples have a label; the loss skips missing labels within an example, such as pixels."""
     mask = label_mask(target)
     return mask.flatten(1).any(1) if target.dim() > 1 else mask
 
@@ -110,12 +110,12 @@ def select_labelled(
 
     Args:
         problem: the problem.
-        outputs: the network's.
-        targets: of the batch.
-        rows: as `labelled_rows` finds them; None looks for them here, which waits for the device.
+        outputs: the network's outputs.
+        targets: the targets of the batch.
+        rows: the result of `labelled_rows`; None finds the rows here, which waits for the device.
 
     Raises:
-        InputError: the network's outputs or the targets do not fit the problem's tasks.
+        InputError: the network's outputs or the targets do not match the problem's tasks.
     """
     if not isinstance(outputs, Mapping):
         raise InputError(
@@ -128,7 +128,7 @@ def select_labelled(
     for task in problem.tasks:
         if task.name not in outputs:
             names = ", ".join(map(str, outputs)) or "none"
-            raise InputError(f"Expected an output for task {task.name!r}; the network gives {names}.")
+            raise InputError(f"Expected an output for task {task.name!r}; the network returns {names}.")
         if task.name in targets:
             output, target = outputs[task.name], targets[task.name]
             _check_rows(task, output, target)
@@ -139,7 +139,7 @@ def select_labelled(
 
 
 def compute_loss(task: Task, output: Tensor, target: Tensor) -> Tensor:
-    """Compute the task's loss, unscaled, and check that it is a floating-point number."""
+    """Compute the task's unscaled loss, and check that it is a floating-point number."""
     value = _call(task, "loss", task.loss, output, target)
     if not value.is_floating_point():
         raise InputError(f"Expected the loss of task {task.name!r} to be a floating-point tensor; got {value!r}.")
@@ -147,7 +147,7 @@ def compute_loss(task: Task, output: Tensor, target: Tensor) -> Tensor:
 
 
 def compute_kpi(task: Task, output: Tensor, target: Tensor) -> Tensor:
-    """Compute the task's KPI of a batch, and check that it is in [0, 1] or NaN; NaN for an auxiliary task."""
+    """Compute the task's KPI on a batch, and check that it is in [0, 1] or NaN; NaN for an auxiliary task."""
     if task.kpi_of_batch is None:
         return torch.tensor(math.nan)
     return check_kpi(task, _call(task, "KPI", task.kpi_of_batch, output, target))
@@ -177,9 +177,9 @@ def concatenate(task: str, pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tens
     except (RuntimeError, ValueError) as error:
         shapes = [" and ".join(dict.fromkeys(str(["…", *each.shape[1:]]) for each in all_)) for all_ in (outputs, targets)]
         raise InputError(
-            f"The batches of task {task!r} cannot be joined for their evaluation: outputs {shapes[0]:.200}, targets "
+            f"The batches of task {task!r} cannot be joined for evaluation: outputs {shapes[0]:.200}, targets "
             f"{shapes[1]:.200}. Batches of different lengths are padded if all have the same number of dimensions, and if "
-            f"the targets' type can hold a missing label, NaN or {IGNORE}; theirs is {targets[0].dtype}."
+            f"the targets' type has a missing label, NaN or {IGNORE}; their type is {targets[0].dtype}."
         ) from error
 
 
@@ -188,7 +188,7 @@ def _ragged(tensors: tuple[Tensor, ...]) -> bool:
 
 
 def _padded(tensors: tuple[Tensor, ...], value: float) -> list[Tensor]:
-    """The tensors, each with as many entries in each dimension after the first as the largest."""
+    """Pad the tensors to the size of the largest in each dimension after the first."""
     if not _ragged(tensors):
         return list(tensors)
     sizes = [max(size) for size in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
@@ -202,29 +202,29 @@ def _pad(tensor: Tensor, sizes: list[int], value: float) -> Tensor:
 
 
 def label_count(target: Tensor) -> int:
-    """How many labels a target has: pixels, say, where an example has many, since losses are means over these."""
+    """Count the labels of a target, for example pixels, since losses are means over labels."""
     return int(label_mask(target).sum())
 
 
 def label_mask(target: Tensor) -> Tensor:
-    """Boolean mask of the entries of a target that are labels."""
+    """Return a Boolean mask of the entries of a target that are labels."""
     return _labels.label_mask(target, None if target.is_floating_point() else IGNORE)
 
 
 def not_finite(task: str, target: Tensor | None) -> str | None:
-    """What in a task's target makes its loss infinite or NaN; None if nothing does."""
+    """Say what in a task's target makes its loss infinite or NaN; None if nothing does."""
     if target is None or not target.is_floating_point():
         return None
     if bool(target.isinf().any()):
         return f"the target of {task} has infinite values"
     labels = label_mask(target).flatten(1) if target.dim() > 1 else label_mask(target)[:, None]
     if bool((labels.any(1) & ~labels.all(1)).any()):
-        return f"the target of {task} is NaN in parts of examples, such as pixels, which the task's loss has to leave out"
+        return f"the target of {task} is NaN in parts of examples, such as pixels, which the task's loss must skip"
     return None
 
 
 def _check_rows(task: Task, output: Tensor, target: Tensor) -> None:
-    """Check that output and target are tensors of as many examples."""
+    """Check that output and target are tensors with the same number of examples."""
     for what, value in (("output", output), ("target", target)):
         if not isinstance(value, Tensor) or not value.dim():
             kind = "a number" if isinstance(value, Tensor) else type(value).__name__
@@ -240,7 +240,7 @@ def _call(task: Task, what: str, function: Measure, output: Tensor, target: Tens
 
 
 def attribute(task: Task, what: str, function: Callable[..., T], **tensors: Tensor) -> T:
-    """Call a function of the user's on the tensors, in this order; an error of it names task, function and shapes."""
+    """Call a user's function on the tensors, in this order; an error in it names task, function and shapes."""
     try:
         return function(*tensors.values())
     except Exception as error:
@@ -256,6 +256,6 @@ def scalar(task: Task, what: str, value: object) -> Tensor:
     if value.dim():
         raise InputError(
             f"Expected the {what} of task {task.name!r} to be a 0-d tensor; got shape {list(value.shape)}. Reduce it first, "
-            "for instance with .mean()."
+            "for example with .mean()."
         )
     return value

@@ -1,4 +1,4 @@
-"""The training batches of a run: their order, and what is known of them before they go to the device."""
+"""The training batches of a run: their order, and what is computed before they go to the device."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class TrainingBatches:
-    """The batches of each epoch, the same ones for a seed.
+    """The batches of each epoch, determined by the seed.
 
     Args:
         problem: the problem.
         split: the training split.
-        seed: the run's.
-        fabric: of the run.
-        loading: how they are loaded.
+        seed: the seed of the run.
+        fabric: the Fabric of the run.
+        loading: how batches are loaded.
 
     Raises:
-        InputError: the network cannot be trained on one example, and there would be batches of one.
+        InputError: the network cannot be trained on one example, and some batches would have only one.
     """
 
     def __init__(self, problem: Problem, split: Split, seed: int, fabric: "Fabric", loading: Loading) -> None:
@@ -37,18 +37,18 @@ class TrainingBatches:
         self.count = len(self._order(0))
 
     def epoch(self, epoch: int, start: int, processes: SingleProcess | MultiProcess) -> Iterator[Batch]:
-        """The batches of an epoch on the device; in each of several processes its share of them.
+        """Yield the batches of an epoch on the device; in each of several processes, its share of them.
 
         Args:
             epoch: counts from 0.
-            start: how many are left out, those that have been trained on.
-            processes: which load them.
+            start: the number of batches to skip, since the run has already trained on them.
+            processes: the processes that load them.
         """
         order = self._order(epoch)[start:]
         return map(self._on_device, processes.load(self.split, order, self.loading, (self.seed, epoch)))
 
     def loaded(self, epoch: int, number: int) -> Pair:
-        """A whole batch, not on the device; both numbers count from 0."""
+        """Return a whole batch, not on the device; both numbers count from 0."""
         return next(load(self.split, self._order(epoch)[number : number + 1], draw=(self.seed, epoch)))
 
     def _order(self, epoch: int) -> Order:
@@ -60,6 +60,6 @@ class TrainingBatches:
         return batch if self._is_there(batch) else Batch(*self.fabric.to_device(tuple(batch)))
 
     def _is_there(self, batch: Batch) -> bool:
-        """Whether nothing needs to be moved: Fabric would go through each container to do nothing."""
+        """Return whether the batch is already on the device: Fabric would traverse each container to move nothing."""
         on_cpu = self.fabric.device.type == "cpu" and isinstance(batch.inputs, Tensor) and batch.inputs.is_cpu
         return on_cpu and all(isinstance(target, Tensor) and target.is_cpu for target in batch.targets.values())

@@ -1,4 +1,4 @@
-"""Checks on a problem and its first batch before training starts, so that mistakes give one clear error at once."""
+"""Checks of a problem and its first batch before training starts, so that a mistake gives one clear error at once."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ def check(problem: Problem, network: nn.Module, inputs: Any, targets: Mapping[st
     """Check names, shapes, label ranges, losses and KPIs on one batch, without changing network or random state.
 
     Raises:
-        InputError: something does not fit.
+        InputError: something does not match.
     """
     _check_names(problem, targets)
     training = network.training
@@ -40,7 +40,7 @@ def check(problem: Problem, network: nn.Module, inputs: Any, targets: Mapping[st
 
 
 def _check_names(problem: Problem, targets: Mapping[str, Tensor]) -> None:
-    """A batch may lack a task's target, and may have a target for no task; both at once is probably a typo."""
+    """Check the names. A batch may lack a task's target, or have a target for no task; both at once is probably a typo."""
     _check_mapping(problem, targets)
     missing = [task for task in problem.task_names if task not in targets]
     for target in targets:
@@ -59,7 +59,7 @@ def _check_mapping(problem: Problem, targets: object) -> None:
 
 
 def _check_classes(name: str, output: Tensor, target: Tensor) -> None:
-    """Check that the classes in a target [batch, ...] fit an output of logits [batch, classes, ...]."""
+    """Check that the classes in a target [batch, ...] match an output of logits [batch, classes, ...]."""
     if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool or output.dim() != target.dim() + 1:
         return
     labels = target[label_mask(target)]
@@ -76,7 +76,7 @@ def _check_shape(name: str, output: Tensor, target: Tensor) -> None:
     same_values = output.shape != target.shape and output.squeeze().shape == target.squeeze().shape
     if target.is_floating_point() and same_values and len(target) > 1:
         raise InputError(
-            f"Expected output and target of task {name!r} to have one shape; got {list(output.shape)} and "
+            f"Expected output and target of task {name!r} to have the same shape; got {list(output.shape)} and "
             f"{list(target.shape)}, which a loss would broadcast against each other."
         )
 
@@ -86,10 +86,10 @@ def check_problem(problem: Problem, name: str) -> None:
 
     Args:
         problem: the problem.
-        name: the name or path that it was loaded by; for a Python file, errors in its code are shown with their line.
+        name: the name or path that it was loaded by; for a Python file, errors in its code include the line.
 
     Raises:
-        InputError: the parts do not fit together, a package is missing, or the problem's own code fails.
+        InputError: the parts do not match, a package is missing, or the problem's own code fails.
     """
 
     def check_first_batch() -> None:
@@ -107,10 +107,10 @@ def check_problem(problem: Problem, name: str) -> None:
 
 
 def check_labels(problem: Problem, splits: Splits) -> None:
-    """Check that there is a label to choose an epoch by; reads the validation split up to the first one.
+    """Check that there is a label to select an epoch by; reads the validation split up to the first label.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no label.
     """
     with forked_randomness():
         for _, targets in load(splits.validation, evaluation_order(splits.validation, problem.batch_size)):
@@ -119,7 +119,7 @@ def check_labels(problem: Problem, splits: Splits) -> None:
                 return
     raise InputError(
         f"No task of problem {problem.name!r} has a label in the validation split ({', '.join(problem.measured):.200}), "
-        "by which the best epoch is chosen. Give it labels, or leave out tasks without any."
+        "by which the best epoch is selected. Add labels, or leave out tasks without labels."
     )
 
 
@@ -130,10 +130,10 @@ def _has_label(target: object) -> bool:
 def load_splits(problem: Problem, *, test: bool = True) -> Splits:
     """Load the problem's data; with `test=False` the test split may be missing.
 
-    All random numbers that it draws without a generator of its own are the same every time, whatever the run's seed.
+    Random numbers that it draws without its own generator are the same every time, regardless of the run's seed.
 
     Raises:
-        InputError: it is not `Splits` of data sets, or a split is empty.
+        InputError: the data is not `Splits` of data sets, or a split is empty.
     """
     with forked_randomness(_DATA_SEED):
         splits = problem.data()

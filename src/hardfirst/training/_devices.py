@@ -20,7 +20,7 @@ STRATEGIES = ("auto", "ddp")
 
 
 def check_devices(devices: int, strategy: str, accelerator: str, precision: str = "32-true") -> None:
-    """Check that a run can train on these devices, in this precision.
+    """Check that a run can train on these devices in this precision.
 
     Raises:
         InputError: an option is unknown, or there are too few devices.
@@ -31,7 +31,7 @@ def check_devices(devices: int, strategy: str, accelerator: str, precision: str 
             raise unknown(option, name, names)
     kind, local = device_kind(accelerator), _local_devices(devices)
     if devices > 1 and (kind not in ("cpu", "cuda") or not dist.is_available()):
-        raise InputError(f"Several devices train together on cpu or cuda; got {kind}. Leave out `devices`, or use cpu.")
+        raise InputError(f"Several devices train together only on cpu or cuda; got {kind}. Leave out `devices`, or use cpu.")
     if kind == "cuda" and local > torch.cuda.device_count():
         raise InputError(
             f"Expected as many CUDA devices as `devices`, {local}; there are {torch.cuda.device_count()}. Use fewer, or "
@@ -43,42 +43,42 @@ def check_devices(devices: int, strategy: str, accelerator: str, precision: str 
 
 
 def check_precision(precision: str, accelerator: str) -> None:
-    """Check that an accelerator has this precision.
+    """Check that an accelerator supports this precision.
 
     Raises:
-        InputError: it is 16-mixed, and the accelerator is no GPU of CUDA.
+        InputError: the precision is 16-mixed, and the accelerator is not a CUDA GPU.
     """
     if precision == "16-mixed" and (kind := device_kind(accelerator)) != "cuda":
-        raise InputError(f"Precision 16-mixed needs a CUDA GPU, and the device is {kind}; bf16-mixed works there.")
+        raise InputError(f"Precision 16-mixed needs a CUDA GPU, but the device is {kind}. Use bf16-mixed.")
 
 
 def device_name(device: torch.device) -> str:
-    """The model of a GPU of CUDA, and the kind of any other device."""
+    """Return the model of a CUDA GPU, or the kind of any other device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def torchrun_world_size() -> int:
-    """The number of processes that torchrun started, of which this is one; 0 outside torchrun."""
+    """Return the number of processes that torchrun started, including this one; 0 outside torchrun."""
     return int(os.environ["WORLD_SIZE"]) if dist.is_available() and dist.is_torchelastic_launched() else 0
 
 
 def is_main_process(devices: int) -> bool:
-    """Whether this is the process that prints and writes files: the only one, or the first that torchrun started.
+    """Return whether this process prints and writes files: the only one, or the first that torchrun started.
 
     Raises:
-        InputError: torchrun started another number of processes than `devices`.
+        InputError: the number of processes that torchrun started differs from `devices`.
     """
     world_size = torchrun_world_size()
     if world_size not in (0, devices):
-        raise InputError(f"`devices` is {devices}, and torchrun's --nproc-per-node gives {world_size}; they have to agree.")
+        raise InputError(f"`devices` is {devices}, but torchrun's --nproc-per-node is {world_size}; they must be equal.")
     return not world_size or os.environ["RANK"] == "0"
 
 
 def setup_fabric(devices: int, accelerator: str, precision: str = "32-true") -> "Fabric":
     """Set up Fabric on one device, or as one of several processes whose environment torchrun or `_launch` has set.
 
-    The process group is never destroyed, as Fabric leaves it. To destroy it here could deadlock: DDP would hold the last
-    reference, and release it while holding the GIL, for which a thread of gloo may be waiting.
+    Like Fabric, this never destroys the process group. Destroying it here could deadlock: DDP would hold the last reference,
+    and release it while holding the GIL, for which a thread of gloo may be waiting.
     """
     from lightning.fabric import Fabric
 
@@ -102,7 +102,7 @@ def _local_devices(devices: int) -> int:
 
 
 def device_kind(accelerator: str) -> str:
-    """The kind of device that Fabric takes for an accelerator; CUDA is not initialized where NVML counts its devices."""
+    """Return the kind of device that Fabric uses for an accelerator; does not initialize CUDA if NVML can count devices."""
     if accelerator == "auto":
         return "mps" if torch.backends.mps.is_available() else "cuda" if torch.cuda.device_count() else "cpu"
     return "cuda" if accelerator == "gpu" else accelerator

@@ -1,4 +1,4 @@
-"""Why a run diverged."""
+"""The reason why a run diverged."""
 
 import math
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ from hardfirst.training._steps import StepNumbers
 
 
 class Diverged(Exception):  # noqa: N818  # an outcome, not an error
-    """A total was not finite; the message names the tasks whose loss was not."""
+    """A total was not finite; the message names the tasks whose loss was not finite."""
 
 
 def divergence_reason(step: StepNumbers, targets: Mapping[str, Tensor], epoch: int) -> str:
-    """Which loss was not finite in a step of this epoch, and what in its target may be why.
+    """Say which loss was not finite in a step of this epoch, and the likely cause in its target.
 
     Args:
-        step: whose total was not finite.
-        targets: of its batch.
+        step: the step whose total was not finite.
+        targets: the targets of its batch.
         epoch: counts from 0.
     """
     tasks = [task for task, loss in step.losses.items() if not math.isfinite(loss)]

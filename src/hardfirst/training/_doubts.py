@@ -1,4 +1,4 @@
-"""Doubts about what a KPI on a split can say, as warnings: classes without a label, and classes that nearly all have."""
+"""Warnings that a KPI on a split says little: classes without a label, and classes that nearly all examples have."""
 
 import math
 import warnings
@@ -12,10 +12,10 @@ from hardfirst.kpi._accumulators import of_batch
 from hardfirst.problems import Problem, Split, Splits, Task, TensorTable
 from hardfirst.training._batch import label_mask
 
-_CERTAIN = 0.95  # the KPI of a single answer from which on a KPI says little
+_CERTAIN = 0.95  # a constant answer that reaches this KPI makes the KPI uninformative
 _MOST_LISTED = 5  # classes in a warning
-_MOST_NUMBERS = 2**22  # of the outputs of examples that stand for a split
-_LOGIT = 10.0  # of the class that is always answered
+_MOST_NUMBERS = 2**22  # elements of the outputs of the examples that represent a split
+_LOGIT = 10.0  # the logit of the class of a constant answer
 
 
 class MeasureWarning(UserWarning):
@@ -23,14 +23,14 @@ class MeasureWarning(UserWarning):
 
 
 def warn(task: Task, counts: Tensor, output: Tensor, target: Tensor, split: str) -> bool:
-    """Warn if a task's KPI says little on a split, and return whether it does.
+    """Warn if a task's KPI says little on a split, and return whether a warning was given.
 
     Args:
         task: a task with a KPI.
-        counts: how many labels of the split each class has.
-        output: outputs, of which the shape matters.
-        target: targets with these counts, or nearly their proportions.
-        split: its name.
+        counts: the number of labels of each class in the split.
+        output: outputs, of which only the shape matters.
+        target: targets with these counts, or nearly these proportions.
+        split: the name of the split.
     """
     doubts = list(_doubts(task, counts, output, target, split))
     for doubt in doubts:
@@ -39,13 +39,13 @@ def warn(task: Task, counts: Tensor, output: Tensor, target: Tensor, split: str)
 
 
 def warn_in_memory(problem: Problem, splits: Splits, outputs: Mapping[str, Tensor]) -> None:
-    """Warn likewise before training, of splits whose targets are in memory; others are looked at when they are evaluated.
+    """Warn in the same way before training, for splits with targets in memory; others are checked when evaluated.
 
-    Of a task the first split says enough: validation, or test if there is no doubt about validation.
+    For each task one split is enough: validation, or test if validation gives no warning.
 
     Args:
         problem: the problem.
-        splits: its data.
+        splits: the data of the problem.
         outputs: by task, outputs of any batch.
     """
     for task in problem.tasks:
@@ -54,7 +54,7 @@ def warn_in_memory(problem: Problem, splits: Splits, outputs: Mapping[str, Tenso
 
 
 def _warn_of(task: Task, split: Split, output: Tensor, name: str) -> bool:
-    """Warn of a split if all its targets are in memory, and return whether there was a doubt."""
+    """Warn about a split if all its targets are in memory, and return whether a warning was given."""
     parts = list(split.values()) if isinstance(split, Mapping) else [split]
     tables = [part for part in parts if isinstance(part, TensorTable)]
     targets = [table.targets[task.name] for table in tables if task.name in table.targets]
@@ -69,26 +69,26 @@ def _warn_of(task: Task, split: Split, output: Tensor, name: str) -> bool:
 class ClassCounts:
     """The labels of each class in a split, batch by batch."""
 
-    counts: Tensor | None = None  # None if this is no classification
+    counts: Tensor | None = None  # None if this is not a classification
     _is_other = False
 
     def add(self, counts: Tensor | None) -> None:
-        """Add a batch's counts; None, or other classes, say that this is no classification."""
+        """Add a batch's counts; None, or other classes, mean that this is not a classification."""
         if counts is None or (self.counts is not None and len(self.counts) != len(counts)):
             self._is_other = True
         self.counts = None if self._is_other or counts is None else counts if self.counts is None else self.counts + counts
 
 
 def examples_of(counts: Tensor, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Examples with one label each, as many of each class as were counted, or in nearly this proportion if they are many.
+    """Create examples with one label each, with the counted number per class, or nearly its proportion if that is large.
 
     Args:
-        counts: how many labels each class has.
+        counts: the number of labels of each class.
         output: [0, ...], for shape and type.
-        target: [0, ...], likewise.
+        target: [0, ...], for shape and type.
 
     Returns:
-        Outputs, of which the shape matters, and targets.
+        Outputs, of which only the shape matters, and targets.
     """
     is_binary = output.shape == target.shape
     most = _MOST_NUMBERS // (1 if is_binary else len(counts))
@@ -105,21 +105,21 @@ def _doubts(task: Task, counts: Tensor, output: Tensor, target: Tensor, split: s
     if missing := (counts == 0).nonzero().flatten().tolist():
         names = ", ".join(map(str, missing[:_MOST_LISTED])) + ", …" * (len(missing) > _MOST_LISTED)
         yield (
-            f"Task {task.name!r} has no label of class {names} in the {split} split: its figures there do not show how well "
-            "that is learned."
+            f"Task {task.name!r} has no label of class {names} in the {split} split, so its figures there do not show how "
+            "well this is learned."
         )
     majority = int(counts.argmax())
     kpi = _constant_kpi(task, output, target, majority)
     if kpi >= _CERTAIN:
         yield (
             f"A network that always answers class {majority} reaches a KPI of {kpi:.3f} in task {task.name!r} on the "
-            f"{split} split, where {float(counts.max() / counts.sum()):.1%} of the labels are of this class: the KPI says "
+            f"{split} split, where {float(counts.max() / counts.sum()):.1%} of the labels are of this class. The KPI says "
             "little about what is learned. Consider hardfirst.kpi.balanced_accuracy or auc."
         )
 
 
 def class_counts(output: Tensor, target: Tensor) -> Tensor | None:
-    """The number of labels of each class; None if this is no classification."""
+    """Count the labels of each class; None if this is not a classification."""
     classes = 2 if output.shape == target.shape else output.shape[1] if output.dim() == target.dim() + 1 else 0
     labels = target[label_mask(target)]
     if not classes or not len(labels) or labels.is_complex():
@@ -131,7 +131,7 @@ def class_counts(output: Tensor, target: Tensor) -> Tensor | None:
 
 
 def _constant_kpi(task: Task, output: Tensor, target: Tensor, majority: int) -> float:
-    """The KPI of outputs that always say the majority's class."""
+    """Compute the KPI of outputs that always predict the majority class."""
     if output.shape == target.shape:
         answer = torch.tensor(_LOGIT if majority else -_LOGIT)
     else:
@@ -139,7 +139,7 @@ def _constant_kpi(task: Task, output: Tensor, target: Tensor, majority: int) -> 
         answer[majority] = _LOGIT
     assert task.kpi is not None
     kpi = of_batch(task.kpi)
-    with suppress(Exception), warnings.catch_warnings():  # the KPI may want outputs of another kind
+    with suppress(Exception), warnings.catch_warnings():  # the KPI may expect outputs of another kind
         warnings.simplefilter("ignore")
         return float(kpi(answer.to(output.device).expand(output.shape), target))
     return math.nan

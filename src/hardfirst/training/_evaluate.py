@@ -1,4 +1,4 @@
-"""Evaluation of a network on a split, batch by batch: what is kept of a batch is what the tasks' measures need."""
+"""Evaluate a network on a split, batch by batch, keeping only what the tasks' measures need."""
 
 import math
 import warnings
@@ -15,16 +15,16 @@ from hardfirst.training._batch import check_kpi, concatenate, select_labelled
 from hardfirst.training._figures import Figure, Pair, figure, loss_figure
 from hardfirst.training._randomness import forked_randomness
 
-_MOST_EXAMPLES = 1024  # of a batch
-_MOST_NUMBERS = 2**22  # of a batch's inputs and targets
+_MOST_EXAMPLES = 1024  # per batch
+_MOST_NUMBERS = 2**22  # per batch, in inputs and targets
 _MUCH = 2**30  # bytes
 
 
 class TaskResult(TypedDict):
     """A task's loss, KPI and metrics on a split: computed over all labelled examples, not averaged over batches.
 
-    `examples` counts the labelled examples. The loss is the mean of those of the batches, weighted by their labels. An
-    auxiliary task has no `kpi`.
+    `examples` counts the labelled examples. The loss is the mean over the batches, weighted by their labels. An auxiliary
+    task has no `kpi`.
     """
 
     loss: float
@@ -35,15 +35,15 @@ class TaskResult(TypedDict):
 
 @dataclass(frozen=True)
 class Share:
-    """What is kept of a task in one batch, until it is added.
+    """The data kept for a task from one batch, until it is added.
 
     Args:
-        examples: labelled examples.
-        states: what each of the task's figures makes of the batch.
+        examples: the number of labelled examples.
+        states: the state of each of the task's figures for the batch.
         pair: output and target, if a figure needs them.
-        classes: the labels of each class, if asked for; None if this is no classification.
+        classes: the labels of each class, if requested; None if this is not a classification.
         output: an empty slice of the output, for its shape.
-        target: likewise.
+        target: an empty slice of the target.
     """
 
     examples: int
@@ -54,7 +54,7 @@ class Share:
     target: Tensor
 
     def cpu(self) -> "Share":
-        """The same on the CPU."""
+        """Return a copy on the CPU."""
         return replace(
             self,
             states=[state if state is None else state.cpu() for state in self.states],
@@ -70,9 +70,9 @@ class Evaluation:
 
     Args:
         problem: the problem.
-        device: the network's.
+        device: the network's device.
         test: whether this is the test split.
-        name: the split's, to warn of KPIs that say little on it and of memory; None for no warning.
+        name: the name of the split in warnings about uninformative KPIs and memory; None for no warning.
     """
 
     def __init__(self, problem: Problem, device: torch.device, *, test: bool, name: str | None = None) -> None:
@@ -91,13 +91,13 @@ class Evaluation:
 
     @torch.no_grad()
     def add(self, batch: Mapping[str, Share]) -> None:
-        """Add a batch, in the order of the batches."""
+        """Add a batch. Batches must be added in order."""
         for task, share in batch.items():
             self.tasks[task].add(share)
 
     @torch.no_grad()
     def results(self) -> dict[str, TaskResult]:
-        """Each task's figures; NaN for a task without labels in the split."""
+        """Return each task's figures; NaN for a task without labels in the split."""
         if self.name is not None:
             self._warn_of_memory()
         return {name: task.result(self.name) for name, task in self.tasks.items()}
@@ -106,10 +106,10 @@ class Evaluation:
         if sum(task.gathered_bytes for task in self.tasks.values()) > _MUCH:
             gathers = {name: task.gathers for name, task in self.tasks.items() if task.gathers}
             listed = "; ".join(f"{name}: {', '.join(measures)}" for name, measures in gathers.items())
-            # The text says nothing of the split, so that Python's default filter shows it once in a run.
+            # The text does not name the split, so that Python's default filter shows it once in a run.
             warnings.warn(
-                f"Measures keep more than a gigabyte of outputs and targets, since they need all of a split at once: "
-                f"{listed}. hardfirst.kpi.streams makes a measure that keeps a small state.",
+                f"Measures keep more than 1 GiB of outputs and targets, since they need all of a split at once: "
+                f"{listed}. hardfirst.kpi.streams creates a measure with a small state.",
                 UserWarning,
                 stacklevel=3,
             )
@@ -198,15 +198,15 @@ class _TaskEvaluation:
 
 
 def _compact(tensor: Tensor) -> Tensor:
-    """The tensor, copied if it is a small part of another, such as all tasks' outputs, which it would keep in memory."""
+    """Return the tensor, copied if it is a small part of another, which it would keep in memory."""
     return tensor if tensor.untyped_storage().nbytes() <= 2 * tensor.nbytes else tensor.clone()
 
 
 def evaluation_batch(problem: Problem, split: Split) -> int:
-    """How many examples a batch of an evaluation has.
+    """Return the number of examples in a batch of an evaluation.
 
-    1,024, or fewer if that would be more than 4 million numbers in inputs and targets, by the first example of each data
-    set; but at least the batch size of training, which takes more memory.
+    1,024, or fewer if that would be more than 4 million numbers in inputs and targets, estimated from the first example of
+    each data set; but at least the batch size of training, which takes more memory.
     """
     data = ConcatSplit(split)
     with forked_randomness():  # a data set may draw random numbers
@@ -216,7 +216,7 @@ def evaluation_batch(problem: Problem, split: Split) -> int:
 
 
 def _count(value: object) -> int:
-    """How many numbers an item has, in nested containers."""
+    """Count the numbers in an item, in nested containers."""
     if isinstance(value, Tensor):
         return value.numel()
     if isinstance(value, Mapping):

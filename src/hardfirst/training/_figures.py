@@ -1,4 +1,4 @@
-"""Figures of a split that accumulate batch by batch: what is kept of each batch, and how batches add up."""
+"""Figures of a split that accumulate batch by batch: the state kept of each batch, and how batches are combined."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -22,35 +22,35 @@ class Figure(ABC):
         what: the figure's name, for error messages.
     """
 
-    needs_pair: ClassVar[bool] = False  # whether it needs a batch's output and target where batches are added
-    gathers: ClassVar[bool] = False  # whether it needs those of all batches at once
+    needs_pair: ClassVar[bool] = False  # whether it needs a batch's output and target when the batch is added
+    gathers: ClassVar[bool] = False  # whether it needs the outputs and targets of all batches at once
 
     def __init__(self, task: Task, what: str) -> None:
         self.task, self.what = task, what
 
     def measured(self, output: Tensor, target: Tensor) -> Tensor | None:
-        """What is computed of a batch, on the rank that evaluates it; also under `torch.func.vmap` if it can."""
+        """Compute the batch's measurement, on the rank that evaluates it; also under `torch.func.vmap` if possible."""
         return None
 
     def kept(self, measured: Tensor | None, target: Tensor) -> Tensor | None:
-        """What is needed of a batch in addition to output and target, from what was computed of it."""
+        """Return what is needed of a batch in addition to output and target, given its measurement."""
         return measured
 
     @abstractmethod
     def add(self, state: Tensor | None, pair: Pair | None) -> None:
-        """Add a batch, in the order of the batches."""
+        """Add a batch. Batches must be added in order."""
 
     @abstractmethod
     def value(self, gathered: Pair | None) -> Tensor:
-        """The value of all batches.
+        """Return the value over all batches.
 
         Args:
-            gathered: the output and target of all of them, for a figure that gathers.
+            gathered: the outputs and targets of all batches, for a figure that gathers.
         """
 
 
 def figure(task: Task, what: str, measure: Measure | Accumulator, device: torch.device) -> Figure:
-    """The figure of a KPI or metric: of states, of an object that accumulates, or of all outputs at once."""
+    """Return the figure of a KPI or metric: from states, an object that accumulates, or all outputs at once."""
     if is_accumulator(measure):
         return Accumulated(task, what, copied(measure, device), device)
     function: Measure = measure  # type: ignore[assignment]  # not an object that accumulates
@@ -59,13 +59,13 @@ def figure(task: Task, what: str, measure: Measure | Accumulator, device: torch.
 
 
 def loss_figure(task: Task) -> Figure:
-    """The figure of the task's loss: of states, if it has some, or the batches' mean over labels."""
+    """Return the figure of the task's loss: from states, if it has any, or the batches' mean over labels."""
     form = streaming(task.loss)
     return MeanOverLabels(task, "loss") if form is None else Streamed(task, "loss", form)
 
 
 class Streamed(Figure):
-    """A measure that has a state, see `hardfirst.kpi.streams`."""
+    """A measure with a state, see `hardfirst.kpi.streams`."""
 
     def __init__(self, task: Task, what: str, form: Streaming) -> None:
         super().__init__(task, what)
@@ -73,7 +73,7 @@ class Streamed(Figure):
         self.state: Tensor | None = None
 
     def measured(self, output: Tensor, target: Tensor) -> Tensor:
-        """The batch's state."""
+        """Return the batch's state."""
         return attribute(self.task, self.what, self.form.state_of, output=output, target=target)
 
     def add(self, state: Tensor | None, pair: Pair | None) -> None:
@@ -84,7 +84,7 @@ class Streamed(Figure):
         self.state = state
 
     def value(self, gathered: Pair | None) -> Tensor:
-        """The value of the merged state."""
+        """Return the value of the merged state."""
         assert self.state is not None
         return scalar(self.task, self.what, attribute(self.task, self.what, self.form.finish, state=self.state))
 
@@ -105,7 +105,7 @@ class Accumulated(Figure):
         attribute(self.task, self.what, self.accumulator.update, output=output, target=target)
 
     def value(self, gathered: Pair | None) -> Tensor:
-        """The object's value."""
+        """Return the object's value."""
         return scalar(self.task, self.what, attribute(self.task, self.what, lambda: value_of(self.accumulator)))
 
 
@@ -119,37 +119,37 @@ class Gathered(Figure):
         self.function = function
 
     def add(self, state: Tensor | None, pair: Pair | None) -> None:
-        """Do nothing: the task keeps outputs and targets once, for all figures that gather."""
+        """Do nothing: the task stores outputs and targets once, for all figures that gather."""
 
     def value(self, gathered: Pair | None) -> Tensor:
-        """The function's value."""
+        """Return the function's value."""
         assert gathered is not None
         output, target = gathered
         return scalar(self.task, self.what, attribute(self.task, self.what, self.function, output=output, target=target))
 
 
 class MeanOverLabels(Figure):
-    """A loss as Σ_b l_b · n_b / n, where batch b has the loss l_b and n_b of the n labels; exactly l_b if it is alone."""
+    """A loss as Σ_b l_b · n_b / n, where batch b has the loss l_b and n_b of the n labels; exactly l_b for one batch."""
 
     def __init__(self, task: Task, what: str) -> None:
         super().__init__(task, what)
         self.batches: list[list[float]] = []
 
     def measured(self, output: Tensor, target: Tensor) -> Tensor:
-        """The batch's loss."""
+        """Return the batch's loss."""
         return compute_loss(self.task, output, target)
 
     def kept(self, measured: Tensor | None, target: Tensor) -> Tensor:
-        """The batch's loss and labels: [2] float64, on the CPU, since some devices have no float64."""
+        """Return the batch's loss and labels: [2] float64, on the CPU, since some devices have no float64."""
         assert measured is not None
         return torch.tensor([float(measured), label_count(target)], dtype=torch.float64)
 
     def add(self, state: Tensor | None, pair: Pair | None) -> None:
-        """Keep the two numbers, as such: a small tensor that stays would split the memory that large ones leave."""
+        """Store the two numbers as Python numbers: a small tensor would fragment the memory that large ones free."""
         assert state is not None
         self.batches.append(state.tolist())
 
     def value(self, gathered: Pair | None) -> Tensor:
-        """The mean."""
+        """Return the mean."""
         losses, labels = torch.tensor(self.batches, dtype=torch.float64).unbind(1)
         return (losses * (labels / labels.sum())).sum()

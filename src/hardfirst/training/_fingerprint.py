@@ -1,7 +1,7 @@
-"""A few numbers that tell data from other data, to notice that a file that `data()` reads has changed.
+"""A few numbers that identify data, to detect that a file read by `data()` has changed.
 
-They are sums rather than a hash: the same program on another processor, or with another number of threads, may round
-differently, and its data is the same all the same.
+They are sums rather than a hash: on another processor, or with another number of threads, the same program may round
+differently although its data is the same.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,16 +16,16 @@ from hardfirst.problems import Splits
 
 Fingerprint = dict[str, list[float]]
 
-_MOST = 2**22  # elements of a tensor that are looked at
+_MOST = 2**22  # the number of elements of a tensor that are read
 _GOLDEN, _ROOT = 0.6180339887498949, 1.4142135623730951
 _WHOLE_TOLERANCE, _FLOAT_TOLERANCE = 1e-9, 1e-5
 
 
 def fingerprint(splits: Splits) -> Fingerprint:
-    """Sums over the tensors, arrays and lists of numbers that each split's data sets hold.
+    """Compute sums over the tensors, arrays and lists of numbers in each split's data sets.
 
-    Nothing is read by index, since that may be slow, or draw random numbers. Of a tensor of more than four million elements
-    evenly spaced ones are looked at.
+    Nothing is read by index, since that may be slow or draw random numbers. For a tensor of more than four million elements,
+    evenly spaced elements are read.
 
     Returns:
         By split: the number of elements, of those that are NaN, Σ wᵢ·vᵢ and Σ |vᵢ| over whole numbers, and both over floats,
@@ -35,7 +35,7 @@ def fingerprint(splits: Splits) -> Fingerprint:
 
 
 def same_data(one: Fingerprint, other: Fingerprint) -> bool:
-    """Whether two fingerprints are of the same data, up to rounding."""
+    """Return whether two fingerprints are of the same data, up to rounding."""
     return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
 
 
@@ -62,7 +62,7 @@ def _sums(split: Any) -> list[float]:
 
 
 def _tensors(value: Any, seen: set[int]) -> Iterator[Tensor]:
-    """The tensors that a data set holds, in its attributes and in those of data sets that it wraps."""
+    """Yield the tensors in the attributes of a data set and of the data sets that it wraps."""
     if id(value) in seen:
         return
     seen.add(id(value))

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user stopped the run; its checkpoint is at `checkpoint`, if the run saves one."""
+    """The user stopped the run. `checkpoint` is the path of its checkpoint, if the run saves one."""
 
     def __init__(self, epoch: int, step: int, checkpoint: Path | None) -> None:
         super().__init__(f"Stopped in epoch {epoch} after step {step}.")
@@ -47,15 +47,15 @@ class Interrupt:
 
 
 class RemoteInterrupt:
-    """`Interrupt` in a process that `launch` started: the parent handles Ctrl-C, and requests the stop through a pipe."""
+    """`Interrupt` in a process that `launch` started: the parent handles Ctrl-C and requests the stop through a pipe."""
 
     def __init__(self, parent: "Connection[Any, Any]") -> None:
         self._parent, self._requested = parent, False
 
     @property
     def requested(self) -> bool:
-        """Whether the parent has requested a stop."""
-        # The parent sends nothing else, so a message that waits is the request.
+        """Return whether the parent has requested a stop."""
+        # The parent sends nothing else, so a waiting message is the request.
         self._requested = self._requested or self._parent.poll()
         return self._requested
 

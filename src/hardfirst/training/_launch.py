@@ -1,9 +1,9 @@
 """Start a process for each device, supervise the processes, and return the result of the first.
 
-Each process gets the environment variables that torchrun sets, so that the rest of the code is the same either way.
+Each process gets the environment variables that torchrun sets, so that the rest of the code is the same in both cases.
 Lightning's own launcher would leave MASTER_PORT in the caller's environment and the processes alive after Ctrl-C, and print
-a traceback where the user needs one sentence. torchrun prints one too, and could neither return a record to the caller of
-`fit` nor call the caller's watcher.
+a traceback where one sentence is enough. So would torchrun, which also cannot return a record to the caller of `fit` or call
+the caller's watcher.
 """
 
 import multiprocessing
@@ -33,7 +33,7 @@ _PRELOAD = ["torch", "lightning.fabric", "hardfirst.training._launch"]
 
 
 class RankFunction(Protocol):
-    """What each process runs; it is pickled."""
+    """The function that each process runs; it is pickled."""
 
     def __call__(self, *, watcher: Watcher | None, interrupt: RemoteInterrupt) -> records.Record:
         """Train."""
@@ -46,15 +46,15 @@ class _Worker(NamedTuple):
 
 
 def launch(function: RankFunction, devices: int, *, watcher: Watcher | None, checkpoint: Path | None) -> records.Record:
-    """Run the function in as many processes as devices, and return the result of the first.
+    """Run the function in one process per device, and return the result of the first.
 
     Raises:
         InputError: the function raised it, or one of the processes was killed.
         Interrupted: Ctrl-C; all processes stopped after the same step.
     """
     check_can_start()
-    # The store lives in this process and binds a free port at once. To choose a port for rank 0 to bind later would be a
-    # race with other programs.
+    # The store lives in this process and binds a free port at once. Choosing a port for rank 0 to bind later would be a race
+    # with other programs.
     store = dist.TCPStore(  # type: ignore[attr-defined]  # torch does not export it
         _HOST, 0, devices, is_master=True, wait_for_workers=False
     )
@@ -70,7 +70,7 @@ def launch(function: RankFunction, devices: int, *, watcher: Watcher | None, che
 
 
 def _environment(rank: int, devices: int, port: int) -> dict[str, str]:
-    """The environment of a rank, as torchrun sets it."""
+    """Return the environment of a rank, as torchrun sets it."""
     return {
         **os.environ,
         "RANK": str(rank),
@@ -127,7 +127,7 @@ def _supervise(
 
 
 def _receive_all(open_workers: "dict[Connection[Any, Any], _Worker]") -> list[tuple[_Worker, Any]]:
-    """The messages that have arrived, None from a process that died.
+    """Return the messages that have arrived, None from a process that died.
 
     Dead processes come first: the errors of other ranks, which lost their connection, are a consequence.
     """
@@ -151,7 +151,7 @@ def _receive(worker: _Worker) -> Any:
 
 
 def _killed(workers: Sequence[_Worker]) -> InputError | None:
-    """The error of the first rank that has died, if one has; another rank may have seen its death before this process."""
+    """Return the error of the first rank that has died, if any; another rank may have seen its death before this process."""
     wait([worker.process.sentinel for worker in workers], _DEATH_SECONDS)
     return next((_death_error(worker) for worker in workers if worker.process.exitcode), None)
 
@@ -170,7 +170,7 @@ def _death_error(worker: _Worker) -> InputError:
 
 
 def _terminate(worker: _Worker) -> None:
-    """Kill the process if it is still alive: it then waits in a collective for a rank that has failed."""
+    """Kill the process if it is still alive, since it then waits in a collective for a rank that has failed."""
     worker.connection.close()
     worker.process.join(0)
     worker.process.kill()
@@ -184,7 +184,7 @@ def _run_rank(
     """Run the function as one rank, and send its outcome to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; only the parent acts on it
     threading.Thread(target=exit_with_parent, daemon=True).start()
-    # The process has the environment of the fork server, which may have started before the caller changed its own.
+    # The environment is that of the fork server, which may have started before the caller changed its own.
     os.environ.clear()
     os.environ.update(environment)
     watcher = _RemoteWatcher(connection) if watched else None
@@ -192,7 +192,7 @@ def _run_rank(
         connection.send(("ended", function(watcher=watcher, interrupt=RemoteInterrupt(connection))))
     except Interrupted as stopped:
         connection.send(("interrupted", (stopped.epoch, stopped.step)))
-    except Exception as error:  # of any kind: the parent raises it
+    except Exception as error:  # any exception: the parent raises it
         connection.send(("failed", _picklable(error)))
         # Stay until the parent kills all ranks: if this process exited, another rank could report its lost connection
         # before the parent has read the error that caused it.
@@ -213,7 +213,7 @@ class _RemoteWatcher:
 
 
 def _picklable(error: Exception) -> Exception:
-    """An error that another process can raise; errors other than `InputError` carry their traceback as a note."""
+    """Return an error that another process can raise; errors other than `InputError` carry their traceback as a note."""
     origin = "".join(traceback.format_exception(error))
     try:
         pickle.loads(pickle.dumps(error))

@@ -22,11 +22,11 @@ Pair = tuple[Any, Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class Loading:
-    """How batches are loaded; none of it changes what is in them.
+    """How batches are loaded; none of it changes their content.
 
     Args:
-        processes: that load batches; 0 loads them in this one.
-        pinned: whether they lie in pinned memory, from which they are copied to a GPU while it computes.
+        processes: the number of processes that load batches; 0 loads them in this one.
+        pinned: whether batches are in pinned memory, from which they are copied to a GPU while it computes.
     """
 
     processes: int = 0
@@ -37,23 +37,23 @@ def load(split: Split, order: Order, loading: Loading = Loading(), *, draw: tupl
     """Load the batches of an order.
 
     Args:
-        split: what they are from.
-        order: as `epoch_order` gives it.
-        loading: how.
-        draw: for training batches the seed and the epoch, by which `Augmented` draws random numbers.
+        split: the split that the batches are from.
+        order: the result of `epoch_order`.
+        loading: how to load them.
+        draw: for training batches, the seed and the epoch, from which `Augmented` draws random numbers.
 
     Raises:
-        InputError: the data set's items make no batch, or a process that loads them was killed.
+        InputError: the data set's items do not form a batch, or a process that loads them was killed.
     """
     data = ConcatSplit(split, draw=draw)
-    processes = min(loading.processes, len(order)) if len(order) > 1 else 0  # a process takes time to start
+    processes = min(loading.processes, len(order)) if len(order) > 1 else 0  # starting a process takes time
     if not processes:
         return (_pair(collate(data.__getitems__(batch))) for batch in order)
     check_can_start()
     # Without a generator each loader would draw a seed from the global one; a resumed run has one loader more and would
-    # then differ from an uninterrupted run. From it come the seeds of the processes, for data sets that draw from torch's
+    # then differ from an uninterrupted run. The generator also seeds the processes, for data sets that draw from torch's
     # own generator, which should not draw the same in each epoch.
-    # Processes start anew in each epoch: those of a resumed run would else be in another random state.
+    # Processes are started again in each epoch: otherwise those of a resumed run would be in another random state.
     generator = torch.Generator()
     if draw is not None:
         generator.manual_seed(draw[0] * 1_000_003 + draw[1])
@@ -72,7 +72,7 @@ def load(split: Split, order: Order, loading: Loading = Loading(), *, draw: tupl
 
 
 class _Batches(Dataset[Any]):
-    """Whole batches, or the error that making one raised: torch would wrap its sentence in the traceback of a process."""
+    """Whole batches, or the error raised by building one: torch would wrap its message in the traceback of a process."""
 
     def __init__(self, data: ConcatSplit) -> None:
         self.data = data
@@ -111,19 +111,19 @@ def _same(batch: Any) -> Any:
 
 
 def _ignore_interrupt(_number: int) -> None:
-    """Ctrl-C reaches the whole process group; the training process finishes its step, for which it needs batches."""
+    """Ignore Ctrl-C, which reaches the whole process group: the training process needs batches to finish its step."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
 def _without_advice() -> Iterator[None]:
-    """Without torch's warning that the machine has fewer cores, which would come in each epoch."""
+    """Suppress torch's warning that the machine has fewer cores, which would appear in each epoch."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
         yield
 
 
 def _context() -> str:
-    """A fork shares the data set's memory, and need not pickle it; where there is none, processes are spawned."""
+    """Return "fork", which shares the data set's memory and need not pickle it; "spawn" where fork is not available."""
     methods = multiprocessing.get_all_start_methods()
     return "fork" if "fork" in methods else methods[0]

@@ -6,7 +6,7 @@ import torch
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Peak memory in bytes: of torch's tensors on a GPU, else of the whole process; None where it cannot be measured."""
+    """Return the peak memory in bytes: of torch's tensors on a GPU, else of the whole process; None if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":

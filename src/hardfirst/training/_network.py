@@ -38,28 +38,28 @@ def build_network(problem: Problem) -> nn.Module:
         if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
             raise InputError(
                 f"The {type(module).__name__} {name!r} in the network of problem {problem.name!r} has sparse gradients, "
-                "which the optimizers do not take: leave out sparse=True."
+                "which the optimizers do not support. Leave out sparse=True."
             )
     return network
 
 
 def initialize_lazy(problem: Problem, network: nn.Module, inputs: Any) -> None:
-    """Give lazy layers their shapes by a forward pass, since neither an optimizer nor a balancer can use them before.
+    """Initialize lazy layers by a forward pass, since neither an optimizer nor a balancer can use them before.
 
     Raises:
-        InputError: the pass fails, or leaves a layer out.
+        InputError: the pass fails, or does not reach a layer.
     """
     run_network(problem, network.eval(), inputs)
     network.train()
     if names := [name for name, parameter in network.named_parameters() if is_lazy(parameter)]:
         raise InputError(
-            f"Lazy parameters in the network of problem {problem.name!r} have no shape after a forward pass, since nothing "
-            f"reached them: {', '.join(names):.200}. Remove them, or give them their sizes."
+            f"Lazy parameters in the network of problem {problem.name!r} have no shape after a forward pass, since it did "
+            f"not reach them: {', '.join(names):.200}. Remove them, or give them their sizes."
         )
 
 
 def has_lazy(network: nn.Module) -> bool:
-    """Whether a parameter has no shape yet."""
+    """Return whether a parameter has no shape yet."""
     return any(map(is_lazy, network.parameters()))
 
 
@@ -68,7 +68,7 @@ def run_network(problem: Problem, network: nn.Module, inputs: Any) -> Any:
     """Run the network on a batch of inputs.
 
     Raises:
-        InputError: it fails.
+        InputError: the network fails.
     """
     try:
         return network(inputs)
@@ -87,28 +87,28 @@ def _shape(inputs: Any) -> str:
 
 
 def shared_parameters(problem: Problem, network: nn.Module, balancer: str) -> list[nn.Parameter]:
-    """The network's shared parameters, for a balancer that needs them.
+    """Return the network's shared parameters, for a balancer that needs them.
 
     Raises:
-        InputError: the network does not say which they are, or one is complex.
+        InputError: the network does not define them, or one is complex.
     """
     shared = getattr(network, "shared_parameters", None)
     if shared is None:
         raise InputError(
-            f"Balancer {balancer!r} needs the shared parameters; give the network of problem {problem.name!r} a method "
+            f"Balancer {balancer!r} needs the shared parameters. Give the network of problem {problem.name!r} a method "
             "`shared_parameters()`, as hardfirst.networks have."
         )
     parameters = list(shared())
     if any(parameter.is_complex() for parameter in parameters):
         raise InputError(
-            f"Balancer {balancer!r} works on real gradients, and shared parameters of problem {problem.name!r} are complex. "
-            "Use a method that weighs losses."
+            f"Balancer {balancer!r} needs real gradients, but shared parameters of problem {problem.name!r} are complex. "
+            "Use a method that weights losses."
         )
     return parameters
 
 
 def must_join(problem: Problem, split: Split) -> bool:
-    """Whether a single example that remains of the training split has to join another batch.
+    """Return whether a single remaining example of the training split must join another batch.
 
     Raises:
         InputError: the network cannot be trained on one example, and there would still be batches of one.
@@ -126,9 +126,9 @@ def must_join(problem: Problem, split: Split) -> bool:
 
 @torch.no_grad()
 def _failure_on_one(problem: Problem, split: Split, order: Order) -> str | None:
-    """Why the network cannot be trained on a batch of one example, which BatchNorm for instance cannot.
+    """Say why the network cannot be trained on a batch of one example, for example because of BatchNorm.
 
-    Asks a network of its own, so that the one to be trained keeps its statistics. Returns None if the network can, or if no
+    Tries a separate network, so that the one to be trained keeps its statistics. Returns None if the network can, or if no
     batch has one example.
     """
     singles = [batch for batch in order if len(batch) == 1][:1]
@@ -143,7 +143,7 @@ def _failure_on_one(problem: Problem, split: Split, order: Order) -> str | None:
 
 
 def copy_weights(network: nn.Module) -> Weights:
-    """A copy of the network's weights, buffers and extra state."""
+    """Copy the network's weights, buffers and extra state."""
     return {name: _copy(value) for name, value in network.state_dict().items()}
 
 
@@ -152,12 +152,25 @@ def _copy(value: Any) -> Any:
 
 
 def difference(weights: Any, network: nn.Module) -> str | None:
-    """In what the weights, such as a copy from an earlier epoch, do not fit the network as it is now; None if they fit."""
+    """Say how the weights, such as a copy from an earlier epoch, differ in shape from the network; None if they match."""
     if not isinstance(weights, Mapping):
         return f"the weights are {type(weights).__name__}"
     earlier, current = _shapes(weights), _shapes(network.state_dict())
     names = (name for name in current | earlier if current.get(name) != earlier.get(name))
     return next((f"{n!r} was {earlier.get(n, 'absent')} and is {current.get(n, 'absent')}" for n in names), None)
+
+
+def check_shapes(problem: Problem, weights: Weights, network: nn.Module) -> None:
+    """Check that the weights of an earlier epoch still fit the network, before the best ones are needed at the end.
+
+    Raises:
+        InputError: a shape has changed.
+    """
+    if reason := difference(weights, network):
+        raise InputError(
+            f"Expected each buffer of the network of problem {problem.name!r} to keep its shape in training; "
+            f"{reason}. Give it a fixed size, or keep it out of checkpoints by register_buffer(…, persistent=False)."
+        )
 
 
 def _shapes(weights: Mapping[str, Any]) -> dict[str, str]:

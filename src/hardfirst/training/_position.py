@@ -1,4 +1,4 @@
-"""A run's progress, in numbers that a checkpoint can hold."""
+"""A run's progress, in numbers that a checkpoint can store."""
 
 import math
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from hardfirst.training._steps import StepNumbers
 class EpochSums:
     """Sums over an epoch's steps by task.
 
-    Checkpoints hold the fields by name. `loss` and `kpi` are weighted by labelled examples, which `count` counts, and
-    `measured` those of batches whose KPI was not NaN; `weight` is summed over `steps`.
+    Checkpoints store the fields by name. `loss` and `kpi` are weighted by labelled examples, counted in `count`, and in
+    `measured` for batches whose KPI was not NaN; `weight` is summed over `steps`.
     """
 
     loss: dict[str, float] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class EpochSums:
     steps: dict[str, int] = field(default_factory=dict)
 
     def check(self, tasks: Sequence[str]) -> None:
-        """Raise `ValueError` unless these can be the sums of some steps, as those of a checkpoint should be."""
+        """Raise `ValueError` if these cannot be the sums of some steps, for sums from a checkpoint."""
         for sums in fields(self):
             by_task = getattr(self, sums.name)
             counts = sums.name in ("count", "measured", "steps")
@@ -36,7 +36,7 @@ class EpochSums:
         _expect("measured", self.measured.keys() == self.kpi.keys())
 
     def add(self, problem: Problem, numbers: StepNumbers) -> None:
-        """Add one step, in the order of the steps, on which the rounding of the sums depends."""
+        """Add one step. Steps must be added in order, since the rounding of the sums depends on it."""
         for task in problem.tasks:
             if task.name not in numbers.losses:
                 continue
@@ -52,7 +52,7 @@ class EpochSums:
             self.steps[name] = self.steps.get(name, 0) + 1
 
     def means(self, name: str) -> dict[str, float]:
-        """The task's means for the record; NaN where no step had labels for it."""
+        """Return the task's means for the record; NaN where no step had labels for it."""
         if name not in self.count:
             return {"loss": math.nan, "kpi": math.nan, "weight": math.nan}
         return {
@@ -64,7 +64,7 @@ class EpochSums:
 
 @dataclass
 class Position:
-    """A run's progress: `epoch` finished epochs, and `step` steps of the next one. Checkpoints hold the fields by name."""
+    """A run's progress: `epoch` finished epochs, and `step` steps of the next one. Checkpoints store the fields by name."""
 
     epoch: int = 0
     step: int = 0
@@ -76,16 +76,16 @@ class Position:
 
     @classmethod
     def restored(cls, state: Any, *, tasks: Sequence[str], epochs: int, steps: int) -> Self:
-        """The position of a checkpoint.
+        """Restore the position from a checkpoint.
 
         Args:
-            state: as `dataclasses.asdict` gave it.
-            tasks: the problem's.
-            epochs: those of the trial.
-            steps: those of an epoch.
+            state: the result of `dataclasses.asdict`.
+            tasks: the tasks of the problem.
+            epochs: the number of epochs of the trial.
+            steps: the number of steps of an epoch.
 
         Raises:
-            ValueError: it is not a position in such a run.
+            ValueError: the state is not a position in such a run.
             TypeError: it has other fields.
         """
         position = cls(**{**state, "sums": EpochSums(**state["sums"])})
@@ -101,7 +101,7 @@ class Position:
 
 
 def _is(kind: type, value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
-    """Whether the value is a finite number of this kind within the bounds."""
+    """Return whether the value is a finite number of this kind within the bounds."""
     return isinstance(value, int | float) and type(value) is kind and least <= value <= most and math.isfinite(value)
 
 

@@ -1,6 +1,6 @@
-"""Mixed precision: the network in 16 bits, losses, balancers and weights in 32.
+"""Mixed precision: the network in 16 bits; losses, balancers and weights in 32.
 
-Fabric's own would forbid every backward pass but `fabric.backward`, and methods that look at gradients have others.
+Fabric's own precision allows no backward pass except `fabric.backward`, but gradient-based methods need others.
 """
 
 from collections.abc import Mapping
@@ -13,17 +13,17 @@ _DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 def fabric_precision(precision: str) -> str:
-    """What Fabric has to do for a recipe's precision."""
+    """Return the precision that Fabric gets for a recipe's precision."""
     return "32-true" if precision in _DTYPES else precision
 
 
 def in_precision(network: nn.Module, precision: str, device: torch.device) -> nn.Module:
-    """The network, whose forward pass is under autocast where the precision is mixed."""
+    """Return the network, with its forward pass under autocast if the precision is mixed."""
     return _Autocast(network, device, _DTYPES[precision]) if precision in _DTYPES else network
 
 
 def make_scaler(precision: str, device: torch.device) -> "torch.amp.GradScaler | None":
-    """What scales losses so that gradients in float16 do not vanish; None in other precisions."""
+    """Return the scaler that keeps float16 gradients from underflowing; None in other precisions."""
     return torch.amp.GradScaler(device.type) if precision == "16-mixed" else None
 
 

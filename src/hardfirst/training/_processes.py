@@ -11,37 +11,37 @@ from typing import Any
 
 from hardfirst.errors import InputError
 
-NO_GUARD = 'hardfirst starts processes that import this script anew: put what it does below `if __name__ == "__main__":`.'
+NO_GUARD = 'hardfirst starts processes that import this script again. Put its code below `if __name__ == "__main__":`.'
 UNGUARDED = 77
-"""The exit code of a child that began to run its parent's script anew."""
+"""The exit code of a child that began to run its parent's script again."""
 
 _PREFIX = "hardfirst "  # of the names of child processes
 _TRIES = 3
-_PAUSE = 0.5  # seconds until the system has buried a fork server that was killed; until then it passes for alive
+_PAUSE = 0.5  # seconds until the system has reaped a killed fork server, which looks alive until then
 
 
 def check_can_start() -> None:
     """Raise an error if this process may not start others.
 
     Raises:
-        InputError: it is one that multiprocessing is just starting, whose script has no main guard; or a daemonic one.
+        InputError: multiprocessing is just starting it, and its script has no main guard; or it is daemonic.
     """
     process = multiprocessing.current_process()
     if getattr(process, "_inheriting", False):
         if process.name.startswith(_PREFIX):
-            os._exit(UNGUARDED)  # the parent says so, once for all its children and without a traceback
+            os._exit(UNGUARDED)  # the parent reports it, once for all its children and without a traceback
         raise InputError(NO_GUARD)
     if process.daemon:
         raise InputError(
-            "This is a daemonic process, of multiprocessing.Pool or Celery for instance, which may not start others, as a "
-            "study does. Start an ordinary one: multiprocessing.Process(..., daemon=False), or `hardfirst` as a subprocess."
+            "This is a daemonic process, for example of multiprocessing.Pool or Celery, which may not start the processes "
+            "that a study needs. Use multiprocessing.Process(..., daemon=False), or run `hardfirst` as a subprocess."
         )
 
 
 def process_context(preload: Sequence[str]) -> Any:  # typeshed gives the contexts' common base no Process
-    """The multiprocessing context for child processes: a fork server that has imported `preload`, or spawn.
+    """Return the multiprocessing context for child processes: a fork server that has imported `preload`, or spawn.
 
-    A fork server starts a child in milliseconds, where a fresh interpreter would import torch for seconds; systems without
+    A fork server starts a child in milliseconds, where a new interpreter would import torch for seconds; systems without
     one spawn. Modules that are not installed are ignored.
     """
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -56,8 +56,8 @@ def started(context: Any, name: str, **arguments: Any) -> Any:
 
     Args:
         context: a `process_context`.
-        name: what the process is for.
-        arguments: of multiprocessing's `Process`.
+        name: the purpose of the process.
+        arguments: the arguments of multiprocessing's `Process`.
 
     Raises:
         InputError: this process may not start others, or the fork server is killed each time that it loads.
@@ -69,20 +69,20 @@ def started(context: Any, name: str, **arguments: Any) -> Any:
             if context.get_start_method() == "forkserver":
                 _start_fork_server()
             process.start()
-        except (EOFError, ConnectionError):  # the fork server has died; the next try starts another one
+        except (EOFError, ConnectionError):  # the fork server has died; the next attempt starts another one
             time.sleep(_PAUSE)
             continue
         return process
     raise InputError(
-        f"The process that starts those of trials was killed {_TRIES} times as it loaded. The machine may be out of memory; "
-        "the same command goes on from what has been recorded."
+        f"The server that starts trial processes was killed {_TRIES} times while it loaded. The machine may be out of "
+        "memory. Run the same command again to continue from the finished runs."
     )
 
 
 def _start_fork_server() -> None:
-    """Start the fork server if there is none, and let it ignore Ctrl-C from the outset.
+    """Start the fork server if there is none, and make it ignore Ctrl-C from the start.
 
-    Ctrl-C reaches the whole process group, and the server itself ignores it only when it has loaded its modules.
+    Ctrl-C reaches the whole process group, and the server itself ignores it only after it has loaded its modules.
     """
     if threading.current_thread() is not threading.main_thread():
         forkserver.ensure_running()
@@ -95,7 +95,7 @@ def _start_fork_server() -> None:
 
 
 def exit_with_parent() -> None:
-    """Wait for the parent process to end, then exit; run it in a daemon thread."""
+    """Wait for the parent process to end, then exit. Run it in a daemon thread."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

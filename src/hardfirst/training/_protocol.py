@@ -1,4 +1,4 @@
-"""The protocol by which published figures were measured, and what cannot be done under it."""
+"""The protocol by which published figures were measured, and what it does not allow."""
 
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError
@@ -10,14 +10,14 @@ PROTOCOLS = (HELD_OUT, PUBLISHED)
 
 
 def published_of(problem: Problem) -> Published:
-    """The problem's published protocol.
+    """Return the problem's published protocol.
 
     Raises:
-        InputError: it has none.
+        InputError: the problem has none.
     """
     if problem.published is None:
         raise InputError(
-            f"The problem {problem.name!r} has no published protocol, which is for the field's benchmarks: leave out "
+            f"The problem {problem.name!r} has no published protocol; only published benchmarks have one. Leave out "
             f"`protocol` {PUBLISHED}."
         )
     return problem.published
@@ -27,12 +27,12 @@ def check_published(problem: Problem, balancer: Spec, network: str) -> None:
     """Check that a run under the published protocol learns nothing from the evaluation split.
 
     Args:
-        problem: with the run's recipe.
-        balancer: the run's.
-        network: the run's, one of the problem's.
+        problem: the problem, with the run's recipe.
+        balancer: the balancer of the run.
+        network: the network of the run, one of the problem's.
 
     Raises:
-        InputError: the problem has no such protocol; or nothing is held out, and something in the run needs validation.
+        InputError: the problem has no such protocol; or nothing is held out, but the run needs validation.
     """
     if published_of(problem).last is None:
         return
@@ -47,17 +47,17 @@ def check_published(problem: Problem, balancer: Spec, network: str) -> None:
 
 
 def check_one_split(problem: Problem, splits: Splits) -> None:
-    """Raise `InputError` unless validation and test are one data set, as they are where nothing is held out."""
+    """Raise `InputError` unless validation and test are the same data set, as is the case if nothing is held out."""
     if splits.validation is not splits.test:
         raise InputError(
-            f"Expected `published.data` of problem {problem.name!r} to return one data set as validation and as test; got "
-            "two, and nothing is held out if `last` is a number."
+            f"Expected `published.data` of problem {problem.name!r} to return the same data set for validation and test, "
+            "since nothing is held out if `last` is a number; got two."
         )
 
 
 def nothing_held_out(what: str) -> InputError:
-    """The error for what needs a validation split, "tuning needs a validation split" for instance."""
+    """Return the error for what needs a validation split, for example "tuning needs a validation split"."""
     return InputError(
-        f"Nothing is held out for validation under `protocol` {PUBLISHED}, and {what}: leave it out, or use the protocol "
+        f"Nothing is held out for validation under `protocol` {PUBLISHED}, and {what}. Leave it out, or use the protocol "
         f"{HELD_OUT}."
     )

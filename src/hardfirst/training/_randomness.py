@@ -12,10 +12,10 @@ from torch import Tensor
 
 @contextmanager
 def forked_randomness(seed: int | None = None) -> Iterator[None]:
-    """Leave all three random states as they were before the `with` block.
+    """Restore all three random states after the `with` block.
 
     Args:
-        seed: what to seed them with inside; None continues from where they are.
+        seed: the seed inside the block; None continues from the current states.
     """
     python, numpy = random.getstate(), np.random.get_state()
     try:
@@ -29,20 +29,20 @@ def forked_randomness(seed: int | None = None) -> Iterator[None]:
 
 
 def seed_randomness(seed: int) -> None:
-    """Seed all three."""
+    """Seed all three random states."""
     torch.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
 
 
 def randomness() -> dict[str, Any]:
-    """The three states, in types that a checkpoint can hold."""
+    """Return the three states, in types that a checkpoint can store."""
     name, keys, *rest = np.random.get_state(legacy=True)
     return {"torch": torch.get_rng_state(), "python": random.getstate(), "numpy": [name, keys.tolist(), *rest]}  # type: ignore[union-attr]  # legacy states have keys
 
 
 def restore_randomness(state: Any) -> None:
-    """Restore what `randomness` returned, or a checkpoint's state from before it held more than torch's."""
+    """Restore the result of `randomness`, or the state of an older checkpoint, which had only torch's."""
     if isinstance(state, Tensor):
         torch.set_rng_state(state)
         return

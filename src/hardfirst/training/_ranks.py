@@ -1,9 +1,9 @@
-"""One process or several: how ranks share a batch, and how the whole batch's losses and KPIs come from their shares.
+"""One process or several: how ranks share a batch, and how they compute the whole batch's losses and KPIs.
 
-The aim is that several devices compute what one device computes on the whole batch, up to rounding. To average gradients,
-as DDP does, is not enough. A balancer reacts to the values of losses and KPIs: if each rank balanced the losses of its own
-share, the ranks would use different weights. And a mean over labels is not the mean of the ranks' means where the ranks
-have different numbers of labels; a task may have labels on one rank only, or on none.
+Several devices should compute what one device computes on the whole batch, up to rounding. Averaging gradients, as DDP does,
+is not enough. A balancer reacts to the values of losses and KPIs: if each rank balanced the losses of its own share, the
+ranks would use different weights. And a mean over labels is not the mean of the ranks' means if the ranks have different
+numbers of labels; a task may have labels on one rank only, or on none.
 """
 
 import math
@@ -34,7 +34,7 @@ _MIN_EXAMPLES = 2  # of a rank's share, if the batch has as many: in training, B
 
 
 class SingleProcess:
-    """Training in one process: its share is the whole batch."""
+    """Training in one process, whose share is the whole batch."""
 
     world_size, is_main = 1, True
 
@@ -43,14 +43,14 @@ class SingleProcess:
 
     @property
     def stopped(self) -> bool:
-        """Whether training should stop after this step."""
+        """Return whether training should stop after this step."""
         return self.interrupt.requested
 
     def prepare(self, network: nn.Module, batches: Iterable[Batch], seed: int) -> None:
-        """Do nothing: training continues from the random state in which building the network left torch."""
+        """Do nothing: training continues from torch's random state after the network was built."""
 
     def random_states(self) -> Any:
-        """The random states, for the checkpoint."""
+        """Return the random states, for the checkpoint."""
         return randomness()
 
     def restore_random_state(self, states: Any) -> None:
@@ -70,11 +70,11 @@ class SingleProcess:
         self.fabric.backward(total)
 
     def shard(self, order: Order) -> Order:
-        """This process's batches of an evaluation."""
+        """Return this process's batches of an evaluation."""
         return order
 
     def in_order(self, shares: Iterator[dict[str, Share]], order: Order) -> Iterator[dict[str, Share]]:
-        """The batches of an evaluation, in their order."""
+        """Yield the batches of an evaluation, in order."""
         return shares
 
     def broadcast(self, value: T) -> T:
@@ -90,7 +90,7 @@ class MultiProcess:
     """Training in several processes, each with a share of every batch, under Fabric's DDP.
 
     On every rank a loss has the value of the whole batch, its mean over all labels, and a graph whose gradient, averaged
-    over ranks by DDP, is the gradient of the whole batch. KPIs are averaged likewise, which is exact for means over
+    over ranks by DDP, is the gradient of the whole batch. KPIs are averaged in the same way, which is exact for means over
     examples, such as accuracy, and an approximation for others, such as the IoU of a batch.
     """
 
@@ -108,9 +108,9 @@ class MultiProcess:
         """Rehearse a step, and give each rank its own random state, so that no two ranks drop the same units.
 
         After its first step, DDP rearranges the gradients in its buckets in the order in which they became ready. A resumed
-        run would do so at a later step than the uninterrupted run, and sums over three ranks or more round differently in
-        another arrangement. After the rehearsal the arrangement is final before the first real step, and a resumed run gives
-        the same weights bit for bit.
+        run would do so at a later step than the uninterrupted run, and sums over three or more ranks round differently in
+        another arrangement. After the rehearsal the arrangement is final before the first real step, so a resumed run gives
+        identical weights.
         """
         network.eval()  # leaves the statistics of BatchNorm and the random state alone
         for batch in islice(batches, 1):
@@ -121,17 +121,17 @@ class MultiProcess:
         seed_randomness(seed + 1_000_003 * (self.rank + 1))
 
     def random_states(self) -> Any:
-        """The random states of all ranks, for the checkpoint; None on other ranks than the first."""
+        """Return the random states of all ranks, for the checkpoint; None on ranks other than the first."""
         return self._gather_on_main(randomness())
 
     def restore_random_state(self, states: Any) -> None:
-        """Restore this rank's random states of a checkpoint."""
+        """Restore this rank's random states from a checkpoint."""
         restore_randomness(states[self.rank])
 
     def load(self, split: Split, order: Order, loading: Loading, draw: tuple[int, int]) -> Batches:
         """Load this rank's share of each training batch of an order; a batch's targets may be fewer than its inputs.
 
-        A share that is too small to run through the network is padded, see `_pad_share`; padding has no targets.
+        A share that is too small for the network is padded, see `_pad_share`; padding has no targets.
         """
         shares = [batch[self.rank :: self.world_size] for batch in order]
         padded = [_pad_share(share, batch) for share, batch in zip(shares, order, strict=True)]
@@ -139,14 +139,14 @@ class MultiProcess:
             yield inputs, {task: target[: len(share)] for task, target in targets.items()}
 
     def measure(self, problem: Problem, outputs: Any, batch: Batch) -> Measurements:
-        """Compute the whole batch's losses and KPIs, in one collective; it also exchanges requests to stop.
+        """Compute the whole batch's losses and KPIs, in one collective, which also exchanges requests to stop.
 
-        Write n_r for the labels of a task on rank r, n for their sum over the R ranks, and l_r for the mean loss on rank r.
+        Let n_r be the number of labels of a task on rank r, n their sum over the R ranks, and l_r the mean loss on rank r.
         The whole batch's loss is L = Σ_r n_r·l_r / n. Rank r returns the value L with the gradient of R·n_r/n · l_r: DDP
         averages gradients over ranks, (1/R)·Σ_r R·n_r/n · ∇l_r = ∇L.
 
-        A task without labels on any rank is left out on all of them. A task that has labels on other ranks only gets L here
-        too, so that all ranks balance the same tasks, with a gradient of 0: it hangs on an empty slice of the output.
+        A task without labels on any rank is left out on all of them. A task with labels only on other ranks gets L here too,
+        with a gradient of 0 through an empty slice of the output, so that all ranks balance the same tasks.
         """
         outputs = _drop_padding(outputs, batch.targets)
         labelled = select_labelled(problem, outputs, batch.targets, batch.rows)
@@ -169,16 +169,16 @@ class MultiProcess:
         """Back-propagate through DDP, and leave parameters that no loss depends on without a gradient.
 
         DDP waits until every parameter has been reached, and gives those without a gradient a gradient of 0. With a gradient
-        of 0 Adam would still move a parameter by its momentum; without one it skips it, as in a single process.
+        of 0, Adam would still move a parameter by its momentum; without one it skips it, as in a single process.
         """
-        # where gradients accumulate, an earlier batch of the step may have reached them
+        # if gradients accumulate, an earlier batch of the step may have reached them
         unused = [parameter for parameter in self._unused_parameters(losses) if parameter.grad is None]
         self._backward(total)
         for parameter in unused:
             parameter.grad = None
 
     def shard(self, order: Order) -> Order:
-        """This rank's batches of an evaluation; copies the first rank's buffers to this rank.
+        """Return this rank's batches of an evaluation, after copying the first rank's buffers to this rank.
 
         The statistics of BatchNorm differ between ranks, since each updates them from its own shares.
         """
@@ -187,13 +187,13 @@ class MultiProcess:
         return order[self.rank :: self.world_size]
 
     def in_order(self, shares: Iterator[dict[str, Share]], order: Order) -> Iterator[dict[str, Share]]:
-        """Gather what is kept of each rank's batches, and yield it on the first rank, in the order of the batches.
+        """Gather the kept data of each rank's batches, and yield it on the first rank, in the order of the batches.
 
-        The ranks proceed together, a batch each. So the first rank adds what a single process would add, in the same order,
-        to the same bits, and no rank keeps more than a batch, unless a measure needs all outputs at once.
+        The ranks proceed together, one batch each. So the first rank adds what a single process would add, in the same
+        order, with identical results, and no rank stores more than a batch, unless a measure needs all outputs at once.
 
         Args:
-            shares: what is kept of this rank's batches.
+            shares: the kept data of this rank's batches.
             order: all ranks' batches.
         """
         for _ in range(0, len(order), self.world_size):
@@ -206,7 +206,7 @@ class MultiProcess:
         return self.fabric.broadcast(value)  # type: ignore[no-any-return]
 
     def all_sum(self, value: int | None) -> int | None:
-        """Sum over ranks, on the first; None on the others, and where the value of a rank is None."""
+        """Sum over ranks, on the first; None on the others, or if the value of a rank is None."""
         values = self._gather_on_main(value) or [None]
         return None if None in values else sum(values)
 
@@ -219,10 +219,10 @@ class MultiProcess:
         return values
 
     def _sum_over_ranks(self, rows: Tensor) -> Tensor:
-        """Sum the rows over ranks, to the same bits on each; set `stopped` if any rank was asked to stop.
+        """Sum the rows over ranks, with identical results on each; set `stopped` if any rank was asked to stop.
 
-        Each rank gathers all rows and adds them in the order of the ranks. all_reduce promises no order of summation; if
-        its results differed in the last bit, the balancers of the ranks would drift apart. The request to stop travels in
+        Each rank gathers all rows and adds them in the order of the ranks. all_reduce guarantees no order of summation; if
+        its results differed in the last bit, the balancers of the ranks would drift apart. The request to stop is part of
         the same tensor, so that all ranks see it in the same step.
         """
         local = torch.cat([rows.flatten(), rows.new_tensor([self.interrupt.requested])])
@@ -233,7 +233,7 @@ class MultiProcess:
         return sums[:-1].view_as(rows)
 
     def _unused_parameters(self, losses: Mapping[str, Tensor]) -> list[nn.Parameter]:
-        """The parameters that none of these tasks' losses depends on, on any rank; computed once for each set of tasks."""
+        """Return the parameters that no loss of these tasks depends on, on any rank; computed once per set of tasks."""
         tasks = frozenset(losses)
         if tasks not in self._unused:
             leaves = set(other_leaves(losses.values(), []))
@@ -252,13 +252,13 @@ def _pad_share(share: list[int], batch: list[int]) -> list[int]:
 
 
 def _drop_padding(outputs: Any, targets: Mapping[str, Tensor]) -> Any:
-    if not isinstance(outputs, Mapping):  # `select_labelled` raises an error that says so
+    if not isinstance(outputs, Mapping):  # `select_labelled` raises the error
         return outputs
     return {task: output[: len(targets[task])] if task in targets else output for task, output in outputs.items()}
 
 
 def _partial_sums(task: str, labelled: Labelled, local: Measurements) -> Tensor:
-    """What a rank contributes to a task's means over the whole batch, as float64; 0 where the rank has no labels.
+    """Return a rank's contribution to a task's means over the whole batch, as float64; 0 where it has no labels.
 
     Returns:
         [5]: labelled examples; labels; labels × loss; labels with a KPI; labels with a KPI × KPI. A KPI that is NaN on this
@@ -280,8 +280,8 @@ def _label_count(labelled: Labelled, task: str) -> int:
 class _ReachAllParameters(torch.autograd.Function):
     """Identity whose graph reaches all parameters without giving them a gradient, so that DDP's hooks run for each.
 
-    Without it DDP would wait for parameters that no loss of this step depends on. Its own remedy, find_unused_parameters,
-    follows the outputs of forward: it cannot know which tasks have labels, nor which graph a gradient balancer builds.
+    Without it DDP would wait for parameters that no loss of this step depends on. DDP's find_unused_parameters follows the
+    outputs of forward: it cannot know which tasks have labels, nor which graph a gradient balancer builds.
     """
 
     @staticmethod

@@ -15,27 +15,27 @@ _EVALUATION_BATCH = 1024
 
 
 def epoch_order(problem: Problem, split: Split, seed: int, epoch: int, *, join_single: bool = False) -> Order:
-    """An epoch's training batches as indices into `ConcatSplit(split)`; each batch comes from one data set.
+    """Return an epoch's training batches as indices into `ConcatSplit(split)`; each batch comes from one data set.
 
     An epoch has as many batches as all data sets have together. For a single data set it is a permutation. For several it
     depends on the problem's `sampling`:
 
     - "proportional": each example once, the batches of all data sets in random order;
     - "round_robin": the data sets take turns, so that small ones are repeated and large ones used in part;
-    - "temperature": in random order, a data set of n examples has a share of the batches proportional to n^(1/temperature).
+    - "temperature": in random order, with n^(1/temperature) as the relative share of a data set of n examples.
 
-    With the recipe's `drop_last` all batches have the full size, and examples that remain are left out.
+    With the recipe's `drop_last` all batches have the full size, and the remaining examples are left out.
 
     Args:
-        problem: gives the batch size, the sampling and the recipe.
+        problem: the problem, with the batch size, the sampling and the recipe.
         split: the training split.
-        seed: the run's.
+        seed: the seed of the run.
         epoch: counts from 0.
         join_single: whether a single example that remains after the last batch of a data set joins that batch, for networks
             that cannot be trained on one, such as those with BatchNorm.
 
     Raises:
-        InputError: the last batch is to be dropped, and a data set has no other.
+        InputError: the last batch is to be dropped, and a data set has no other batch.
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     sizes = ConcatSplit(split).sizes
@@ -45,7 +45,7 @@ def epoch_order(problem: Problem, split: Split, seed: int, epoch: int, *, join_s
     if drop and min(sizes) < batch:
         raise InputError(
             f"A data set of the training split of problem {problem.name!r} has {min(sizes)} examples, less than a batch of "
-            f"{batch}, so that `drop_last` leaves none of it. Choose a smaller `batch_size`, or set drop_last to false."
+            f"{batch}, so `drop_last` leaves nothing of it. Choose a smaller `batch_size`, or set drop_last to false."
         )
     full = [size // batch if drop else max(1, math.ceil((size - extra) / batch)) for size in sizes]
     if len(sizes) == 1:
@@ -63,7 +63,7 @@ def epoch_order(problem: Problem, split: Split, seed: int, epoch: int, *, join_s
 
 
 def _batch_counts(problem: Problem, sizes: list[int], full: list[int]) -> list[int]:
-    """The number of batches from each data set; they add up to the number that all data sets have."""
+    """Return the number of batches from each data set; the sum is the number that all data sets have."""
     if problem.sampling == "proportional":
         return full
     shares = [1.0 if problem.sampling == "round_robin" else size ** (1 / problem.temperature) for size in sizes]
@@ -79,9 +79,9 @@ def _batch_counts(problem: Problem, sizes: list[int], full: list[int]) -> list[i
 def _draw_batches(
     start: int, size: int, count: int, batch_size: int, extra: int, generator: torch.Generator, *, drop: bool
 ) -> Iterator[list[int]]:
-    """Draw `count` batches of a data set, from one random permutation after another, whose last batch may be larger.
+    """Draw `count` batches of a data set from successive random permutations, whose last batch may be larger.
 
-    With `drop` no batch is smaller: what remains of a permutation is left out.
+    With `drop` no batch is smaller: the rest of a permutation is left out.
     """
     permutation: list[int] = []
     while count:
@@ -94,7 +94,7 @@ def _draw_batches(
 
 
 def evaluation_order(split: Split, batch_size: int = _EVALUATION_BATCH) -> Order:
-    """All examples in order, in batches for evaluation; each batch comes from one data set."""
+    """Return all examples in order, in batches for evaluation; each batch comes from one data set."""
     order, start = [], 0
     for size in ConcatSplit(split).sizes:
         indices = range(start, start + size)

@@ -1,4 +1,4 @@
-"""What steps measure: it stays on the device, and many steps are read at once, so that no step waits for the device."""
+"""Measurements of steps. They stay on the device and are read for many steps at once, so that no step waits for it."""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hardfirst.training._batch import Measurements
 
-_MOST_WAITING = 64  # a run that has diverged ends at most so many steps later
+_MOST_WAITING = 64  # a run that has diverged ends at most this many steps later
 
 
 class StepNumbers(NamedTuple):
@@ -17,11 +17,11 @@ class StepNumbers(NamedTuple):
 
     Args:
         step: counts from 1 in its epoch.
-        total: of the balancer.
-        examples: labelled examples, by task.
-        losses: scaled, by task.
-        kpis: of the batch, for the tasks that have one.
-        weights: effective, by task.
+        total: the total of the balancer.
+        examples: the number of labelled examples, by task.
+        losses: the scaled losses, by task.
+        kpis: the KPIs of the batch, for the tasks that have one.
+        weights: the effective weights, by task.
     """
 
     step: int
@@ -33,14 +33,14 @@ class StepNumbers(NamedTuple):
 
 
 class StepLog:
-    """Steps whose numbers wait on the device."""
+    """Steps whose numbers are still on the device."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[int, Measurements, Tensor]] = []
 
     @property
     def is_full(self) -> bool:
-        """Whether it is time to read."""
+        """Return whether it is time to read."""
         return len(self._waiting) >= _MOST_WAITING
 
     @torch.no_grad()
@@ -49,8 +49,8 @@ class StepLog:
 
         Args:
             step: counts from 1 in its epoch.
-            total: the balancer's.
-            measured: what the balancer got.
+            total: the balancer's total.
+            measured: the measurements given to the balancer.
             weights: by task, at least those that have a loss; any others are ignored.
         """
         device = total.device
@@ -61,7 +61,7 @@ class StepLog:
         self._waiting.append((step, names, numbers))
 
     def read(self) -> list[StepNumbers]:
-        """Return the steps that wait, in their order, and start over. Waits for the device once."""
+        """Return the waiting steps in order, and start over. Waits for the device once."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return []

@@ -23,6 +23,7 @@ from hardfirst.training._loading import Loading, load
 from hardfirst.training._memory import peak_memory
 from hardfirst.training._network import (
     build_network,
+    check_shapes,
     copy_weights,
     difference,
     has_lazy,
@@ -52,7 +53,7 @@ class Training:
     ) -> None:
         self.trial, self.problem, self.fabric = trial, problem, fabric
         self.published = trial.published_of(problem)
-        self.last = self.published and self.published.last  # epochs that test figures are means of; None selects one
+        self.last = self.published and self.published.last  # epochs over which test figures are averaged; None selects one
         self.interrupt = interrupt or Interrupt()
         self.position = Position()
         self.loading = Loading(problem.recipe.loaders, fabric.device.type == "cuda" and problem.recipe.loaders > 0)
@@ -111,11 +112,11 @@ class Training:
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             raise InputError(
                 f"The checkpoint does not fit this run: {_checkpoint.first_lines(error)}. It may be from another version of "
-                "hardfirst or of the problem's code. Choose another --out, and leave out --resume to begin."
+                "hardfirst or of the problem's code. Choose another --out, and leave out --resume to start again."
             ) from error
 
     def state(self) -> dict[str, Any]:
-        """The state for a checkpoint; a collective of all ranks, complete on the first.
+        """Return the state for a checkpoint; a collective of all ranks, complete on the first.
 
         Raises:
             Diverged: the total of a step was not finite.
@@ -149,8 +150,8 @@ class Training:
             return
         if not self.position.best_epoch:
             raise InputError(
-                f"No KPI of problem {self.problem.name!r} on the validation split was defined in any epoch, so that none "
-                "can be chosen: a KPI was NaN wherever its task has labels. Give the tasks KPIs that are defined for every "
+                f"No KPI of problem {self.problem.name!r} on the validation split was defined in any epoch, so none can be "
+                "selected: a KPI was NaN wherever its task has labels. Give the tasks KPIs that are defined for every "
                 "output."
             )
         self.network.load_state_dict(self.best)
@@ -180,7 +181,7 @@ class Training:
             return self._evaluate(self.splits.validation, warns_of, test=bool(self.last))
 
     def batches(self) -> Iterator[Batch]:
-        """The remaining training batches of the epoch, on the device."""
+        """Yield the remaining training batches of the epoch, on the device."""
         return self._train.epoch(self.position.epoch, self.position.step, self.processes)
 
     def _evaluate(self, split: Split, warns_of: str | None, *, test: bool = False) -> dict[str, TaskResult]:
@@ -202,33 +203,33 @@ class Training:
             try:
                 self.step(batch)
             except Exception:
-                self.read_log()  # a step before it may not have been finite: what followed is no error of the user's then
+                self.read_log()  # an earlier step may not have been finite, and then this is not the user's error
                 raise
             position.step += 1
             if self.log.is_full:
                 self.read_log()
             if position.step == 1:
-                self._check_shapes()
+                check_shapes(self.problem, self.best, self.network)
             if watcher is not None:
                 watcher.step(position.epoch + 1, position.step, steps)
-            # not between the batches of an optimizer step, whose gradients no checkpoint holds
+            # not between the batches of an optimizer step, whose gradients are not in a checkpoint
             if self.processes.stopped and self.updates.part(position.step - 1).last:
                 position.epoch_seconds += time.perf_counter() - start
                 self._save(checkpoint)
                 raise Interrupted(position.epoch + 1, position.step, checkpoint)
         self.read_log()
         position.epoch_seconds += time.perf_counter() - start
-        self._check_shapes()
+        check_shapes(self.problem, self.best, self.network)
         if not (position.epoch or position.sums.count):
             raise InputError(
                 f"No task of problem {self.problem.name!r} has a label in the training split "
-                f"({', '.join(self.problem.task_names):.200}), so that nothing is trained. Give it labels."
+                f"({', '.join(self.problem.task_names):.200}), so nothing is trained. Add labels."
             )
 
     def step(self, batch: Batch) -> None:
         """Train on one batch; the weights change after the last one of an optimizer step.
 
-        In a single process nothing here waits for the device; what the step measures goes to the log. So a step whose total
+        In a single process nothing here waits for the device; the step's measurements go to the log. So a step whose total
         is not finite is found when the log is read, and the weights may no longer be those of the last finite step.
         """
         part = self.updates.part(self.position.step)
@@ -243,7 +244,7 @@ class Training:
             self.updates.step()
 
     def read_log(self) -> None:
-        """Add the steps that wait in the log to the epoch's sums. Waits for the device.
+        """Add the steps in the log to the epoch's sums. Waits for the device.
 
         Raises:
             Diverged: the total of a step was not finite; the message is about the first such step.
@@ -282,7 +283,7 @@ class Training:
         return lines
 
     def _keep_best(self, results: Mapping[str, TaskResult]) -> float:
-        """Keep a copy of the weights if this epoch is the best so far, or the last one counts; return its score."""
+        """Copy the weights if this epoch is the best so far, or if the last one counts; return its score."""
         undefined = sum(map(records.is_undefined, results.values()))
         kpis = [results[task]["kpi"] for task in self.problem.measured]
         score = records.score(kpis, self.trial.criterion, undefined=undefined)
@@ -291,14 +292,6 @@ class Training:
             with self.updates.averaged():
                 self.best = copy_weights(self.network)
         return score
-
-    def _check_shapes(self) -> None:
-        """Check that the weights of an earlier epoch still fit the network, before the best ones are needed at the end."""
-        if reason := difference(self.best, self.network):
-            raise InputError(
-                f"Expected each buffer of the network of problem {self.problem.name!r} to keep its shape in training; "
-                f"{reason}. Give it a fixed size, or keep it out of checkpoints by register_buffer(…, persistent=False)."
-            )
 
 
 def _validation(result: TaskResult) -> dict[str, Any]:

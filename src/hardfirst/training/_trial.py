@@ -14,7 +14,7 @@ from hardfirst.problems import OWN, Problem, Published, digest, load_problem, mo
 from hardfirst.recipes import Recipe
 from hardfirst.training._protocol import HELD_OUT, PROTOCOLS, PUBLISHED, check_published, published_of
 
-# Part of every key. Raise it when the same settings no longer give the same run.
+# Part of every key. Increase it when the same settings no longer give the same run.
 REVISION = 3
 
 
@@ -26,16 +26,16 @@ class Trial:
         problem: a built-in problem's name, or the path of a Python file.
         balancer: the balancer's spec.
         seed: determines the initial weights and the order of the data.
-        epochs: passes over the training split.
-        learning_rate: the optimizer's, the highest where a schedule changes it.
-        network: which of the problem's networks.
+        epochs: the number of passes over the training split.
+        learning_rate: the optimizer's learning rate, the highest if a schedule changes it.
+        network: the name of one of the problem's networks.
         only: the one task to train, for a single-task network; None for all.
         loss: another loss of that task, by its name in `Task.losses`.
-        criterion: how the best epoch is chosen on the validation split: by the "mean" of the tasks' KPIs, or by the KPI of
+        criterion: how the best epoch is selected on the validation split: by the "mean" of the tasks' KPIs, or by the KPI of
             the "worst" task.
         test: whether the test split is evaluated at the end. A run that only serves to choose settings never sees it.
         recipe: the parts of the problem's recipe that this trial changes, by name.
-        protocol: "held_out", by which the epoch is chosen on a validation split; or "published", see `Problem.published`.
+        protocol: "held_out" to select the epoch on a validation split; or "published", see `Problem.published`.
     """
 
     problem: str
@@ -65,7 +65,7 @@ class Trial:
         protocol: str = HELD_OUT,
         loaded: Problem | None = None,
     ) -> "Trial":
-        """Plan a trial: check all settings, with the problem's defaults where none are given.
+        """Plan a trial: check all settings, and fill in the problem's defaults.
 
         Raises:
             InputError: there is no such problem or protocol, or an option is out of range.
@@ -85,11 +85,11 @@ class Trial:
 
     @property
     def from_file(self) -> bool:
-        """Whether the problem comes from a Python file, which may read data that the trial's key does not hold."""
+        """Whether the problem comes from a Python file, which may read data that is not part of the trial's key."""
         return self.problem.endswith(".py")
 
     def load(self) -> Problem:
-        """The problem as this trial trains it.
+        """Load the problem as this trial trains it.
 
         Raises:
             InputError: the problem no longer exists, or has no such network or task.
@@ -97,24 +97,25 @@ class Trial:
         return self.of(load_problem(self.problem))
 
     def of(self, problem: Problem) -> Problem:
-        """The loaded problem as this trial trains it."""
+        """Return the loaded problem as this trial trains it."""
         variant = problem.variant(network=self.network, only=self.only, loss=self.loss)
         if self.protocol == PUBLISHED:
             variant = published_of(variant).applied(variant)
         return replace(variant, recipe=self.recipe_of(problem)) if self.recipe else variant
 
     def recipe_of(self, problem: Problem) -> Recipe:
-        """The loaded problem's recipe with what this trial changes in it."""
+        """Return the loaded problem's recipe with this trial's changes."""
         return problem.recipe.replace(dict(self.recipe))
 
     def published_of(self, problem: Problem) -> Published | None:
-        """The protocol under which this trial trains the problem, if that is the published one."""
+        """Return the published protocol if the trial uses it, else None."""
         return published_of(problem) if self.protocol == PUBLISHED else None
 
     def describe(self, problem: Problem) -> dict[str, Any]:
-        """The settings for the record, with the problem as `of` gives it.
+        """Return the settings for the record, with the problem as `of` returns it.
 
-        The user's files, and the local modules that they import, enter by the hashes of their bytes, not by their folders.
+        The user's files, and the local modules that they import, are identified by the hashes of their bytes, not by their
+        folders.
         """
         balancer, file, published = self.balancer, self.balancer.file, self.published_of(problem)
         settings = {
@@ -139,14 +140,14 @@ class Trial:
             "balancer_sha256": balancer.sha256,
             "balancer_modules_sha256": None if file is None else modules_sha256(file),
         }
-        # only what there is, so that the keys of all other trials stay as they are
+        # only settings that are set, so that the keys of all other trials do not change
         return settings | {name: value for name, value in further.items() if value is not None}
 
     def key(self, problem: Problem) -> str:
-        """The name of the trial's record: a hash of everything that determines its outcome."""
+        """Return the name of the trial's record: a hash of everything that determines its outcome."""
         return trial_key(self.describe(problem))
 
 
 def trial_key(settings: Mapping[str, Any]) -> str:
-    """The name of the record of a trial with these settings, as `Trial.describe` gives them."""
+    """Return the name of the record of a trial with these settings, as `Trial.describe` returns them."""
     return records.record_key({**settings, "revision": REVISION})

@@ -1,4 +1,4 @@
-"""From gradients to weights, as the recipe says: clipping, the optimizer, its schedule, and the average of the weights."""
+"""From gradients to weights, by the recipe: clipping, the optimizer, its schedule, and the average of the weights."""
 
 import math
 from contextlib import AbstractContextManager, nullcontext
@@ -26,15 +26,15 @@ class Part(NamedTuple):
 
 
 class Updates:
-    """The optimizer of a run, and what belongs to it.
+    """The optimizer of a run, with its schedule, gradient scaling, clipping and weight average.
 
     Args:
-        recipe: the problem's.
-        fabric: of the run.
+        recipe: the problem's recipe.
+        fabric: the Fabric of the run.
         module: the network, before Fabric wraps it.
-        learning_rate: the optimizer's.
-        batches: training batches in an epoch.
-        epochs: of the run.
+        learning_rate: the learning rate of the optimizer.
+        batches: the number of training batches in an epoch.
+        epochs: the number of epochs of the run.
 
     Raises:
         InputError: an option is out of range, or a function of the recipe returns something else.
@@ -49,7 +49,7 @@ class Updates:
         self.network: Any
         self.optimizer: Optimizer
         self.network, self.optimizer = _set_up(fabric, module, optimizer, recipe.precision)
-        # torch's schedulers work on the optimizer itself, which Fabric's wrapper shares its state with
+        # torch's schedulers work on the optimizer itself, which shares its state with Fabric's wrapper
         self.schedule = recipe.make_schedule(optimizer, math.ceil(batches / recipe.accumulate), epochs)
         if self.schedule.scheduler is not None:
             _checkpoint.check_loadable(self.schedule.scheduler.state_dict(), "The state of the recipe's schedule")
@@ -57,13 +57,13 @@ class Updates:
         self._last_rate: float | None = None
 
     def part(self, number: int) -> Part:
-        """The part of an epoch's batch, counted from 0, in its optimizer step. The last step of an epoch may have fewer."""
+        """Return the part of an epoch's batch, counted from 0, in its optimizer step. The last step may have fewer."""
         within, first = number % self.recipe.accumulate, number - number % self.recipe.accumulate
         count = min(self.recipe.accumulate, self.batches - first)
         return Part(within == 0, within == count - 1, count)
 
     def scaled(self, total: Tensor, part: Part) -> Tensor:
-        """What to call backward on for the total of a batch: its share of the step, as large as float16 needs it."""
+        """Return the scalar to run backward on for a batch's total: its share of the step, scaled for float16."""
         share = total if part.batches == 1 else total / part.batches
         return share if self.scaler is None else self.scaler.scale(share)
 
@@ -71,7 +71,7 @@ class Updates:
         """Change the weights by their gradients.
 
         Raises:
-            InputError: there are sparse gradients, and the recipe does not take them.
+            InputError: there are sparse gradients, and the recipe does not support them.
         """
         try:
             self._step()
@@ -81,8 +81,8 @@ class Updates:
                 raise
             refuses = "the optimizer" if self.recipe.clip is None else "`clip`"
             raise InputError(
-                f"The gradient of {', '.join(sparse):.200} is sparse, which {refuses} does not take. Make the "
-                "embedding dense, sparse=False; or return torch.optim.SparseAdam, Adagrad or SGD, which take it, from a "
+                f"The gradient of {', '.join(sparse):.200} is sparse, which {refuses} does not support. Make the embedding "
+                "dense, sparse=False; or return torch.optim.SparseAdam, Adagrad or SGD, which support it, from a "
                 "function, Problem(recipe=Recipe(optimizer=…)), without `clip`."
             ) from error
 
@@ -104,7 +104,7 @@ class Updates:
             self.schedule.scheduler.step()
 
     def end_epoch(self, score: float) -> None:
-        """Move the schedule on after an epoch with this score on the validation split; NaN does not count."""
+        """Step the schedule after an epoch with this score on the validation split; a NaN score is ignored."""
         scheduler, after = self.schedule
         if scheduler is None or after == "step":
             return
@@ -115,15 +115,15 @@ class Updates:
 
     @property
     def learning_rate(self) -> float:
-        """That of the last step."""
+        """The learning rate of the last step."""
         return self._rate() if self._last_rate is None else self._last_rate
 
     def averaged(self) -> AbstractContextManager[None]:
-        """The context in which the network has the weights to evaluate and keep."""
+        """Return the context in which the network has the weights to evaluate and keep."""
         return nullcontext() if self.average is None else self.average.applied()
 
     def state_dict(self) -> dict[str, Any]:
-        """The state for a checkpoint, by what it is of."""
+        """Return the state for a checkpoint, by part."""
         state: dict[str, Any] = {"optimizer": self.optimizer.state_dict()}
         if self.schedule.scheduler is not None:
             state["schedule"] = {"scheduler": self.schedule.scheduler.state_dict(), "last_rate": self._last_rate}
@@ -137,8 +137,8 @@ class Updates:
         """Restore the state of a checkpoint.
 
         Raises:
-            ValueError: it is that of other settings or of another network.
-            TypeError: it is no such state.
+            ValueError: the state belongs to other settings or to another network.
+            TypeError: it is not such a state.
             LookupError: a part is missing.
         """
         _checkpoint.check_optimizer(state["optimizer"], self.optimizer, moving=self._moving())
@@ -154,7 +154,7 @@ class Updates:
             self.scaler.load_state_dict(state["scaler"])
 
     def _moving(self) -> frozenset[str]:
-        """What the schedule changes in the optimizer's settings."""
+        """Return the optimizer settings that the schedule changes."""
         if self.schedule.scheduler is None:
             return frozenset()
         return frozenset({"lr"}) if isinstance(self.recipe.schedule, str) else frozenset({"lr", "momentum", "betas"})
@@ -168,7 +168,7 @@ def _has_sparse_gradient(parameter: nn.Parameter) -> bool:
 
 
 def _set_up(fabric: "Fabric", module: nn.Module, optimizer: Optimizer, precision: str) -> tuple[Any, Any]:
-    """Network and optimizer on the device. On a single one in 32 bits Fabric's wrappers do nothing but take time."""
+    """Set up network and optimizer on the device. On a single one in 32 bits, Fabric's wrappers would only cost time."""
     if fabric.world_size == 1 and fabric_precision(precision) == "32-true":
         return module.to(fabric.device), optimizer
     return fabric.setup(module, optimizer)  # type: ignore[no-any-return]  # what it returns depends on how many it gets

@@ -1,4 +1,4 @@
-"""What a run tells of its progress."""
+"""The interface for the progress of a run."""
 
 from typing import Any, Protocol
 

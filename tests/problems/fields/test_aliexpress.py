@@ -97,7 +97,7 @@ def test_every_network_fits_but_the_one_for_places(tmp_path: Path) -> None:
     for name in [*NETWORKS, "mmoe:experts=8"]:
         network = problem.variant(network=name).network()
         if name == "mtan":
-            with pytest.raises(InputError, match="MTAN attends to places"):
+            with pytest.raises(InputError, match="MTAN attends to positions"):
                 network(inputs)
             continue
         assert parameters(network) == pytest.approx(hard, rel=0.07), name
@@ -141,7 +141,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a code below 0": (
         lambda inner: edited(inner / "test.csv", 0, "categorical_2", "-1"),
-        r"Line 2 of .*test\.csv: `categorical_2` should be a code, a whole number from 0 up; got -1\.",
+        r"Line 2 of .*test\.csv: `categorical_2` should be a code, a whole number of at least 0; got -1\.",
     ),
     "a click of 2": (
         lambda inner: edited(inner / "train.csv", 9, "click", "2"),
@@ -151,8 +151,8 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda inner: [edited(inner / "train.csv", 9, name, value) for name, value in (("click", "0"), ("conversion", "1"))],
         r"Line 11 of .*: `conversion` should be 0 where there is no click; got 1\.",
     ),
-    "cut": (lambda inner: cut(inner / "train.csv"), r"The last line of .*train\.csv has \d+ values of 24: it is cut\."),
-    "no rows": (lambda inner: first_lines(inner / "test.csv", 1), r"test\.csv has no rows\. It may be cut"),
+    "cut": (lambda inner: cut(inner / "train.csv"), r"The last line of .*train\.csv has \d+ values of 24: it is truncated"),
+    "no rows": (lambda inner: first_lines(inner / "test.csv", 1), r"test\.csv has no rows\. It may be truncated"),
 }
 
 
@@ -173,7 +173,7 @@ def test_a_wrong_folder_gets_a_sentence(tmp_path: Path, name: str) -> None:
         ),
         (
             lambda inner: cut(inner / "test.csv"),
-            r"Line 121 of .*test\.csv: `\w+` should be a number; got nothing; .* be cut\.",
+            r"Line 121 of .*test\.csv: `\w+` should be a number; got nothing; .* be truncated\.",
         ),
         (
             lambda inner: first_lines(inner / "train.csv", 5),

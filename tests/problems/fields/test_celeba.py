@@ -100,30 +100,30 @@ WRONG: dict[str, tuple[Callable[[Files], object], str]] = {
         lambda files: files.partition.unlink(),
         r"There is no file .*Eval/list_eval_partition\.txt\. Expected DIR/Img/img_align_celeba/.*; get it from ",
     ),
-    "attributes cut": (lambda files: cut(files.attributes, 2000), r"should say how many pictures follow, .*; got '24'"),
+    "attributes cut": (lambda files: cut(files.attributes, 2000), r"should be the number of pictures .*; got '24'"),
     "another attribute": (
         lambda files: replace(files.attributes, "Bald ", "Bold "),
-        r"at place 5 it has 'Bold' instead of Bald\.",
+        r"at position 5 it has 'Bold' instead of Bald\.",
     ),
     "an attribute less": (
         lambda files: replace(files.attributes, " Young", ""),
-        r"at place 40 it has nothing instead of Young\.",
+        r"at position 40 it has nothing instead of Young\.",
     ),
     "an attribute of 0": (
         lambda files: replace(files.attributes, "000001.jpg   1", "000001.jpg   0"),
-        r"Line 3 of .* should be a file and 40 times 1 or -1; got ",
+        r"Line 3 of .* should be a file name and 40 times 1 or -1; got ",
     ),
     "a fourth split": (
         lambda files: replace(files.partition, "000024.jpg 2", "000024.jpg 3"),
-        r"Line 24 of .* should be a file and 0, 1 or 2; got '000024.jpg 3'\.",
+        r"Line 24 of .* should be a file name and 0, 1 or 2; got '000024.jpg 3'\.",
     ),
     "partition cut": (
         lambda files: rewrite(files.partition, lambda lines: lines[:-1]),
-        r"list_attr_celeba\.txt names 000024\.jpg, and .*list_eval_partition\.txt does not",
+        r"list_attr_celeba\.txt names 000024\.jpg, but .*list_eval_partition\.txt does not",
     ),
     "no validation": (
         lambda files: replace(files.partition, ".jpg 1", ".jpg 0"),
-        r"has no picture with 1, for validation\. It may be cut\.",
+        r"has no picture with 1, for validation\. It may be truncated\.",
     ),
     "pictures missing": (
         lambda files: [path.unlink() for path in sorted(files.pictures.iterdir())[3:5]],

@@ -156,14 +156,14 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: edited(folder, lambda content: content.pop("annotations")),
         r"Expected .*train2017\.json to have lists of 'images' and 'annotations'; got images, categories",
     ),
-    "half a file": (_cut("annotations/person_keypoints_train2017.json"), r"train2017\.json is no whole JSON file"),
+    "half a file": (_cut("annotations/person_keypoints_train2017.json"), r"train2017\.json is not a complete JSON file"),
     "half a picture": (
         _cut("train2017/000000000026.jpg"),
         r"000000000026\.jpg cannot be read as a picture: .* Get this file again",
     ),
     "no picture": (
         lambda folder: (folder / "val2017/000000000027.jpg").unlink(),
-        r"val2017 lacks 1 of the 4 pictures that are used of those in .*val2017\.json, 000000000027\.jpg first",
+        r"val2017 lacks 1 of the 4 pictures that are used from .*val2017\.json, 000000000027\.jpg first",
     ),
     "two numbers of a box": (_first("bbox", [1, 2]), r"annotation 1 of .*train2017\.json to have a box of 4 numbers, 3 for"),
     "few keypoints": (

@@ -120,16 +120,16 @@ def one(part: str, value: float) -> Change:
     return new(part, change)
 
 
-UNREADABLE = r"train/{}/3.npy cannot be read as a whole .npy file of numbers: .*{}"
-SIZES = "Expected arrays of one height and width in .*; got .*{}.* Resize"
+UNREADABLE = r"train/{}/3.npy cannot be read as a complete .npy file of numbers: .*{}"
+SIZES = "Expected arrays of the same height and width in .*; got .*{}.* Resize"
 WRONG: dict[str, tuple[Change, str]] = {
     "no folder": (
         moved("val/depth"),
         r"Expected NYUv2 in .*, as \{train,val\}/\{image,label,depth,normal\}.*no folder val/depth\. The README",
     ),
     "no frames": (without_images, r"found no \.npy file in .*val/image"),
-    "a missing file": (removed("train/depth/3.npy"), r"found 16 files in .*train/image and no .*train/depth/3\.npy beside"),
-    "a missing image": (removed("train/image/3.npy"), r"found 15 files in .*train/image and no .*train/image/3\.npy beside"),
+    "a missing file": (removed("train/depth/3.npy"), r"found 16 files in .*train/image, but no .*train/depth/3\.npy"),
+    "a missing image": (removed("train/image/3.npy"), r"found 15 files in .*train/image, but no .*train/image/3\.npy"),
     "truncated": (cut, UNREADABLE.format("depth", "mmap length")),
     "empty": (emptied, UNREADABLE.format("depth", "")),
     "pickled": (pickled, UNREADABLE.format("label", "pickle")),
@@ -169,7 +169,7 @@ def test_no_folder_and_no_line(tmp_path: Path) -> None:
 
 def test_too_few_frames_to_hold_one_out(tmp_path: Path) -> None:
     problem = nyuv2.problem(dense_folder.write(tmp_path, counts={"train": 3, "val": 2}))
-    with pytest.raises(InputError, match=r"None of the 3 frames in .* is in the tenth that .* for validation: add frames"):
+    with pytest.raises(InputError, match=r"None of the 3 frames in .* is in the 10% that .* for validation. Add frames"):
         problem.data()
     assert problem.published is not None
     assert len(problem.published.data().train) == 3  # type: ignore[arg-type]

@@ -43,7 +43,7 @@ def test_a_name_may_be_typed_and_be_relative(tmp_path: Path, monkeypatch: pytest
         ("toy?data=missing", "There is no folder missing for the data of toy. Expected DIR"),
         ("toy?data=file", "file is a file; toy reads"),
         ("toy?data=.", "there is no train.npy"),
-        ("digits?data=.", r"digits reads no folder: leave out \?data="),
+        ("digits?data=.", r"digits does not read a folder. Leave out \?data="),
         ("nyuv3?data=.", "Unknown problem 'nyuv3'; did you mean 'nyuv2'"),
     ],
 )

@@ -77,7 +77,7 @@ def test_what_fails_or_is_killed_leaves_no_cache(cache: Path, source: Path) -> N
     for path in (parts[0] / "bytes", parts[0]):
         os.utime(path, (long_ago, long_ago))
     (folder / "bytes").write_bytes(b"cut")
-    with pytest.warns(UserWarning, match=r"made anew: bytes has 3 bytes instead of 24"):
+    with pytest.warns(UserWarning, match=r"is created again: bytes has 3 bytes instead of 24"):
         columns = mapped("toy-1", [source], chunks, what="4 things")
     assert torch.equal(columns["bytes"], BYTES)
     assert sorted(cache.iterdir()) == [parts[1], folder], "the one that may still be written to stays"

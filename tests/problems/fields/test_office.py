@@ -116,12 +116,12 @@ class Code:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, r"There is no file .*weights\.pth with weights\. `weights` is the path of a \.safetensors or \.pth file\."),
+        (None, r"There is no file .*weights\.pth\. `weights` must be the path of a \.safetensors or \.pth file\."),
         (
             {"conv1.weight": torch.zeros(3)},
             r"does not fit this network: 99 tensors are missing and 1 have another name or shape",
         ),
-        ([1, 2], r"Expected .*weights\.pth to hold tensors by name"),
+        ([1, 2], r"Expected .*weights\.pth to contain tensors by name"),
         (Code(), r"weights\.pth cannot be read as tensors by name: Weights only load failed"),
         (b"PK", r"weights\.pth cannot be read as tensors by name: "),
     ],

@@ -119,8 +119,11 @@ class Unknown:
 
 
 WRONG = {
-    "a class": ([{"x": Unknown()}], r"raw/qm9_v3\.pt holds .*Unknown, which is not read, since a pickle can run any code"),
-    "no graphs": ({"weight": torch.zeros(2)}, r"Expected .*qm9_v3\.pt to hold a list of graphs, or a pair .*; got dict"),
+    "a class": (
+        [{"x": Unknown()}],
+        r"raw/qm9_v3\.pt contains .*Unknown, which is not read, since a pickle can run any code",
+    ),
+    "no graphs": ({"weight": torch.zeros(2)}, r"Expected .*qm9_v3\.pt to contain a list of graphs, or a pair .*; got dict"),
     "no dicts": ([1, 2], r"Expected graph 0 of .*qm9_v3\.pt to be a dict of tensors; got int"),
     "no positions": (
         without("pos"),
@@ -140,7 +143,7 @@ WRONG = {
     "no such bond": (changed(edge_attr=lambda kinds: 2 * kinds), r"'edge_attr' in .* to mark one of 4 kinds of bond by a 1"),
     "no such atom": (
         changed(edge_index=lambda ends: ends + 1),
-        r"'edge_index' in .* to count the atoms of each molecule from 0",
+        r"'edge_index' in .* to number the atoms of each molecule from 0",
     ),
     "NaN": (changed(y=lambda y: y * math.nan), r"Expected finite numbers in 'y' of .*; got NaN or infinity"),
     "few": (molecule_files.molecules(3), r"Expected at least 4 molecules in .*, for three splits; got 3"),
@@ -166,9 +169,7 @@ def test_wrong_files_get_a_sentence(case: str, tmp_path: Path) -> None:
 def test_damaged_files_get_a_sentence(damage: Callable[[bytes], bytes], folder: Path) -> None:
     path = folder / "raw/qm9_v3.pt"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(
-        InputError, match=r"raw/qm9_v3\.pt cannot be read, as if it were cut off or were another kind of file"
-    ):
+    with pytest.raises(InputError, match=r"raw/qm9_v3\.pt cannot be read; it may be truncated or another kind of file"):
         qm9_pyg.check(folder)
 
 

@@ -1,4 +1,4 @@
-"""`scenes`: segmentation, depth, surface normals and boxes of objects from one image, the kind of problem DTP was made for.
+"""`scenes`: segmentation, depth, surface normals and boxes of objects from one image, the kind of problem DTP is for.
 
 Images are frames of 160×120 pixels from the maps of Freedoom, a free game of the Doom family. `_maps` defines the splits,
 `_rendering` renders the frames once with vizdoom, `_view` computes depth and normals from a map's floor plan, and `_labels`
@@ -167,9 +167,9 @@ def loss_share(output: Tensor, target: Tensor, *, example: Example, objects: boo
 
 
 def _losses() -> dict[str, LossOption]:
-    """The losses a detector may be trained with, each with metrics of how it is spread over the cells.
+    """Return the losses for training a detector, each with metrics of how it is distributed over the cells.
 
-    The network trained with γ = 2 also has the metrics of all other losses: on the same cells nothing but the loss differs.
+    The network trained with γ = 2 also has the metrics of all other losses: on the same cells only the loss differs.
     """
     options = {}
     for name, example in EXAMPLE_LOSSES.items():

@@ -1,10 +1,10 @@
 """Measure how well the floor plan and the engine agree, on frames that were not selected by their agreement.
 
-A pixel agrees if both say that it is upright or flat, at the same depth to within one of the engine's steps of 7 units and 5
-percent. Pixels of objects are left out. Bars and fences count as disagreement, because the plan does not know their holes.
+A pixel agrees if both say that it is upright or flat, at the same depth to within one of the engine's steps of 7 units and
+5%. Pixels of objects are left out. Bars and fences count as disagreement, because the plan does not know their holes.
 
-`python -m hardfirst_scenes._agreement` measures it on 60 frames of each map of the validation split: 98.2 percent of a
-frame's pixels agree in the mean over frames, 99.5 percent in the median, and 99.5 percent get a class in the end.
+`python -m hardfirst_scenes._agreement` measures it on 60 frames of each map of the validation split: 98.2% of a frame's
+pixels agree in the mean over frames, 99.5% in the median, and 99.5% get a class in the end.
 """
 
 import os

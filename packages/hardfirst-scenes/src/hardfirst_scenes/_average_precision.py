@@ -19,8 +19,8 @@ def suppress(boxes: Tensor, *, threshold: float) -> Tensor:
     """Return which boxes non-maximum suppression keeps, bool [frames, K].
 
     A box is removed if it overlaps a better one that is kept. Whether a box is kept depends only on better boxes, so
-    deciding all at once and repeating that settles them from the best one on. It takes as many rounds as the longest chain
-    of boxes of which each suppresses the next, which is short.
+    deciding all at once and repeating this settles them from the best one on. The number of rounds is the length of the
+    longest chain of boxes in which each suppresses the next, which is short.
 
     Args:
         boxes: [frames, K, 4], best first in each frame.
@@ -44,7 +44,7 @@ def detections(
     Args:
         output: [frames, cells, C + 4].
         grid: the cells.
-        score: the least probability of an object, in [0, 1].
+        score: the lowest probability of an object, in [0, 1].
         overlap: of two boxes of one class whose IoU is above it, the better one is kept.
         candidates: K, the number of a frame's best candidates that enter the suppression.
     """
@@ -66,10 +66,10 @@ def _detections(output: Tensor, grid: Grid, score: float, overlap: float, candid
 
 
 class AveragePrecision:
-    """The AP50 of the detected objects, see `precision_of`: it keeps those of each frame, which are small, and no outputs.
+    """The AP50 of the detected objects, see `precision_of`. It stores the detected objects of each frame, not the outputs.
 
     Args:
-        threshold: the least IoU of a correct box; 0.5 for AP50.
+        threshold: the lowest IoU of a correct box; 0.5 for AP50.
         grid: the cells.
     """
 
@@ -108,7 +108,7 @@ def precision_of(detected: Tensor, target: Tensor, *, threshold: float = 0.5) ->
     Args:
         detected: [frames, K, 6]: box, class and score; rows of -1 are unused.
         target: [frames, objects, 5].
-        threshold: the least IoU of a correct box.
+        threshold: the lowest IoU of a correct box.
 
     Raises:
         MissingPackage: pycocotools is not installed.

@@ -36,9 +36,9 @@ class Grid:
     """The cells of all maps, one map after another, row by row.
 
     Args:
-        height: of the frame, in pixels.
-        width: of the frame, in pixels.
-        strides: of the maps, finest first, in pixels.
+        height: the height of the frame, in pixels.
+        width: the width of the frame, in pixels.
+        strides: the strides of the maps, finest first, in pixels.
         limits: an object belongs to the first map whose limit is at least the object's longer side, in pixels, or else to
             the last map; one limit fewer than strides.
         radius: the largest distance, in strides, from an object's centre to a cell that detects it.

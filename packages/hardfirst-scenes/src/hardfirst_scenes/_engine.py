@@ -2,9 +2,9 @@
 
 The camera is placed at random points of a map in which nothing moves ("freeze"), so a frame depends only on its number and
 the map's name. Half of the frames look in any direction, the other half towards an object within 20 metres, since most
-directions show none. Points outside the map, in closed doors, or less than 1.5 metres from an object are rejected. So are
-frames that are dark, that show little but a near wall or the sky, or in which the floor plan and the engine disagree (see
-`_labels`) in more than 8 percent of the pixels.
+directions show none. Points outside the map, in closed doors, or less than 1.5 metres from an object are rejected. Frames
+are also rejected if they are dark, show little but a near wall or the sky, or if the floor plan and the engine disagree (see
+`_labels`) in more than 8% of the pixels.
 """
 
 import json
@@ -38,11 +38,11 @@ SETTLE_TICS = 12  # until the camera has settled
 TRIES = 60  # per frame
 
 NEAREST, FARTHEST = 48.0, 640.0  # distance of an object to look at, in units
-AROUND = math.radians(30)  # the camera looks at most so far to the side of the object
-EYE, HEADROOM = 30.0, 8.0  # least distance of the camera from the floor and the ceiling, in units
-OPEN = 64.0  # least median depth of a frame, in units
+AROUND = math.radians(30)  # the camera looks at most this far to the side of the object
+EYE, HEADROOM = 30.0, 8.0  # lowest distance of the camera from the floor and the ceiling, in units
+OPEN = 64.0  # lowest median depth of a frame, in units
 MOST_SKY = 0.6  # share of a frame
-LIGHT = 12.0  # least mean of a frame's pixels, of 255
+LIGHT = 12.0  # lowest mean of a frame's pixels, of 255
 DOUBT = 0.08  # largest share of a frame that is ignored without being an object
 
 _PLAYER = "DoomPlayer"
@@ -230,10 +230,10 @@ class Game:
 
 
 def read(path: Path, names: Iterable[str] = NAMES) -> Arrays:
-    """Read some of the arrays in a file that `write` wrote.
+    """Read some of the arrays in a file written by `write`.
 
     Raises:
-        Exception: of many kinds, if the file does not exist or is damaged; each array has a checksum.
+        Exception: of many types, if the file does not exist or is damaged; each array has a checksum.
     """
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in names}

@@ -1,4 +1,4 @@
-"""Targets of a frame: the surfaces that the floor plan predicts and the engine confirms, and the objects before them.
+"""Targets of a frame: the surfaces predicted by the floor plan and confirmed by the engine, and the objects before them.
 
 The engine gives two independent observations of each pixel. Its depth buffer has steps of `STEP` units, of which walls and
 sky reach 63. Its label buffer distinguishes walls, floors or ceilings, and objects. A pixel keeps the plan's class, depth
@@ -6,15 +6,15 @@ and normal if both agree with the plan. If a curtain hangs there at the engine's
 ignored. Pixels are ignored at edges, where the two may differ by one pixel, and where a map uses a trick that `_view` does
 not reproduce.
 
-Classes: 0 wall, 1 floor, 2 ceiling, 3 sky, 4 monster, 5 item: 58.6, 24.6, 8.7, 4.5, 1.9 and 0.25 percent of the training
-split's pixels. An item is what a player can pick up. Trees, pillars, lamps, barrels and the dead have no class, only depth:
-together they are 0.7 percent, a few pixels of each kind, and look too different for one class. Spectres are invisible
-monsters, and have no class either. Another 0.7 percent are ignored because plan and engine differ.
+Classes: 0 wall, 1 floor, 2 ceiling, 3 sky, 4 monster, 5 item: 58.6%, 24.6%, 8.7%, 4.5%, 1.9% and 0.25% of the training
+split's pixels. An item is something that a player can pick up. Trees, pillars, lamps, barrels and the dead have no class,
+only depth: together they are 0.7%, a few pixels of each kind, and look too different for one class. Spectres are invisible
+monsters, and have no class either. Another 0.7% are ignored because plan and engine differ.
 
 An object's box is the extent of its visible pixels in the label buffer. The box in `state.labels` is the same unless another
 object is in front, whose pixels that box includes. Boxes with a side below 4 pixels or with fewer than 12 pixels are left
-out, though their pixels keep their class: those objects are far away or mostly hidden, and at that size a box that is wrong
-by one pixel in both directions overlaps the right one by less than half.
+out, but their pixels keep their class: those objects are far away or mostly hidden, and at that size a box that is wrong by
+one pixel in both directions overlaps the right one by less than half.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ MOST_BOXES = 20  # per frame, the largest ones; no frame has more than 18
 LEAST_SIDE, LEAST_PIXELS = 4, 12
 
 STEP = 7.18  # units per step of the engine's depth buffer
-_WALL_LAG, _FLAT_LAG = 0.2, 1.5  # the engine's depths are too small by so many steps, measured by comparison
+_WALL_LAG, _FLAT_LAG = 0.2, 1.5  # the engine's depths are too small by this many steps, measured by comparison
 _LAST_WALL_STEP, _LAST_FLAT_STEP = 63, 255
 _UPRIGHT, _FLAT = 0, 1  # labels of walls and sky, of floors and ceilings; objects have higher values
 
@@ -114,7 +114,7 @@ def confirmed(view: View, buffers: Buffers) -> tuple[Bytes, Floats, Floats]:
 def agreement(view: View, buffers: Buffers) -> Bools:
     """Return where the engine sees the same kind of surface as the view at the same depth: bool [rows, columns].
 
-    Depths may differ by one step and 5 percent. Curtains and objects count as different.
+    Depths may differ by one step and 5%. Curtains and objects count as different.
     """
     kind = np.where(_is_flat(view.surface), _FLAT, _UPRIGHT)
     agrees: Bools = (buffers.labels == kind) & (view.surface != NOTHING)
@@ -139,7 +139,7 @@ def _close(expected: Floats, measured: Bytes) -> Bools:
 
 
 def _depth_of(thing: Object, camera: Camera) -> float:
-    """Return an object's depth in units. It is one for all pixels: the engine draws a flat picture that faces the camera."""
+    """Return an object's depth in units. All pixels share it: the engine draws a flat picture that faces the camera."""
     return float(to_camera(np.array([thing.x - camera.x, thing.y - camera.y]), camera.angle)[1])
 
 

@@ -1,4 +1,4 @@
-"""Freedoom's maps, their splits, and how many frames of each are rendered.
+"""Freedoom's maps, their splits, and the number of frames rendered from each.
 
 There are 68 maps: the 36 of the first game (e1m1 to e4m9), then the 32 of the second (map01 to map32). No two share a room.
 In this order every fifth map, from the fifth on, is for testing, 13 in all; every tenth, from the third on, for validation,
@@ -7,7 +7,7 @@ a place of another. There are two sizes:
 
 - `full`: 93 frames of each map: 4,464 for training, 651 for validation, 1,209 for testing; 1.1 GB.
 - `small`, for laptops and CI: 17 frames of every second training map (408), 14 of each validation map (98), 12 of each test
-  map (156); 115 MB. They are the first frames that `full` has of these maps.
+  map (156); 115 MB. They are the first frames of these maps in `full`.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ class Map(NamedTuple):
 
 
 class Share(NamedTuple):
-    """What a size uses of a split: every so many maps, and so many frames of each."""
+    """The part of a split that a size uses: the interval between maps, and the number of frames of each."""
 
     every: int
     frames: int

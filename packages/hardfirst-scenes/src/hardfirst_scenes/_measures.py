@@ -73,7 +73,7 @@ def mean_iou(output: Tensor, target: Tensor) -> Tensor:
 @kpi.skips
 @kpi.streams(mean_or_0, add_sums)
 def depth_loss(output: Tensor, target: Tensor) -> Tensor:
-    """Compute |output − log depth|; in logarithms an error counts by its ratio, as it does in both metrics.
+    """Compute |output − log depth|; in logarithms an error counts by its ratio, as in both metrics.
 
     Args:
         output: logarithms of depths [frames, 1, rows, columns].
@@ -137,7 +137,7 @@ def angle_within(output: Tensor, target: Tensor) -> Tensor:
 @kpi.skips
 @kpi.streams(_mean_or_nan, add_sums)
 def mean_angle(output: Tensor, target: Tensor) -> Tensor:
-    """Return the mean angle between output and normal in degrees, accurate to some hundredths; lower is better.
+    """Return the mean angle between output and normal in degrees, accurate to a few hundredths; lower is better.
 
     Args:
         output: as for `normals_loss`.
@@ -177,5 +177,5 @@ def _cosine(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _sums(values: Tensor, labelled: Tensor) -> Tensor:
-    """Return the sum of labelled values, and how many there are."""
+    """Return the sum of labelled values, and their number."""
     return torch.stack([torch.where(labelled, values, 0).sum(), labelled.sum().to(values)])

@@ -75,7 +75,7 @@ class Dense(nn.Module):
 
     Args:
         width: channels of the finest features.
-        channels: of the map.
+        channels: the channels of the map.
         start: initial output, approximately.
     """
 
@@ -191,7 +191,7 @@ class Enlarged(nn.Module):
 
     Args:
         width: channels of the features.
-        channels: of the map.
+        channels: the channels of the map.
         start: initial output, approximately.
     """
 

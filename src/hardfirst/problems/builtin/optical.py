@@ -1,14 +1,14 @@
 """`optical`: nine measured optical properties of dyes in solution; most labels are missing.
 
-A row of the database is one chromophore in one solvent, in a host, or as a solid, with what an article reports: where it
-absorbs and emits most, how wide both bands are (in wavenumbers or in wavelengths, rarely both), how strongly it absorbs,
-what share of the light it emits again (the quantum yield), and how long that takes (the lifetime). Of the 20,236 rows 18,142
-have an emission maximum and only 627 an emission width in wavenumbers.
+A row of the database is one chromophore in one solvent, in a host, or as a solid, with the values that an article reports:
+the wavelengths at which it absorbs and emits most, how wide both bands are (in wavenumbers or in wavelengths, rarely both),
+how strongly it absorbs, the share of the light that it emits again (the quantum yield), and how long that takes (the
+lifetime). Of the 20,236 rows 18,142 have an emission maximum and only 627 an emission width in wavenumbers.
 
 Inputs: counts of the circular substructures of up to two bonds around an atom (Morgan, folded) in the chromophore and in the
 solvent. They ignore stereochemistry. The solvent "gas" has no substructures.
 
-Splits: by chromophore, about 70, 15 and 15 percent, by a hash of its SMILES. Chromophores with the same substructures, such
+Splits: by chromophore, about 70%, 15% and 15%, by a hash of its SMILES. Chromophores with the same substructures, such
 as stereoisomers, are in one split. So every chromophore of the test split is new to the network, though close relatives may
 not be, such as one with a longer chain. Solvents are in all splits, and a chromophore of the test split may be the solvent
 or host of another one.
@@ -60,7 +60,7 @@ SOURCE = Source(
     credit="Joung, Han, Jeong and Park, Scientific Data 7, 295, 2020, https://doi.org/10.1038/s41597-020-00634-8",
     needs={"rdkit": "rdkit"},
 )
-REVISION = 1  # of the cached tensors: raise it with every change of the parsing
+REVISION = 1  # of the cached tensors: increase it with every change of the parsing
 SPLITS = ("train", "validation", "test")
 COLUMNS = {"chromophore": "Chromophore", "solvent": "Solvent"}
 SIZES = {"chromophore": 2048, "solvent": 256}  # of the folded counts
@@ -186,7 +186,7 @@ def split_of(counts: Mapping[str, bytes]) -> dict[str, str]:
         >>> splits["C/C=C/C"] == splits["CC=CC"]
         True
     """
-    first: dict[bytes, str] = {}  # the first SMILES with these counts, whose hash decides for all of them
+    first: dict[bytes, str] = {}  # the first SMILES with these counts, whose hash determines the split of all of them
     for smiles in sorted(counts):
         first.setdefault(counts[smiles], smiles)
     return {smiles: _split_by_hash(first[key]) for smiles, key in counts.items()}
@@ -211,7 +211,7 @@ def substructures(molecules: Sequence[str], size: int) -> Tensor:
         from rdkit.Chem import MolFromSmiles
         from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
     except ImportError:
-        raise MissingPackage(f"Finding substructures needs rdkit. To install it: {SOURCE.install}") from None
+        raise MissingPackage(f"Finding substructures needs rdkit. Install it with: {SOURCE.install}") from None
     generator = GetMorganGenerator(radius=RADIUS, fpSize=size)
     counts = torch.zeros(len(molecules), size, dtype=torch.uint8)
     for row, smiles in enumerate(molecules):

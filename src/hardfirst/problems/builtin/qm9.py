@@ -67,7 +67,7 @@ SOURCE = Source(
     licence="CC0 (the data), MIT (the package)",
     credit="Ramakrishnan, Dral, Rupp and von Lilienfeld, Scientific Data 1, 140022, 2014, https://doi.org/10.1038/sdata.2014.22",
 )
-REVISION = 1  # of the cached tensors: raise it with every change of the parsing
+REVISION = 1  # of the cached tensors: increase it with every change of the parsing
 
 ELEMENTS = "HCNOF"  # 1 to 5 in the inputs, where 0 is padding
 ATOMS = 29  # of the largest molecule
@@ -82,7 +82,7 @@ class Property(NamedTuple):
         column: its column in the files.
         unit: the unit of the reported error.
         mean: the mean of the default training split in that unit, without the atoms' references.
-        deviation: the standard deviation, likewise.
+        deviation: the standard deviation, in the same way.
         factor: one of the column's units in `unit`.
         referenced: whether it is an energy of the whole molecule, from which the atoms' references are subtracted.
     """
@@ -224,7 +224,7 @@ class Molecules(nn.Module):
     def _radial(self, positions: Tensor, is_atom: Tensor) -> Tensor:
         """Compute the radial functions of all distances, [molecules, atoms, radii, atoms]; 0 to padding and itself."""
         square = (positions.unsqueeze(1) - positions.unsqueeze(2)).square().sum(3)
-        pairs = is_atom.unsqueeze(1) & (square > 0)  # what padding receives is not used
+        pairs = is_atom.unsqueeze(1) & (square > 0)  # features received by padding are not used
         distances = torch.where(pairs, square, 1).sqrt().unsqueeze(2)
         near = ((distances - self.centres.unsqueeze(1)) / self.widths.unsqueeze(1)).square()
         return torch.where(pairs.unsqueeze(2), torch.exp(-near / 2), 0)

@@ -1,4 +1,4 @@
-"""The field's benchmarks: problems whose data lies in a folder that the user names, as in `nyuv2?data=DIR`."""
+"""Published benchmarks: problems that read their data from a folder given by the user, as in `nyuv2?data=DIR`."""
 
 import hashlib
 import os
@@ -20,17 +20,17 @@ _HASHED_FILES, _HASHED_BYTES = 8, 2**24
 
 @dataclass(frozen=True)
 class FolderProblem:
-    """A problem whose data lies in a folder that the user names.
+    """A problem that reads its data from a folder given by the user.
 
     Args:
-        module: the module that has `problem(folder)`, which returns the Problem without reading its data, and
+        module: the module with the functions `problem(folder)`, which returns the Problem without reading its data, and
             `check(folder)`, which returns sentences about the folder. It is imported when one of them is called.
-        tasks: what the tasks are, for `hardfirst list problems`.
-        description: one sentence, likewise.
-        layout: the files that are expected, below DIR.
-        source: where people get the data.
-        size: of the data, as text.
-        variant: the second argument of both functions, for a module with several problems; None if they have only one.
+        tasks: the tasks, for `hardfirst list problems`.
+        description: one sentence, for `hardfirst list problems`.
+        layout: the expected files, below DIR.
+        source: where to get the data.
+        size: the size of the data, as text.
+        variant: the second argument of both functions, for a module with several problems; None if it has only one.
 
     Example:
         >>> FIELDS["nyuv2"].size
@@ -46,7 +46,7 @@ class FolderProblem:
     variant: str | None = None
 
     def call(self, function: str, folder: Path) -> Any:
-        """The result of one of the module's functions."""
+        """Return the result of one of the module's functions."""
         of_variant: Callable[..., Any] = resolve(f"{self.module}:{function}")
         return of_variant(folder, *[self.variant] * (self.variant is not None))
 
@@ -101,7 +101,7 @@ FIELDS: dict[str, FolderProblem] = {
     "office_31": FolderProblem(
         f"{__name__}.office",
         "amazon, dslr, webcam",
-        "Office things in three kinds of pictures, a task each, 31 classes.",
+        "Objects of an office in three kinds of pictures, a task each, 31 classes.",
         _DOMAINS,
         _LIBMTL,
         "4,110 pictures",
@@ -110,7 +110,7 @@ FIELDS: dict[str, FolderProblem] = {
     "office_home": FolderProblem(
         f"{__name__}.office",
         "Art, Clipart, Product, Real_World",
-        "Things of office and home in four kinds of pictures, a task each, 65 classes.",
+        "Objects of office and home in four kinds of pictures, a task each, 65 classes.",
         _DOMAINS,
         _LIBMTL,
         "15,500 pictures",
@@ -137,7 +137,7 @@ FIELDS: dict[str, FolderProblem] = {
         "17 GB decoded",
     ),
 }
-"""By name, the problems whose data lies in a folder."""
+"""The problems that read a folder, by name."""
 
 
 def folder_name(name: str, folder: Path) -> str:
@@ -145,22 +145,22 @@ def folder_name(name: str, folder: Path) -> str:
 
     Args:
         name: one of `FIELDS`.
-        folder: where its data lies; the name holds the absolute path.
+        folder: the folder of its data; the name contains the absolute path.
 
     Raises:
-        InputError: the problem reads no folder.
+        InputError: the problem does not read a folder.
 
     Example:
         >>> folder_name("nyuv2", Path("/data/NYU v2; 100%"))
         'nyuv2?data=/data/NYU%20v2%3B%20100%25'
     """
     if name not in FIELDS:
-        raise InputError(f"{name} reads its data from no folder; those that do: {', '.join(FIELDS)}.")
+        raise InputError(f"{name} does not read a folder; the problems that do: {', '.join(FIELDS)}.")
     return f"{name}?data={quote(str(folder.expanduser().absolute()), safe='/:')}"
 
 
 def is_folder_problem(problem: str) -> bool:
-    """Whether a problem's name is one of `FIELDS`, with or without its folder."""
+    """Return whether a problem's name is one of `FIELDS`, with or without its folder."""
     return problem.partition("?")[0] in FIELDS
 
 
@@ -171,7 +171,7 @@ def load(problem: str) -> "Problem":
         problem: a name from `folder_name`.
 
     Raises:
-        InputError: it does not say which folder, or the folder is missing or not the problem's.
+        InputError: the name has no folder, or the folder is missing or does not fit the problem.
     """
     name, folder = _resolved(problem)
     loaded: Problem = FIELDS[name].call("problem", folder)
@@ -179,7 +179,7 @@ def load(problem: str) -> "Problem":
 
 
 def check(problem: str) -> list[str]:
-    """Read a problem's folder as far as its module's check goes, and return what is there in sentences.
+    """Check a problem's folder, and return sentences about its contents.
 
     Args:
         problem: a name from `folder_name`.
@@ -193,10 +193,10 @@ def check(problem: str) -> list[str]:
 
 
 def digest(problem: str) -> str:
-    """Return a checksum of a problem's folder, wherever it lies.
+    """Return a checksum of a problem's folder, which does not depend on its path.
 
     It covers the names and sizes of all files, and the first 16 MiB of eight of them. Hidden files are left out. It is
-    computed once in a process.
+    computed once per process.
 
     Args:
         problem: a name from `folder_name`.
@@ -206,10 +206,10 @@ def digest(problem: str) -> str:
 
 
 def _resolved(problem: str) -> tuple[str, Path]:
-    """The problem's name and its folder.
+    """Return the problem's name and its folder.
 
     Raises:
-        InputError: no folder is given, or there is none.
+        InputError: no folder is given, or it does not exist.
     """
     name, _, query = problem.partition("?")
     key, _, text = query.partition("=")
@@ -240,7 +240,7 @@ def _folder_digest(folder: Path) -> str:
 
 
 def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
-    """The path of each file below the folder, with forward slashes, and its size."""
+    """Yield the path of each file below the folder, with forward slashes, and its size."""
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = _visible(folders)
         for path in (Path(parent) / file for file in _visible(files)):

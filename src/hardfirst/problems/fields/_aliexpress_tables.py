@@ -1,4 +1,4 @@
-"""The tables of `aliexpress`: where they are, what is in them, and their columns in memory."""
+"""The tables of `aliexpress`: finding, checking and reading them, and their columns in memory."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     import numpy as np
     from pandas import DataFrame
 
-REVISION = 1  # of the cached columns: raise it with every change of the reading
+REVISION = 1  # of the cached columns: increase it with every change of the reading
 TASKS = ("click", "conversion")
 SEARCH = "search_id"
-ROWS = 2**17  # in a chunk
+ROWS = 2**17  # per chunk
 TAIL = 2**16  # bytes
 
 
 class Files(NamedTuple):
-    """Where the tables are."""
+    """The paths of the tables."""
 
     train: Path
     test: Path
@@ -39,10 +39,10 @@ class Header(NamedTuple):
 
 
 def files(folder: Path, country: str) -> Files:
-    """Where the tables of a country are.
+    """Find the tables of a country.
 
     Raises:
-        InputError: they are not there.
+        InputError: a table does not exist.
     """
     found = Files(*(folder / f"AliExpress_{country.upper()}" / f"{split}.csv" for split in Files._fields))
     for path in found:
@@ -55,10 +55,10 @@ def files(folder: Path, country: str) -> Files:
 
 
 def columns(folder: Path, country: str) -> dict[str, Tensor]:
-    """The columns of each split, mapped into memory, by names such as "train.numbers"; and the `sizes` of the categories.
+    """Return the columns of each split, mapped into memory, by names such as "train.numbers"; and the category `sizes`.
 
     Raises:
-        InputError: a table is not what it should be, or the cache cannot be written.
+        InputError: a table is invalid, or the cache cannot be written.
     """
     found = files(folder, country)
     what = f"the {_megabytes(*found)} of tables of AliExpress {country.upper()}"
@@ -90,10 +90,10 @@ def _read(found: Files) -> Iterator[Chunk]:
 
 
 def _headers(found: Files) -> Header:
-    """The columns of both tables.
+    """Read the columns of both tables.
 
     Raises:
-        InputError: they are not those that they should be.
+        InputError: the columns are not the expected ones.
     """
     header, of_test = map(_header, found)
     if alone := {*header.categories, *header.numbers} ^ {*of_test.categories, *of_test.numbers}:
@@ -127,10 +127,10 @@ def _frames(path: Path) -> "Iterator[DataFrame]":
 
 
 def _tensors(frame: "DataFrame", header: Header, path: Path) -> dict[str, Tensor]:
-    """The columns of a chunk, after checking them.
+    """Check the columns of a chunk, and return them as tensors.
 
     Raises:
-        InputError: a value is not what it should be; the message names the line.
+        InputError: a value is invalid; the message names the line.
     """
     if frame[SEARCH].isna().any():
         raise _wrong(frame, path, SEARCH, frame[SEARCH].isna().to_numpy(), "a search's name")
@@ -139,7 +139,7 @@ def _tensors(frame: "DataFrame", header: Header, path: Path) -> dict[str, Tensor
     for name in header.categories:
         bad = (values[name] < 0) | (values[name] >= 2**31) | (values[name] % 1 != 0)
         if bad.any():
-            raise _wrong(frame, path, name, bad, "a code, a whole number from 0 up")
+            raise _wrong(frame, path, name, bad, "a code, a whole number of at least 0")
     for task in TASKS:
         bad = (values[task] != 0) & (values[task] != 1)
         if bad.any():
@@ -159,10 +159,10 @@ def _tensors(frame: "DataFrame", header: Header, path: Path) -> dict[str, Tensor
 
 
 def _numbers(frame: "DataFrame", name: str, path: Path) -> "np.ndarray":
-    """A column in float64.
+    """Convert a column to float64.
 
     Raises:
-        InputError: a value is missing, or no number.
+        InputError: a value is missing, or is not a number.
     """
     import numpy as np
     import pandas
@@ -178,19 +178,19 @@ def _numbers(frame: "DataFrame", name: str, path: Path) -> "np.ndarray":
 def _wrong(frame: "DataFrame", path: Path, name: str, bad: "np.ndarray", expected: str) -> InputError:
     row = int(bad.argmax())
     (value,) = frame[name].iloc[[row]].tolist()
-    got = "nothing; the file may be cut" if frame[name].isna().iloc[row] else short(value)
+    got = "nothing; the file may be truncated" if frame[name].isna().iloc[row] else short(value)
     return InputError(f"Line {frame.index[row] + 2} of {path}: `{name}` should be {expected}; got {got}.")
 
 
 def check(folder: Path, country: str) -> list[str]:
-    """Read the beginning and the end of each table, and return what is there in sentences.
+    """Check the beginning and the end of each table, and return sentences about the contents.
 
     Args:
-        folder: the one above AliExpress_NL and the like.
+        folder: the folder above AliExpress_NL and the others.
         country: "nl", "es", "fr" or "us".
 
     Raises:
-        InputError: a table is missing, or what was read of it is not what it should be.
+        InputError: a table is missing, or the part that was read is invalid.
     """
     found = files(folder, country)
     header = _headers(found)
@@ -198,13 +198,13 @@ def check(folder: Path, country: str) -> list[str]:
     for path in found:
         frame = next(_frames(path), None)
         if frame is None or not len(frame):
-            raise InputError(f"{path} has no rows. It may be cut: get it again.")
+            raise InputError(f"{path} has no rows. It may be truncated: get it again.")
         chunk = _tensors(frame, header, path)
         _check_end(path)
         click, conversion = (float(chunk[task].mean()) for task in TASKS)
         sentences.append(
             f"{path.name}: {_megabytes(path)}; of the first {len(frame):,} rows {click:.2%} were clicked "
-            f"and {conversion:.2%} bought. The rest is read when it is first trained on."
+            f"and {conversion:.2%} bought. The rest is read before the first training."
         )
     return sentences
 
@@ -216,4 +216,4 @@ def _check_end(path: Path) -> None:
         last = file.read().rstrip().splitlines()[-1]
     if last.count(b",") != commas:
         values = f"{last.count(b',') + 1} values of {commas + 1}"
-        raise InputError(f"The last line of {path} has {values}: it is cut. Get it again.")
+        raise InputError(f"The last line of {path} has {values}: it is truncated. Get it again.")

@@ -1,4 +1,4 @@
-"""The augmentation of the field's dense benchmarks: a random crop, enlarged, and a random flip."""
+"""The augmentation of the published dense benchmarks: a random crop, enlarged, and a random flip."""
 
 import torch
 import torch.nn.functional as F
@@ -10,18 +10,18 @@ SCALES = (1.0, 1.2, 1.5)
 
 
 def augment(item: Batch, generator: torch.Generator) -> Batch:
-    """Enlarge a random crop to the frame's size, then flip it with probability ½.
+    """Enlarge a random crop to the frame's size, then flip it with probability 0.5.
 
     A scale s is drawn from 1, 1.2 and 1.5; the crop has 1/s of the height and width. Images and normals are enlarged
-    bilinearly with aligned corners, classes and depths take the nearest pixel, and depths are divided by s, since what is
-    enlarged looks nearer. A flipped normal has the opposite x.
+    bilinearly with aligned corners, classes and depths take the nearest pixel, and depths are divided by s, since enlarged
+    objects look nearer. A flipped normal has the opposite x.
 
     Args:
-        item: a frame, as `Frames` gives it.
-        generator: what all is drawn from.
+        item: a frame from `Frames`.
+        generator: the source of all random numbers.
 
     Note:
-        As the field's code does, this also divides inverse depths by s, although those of a nearer surface are larger.
+        Like published code, this also divides inverse depths by s, although those of a nearer surface are larger.
     """
     image, targets = item
     height, width = image.shape[-2:]
@@ -31,7 +31,7 @@ def augment(item: Batch, generator: torch.Generator) -> Batch:
     flip = _below(2, generator) == 1
 
     def changed(values: Tensor, *, smooth: bool = False) -> Tensor:
-        """The values [channels, height, width] of the crop, enlarged and flipped."""
+        """Crop, enlarge and flip the values [channels, height, width]."""
         crop = values[None, :, top : top + rows, left : left + columns]
         mode, aligned = ("bilinear", True) if smooth else ("nearest", None)
         enlarged = F.interpolate(crop, size=(height, width), mode=mode, align_corners=aligned)[0]
@@ -49,5 +49,5 @@ def augment(item: Batch, generator: torch.Generator) -> Batch:
 
 
 def _below(count: int, generator: torch.Generator) -> int:
-    """A random whole number from 0 to count − 1."""
+    """Draw a random whole number from 0 to count − 1."""
     return int(torch.randint(count, (), generator=generator))

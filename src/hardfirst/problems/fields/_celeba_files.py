@@ -1,4 +1,4 @@
-"""The files of `celeba`: where they are, what is in them, and their pictures and attributes in memory."""
+"""The files of `celeba`: finding, checking and reading them, and their pictures and attributes in memory."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from hardfirst.problems.fields import FIELDS
 from hardfirst.problems.fields._mapped import Chunk, mapped
 from hardfirst.problems.fields._pictures import picture, pictures
 
-REVISION = 1  # of the cached tensors: raise it with every change of the reading
+REVISION = 1  # of the cached tensors: increase it with every change of the reading
 SIDE = 64
 SPLITS = ("train", "validation", "test")
 ATTRIBUTES = (  # in the order of the file
@@ -62,7 +62,7 @@ ATTRIBUTES = (  # in the order of the file
 
 
 class Files(NamedTuple):
-    """Where the parts of the data are."""
+    """The paths of the parts of the data."""
 
     pictures: Path
     attributes: Path
@@ -78,7 +78,7 @@ MD5 = {
 
 
 def files(folder: Path) -> Files:
-    """Where the files are.
+    """Find the files.
 
     Raises:
         InputError: the folder has neither layout.
@@ -98,10 +98,10 @@ def files(folder: Path) -> Files:
 
 
 def columns(folder: Path) -> dict[str, Tensor]:
-    """The pictures and attributes of each split, mapped into memory, by names such as "train.pictures".
+    """Return the pictures and attributes of each split, mapped into memory, by names such as "train.pictures".
 
     Raises:
-        InputError: a file is missing, damaged, or not what it should be; or the cache cannot be written.
+        InputError: a file is missing, damaged or invalid; or the cache cannot be written.
     """
     found = files(folder)
     listed = sorted(found.pictures.iterdir())
@@ -127,8 +127,8 @@ def attributes(path: Path) -> dict[str, Tensor]:
     _check_names(path, header.split())
     if not count.strip().isdigit() or int(count) != len(lines):
         raise InputError(
-            f"The first line of {path} should say how many pictures follow, {len(lines):,}; got {short(count)}. The file "
-            "may be cut: get it again."
+            f"The first line of {path} should be the number of pictures that follow, {len(lines):,}; got {short(count)}. "
+            "The file may be truncated: get it again."
         )
     answers = bytearray()
     names = []
@@ -136,7 +136,7 @@ def attributes(path: Path) -> dict[str, Tensor]:
         name, *values = line.split() or [""]
         if len(values) != len(ATTRIBUTES) or not {"1", "-1"}.issuperset(values):
             raise InputError(
-                f"Line {number} of {path} should be a file and {len(ATTRIBUTES)} times 1 or -1; got {short(line)}."
+                f"Line {number} of {path} should be a file name and {len(ATTRIBUTES)} times 1 or -1; got {short(line)}."
             )
         names.append(name)
         answers.extend(value == "1" for value in values)
@@ -150,13 +150,13 @@ def _check_names(path: Path, names: list[str]) -> None:
         got = short(names[place]) if place < len(names) else "nothing"
         expected = ATTRIBUTES[place] if place < len(ATTRIBUTES) else "nothing"
         raise InputError(
-            f"The second line of {path} should have the names of CelebA's {len(ATTRIBUTES)} attributes; at place "
+            f"The second line of {path} should have the names of CelebA's {len(ATTRIBUTES)} attributes; at position "
             f"{place + 1} it has {got} instead of {expected}."
         )
 
 
 def partition(path: Path) -> dict[str, str]:
-    """Read which split each picture is in, by the name of its file.
+    """Read the split of each picture, by the name of its file.
 
     Raises:
         InputError: the file is not in the published format.
@@ -165,13 +165,13 @@ def partition(path: Path) -> dict[str, str]:
     for number, line in enumerate(_lines(path), 1):
         words = line.split()
         if len(words) != 2 or words[1] not in ("0", "1", "2"):
-            raise InputError(f"Line {number} of {path} should be a file and 0, 1 or 2; got {short(line)}.")
+            raise InputError(f"Line {number} of {path} should be a file name and 0, 1 or 2; got {short(line)}.")
         splits[words[0]] = SPLITS[int(words[1])]
     return splits
 
 
 def _splits(found: Files, answers: Mapping[str, Tensor]) -> dict[str, list[str]]:
-    """The files of each split.
+    """Return the files of each split.
 
     Raises:
         InputError: a split is empty, or the two lists are of different pictures.
@@ -182,12 +182,16 @@ def _splits(found: Files, answers: Mapping[str, Tensor]) -> dict[str, list[str]]
         (found.partition, found.attributes, of_file.keys() - answers.keys()),
     ):
         if alone:
-            raise InputError(f"{has} names {min(alone)}, and {has_not} does not. One of them is cut, or of other pictures.")
+            raise InputError(
+                f"{has} names {min(alone)}, but {has_not} does not. One of them is truncated, or lists other pictures."
+            )
     names: dict[str, list[str]] = {split: [] for split in SPLITS}
     for name, split in of_file.items():
         names[split].append(name)
     if empty := [split for split in SPLITS if not names[split]]:
-        raise InputError(f"{found.partition} has no picture with {SPLITS.index(empty[0])}, for {empty[0]}. It may be cut.")
+        raise InputError(
+            f"{found.partition} has no picture with {SPLITS.index(empty[0])}, for {empty[0]}. It may be truncated."
+        )
     return names
 
 
@@ -197,15 +201,15 @@ def _lines(path: Path, least: int = 1) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}.") from None
     if len(lines) < least:
-        raise InputError(f"{path} has {len(lines)} lines. It may be cut: get it again.")
+        raise InputError(f"{path} has {len(lines)} lines. It may be truncated: get it again.")
     return lines
 
 
 def check(folder: Path) -> list[str]:
-    """Read the lists, look for each picture, and decode a few; return what there is in sentences.
+    """Read the lists, look for each picture, decode a few, and return sentences about the contents.
 
     Args:
-        folder: of the data.
+        folder: the folder of the data.
 
     Raises:
         InputError: as `columns`.

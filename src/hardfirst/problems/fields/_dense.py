@@ -1,4 +1,4 @@
-"""Frames of dense tasks on disk: folders of .npy files, one file a frame in each, as published code reads them."""
+"""Frames of dense tasks on disk: folders with one .npy file per frame, in the layout of published code."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val")
 SEGMENT, DEPTH, NORMALS = "segment", "depth", "normals"
-_NO_CLASS = (-1, 255)  # how a pixel without a class is marked in the files
-_FAR = 0.1  # an image's values are from 0 to 1, up to what enlarging with a cubic adds
+_NO_CLASS = (-1, 255)  # the marks of a pixel without a class in the files
+_FAR = 0.1  # an image's values are from 0 to 1, except for the overshoot of cubic enlargement
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a data set of this kind is laid out: DIR/{train,val}/FOLDER/{number}.npy.
+    """The layout of a data set of this kind: DIR/{train,val}/FOLDER/{number}.npy.
 
     Args:
         name: the data set's name in errors.
-        classes: how many there are.
-        folders: for the image and each task, the folder's name, or the names of which the first that exists is read.
-        frames: how many the published train and val have.
+        classes: the number of classes.
+        folders: for the image and each task, the folder's name, or several names, of which the first that exists is read.
+        frames: the numbers of frames in the published train and val.
         size: their height and width.
-        depth: what a depth is, in words.
-        source: where people get the folder, a sentence.
+        depth: the kind of depth, in words.
+        source: where to get the folder, as a sentence.
     """
 
     name: str
@@ -49,14 +49,14 @@ class Layout:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks that it has labels of, in order."""
+        """The tasks with labels, in order."""
         return tuple(name for name in self.folders if name != "image")
 
     def paths(self, folder: Path, split: str) -> dict[str, Path]:
-        """The folder of a split's images and of each task's labels.
+        """Return the folder of a split's images and of each task's labels.
 
         Raises:
-            InputError: one is missing.
+            InputError: a folder is missing.
         """
         paths = {}
         for name, candidates in self.folders.items():
@@ -67,10 +67,10 @@ class Layout:
         return paths
 
     def require(self, folder: Path) -> None:
-        """Look whether the folder has this layout, without reading a frame.
+        """Check that the folder has this layout, without reading a frame.
 
         Raises:
-            InputError: it has not.
+            InputError: it has another layout.
         """
         if not folder.is_dir():
             raise self.wrong(folder, "a file" if folder.exists() else "no such folder")
@@ -78,7 +78,7 @@ class Layout:
             self.paths(folder, split)
 
     def wrong(self, folder: Path, found: str) -> InputError:
-        """The error for a folder in another layout."""
+        """Return the error for a folder with another layout."""
         inner = ",".join(" or ".join(candidates) for candidates in self.folders.values())
         return InputError(
             f"Expected {self.name} in {folder}, as {{train,val}}/{{{inner}}}/0.npy, 1.npy, …; found {found}. {self.source}"
@@ -86,19 +86,19 @@ class Layout:
 
 
 class Frames(Dataset[Batch]):
-    """The frames of a split: `(image, {task: target})`, read when they are asked for.
+    """The frames of a split: `(image, {task: target})`, read on access.
 
-    Images are float32 [3, height, width]; classes int64 [height, width], −100 where there is none; depths [1, height, width]
-    and normals [3, height, width], NaN where there is none.
+    Images are float32 [3, height, width]; classes int64 [height, width], −100 for no class; depths [1, height, width] and
+    normals [3, height, width], NaN for no label.
 
     Args:
-        layout: of the folder.
-        folder: the data set's.
+        layout: the layout of the folder.
+        folder: the folder of the data set.
         split: "train" or "val".
 
     Raises:
-        InputError: a folder is missing or empty, or its files are not those of the images; on reading a frame, a file is
-            truncated or has values that are none of its kind.
+        InputError: a folder is missing or empty, or its files do not match the images; on reading a frame, a file is
+            truncated or has invalid values.
     """
 
     def __init__(self, layout: Layout, folder: Path, split: str) -> None:
@@ -110,20 +110,20 @@ class Frames(Dataset[Batch]):
             if differ := sorted(files[name] ^ files["image"], key=_by_number):
                 where = place if differ[0] in files["image"] else self.paths["image"]
                 raise layout.wrong(
-                    folder, f"{len(files['image'])} files in {self.paths['image']} and no {where / differ[0]} beside them"
+                    folder, f"{len(files['image'])} files in {self.paths['image']}, but no {where / differ[0]}"
                 )
         self.names = sorted(files["image"], key=_by_number)
 
     def only(self, *, held: bool) -> "Frames":
-        """The frames that are held out for validation, or the others."""
+        """Return the frames that are held out for validation, or the others."""
         part = object.__new__(Frames)
         part.layout, part.paths = self.layout, self.paths
         part.names = [name for name in self.names if held_out(name) == held]
         if not part.names:
             raise InputError(
                 f"None of the {len(self.names)} frames in {self.paths['image']} is "
-                f"{'in the tenth' if held else 'in the nine tenths'} that a hash of their names chooses for "
-                f"{'validation' if held else 'training'}: add frames."
+                f"{'in the 10%' if held else 'in the 90%'} that a hash of their names selects for "
+                f"{'validation' if held else 'training'}. Add frames."
             )
         return part
 
@@ -150,11 +150,11 @@ class Frames(Dataset[Batch]):
 
 
 def splits(layout: Layout, folder: Path, *, augmented: bool = True) -> Splits:
-    """Nine tenths of train, a tenth of it for validation, and val for testing.
+    """Return 90% of train for training, 10% of it for validation, and val for testing.
 
     Args:
-        layout: of the folder.
-        folder: the data set's.
+        layout: the layout of the folder.
+        folder: the folder of the data set.
         augmented: whether training frames are changed at random.
     """
     train, test = Frames(layout, folder, "train"), Frames(layout, folder, "val")
@@ -162,7 +162,7 @@ def splits(layout: Layout, folder: Path, *, augmented: bool = True) -> Splits:
 
 
 def published_splits(layout: Layout, folder: Path, *, augmented: bool = True) -> Splits:
-    """All of train, and val for both validation and testing, as the field has it."""
+    """Return all of train, and val for both validation and testing, as published."""
     test = Frames(layout, folder, "val")
     return Splits(_training(Frames(layout, folder, "train"), augmented), test, test)
 
@@ -172,7 +172,7 @@ def _training(frames: Frames, augmented: bool) -> Dataset[Any]:
 
 
 def _by_number(name: str) -> tuple[int, str]:
-    """The order of frames: 2.npy before 10.npy."""
+    """Return the sort key of frames: 2.npy before 10.npy."""
     stem = name.partition(".")[0]
     return (int(stem) if stem.isdecimal() else -1), name
 
@@ -206,7 +206,7 @@ def _classes(path: Path, classes: int) -> Tensor:
     wrong = [each for each in found.tolist() if each not in _NO_CLASS and each not in range(classes)]
     if wrong:
         raise InputError(
-            f"Expected the classes in {path} to be 0 to {classes - 1}, or -1 or 255 where there is none; got {wrong[0]:g}."
+            f"Expected the classes in {path} to be 0 to {classes - 1}, or -1 or 255 for no class; got {wrong[0]:g}."
         )
     kept = np.array(values, dtype=np.int64)
     kept[np.isin(kept, _NO_CLASS)] = IGNORE
@@ -221,7 +221,7 @@ def _depths(path: Path) -> Tensor:
         raise InputError(f"Expected depths [height, width, 1] in {path}; got {list(values.shape)}.")
     depths = _floats(values)
     if depths.isinf().any():
-        raise InputError(f"Expected the depths in {path} to be finite, or 0 where there is none; got {depths.max():g}.")
+        raise InputError(f"Expected the depths in {path} to be finite, or 0 for no depth; got {depths.max():g}.")
     return torch.where(depths > 0, depths, torch.nan)
 
 
@@ -231,30 +231,32 @@ def _normals(path: Path) -> Tensor:
         raise InputError(f"Expected normals [height, width, 3] in {path}; got {list(values.shape)}.")
     normals = _floats(values)
     if (longest := float(normals.nan_to_num().abs().max())) > 1 + _FAR:
-        raise InputError(f"Expected unit vectors in {path}, or 0 where there is no normal; got a coordinate of {longest:g}.")
+        raise InputError(f"Expected unit vectors in {path}, or 0 for no normal; got a coordinate of {longest:g}.")
     return torch.where((normals != 0).any(0) & ~normals.isnan().any(0), normals, torch.nan)
 
 
 def _floats(values: "np.ndarray[Any, Any]") -> Tensor:
-    """The values [height, width, channels] as float32 [channels, height, width], in memory of their own."""
+    """Copy the values [height, width, channels] to new memory, as float32 [channels, height, width]."""
     import numpy as np
 
     return torch.from_numpy(np.array(np.moveaxis(values, -1, 0), dtype=np.float32, order="C"))
 
 
 def load(path: Path) -> "np.ndarray[Any, Any]":
-    """The numbers of a .npy file, mapped into memory: what is not asked for is not read.
+    """Load the array of a .npy file, mapped into memory: only the parts that are used are read.
 
     Raises:
-        InputError: the file is missing, truncated, or not one of real numbers.
+        InputError: the file is missing, truncated, or does not contain real numbers.
     """
     import numpy as np
 
     try:
         values = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
-        reason = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")  # NumPy goes on with advice
-        raise InputError(f"{path} cannot be read as a whole .npy file of numbers: {reason:.200}. Copy it anew.") from error
+        reason = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")  # without NumPy's advice
+        raise InputError(
+            f"{path} cannot be read as a complete .npy file of numbers: {reason:.200}. Copy it again."
+        ) from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or not values.size:
         got = f"{values.dtype} {list(values.shape)}" if isinstance(values, np.ndarray) else "an archive of arrays"
         raise InputError(f"Expected an array of real numbers in {path}; got {got}.")

@@ -1,4 +1,4 @@
-"""What a folder of dense tasks holds, in sentences."""
+"""Describe the contents of a folder of dense tasks in sentences."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ _SAMPLED = 16  # frames of a split whose values are read
 
 
 def describe(layout: Layout, folder: Path) -> list[str]:
-    """Open all files of a folder, read the values of some, and say what is there.
+    """Open all files of a folder, read the values of some, and describe the contents.
 
     Args:
-        layout: that it should have.
-        folder: the data set's.
+        layout: the expected layout.
+        folder: the folder of the data set.
 
     Raises:
-        InputError: a folder or a file is missing or damaged, frames differ in size, or a value is none of its kind.
+        InputError: a folder or a file is missing or damaged, frames differ in size, or a value is invalid.
     """
     layout.require(folder)
     splits = [Frames(layout, folder, split) for split in SPLITS]
@@ -28,7 +28,7 @@ def describe(layout: Layout, folder: Path) -> list[str]:
     sizes = {_size(path): path for path in paths}
     if len(sizes) > 1:
         listed = " and ".join(f"{height}×{width} in {path}" for (height, width), path in [*sizes.items()][:2])
-        raise InputError(f"Expected arrays of one height and width in {folder}; got {listed}. Resize them to one size.")
+        raise InputError(f"Expected arrays of the same height and width in {folder}; got {listed}. Resize them.")
     (size,), counts = sizes, tuple(map(len, splits))
     held = sum(map(held_out, splits[0].names))
     sentences = [
@@ -50,7 +50,7 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _values(layout: Layout, splits: list[Frames]) -> list[str]:
-    """What the labels of evenly spaced frames are."""
+    """Describe the labels of evenly spaced frames."""
     sampled = [frames[index] for frames in splits for index in _spaced(len(frames))]
     labels = {task: torch.cat([targets[task].flatten() for _, targets in sampled]) for task in layout.tasks}
     known = labels[SEGMENT][labels[SEGMENT] != IGNORE]

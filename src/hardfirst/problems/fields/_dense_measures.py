@@ -1,6 +1,6 @@
-"""Losses and measures of dense tasks: classes, depths and normals of pixels, each of which accumulates over a split.
+"""Losses and measures of dense tasks, which accumulate over a split: classes, depths and normals of pixels.
 
-Without a label are a pixel of class −100, of a depth that is NaN, and of a normal with a NaN.
+A pixel has no label if its class is −100, its depth is NaN, or its normal contains a NaN.
 """
 
 import math
@@ -19,7 +19,7 @@ _BINS = round(180 / BIN) + 1
 
 
 def in_percent(measure: Measure) -> Measure:
-    """A measure that accumulates, times 100.
+    """Multiply a measure that accumulates by 100.
 
     >>> in_percent(kpi.accuracy)(torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.tensor([1, 0]))
     tensor(50.)
@@ -30,7 +30,7 @@ def in_percent(measure: Measure) -> Measure:
 
 
 def by_examples(measure: Measure) -> Measure:
-    """Average a measure over batches, each as often as it has examples: LibMTL's way, beside `batch_mean`.
+    """Average a measure over batches, weighted by their numbers of examples, as LibMTL does; compare `batch_mean`.
 
     >>> form = kpi.streaming(by_examples(depth_loss))
     >>> batches = [torch.tensor([1.0]), torch.tensor([4.0, 4.0, 4.0])]
@@ -46,12 +46,12 @@ def by_examples(measure: Measure) -> Measure:
 
 
 def _precise(values: Tensor) -> Tensor:
-    """The values in float64, where the device has it, so that sums over a split lose nothing."""
+    """Convert to float64 if the device supports it, so that sums over a split keep their precision."""
     return values.to(torch.float32 if values.device.type == "mps" else torch.float64)
 
 
 def _sums(values: Tensor, labelled: Tensor) -> Tensor:
-    """The sum of the labelled values, and how many there are."""
+    """Return the sum of the labelled values, and their number."""
     return torch.stack([_precise(torch.where(labelled, values, 0)).sum(), _precise(labelled.sum())])
 
 
@@ -60,12 +60,12 @@ def _mean(sums: Tensor) -> Tensor:
 
 
 def _mean_over_split(sums_of: Measure) -> Measure:
-    """The measure that is the mean, of a function of a batch that returns `_sums`."""
+    """Return the measure that is the mean, for a function of a batch that returns `_sums`."""
     return kpi.skips(kpi.streams(_mean)(sums_of))
 
 
 def _mean_loss(values: Tensor, labelled: Tensor) -> Tensor:
-    """The mean over labelled pixels; 0 with a graph if there are none."""
+    """Compute the mean over labelled pixels; 0 with a graph if there are none."""
     return torch.where(labelled, values, 0).sum() / labelled.sum().clamp(min=1)
 
 
@@ -74,11 +74,11 @@ def _mean_loss(values: Tensor, labelled: Tensor) -> Tensor:
 
 @kpi.skips
 def depth_loss(output: Tensor, target: Tensor) -> Tensor:
-    """The mean of |output − target| over pixels with a depth.
+    """Compute the mean of |output − target| over pixels with a depth.
 
     Args:
         output: depths [batch, 1, height, width].
-        target: the same shape; NaN where there is none.
+        target: the same shape; NaN for no depth.
 
     Example:
         >>> depth_loss(torch.tensor([1.0, 2.0]), torch.tensor([1.5, math.nan]))
@@ -104,11 +104,11 @@ relative_error: Measure = _mean_over_split(partial(_depth_errors, relative=True)
 
 @kpi.skips
 def normals_loss(output: Tensor, target: Tensor) -> Tensor:
-    """1 − the mean dot product of output and target over pixels with a normal.
+    """Compute 1 − the mean dot product of output and target over pixels with a normal.
 
     Args:
         output: unit vectors [batch, 3, height, width].
-        target: the same shape; NaN where there is none.
+        target: the same shape; NaN for no normal.
 
     Example:
         >>> up = torch.tensor([[[0.0]], [[0.0]], [[1.0]]]).expand(1, 3, 1, 2)
@@ -121,13 +121,13 @@ def normals_loss(output: Tensor, target: Tensor) -> Tensor:
 
 
 def angles(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The angle between output and target at each pixel in degrees, and whether there is a normal.
+    """Compute the angle between output and target at each pixel in degrees, and whether the pixel has a normal.
 
     The angle of the unit vectors u and v is 2·atan2(‖u − v‖, ‖u + v‖), which is accurate for small angles.
 
     Args:
         output: vectors [batch, 3, height, width].
-        target: the same shape; NaN, or 0, where there is none.
+        target: the same shape; NaN, or 0, for no normal.
     """
     lengths = [vectors.square().sum(1, keepdim=True).sqrt() for vectors in (output.detach().float(), target)]
     labelled = (lengths[1] > 0).squeeze(1)
@@ -137,16 +137,16 @@ def angles(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _angle_counts(output: Tensor, target: Tensor) -> Tensor:
-    """How many pixels have an angle in each bin."""
+    """Count the pixels with an angle in each bin."""
     angle, labelled = angles(output, target)
     bins = (angle / BIN).long().clamp(0, _BINS - 1).flatten()
     return bins.new_zeros(_BINS).scatter_add(0, bins, labelled.flatten().long())
 
 
 def _middle(counts: Tensor) -> Tensor:
-    """The median of a histogram: the mean of the middles of the bins of the two values in the middle."""
+    """Compute the median of a histogram: the mean of the centres of the bins of the two middle values."""
     total, ends = counts.sum(), counts.cumsum(0)
-    ranks = torch.stack([(total + 1) // 2, total // 2 + 1])  # of the two, which are one if the number of values is odd
+    ranks = torch.stack([(total + 1) // 2, total // 2 + 1])  # of the middle values, which are one for an odd number
     found = (torch.searchsorted(ends, ranks).float() + 0.5).mean() * BIN
     return torch.where(total > 0, found, math.nan)
 
@@ -167,7 +167,7 @@ def _near(output: Tensor, target: Tensor, *, degrees: float) -> Tensor:
 
 
 def angle_below(degrees: float) -> Measure:
-    """The share of pixels of a split with an angle below this many degrees.
+    """Return the measure of the share of pixels of a split with an angle below this many degrees.
 
     >>> up, aside = torch.tensor([0.0, 0.0, 1.0]).view(1, 3, 1, 1), torch.tensor([0.0, 0.5, 0.9]).view(1, 3, 1, 1)
     >>> angle_below(30)(up, aside), angle_below(22.5)(up, aside)

@@ -1,4 +1,4 @@
-"""The networks of the field's dense benchmarks, and the parts of all others."""
+"""The networks of the published dense benchmarks, and the parts of all others."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -10,14 +10,14 @@ from hardfirst.networks.dilated_resnet import ASPP, DilatedResNet
 from hardfirst.networks.segnet import SegNet, SegNetMTAN, batch_layer, map_head
 
 Maps = Mapping[str, tuple[int, bool]]
-"""For each task the channels of its map, and whether they are a unit vector."""
+"""The number of channels of each task's map, and whether they form a unit vector."""
 
 
 def segnet(maps: Maps, *, width: int = 64) -> HardSharing:
     """Return a SegNet that all tasks share, with a small head for each.
 
     Args:
-        maps: of the tasks.
+        maps: the maps of the tasks.
         width: the channels of the first block.
     """
     return HardSharing(SegNet(width), {task: head(width) for task, head in _map_heads(maps).items()})
@@ -27,7 +27,7 @@ def segnet_mtan(maps: Maps, *, width: int = 64) -> SegNetMTAN:
     """Return a SegNet with the attention of MTAN, and a small head for each task.
 
     Args:
-        maps: of the tasks.
+        maps: the maps of the tasks.
         width: the channels of the first block.
     """
     return SegNetMTAN({task: head(width) for task, head in _map_heads(maps).items()}, width)
@@ -37,7 +37,7 @@ def deeplab(maps: Maps, *, width: int = 64, weights: str | None = None) -> HardS
     """Return a dilated ResNet-50 that all tasks share, with DeepLab's head for each.
 
     Args:
-        maps: of the tasks.
+        maps: the maps of the tasks.
         width: the channels of the first convolution.
         weights: a file with weights of the ResNet.
     """

@@ -1,4 +1,4 @@
-"""The tasks and networks that the field's dense benchmarks share, and their two recipes."""
+"""The tasks and networks that the published dense benchmarks share, and their two recipes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,14 +37,14 @@ _HALVED = "step:every=100,factor=0.5"
 
 @dataclass(frozen=True)
 class Line:
-    """A line of published code.
+    """A family of published code with its own network and recipe.
 
     Args:
-        network: its own, one of `_NETWORKS`.
-        parts: with the same trunk.
-        recipe: its own.
+        network: the name of its network, one of `_NETWORKS`.
+        parts: parts with the same trunk.
+        recipe: its recipe.
         augmented: whether training frames are changed at random.
-        averages: for each task how its code averages metrics over batches; those of other tasks are over a split's pixels.
+        averages: for each task how its code averages metrics over batches; other tasks average over a split's pixels.
     """
 
     network: str
@@ -86,16 +86,16 @@ def dense_problem(
     """Return the problem of a folder, without reading a frame.
 
     Args:
-        layout: of the folder.
-        folder: where the data lies.
-        line: whose network and recipe, one of `LINES`.
-        name: the problem's.
-        batch_size: examples per training step.
+        layout: the layout of the folder.
+        folder: the folder of the data.
+        line: the code whose network and recipe to use, one of `LINES`.
+        name: the name of the problem.
+        batch_size: the number of examples per training step.
         description: one sentence.
-        single_task: for each task and metric the published value of a single-task network, where there is one.
+        single_task: for each task and metric the published value of a single-task network, if there is one.
 
     Raises:
-        InputError: the folder has not this layout, or there is no such line.
+        InputError: the folder has another layout, or `line` is unknown.
     """
     if line not in LINES:
         raise unknown(f"line of {layout.name}:", line, LINES)
@@ -124,7 +124,7 @@ def dense_problem(
 
 
 def _map(task: str, layout: Layout) -> tuple[int, bool]:
-    """The channels of a task's map, and whether they are a unit vector."""
+    """Return the number of channels of a task's map, and whether they form a unit vector."""
     return {SEGMENT: (layout.classes, False), DEPTH: (1, False), NORMALS: (3, True)}[task]
 
 
@@ -143,7 +143,7 @@ def _measures(task: str, single_task: Mapping[str, float]) -> tuple[PublishedMea
 
 
 def _metrics(task: str, average: Callable[[Measure], Measure] = lambda measure: measure) -> dict[str, Metric]:
-    """A task's metrics in the field's units: over the split, or averaged over batches in this way."""
+    """Return a task's metrics in the usual units, over the split or averaged over batches by `average`."""
     shares = {name: measures.in_percent(share) for name, share in _SHARES.get(task, {}).items()}
     return {
         name: Metric(average(measure), higher_is_better=name in shares)

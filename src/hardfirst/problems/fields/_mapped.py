@@ -1,4 +1,4 @@
-"""Data that is decoded once, kept in the cache folder as plain arrays, and mapped into memory from there."""
+"""Data that is decoded once, stored in the cache folder as plain arrays, and mapped into memory from there."""
 
 import hashlib
 import json
@@ -22,34 +22,34 @@ Chunk = Mapping[str, Tensor]
 """The next rows of some columns: tensors [rows, ...]."""
 
 _INDEX = "columns.json"
-_STALE = 600.0  # seconds after which nobody writes to an unfinished folder any more
+_STALE = 600.0  # seconds after which no process still writes to an unfinished folder
 _DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in (torch.uint8, torch.int32, torch.int64, torch.float32)}
 
 
 def mapped(name: str, files: Iterable[Path], read: Callable[[], Iterator[Chunk]], *, what: str) -> dict[str, Tensor]:
-    """Return the columns that `read` yields, mapped from the cache; they are written there first if they are not yet there.
+    """Return the columns that `read` yields, mapped from the cache, after writing them there if necessary.
 
-    All rows together may be larger than the memory. A process that is killed while it writes leaves no cache, and its
-    unfinished folder is removed by the next one to write, ten minutes later or more.
+    All rows together may be larger than the memory. A process that is killed while it writes leaves no cache; its unfinished
+    folder is removed by the next process that writes, at least ten minutes later.
 
     Args:
-        name: of the folder in the cache. It should hold the problem's name and a number that rises with every change of
-            `read`, e.g. "celeba-1"; a digest of the files is added.
-        files: those that `read` reads: another size or date of one of them is another cache.
+        name: the name of the folder in the cache. It should contain the problem's name and a number that increases with
+            every change of `read`, e.g. "celeba-1"; a digest of the files is added.
+        files: the files that `read` reads. If the size or date of one of them changes, another cache is written.
         read: yields chunks of rows, by column; a column has one dtype and one shape of a row.
-        what: is prepared, in words, for the sentence on standard error, e.g. "202,599 pictures".
+        what: the data that is prepared, in words, for the sentence on standard error, e.g. "202,599 pictures".
 
     Raises:
-        InputError: the cache cannot be written, or `read` raises one.
+        InputError: the cache cannot be written, or `read` raises an `InputError`.
     """
     folder = cache_folder() / f"{name}-{_digest(files)}"
     if folder.is_dir():
         try:
             return _open(folder)
         except (OSError, ValueError, LookupError, RuntimeError) as error:
-            warnings.warn(f"The cache {folder} could not be read and is made anew: {error}", stacklevel=2)
+            warnings.warn(f"The cache {folder} could not be read and is created again: {error}", stacklevel=2)
             shutil.rmtree(folder, ignore_errors=True)
-    # A run may take minutes to begin. A bar would disturb the one that a command may show.
+    # This may take minutes. A progress bar would disturb the one that a command may show.
     print(f"Preparing {what} once, in {folder}.", file=sys.stderr, flush=True)
     with _new_folder(folder) as part:
         _write(part, read())
@@ -66,7 +66,7 @@ def _digest(files: Iterable[Path]) -> str:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder, which takes the name `folder` when the `with` block ends without an error."""
+    """Yield a temporary folder, and rename it to `folder` when the `with` block ends without an error."""
     _remove_stale(folder)
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:

@@ -12,18 +12,18 @@ from hardfirst.problems.fields._nnconv import BONDS, FEATURES
 from hardfirst.problems.fields._pyg import Graphs, read_graphs
 
 COLUMNS = 19
-"""Of `y`."""
+"""Columns of `y`."""
 
 
 def molecules(file: Path, targets: Sequence[int]) -> dict[str, Tensor]:
-    """Return all molecules of a file: the inputs, and `targets` float64 [molecules, targets]; by a hash of their place.
+    """Return the inputs and `targets` float64 [molecules, targets] of a file, ordered by a hash of their position.
 
     Args:
-        file: of PyTorch Geometric.
+        file: a file of PyTorch Geometric.
         targets: the columns of `y` to return.
 
     Raises:
-        InputError: the file cannot be read, or does not hold QM9's graphs.
+        InputError: the file cannot be read, or does not contain QM9's graphs.
     """
     graphs = read_graphs(file)
     _check(file, graphs)
@@ -51,8 +51,8 @@ def _check(file: Path, graphs: Graphs) -> None:
                 f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}."
             )
     if len(graphs.nodes) != count or int(graphs.nodes.sum()) != nodes or int(graphs.edges.sum()) != edges:
-        raise InputError(f"{file} has {count} molecules in 'y', but another number in 'x' or 'edge_attr'. Fetch it again.")
-    if count < len(("train", "validation", "test")) + 1:  # two for training, to have a deviation
+        raise InputError(f"{file} has {count} molecules in 'y', but another number in 'x' or 'edge_attr'. Get it again.")
+    if count < len(("train", "validation", "test")) + 1:  # two for training, for a standard deviation
         raise InputError(f"Expected at least 4 molecules in {file}, for three splits; got {count}.")
     for name in ("pos", "y"):
         if not bool(getattr(graphs, name).isfinite().all()):
@@ -64,7 +64,7 @@ def _check(file: Path, graphs: Graphs) -> None:
     largest = graphs.nodes.repeat_interleave(graphs.edges)
     if bool(((graphs.edge_index < 0) | (graphs.edge_index >= largest)).any()):
         raise InputError(
-            f"Expected 'edge_index' in {file} to count the atoms of each molecule from 0; got one that is not there."
+            f"Expected 'edge_index' in {file} to number the atoms of each molecule from 0; got an index out of range."
         )
 
 

@@ -1,4 +1,4 @@
-"""The network of the field's QM9: an edge-conditioned convolution, a gated recurrent unit, and Set2Set.
+"""The network of published QM9 results: an edge-conditioned convolution, a gated recurrent unit, and Set2Set.
 
 Graphs are complete and padded to the largest of a batch. A dense product then does the work of a scattered one.
 """
@@ -14,17 +14,16 @@ FEATURES = 11  # of an atom
 
 
 class EdgeConvolution(nn.Module):
-    """Each node hears the mean of all others through a linear map that depends on their edge: NNConv with `aggr="mean"`.
+    """Each node receives the mean of all others through a linear map that depends on their edge: NNConv, `aggr="mean"`.
 
     With x_j the features of node j, a_ij = ReLU(V e_ij + v) from its edge to node i, and W, w a linear map to matrices,
     x_i ← R x_i + r + mean_j (W a_ij + w) x_j.
-
-    The mean over j of a_ij ⊗ x_j is taken first, and W is applied to it: once for each node and not for each edge. The
-    values are those of the definition up to rounding, without its tensor of features² numbers for each edge.
+    The mean over j of a_ij ⊗ x_j is computed first, and W is applied to it: once per node instead of once per edge. The
+    values are those of the definition up to rounding, without its tensor of features² numbers per edge.
 
     Args:
-        features: of a node, in and out.
-        edge_features: of an edge.
+        features: the features of a node, in and out.
+        edge_features: the features of an edge.
         hidden: the length of a_ij.
 
     References:
@@ -55,7 +54,7 @@ class EdgeConvolution(nn.Module):
 
         Args:
             nodes: [graphs, nodes, features].
-            coefficients: of `coefficients`.
+            coefficients: the result of `coefficients`.
         """
         heard = (coefficients.flatten(1, 2) @ nodes).view(*coefficients.shape[:3], self.features)
         weight = torch.cat([self.matrix.weight.T, self.matrix.bias.unsqueeze(0)])  # [hidden + 1, features in · features out]
@@ -64,11 +63,11 @@ class EdgeConvolution(nn.Module):
 
 
 class Set2Set(nn.Module):
-    """A vector of twice the features for a set of any size: a recurrent cell that attends to the set a few times.
+    """A vector of twice the features for a set of any size: a recurrent cell that attends to the set several times.
 
     Args:
-        features: of an element.
-        steps: how often it attends.
+        features: the features of an element.
+        steps: the number of times that it attends.
 
     References:
         Vinyals, Bengio and Kudlur, Order Matters: Sequence to sequence for sets, ICLR 2016.
@@ -84,7 +83,7 @@ class Set2Set(nn.Module):
 
         Args:
             elements: [sets, elements, features].
-            present: which of them are no padding, [sets, elements].
+            present: which of them are not padding, [sets, elements].
         """
         query, state = elements.new_zeros(len(elements), 2 * elements.shape[2]), None
         for _ in range(self.steps):
@@ -99,7 +98,7 @@ class MoleculeFeatures(nn.Module):
     """Features of a molecule, [molecules, 2·features]: three times the same convolution and recurrent unit, then Set2Set.
 
     Args:
-        features: of an atom between the layers.
+        features: the features of an atom between the layers.
 
     Shape:
         `atoms` uint8 [molecules, atoms, 11], 0 for padding, which comes last; `positions` [molecules, atoms, 3]; `bonds`

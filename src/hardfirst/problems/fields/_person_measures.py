@@ -1,9 +1,9 @@
 """Losses, KPIs and metrics of a person's box, keypoints and mask.
 
-There is one person in a picture, or no label: so a network says where the person is and how sure it is of that, and there is
-nothing to suppress. All losses are of the order of 1 when training begins. The box's is a sum over cells per cell that has
-the person, as in RetinaNet. That of heat maps is the squared error as a share of the maps' own squares, so that a network
-which answers 0 has a loss of 1.
+A picture has at most one person, or no label, so a network predicts where the person is and how confident it is, and needs
+no non-maximum suppression. All losses are of the order of 1 at the start of training. The box loss is a sum over cells per
+cell that contains the person, as in RetinaNet. The heat map loss is the squared error relative to the maps' own squares, so
+that a network with output 0 has a loss of 1.
 
 References:
     Lin et al., Focal Loss for Dense Object Detection, ICCV 2017 (the box's loss);
@@ -24,20 +24,20 @@ from hardfirst.problems._data import IGNORE
 from hardfirst.problems.fields._persons import SIZE
 
 Matched = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(output, target) → how sure a network is of its answer, and the answer's similarity to the label; NaN without one."""
+"""(output, target) → the confidence of a network in its answer, and the answer's similarity to the label; NaN if none."""
 
 ANCHOR = 64.0
 """The side of each cell's anchor, in pixels."""
 SPREAD = 2 / 64
-"""The standard deviation of a heat map's peak, as a share of the map's side."""
+"""The standard deviation of a heat map's peak, relative to the map's side."""
 NEAR = 0.1
-"""The distance within which a keypoint is found, as a share of the box's longer side."""
+"""The distance within which a keypoint counts as found, relative to the box's longer side."""
 SIGMAS = tuple(each / 1000 for each in (26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89))
-"""The standard deviations of people who mark keypoints, as shares of the root of a person's area, from COCO."""
+"""The standard deviations of people who mark keypoints, relative to the root of a person's area, from COCO."""
 
 
 def _add(state: Tensor, other: Tensor) -> Tensor:
-    """The sums of two batches, in float64: those of a whole split would lose digits in float32."""
+    """Add the sums of two batches in float64: those of a whole split would lose digits in float32."""
     return state.double() + other.double()
 
 
@@ -57,12 +57,12 @@ def _sums(values: Tensor, labelled: Tensor) -> Tensor:
 
 
 def _axis(count: int, device: torch.device) -> Tensor:
-    """The centres of cells along one side of the picture, in pixels."""
+    """Return the centres of cells along one side of the picture, in pixels."""
     return (torch.arange(count, device=device) + 0.5) * SIZE / count
 
 
 def _centres(output: Tensor) -> Tensor:
-    """The x and y of the centres of a map's cells in pixels, [2, rows, columns]."""
+    """Return the x and y of the centres of a map's cells in pixels, [2, rows, columns]."""
     rows, columns = output.shape[-2:]
     return torch.stack(torch.meshgrid(_axis(columns, output.device), _axis(rows, output.device), indexing="xy"))
 
@@ -70,13 +70,13 @@ def _centres(output: Tensor) -> Tensor:
 @skips
 @streams(_ratio_or_0, _add)
 def box_loss(output: Tensor, target: Tensor) -> Tensor:
-    """The focal loss of whether a cell has the person, plus the smooth L1 of its box, per cell that has it.
+    """Compute the focal loss of whether a cell has the person, plus the smooth L1 of its box, per cell that has it.
 
-    A cell has the person if its centre is within one cell of the box's, both across and down: four cells in general.
+    A cell has the person if its centre is within one cell of the box's, horizontally and vertically: usually four cells.
 
     Args:
         output: for each cell a logit, the offset of the box's centre from the cell's in cells, and the logarithms of the
-            box's width and height as shares of `ANCHOR`, [batch, 5, rows, columns].
+            box's width and height relative to `ANCHOR`, [batch, 5, rows, columns].
         target: x1, y1, x2, y2 in pixels, [batch, 4]; NaN without a person.
     """
     labelled = ~target.isnan().any(1)
@@ -93,7 +93,7 @@ def box_loss(output: Tensor, target: Tensor) -> Tensor:
 
 
 def best_box(output: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the box of the surest cell, [batch, 4] in pixels, and how sure it is, [batch].
+    """Return the box of the most confident cell, [batch, 4] in pixels, and its confidence, [batch].
 
     Args:
         output: as for `box_loss`.
@@ -107,7 +107,7 @@ def best_box(output: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def box_overlap(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """How sure the network is of its box, and the box's intersection over union with the person's: both [batch]."""
+    """Return the confidence of the predicted box, and its intersection over union with the person's: both [batch]."""
     box, score = best_box(output.detach())
     low, high = torch.maximum(box[:, :2], target[:, :2]), torch.minimum(box[:, 2:], target[:, 2:])
     both = (high - low).clamp(min=0).prod(1)
@@ -118,7 +118,7 @@ def box_overlap(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 @skips
 @streams(_ratio, _add)
 def box_iou(output: Tensor, target: Tensor) -> Tensor:
-    """The mean intersection over union of the surest cell's box and the person's.
+    """Compute the mean intersection over union of the most confident cell's box and the person's.
 
     Args:
         output: as for `box_loss`.
@@ -136,8 +136,8 @@ def heat_maps(target: Tensor, rows: int, columns: int) -> Tensor:
 
     Args:
         target: as for `keypoints_loss`.
-        rows: of the maps.
-        columns: of the maps.
+        rows: the rows of the maps.
+        columns: the columns of the maps.
     """
     x, y = target[..., 0, None].float(), target[..., 1, None].float()
     across, down = (
@@ -150,7 +150,7 @@ def heat_maps(target: Tensor, rows: int, columns: int) -> Tensor:
 @skips
 @streams(_ratio_or_0, _add)
 def keypoints_loss(output: Tensor, target: Tensor) -> Tensor:
-    """The squared error of the heat maps, over the squares of the maps that were expected.
+    """Compute the squared error of the heat maps, relative to the squares of the target maps.
 
     Args:
         output: heat maps [batch, 17, rows, columns].
@@ -163,7 +163,7 @@ def keypoints_loss(output: Tensor, target: Tensor) -> Tensor:
 
 
 def peaks(output: Tensor) -> tuple[Tensor, Tensor]:
-    """Return where the heat maps are highest, [batch, 17, 2] in pixels, and how high, [batch, 17]."""
+    """Return the positions of the heat maps' peaks, [batch, 17, 2] in pixels, and their heights, [batch, 17]."""
     height, index = output.float().flatten(2).max(2)
     return _centres(output).flatten(1)[:, index].movedim(0, 2), height
 
@@ -176,7 +176,7 @@ def _distance(output: Tensor, target: Tensor) -> Tensor:
 @skips
 @streams(_ratio, _add)
 def keypoints_near(output: Tensor, target: Tensor) -> Tensor:
-    """The share of labelled keypoints that are found within a tenth of the longer side of the person's box: PCK.
+    """Compute the share of labelled keypoints found within 10% of the longer side of the person's box (PCK).
 
     Args:
         output: as for `keypoints_loss`.
@@ -186,9 +186,9 @@ def keypoints_near(output: Tensor, target: Tensor) -> Tensor:
 
 
 def keypoint_similarity(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """How sure the network is of the keypoints, and their similarity to the person's (OKS): both [batch].
+    """Return the confidence in the keypoints, and their similarity to the person's (OKS): both [batch].
 
-    The second is the mean over labelled keypoints of exp(−d² / (2·A·(2σ)²)), with A the mask's area; NaN if none is.
+    The similarity is the mean over labelled keypoints of exp(−d² / (2·A·(2σ)²)), with A the mask's area; NaN if none is.
     """
     spread = 2 * torch.tensor(SIGMAS, device=target.device) * target[..., 3]
     similar = (-(_distance(output, target) / spread).square() / 2).exp()
@@ -199,7 +199,7 @@ def keypoint_similarity(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]
 
 
 def mask_overlap(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """How sure the network is of its mask, and the mask's intersection over union with the person's: both [batch].
+    """Return the confidence in the mask, and the mask's intersection over union with the person's: both [batch].
 
     Args:
         output: logits [batch, height, width].
@@ -216,15 +216,15 @@ def mask_overlap(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class AveragePrecision:
-    """COCO's average precision in percent of one answer for each picture, over the pictures with a label.
+    """COCO's average precision in percent of one answer per picture, over the pictures with a label.
 
-    Precision is interpolated: at each of 101 recalls it is the highest at that recall or above. Of a picture it keeps two
-    numbers.
+    Precision is interpolated: at each of 101 recalls it is the highest at that recall or above. It stores two numbers per
+    picture.
 
     Args:
-        matched: (output, target) → how sure the network is of its answer, and the answer's similarity to the label in
+        matched: (output, target) → the confidence of the network in its answer, and the answer's similarity to the label in
             [0, 1], NaN without a label: both [batch].
-        threshold: the least similarity of a right answer.
+        threshold: the lowest similarity of a correct answer.
 
     Example:
         >>> precision = AveragePrecision(lambda output, target: (output, target))
@@ -242,7 +242,7 @@ class AveragePrecision:
         self.pictures: list[Tensor] = []
 
     def update(self, output: Tensor, target: Tensor) -> None:
-        """Take a batch into account."""
+        """Add a batch."""
         self.pictures.append(torch.stack(self.matched(output, target), dim=1).cpu())
 
     def compute(self) -> Tensor:
@@ -254,6 +254,6 @@ class AveragePrecision:
         score, similarity = pictures.T
         right = (similarity >= self.threshold)[score.argsort(descending=True, stable=True)].cumsum(0).double()
         precision = (right / torch.arange(1, len(right) + 1)).flip(0).cummax(0).values.flip(0)
-        recalls = 0.01 * torch.arange(101, dtype=torch.float64)  # rounded as pycocotools rounds them
+        recalls = 0.01 * torch.arange(101, dtype=torch.float64)  # with the rounding of pycocotools
         at = torch.searchsorted(right / len(right), recalls)
         return 100 * F.pad(precision, (0, 1))[at].mean().float()

@@ -19,8 +19,8 @@ class BoxHead(nn.Module):
     """A logit and a box for each cell, as `box_loss` reads them: [batch, channels, …] → [batch, 5, …].
 
     Args:
-        channels: of its input.
-        hidden: of the layer before its output.
+        channels: the channels of its input.
+        hidden: the channels of the layer before its output.
     """
 
     def __init__(self, channels: int, hidden: int) -> None:
@@ -47,7 +47,7 @@ def _map_layers(channels: int, hidden: int, outputs: int) -> list[nn.Module]:
 
 
 def mask_head(channels: int, hidden: int) -> nn.Module:
-    """The logits of a mask: [batch, channels, 32, 32] → [batch, 256, 256]."""
+    """Return the logits of a mask: [batch, channels, 32, 32] → [batch, 256, 256]."""
     return nn.Sequential(*_map_layers(channels, hidden, 1), nn.Upsample(scale_factor=4, mode="bilinear"), nn.Flatten(1, 2))
 
 
@@ -86,7 +86,7 @@ def parts(width: int = 64, weights: str | None = None) -> Parts:
 
 
 def resnet(width: int = 64, weights: str | None = None) -> HardSharing:
-    """Return hard sharing of these parts.
+    """Return hard sharing with these parts.
 
     Args:
         width: as for `parts`.

@@ -16,12 +16,12 @@ from hardfirst.problems._cache import cached
 
 SIZE = 256
 KEYPOINTS = 17
-REVISION = 1  # of what is cached: raise it with every change of the parsing
+REVISION = 1  # of what is cached: increase it with every change of the parsing
 _BITS = 8
 
 
 def file_name(identifier: int) -> str:
-    """The name of a picture's file.
+    """Return the name of a picture's file.
 
     >>> file_name(139)
     '000000000139.jpg'
@@ -30,7 +30,7 @@ def file_name(identifier: int) -> str:
 
 
 def annotations(folder: Path, split: str) -> Path:
-    """The file with the labels of a split, "train" or "val". `instances_{split}2017.json` has the same persons."""
+    """Return the file with the labels of a split, "train" or "val". `instances_{split}2017.json` has the same persons."""
     return folder / f"annotations/person_keypoints_{split}2017.json"
 
 
@@ -55,13 +55,13 @@ class Person(NamedTuple):
 def labels(folder: Path, split: str) -> dict[str, Tensor]:
     """Return the labels of a split's pictures with one person or none, in the order of their identifiers.
 
-    Pictures with several persons or a crowd are left out, and those whose person is smaller than a pixel. The labels are
-    parsed once, and kept in the user's cache folder.
+    Pictures with several persons or a crowd, or with a person smaller than a pixel, are left out. The labels are parsed
+    once, and stored in the user's cache folder.
 
     Returns:
         `identifiers` int64 [pictures]; `present` whether there is a person, int64; `boxes` float32 [pictures, 4] and
-        `keypoints` float32 [pictures, 17, 4], as in `Person`, NaN where there is none; `masks` uint8 [persons, 8192], and
-        `rows` of each picture in it, int64, -1 if there is none; `left_out`, how many pictures are.
+        `keypoints` float32 [pictures, 17, 4], as in `Person`, NaN for no label; `masks` uint8 [persons, 8192], and the
+        `rows` of each picture in it, int64, -1 for no mask; `left_out`, the number of pictures left out.
 
     Raises:
         InputError: the file is missing, damaged, or not COCO's.
@@ -94,14 +94,14 @@ def _parse(file: Path) -> dict[str, Tensor]:
 
 
 def _selected(file: Path) -> Iterator[tuple[int, Person | None]]:
-    """The identifier of each picture with one person or none, and that person."""
+    """Yield the identifier of each picture with one person or none, and that person."""
     content = _read_json(file)
     shown = defaultdict(list)
     for annotation in content["annotations"]:
         shown[_get(file, annotation, "image_id", int)].append(annotation)
     entries = {_get(file, entry, "id", int): entry for entry in content["images"]}
     if strange := next((identifier for identifier in shown if identifier not in entries), None):
-        raise InputError(f"{file} has persons in a picture {strange} that is not among its images. Fetch it again.")
+        raise InputError(f"{file} has persons in a picture {strange} that is not among its images. Get it again.")
     for identifier, entry in sorted(entries.items()):
         if _get(file, entry, "file_name", str) != file_name(identifier):
             raise InputError(
@@ -119,8 +119,8 @@ def _selected(file: Path) -> Iterator[tuple[int, Person | None]]:
 def _read_json(file: Path) -> Mapping[str, Sequence[Any]]:
     try:
         content: Any = json.loads(file.read_bytes())
-    except ValueError as error:  # of JSON and of UTF-8
-        raise InputError(f"{file} is no whole JSON file, as if it were cut off: {error}. Fetch it again.") from error
+    except ValueError as error:  # from JSON or UTF-8
+        raise InputError(f"{file} is not a complete JSON file and may be truncated: {error}. Get it again.") from error
     for name in ("images", "annotations"):
         if not isinstance(content, dict) or not isinstance(content.get(name), list) or not content[name]:
             got = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
@@ -130,10 +130,10 @@ def _read_json(file: Path) -> Mapping[str, Sequence[Any]]:
 
 
 def _get(file: Path, entry: Any, name: str, kind: type) -> Any:
-    """A value of an entry of the file.
+    """Return a value of an entry of the file.
 
     Raises:
-        InputError: there is none, or it is of another type.
+        InputError: the value is missing, or has another type.
     """
     value = entry.get(name) if isinstance(entry, dict) else None
     if not isinstance(value, kind):
@@ -143,10 +143,10 @@ def _get(file: Path, entry: Any, name: str, kind: type) -> Any:
 
 
 def _person(file: Path, annotation: Mapping[str, Any], size: tuple[int, int]) -> Person | None:
-    """The labels of a person in a picture of this width and height; None if it is smaller than a pixel.
+    """Return the labels of a person in a picture of this width and height; None if it is smaller than a pixel.
 
     Raises:
-        InputError: a label has not COCO's form.
+        InputError: a label does not have COCO's format.
     """
     across, down = (SIZE / side for side in size)
     numbers = {name: _get(file, annotation, name, list) for name in ("bbox", "keypoints", "segmentation")}
@@ -170,12 +170,12 @@ def _person(file: Path, annotation: Mapping[str, Any], size: tuple[int, int]) ->
 
 
 def polygons_mask(polygons: Sequence[Sequence[float]], across: float, down: float) -> Tensor:
-    """Return the pixels of the resized picture in any of the polygons, bool [256, 256].
+    """Return the pixels of the resized picture that are in any of the polygons, bool [256, 256].
 
     Args:
         polygons: each x, y, x, y, … in pixels of the picture.
         across: the factor by which the picture is resized horizontally.
-        down: vertically.
+        down: the factor by which it is resized vertically.
 
     Raises:
         MissingPackage: Pillow is not installed.
@@ -187,7 +187,7 @@ def polygons_mask(polygons: Sequence[Sequence[float]], across: float, down: floa
     image = Image.new("1", (SIZE, SIZE))
     draw = ImageDraw.Draw(image)
     for polygon in polygons:
-        # Pillow takes the pixel that a corner lies in
+        # Pillow includes the pixel that a corner lies in
         points = [(x * across, y * down) for x, y in zip(polygon[::2], polygon[1::2], strict=True)]
         draw.polygon(points, fill=1)
     pixels = torch.frombuffer(bytearray(image.convert("L").tobytes()), dtype=torch.uint8)
@@ -195,13 +195,13 @@ def polygons_mask(polygons: Sequence[Sequence[float]], across: float, down: floa
 
 
 def pack(mask: Tensor) -> Tensor:
-    """The bits of a mask, bool [256, 256] → uint8 [8192]."""
+    """Pack a mask into bits, bool [256, 256] → uint8 [8192]."""
     powers = 2 ** torch.arange(_BITS)
     return (mask.view(-1, _BITS) * powers).sum(1).byte()
 
 
 def unpack(bits: Tensor) -> Tensor:
-    """The masks of bits: uint8 [masks, 8192] → int8 [masks, 256, 256].
+    """Unpack masks from bits: uint8 [masks, 8192] → int8 [masks, 256, 256].
 
     >>> unpack(pack(torch.eye(256) > 0).unsqueeze(0)).sum()
     tensor(256)

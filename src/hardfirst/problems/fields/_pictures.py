@@ -1,4 +1,4 @@
-"""Pictures of a benchmark: decoded and resized to bytes, and made into numbers in the network."""
+"""Pictures of a benchmark: decoded and resized to bytes, and converted to numbers in the network."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +14,10 @@ _CHUNK = 1024  # pictures that are decoded together
 
 
 def picture(path: Path, side: int) -> Tensor:
-    """Decode a picture to bytes [3, side, side]: three colours, resized bilinearly to a square whatever its shape.
+    """Decode a picture to bytes [3, side, side]: three colours, resized bilinearly to a square, ignoring its proportions.
 
     Raises:
-        InputError: there is no such file, or it is no whole picture.
+        InputError: the file does not exist, or is not a complete picture.
     """
     try:
         from PIL import Image
@@ -28,7 +28,7 @@ def picture(path: Path, side: int) -> Tensor:
             resized = image.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
     except FileNotFoundError:
         raise InputError(f"There is no picture {path}.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: of a damaged PNG
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: from a damaged PNG
         raise InputError(f"{path} cannot be read as a picture: {error}. Get this file again.") from None
     return torch.frombuffer(bytearray(resized.tobytes()), dtype=torch.uint8).view(side, side, 3).movedim(2, 0)
 
@@ -48,8 +48,8 @@ class Pixels(nn.Module):
     """Bytes as numbers: ((bytes / 255) − mean) / deviation, for each colour.
 
     Args:
-        mean: of the three colours.
-        deviation: likewise.
+        mean: the mean of each colour.
+        deviation: the standard deviation of each colour.
 
     Example:
         >>> Pixels()(torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)).unique()

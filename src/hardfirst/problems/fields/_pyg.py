@@ -1,7 +1,7 @@
-"""Reads PyTorch Geometric's files of graphs, without PyTorch Geometric, and without running what a pickle says.
+"""Read PyTorch Geometric's files of graphs, without PyTorch Geometric, and without executing code in a pickle.
 
-Such a file is a pickle. It is read with `weights_only=True`: of the classes that it names, PyTorch Geometric's become a
-`_Holder`, which keeps attributes and does nothing, and any other is refused.
+Such a file is a pickle. It is read with `weights_only=True`: PyTorch Geometric's classes are replaced by `_Holder`, which
+stores attributes and does nothing, and any other class is refused.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,16 +16,16 @@ from hardfirst.errors import InputError
 
 
 class Graphs(NamedTuple):
-    """Graphs, one after another.
+    """Graphs, concatenated.
 
     Args:
         x: the features of nodes, [nodes, features].
         pos: the nodes' coordinates, [nodes, 3].
-        edge_index: the nodes that each edge joins, counted within its graph, [2, edges].
+        edge_index: the nodes that each edge joins, numbered within its graph, [2, edges].
         edge_attr: the features of edges, [edges, features].
         y: [graphs, targets].
-        nodes: of each graph, [graphs].
-        edges: of each graph, [graphs].
+        nodes: the number of nodes of each graph, [graphs].
+        edges: the number of edges of each graph, [graphs].
     """
 
     x: Tensor
@@ -42,11 +42,11 @@ _ALONG = {"edge_index": 1}  # the dimension along which graphs are joined; 0 for
 
 
 class _Holder:
-    """What stands for an object of PyTorch Geometric: its attributes."""
+    """A replacement for an object of PyTorch Geometric, with its attributes."""
 
 
 def _plain_dict(*_: object) -> dict[Any, Any]:
-    """What stands for `defaultdict(dict)`, which torch does not fill with `weights_only`."""
+    """Return a replacement for `defaultdict(dict)`, which torch does not fill with `weights_only`."""
     return {}
 
 
@@ -60,14 +60,14 @@ _READABLE: list[Any] = [
 
 
 def read_graphs(path: Path) -> Graphs:
-    """Read a file that holds graphs.
+    """Read a file of graphs.
 
     Args:
-        path: holds a list of dicts of tensors, as PyTorch Geometric's downloads do; or what its `InMemoryDataset` saves, a
-            pair of all graphs and of where each begins.
+        path: a file with a list of dicts of tensors, as in PyTorch Geometric's downloads; or with a pair of all graphs and
+            their start positions, as saved by its `InMemoryDataset`.
 
     Raises:
-        InputError: the file cannot be read, names another class, or holds something else.
+        InputError: the file cannot be read, names another class, or contains something else.
     """
     contents = _load(path)
     if isinstance(contents, list) and contents:
@@ -75,7 +75,7 @@ def read_graphs(path: Path) -> Graphs:
     if isinstance(contents, tuple) and len(contents) >= 2 and isinstance(contents[1], Mapping):
         return _from_slices(path, _attributes(contents[0]), contents[1])
     raise InputError(
-        f"Expected {path} to hold a list of graphs, or a pair of all graphs and where each begins; got "
+        f"Expected {path} to contain a list of graphs, or a pair of all graphs and their start positions; got "
         f"{type(contents).__name__}. PyTorch Geometric writes both."
     )
 
@@ -90,7 +90,7 @@ def _load(path: Path) -> Any:
             raise _damaged(path, error) from error
         named = str(error).partition("GLOBAL ")[2].split(" ")[0] or "an object"
         raise InputError(
-            f"{path} holds {named}, which is not read, since a pickle can run any code. Expected tensors, as in the file "
+            f"{path} contains {named}, which is not read, since a pickle can run any code. Expected tensors, as in the file "
             "that PyTorch Geometric's QM9 downloads."
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
@@ -99,13 +99,11 @@ def _load(path: Path) -> Any:
 
 def _damaged(path: Path, error: Exception) -> InputError:
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    return InputError(
-        f"{path} cannot be read, as if it were cut off or were another kind of file: {reason:.160}. Fetch it again."
-    )
+    return InputError(f"{path} cannot be read; it may be truncated or another kind of file: {reason:.160}. Get it again.")
 
 
 def _attributes(data: object) -> Mapping[str, Any]:
-    """The attributes of all graphs: a dict in newer files, and in older ones an object, which keeps them in `_store`."""
+    """Return the attributes of all graphs: a dict in newer files, the `_store` of an object in older ones."""
     if isinstance(data, Mapping):
         return data
     held: Mapping[str, Any] = getattr(data, "__dict__", {})

@@ -11,13 +11,13 @@ WIDTHS = (64, 128, 256, 512)
 
 
 class ResNet18(nn.Module):
-    """The features of a ResNet-18, at a 32nd of the resolution.
+    """The features of a ResNet-18, at 1/32 of the resolution.
 
-    Names and shapes of the parameters are those of torchvision and timm, so that a file of theirs fits.
+    Parameters have the names and shapes of torchvision and timm, so their files can be loaded.
 
     Args:
-        weights: a file with weights, for instance trained on ImageNet: `.safetensors`, or what `torch.save` wrote of tensors
-            by name. Those of a classifier (`fc`) are left out. Default: random weights.
+        weights: a file with weights, for example trained on ImageNet: `.safetensors`, or tensors by name written by
+            `torch.save`. Those of a classifier (`fc`) are ignored. Default: random weights.
 
     Shape:
         pictures [batch, 3, height, width] → features [batch, 512, height / 32, width / 32], rounded up.

@@ -1,10 +1,10 @@
-"""How a validation split is carved from a published training split."""
+"""The selection of a validation split from a published training split."""
 
 import hashlib
 
 
 def held_out(name: str) -> bool:
-    """Whether an example of the published training split is in the validation split: a tenth of them, by a hash of the name.
+    """Return whether an example of the published training split is held out for validation: 10%, by a hash of the name.
 
     Args:
         name: the name of the example's file, or its identifier.

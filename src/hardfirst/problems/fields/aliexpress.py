@@ -1,25 +1,25 @@
-"""`aliexpress:nl`, `es`, `fr` and `us`: what visitors of a shop click and buy, among the results of their searches.
+"""`aliexpress:nl`, `es`, `fr` and `us`: which search results the visitors of a shop click and buy.
 
-The tables are those that MTReclib makes of the logs: a row for each result that was shown, with 16 categories as codes,
-numbers of the visitor and the thing, and whether it was clicked and bought. Both tasks are about all rows, so that
-"conversion" is what the field calls CTCVR, a click and a purchase; few results in a thousand are bought.
+The tables are those that MTReclib makes from the logs: one row per displayed result, with 16 categories as codes, numbers
+about the visitor and the product, and whether it was clicked and bought. Both tasks are about all rows, so "conversion" is
+what papers call CTCVR, a click and a purchase; a few results in a thousand are bought.
 
-Splits: the published test file is the test split. A tenth of the searches of the training file is the validation split,
-by a hash of `search_id`, so that the results of a search are in one split. `--protocol published` trains on the whole
-training file and measures the last epoch. The published code chooses the epoch by the AUC on the test file, which no
-protocol here does: its figures are too high by what that is worth.
+Splits: the published test file is the test split. 10% of the searches of the training file form the validation split, by a
+hash of `search_id`, so that the results of a search are in one split. `--protocol published` trains on the whole training
+file and measures the last epoch. The published code selects the epoch by the AUC on the test file, which no protocol here
+does: its figures are too high by this effect.
 
 The tables are read once, in chunks, into files in the cache folder that are mapped into memory; the table of the
-Netherlands then takes 6 GB on the disk. Numbers stay as they are in the file.
+Netherlands then takes 6 GB on the disk. Numbers are unchanged from the file.
 
 Network and recipe are MTReclib's: embeddings of 128 features, a trunk of 512 and 256 (8 experts of that size in
 "mmoe_published"; 4 shared and 4 specific ones at each of two levels in "ple_published"), towers of 128 and 64, dropout of
 0.2, Adam at 1e-3 with weight decay 1e-6, and batches of 2,048.
 
 Note:
-    MTReclib trains for at most 50 epochs and stops after two without a better AUC; here the best of 5 epochs is chosen.
-    Its embeddings have a row for each code of the training file, and here of both files, since a code that only the test
-    file has would have none. Gates have no bias here.
+    MTReclib trains for at most 50 epochs and stops after two without a better AUC; here the best of 5 epochs is selected.
+    Its embeddings have a row for each code of the training file; here they cover both files, since a code that is only in
+    the test file would have none. Gates have no bias here.
 
 References:
     Li et al., Improving Multi-Scenario Learning to Rank in E-commerce by Exploiting Task Relationships in the Label
@@ -62,7 +62,7 @@ def problem(folder: Path, country: str) -> Problem:
     """Return the problem: two tasks, and in the Netherlands 11 million rows for training.
 
     Args:
-        folder: the one above AliExpress_NL and the like.
+        folder: the folder above AliExpress_NL and the others.
         country: "nl", "es", "fr" or "us".
 
     Raises:
@@ -100,7 +100,7 @@ class Rows(nn.Module):
 
     Args:
         sizes: the number of codes of each category.
-        numbers: how many numbers a row has.
+        numbers: the number of numeric columns.
     """
 
     def __init__(self, sizes: Tensor, numbers: int) -> None:
@@ -177,14 +177,14 @@ def data(folder: Path, country: str) -> Splits:
     """Return the three splits: `categories` int32 and `numbers` float32, mapped into memory; targets 0.0 or 1.0.
 
     Raises:
-        InputError: a file is not what it should be, or the cache cannot be written.
+        InputError: a file is invalid, or the cache cannot be written.
     """
     found = columns(folder, country)
     return Splits(**{split: _table(found, split) for split in ("train", "validation", "test")})
 
 
 def published_splits(folder: Path, country: str) -> Splits:
-    """Return the published splits: the whole training file, and the test file for validation as well.
+    """Return the published splits: the whole training file, and the test file for validation and testing.
 
     Raises:
         InputError: as `data`.
@@ -201,7 +201,7 @@ def _table(found: Mapping[str, Tensor], split: str) -> TensorTable:
 
 
 class _Joined(Dataset[Batch]):
-    """Tables as one, whose tensors stay where they are."""
+    """Several tables as one, without copying their tensors."""
 
     def __init__(self, tables: Sequence[TensorTable]) -> None:
         self.tables = tables
@@ -215,7 +215,7 @@ class _Joined(Dataset[Batch]):
         return {name: column[0] for name, column in inputs.items()}, {task: each[0] for task, each in targets.items()}
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """The examples as one batch, those of the first table first: their order within a batch does not matter."""
+        """Return the examples as one batch, those of the first table first: their order within a batch does not matter."""
         index = torch.as_tensor(indices)
         number = torch.bucketize(index, self.ends, right=True)
         batches = [

@@ -1,18 +1,17 @@
 """`celeba`: forty yes-or-no attributes of 202,599 pictures of faces, 64×64; the benchmark with the most tasks.
 
 Splits: the published ones, 162,770 pictures for training, 19,867 for validation and 19,962 for testing. No other validation
-split is carved, so `--protocol published` has the same splits and chooses the epoch in the same way.
+split is used, so `--protocol published` has the same splits and selects the epoch in the same way.
 
 Pictures are resized bilinearly from 178×218, divided by 255, and not augmented. They are decoded once, into a file of 2.5
 GB in the cache folder that is then mapped into memory.
 
 Network, recipe and measure are those of the code of FAMO and FairGrad: nine layers and a linear head for each attribute,
-Adam at 3e-4, batches of 256, 15 epochs, and the F1 score of each attribute over the split at a threshold of one half. A
-KPI of a batch would say little, since some attributes are rare: methods that follow KPIs get those of the last
-validation.
+Adam at 3e-4, batches of 256, 15 epochs, and the F1 score of each attribute over the split at a threshold of 0.5. A KPI of a
+batch would say little, since some attributes are rare: methods that use KPIs get those of the last validation.
 
 Note:
-    With a split without positives F1 is undefined here, and 0 there.
+    On a split without positives F1 is undefined here, and 0 in the published code.
 
 References:
     Liu, Luo, Wang and Tang, Deep Learning Face Attributes in the Wild, ICCV 2015;
@@ -88,7 +87,7 @@ def problem(folder: Path) -> Problem:
     """Return the problem: 40 tasks and 162,770 pictures for training.
 
     Args:
-        folder: of the data, in the original layout or torchvision's.
+        folder: the folder of the data, in the original layout or torchvision's.
 
     Raises:
         InputError: the folder has neither layout.
@@ -177,10 +176,10 @@ def data(folder: Path) -> Splits:
     """Return the three splits: pictures uint8 [n, 3, 64, 64], mapped into memory, and targets 0.0 or 1.0.
 
     Args:
-        folder: of the data.
+        folder: the folder of the data.
 
     Raises:
-        InputError: a file is missing, damaged, or not what it should be; or the cache cannot be written.
+        InputError: a file is missing, damaged or invalid; or the cache cannot be written.
     """
     found = columns(folder)
     return Splits(**{split: _table(found, split) for split in SPLITS})

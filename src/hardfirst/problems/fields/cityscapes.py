@@ -1,15 +1,15 @@
-"""`cityscapes`: classes and inverse depth of street pictures of 128×256, the smaller dense benchmark of the field.
+"""`cityscapes`: classes and inverse depth of street pictures of 128×256, the smaller of the published dense benchmarks.
 
-- Folder: DIR/{train,val}/{image,label_7,depth}/{number}.npy, 2,975 + 500 frames, as MTAN's README offers them. Where there
-  is no label_7, label is read. Types are cast as those of `nyuv2`. A class is 0 to 6, or −1 or 255 for none; a depth is
-  inverse, 0 for none.
+- Folder: DIR/{train,val}/{image,label_7,depth}/{number}.npy, 2,975 + 500 frames, as provided by MTAN's README. If there is
+  no label_7, label is read. Types are cast as for `nyuv2`. A class is 0 to 6, or −1 or 255 for none; a depth is inverse, 0
+  for none.
 - Tasks: `segment`, 7 classes, and `depth`, with the losses, KPIs and metrics of `nyuv2`: mean IoU, and δ₁, which is the same
-  of an inverse depth.
+  for inverse depths.
 - Splits, networks and recipe are those of `nyuv2`, with batches of 8.
 
 Note:
     Random crops divide the inverse depth by their scale, as the published code does, although that of a nearer surface is
-    larger. Depths below 0 count as none, which the published code takes for depths.
+    larger. Depths below 0 count as missing, while the published code uses them.
 
 References:
     Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016;
@@ -37,14 +37,14 @@ SINGLE_TASK = {
     SEGMENT: {"mIoU": 74.01, "pixel accuracy": 93.16},
     DEPTH: {"absolute error": 0.0125, "relative error": 27.77},
 }
-"""What single-task SegNets reach by the papers on the segnet line."""
+"""Published results of single-task SegNets, from the papers on the segnet line."""
 
 
 def problem(folder: Path) -> Problem:
     """Return the problem of a folder, without reading a frame.
 
     Args:
-        folder: with train and val.
+        folder: the folder with train and val.
 
     Raises:
         InputError: the folder has another layout.
@@ -61,12 +61,12 @@ def problem(folder: Path) -> Problem:
 
 
 def check(folder: Path) -> list[str]:
-    """Open all files and read some, and say what is there.
+    """Open all files, read some, and describe the contents.
 
     Args:
-        folder: with train and val.
+        folder: the folder with train and val.
 
     Raises:
-        InputError: a folder or file is missing or damaged, or has values that are none of its kind.
+        InputError: a folder or file is missing or damaged, or has invalid values.
     """
     return describe(LAYOUT, folder)

@@ -1,34 +1,33 @@
 """`coco_persons`: the four tasks of the DTP paper, on the pictures of COCO that show one person or none.
 
 Folder: COCO 2017 as it is distributed: `annotations/person_keypoints_{train,val}2017.json`, `train2017/*.jpg` and
-`val2017/*.jpg`. `annotations/instances_{train,val}2017.json` may be there; it has the same persons, and is not read.
+`val2017/*.jpg`. `annotations/instances_{train,val}2017.json` may exist; it has the same persons, and is not read.
 
-Pictures: those with no person, or with one that is no crowd, resized to 256×256 without regard to their proportions.
-
+Pictures: those with no person, or with one that is not a crowd, resized to 256×256 without regard to their proportions.
 Tasks and their KPIs: `presence`, is there a person, accuracy; `mask`, the mean over person and background of the
-intersection over union of pixels; `box`, the mean intersection over union of the surest box; `keypoints`, the share of
-labelled keypoints found within a tenth of the longer side of the person's box. Where there is no person, only `presence`
-has a label, as in the paper. Metrics are the paper's: top-1 and, for the others, AP50 over the pictures with a person, in
+intersection over union of pixels; `box`, the mean intersection over union of the most confident box; `keypoints`, the share
+of labelled keypoints found within 10% of the longer side of the person's box. If there is no person, only `presence` has a
+label, as in the paper. Metrics are the paper's: top-1 and, for the others, AP50 over the pictures with a person, in
 percent.
 
-Network: a dilated ResNet-50 that all tasks share, and four small heads. It begins with random weights. For others:
-`--network "resnet:weights=FILE"` with a file of torchvision or timm, as tensors in `.safetensors` or `.pth`.
+Network: a dilated ResNet-50 that all tasks share, and four small heads. It starts with random weights. For other weights,
+use `--network "resnet:weights=FILE"` with a file of torchvision or timm, as tensors in `.safetensors` or `.pth`.
 
 Losses: cross-entropy of the picture and of pixels, focal loss and smooth L1 of the box, squared error of heat maps. The
-paper sets scales by hand, 1e5, 1e-1, 4e2 and 4. Here all scales are 1, since each loss is divided by what makes it
-0.5 to 2 when training begins: see `_person_measures`.
+paper sets scales by hand, 1e5, 1e-1, 4e2 and 4. Here all scales are 1, since each loss is normalized to 0.5 to 2 at the
+start of training: see `_person_measures`.
 
-Splits: a tenth of train2017, by a hash of the file's name, is for validation, and val2017 for testing.
+Splits: 10% of train2017, by a hash of the file's name, is for validation, and val2017 for testing.
 
-Recipe: Adam at 1e-4 is the paper's, as are γ = 1 and α = 0.75 of DTP, `dtp:gamma=1,alpha=0.75`, the first of which is the
-default. Batch size and epochs are ours.
+Recipe: Adam at 1e-4 is the paper's, as are γ = 1 and α = 0.75 of DTP, `dtp:gamma=1,alpha=0.75`; γ = 1 is also the default.
+Batch size and epochs are ours.
 
 Pictures are decoded once, into 17 GB in the user's cache folder.
 
 Note:
-    The paper has a network of its own for each task (DenseNet-121, a fully convolutional decoder, RetinaNet-50 and a stacked
-    hourglass) and shares parts of them. Its answers are ranked as ours are, but may be several to a picture. Which pictures
-    and which epoch its figures are of is not known to us: `--protocol published` measures after the last epoch.
+    The paper has a separate network for each task (DenseNet-121, a fully convolutional decoder, RetinaNet-50 and a stacked
+    hourglass) and shares parts of them. Its answers are ranked like ours, but there may be several per picture. The paper
+    does not say on which pictures and at which epoch it measures: `--protocol published` measures after the last epoch.
 
 References:
     Guo et al., Dynamic Task Prioritization for Multitask Learning, ECCV 2018;
@@ -68,10 +67,10 @@ def problem(folder: Path) -> Problem:
     """Return the problem.
 
     Args:
-        folder: where COCO lies.
+        folder: the folder of COCO.
 
     Raises:
-        InputError: it does not lie there.
+        InputError: the folder does not contain COCO.
     """
     _require(folder)
     return Problem(
@@ -111,7 +110,7 @@ def _precision(matched: measures.Matched) -> dict[str, Metric]:
 
 
 def check(folder: Path) -> list[str]:
-    """Read the labels, look for the pictures, read the first of each split, and return sentences about what is there.
+    """Read the labels, look for the pictures, read the first of each split, and return sentences about the contents.
 
     Raises:
         InputError: a file is missing, damaged, or not COCO's.
@@ -144,15 +143,15 @@ class PersonPictures(Dataset[Batch]):
     """Pictures of a published split, and their labels.
 
     Args:
-        pictures: of the split, uint8 [pictures, 3, 256, 256].
+        pictures: the pictures of the split, uint8 [pictures, 3, 256, 256].
         found: their `labels`.
-        rows: of the pictures to have.
+        rows: the rows of the pictures to use.
     """
 
     def __init__(self, pictures: Tensor, found: Mapping[str, Tensor], rows: Tensor) -> None:
         self.rows, self.masks = rows, found["masks"]
         self.columns = {name: column for name, column in found.items() if name != "masks"}
-        # As an attribute they would be read from end to end whenever a run takes the fingerprint of its data.
+        # A plain attribute would be read from end to end whenever a run computes the fingerprint of its data.
         self.pictures = partial(pictures.index_select, 0)
 
     def __len__(self) -> int:
@@ -165,7 +164,7 @@ class PersonPictures(Dataset[Batch]):
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         rows = self.rows[torch.as_tensor(indices)]
         found = {name: column[rows] for name, column in self.columns.items()}
-        masks = unpack(self.masks[found["rows"]])  # the last for pictures without one
+        masks = unpack(self.masks[found["rows"]])  # the last one for pictures without a mask
         masks = masks.masked_fill((found["rows"] < 0).view(-1, 1, 1), IGNORE)
         targets = {"presence": found["present"], "mask": masks, "box": found["boxes"], "keypoints": found["keypoints"]}
         return self.pictures(rows), targets
@@ -177,7 +176,7 @@ def data(folder: Path) -> Splits:
     The first call parses the annotations and decodes the pictures, which takes minutes.
 
     Args:
-        folder: where COCO lies.
+        folder: the folder of COCO.
 
     Raises:
         InputError: a file is missing, damaged, or not COCO's; or the cache cannot be written.
@@ -201,34 +200,34 @@ def published_splits(folder: Path) -> Splits:
 
 
 def _whole(folder: Path, split: str) -> PersonPictures:
-    """All pictures of a published split."""
+    """Return all pictures of a published split."""
     decoded, found = _read(folder, split)
     return PersonPictures(decoded, found, torch.arange(len(decoded)))
 
 
 def _held_out(found: Mapping[str, Tensor]) -> Tensor:
-    """Which pictures of train2017 are for validation."""
+    """Return which pictures of train2017 are for validation."""
     return torch.tensor([held_out(file_name(identifier)) for identifier in found["identifiers"].tolist()])
 
 
 def _paths(folder: Path, split: str, found: Mapping[str, Tensor]) -> list[Path]:
-    """The files of the pictures.
+    """Return the files of the pictures.
 
     Raises:
-        InputError: some are not there.
+        InputError: some do not exist.
     """
     where = folder / f"{split}2017"
     names, there = [file_name(identifier) for identifier in found["identifiers"].tolist()], set(os.listdir(where))  # noqa: PTH208  # ten times as fast
     if missing := [name for name in names if name not in there]:
         raise InputError(
-            f"{where} lacks {len(missing):,} of the {len(names):,} pictures that are used of those in "
-            f"{annotations(folder, split)}, {missing[0]} first. Fetch {split}2017.zip again."
+            f"{where} lacks {len(missing):,} of the {len(names):,} pictures that are used from "
+            f"{annotations(folder, split)}, {missing[0]} first. Get {split}2017.zip again."
         )
     return [where / name for name in names]
 
 
 def _read(folder: Path, split: str) -> tuple[Tensor, dict[str, Tensor]]:
-    """The decoded pictures of a published split, mapped into memory, and their labels."""
+    """Return the decoded pictures of a published split, mapped into memory, and their labels."""
     found = labels(folder, split)
     paths = _paths(folder, split, found)
     what = f"{len(paths):,} pictures of COCO's {split}2017"

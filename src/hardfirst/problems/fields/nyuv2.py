@@ -1,27 +1,27 @@
 """`nyuv2`: classes, depth and surface normals of indoor pictures, the dense benchmark of most papers on multi-task learning.
 
-- Folder: DIR/{train,val}/{image,label,depth,normal}/{number}.npy, 795 + 654 frames of 288×384, as MTAN's README offers them.
-  Types may be any: they are cast when a frame is read. A class is 0 to 12, or −1 or 255 for none; a depth is in metres, 0
-  for none; a normal is a unit vector, 0 for none; an image is from 0 to 1, or bytes.
+- Folder: DIR/{train,val}/{image,label,depth,normal}/{number}.npy, 795 + 654 frames of 288×384, as provided by MTAN's README.
+  Any type is allowed: types are cast when a frame is read. A class is 0 to 12, or −1 or 255 for none; a depth is in metres,
+  0 for none; a normal is a unit vector, 0 for none; an image is from 0 to 1, or bytes.
 - Tasks: `segment`, 13 classes, by cross-entropy; `depth`, by the absolute error; `normals`, by 1 − the cosine. Pixels
   without a label do not count.
 - KPIs: mean IoU; δ₁, the share of pixels whose depth is within a factor of 1.25; the share of pixels whose normal is within
   30°.
 - Metrics, over the pixels of a split: mIoU and pixel accuracy in percent; absolute (m) and relative error of depth; mean and
   median angle, and the shares of pixels within 11.25°, 22.5° and 30° in percent. With `--protocol published` those of depth
-  and normals are means over batches of the batches' values, as in the published code; in LibMTL's, those of depth alone.
-- Splits: the tenth of train whose names have a certain hash is for validation, val for testing.
-- Network: SegNet with MTAN's attention; others are `segnet` (one head a task), `deeplab` (a dilated ResNet-50 with DeepLab's
-  heads; `deeplab:weights=FILE` reads the ResNet's weights), and all in `hardfirst.networks` on SegNet's features. The first
-  three take a `width`, 64 by default.
-- Recipe: Adam at 1e-4, halved every 100 of 200 epochs, batches of 2, with random crops and flips. `nyuv2:deeplab` is that
-  of LibMTL: its network is `deeplab`, batches are of 8, the last one is left out, weights decay by 1e-5, and nothing is
-  augmented.
+  and normals are means over batches of the batches' values, as in the published code; in LibMTL's, only those of depth.
+- Splits: 10% of train, selected by a hash of the names, is for validation, and val for testing.
+- Network: SegNet with MTAN's attention; others are `segnet` (one head per task), `deeplab` (a dilated ResNet-50 with
+  DeepLab's heads; `deeplab:weights=FILE` reads the ResNet's weights), and all in `hardfirst.networks` on SegNet's features.
+  The first three accept a `width`, 64 by default.
+- Recipe: Adam at 1e-4, halved every 100 of 200 epochs, batches of 2, with random crops and flips. `nyuv2:deeplab` uses
+  LibMTL's recipe: its network is `deeplab`, the batch size is 8, the last batch is dropped, weight decay is 1e-5, and there
+  is no augmentation.
 
 Note:
-    Depths below 0 count as none, which the published code takes for depths. A median angle is within 0.005° of the
-    exact one. `--protocol published` takes the mean of the last ten epochs for `nyuv2:deeplab`, too; of which epoch LibMTL's
-    figures are, we do not know.
+    Depths below 0 count as missing, while the published code uses them. A median angle is within 0.005° of the exact one.
+    `--protocol published` also averages the last ten epochs for `nyuv2:deeplab`; LibMTL does not say from which epoch its
+    figures are.
 
 References:
     Silberman, Hoiem, Kohli and Fergus, Indoor Segmentation and Support Inference from RGBD Images, ECCV 2012;
@@ -59,15 +59,15 @@ SINGLE_TASK = {
         "within 30°": 69.15,
     },
 }
-"""What single-task SegNets reach by the papers on the segnet line."""
+"""Published results of single-task SegNets, from the papers on the segnet line."""
 
 
 def problem(folder: Path, line: str = "segnet") -> Problem:
     """Return the problem of a folder, without reading a frame.
 
     Args:
-        folder: with train and val.
-        line: the published code whose network and recipe it has: "segnet", or "deeplab" for LibMTL's.
+        folder: the folder with train and val.
+        line: the published code whose network and recipe to use: "segnet", or "deeplab" for LibMTL's.
 
     Raises:
         InputError: the folder has another layout.
@@ -85,13 +85,13 @@ def problem(folder: Path, line: str = "segnet") -> Problem:
 
 
 def check(folder: Path, line: str = "segnet") -> list[str]:
-    """Open all files and read some, and say what is there.
+    """Open all files, read some, and describe the contents.
 
     Args:
-        folder: with train and val.
+        folder: the folder with train and val.
         line: as for `problem`; the folder is the same.
 
     Raises:
-        InputError: a folder or file is missing or damaged, or has values that are none of its kind.
+        InputError: a folder or file is missing or damaged, or has invalid values.
     """
     return describe(LAYOUT, folder)

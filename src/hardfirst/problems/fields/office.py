@@ -1,23 +1,22 @@
-"""`office_31` and `office_home`: the same things in three or four kinds of pictures, each kind a task with data of its own.
+"""`office_31` and `office_home`: the same objects in three or four kinds of pictures, each kind a task with its own data.
 
 Office-31 has 4,110 pictures of 31 classes, Office-Home 15,500 of 65. Each kind (domain) is a data set: a batch comes from
-one of them, in turn, and trains its task alone. LibMTL's lists say which pictures are for training, validation and
-testing, 60, 20 and 20 percent of each domain, so that no other validation split is carved. They lie in DIR, or in
-DIR/data_txt/office-31 (or office-home) as in LibMTL. A folder "Real World", as Office-Home has it, is read in place of
-the lists' Real_World.
+one of them, in turn, and trains only its task. LibMTL's lists assign the pictures to training, validation and testing, 60%,
+20% and 20% of each domain, so no other validation split is used. The lists are in DIR, or in DIR/data_txt/office-31 (or
+office-home) as in LibMTL. A folder "Real World", as in Office-Home, is read in place of the lists' Real_World.
 
-Pictures are resized bilinearly to 224×224 whatever their shape, and normalised as those of ImageNet; there is no
+Pictures are resized bilinearly to 224×224, ignoring their proportions, and normalised like those of ImageNet; there is no
 augmentation. They are decoded once, into the cache folder, 0.6 and 2.3 GB, and mapped into memory.
 
 Network and recipe are LibMTL's: ResNet-18, the mean over positions, a layer of 512 features with batch norm, ReLU and
-dropout of one half, and a linear head for each domain; Adam at 1e-4 with weight decay 1e-5, batches of 64, 100 epochs.
-LibMTL begins with weights trained on ImageNet: `--network own:weights=FILE` reads a local file with the names of
-torchvision or timm; without one the network begins at random, which is another problem.
+dropout of 0.5, and a linear head for each domain; Adam at 1e-4 with weight decay 1e-5, batches of 64, 100 epochs. LibMTL
+starts with weights trained on ImageNet: `--network own:weights=FILE` reads a local file with the names of torchvision or
+timm; without one the network starts with random weights, which is a different problem.
 
 Note:
-    LibMTL takes a step on a batch of each domain together, and goes on until the largest domain is used up. Here a step has
-    one domain, and an epoch as many batches as all domains have together, in equal parts. A method that combines the tasks'
-    gradients meets one gradient in a step, and has nothing to combine.
+    LibMTL takes a step on a batch of each domain together, until the largest domain is used up. Here a step has one domain,
+    and an epoch as many batches as all domains have together, in equal parts. A method that combines the tasks' gradients
+    sees one gradient per step, and has nothing to combine.
 
 References:
     Saenko, Kulis, Fritz and Darrell, Adapting Visual Category Models to New Domains, ECCV 2010;
@@ -47,7 +46,7 @@ from hardfirst.problems.fields._pictures import Pixels, picture, pictures
 from hardfirst.problems.fields._resnet import ResNet18
 from hardfirst.recipes import Recipe
 
-REVISION = 1  # of the cached pictures: raise it with every change of the reading
+REVISION = 1  # of the cached pictures: increase it with every change of the reading
 SIDE = 224
 FEATURES = 512
 SPLITS = {"train": "train", "validation": "val", "test": "test"}  # with the lists' names
@@ -60,7 +59,7 @@ class Variant:
 
     domains: tuple[str, ...]
     classes: int
-    lists: Path  # where LibMTL has them
+    lists: Path  # their place in LibMTL
 
 
 VARIANTS = {
@@ -73,10 +72,10 @@ Listed = list[tuple[Path, int]]
 
 
 def problem(folder: Path, variant: str) -> Problem:
-    """Return the problem: a task for each domain.
+    """Return the problem: one task per domain.
 
     Args:
-        folder: of the pictures and the lists.
+        folder: the folder of the pictures and the lists.
         variant: "office_31" or "office_home".
 
     Raises:
@@ -106,7 +105,7 @@ def network(variant: Variant, *, weights: str | Path | None = None) -> HardShari
     """Return ResNet-18 and a layer of 512 features that all domains share, and a linear head for each.
 
     Args:
-        variant: whose domains.
+        variant: the data set whose domains to use.
         weights: a file with weights of the ResNet.
 
     Raises:
@@ -142,7 +141,7 @@ def data(folder: Path, variant: str) -> Splits:
     """Return the three splits, of a data set for each domain: pictures uint8 [n, 3, 224, 224], mapped, and classes int64.
 
     Raises:
-        InputError: a file is missing, damaged, or not what it should be; or the cache cannot be written.
+        InputError: a file is missing, damaged or invalid; or the cache cannot be written.
     """
     lists = _lists(folder, variant)
     listed = {key: _read_list(path, folder, VARIANTS[variant].classes) for key, path in lists.items()}
@@ -171,10 +170,10 @@ def _tables(columns: Mapping[str, Tensor], split: str, domains: tuple[str, ...])
 
 
 def _lists(folder: Path, variant: str) -> dict[tuple[str, str], Path]:
-    """Where the list of each domain and split is.
+    """Return the path of the list of each domain and split.
 
     Raises:
-        InputError: one is missing.
+        InputError: a list is missing.
     """
     found = VARIANTS[variant]
     names = {(domain, split): f"{domain}_{SPLITS[split]}.txt" for domain, split in product(found.domains, SPLITS)}
@@ -215,17 +214,17 @@ def _read_list(path: Path, folder: Path, classes: int) -> Listed:
 
 
 def _found(folder: Path, name: str) -> Path | None:
-    """The path of a picture, whose domain may be written with a blank."""
+    """Return the path of a picture, whose domain may be written with a blank."""
     domain, _, rest = name.partition("/")
     paths = (folder / name, folder / domain.replace("_", " ") / rest)
     return next((path for path in paths if path.is_file()), None)
 
 
 def check(folder: Path, variant: str) -> list[str]:
-    """Read the lists, look for each picture, and decode a few; return what is there in sentences.
+    """Read the lists, look for each picture, decode a few, and return sentences about the contents.
 
     Args:
-        folder: of the pictures and the lists.
+        folder: the folder of the pictures and the lists.
         variant: "office_31" or "office_home".
 
     Raises:

@@ -1,26 +1,26 @@
-"""`qm9_pyg`: QM9 as the field's line of code has it, from PyTorch Geometric's files.
+"""`qm9_pyg`: QM9 by the protocol of Nash-MTL and the papers that follow it, from PyTorch Geometric's files.
 
-`qm9` has the same molecules and properties, from a package that anyone can install, with fewer of them and a network that
-takes minutes. This is the protocol of Nash-MTL, of which its descendants publish figures.
+`qm9` has the same properties of fewer molecules, from a package that anyone can install, and a network that trains in
+minutes. This is the protocol for which Nash-MTL and later papers publish figures.
 
-Folder: `raw/qm9_v3.pt`, as PyTorch Geometric downloads it, or `processed/data_v3.pt`, as it keeps it; the second is read
-where both are there. PyTorch Geometric is not needed to read them, and nothing in them is executed.
+Folder: `raw/qm9_v3.pt`, as PyTorch Geometric downloads it, or `processed/data_v3.pt`, as it stores it; the second is read if
+both exist. PyTorch Geometric is not needed to read them, and nothing in them is executed.
 
 Inputs: each atom's eleven features, its position, and its bonds. The network sees the complete graph: each pair of atoms
-with its kind of bond and its distance. After Set2Set the tasks share one more layer, as they do in the line's code.
+with its kind of bond and its distance. After Set2Set the tasks share one more layer, as in the published code.
 
 Splits: 10,000 molecules for testing, 10,000 for validation, the rest for training, in an order fixed by a hash of their
-place in the file. A file with fewer molecules than QM9's 130,831 has both in proportion.
+position in the file. If a file has fewer molecules than QM9's 130,831, both splits are reduced in proportion.
 
-Published: the line holds out a validation split, as we do, and reports the test split at its best epoch. So
-`--protocol published` changes nothing but what is compared: Δm over errors against the line's single-task networks.
+Published: the published code holds out a validation split, as we do, and reports the test split at its best epoch. So
+`--protocol published` only changes the comparison: Δm over errors relative to the published single-task networks.
 
 Targets: eleven of the file's nineteen columns, standardised by mean and deviation of the training split. The energies u0,
 u, h and g are those of atomization.
 
 Note:
-    The line's code differs as follows. It shuffles by the run's seed, so that each run has other splits. It standardises by
-    all molecules, those of the test split among them. Its schedule follows the validation split's Δm over errors, ours
+    The published code differs as follows. It shuffles by the run's seed, so that each run has other splits. It standardises
+    by all molecules, including those of the test split. Its schedule uses the validation split's Δm over errors; ours uses
     the validation split's mean KPI.
 
 References:
@@ -56,25 +56,25 @@ from hardfirst.recipes import Recipe
 
 FILES = ("processed/data_v3.pt", "raw/qm9_v3.pt")
 TARGETS = dict(zip(PROPERTIES, (0, 1, 2, 3, 5, 6, 12, 13, 14, 15, 11), strict=True))
-"""By task, its column in the files."""
+"""The column of each task in the files."""
 MOLECULES, HELD_OUT = 130_831, 10_000
-REVISION = 1  # of the cached tensors: raise it with every change of the parsing
+REVISION = 1  # of the cached tensors: increase it with every change of the parsing
 WIDTH = 64
 
 SINGLE_TASK = dict(
     zip(PROPERTIES, (0.0671, 0.1814, 60.576, 53.915, 0.5027, 4.539, 58.838, 64.244, 63.852, 66.223, 0.07212), strict=True)
 )
-"""By task, the error of a single-task network that Nash-MTL's code carries, in the units of the metrics."""
+"""The errors of single-task networks in Nash-MTL's code, by task, in the units of the metrics."""
 
 
 def problem(folder: Path) -> Problem:
-    """Return the problem: 11 tasks, and the line's recipe.
+    """Return the problem: 11 tasks, with the published recipe.
 
     Args:
-        folder: holds one of `FILES`.
+        folder: a folder with one of `FILES`.
 
     Raises:
-        InputError: it does not.
+        InputError: the folder has none of them.
     """
     _file(folder)
     return Problem(
@@ -93,10 +93,10 @@ def problem(folder: Path) -> Problem:
 
 
 def check(folder: Path) -> list[str]:
-    """Read the folder, and return sentences about what is there.
+    """Read the folder, and return sentences about the contents.
 
     Raises:
-        InputError: a file is missing, damaged, or holds something else.
+        InputError: a file is missing or damaged, or contains something else.
     """
     file = _file(folder)
     found = _read(file)
@@ -136,7 +136,7 @@ def mean_absolute_error(output: Tensor, target: Tensor, *, unit: Callable[[], fl
     Args:
         output: [molecules].
         target: [molecules]; NaN where there is no label.
-        unit: returns a standard deviation in that unit; called when the data has been read.
+        unit: returns a standard deviation in that unit; called after the data has been read.
     """
     labelled = ~target.isnan()
     errors = torch.where(labelled, (output.detach() - target).abs(), 0)
@@ -144,7 +144,7 @@ def mean_absolute_error(output: Tensor, target: Tensor, *, unit: Callable[[], fl
 
 
 def _unit(folder: Path, name: str) -> float:
-    """The standard deviation of a target's training split in the unit of the reports, where eV become meV."""
+    """Return the standard deviation of a target's training split in the unit of the reports, with eV converted to meV."""
     return float(_read(_file(folder)).deviations[name]) * (1000 if PROPERTIES[name].unit == "meV" else 1)
 
 
@@ -152,7 +152,7 @@ def _unit(folder: Path, name: str) -> float:
 
 
 def network() -> HardSharing:
-    """Return the line's network: a layer of 64 features on the molecule's, and a linear head for each task."""
+    """Return the published network: a layer of 64 features on the molecule's, and a linear head for each task."""
     trunk = nn.Sequential(MoleculeFeatures(WIDTH), vector_layer(2 * WIDTH, WIDTH))
     return HardSharing(trunk, {name: number_head(WIDTH) for name in PROPERTIES})
 
@@ -175,13 +175,13 @@ def parts() -> Parts:
 def data(folder: Path) -> Splits:
     """Return the three splits: see `MoleculeFeatures` for the inputs; targets are standardised float32.
 
-    The first call for a file of the raw kind takes minutes, and stores 200 MB in the user's cache folder.
+    The first call for a raw file takes minutes, and stores 200 MB in the user's cache folder.
 
     Args:
-        folder: holds one of `FILES`.
+        folder: a folder with one of `FILES`.
 
     Raises:
-        InputError: a file is missing, damaged, or holds something else.
+        InputError: a file is missing or damaged, or contains something else.
     """
     found = _read(_file(folder))
     return Splits(**{split: TensorTable(*found.rows(rows)) for split, rows in _rows(len(found.targets)).items()})
@@ -195,13 +195,13 @@ class _Molecules(NamedTuple):
     deviations: dict[str, Tensor]
 
     def rows(self, rows: slice) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The inputs and targets of some molecules."""
+        """Return the inputs and targets of some molecules."""
         targets = dict(zip(TARGETS, self.targets[rows].unbind(1), strict=True))
         return {name: column[rows] for name, column in self.inputs.items()}, targets
 
 
 def _sizes(count: int) -> int:
-    """The number of molecules for testing, and of those for validation."""
+    """Return the number of molecules for testing, which is also that for validation."""
     return min(HELD_OUT, max(count * HELD_OUT // MOLECULES, 1))
 
 
@@ -211,7 +211,7 @@ def _rows(count: int) -> dict[str, slice]:
 
 
 def _file(folder: Path) -> Path:
-    """The file to read.
+    """Return the file to read.
 
     Raises:
         InputError: there is none.
@@ -229,7 +229,7 @@ def _read(file: Path) -> _Molecules:
 
 @lru_cache(maxsize=1)
 def _read_once(file: Path, size: int, changed: int) -> _Molecules:
-    """Read a file, once in a process unless it has changed."""
+    """Read a file once per process, unless it has changed."""
     with file.open("rb") as stream:
         digest = file_digest(stream, "sha256").hexdigest()
     columns = cached(f"qm9_pyg-{digest[:16]}-{REVISION}", partial(molecules, file, tuple(TARGETS.values())))

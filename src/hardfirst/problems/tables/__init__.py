@@ -16,13 +16,17 @@ How a table is prepared:
 The guide is docs/guides/tables.md.
 """
 
+from hardfirst.problems.tables._cells import label_text
 from hardfirst.problems.tables._columns import DateColumn, NumberColumn, Scale, WordColumn
+from hardfirst.problems.tables._frame import frame_problem, targets_of
 from hardfirst.problems.tables._name import TableName, check_format, is_table, relocated, table_name
 from hardfirst.problems.tables._problem import digest, load, table_transform
-from hardfirst.problems.tables._targets import TargetColumn
+from hardfirst.problems.tables._targets import REGRESSION, TargetColumn
 from hardfirst.problems.tables._transform import TableTransform
+from hardfirst.problems.tables._trees import tree_kpis
 
 __all__ = [
+    "REGRESSION",
     "DateColumn",
     "NumberColumn",
     "Scale",
@@ -32,9 +36,13 @@ __all__ = [
     "WordColumn",
     "check_format",
     "digest",
+    "frame_problem",
     "is_table",
+    "label_text",
     "load",
     "relocated",
     "table_name",
     "table_transform",
+    "targets_of",
+    "tree_kpis",
 ]

@@ -108,7 +108,7 @@ class WordColumn:
 
     Args:
         name: the column's.
-        words: the words with an input of their own.
+        words: the words that have their own input.
         hashed: the number of inputs by hashes; 0 for none.
     """
 
@@ -212,7 +212,7 @@ def numbers(column: "pd.Series[object]", form: NumberFormat = PLAIN, absent: Seq
     from pandas.api.types import is_numeric_dtype
 
     if is_numeric_dtype(column):
-        return torch.tensor(column.astype(float).to_numpy())
+        return torch.tensor(column.astype(float).to_numpy().copy())  # a reversed frame has negative strides
     cells = texts(column)
     values = {cell: _value(cell, form) for cell in cells.dropna().unique()}
     wrong = {cell for cell, value in values.items() if math.isnan(value)} - {*absent}

@@ -100,6 +100,10 @@ class TableName:
         """The files that it reads."""
         return (self.path, *(path for path in (self.validation, self.test) if path is not None))
 
+    def resolved(self, columns: list[str]) -> list[tuple[str, list[str]]]:
+        """The column of each target, and what is said of it."""
+        return [_resolved(key, text, columns) for key, text in self.targets]
+
     def choices(self, columns: Iterable[str]) -> dict[str, TargetChoice]:
         """What the user says of each target, by column.
 
@@ -107,8 +111,7 @@ class TableName:
             InputError: there is no target, one is named twice, or a column, kind or option is unknown.
         """
         columns, found = list(columns), dict[str, TargetChoice]()
-        for key, text in self.targets:
-            column, options = _resolved(key, text, columns)
+        for column, options in self.resolved(columns):
             if column in found:
                 raise InputError(f"Column {column!r} of {self.path} is named twice among the targets; name it once.")
             found[column] = _choice(column, options)

@@ -65,15 +65,19 @@ def load(problem: str) -> Problem:
         parts=prepared.transform.parts,
         data=lambda: prepared.splits,
         batch_size=_BATCH,
-        epochs=_epochs(rows),
+        epochs=epochs_of(6 * rows // 10),
         learning_rate=1e-3,
         description=f"The table {prepared.name.path.name}, {rows} rows.",
+        transform=prepared.transform,
     )
 
 
-def _epochs(rows: int) -> int:
-    """The default number of epochs: 2,000 steps; 20 epochs of a larger table, but at most 12,000 steps, and at least 5."""
-    train = 6 * rows // 10 + 1
+def epochs_of(rows: int) -> int:
+    """The default number of epochs for so many training rows.
+
+    They are 2,000 steps; for more rows 20 epochs, but at most 12,000 steps, and at least 5 epochs.
+    """
+    train = rows + 1
     examples = max(_STEPS * _BATCH, min(_EPOCHS * train, _MOST_STEPS * _BATCH))
     return min(100, max(5, examples // train))
 

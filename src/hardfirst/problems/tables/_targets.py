@@ -47,7 +47,7 @@ class TargetColumn:
 
     @property
     def outputs(self) -> int:
-        """The number of outputs of the network's head; 0 for one number without a dimension of its own."""
+        """The number of outputs of the network's head; 0 for one number without a separate dimension."""
         return len(self.classes) - (self.kind == ORDINAL)
 
     def labels(self, column: "pd.Series[object]") -> Tensor:

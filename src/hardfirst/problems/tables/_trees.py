@@ -1,83 +1,91 @@
-"""A yardstick for the networks of a table: gradient-boosted trees with scikit-learn's default settings."""
+"""Gradient-boosted trees on a table: the yardstick next to the single-task networks."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hardfirst.kpi._accumulators import of_batch
-from hardfirst.problems._data import TensorTable
-from hardfirst.problems.tables._measures import task
-from hardfirst.problems.tables._name import is_table
-from hardfirst.problems.tables._problem import prepare
-from hardfirst.problems.tables._targets import CLASSIFICATION, ORDINAL, REGRESSION, TargetColumn
-from hardfirst.records.table_card import TableCard
-
-_MOST_CLASSES = 50  # each costs as much as a regression
-_SURE = 20.0  # a logit
-
-
-def with_trees(cards: Mapping[str, TableCard], problems: Mapping[str, str]) -> dict[str, TableCard]:
-    """The cards with the test KPIs of gradient-boosted trees.
-
-    Args:
-        cards: by the problems' own names.
-        problems: what each was loaded by.
-    """
-    return {name: _with_trees(card, tree_kpis(problems[name])) for name, card in cards.items()}
-
-
-def _with_trees(card: TableCard, kpis: Mapping[str, float]) -> TableCard:
-    targets = [target.model_copy(update={"trees": kpis.get(target.name)}) for target in card.targets]
-    return card.model_copy(update={"targets": targets})
+from hardfirst.problems._data import IGNORE
+from hardfirst.problems._task import Task
+from hardfirst.problems.tables._guess import FittedTarget
+from hardfirst.problems.tables._problem import Prepared, load, prepare
+from hardfirst.problems.tables._targets import CLASSIFICATION, REGRESSION
 
 
 def tree_kpis(problem: str) -> dict[str, float]:
-    """The test KPI of trees by target: one model for each, fitted to the training rows that have a label.
+    """Train gradient-boosted trees for each target of a table, and measure them on the test split.
+
+    They are scikit-learn's `HistGradientBoosting…` with its default settings: up to 100 trees (for each class), as many as
+    are best by the KPI on the validation split. Rows and inputs are those of the networks.
 
     Args:
         problem: a name from `table_name`.
 
     Returns:
-        By target; one is missing if it has more than 50 classes, or its KPI is not defined.
+        By target, the test KPI; NaN where the training rows have labels of one class only.
+
+    Raises:
+        InputError: as in `load_problem`.
+
+    Example:
+        >>> import tempfile
+        >>> import pandas as pd
+        >>> from hardfirst.problems import table_name
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = f"{folder}/squares.csv"
+        ...     pd.DataFrame({"side": range(2, 300), "area": [side**2 for side in range(2, 300)]}).to_csv(file, index=False)
+        ...     tree_kpis(table_name(file, "area"))["area"] > 0.9
+        True
     """
-    assert is_table(problem)
-    prepared = prepare(problem)
-    train, test = prepared.splits.train, prepared.splits.test
-    assert isinstance(train, TensorTable)
-    assert isinstance(test, TensorTable)
-    found = {}
-    for name, target in prepared.targets.items():
-        if len(target.column.classes) > _MOST_CLASSES:
-            continue
-        output = _output(target.column, train, test)
-        measure = task(target.column, target.choice, target.counts).kpi
-        value = math.nan if output is None or measure is None else float(of_batch(measure)(output, test.targets[name]))
-        if not math.isnan(value):
-            found[name] = value
-    return found
+    prepared, tasks = prepare(problem), {task.name: task for task in load(problem).tasks}
+    return {name: _kpi(tasks[name], prepared, target) for name, target in prepared.targets.items()}
 
 
-def _output(target: TargetColumn, train: TensorTable, test: TensorTable) -> Tensor | None:
-    """What a network would return for the test rows, by trees; None if the training labels are all alike."""
+def _kpi(task: Task, prepared: Prepared, target: FittedTarget) -> float:
+    inputs = {split: getattr(prepared.splits, split)[:][0] for split in prepared.rows}
+    labels = {split: target.labels[rows] for split, rows in prepared.rows.items()}
+    known = labels["train"] != IGNORE if target.column.kind == CLASSIFICATION else ~labels["train"].isnan()
+    trees = _fit(target, inputs["train"][known], labels["train"][known])
+    if trees is None:
+        return math.nan
+    kpi = task.kpi_of_batch
+    assert kpi is not None  # every target of a table has a KPI
+    scores = [float(kpi(output, labels["validation"])) for output in _stages(trees, target, inputs["validation"])]
+    best = max(range(len(scores)), key=lambda stage: (not math.isnan(scores[stage]), scores[stage]))
+    (output,) = islice(_stages(trees, target, inputs["test"]), best, best + 1)
+    return float(kpi(output, labels["test"]))
+
+
+def _fit(target: FittedTarget, inputs: Tensor, labels: Tensor) -> Any:
+    """The trees; None where there is nothing to learn."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    labels = train.targets[target.name]
-    labelled = ~labels.isnan() if labels.is_floating_point() else labels >= 0
-    if len(set(labels[labelled].tolist())) < 2:
+    options = {"early_stopping": False, "random_state": 0}  # the validation split decides instead
+    if target.column.kind == REGRESSION:
+        return HistGradientBoostingRegressor(**options).fit(inputs.numpy(), labels.numpy())
+    if labels.min() == labels.max():
         return None
-    assert isinstance(train.inputs, Tensor)
-    assert isinstance(test.inputs, Tensor)
-    kind = HistGradientBoostingRegressor if target.kind == REGRESSION else HistGradientBoostingClassifier
-    model = kind(random_state=0).fit(train.inputs[labelled].numpy(), labels[labelled].numpy())
-    if target.kind == REGRESSION:
-        return torch.as_tensor(model.predict(test.inputs.numpy())).float()
-    classes = torch.as_tensor(model.classes_).long()
-    chances = torch.zeros(len(test), len(target.classes), dtype=torch.float64)
-    chances[:, classes] = torch.as_tensor(model.predict_proba(test.inputs.numpy()))
-    if target.kind == ORDINAL:
-        above = chances.argmax(1, keepdim=True) > torch.arange(target.outputs)
-        return torch.where(above, _SURE, -_SURE)
-    assert target.kind == CLASSIFICATION
-    return chances.clamp(min=1e-12).log().float()
+    weights = "balanced" if target.choice.weights else None
+    return HistGradientBoostingClassifier(class_weight=weights, **options).fit(inputs.numpy(), labels.long().numpy())
+
+
+def _stages(trees: Any, target: FittedTarget, inputs: Tensor) -> Iterator[Tensor]:
+    """What a network's head would give, after each number of trees."""
+    if target.column.kind == REGRESSION:
+        for values in trees.staged_predict(inputs.numpy()):
+            yield torch.as_tensor(values).float()
+        return
+    for shares in trees.staged_predict_proba(inputs.numpy()):
+        probabilities = torch.zeros(len(inputs), len(target.column.classes), dtype=torch.float64)
+        probabilities[:, torch.as_tensor(trees.classes_)] = torch.as_tensor(shares)
+        yield _logits(probabilities, target)
+
+
+def _logits(probabilities: Tensor, target: FittedTarget) -> Tensor:
+    if target.column.kind == CLASSIFICATION:
+        return probabilities.clamp(min=1e-12).log().float()
+    above = probabilities.flip(1).cumsum(1).flip(1)[:, 1:]  # P(class > k), as an ordinal head has it
+    return torch.logit(above, eps=1e-6).float()

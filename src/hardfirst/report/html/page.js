@@ -1,14 +1,17 @@
 "use strict";
 
-// Draws the charts, with buttons to save them, and makes tables sortable. Without it the page has all its text and tables.
+// Draws the charts, offers figures and tables as files, and makes tables sortable. Without it the page has all its text and
+// tables.
 
 const PANEL_WIDTH = 300;
 const MARGIN = { l: 40, r: 12, t: 30, b: 30 };
 const AXIS_NAME = 20; // the height of what stands below the last panels' tick labels
 const PAPER = { width: 680, panel: 220, height: 700, font: 10 }; // what A4 and Letter have between their margins, and room
 const SAVED_WIDTH = 1060; // of an image, whatever the screen
+const PHONE = { width: 480, height: 0.78 }; // where panels are lower
 
 const figures = parsed("figures");
+const exported = parsed("exports"); // text by format
 const sizes = parsed("sizes"); // those that notebooks use too; see figures.SIZES in Python
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 const touch = matchMedia("(pointer: coarse)").matches;
@@ -54,33 +57,47 @@ function template(scheme) {
 }
 
 function layoutOf(figure, room, scheme, panel = PANEL_WIDTH, tallest = Infinity) {
-  const columns = Math.max(1, Math.min(figure.panels, Math.floor(room / panel)));
-  const rows = Math.ceil(figure.panels / columns);
-  const height = Math.min(figure.height, Math.max(0.6 * figure.height, tallest / rows - sizes.row_gap));
-  const below = MARGIN.b + (figure.x ? AXIS_NAME : 0);
+  const each = figure.below ? 2 : 1; // panels of a cell, one below the other
+  const columns = Math.max(1, Math.min(figure.panels / each, Math.floor(room / panel)));
+  const rows = each * Math.ceil(figure.panels / each / columns);
+  const gap = figure.below ? sizes.pair_gap : sizes.row_gap;
+  const full = (room < PHONE.width ? PHONE.height : 1) * figure.height;
+  const height = Math.min(full, Math.max(0.6 * figure.height, tallest / rows - gap));
+  const below = MARGIN.b + (figure.x || figure.layout.xaxis?.title ? AXIS_NAME : 0);
   const layout = {
     ...structuredClone(figure.layout),
     template: template(scheme),
     width: Math.min(room, figure.width ?? room),
-    height: rows * (height + sizes.row_gap) - sizes.row_gap + MARGIN.t + below,
+    height: rows * (height + gap) - gap + MARGIN.t + below,
     margin: { ...MARGIN, b: below },
-    grid: { rows, columns, pattern: "independent", xgap: sizes.column_gap, ygap: sizes.row_gap / (height + sizes.row_gap) },
+    grid: { rows, columns, subplots: cells(figure.panels, each, rows, columns), xgap: sizes.column_gap, ygap: gap / (height + gap) },
     dragmode: touch ? false : "zoom", // a finger that drags scrolls the page
   };
   nameAxes(layout, figure, columns);
   return layout;
 }
 
+// Which axes stand in which cell of the grid: panels run from left to right, those of a pair one below the other.
+function cells(panels, each, rows, columns) {
+  const grid = Array.from({ length: rows }, () => Array(columns).fill(""));
+  for (let panel = 0; panel < panels; panel++) {
+    const place = Math.floor(panel / each);
+    const number = panel ? panel + 1 : "";
+    grid[each * Math.floor(place / columns) + (panel % each)][place % columns] = `x${number}y${number}`;
+  }
+  return grid;
+}
+
 // Axis names stand where there is room: below the last panel of each column, and left of the first column.
 function nameAxes(layout, figure, columns) {
-  const lines = { showticklabels: true, tickvals: figure.labels?.map((_, line) => -line), ticktext: figure.labels };
+  const each = figure.below ? 2 : 1;
   for (let panel = 0; panel < figure.panels; panel++) {
-    const number = panel ? panel + 1 : "";
+    const [number, place, lowest] = [panel ? panel + 1 : "", Math.floor(panel / each), panel % each === each - 1];
     const [x, y] = [`xaxis${number}`, `yaxis${number}`];
-    if (figure.x && panel + columns >= figure.panels) layout[x] = { ...layout[x], title: { text: figure.x, standoff: 6 } };
-    if (panel % columns) continue;
-    if (figure.y) layout[y] = { ...layout[y], title: { text: figure.y, standoff: 6 } };
-    if (figure.labels) layout[y] = { ...layout[y], ...lines };
+    const last = lowest && place + columns >= figure.panels / each;
+    const name = panel % each ? figure.below : figure.y;
+    if (figure.x && last) layout[x] = { ...layout[x], title: { text: figure.x, standoff: 6 } };
+    if (name && place % columns === 0) layout[y] = { ...layout[y], title: { text: name, standoff: 6 } };
   }
 }
 
@@ -88,7 +105,7 @@ function nameAxes(layout, figure, columns) {
 function onPaper(figure) {
   const layout = layoutOf(figure, PAPER.width, paper, PAPER.panel, PAPER.height);
   layout.template.layout.font.size = PAPER.font;
-  for (const title of layout.annotations ?? []) title.font.size = PAPER.font;
+  for (const note of layout.annotations ?? []) note.font.size = PAPER.font;
   return layout;
 }
 
@@ -99,26 +116,30 @@ function onScreen(id, figure) {
 // Without plotly.js's own buttons: one uploads the chart, and an element with role "img" must not contain buttons.
 function draw(id, figure, layout) {
   const chart = document.getElementById(id);
-  const reset = chart.nextElementSibling.querySelector(".reset");
+  const reset = chart.parentElement.querySelector(".reset");
   const first = !chart.data;
   Plotly.react(chart, structuredClone(figure.data), layout, { displayModeBar: false });
   reset.hidden = true;
   if (first) chart.on("plotly_relayout", () => (reset.hidden = false));
 }
 
+// Those that can be seen: a chart in what is folded has no width yet.
+function visible() {
+  return Object.entries(figures).filter(([id]) => document.getElementById(id).clientWidth);
+}
+
 function drawAll(layoutFor = onScreen) {
-  for (const [id, figure] of Object.entries(figures)) draw(id, figure, layoutFor(id, figure));
+  for (const [id, figure] of visible()) draw(id, figure, layoutFor(id, figure));
 }
 
 // One at a time, so that the page stays usable meanwhile, and at their final height, so that links lead where they should.
-async function drawFirst() {
-  for (const [id, figure] of Object.entries(figures)) {
-    document.getElementById(id).style.minHeight = `${onScreen(id, figure).height}px`;
-  }
-  for (const [id, figure] of Object.entries(figures)) {
+async function drawNew() {
+  const fresh = visible().filter(([id]) => !document.getElementById(id).data);
+  for (const [id, figure] of fresh) document.getElementById(id).style.minHeight = `${onScreen(id, figure).height}px`;
+  for (const [id, figure] of fresh) {
     await new Promise((done) => setTimeout(done));
     const chart = document.getElementById(id);
-    if (!chart.data) draw(id, figure, onScreen(id, figure));
+    if (!chart.data && chart.clientWidth) draw(id, figure, onScreen(id, figure));
     chart.style.minHeight = "";
   }
 }
@@ -126,12 +147,16 @@ async function drawFirst() {
 // Images
 
 function headingOf(chart) {
-  return chart.getAttribute("aria-label") ?? chart.closest("section").querySelector("h2, h3, h4").textContent;
+  return chart.getAttribute("aria-label");
 }
 
 function fileName(chart) {
-  const part = chart.closest("main > section:has(> section)")?.querySelector("h2").textContent;
-  const words = [document.title, part, headingOf(chart)].filter(Boolean).join(" ").toLowerCase();
+  const part = chart.closest("main > details:has(> section)")?.querySelector("h2").textContent;
+  return fileWords(document.title, part, headingOf(chart));
+}
+
+function fileWords(...names) {
+  const words = names.filter(Boolean).join(" ").toLowerCase();
   return words.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 120);
 }
 
@@ -165,14 +190,17 @@ function offerImages(id, figure) {
     button.type = "button";
     button.textContent = `Save as ${format.toUpperCase()}`;
     button.setAttribute("aria-label", `Save as ${format.toUpperCase()}: ${headingOf(chart)}`);
-    button.addEventListener("click", () => {
-      const image = saved(figure, headingOf(chart));
-      const { width, height } = image.layout;
-      Plotly.downloadImage(image, { format, filename: fileName(chart), width, height, scale: format === "png" ? 2 : 1 });
-    });
+    button.addEventListener("click", () => saveImage(id, format));
   }
-  chart.after(bar);
+  chart.closest("figure").append(bar);
   offerReset(id, figure, bar);
+}
+
+function saveImage(id, format) {
+  const chart = document.getElementById(id);
+  const image = saved(figures[id], headingOf(chart));
+  const { width, height } = image.layout;
+  Plotly.downloadImage(image, { format, filename: fileName(chart), width, height, scale: format === "png" ? 2 : 1 });
 }
 
 function offerReset(id, figure, bar) {
@@ -188,7 +216,7 @@ function offerReset(id, figure, bar) {
 // The lines of a chart as a table, built when it is first opened: it may have thousands of rows.
 function offerTable(id, figure) {
   const chart = document.getElementById(id);
-  const details = document.createElement("details");
+  const details = chart.closest("figure").appendChild(document.createElement("details"));
   details.className = "numbers";
   const summary = details.appendChild(document.createElement("summary"));
   summary.textContent = `Numbers: ${headingOf(chart)}`;
@@ -198,22 +226,23 @@ function offerTable(id, figure) {
     for (const part of details.querySelectorAll(".scroll, table")) part.setAttribute("aria-label", headingOf(chart));
     watchWidth(details);
   });
-  chart.nextElementSibling.after(details);
 }
 
 // Names and titles in a figure are HTML already.
 function tableOf(figure) {
   const lines = figure.data.filter((trace) => trace.name);
   const names = [...new Set(lines.map((trace) => trace.name))];
-  const rows = figure.layout.annotations.flatMap((title, panel) => {
+  const titles = figure.layout.annotations;
+  const rows = titles.flatMap((title, panel) => {
     const here = lines.filter((trace) => trace.xaxis === (panel ? `x${panel + 1}` : "x"));
+    const name = figure.below && panel % 2 ? `${titles[panel - 1].text}, ${figure.below}` : title.text;
     const across = [...new Set(here.flatMap((trace) => trace.x))].sort((one, other) => one - other);
     return across.map((at) => {
       const values = names.map((name) => {
         const trace = here.find((one) => one.name === name);
         return trace?.y[trace.x.indexOf(at)]?.toFixed(2) ?? "–";
       });
-      return `<tr><th scope="row">${title.text}</th>${[at, ...values].map((value) => `<td>${value}</td>`).join("")}</tr>`;
+      return `<tr><th scope="row">${name}</th>${[at, ...values].map((value) => `<td>${value}</td>`).join("")}</tr>`;
     });
   });
   const head = [figure.table, figure.x, ...names].map((name) => `<th scope="col">${name}</th>`).join("");
@@ -236,8 +265,9 @@ function compareKeys(one, other) {
 
 function sortBy(table, column, direction) {
   const body = table.tBodies[0];
-  const rows = [...body.rows].filter((row) => !row.classList.contains("over-tasks"));
-  const last = [...body.rows].filter((row) => row.classList.contains("over-tasks"));
+  const fixed = (row) => row.matches(".over-tasks, .baseline, .reference");
+  const rows = [...body.rows].filter((row) => !fixed(row));
+  const last = [...body.rows].filter((row) => fixed(row) && !row.matches(".baseline"));
   const numeric = rows.some((row) => row.cells[column].dataset.value !== undefined);
   const keys = new Map(rows.map((row) => [row, keyOf(row.cells[column], numeric)]));
   rows.sort((one, other) => {
@@ -290,7 +320,7 @@ function watchWidth(part) {
 }
 
 function openAll() {
-  for (const details of document.querySelectorAll("details:not(.numbers, [open])")) {
+  for (const details of document.querySelectorAll("details:not(.numbers, .menu, [open])")) {
     details.open = true;
     details.dataset.opened = "";
   }
@@ -303,12 +333,90 @@ function closeAgain() {
   }
 }
 
+// A link to a section that is folded opens it, and all that it is in.
+function openTarget() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  for (let part = target; part; part = part.parentElement) if (part.matches("details")) part.open = true;
+  target?.scrollIntoView();
+}
+
+// The bar marks the section that the top of the screen is in.
+function markSection() {
+  const links = [...document.querySelectorAll(".bar nav a")];
+  const parts = links.map((link) => document.getElementById(link.hash.slice(1)));
+  const here = parts.findLastIndex((part) => part.getBoundingClientRect().top < innerHeight / 3);
+  links.forEach((link, index) => {
+    if (index === here) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  });
+}
+
+function offerCopies() {
+  for (const box of document.querySelectorAll(".command")) {
+    const button = box.appendChild(document.createElement("button"));
+    button.type = "button";
+    button.textContent = "Copy";
+    button.setAttribute("aria-label", "Copy the command");
+    button.addEventListener("click", async () => {
+      const code = box.querySelector("code");
+      getSelection().selectAllChildren(code); // to be copied by hand where the browser does not let a page do it
+      try {
+        await navigator.clipboard.writeText(code.textContent);
+        button.textContent = "Copied";
+      } catch {
+        button.textContent = document.execCommand("copy") ? "Copied" : "Selected";
+      }
+      setTimeout(() => (button.textContent = "Copy"), 2000);
+    });
+  }
+}
+
+// The menu of files
+
+function saveText(format) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([exported[format]], { type: "text/plain;charset=utf-8" }));
+  link.download = `${fileWords(document.title)}.${format}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href));
+}
+
+function offerMenu() {
+  const menu = document.getElementById("export-menu");
+  const first = Object.keys(figures)[0];
+  for (const button of menu.querySelectorAll("[data-image]")) {
+    if (!first) button.parentElement.remove();
+    button.addEventListener("click", () => saveImage(first, button.dataset.image));
+  }
+  for (const button of menu.querySelectorAll("[data-export]")) {
+    button.addEventListener("click", () => saveText(button.dataset.export));
+  }
+  menu.addEventListener("click", ({ target }) => target.matches("button") && (menu.open = false));
+  menu.addEventListener("keydown", ({ key }) => {
+    if (key !== "Escape") return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
+  addEventListener("click", ({ target }) => menu.contains(target) || (menu.open = false));
+  menu.hidden = !menu.querySelector("button");
+}
+
 for (const table of document.querySelectorAll("table")) if (sortable(table)) makeSortable(table);
 for (const [id, figure] of Object.entries(figures)) {
   offerImages(id, figure);
   if (figure.table) offerTable(id, figure);
 }
 watchWidth(document);
+offerCopies();
+offerMenu();
+for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", drawNew);
+addEventListener("hashchange", openTarget);
+for (const link of document.querySelectorAll("a[href^='#']")) {
+  link.addEventListener("click", () => link.hash === location.hash && openTarget()); // again, after it was closed
+}
+addEventListener("scroll", markSection, { passive: true });
+markSection();
+if (location.hash) openTarget();
 
 let drawnWidth = innerWidth;
 addEventListener("resize", () => {
@@ -325,4 +433,4 @@ addEventListener("afterprint", () => {
   closeAgain();
   drawAll();
 });
-drawFirst();
+drawNew();

@@ -4,22 +4,25 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from hardfirst.report import figures
-from hardfirst.report.blocks import Bullets, Section, Verdict
+from hardfirst.report.blocks import Answer, Block, Bullets, Fold, Paragraphs, Section
 from hardfirst.report.figures import Styles
 from hardfirst.report.html.rendering import asset, render
+from hardfirst.report.model import answer as facts_of
 from hardfirst.report.model.case import Case
-from hardfirst.report.model.summary import summary
+from hardfirst.report.model.overview import overview as overview_facts
 from hardfirst.report.plotly_figure import with_legend
 from hardfirst.report.sections import (
-    charts,
-    controls,
+    by_task,
+    curves,
+    data,
+    leaderboard,
     losses,
     metrics,
     networks,
@@ -29,25 +32,53 @@ from hardfirst.report.sections import (
     published,
     reproduction,
     runs,
-    starvation,
     tuning,
+    why,
 )
-from hardfirst.report.sections.kpis import kpi_table
-from hardfirst.report.text import networks as network_text
-from hardfirst.report.text import notes, protocol
+from hardfirst.report.sections.answer import answer_block
+from hardfirst.report.text import headline, notes
+from hardfirst.report.text import orders as order_text
 from hardfirst.report.text import overview as overview_text
+from hardfirst.report.text.glossary import GLOSSARY
 from hardfirst.report.text.interval_text import count_text
-from hardfirst.report.text.verdict import circumstances, decisions
+from hardfirst.report.text.next_step import duration
+from hardfirst.report.text.verdict import verdict
 
-_MOST_SENTENCES = 8  # on methods, one by one; more are folded below what they say together
 _DIGITS = 6  # of the numbers in charts, of which there are many
+_FORMATS = {"csv": "CSV", "md": "Markdown", "tex": "LaTeX", "json": "JSON"}
 
 
 class Live(NamedTuple):
-    """How a served page finds out that it is out of date: the version it shows, and how often to ask for the current one."""
+    """How a served page keeps up with its folder.
+
+    Args:
+        version: what it shows.
+        milliseconds: how often it asks for the current version.
+        remaining: about how many seconds the study still takes; None if that is not known.
+    """
 
     version: str
     milliseconds: int
+    remaining: float | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a page tells about the study of its cases.
+
+    Args:
+        title: its name.
+        command: the command that started the runs. Default: those in the records.
+        plan: its settings, as a YAML file of it would hold them.
+        missing: the number of trials that have not ended yet.
+        damaged: what is wrong with each record that was left out.
+    """
+
+    title: str
+    command: str | None = None
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    missing: int = 0
+    damaged: Sequence[str] = ()
 
 
 def page(
@@ -58,35 +89,41 @@ def page(
     plan: Mapping[str, Any] | None = None,
     missing: int = 0,
     damaged: Sequence[str] = (),
+    exports: Mapping[str, str] | None = None,
     live: Live | None = None,
 ) -> str:
     """The report on a comparison, or on a single run, as one HTML document.
 
     Args:
         cases: one, or several; several begin with an overview.
-        title: the page's heading.
+        title: the study's name.
         command: the command that started the runs. Default: those in the records.
         plan: the study's settings, as a YAML file of it would hold them.
         missing: the number of trials that have not ended yet.
         damaged: what is wrong with each record that was left out.
+        exports: by format, "csv", "md", "tex" or "json", the text that the page offers as a file.
         live: for a page that reloads itself when its folder changes.
     """
     cases = (cases,) if isinstance(cases, Case) else tuple(cases)
-    parts = [*sections(cases), reproduction.section(cases, command, plan or {})]
-    drawn = {name: with_legend(figure) for part in parts for name, figure in part.charts.items()}
+    study = Study(title, command, plan or {}, missing, damaged)
+    first, *parts = [*sections(cases, study), reproduction.section(cases, command, study.plan)]
+    parts = [part if part.anchor else replace(part, anchor=f"part-{number}") for number, part in enumerate(parts, start=1)]
+    charts = {name: figure for part in (first, *parts) for name, figure in part.charts.items()}
     return render(
         "page.html.j2",
         title=title,
-        counts=_counts(cases),
-        left_out=_left_out(missing, damaged),
-        answer=_answer(cases),
+        status=_status(cases, missing, live),
+        left_out=[f"Left out: {reason}" for reason in damaged],
+        answer=first.blocks[0],
         parts=parts,
+        formats={name: label for name, label in _FORMATS.items() if name in (exports or {})},
         live=live,
         style=asset("page.css"),
         script=asset("page.js"),
         plotly=Markup(get_plotlyjs()),
         sizes=_script_json(figures.SIZES),
-        figures=_script_json(_rounded(drawn)),
+        figures=_script_json(_rounded({name: with_legend(figure) for name, figure in charts.items()})),
+        exports=_script_json(exports or {}),
     )
 
 
@@ -99,30 +136,67 @@ def _rounded(value: Any) -> Any:
     """The figures without digits that a chart cannot show, and null for what is no finite number."""
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_rounded(item) for item in value]
     if isinstance(value, float):
         return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
     return value
 
 
+# The first screen
+
+
+def answers(cases: Sequence[Case], study: Study) -> list[Answer]:
+    """What the page says first: of the case, or of all cases together and then of each."""
+    styles = figures.styles(_drawn_methods(cases), cases[0].baseline)
+    each = [_case_answer(case, styles, Study(case.name)) for case in cases] if len(cases) > 1 else []
+    return [_answer(cases, styles, study), *each]
+
+
+def _answer(cases: Sequence[Case], styles: Styles, study: Study) -> Answer:
+    if len(cases) == 1:
+        return _case_answer(cases[0], styles, study)
+    found = overview_facts(cases, study.missing)
+    words = overview_text.headline(found)
+    return Answer(
+        question=headline.question(cases) or study.title,
+        lead=words.lead,
+        rest=words.rest,
+        tiles=overview_text.tiles(found),
+        alerts=overview_text.all_alerts(found, _prefixes(cases)),
+        chart=overview.chart(found, styles),
+        next_step=overview_text.step(found, study.command, study.plan),
+    )
+
+
+def _case_answer(case: Case, styles: Styles, study: Study) -> Answer:
+    facts = facts_of.answer(case, study.missing)
+    block = answer_block(facts, styles, study.title, study.command, study.plan)
+    if not case.orders:
+        return block
+    words = order_text.headline(facts)
+    return replace(block, lead=words.lead, rest=words.rest, tiles=order_text.tiles(case))
+
+
 # The sections
 
 
-def sections(cases: Sequence[Case]) -> list[Section]:
-    """The page's sections: those of one case, or of several an overview and a section for each."""
+def sections(cases: Sequence[Case], study: Study) -> list[Section]:
+    """The page's sections: the answer, and those of one case, or of several an overview and a section for each."""
     styles = figures.styles(_drawn_methods(cases), cases[0].baseline)
+    first = Section("Answer", (_answer(cases, styles, study),), anchor="answer")
     if len(cases) == 1:
-        return _case_sections(cases[0], styles)
-    across = [overview.section(cases, styles), networks.section(cases, styles)]
+        return [first, *_case_sections(cases[0], styles)]
+    across = [*overview.sections(overview_facts(cases), styles), networks.section(cases, styles)]
     parts = [_case_part(case, styles, prefix) for case, prefix in zip(cases, _prefixes(cases), strict=True)]
-    return [*(section for section in across if section), *parts]
+    return [first, *(section for section in across if section), *parts]
 
 
 def _case_part(case: Case, styles: Styles, prefix: str) -> Section:
-    """A case's sections as parts of one."""
-    verdict = _verdict(case, f"Verdict on {case.name}")
-    return Section(case.name, (verdict,), tuple(_case_sections(case, styles))).with_prefix(prefix)
+    """A case's sections as parts of one that is folded."""
+    answer = replace(_case_answer(case, styles, Study(case.name)), question="", next_step=None)
+    parts = tuple(_case_sections(case, styles))
+    return Section(case.name, (answer,), parts, anchor="case", folded=True, short=case.name).with_prefix(prefix)
 
 
 def _drawn_methods(cases: Sequence[Case]) -> list[str]:
@@ -143,53 +217,50 @@ def _prefixes(cases: Sequence[Case]) -> list[str]:
 
 
 def _case_sections(case: Case, styles: Styles) -> list[Section]:
-    lacking = notes.lacking(case) if case.compares else []
-    all_sections = [
-        Section("Test KPI", (kpi_table(summary(case), styles),)),
-        *orders.sections(case),
-        charts.section(case, styles),
-        *losses.sections(case, styles),
-        starvation.section(case, styles),
-        controls.section(case, styles),
+    facts = facts_of.answer(case)
+    ranked = leaderboard.section(facts, styles) if len(facts.board.rows) > 1 or facts.board.single else None
+    tasks, drawn = by_task.section(facts, styles), curves.section(facts, styles)
+    shown, folded = {
+        "method": ([ranked, tasks, why.section(facts, styles), drawn], []),
+        "order": ([*orders.sections(case)[:1], ranked], [*orders.sections(case)[1:], tasks, drawn]),
+        "loss": ([ranked, *losses.sections(case, styles)[:1]], [*losses.sections(case, styles)[1:], tasks, drawn]),
+    }[case.noun]
+    rest = [
+        *folded,
+        data.section(case.table) if case.table else None,
         pareto.section(case, styles),
         metrics.section(case, styles),
         published.section(case, styles),
         tuning.section(case, styles),
         runs.section(case, styles),
-        Section("What the figures are", (Bullets(tuple(notes.how_measured(case))),)),
-        Section("What this comparison lacks", (Bullets(tuple(lacking)),)) if lacking else None,
+        _measured(case),
     ]
-    return [section for section in all_sections if section]
+    return [section for section in shown if section] + [replace(section, folded=True) for section in rest if section]
 
 
-# The header
+def _measured(case: Case) -> Section:
+    blocks: list[Block] = [Bullets(tuple(notes.how_measured(case)))]
+    if case.compares and (lacking := notes.lacking(case)):
+        blocks += [Fold("What this comparison lacks", (Bullets(tuple(lacking)),))]
+    blocks.append(Fold("The tests, method by method", (Paragraphs(tuple(verdict(case))),)))
+    heading = "How this was measured"
+    if case.noun == "method":  # its terms are of weights
+        heading += ", and the glossary"
+        blocks.append(Fold("Glossary", (Bullets(GLOSSARY),)))
+    return Section(heading, tuple(blocks), anchor="measured", short="Method")
 
 
-def _answer(cases: Sequence[Case]) -> Verdict:
-    first = protocol.sentences(cases)
-    if len(cases) == 1:
-        answer = _verdict(cases[0], "Verdict")
-        return replace(answer, sentences=(*first, *answer.sentences))
-    return Verdict("Verdict", (*first, *overview_text.sentences(cases), *network_text.sentences(cases)))
+# The bar
 
 
-def _verdict(case: Case, label: str) -> Verdict:
-    """The sentences on a case; if there are many on single methods, first what they say together."""
-    each, short = decisions(case), overview_text.in_short(case)
-    if len(each) <= _MOST_SENTENCES or len(short) < 2:  # a single sentence says only that there are too few seeds
-        return Verdict(label, (*each, *circumstances(case)))
-    return Verdict(label, (*short, *circumstances(case)), tuple(each))
-
-
-def _left_out(missing: int, damaged: Sequence[str]) -> list[str]:
-    sentences = [f"{missing} of the trials planned so far have not ended; the page is of the others."] if missing else []
-    return sentences + [f"Left out: {reason}" for reason in damaged]
-
-
-def _counts(cases: Sequence[Case]) -> list[str]:
-    methods = count_text(len({method for case in cases for method in case.methods}), "method")
-    seeds = count_text(len({seed for case in cases for seed in case.seeds}), "seed")
-    if len(cases) == 1:
-        return [cases[0].name, count_text(len(cases[0].tasks), "task"), methods, seeds]
-    problems = len({case.problem for case in cases})
-    return [count_text(len(cases), "case"), count_text(problems, "problem"), methods, seeds]
+def _status(cases: Sequence[Case], missing: int, live: Live | None) -> list[str]:
+    """How many runs have ended, how many are missing, and what they are of."""
+    ended = sum(facts_of.answer(case).ended for case in cases)
+    counts = [f"{ended} of {ended + missing} runs" if missing else count_text(ended, "run")]
+    if missing:
+        about = f", about {duration(live.remaining)}" if live and live.remaining else ""
+        counts.append(f"{missing} to go{about}")
+    counts.append(count_text(len({seed for case in cases for seed in case.seeds}), "seed"))
+    if len(cases) > 1:
+        return [count_text(len(cases), "case"), *counts]
+    return [*counts, count_text(len(cases[0].tasks), "task")]

@@ -9,7 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 _BREAKS = re.compile(r"(?<=[,+:=])")  # after these a line may break between the options of a spec
-_UNBROKEN = re.compile(r"\[[-+\d., ]+\]|n = \d+")
+_UNBROKEN = re.compile(r"\[[-−+\d., ]+\]|n = \d+")
+_FLAG = re.compile(r"--[\w-]+")
+_CODE = re.compile(r"`([^`]+)`")
 
 
 def render(template: str, **values: Any) -> str:
@@ -18,7 +20,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def asset(name: str) -> Markup:
-    """A file beside the templates, which goes into the page as it is."""
+    """Return a file next to the templates, which is inserted into the page unchanged."""
     return Markup(resources.files("hardfirst.report.html").joinpath(name).read_text(encoding="utf-8"))
 
 
@@ -32,7 +34,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    templates.filters |= {"breakable": _breakable, "unbroken": _unbroken}
+    templates.filters |= {"breakable": _breakable, "unbroken": _unbroken, "marked": _marked, "flags": _flags}
     return templates
 
 
@@ -43,3 +45,13 @@ def _breakable(text: str) -> Markup:
 def _unbroken(sentence: str) -> Markup:
     """The sentence with its intervals, and each n with its number, on one line."""
     return Markup(_UNBROKEN.sub(r'<span class="unbroken">\g<0></span>', str(escape(sentence))))
+
+
+def _marked(sentence: str) -> Markup:
+    """As `_unbroken`, with what stands between backticks as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(_unbroken(sentence))))
+
+
+def _flags(command: str) -> Markup:
+    """The command with each option's name on one line."""
+    return Markup(_FLAG.sub(r'<span class="unbroken">\g<0></span>', str(escape(command))))

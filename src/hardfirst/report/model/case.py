@@ -1,7 +1,7 @@
 """The runs of one problem and network, by what they are in the comparison."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,8 @@ from hardfirst.records import Record
 from hardfirst.records.cost import StepCost
 from hardfirst.records.description import Run
 from hardfirst.records.measures import Measures
-from hardfirst.records.names import EQUAL, OWN
+from hardfirst.records.names import EQUAL, OWN, STATIC_FOR
+from hardfirst.records.table_card import TableCard
 from hardfirst.statistics.intervals import Array
 
 
@@ -33,7 +34,8 @@ class Case:
         runs: by method, control or grid point, and seed.
         controls: variants of a method that show why it works, each with that method; None if it is not known.
         grid: grid points of static weights, which are all shown as a reference.
-        static: the name of the static weights chosen from a grid; None if there are none.
+        static: by headline measure, "worst" or "mean", the name of the static weights chosen from a grid for it. In older
+            studies one choice, by the criterion, stands for both.
         constant: the methods that are static weights given by the user.
         single: single-task networks' runs by task and seed.
         tuning: by method, the runs that its settings were chosen from, in the order in which they were tried.
@@ -42,6 +44,8 @@ class Case:
         baseline: the method that the others are compared with.
         orders: in a study of orders, the order of tasks of each method.
         measures: by task, what the field's Δm averages over; empty where the field has none.
+        trees: by task, the test KPI of gradient-boosted trees; empty where there are none.
+        table: how the problem was read, if it is a table.
         reference: what it is relative to: the "own" single-task networks, or the "published" ones.
     """
 
@@ -53,7 +57,7 @@ class Case:
     runs: Mapping[tuple[str, int], Record]
     controls: Mapping[str, str | None] = field(default_factory=dict)
     grid: tuple[str, ...] = ()
-    static: str | None = None
+    static: Mapping[str, str] = field(default_factory=dict)
     constant: tuple[str, ...] = ()
     single: Mapping[tuple[str, int], Record] = field(default_factory=dict)
     tuning: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
@@ -63,11 +67,20 @@ class Case:
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     measures: Measures = field(default_factory=dict)
     reference: str = "own"
+    trees: Mapping[str, float] = field(default_factory=dict)
+    table: TableCard | None = None
 
     @property
     def against(self) -> str:
         """The baseline in words."""
         return "equal weights" if self.baseline == EQUAL else self.baseline
+
+    @property
+    def noun(self) -> str:
+        """What is compared, in a word."""
+        if self.orders:
+            return "order"
+        return "loss" if any(record.trial.get("loss") for record in self.method_runs) else "method"
 
     @property
     def name(self) -> str:
@@ -83,6 +96,10 @@ class Case:
     def compares(self) -> bool:
         """Whether there are the baseline and a method to compare with it."""
         return self.baseline in self.methods and len(self.methods) > 1
+
+    def measure_of(self, method: str) -> str | None:
+        """The headline measure that static weights were chosen by; None for what was chosen by the criterion."""
+        return next((measure for measure, name in STATIC_FOR.items() if name == method), None)
 
     @property
     def method_runs(self) -> list[Record]:
@@ -176,7 +193,7 @@ def arrange(
 
     single = [run for run in runs if run.entry.role == "single"]
     tuning = [run for run in runs if run.entry.role not in ("single", "order") and run.entry.tuning]
-    static = {run.entry.method for run in with_role("static")}
+    static = sorted({run.entry.method for run in with_role("static")})
     compared = {run.entry.method for run in with_role("method", "static")}
     return Case(
         problem=first.trial["problem"],
@@ -187,10 +204,10 @@ def arrange(
         runs=_unique((run.entry.method, run) for run in reported),
         controls={run.entry.method: run.entry.control_of for run in with_role("control")},
         grid=tuple(dict.fromkeys(run.entry.method for run in with_role("grid"))),
-        static=next(iter(static), None),
+        static={measure: name if name in static else static[0] for measure, name in STATIC_FOR.items()} if static else {},
         constant=tuple(sorted({run.entry.method for run in reported if run.entry.constant_weights})),
         single=_unique((run.record.tasks[0], run) for run in single if not run.entry.tuning),
-        tuning=_grouped((run.entry.method, run) for run in tuning),
+        tuning=_grouped((name, run) for run in tuning for name in _tuned(run, static)),
         single_tuning=_grouped((run.record.tasks[0], run) for run in single if run.entry.tuning),
         costs=costs or {},
         baseline=baseline,
@@ -240,6 +257,11 @@ def _unique(named: Iterable[tuple[str, Run]]) -> dict[tuple[str, int], Record]:
             raise _two_runs(records[key], run.record)
         records[key] = run.record
     return records
+
+
+def _tuned(run: Run, static: Sequence[str]) -> Sequence[str]:
+    """The methods whose settings the tuning run serves to choose: the grid's runs serve all static weights."""
+    return (static if run.entry.role == "static" else ()) or (run.entry.method,)
 
 
 def _grouped(named: Iterable[tuple[str, Run]]) -> dict[str, tuple[Record, ...]]:

@@ -8,7 +8,8 @@ from hardfirst.records import Record
 from hardfirst.records.names import SINGLE
 from hardfirst.records.selection import chosen
 from hardfirst.report.model.case import Case, setting_text
-from hardfirst.report.model.summary import summary
+from hardfirst.report.model.leaderboard import leaderboard
+from hardfirst.report.model.summary import Cell, Row, summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,39 +69,54 @@ def _tasks(case: Case, method: str, role: str, record: Record) -> Rows:
 
 
 def summaries(cases: Iterable[Case]) -> "pd.DataFrame":
-    """A row for each row and method of the tables of test KPIs.
+    """A row for each task, measure and method: the numbers of the page.
 
-    Columns: problem, network, row, kind (see `report.Row`), method, n, mean, low and high (the 95% interval; points, that is
-    KPI × 100, but for ranks and Δm), and difference, difference_low and difference_high (to equal weights, paired by seed).
+    Columns: problem, network, row (a task, "worst task", "mean over tasks", …), kind (see `report.Row`), method, role
+    ("baseline", "method", "static", "single-task"), n, mean, low and high (the 95% interval; points, that is KPI × 100, but
+    for ranks and Δm), difference, difference_low and difference_high (method − baseline, paired by seed), and decision (of
+    the test on the worst task and on the mean; empty for what is not tested).
     """
     return _frame(row for case in cases for row in _summary(case))
 
 
 def _summary(case: Case) -> Rows:
-    for row in summary(case).rows:
-        for method, cell in row.cells.items():
-            difference = cell.difference
-            yield {
-                "problem": case.problem,
-                "network": case.network,
-                "row": row.name,
-                "kind": row.kind,
-                "method": method,
-                "n": cell.kpi.n,
-                "mean": cell.kpi.mean,
-                "low": cell.kpi.low,
-                "high": cell.kpi.high,
-                "difference": difference.mean if difference else math.nan,
-                "difference_low": difference.low if difference else math.nan,
-                "difference_high": difference.high if difference else math.nan,
-            }
+    found, board = summary(case), leaderboard(case)
+    standings = {name: row for row in board.rows for name in row.names}
+    for row in found.rows:
+        for method, standing in standings.items():
+            cell, decision = row.cells[method], standing.decisions.get(row.kind)
+            role = "static" if method in case.static.values() else standing.role
+            yield _summary_row(case, row, method, role, cell) | {"decision": decision}
+        if row.name in found.single:
+            cell = Cell(found.single[row.name], None)
+            yield _summary_row(case, row, SINGLE, SINGLE, cell) | {"decision": None}
+
+
+def _summary_row(case: Case, row: Row, method: str, role: str, cell: Cell) -> dict[str, Any]:
+    difference = cell.difference
+    return {
+        "problem": case.problem,
+        "network": case.network,
+        "row": row.name,
+        "kind": row.kind,
+        "method": method,
+        "role": role,
+        "n": cell.kpi.n,
+        "mean": cell.kpi.mean,
+        "low": cell.kpi.low,
+        "high": cell.kpi.high,
+        "difference": difference.mean if difference else math.nan,
+        "difference_low": difference.low if difference else math.nan,
+        "difference_high": difference.high if difference else math.nan,
+    }
 
 
 def tuning(cases: Iterable[Case]) -> "pd.DataFrame":
     """A row for each run that settings were chosen from.
 
     Columns: problem, network, method, task (of a single-task network), balancer (the spec that was tried), learning_rate,
-    recipe (what is not the default in it, as text), outcome, validation_kpi (the mean over tasks at its best epoch), chosen.
+    recipe (what is not the default in it, as text), outcome, validation_kpi (at its best epoch, by the criterion, or by the
+    measure that static weights are chosen for), chosen. Each choice of static weights has a row for each point of the grid.
     """
     return _frame(row for case in cases for row in _tuning(case))
 
@@ -111,7 +127,8 @@ def _tuning(case: Case) -> Rows:
         *((SINGLE, task, records) for task, records in case.single_tuning.items()),
     ]
     for method, task, records in groups:
-        best = chosen(records)
+        measure = case.measure_of(method)
+        best = chosen(records, measure)
         for index, record in enumerate(records):
             yield {
                 "problem": case.problem,
@@ -122,6 +139,6 @@ def _tuning(case: Case) -> Rows:
                 "learning_rate": record.trial.get("learning_rate"),
                 "recipe": setting_text(recipe) if (recipe := record.trial.get("recipe")) else None,
                 "outcome": record.outcome,
-                "validation_kpi": record.selected()[1],
+                "validation_kpi": record.selected(measure)[1],
                 "chosen": index == best,
             }

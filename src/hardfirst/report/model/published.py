@@ -14,7 +14,7 @@ from hardfirst.report.model.field_delta import deltas, field_delta, measured, va
 from hardfirst.statistics import Interval, mean_interval
 
 MOST_COLUMNS = 12
-"""Measures that have columns of their own; of more the table has the mean alone."""
+"""The largest number of measures with a column each; with more, the table has only the mean."""
 
 
 class PublishedRow(NamedTuple):
@@ -72,9 +72,9 @@ class PublishedTable(NamedTuple):
 
 
 def published_table(case: Case) -> PublishedTable | None:
-    """The case's methods beside the published figures of its problem; None if there are none, or its tasks are others."""
+    """The case's methods and the published figures of its problem; None if there are none, or its tasks are others."""
     places = {(task, measure.name): index for index, (task, measure) in enumerate(measured(case))}
-    figures = _read(case.problem) if places else None
+    figures = _read(case.problem.partition(" (")[0]) if places else None
     if figures is None or not set(figures.measures) <= places.keys():
         return None
     each = len(figures.measures) <= MOST_COLUMNS

@@ -28,7 +28,7 @@ class Scope(NamedTuple):
 
     def interval(self, case: Case, method: str) -> Interval:
         """Its mean over seeds."""
-        return mean_interval(self.points(case, method))
+        return mean_interval(self.points(case, method)).clipped(0, 100)
 
     def differences(self, case: Case, base: str, methods: Iterable[str]) -> dict[str, Difference]:
         """How the methods differ from the base."""
@@ -44,15 +44,27 @@ def scopes(case: Case) -> tuple[Scope, ...]:
     return (WORST, MEAN) if len(case.tasks) > 1 else (Scope("task", f"on {case.tasks[0]}", worst_task),)
 
 
-def static_is_equal(case: Case) -> bool:
-    """Whether the static weights chosen from the grid are equal weights, so that both have the same runs.
+def criterion(case: Case) -> Scope:
+    """What epochs and settings were chosen by on the validation split."""
+    criteria = {record.trial.get("criterion", "mean") for record in case.runs.values()}
+    return WORST if criteria == {"worst"} else MEAN
+
+
+def static_for(case: Case, scope: Scope) -> str | None:
+    """The name of the static weights chosen from the grid for this measure; None if there are none."""
+    return case.static.get("mean" if scope.name == "task" else scope.name)
+
+
+def static_is_equal(case: Case, scope: Scope) -> bool:
+    """Whether the static weights chosen for this measure are equal weights, so that both have the same runs.
 
     The choice was made on the tuning seed, so leaving them out of the tests selects nothing by the seeds that are tested.
     """
-    runs = case.of(case.static) if case.static else []
+    static = static_for(case, scope)
+    runs = case.of(static) if static else []
     return bool(runs) and all(record.trial["balancer"] == EQUAL for record in runs)
 
 
 def rivals(case: Case) -> list[str]:
-    """The methods that are tested against the baseline."""
-    return [method for method in case.others if not (method == case.static and static_is_equal(case))]
+    """The methods that are tested against the baseline: all others but static weights, which are a baseline too."""
+    return [method for method in case.others if method not in case.static.values()]

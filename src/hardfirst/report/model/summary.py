@@ -4,25 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from hardfirst.records.names import EQUAL
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.field_delta import deltas
-from hardfirst.statistics import Interval, delta_m, mean_interval, mean_rank, mean_task, paired_interval, worst_task
+from hardfirst.statistics import Interval, delta_m, mean_interval, mean_task, paired_interval, worst_task
 from hardfirst.statistics.intervals import Array
 
-Kind = Literal["task", "worst", "mean", "delta_m", "field_delta", "rank"]
+Kind = Literal["task", "worst", "mean", "delta_m", "field_delta"]
 WORST_ROW, MEAN_ROW = "worst task", "mean over tasks"
 
 
 class Cell(NamedTuple):
     """A method's figure in one row, in points (KPI × 100), with 95% intervals over seeds.
 
-    `difference` is to the baseline, paired by seed; None for the baseline itself, without a baseline, for Δm and for ranks.
+    `difference` is to the baseline, paired by seed; None for the baseline itself, without a baseline, and for Δm.
     In the row of kind "delta_m", `kpi` is the mean relative gain over the single-task networks in per cent, positive is
-    better; in that of kind "field_delta" it is the field's Δm over metrics in per cent, lower is better; in the row of kind
-    "rank" it is the mean rank, 1 is best.
+    better; in that of kind "field_delta" it is the field's Δm over metrics in per cent, lower is better. Bounds are clipped
+    to what is possible.
     """
 
     kpi: Interval
@@ -31,7 +29,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A task, the worst task of each seed, the mean over tasks, Δm, or the mean rank: one cell for each method."""
+    """A task, the worst task of each seed, the mean over tasks, or Δm: one cell for each method."""
 
     name: str
     kind: Kind
@@ -40,8 +38,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """Tasks × methods; then with several tasks the worst and the mean over them, with single-task networks Δm, and with
-    several methods their mean rank over tasks.
+    """Tasks × methods; then with several tasks the worst and the mean over them, and with single-task networks Δm.
 
     `finished` and `started` count each method's runs. `single` holds the KPIs of the single-task networks by the names of
     the rows that have one; it is empty if there are none.
@@ -72,7 +69,6 @@ def summary(case: Case) -> Summary:
         rows.append(_row(case, WORST_ROW, "worst", {method: worst_task(values) for method, values in points.items()}))
         rows.append(_row(case, MEAN_ROW, "mean", {method: mean_task(values) for method, values in points.items()}))
     rows += [*_delta_row(case, points), *_field_delta_row(case)]
-    rows += _rank_row(points)
     return Summary(
         methods=case.methods,
         rows=tuple(rows),
@@ -88,8 +84,9 @@ def _single(case: Case) -> dict[str, Interval]:
     if not case.single:
         return {}
     points = case.single_points()
-    by_task = {task: mean_interval(points[:, column]) for column, task in enumerate(case.tasks)}
-    return {**by_task, WORST_ROW: mean_interval(worst_task(points)), MEAN_ROW: mean_interval(mean_task(points))}
+    by_row = {task: points[:, column] for column, task in enumerate(case.tasks)}
+    by_row |= {WORST_ROW: worst_task(points), MEAN_ROW: mean_task(points)}
+    return {name: mean_interval(values).clipped(0, 100) for name, values in by_row.items()}
 
 
 def _row(case: Case, name: str, kind: Kind, values: Mapping[str, Array]) -> Row:
@@ -98,7 +95,8 @@ def _row(case: Case, name: str, kind: Kind, values: Mapping[str, Array]) -> Row:
 
 def _cell(method: str, values: Mapping[str, Array], baseline: str) -> Cell:
     compared = baseline in values and method != baseline
-    return Cell(mean_interval(values[method]), paired_interval(values[method], values[baseline]) if compared else None)
+    difference = paired_interval(values[method], values[baseline]).clipped(-100, 100) if compared else None
+    return Cell(mean_interval(values[method]).clipped(0, 100), difference)
 
 
 def _delta_row(case: Case, points: Mapping[str, Array]) -> list[Row]:
@@ -116,13 +114,3 @@ def _field_delta_row(case: Case) -> list[Row]:
     cells = {method: Cell(interval, None) for method, interval in deltas(case).items()}
     whose = "published " if case.reference == "published" else ""
     return [Row(f"Δm over metrics against {whose}single-task, %, lower is better", "field_delta", cells)] if cells else []
-
-
-def _rank_row(points: Mapping[str, Array]) -> list[Row]:
-    """The mean rank among the methods that finished any run; empty if fewer than two did."""
-    ranked = [method for method, values in points.items() if not np.isnan(values).all()]
-    if len(ranked) < 2:
-        return []
-    ranks = dict(zip(ranked, mean_rank([points[method] for method in ranked]), strict=True))
-    no_rank = mean_interval([])
-    return [Row("mean rank (1 is best)", "rank", {method: Cell(ranks.get(method, no_rank), None) for method in points})]

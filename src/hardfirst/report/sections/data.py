@@ -10,8 +10,6 @@ _MOST_NAMED = 20  # columns in a sentence
 def section(card: TableCard) -> Section:
     """How a table was read."""
     blocks: list[Block] = [Paragraphs((_rows(card), *_columns(card))), _targets(card)]
-    if card.trees:
-        blocks.append(Paragraphs((card.trees,)))
     if card.notes:
         blocks.append(Bullets(tuple(card.notes)))
     return Section("The data", tuple(blocks))

@@ -24,7 +24,7 @@ def _caption(summary: Summary) -> str:
     if summary.baseline in summary.methods and len(summary.methods) > 1:
         caption += f" Below it the difference to {summary.against}, paired by seed."
         if several:
-            caption += " Each interval stands alone: among many, some leave out zero by chance; the verdict allows for it."
+            caption += " Intervals are not corrected for multiple comparisons, so a few exclude zero by chance."
     if summary.single:
         caption += (
             " The single-task networks, one for each task, are a reference and no rivals; Δm is a method's mean relative "
@@ -32,8 +32,6 @@ def _caption(summary: Summary) -> str:
         )
     if any(each.kind == "field_delta" for each in summary.rows):
         caption += " Δm over metrics is the field's: in the metrics' own units, and lower is better."
-    if any(each.kind == "rank" for each in summary.rows):
-        caption += " The mean rank is taken over tasks, in the seeds that all methods finished."
     return caption
 
 

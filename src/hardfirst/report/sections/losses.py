@@ -22,10 +22,10 @@ _OWN_CAPTION = (
 
 def sections(case: Case, styles: Styles) -> list[Section]:
     """The sections on losses; empty unless the runs name the loss that they were trained with."""
-    if not any(record.trial.get("loss") for record in case.method_runs):
+    if case.noun != "loss":
         return []
     stability = Section("Stability", (_stability(case, styles),))
-    return [section for section in (stability, _own_networks(case, styles), _same_networks(case, styles)) if section]
+    return [section for section in (_own_networks(case, styles), stability, _same_networks(case, styles)) if section]
 
 
 # Stability
@@ -69,7 +69,7 @@ def _own_networks(case: Case, styles: Styles) -> Section | None:
     if figure is None:
         return None
     chart = Chart("own-shares", "Share of the loss", _OWN_CAPTION, figure)
-    return Section("Where each loss is spent", (key(case.methods, styles), chart))
+    return Section("Where each loss is spent", (key(case.methods, styles), chart), anchor="shares", short="Shares")
 
 
 def _same_networks(case: Case, known_styles: Styles) -> Section | None:

@@ -9,14 +9,14 @@ from hardfirst.statistics import mean_interval
 
 
 def section(case: Case, styles: Styles) -> Section | None:
-    """Metrics × methods on the test split; None if no task has any. Shares of a loss have a section of their own."""
+    """Metrics × methods on the test split; None if no task has any. Shares of a loss have a separate section."""
     metrics = [(task, metric) for task in case.tasks for metric in _metrics(case, task)]
     if not metrics:
         return None
     spread = ": mean over seeds with its 95% interval" if len(case.seeds) > 1 else ""
     head: list[Content] = ["Task", "Metric", *(method_cell(method, styles) for method in case.methods)]
     rows = [_row(case, task, metric) for task, metric in metrics]
-    return Section("Metrics", (table("Test metrics by task and method", f"On the test split{spread}.", head, rows),))
+    return Section("Field metrics", (table("Test metrics by task and method", f"On the test split{spread}.", head, rows),))
 
 
 def _metrics(case: Case, task: str) -> list[str]:

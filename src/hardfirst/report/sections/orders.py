@@ -3,7 +3,7 @@
 import math
 
 from hardfirst.records.names import EASY_FIRST, HARD_FIRST
-from hardfirst.report.blocks import Chart, Paragraphs, Section, Table, TableCell, TableRow, interval_cell, row, table
+from hardfirst.report.blocks import Chart, Fold, Paragraphs, Section, Table, TableCell, TableRow, interval_cell, row, table
 from hardfirst.report.figures import BLUE, GREY, Figure, Trace, horizontal_rule, padded_range, panel_axes, small_multiples
 from hardfirst.report.model.case import Case
 from hardfirst.report.text.interval_text import count_text, p_text
@@ -16,9 +16,10 @@ def sections(case: Case) -> list[Section]:
     """The sections on orders; empty if no orders were compared."""
     if not case.orders:
         return []
-    caption = "Means over seeds with 95% intervals; place 1 is the first."
+    caption = f"Means over seeds{_spread(case)}; place 1 is the first."
     chart = Chart("places", "Effect of a task's place, in points", caption, _figure(case))
-    parts = [Section("What a task's place does to it", (Paragraphs(_reading(case)), _place_table(case), chart))]
+    blocks = (_place_table(case), chart, Fold("How effects are measured and tested", (Paragraphs(_reading(case)),)))
+    parts = [Section("What a task's place does to it", blocks, anchor="order", short="Places")]
     if compares_difficulty(case):
         parts.append(Section("Hard tasks first, or easy ones?", (_contrast_table(case),)))
     return parts
@@ -39,14 +40,24 @@ def _reading(case: Case) -> tuple[str, ...]:
     )
 
 
+def _ordered(case: Case) -> list[str]:
+    """The tasks whose place matters most first."""
+    tests = place_tests(case)
+    return sorted(case.tasks, key=lambda task: math.inf if math.isnan(tests[task]) else tests[task])
+
+
+def _spread(case: Case) -> str:
+    return " with 95% intervals" if len(case.seeds) >= 3 else ""
+
+
 def _place_table(case: Case) -> Table:
     tests = place_tests(case)
     head = ["Task", "p", *(f"Place {number}" for number in range(1, len(case.tasks) + 1))]
     rows = [
         row(task, [_p_cell(tests[task]), *(interval_cell(effect, "+z.1f") for effect in place_effects(case, task))])
-        for task in case.tasks
+        for task in _ordered(case)
     ]
-    caption = "Effect of a task's place on its own test KPI, in points: mean over seeds with its 95% interval."
+    caption = f"Effect of a task's place on its own test KPI, in points: mean over seeds{_spread(case)}."
     return table("Effect of a task's place by task", caption, head, rows)
 
 
@@ -56,11 +67,11 @@ def _p_cell(p: float) -> TableCell:
 
 def _figure(case: Case) -> Figure:
     """A panel for each task, a point for each place."""
-    effects = [place_effects(case, task) for task in case.tasks]
+    effects = [place_effects(case, task) for task in _ordered(case)]
     ends = [0.0, *(end for by_place in effects for effect in by_place for end in effect[:3])]
     places = len(case.tasks)
     return small_multiples(
-        case.tasks,
+        _ordered(case),
         [_trace(panel, by_place) for panel, by_place in enumerate(effects)],
         height=220,
         x_axes={"tickvals": list(range(1, places + 1)), "range": [0.7, places + 0.3]},

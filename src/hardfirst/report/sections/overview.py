@@ -1,73 +1,141 @@
-"""The section on several problems and networks: cases × methods, and the methods' ranks over cases."""
+"""The sections on several problems and networks: cases × methods, and the methods' ranks over cases."""
 
+import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from hardfirst.report.blocks import (
     Block,
     Chart,
     Content,
+    Heading,
     Paragraphs,
     Section,
     Table,
     TableCell,
     TableRow,
-    interval_cell,
+    mean_text,
     method_cell,
     row,
-    table,
 )
 from hardfirst.report.figures import GREY, Figure, Style, Styles, Trace, chart_text, segment, single_panel
-from hardfirst.report.model.case import Case
-from hardfirst.report.model.ranks import Ranks, common_methods, rank_cases
+from hardfirst.report.model.leaderboard import Standing
+from hardfirst.report.model.overview import Overview, change
+from hardfirst.report.model.ranks import FEWEST_CASES, Ranks, rank_cases
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
+from hardfirst.report.model.summary import Cell
+from hardfirst.report.sections.tradeoff import Spot, tradeoff_figure
+from hardfirst.report.text.interval_text import count_text
 from hardfirst.report.text.overview import over_cases
+from hardfirst.statistics import Interval
 
 _LONGEST_LABEL = 26
+_VIEWS = ("Change", "KPI", "Change with interval")
 
 
-def section(cases: Sequence[Case], styles: Styles) -> Section:
-    """Cases × methods on the worst task and on the mean over tasks, with ranks over cases."""
-    if not common_methods(cases):
-        return Section("Overview", (Paragraphs(("No method is common to all cases.",)),))
-    blocks: list[Block] = [Paragraphs(_left_out(cases))]
-    for scope in (WORST, MEAN):
-        ranks = rank_cases(cases, scope)
-        blocks += [_table(cases, scope, ranks, styles), Paragraphs((_rank_text(cases, ranks),))]
-        if ranks and ranks.exist:
-            heading = f"Mean ranks {scope.where}"
-            blocks.append(Chart(f"ranks-{scope.name}", heading, _rank_caption(ranks), rank_figure(ranks, styles)))
-    return Section("Overview", tuple(blocks))
+def chart(found: Overview, styles: Styles) -> Chart | None:
+    """What each method changes on the worst task and on the mean, over all cases and in each; None without a comparison."""
+    spots = [_spot(method, list(rows.values()), styles) for method, rows in found.standings.items()]
+    if not spots or len(found.titles) == 1:
+        return None
+    heading = f"Change of the worst task and of the mean, against {found.against}"
+    caption = (
+        f"Each method minus {found.against} on the test split, in points: a large mark is the mean over "
+        f"{count_text(len(found.answers), found.unit)}, small marks are the {found.unit}s."
+    )
+    return Chart("tradeoff", heading, caption, tradeoff_figure(spots, found.against))
 
 
-def _left_out(cases: Sequence[Case]) -> tuple[str, ...]:
-    methods = dict.fromkeys(method for case in cases for method in case.methods)
-    left = [method for method in methods if method not in common_methods(cases)]
-    return (f"Not part of the overview, since not in every case: {', '.join(left)}.",) if left else ()
+def _spot(method: str, rows: Sequence[Standing], styles: Styles) -> Spot:
+    by_scope = [[change(row, scope) for row in rows] for scope in (MEAN, WORST)]
+    mean, worst = (Interval(fmean(values), math.nan, math.nan, len(values)) for values in by_scope)
+    return Spot(method, styles[method], mean, worst, list(zip(*by_scope, strict=True)))
 
 
-def _rank_text(cases: Sequence[Case], ranks: Ranks | None) -> str:
-    if ranks is None:
-        return f"Ranks over cases are compared from 3 methods on; {len(common_methods(cases))} here."
-    return over_cases(cases, ranks)
+def sections(found: Overview, styles: Styles) -> list[Section]:
+    """Cases × methods on the worst task and on the mean over tasks and, of enough cases, the methods' ranks over them."""
+    blocks: list[Block] = []
+    ranks: list[Block] = []
+    for scope, title in found.titles.items():
+        blocks += [Heading(title), _matrix(found, scope, title, styles)]
+        if ranked := rank_cases(found.cases, scope):
+            ranks += _ranks(found, scope, ranked, styles)
+    matrix = Section(f"By {found.unit}", tuple(blocks), anchor="cases", short=f"By {found.unit}")
+    if len(found.cases) < FEWEST_CASES or not ranks:
+        return [matrix]
+    return [matrix, Section(f"Ranks over {found.unit}s", tuple(ranks), anchor="ranks", folded=True)]
 
 
-def _table(cases: Sequence[Case], scope: Scope, ranks: Ranks | None, styles: Styles) -> Table:
-    methods = common_methods(cases)
-    caption = f"Test KPI {scope.where}, in points (KPI × 100): mean over seeds with its 95% interval."
-    rows = [_row(case, methods, scope) for case in cases]
-    if ranks and ranks.exist:
-        caption += " The mean rank is taken over the cases in which every method has a value."
-        means = [f"{rank:.2f}" for rank in ranks.critical.mean_ranks]
-        rows.append(row("mean rank (1 is best)", means, over_tasks=True))
-    head: list[Content] = ["Case", *(method_cell(method, styles) for method in methods)]
-    return table(f"Test KPI {scope.where} by case and method", caption, head, rows)
+# Cases × methods
 
 
-def _row(case: Case, methods: Sequence[str], scope: Scope) -> TableRow:
-    intervals = [scope.interval(case, method) for method in methods]
-    most = max(interval.n for interval in intervals)
-    heading = TableCell(case.name, f"n = {most}", breakable=True)
-    return row(heading, [interval_cell(interval, "z.1f", most) for interval in intervals])
+def _matrix(found: Overview, scope: Scope, what: str, styles: Styles) -> Table:
+    """A row for each case: the baseline's KPI, and each method's change against it."""
+    rows = [{name: each for each in answer.board.rows for name in each.names} for answer in found.answers]
+    baseline = found.cases[0].baseline
+    methods = [method for method in dict.fromkeys(name for by_name in rows for name in by_name) if method != baseline]
+    changes = (standing.of(scope).difference for by_name in rows for standing in by_name.values())
+    largest = max((abs(each.mean) for each in changes if each and each.n), default=0.0) or 1.0
+    body = [
+        _row(answer.case.name, by_name, [baseline, *methods], scope, largest)
+        for answer, by_name in zip(found.answers, rows, strict=True)
+    ]
+    head: list[Content] = [found.unit.capitalize(), *(method_cell(method, styles) for method in (baseline, *methods))]
+    cells = tuple(TableCell(cell) if isinstance(cell, str) else cell for cell in head)
+    label = f"{what} by {found.unit} and method"
+    return Table(label, _caption(found), cells, tuple(body), _VIEWS, f"cases-{scope.name}")
+
+
+def _caption(found: Overview) -> str:
+    paired = max(answer.paired for answer in found.answers)
+    few = " and, where seeds are too few for one, by the uncorrected 95% interval" if found.untested else ""
+    marks = f" ▲ and ▼ mark what is better and worse by the test{few}." if paired >= 3 else ""
+    return f"Test KPI in points. The columns of other methods are method − {found.against}.{marks}"
+
+
+def _row(name: str, by_name: Mapping[str, Standing], methods: Sequence[str], scope: Scope, largest: float) -> TableRow:
+    cells = [_cell(by_name.get(method), method, scope, largest) for method in methods]
+    seeds = max((standing.finished for standing in by_name.values()), default=0)
+    return row(TableCell(name, count_text(seeds, "seed"), breakable=True), cells)
+
+
+def _cell(standing: Standing | None, method: str, scope: Scope, largest: float) -> TableCell:
+    if standing is None:
+        return TableCell("–", views=("–",) * len(_VIEWS))
+    found: Cell = standing.of(scope)
+    kpi = mean_text(found.kpi, "z.1f")
+    if standing.role == "baseline" and standing.name == method:
+        return TableCell(kpi, value=found.kpi.mean if found.kpi.n else None, views=(kpi, kpi, f"{found.kpi:z.1f}"))
+    if standing.role == "baseline":
+        return TableCell("equal", views=("equal", kpi, "equal"))
+    difference = found.difference
+    if difference is None or not difference.n:
+        return TableCell("–", views=("–", kpi, "–"))
+    effect, change = standing.effect(scope), mean_text(difference, "+z.1f")
+    return TableCell(
+        change,
+        value=difference.mean,
+        tone="" if effect == "unknown" else effect,
+        shade=abs(difference.mean) / largest if effect in ("better", "worse") else 0.0,
+        views=(change, kpi, f"{difference:+z.1f}"),
+    )
+
+
+# Ranks
+
+
+def _ranks(found: Overview, scope: Scope, ranks: Ranks, styles: Styles) -> tuple[Paragraphs | Chart, ...]:
+    sentence = Paragraphs((over_cases(found.cases, ranks), *_left_out(found, ranks)))
+    if not ranks.exist:
+        return (sentence,)
+    heading = f"Mean ranks {scope.where}"
+    return sentence, Chart(f"ranks-{scope.name}", heading, _rank_caption(ranks), rank_figure(ranks, styles))
+
+
+def _left_out(found: Overview, ranks: Ranks) -> tuple[str, ...]:
+    methods = dict.fromkeys(method for case in found.cases for method in case.methods)
+    left = [method for method in methods if method not in ranks.methods]
+    return (f"Without a rank, since not in every {found.unit}: {', '.join(left)}.",) if left else ()
 
 
 def _rank_caption(ranks: Ranks) -> str:

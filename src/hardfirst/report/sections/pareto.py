@@ -61,8 +61,8 @@ def _sentences(case: Case, points: Points, front: Sequence[str]) -> tuple[str, .
     on_front = f"On the Pareto front of all means: {', '.join(methods + others)}."
     reference = _reference(case, points)
     if not reference:
-        return on_front, "There is no grid of static weights in this comparison to hold the methods against."
-    rivals = [name for name in case.methods if name in points and name not in (*reference, case.static)]
+        return on_front, "There is no grid of static weights in this comparison to compare the methods with."
+    rivals = [name for name in case.methods if name in points and name not in (*reference, *case.static.values())]
     beaten = [name for name in rivals if any(_dominates(points[static], points[name]) for static in reference)]
     left = [name for name in rivals if name not in beaten and name not in front]
     return (
@@ -129,7 +129,9 @@ def _marker(method: str, point: Point, style: Style) -> Trace:
     name, values = chart_text(method), ", ".join(f"{interval:z.1f}" for interval in point)
     return {
         **_positions([point]),
-        **{f"error_{axis}": _spread(interval, style) for axis, interval in zip("xy", point, strict=True) if interval.n > 1},
+        **{
+            f"error_{axis}": _spread(interval, style) for axis, interval in zip("xy", point, strict=True) if interval.bounded
+        },
         "name": name,
         "mode": "markers",
         "marker": style.marker | {"size": 10, "line": {"color": style.colour, "width": 1.5}},

@@ -1,4 +1,4 @@
-"""The section on published figures: a reference beside the study's own, which no test or verdict counts."""
+"""The section on published figures: a reference in addition to the study's, which no test or verdict counts."""
 
 from hardfirst.report.blocks import Content, Section, interval_cell, method_cell, number_cell, row, table
 from hardfirst.report.figures import Styles
@@ -18,7 +18,7 @@ def section(case: Case, styles: Styles) -> Section | None:
     ]
     as_published = [spec.replace("#", "") for spec in found.specs]  # no zeros that nobody published
     rows += [
-        row(each.method, [*map(number_cell, numbers, as_published), f"{each.network}; {each.source}"], published=True)
+        row(each.method, [*map(number_cell, numbers, as_published), f"{each.network}; {each.source}"], "published")
         for each, numbers in found.published
     ]
     return Section("Published figures", (table("Published figures", _caption(case, found), head, rows),))

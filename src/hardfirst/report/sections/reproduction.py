@@ -11,7 +11,7 @@ from hardfirst.report.blocks import Block, Code, Heading, Paragraphs, Section, T
 from hardfirst.report.model.case import Case, setting_text
 from hardfirst.report.sections.runs import reported_runs
 
-_OWN_ROWS = {"balancer", "seed", "only", "test"}  # settings that have rows of their own, or say nothing here
+_OWN_ROWS = {"balancer", "seed", "only", "test"}  # settings that have separate rows, or no meaning here
 
 
 def section(cases: Sequence[Case], command: str | None, plan: Mapping[str, Any]) -> Section:
@@ -20,7 +20,7 @@ def section(cases: Sequence[Case], command: str | None, plan: Mapping[str, Any])
     for case in cases:
         blocks += [Heading(case.name)] if len(cases) > 1 else []
         blocks.append(settings_table(case))
-    return Section("Reproduction", tuple(blocks))
+    return Section("Reproduce", tuple(blocks), anchor="reproduce", folded=True, short="Reproduce")
 
 
 def _commands(cases: Sequence[Case], command: str | None) -> Block:
@@ -45,7 +45,7 @@ def settings_table(case: Case) -> Table:
     rows += _single_settings(case)
     rows.append(row("seed", [", ".join(map(str, case.seeds))]))
     rows.append(row("balancer", [TableCell("\n".join(_balancer(case, method) for method in case.methods), breakable=True)]))
-    rows += [row(package, [text]) for package, text in _versions(case).items()]
+    rows += [row(package, [text]) for package, text in versions(case).items()]
     return table("Settings", "Settings of the trials, and the versions that ran them.", ["Setting", "Value"], rows)
 
 
@@ -85,7 +85,8 @@ def _balancer(case: Case, method: str) -> str:
     return f"{method} ran as {specs[0]}"
 
 
-def _versions(case: Case) -> dict[str, str]:
+def versions(case: Case) -> dict[str, str]:
+    """The versions of the packages that ran the trials."""
     counts: dict[str, Counter[str]] = {}
     for _, record in reported_runs(case):
         for package, version in record.made_with.get("versions", {}).items():

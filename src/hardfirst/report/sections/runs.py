@@ -27,9 +27,8 @@ from hardfirst.statistics import mean_interval
 
 def section(case: Case, styles: Styles) -> Section:
     """A table of the methods' runs, and one of those that did not finish."""
-    return Section(
-        "Runs and cost", (cost_table(case, styles), unfinished_table(case) or Paragraphs(("All runs finished.",)))
-    )
+    unfinished = unfinished_table(case) or Paragraphs(("All runs finished.",))
+    return Section("Runs and cost", (cost_table(case, styles), unfinished), anchor="runs")
 
 
 def cost_table(case: Case, styles: Styles) -> Table:

@@ -36,8 +36,8 @@ from hardfirst.report.model.case import Case, given_weights, options_of, setting
 from hardfirst.report.text.notes import criterion
 
 _CAPTION = (
-    "Validation KPI in points: {criterion}, at a run's best epoch. The tuning runs share a seed that no reported run has, "
-    "and never read the test split. A run that serves two methods counts for both."
+    "Validation KPI in points: {criterion}, or what static weights are chosen for, at a run's best epoch. The tuning runs "
+    "share a seed that no reported run has, and never read the test split. A run that serves two methods counts for both."
 )
 _CHART = (
     "Validation KPI in points, {criterion}, over the learning rate, which has a logarithmic scale. A point is a run that "
@@ -63,11 +63,16 @@ class _Tuned(NamedTuple):
     name: str
     kind: Literal["method", "grid", "single"]
     records: Sequence[Record]
+    measure: str | None = None
 
     @property
     def best(self) -> Record:
         """The run whose settings were chosen."""
-        return self.records[chosen(self.records)]
+        return self.records[chosen(self.records, self.measure)]
+
+    def points(self, record: Record) -> float:
+        """What the run reached on the validation split in what is chosen by."""
+        return 100 * record.selected(self.measure)[1]
 
     @property
     def rates(self) -> list[float]:
@@ -93,8 +98,9 @@ class _Tuned(NamedTuple):
 
 def section(case: Case, styles: Styles) -> Section | None:
     """A row for each method and single-task network that was tuned, and curves over the learning rate; None without any."""
+    static = case.static.values()
     methods = [
-        _Tuned(method, "grid" if method == case.static else "method", case.tuning[method])
+        _Tuned(method, "grid" if method in static else "method", case.tuning[method], case.measure_of(method))
         for method in case.methods
         if case.tuning.get(method)
     ]
@@ -111,7 +117,7 @@ def section(case: Case, styles: Styles) -> Section | None:
     if curves:
         caption = _CHART.format(criterion=by)
         blocks.append(Chart("learning-rates", "Learning-rate curves", caption, _figure(curves, styles)))
-    return Section("Tuning", tuple(blocks))
+    return Section("Tuning", tuple(blocks), anchor="tuning")
 
 
 # The sentences
@@ -151,23 +157,19 @@ def _heading(tuned: _Tuned, styles: Styles) -> TableCell:
 
 
 def _cells(tuned: _Tuned) -> list[Content]:
-    points = [_points(record) for record in tuned.finished]
+    points = [tuned.points(record) for record in tuned.finished]
     trials, rate = len(tuned.records), tuned.best.trial["learning_rate"]
     return [
         TableCell(f"{trials} grid points" if tuned.kind == "grid" else str(trials), value=trials),
         _span_cell(tuned.rates, "g"),
         number_cell(rate, "g"),
         _weights_text(tuned) if tuned.kind == "grid" else _options_text(tuned),
-        number_cell(_points(tuned.best) if points else math.nan, ".1f"),
+        number_cell(tuned.points(tuned.best) if points else math.nan, ".1f"),
         _span_cell(points, ".1f"),
         number_cell(sum(len(record.epochs) for record in tuned.records), "d"),
         number_cell(sum(record.seconds for record in tuned.records if not math.isnan(record.seconds)), ".0f"),
         number_cell(trials - len(tuned.finished), "d"),
     ]
-
-
-def _points(record: Record) -> float:
-    return 100 * record.selected()[1]
 
 
 def _span_cell(values: Sequence[float], spec: str) -> TableCell:
@@ -215,7 +217,7 @@ def _number_text(value: Value) -> str:
 def _figure(tuned: Sequence[_Tuned], styles: Styles) -> Figure:
     """A panel for each method, all on the same scales."""
     across = padded_range(math.log10(rate) for each in tuned for rate in each.rates)
-    upwards = padded_range(_points(record) for each in tuned for record in each.finished)
+    upwards = padded_range(each.points(record) for each in tuned for record in each.finished)
     return small_multiples(
         [each.name for each in tuned],
         [
@@ -236,7 +238,7 @@ def _curve(panel: int, tuned: _Tuned, style: Style) -> Trace:
     records = sorted(tuned.finished, key=lambda record: record.trial["learning_rate"])
     texts = [_settings_text(record) for record in records]
     return {
-        **_positions(panel, records),
+        **_positions(panel, tuned, records),
         "text": [chart_text(text) for text in texts],
         "mode": "lines+markers" if len(set(texts)) == 1 else "markers",
         "line": style.line | {"width": 1.5},
@@ -252,13 +254,13 @@ def _settings_text(record: Record) -> str:
 
 def _ring(panel: int, tuned: _Tuned) -> Trace:
     return {
-        **_positions(panel, [tuned.best]),
+        **_positions(panel, tuned, [tuned.best]),
         "mode": "markers",
         "marker": {"symbol": "circle-open", "color": GREY, "size": 17, "line": {"width": 1.5}},
         "hoverinfo": "skip",
     }
 
 
-def _positions(panel: int, records: Sequence[Record]) -> Trace:
+def _positions(panel: int, tuned: _Tuned, records: Sequence[Record]) -> Trace:
     rates = [record.trial["learning_rate"] for record in records]
-    return {**panel_axes(panel), "x": rates, "y": [_points(record) for record in records]}
+    return {**panel_axes(panel), "x": rates, "y": [tuned.points(record) for record in records]}

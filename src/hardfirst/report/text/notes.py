@@ -10,13 +10,13 @@ from hardfirst.report.text.interval_text import count_text
 
 SEEDS_FOR_A_FIRM_VERDICT = 10
 FEWEST_RATES = 5
+_MEASURES = {"mean": "the mean over tasks", "worst": "the KPI of the worst task"}
 
 
 def criterion(case: Case) -> str:
     """The score that epochs and settings were chosen by on the validation split."""
     criteria = {record.trial.get("criterion", "mean") for record in case.runs.values()}
-    names = {"mean": "the mean over tasks", "worst": "the KPI of the worst task"}
-    return " or ".join(names[name] for name in sorted(criteria))
+    return " or ".join(_MEASURES[name] for name in sorted(criteria))
 
 
 def how_measured(case: Case) -> list[str]:
@@ -30,8 +30,10 @@ def how_measured(case: Case) -> list[str]:
     ]
     if seeds == 1:
         notes.append("There is one seed, which shows no spread: no figure has an interval.")
+    elif seeds == 2:
+        notes.append("There are 2 seeds, too few for intervals.")
     else:
-        notes.append(f"There are {seeds} seeds; intervals are t-intervals of the mean over them.")
+        notes.append(f"There are {seeds} seeds. Intervals are 95% t intervals of the mean over them.")
     if case.compares:
         notes.append("Methods share seeds (initial weights, order of the data), so differences are taken seed by seed.")
     return [*notes, *_size(case), *_baselines(case), *_how_tuned(case), *_without_kpi(case)]
@@ -55,10 +57,17 @@ def _baselines(case: Case) -> list[str]:
     notes = []
     if case.single:
         notes.append("A single-task network has the same architecture and seeds, and is trained on its task alone.")
-    if case.static:
+    if case.trees:
         notes.append(
-            f"The static weights were chosen by {criterion(case)} on the validation split, from a grid on the simplex that "
-            "holds equal weights."
+            "The gradient-boosted trees are scikit-learn's with its default settings, one model for each task. The number "
+            "of trees is the best on the validation split."
+        )
+    if case.static:
+        each = {name: case.measure_of(name) for name in case.static.values()}
+        by = [f"{name} by {_MEASURES[measure] if measure else criterion(case)}" for name, measure in each.items()]
+        notes.append(
+            "Static weights are chosen on the validation split from a grid on the simplex that includes equal weights: "
+            f"{', '.join(by)}."
         )
     return notes
 
@@ -66,7 +75,7 @@ def _baselines(case: Case) -> list[str]:
 def _how_tuned(case: Case) -> list[str]:
     if not case.tuning:
         return []
-    return ["Tuning used a seed of its own and the validation split only: tuning runs never read the test split."]
+    return ["Tuning used a separate seed and only the validation split: tuning runs never read the test split."]
 
 
 def _without_kpi(case: Case) -> list[str]:
@@ -112,7 +121,7 @@ def _static_weights(case: Case) -> list[str]:
 
 
 def _tuning(case: Case) -> list[str]:
-    methods = [method for method in case.methods if method != case.static]
+    methods = [method for method in case.methods if method not in case.static.values()]
     trials = {method: case.tuning.get(method, ()) for method in methods}
     untuned = [method for method, records in trials.items() if not records]
     if len(untuned) == len(methods):
@@ -148,4 +157,4 @@ def _seeds(case: Case) -> list[str]:
     pairs = min(len(case.finished(method)) for method in case.methods)
     if pairs >= SEEDS_FOR_A_FIRM_VERDICT:
         return []
-    return [f"A firm verdict wants {SEEDS_FOR_A_FIRM_VERDICT} finished seeds of each method; the fewest here are {pairs}."]
+    return [f"A firm verdict takes {SEEDS_FOR_A_FIRM_VERDICT} finished seeds of each method; one has {pairs}."]

@@ -3,10 +3,23 @@
 import numpy as np
 
 from hardfirst.records.names import EASY_FIRST, HARD_FIRST
+from hardfirst.report.model.answer import Answer
 from hardfirst.report.model.case import Case, order_of
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
-from hardfirst.report.text.interval_text import count_text, p_text, points_text
-from hardfirst.statistics import Interval, holm, paired_interval, position_effects, position_test, sign_flip
+from hardfirst.report.text import headline as text
+from hardfirst.report.text.headline import Headline
+from hardfirst.report.text.interval_text import bounds_text, count_text, listed, p_text, points_text
+from hardfirst.report.text.tiles import Tile
+from hardfirst.statistics import (
+    Interval,
+    fewest_seeds,
+    holm,
+    number_text,
+    paired_interval,
+    position_effects,
+    position_test,
+    sign_flip,
+)
 from hardfirst.statistics.intervals import Array
 
 _ALPHA = 0.05
@@ -15,6 +28,71 @@ _ALPHA = 0.05
 def sentences(case: Case) -> list[str]:
     """What the study says of places, and of hard tasks first against easy ones; empty if it compared no orders."""
     return [*_on_places(case), *_on_difficulty(case)] if case.orders else []
+
+
+def headline(answer: Answer) -> Headline:
+    """Whether a task's place matters to it, then how hard tasks first compare with easy ones, and both with the baseline."""
+    case = answer.case
+    found = text.headline(answer)
+    against = [found.lead] if answer.paired else []
+    return Headline(_lead(case), (*_difficulty(case), *against, *found.rest))
+
+
+def _lead(case: Case) -> str:
+    affected = affected_tasks(case)
+    if not affected:
+        return f"The order of tasks is not shown to matter to any of {count_text(len(case.tasks), 'task')}."
+    if len(affected) > 1:
+        return f"The order of tasks matters to {listed(affected)}."
+    (best, last), (worst, first) = _ends(case, affected[0])
+    return (
+        f"The order of tasks matters to `{affected[0]}`: it does best in place {last} ({best}) and worst in place {first} "
+        f"({worst}), against its mean over all orders."
+    )
+
+
+def affected_tasks(case: Case) -> list[str]:
+    """The tasks whose place makes a difference to them, by the corrected test."""
+    return [task for task, p in place_tests(case).items() if p <= _ALPHA]
+
+
+def _ends(case: Case, task: str) -> tuple[tuple[str, int], tuple[str, int]]:
+    """The greatest and the least effect of a place, each with the place."""
+    effects = [(effect, number) for number, effect in enumerate(place_effects(case, task), start=1) if effect.n]
+    return tuple((number_text(effect.mean, "+z.1f"), place) for effect, place in (max(effects), min(effects)))  # type: ignore[return-value]
+
+
+def _difficulty(case: Case) -> list[str]:
+    if not compares_difficulty(case):
+        return []
+    found = {scope: contrast(case, scope) for scope in (MEAN, WORST)}
+    clauses = [
+        f"{number_text(interval.mean, '+z.1f')}{bounds_text(interval, '+')} {scope.where}, p = {p_text(p)}"
+        for scope, (interval, p) in found.items()
+    ]
+    few = max(interval.n for interval, _ in found.values()) < fewest_seeds(1)
+    differ = any(p <= _ALPHA for _, p in found.values())
+    verb = "differs from" if differ else "cannot be told apart from"
+    what = "Hard tasks first − easy tasks first" if few else f"Hard tasks first {verb} easy tasks first"
+    return [f"{what}: {' and '.join(clauses)}{'; too few seeds to tell' if few else ''}."]
+
+
+def contrast(case: Case, scope: Scope) -> tuple[Interval, float]:
+    """Hard tasks first − easy tasks first in points, and the p-value of the sign-flip test."""
+    hard, easy = scope.points(case, HARD_FIRST), scope.points(case, EASY_FIRST)
+    return paired_interval(hard, easy), sign_flip(hard - easy)
+
+
+def tiles(case: Case) -> tuple[Tile, ...]:
+    """To how many tasks the order matters, and what hard tasks first change."""
+    affected = len(affected_tasks(case))
+    found = [Tile("Tasks whose place matters to them", f"{affected} of {len(case.tasks)}", "permutation test, corrected")]
+    if compares_difficulty(case):
+        for scope, label in ((WORST, "Worst task"), (MEAN, "Mean over tasks")):
+            interval, _ = contrast(case, scope)
+            note = f"{bounds_text(interval, '+').strip()} points, {count_text(interval.n, 'seed')}".strip()
+            found.append(Tile(f"{label}, hard first − easy first", number_text(interval.mean, "+z.1f"), note))
+    return tuple(found)
 
 
 def place_effects(case: Case, task: str) -> tuple[Interval, ...]:
@@ -74,8 +152,7 @@ def _on_difficulty(case: Case) -> list[str]:
 
 
 def _decision(case: Case, scope: Scope) -> str:
-    hard, easy = scope.points(case, HARD_FIRST), scope.points(case, EASY_FIRST)
-    difference, p = paired_interval(hard, easy), sign_flip(hard - easy)
+    difference, p = contrast(case, scope)
     what = "cannot be told apart from"
     if p <= _ALPHA:
         what = "is above" if difference.mean > 0 else "is below"

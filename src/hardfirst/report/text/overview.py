@@ -1,21 +1,144 @@
-"""Several cases in sentences: each in short, and what their ranks say together."""
+"""Several cases in sentences: the answer that weighs them all, each case in short, and what their ranks say together."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from hardfirst.report.model.case import Case
-from hardfirst.report.model.ranks import Ranks, rank_cases
+from hardfirst.report.model.overview import Overview, Tally, change
+from hardfirst.report.model.ranks import FEWEST_CASES, Ranks, rank_cases
 from hardfirst.report.model.scopes import MEAN, WORST, Scope, rivals
-from hardfirst.report.text.interval_text import capitalized, count_text
+from hardfirst.report.text import protocol
+from hardfirst.report.text.alerts import Alert, alerts
+from hardfirst.report.text.headline import Headline
+from hardfirst.report.text.interval_text import capitalized, count_text, plural
+from hardfirst.report.text.next_step import NextStep, next_step
+from hardfirst.report.text.orders import affected_tasks
 from hardfirst.report.text.ranks import rank_sentence
+from hardfirst.report.text.tiles import Tile
 from hardfirst.report.text.verdict import verdict
-from hardfirst.statistics import Difference, fewest_seeds
+from hardfirst.statistics import Difference, fewest_seeds, number_text
+
+# All cases together
+
+
+def headline(found: Overview) -> Headline:
+    """Weigh gains on the worst task against losses of the mean over all cases, in words."""
+    return Headline(_lead(found), tuple(_rest(found)))
+
+
+def _lead(found: Overview) -> str:
+    cases, noun, count = found.cases, found.cases[0].noun, count_text(len(found.cases), found.unit)
+    if noun == "order":
+        matters = sum(bool(affected_tasks(case)) for case in cases)
+        return f"The order of tasks matters to at least one task on {matters} of {count}."
+    if not any(each.finished for each in found.answers):
+        return "No run has finished."
+    if not found.standings:
+        return f"No {found.unit} has a {noun} and {found.against} with a seed in common."
+    if found.lead is None:
+        where = ", neither on the worst task nor on the mean" if len(found.titles) > 1 else ""
+        return f"No {noun} is better than {found.against} on any of the {count}{where}."
+    worst, *means = (found.tally(found.lead, scope) for scope in found.titles)
+    (gain, first), *rest = _tallied(worst, *means)
+    every = "both" if worst.cases == 2 else "all"
+    of = f"{first} of {worst.cases}" if first < worst.cases else "both" if worst.cases == 2 else f"all {worst.cases}"
+    more = [f"{verb} on {every if count == worst.cases else count}" for verb, count in rest]
+    clauses = ", ".join([f"{gain} on {of} {plural(found.unit)}", *more])
+    free = ", at no measurable cost of the mean" if any(not any(mean[:2]) for mean in means) else ""
+    return f"`{found.lead}` {' and '.join(clauses.rsplit(', ', 1))}{free}."
+
+
+def _tallied(worst: Tally, mean: Tally | None = None) -> list[tuple[str, int]]:
+    """What the leading method does, with the number of cases: first what it is better at."""
+    if mean is None:
+        return list(_changes(worst, "is better", "is worse"))
+    changes = [
+        *_changes(worst, "lifts the worst task", "lowers it" if worst.better else "lowers the worst task"),
+        *_changes(mean, "raises the mean", "costs it" if mean.better else "costs the mean"),
+    ]
+    return changes if worst.better else changes[::-1]
+
+
+def _changes(tally: Tally, gain: str, loss: str) -> Iterator[tuple[str, int]]:
+    yield from ((verb, count) for verb, count in ((gain, tally.better), (loss, tally.worse)) if count)
+
+
+def _rest(found: Overview) -> Iterator[str]:
+    if found.static:
+        what = "the worst task" if found.scope is WORST else "the mean"
+        effects = [each.effect for each in found.static]
+        better, worse = effects.count("better"), effects.count("worse")
+        yield (
+            f"Against static weights chosen for {what}, it is better on {better}, worse on {worse} and not told apart on "
+            f"{len(effects) - better - worse}."
+        )
+    if found.untested:
+        yield f"Not yet tested on {count_text(found.untested, found.unit)}: too few seeds."
+    ranks = rank_cases(found.cases, WORST)
+    if ranks and len(found.cases) >= FEWEST_CASES:
+        yield over_cases(found.cases, ranks)
+    if found.missing:
+        ended = sum(each.ended for each in found.answers)
+        yield f"{ended} of {ended + found.missing} runs have finished; these are the results so far."
+    yield from protocol.sentences(found.cases)
+
+
+def tiles(found: Overview) -> tuple[Tile, ...]:
+    """On how many cases the leading method is better or worse, and what a step of it costs."""
+    method = found.subject
+    if method is None:
+        return ()
+    label = f"{plural(found.unit)} better · worse · unclear"
+    measures = [
+        Tile(f"{title}, {method}: {label}", *_measure(found, method, scope)) for scope, title in found.titles.items()
+    ]
+    costs = sorted(row.cost for row in found.standings[method].values() if not math.isnan(row.cost))
+    if costs:
+        low, high = (f"{cost:.2f}" for cost in (costs[0], costs[-1]))
+        measures.append(Tile(f"Training step, × {found.against}", low if low == high else f"{low} to {high}"))
+    return tuple(measures)
+
+
+def _measure(found: Overview, method: str, scope: Scope) -> tuple[str, str]:
+    """The tally, and the range of changes."""
+    rows = found.standings[method]
+    changes = sorted((change(row, scope), found.cases[index].name) for index, row in rows.items())
+    low, high = (f"{number_text(value, '+z.1f')} ({name})" for value, name in (changes[0], changes[-1]))
+    return " · ".join(map(str, found.tally(method, scope))), f"from {low} to {high}"
+
+
+def all_alerts(found: Overview, prefixes: Sequence[str]) -> tuple[Alert, ...]:
+    """The warnings of the cases, those with the same words as one; a link leads to the first case that has it."""
+    each: dict[str, list[tuple[int, Alert]]] = {}
+    for index, one in enumerate(found.answers):
+        for alert in alerts(one):
+            if alert.warns:
+                each.setdefault(alert.text, []).append((index, alert))
+    merged = []
+    for text, items in each.items():
+        index, alert = items[0]
+        whose = found.cases[index].name if len(items) == 1 else count_text(len(items), found.unit)
+        where = f" ({whose})" if len(items) < len(found.answers) else ""
+        merged.append(alert._replace(text=text + where, target=f"{prefixes[index]}-{alert.target}"))
+    return tuple(merged)
+
+
+def step(found: Overview, command: str | None, plan: Mapping[str, object]) -> NextStep | None:
+    """What would make the answer firmer; None where nothing would."""
+    answers = [replace(each, missing=found.missing) for each in found.answers]
+    steps = (each for answer in answers if (each := next_step(answer, command, plan, answers)))
+    return next(steps, None)
+
+
+# Each case
 
 
 def sentences(cases: Sequence[Case]) -> list[str]:
     """For each case how its methods compare with equal weights, then what their ranks over the cases say."""
     ranks = rank_cases(cases, WORST)
-    together = [over_cases(cases, ranks)] if ranks else []
-    return [*(f"{case.name}: {headline(case)}" for case in cases), *together]
+    together = [over_cases(cases, ranks)] if ranks and len(cases) >= FEWEST_CASES else []
+    return [*(f"{case.name}: {case_headline(case)}" for case in cases), *together]
 
 
 def over_cases(cases: Sequence[Case], ranks: Ranks) -> str:
@@ -29,7 +152,7 @@ def over_cases(cases: Sequence[Case], ranks: Ranks) -> str:
     )
 
 
-def headline(case: Case) -> str:
+def case_headline(case: Case) -> str:
     """The verdict on a case in short; it decides over the same methods as the verdict itself."""
     short = in_short(case)
     return " ".join([*short, *_left_out(case)]) if short else verdict(case)[0]

@@ -7,12 +7,11 @@ import numpy as np
 
 from hardfirst.records.names import EQUAL
 from hardfirst.report.model.case import Case
-from hardfirst.report.model.scopes import WORST, Scope, rivals, scopes, static_is_equal
+from hardfirst.report.model.scopes import Scope, rivals, scopes, static_for, static_is_equal
 from hardfirst.report.text import orders
 from hardfirst.report.text.interval_text import bounds_text, capitalized, count_text, negative, points_text
-from hardfirst.statistics import Difference, Interval, fewest_seeds, mean_interval, starvation_gap
+from hardfirst.statistics import Difference, Interval, fewest_seeds, mean_interval, paired_interval, starvation_gap
 
-STATIC_IS_EQUAL = "The static weights chosen from the grid are equal weights: no others on it did better in validation."
 _OUTCOMES = {"diverged": "diverged", "failed": "failed", None: "did not come to an end"}
 
 Differences = Mapping[str, Difference]
@@ -24,9 +23,9 @@ def verdict(case: Case) -> list[str]:
 
     Every method is compared with the baseline, equal weights for instance, seed by seed, and `compare_to` decides: a
     sign-flip permutation test with Holm's correction over the methods. If no result could be significant with so few seeds,
-    the sentences give differences with their intervals and say how many seeds are needed. A method that beats the baseline
-    on the worst task is then compared with the static weights chosen from a grid. If there are single-task networks, a
-    sentence names the tasks that are starved under equal weights.
+    the sentences give differences with their intervals and say how many seeds are needed. Methods are also compared with the
+    static weights that were chosen from a grid for the same measure, which is a second family of tests. If there are
+    single-task networks, a sentence names the tasks that are starved under equal weights.
     """
     return [*decisions(case), *circumstances(case)]
 
@@ -44,8 +43,8 @@ def circumstances(case: Case) -> list[str]:
 def _no_comparison(case: Case) -> str:
     runs = "This is a single run, no comparison. " if len(case.runs) == 1 else ""
     if case.baseline in case.methods:
-        return f"{runs}There is nothing to compare {case.against} with: add another method."
-    return f"{runs}There is nothing to compare {', '.join(case.methods)} with: add `{case.baseline}` to the methods."
+        return f"{runs}There is nothing to compare {case.against} with."
+    return f"{runs}There is nothing to compare {', '.join(case.methods)} with."
 
 
 def _against_baseline(case: Case) -> list[str]:
@@ -54,33 +53,44 @@ def _against_baseline(case: Case) -> list[str]:
     worst = next(iter(by_scope.values()))
     few = [method for method in methods if worst[method].decision == "too few seeds"]
     judged = [method for method in methods if method not in few]
-    winners = [method for method in judged if worst[method].decision == "better"]
-    static = [] if static_is_equal(case) else _against_static(case, winners)
-    sentences = [*_decided(case, by_scope, judged), *_undecided(case, by_scope, few), *static]
-    if static_is_equal(case):
-        sentences.append(STATIC_IS_EQUAL)
-    if any(difference.interval.n > 1 for difference in worst.values()):
-        tested = len(_not_static(case)) if static else 0
+    static = [sentence for scope, found in by_scope.items() for sentence in _against_static(case, scope, found)]
+    sentences = [*_decided(case, by_scope, judged), *_undecided(case, by_scope, few), *_static_weights(case), *static]
+    if not methods:
+        sentences.insert(0, _no_comparison(case))
+    if any(difference.interval.bounded for difference in worst.values()):
+        tested = len(methods) if static else 0
         sentences.append(_how_decided(case, len(methods), decided=bool(judged), static=tested))
     return sentences
 
 
-def _not_static(case: Case) -> list[str]:
-    return [method for method in case.others if method != case.static]
+def _static_weights(case: Case) -> list[str]:
+    """For each measure, how the static weights that were chosen for it differ from equal weights, or that they are these."""
+    sentences = []
+    for scope in scopes(case):
+        static = static_for(case, scope)
+        if static is None:
+            continue
+        difference = paired_interval(scope.points(case, static), scope.points(case, case.baseline))
+        if static_is_equal(case, scope):
+            sentences.append(f"{capitalized(static)} are equal weights: no other grid point did better in validation.")
+        elif difference.n:
+            size = points_text(difference, "+")
+            sentences.append(f"{capitalized(static)} differ from {case.against} {scope.where} by {size}.")
+    return list(dict.fromkeys(sentences))
 
 
-def _against_static(case: Case, winners: Sequence[str]) -> list[str]:
-    """How the methods that beat equal weights on the worst task compare with static weights.
+def _against_static(case: Case, scope: Scope, found: Differences) -> list[str]:
+    """How methods compare with the static weights for this measure: those that differ, and those that beat equal weights.
 
-    The correction is over all methods, not over the winners, which were selected by the same seeds.
+    The correction is over all methods, not over those that are named, which were selected by the same seeds.
     """
-    if case.static is None or not winners:
+    static = static_for(case, scope)
+    if static is None or static_is_equal(case, scope):
         return []
-    differences = WORST.differences(case, case.static, _not_static(case))
     return [
-        _decision(method, "beats", WORST.where, differences[method], "the static weights")
-        for method in winners
-        if method in differences
+        _decision(method, "beats", scope.where, difference, static)
+        for method, difference in scope.differences(case, static, found).items()
+        if found[method].decision == "better" or difference.decision in ("better", "worse")
     ]
 
 
@@ -139,15 +149,15 @@ def _distance(method: str, where: str, difference: Interval, base: str) -> str:
 
 def _how_decided(case: Case, methods: int, *, decided: bool, static: int) -> str:
     """How differences are tested; `static` is the number of methods that were tested against static weights."""
-    bases = f"{case.against} and to the static weights" if static else case.against
-    paired = f"Differences to {bases} are paired by seed, and each interval is at 95% by itself"
+    bases = f"{case.against} and to static weights" if static else case.against
+    paired = f"Differences from {bases} are paired by seed, with uncorrected 95% intervals"
     if not decided:
         return f"{paired}."
     twice = " for the worst task and again for the mean" if len(scopes(case)) > 1 else ""
     holm = f", Holm-corrected over {methods} methods{twice}" if methods > 1 else ""
     if static > 1:
-        holm += f", and over {static} methods against the static weights"
-    return f"{paired}; what counts as a difference is decided by a sign-flip permutation test at p ≤ 0.05{holm}."
+        holm += f", and over {static} methods against static weights"
+    return f"{paired}; a sign-flip permutation test at p ≤ 0.05 decides{holm}."
 
 
 def _worst_under_equal(case: Case) -> list[str]:
@@ -167,7 +177,7 @@ def _starved(case: Case) -> list[str]:
     if not case.single or EQUAL not in case.methods:
         return []
     gaps = starvation_gap(case.single_points(), case.points(EQUAL))
-    measured = {task: gap for task, gap in zip(case.tasks, gaps, strict=True) if gap.n > 1}
+    measured = {task: gap for task, gap in zip(case.tasks, gaps, strict=True) if gap.bounded}
     if not measured:
         return []
     starved = sorted((task for task, gap in measured.items() if gap.low > 0), key=lambda task: -measured[task].mean)

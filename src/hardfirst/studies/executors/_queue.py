@@ -109,7 +109,7 @@ class Queue:
         if not self._unfinished(trials):
             return
         count = math.ceil(len(trials) / self.together(trials[0])) if len(trials) > 1 else 1
-        trials = sorted(trials, key=lambda trial: (str(trial.trial.balancer), trial.trial.seed))
+        trials = sorted(trials, key=lambda each: (str(each.trial.balancer), each.trial.only or "", each.trial.seed))
         for part in range(count):
             self._put(self._without_earlier(trials[part * len(trials) // count : (part + 1) * len(trials) // count]))
 

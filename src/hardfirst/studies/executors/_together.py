@@ -9,7 +9,7 @@ from hardfirst.studies.trials import StudyTrial
 from hardfirst.studies.tuning import EQUAL
 from hardfirst.training import Preview, Trial, device_kind, preview
 
-MOST = 20  # more trials at a time save little, and leave other processes without work
+MOST = 32  # more trials at a time save little, and leave other processes without work
 _SHARE = 1 / 4  # of the machine's memory, for all processes together
 _CGROUP = Path("/sys/fs/cgroup/memory.max")  # of a container
 
@@ -29,7 +29,9 @@ class Together:
 
     def __call__(self, trial: StudyTrial) -> int:
         """The greatest number of trials like this one in a block."""
-        like = replace(trial.trial, balancer=EQUAL, seed=0, learning_rate=trial.problem.learning_rate)
+        single = trial.trial
+        only = single.only if single.loss else None  # a block has single-task runs of several tasks
+        like = replace(single, balancer=EQUAL, seed=0, learning_rate=trial.problem.learning_rate, only=only)
         if like not in self._previews:
             self._previews[like] = found = preview(like, self.device)
             if found.reason:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
+from hardfirst.records.study_folder import StudyFolder
 from hardfirst.training import Trial
 
 
@@ -20,6 +21,7 @@ class Assignment:
         command: what the user typed, for the record.
         accelerator: as in Lightning Fabric.
         others: the further trials, by key.
+        kept: the keys of the trials whose trained networks are saved in the study's folder.
     """
 
     key: str
@@ -28,11 +30,16 @@ class Assignment:
     command: str | None
     accelerator: str
     others: Mapping[str, Trial] = field(default_factory=dict)
+    kept: frozenset[str] = frozenset()
 
     @property
     def trials(self) -> dict[str, Trial]:
         """All trials by key."""
         return {self.key: self.trial, **self.others}
+
+    def model_file(self, key: str) -> Path | None:
+        """Where the trained network of a trial is saved; None if it is not kept."""
+        return StudyFolder(self.folder).model_file(key) if key in self.kept else None
 
 
 Status = Literal["recorded", "singly", "busy", "unwritable", "changed", "unguarded", "died"]
@@ -62,7 +69,7 @@ class Ended(NamedTuple):
 class Executor(ABC):
     """Starts trials somewhere, says which have ended, and stops them. `drive` does everything else.
 
-    An engine is a subclass in a file of its own and a row in `ENGINES`. Its keyword arguments are its options, which a spec
+    An engine is a subclass in a separate file and a row in `ENGINES`. Its keyword arguments are its options, which a spec
     such as `ray:cpus=2` gives; they are checked when it is made.
     """
 

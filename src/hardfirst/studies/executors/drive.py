@@ -54,6 +54,7 @@ class Drive:
         accelerator: as in Lightning Fabric.
         tell: called with each event.
         together: the greatest number of trials that are trained together with one like this.
+        kept: whether a trial's trained network is saved.
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class Drive:
         accelerator: str = "cpu",
         tell: Callable[[Event], None] = lambda event: None,
         together: Callable[[StudyTrial], int] = lambda trial: MOST,
+        kept: Callable[[StudyTrial], bool] = lambda trial: False,
     ) -> None:
+        self.kept = kept
         self.executor, self.store, self.workers = executor, store, workers
         self.command, self.accelerator, self._tell = command, accelerator, tell
         self._queue = Queue(store, together)
@@ -127,6 +130,7 @@ class Drive:
                 self.command,
                 self.accelerator,
                 {trial.key: trial.trial for trial in others},
+                frozenset(trial.key for trial in trials if self.kept(trial)),
             )
         )
         self._report(trials, "started")
@@ -167,13 +171,18 @@ class Drive:
             self._fail(attempt.trials[0], times)
 
     def _separate(self, attempt: Attempt, reason: str) -> None:
-        """Queue the trials one by one that could not be trained together."""
+        """Queue the trials that could not be trained together: single-task runs by task, then each one by itself."""
         unfinished = [trial for trial in attempt.trials if not self.store.ended(trial.key)]
-        self._queue.waiting[:0] = [self._queue.attempt([trial]) for trial in unfinished]
-        self._report(attempt.trials, "singly", reason)
+        by_task: dict[str | None, list[StudyTrial]] = {}
+        for trial in unfinished:
+            by_task.setdefault(trial.trial.only, []).append(trial)
+        mixed = len(by_task) > 1
+        parts = list(by_task.values()) if mixed else [[trial] for trial in unfinished]
+        self._queue.waiting[:0] = [self._queue.attempt(part) for part in parts]
+        self._report(attempt.trials, "busy") if mixed else self._report(attempt.trials, "singly", reason)
 
     def _why_stopped(self, status: Status, trial: Trial) -> str:
-        """Why the study cannot go on, in a sentence."""
+        """Say in a sentence why the study cannot continue."""
         if status == "unguarded":
             return NO_GUARD
         if status == "unwritable":

@@ -48,7 +48,7 @@ def unpack(trial: Trial, files: Mapping[Path, Content], folder: Path) -> Trial:
     for path, content in files.items():
         if all(_has(path.parent / relative, data) for relative, data in content.items()):
             continue
-        # Each in a folder of its own: two files from different folders may have the same name.
+        # Each in a separate folder: two files from different folders may have the same name.
         copies = folder / hashlib.sha256(str(path).encode()).hexdigest()[:8]
         for relative, data in content.items():
             (copies / relative).parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,8 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection
-from multiprocessing.connection import wait
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -130,10 +131,22 @@ def _work(assignment: Assignment, gpu: str | None) -> None:
     sys.exit(_CODES[run_assignment(assignment)])
 
 
-def run_alone(work: Callable[[], None]) -> None:
-    """Run a function in a process of its own with one torch thread, and wait for it; its errors are printed there."""
-    process = started(process_context(PRELOAD), "alone", target=_alone, args=(work,))
+def run_alone(work: Callable[[Callable[[float], None]], None], what: str, tell: Callable[[float], None]) -> None:
+    """Run a function in a separate process with one torch thread, and wait for it; its errors are printed there.
+
+    Args:
+        work: gets a function to call with the share that is done.
+        what: it measures, for the message of an error.
+        tell: called with the same here.
+    """
+    context = process_context(PRELOAD)
+    shares, channel = context.Pipe(duplex=False)
+    process = started(context, "alone", target=_alone, args=(work, what, channel))
+    channel.close()
     try:
+        with suppress(EOFError):  # it has ended
+            while True:
+                tell(shares.recv())
         process.join()
         if process.exitcode == UNGUARDED:
             raise InputError(NO_GUARD)
@@ -141,17 +154,17 @@ def run_alone(work: Callable[[], None]) -> None:
         process.kill()
 
 
-def _alone(work: Callable[[], None]) -> None:
+def _alone(work: Callable[[Callable[[float], None]], None], what: str, channel: "Connection[float, float]") -> None:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
-        work()
-    except Exception as error:  # the study is complete without the cost of a step
+        work(channel.send)
+    except Exception as error:  # the study is complete without it
         reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        print(f"hardfirst: what a step costs could not be measured: {reason}", file=sys.stderr)
+        print(f"hardfirst: {what} could not be measured: {reason}", file=sys.stderr)
 
 
 def cores() -> int:

@@ -4,6 +4,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 from hardfirst import records
@@ -71,7 +72,7 @@ def run_trials(assignment: Assignment, trials: Mapping[str, Trial], parts: Mappi
                 return "singly", reason
         else:
             for key, trial in trials.items():
-                _run_alone(assignment, trial, problems[key], parts[key])
+                _run_alone(assignment, trial, problems[key], parts[key], assignment.model_file(key))
     # `fit` loads the files once more, and its record says which it has loaded
     unchanged = all(trial_key(records.read(part).trial) == key for key, part in parts.items())
     return "recorded" if unchanged else "changed", ""
@@ -83,6 +84,7 @@ def _run_together(assignment: Assignment, trials: Mapping[str, Trial], parts: Ma
         fit_together(
             list(trials.values()),
             record_files=list(parts.values()),
+            models=[assignment.model_file(key) for key in trials],
             command=assignment.command,
             accelerator=assignment.accelerator,
         )
@@ -95,10 +97,11 @@ def _run_together(assignment: Assignment, trials: Mapping[str, Trial], parts: Ma
     return ""
 
 
-def _run_alone(assignment: Assignment, trial: Trial, problem: Problem, part: Path) -> None:
+def _run_alone(assignment: Assignment, trial: Trial, problem: Problem, part: Path, model: Path | None) -> None:
     command = assignment.command
+    job = partial(fit, trial, record_file=part, model=model, command=command, accelerator=assignment.accelerator)
     try:
-        explained(trial.problem, lambda: fit(trial, record_file=part, command=command, accelerator=assignment.accelerator))
+        explained(trial.problem, job)
     except Exception as error:  # an error of the problem's own code fails this trial and not the study
         record_failure(trial, problem, part, _reason(error), command)
 

@@ -11,7 +11,7 @@ from hardfirst._spec import Value
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError, short
 from hardfirst.problems import Problem
-from hardfirst.records.names import FROZEN, GRID, ORDER, SINGLE, STATIC, Role
+from hardfirst.records.names import FROZEN, GRID, ORDER, SINGLE, STATIC, STATIC_FOR, Role
 from hardfirst.studies.difficulty import difficulty_trial, with_measured_order
 from hardfirst.studies.kinds.base import FindRecord, StudyKind, is_vectorizable
 from hardfirst.studies.trials import CaseBase, StudyTrial
@@ -38,7 +38,7 @@ class BalancerStudy(StudyKind):
         controls            their method's tuning; frozen averages, also their method's run with the same seed
     """
 
-    title, baseline, tunes = "Balancing methods", str(EQUAL), True
+    title, baseline, tunes, has_baselines = "Balancing methods", str(EQUAL), True, True
     summary = "Compare balancing methods."
 
     def __init__(self, plan: "Plan", case: CaseBase, find: FindRecord) -> None:
@@ -81,9 +81,8 @@ class BalancerStudy(StudyKind):
         tune, seeds = self.plan.tune, self.plan.seeds
         counts = {str(method): (tune, seeds) for method in self.methods}
         if self._has_static:
-            counts[STATIC] = (len(simplex_grid(self.tasks)), seeds)
-        if self._shown_grid:
-            counts[GRID] = (0, seeds * len(self._shown_grid))
+            counts[GRID] = (len(simplex_grid(self.tasks)), seeds * len(self._shown_grid))
+            counts |= dict.fromkeys(self._static.values(), (0, seeds))
         counts |= dict.fromkeys([*self._controls, *[FROZEN] * (self._controlled is not None)], (0, seeds))
         if self.difficulty is not None:
             counts[ORDER] = (1, 0)
@@ -93,6 +92,8 @@ class BalancerStudy(StudyKind):
         return counts
 
     def tuning_runs(self, role: Role) -> int:
+        if role == "single":
+            return self.plan.tune * len(self.problem.measured)
         if role != "static":
             return self.plan.tune
         shared = bool(self.plan.tune) and EQUAL in self.methods  # the first point is a run of equal weights' own tuning
@@ -103,6 +104,8 @@ class BalancerStudy(StudyKind):
         together = {
             "method": sum(map(is_vectorizable, self.methods)),
             "grid": len(self._shown_grid),
+            "single": len(self.problem.measured),
+            "static": len({weights.spec for weights in self._static_weights().values()} - set(self.methods)),
             "control": len(self._controls) + 1,  # and frozen weights, which wait for the method's own run
         }
         return max(1, together.get(role, 1))
@@ -117,8 +120,13 @@ class BalancerStudy(StudyKind):
 
     @property
     def _has_static(self) -> bool:
-        """Whether static weights are chosen from a grid, by the validation split."""
+        """Whether static weights are chosen from a grid, by the validation split, for each headline measure."""
         return self.plan.baselines and len(self.tasks) > 1 and not self._nothing_held_out
+
+    @cached_property
+    def _static(self) -> Mapping[str, str]:
+        """By measure, the static weights that are chosen for it; the measures are one where one task alone has a KPI."""
+        return STATIC_FOR if len(self.problem.measured) > 1 else {"mean": STATIC}
 
     @property
     def _nothing_held_out(self) -> bool:
@@ -178,7 +186,14 @@ class BalancerStudy(StudyKind):
         return [equal._replace(spec=spec) for spec in simplex_grid(self.tasks)]
 
     def _grid_tuning(self) -> list[StudyTrial]:
-        return [self._static_trial(candidate, SEED) for candidate in self._grid() or []]
+        return [self._static_trial(GRID, candidate, SEED) for candidate in self._grid() or []]
+
+    def _static_weights(self) -> dict[str, Candidate]:
+        """By name, the static weights that the grid's tuning chooses; none until it has ended."""
+        if not (self._has_static and (grid := self._grid())):
+            return {}
+        chosen = {name: self.best(name, grid, self._grid_tuning(), measure) for measure, name in self._static.items()}
+        return {name: weights for name, weights in chosen.items() if weights is not None}
 
     # Trials
 
@@ -190,12 +205,11 @@ class BalancerStudy(StudyKind):
             for task in self.problem.measured:
                 if trial := self._single_trial(task, seed):
                     yield trial
-        if self._has_static and (grid := self._grid()):
-            if weights := self.best(STATIC, grid, self._grid_tuning()):
-                yield self._static_trial(weights, seed)
-            if self._shown_grid:
-                for candidate in grid[1:]:
-                    yield self.study_trial(str(candidate.spec), self._trial(candidate, seed), role="grid")
+        for name, weights in self._static_weights().items():
+            yield self._static_trial(name, weights, seed)
+        if self._shown_grid:
+            for candidate in (self._grid() or [])[1:]:
+                yield self.study_trial(str(candidate.spec), self._trial(candidate, seed), role="grid")
         yield from self._control_trials(seed)
 
     def _method_trial(self, method: Spec, seed: int) -> StudyTrial | None:
@@ -206,8 +220,8 @@ class BalancerStudy(StudyKind):
         settings = self._settings(EQUAL, task)
         return None if settings is None else self._planned(EQUAL, settings, seed, task)
 
-    def _static_trial(self, candidate: Candidate, seed: int) -> StudyTrial:
-        return self.study_trial(STATIC, self._trial(candidate, seed), role="static", tuning=seed == SEED)
+    def _static_trial(self, name: str, candidate: Candidate, seed: int) -> StudyTrial:
+        return self.study_trial(name, self._trial(candidate, seed), role="static", tuning=seed == SEED)
 
     def _control_trials(self, seed: int) -> Iterator[StudyTrial]:
         """Variants of a method that differ from its run in one thing each, and share its learning rate and other options."""

@@ -37,7 +37,7 @@ class StudyKind(ABC):
     trials whose settings are known by then, those that have ended included. It has no other state, which is why a study
     that was stopped resumes by asking again.
 
-    A kind is a subclass in a file of its own and a row in `KINDS`; `hardfirst study NAME` is made from its class attributes.
+    A kind is a subclass in a separate file and a row in `KINDS`; `hardfirst study NAME` is made from its class attributes.
 
     Args:
         plan: the study.
@@ -59,6 +59,9 @@ class StudyKind(ABC):
 
     tunes: ClassVar[bool] = False
     """Whether the plan's settings `tune` and `learning_rates` apply."""
+
+    has_baselines: ClassVar[bool] = False
+    """Whether the plan's setting `baselines` applies."""
 
     baseline: str
     """The method that the others are compared with."""
@@ -85,7 +88,7 @@ class StudyKind(ABC):
 
     @classmethod
     def networks(cls, plan: "Plan") -> Sequence[str]:
-        """The networks that the study is made on; each is a case of its own."""
+        """The networks that the study compares; each is a separate case."""
         return plan.networks
 
     @abstractmethod
@@ -107,12 +110,13 @@ class StudyKind(ABC):
     @property
     def name(self) -> str:
         """The case's name in cost.json."""
-        return f"{self.problem.name}/{self.network}"
+        return f"{self.plan.names[self.base.problem]}/{self.network}"
 
     def entries(self) -> CaseTrials:
         """What study.json says of the case's trials so far."""
         trials = [trial.entry for trial in self.trials()]
-        return CaseTrials(problem=self.problem.name, network=self.network, baseline=self.baseline, trials=trials)
+        problem = self.plan.names[self.base.problem]
+        return CaseTrials(problem=problem, network=self.network, baseline=self.baseline, trials=trials)
 
     def study_trial(
         self, method: str, trial: Trial, *, role: Role = "method", tuning: bool = False, control_of: str | None = None
@@ -129,11 +133,14 @@ class StudyKind(ABC):
         return self.plan.tune
 
     def reported_runs(self, role: Role) -> int:
-        """How many trials of one seed are trained together."""
+        """How many trials of one seed, with this part in the study, are trained together."""
         return 1
 
     def _block(self, method: str, trial: Trial, role: Role, *, tuning: bool) -> Block | None:
-        """The trials that this one is trained together with, which differ in seed, learning rate and balancer alone."""
+        """The trials that this one is trained together with.
+
+        They differ in seed, learning rate and balancer; single-task runs differ in their task as well.
+        """
         vectorized = self.plan.vectorize and is_vectorizable(trial.balancer)
         differs = tuning and (role == "order" or any(map(has_range, self.plan.recipe.values())))
         if not vectorized or differs or self.plan.protocol == PUBLISHED:
@@ -141,7 +148,8 @@ class StudyKind(ABC):
         first = 0 if tuning else trial.seed - trial.seed % _SEEDS
         size = self.tuning_runs(role) if tuning else self.reported_runs(role) * min(_SEEDS, self.plan.seeds - first)
         of = method if tuning or self.reported_runs(role) == 1 else role
-        parts = (self.problem.name, trial.problem, trial.network, trial.only, trial.loss, of, role, tuning, first)
+        only = None if role == "single" else trial.only
+        parts = (self.problem.name, trial.problem, trial.network, only, trial.loss, of, role, tuning, first)
         return Block(parts, size)
 
     def record_of(self, trial: StudyTrial) -> Record | None:
@@ -159,16 +167,23 @@ class StudyKind(ABC):
         recipe = tuple((dict(self.base.recipe) | dict(drawn)).items())
         return replace(self.base, balancer=spec, learning_rate=rate, recipe=recipe, seed=seed, test=seed != SEED)
 
-    def best(self, name: Hashable, candidates: Sequence[Candidate], trials: Sequence[StudyTrial] | None) -> Candidate | None:
+    def best(
+        self,
+        name: Hashable,
+        candidates: Sequence[Candidate],
+        trials: Sequence[StudyTrial] | None,
+        measure: str | None = None,
+    ) -> Candidate | None:
         """The candidate whose trial did best on the validation split; None until all trials have ended.
 
         Args:
             name: identifies the choice, which is made once: records do not change.
             candidates: what to choose from. A single one needs no trial.
             trials: one for each candidate; None while they cannot be planned yet.
+            measure: what the trials are compared by. Default: the plan's criterion.
         """
         if len(candidates) == 1:
             return candidates[0]
         if name not in self._best and trials is not None and (records := self.records_of(trials)) is not None:
-            self._best[name] = candidates[chosen(records)]
+            self._best[name] = candidates[chosen(records, measure)]
         return self._best.get(name)

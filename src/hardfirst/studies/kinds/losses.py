@@ -24,7 +24,7 @@ class LossStudy(StudyKind):
     """
 
     title, suffix, tunes = "Losses", "losses", True
-    summary = "Compare the losses that a problem's task offers, with that task alone, such as focal losses on a detector."
+    summary = "Compare the losses of one task, such as focal losses."
     choices = "The losses to compare, joined by commas, the baseline first. Default: all."
 
     def __init__(self, plan: "Plan", case: CaseBase, find: FindRecord) -> None:

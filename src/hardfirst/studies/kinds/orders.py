@@ -31,9 +31,7 @@ class OrderStudy(StudyKind):
     """
 
     title, suffix, baseline = "Orders of tasks", "order", HARD_SHARING
-    summary = (
-        "Compare orders of tasks in a task hierarchy: the effect of a task's position, and of putting hard tasks first."
-    )
+    summary = "Compare orders of tasks in a task hierarchy."
 
     def __init__(self, plan: "Plan", case: CaseBase, find: FindRecord) -> None:
         super().__init__(plan, case, find)

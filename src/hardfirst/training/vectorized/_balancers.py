@@ -6,17 +6,19 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from hardfirst.balancers import LossBalancer
+from hardfirst.balancers import Equal, Fixed, LossBalancer
 from hardfirst.balancers._stacked import StackedBalancers, refusal
 from hardfirst.integrations._means import RunningMeans
 
-# With fewer trials, one step for all takes longer on a CPU than a step for each: `python benchmarks/stacked_balancers.py`.
-_FEWEST = 8
+# With fewer trials of most methods, one step for all takes a CPU as long as a step for each:
+# `python benchmarks/stacked_balancers.py`.
+_FEWEST = 6
+_CONSTANT = (Equal, Fixed)
 
 
 def balancers_of(balancers: Sequence[LossBalancer], *, accumulate: int = 1) -> "Together":
-    """The balancers of trials on their device; those of a method, where its trials follow one another, are stacked if there
-    are enough and their method allows it.
+    """The balancers of trials on their device. Where trials of a method follow one another, its steps are taken as one if
+    there are enough and the method allows it.
 
     Args:
         balancers: at least one.
@@ -24,14 +26,42 @@ def balancers_of(balancers: Sequence[LossBalancer], *, accumulate: int = 1) -> "
     """
     if accumulate > 1:
         return Accumulating(balancers)
-    parts = [_of_a_method(list(part)) for _, part in groupby(balancers, type)]
+    parts = [_of_a_method(list(part)) for _, part in groupby(balancers, lambda each: _is_constant(each) or type(each))]
     return parts[0] if len(parts) == 1 else MixedBalancers(parts)
 
 
-def _of_a_method(balancers: Sequence[LossBalancer]) -> "EachBalancer | StackedBalancers":
+def _is_constant(balancer: LossBalancer) -> bool:
+    return type(balancer) in _CONSTANT
+
+
+def _of_a_method(balancers: Sequence[LossBalancer]) -> "Part":
+    if _is_constant(balancers[0]):
+        return ConstantBalancers(balancers)
     if len(balancers) < _FEWEST or refusal(balancers):
         return EachBalancer(balancers)
     return StackedBalancers(balancers)
+
+
+class ConstantBalancers:
+    """Balancers whose weights never change: the total of each is a weighted sum.
+
+    Args:
+        balancers: of the trials, for the same tasks.
+    """
+
+    def __init__(self, balancers: Sequence[LossBalancer]) -> None:
+        self.balancers = balancers
+        self.weights = torch.stack([balancer.current_weights() for balancer in balancers])
+
+    def step(self, losses: Tensor, kpis: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Take a training step, as `EachBalancer.step`."""
+        return (losses * self.weights).sum(1), self.weights
+
+    def update(self, kpis: Tensor) -> None:
+        """Do nothing: KPIs do not change the weights."""
+
+    def end_epoch(self) -> None:
+        """Do nothing."""
 
 
 class EachBalancer:
@@ -107,7 +137,7 @@ class MixedBalancers:
         parts: the balancers, in the order of the trials.
     """
 
-    def __init__(self, parts: Sequence[EachBalancer | StackedBalancers]) -> None:
+    def __init__(self, parts: "Sequence[Part]") -> None:
         self.parts = parts
         self._counts = [len(part.balancers) for part in parts]
 
@@ -128,4 +158,7 @@ class MixedBalancers:
             part.end_epoch()
 
 
-Together = EachBalancer | StackedBalancers | MixedBalancers
+Part = ConstantBalancers | EachBalancer | StackedBalancers
+"""The balancers of trials that follow one another."""
+
+Together = Part | MixedBalancers

@@ -13,39 +13,40 @@ from hardfirst.training._loading import load
 from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._sampling import Order, epoch_order, evaluation_order
 from hardfirst.training.vectorized._refusal import NotVectorizable
+from hardfirst.training.vectorized._rows import Rows
 
 StackedBatch = tuple[Any, Mapping[str, Tensor]]
 """Inputs and targets, each tensor [trials, batch, ...]."""
 
 
 class Batches:
-    """The training batches of trials with these seeds.
+    """The training batches of trials.
 
     Args:
-        problem: the problem.
+        rows: the trials.
         split: the training split.
-        seeds: of the trials.
-        epochs: of each.
         join_single: as in `epoch_order`.
 
     Raises:
         NotVectorizable: the trials' batches differ in shape, or in which tasks have labels.
     """
 
-    def __init__(self, problem: Problem, split: Split, seeds: Sequence[int], epochs: int, *, join_single: bool) -> None:
-        self.problem, self.split, self.seeds, self.join_single = problem, split, seeds, join_single
+    def __init__(self, rows: Rows, split: Split, *, join_single: bool) -> None:
+        problem = rows.problem
+        self.problem, self.split, self.join_single = problem, split, join_single
+        self.seeds = [trial.seed for trial in rows.trials]
         self.labelled = _labelled(problem, split)  # [examples, tasks]
         trained = self.labelled.any(0)
         self.tasks = [name for name, any_ in zip(problem.task_names, trained.tolist(), strict=True) if any_]
         self.gaps = {
             name for name, all_ in zip(problem.task_names, self.labelled.all(0).tolist(), strict=True) if not all_
         } & set(self.tasks)
-        if not self.tasks:
+        if not self.tasks or (rows.mixed and not bool(trained.all())):
             raise NotVectorizable(f"No task of problem {problem.name!r} has a label in the training split.")
         self.ends = torch.tensor(ConcatSplit(split).ends)
         if self.gaps or len(self.ends) > 1:
-            for epoch in range(epochs):
-                self._check(self.orders(epoch), trained)
+            for epoch in range(rows.trials[0].epochs):
+                self._check(self.orders(epoch), rows.trains & trained)
 
     def orders(self, epoch: int) -> list[Order]:
         """Each trial's order in an epoch, counted from 0."""
@@ -68,13 +69,18 @@ class Batches:
         return (self.labelled[0] * len(indices[0])).expand(len(indices), -1)
 
     def _is_table(self) -> bool:
-        return isinstance(self.split, TensorTable)
+        return type(self.split) is TensorTable  # a subclass may change its items
 
     def _gathered(self, orders: Sequence[Order]) -> Iterator[StackedBatch]:
         assert isinstance(self.split, TensorTable)
+        data = TensorTable(self.split.inputs, {})
+        columns = _columns({task: self.split.targets[task] for task in self.tasks})
         for indices in zip(*orders, strict=True):
-            inputs, targets = self.split[torch.tensor(indices)]
-            yield inputs, {task: targets[task] for task in self.tasks}
+            chosen = torch.tensor(indices)
+            targets: dict[str, Tensor] = {}
+            for tasks, column in columns:
+                targets.update(zip(tasks, column[chosen].unbind(2), strict=True))
+            yield data[chosen][0], targets
 
     def _stacked(self, orders: Sequence[Order], epoch: int) -> Iterator[StackedBatch]:
         loaders = [load(self.split, order, draw=(seed, epoch)) for order, seed in zip(orders, self.seeds, strict=True)]
@@ -82,13 +88,27 @@ class Batches:
             rows = [(inputs, {task: targets[task] for task in self.tasks}) for inputs, targets in batches]
             yield stacked(rows)
 
-    def _check(self, orders: Sequence[Order], trained: Tensor) -> None:
-        """Check that all trials have batches of one size and data set in each step, with labels of all tasks."""
+    def _check(self, orders: Sequence[Order], needed: Tensor) -> None:
+        """Check that all trials have batches of one size and data set in each step, with labels of the tasks that they need.
+
+        Args:
+            orders: of the trials.
+            needed: [trials, tasks].
+        """
         for step in zip(*orders, strict=True):
             if len(self.ends) > 1 and len({(len(b), int((self.ends <= b[0]).sum())) for b in step}) > 1:
                 raise NotVectorizable("The trials take the batches of the data sets in different orders.")
-            if not bool((self.labelled[torch.tensor(step)].any(1) | ~trained).all()):
+            if not bool((self.labelled[torch.tensor(step)].any(1) | ~needed).all()):
                 raise NotVectorizable("Some batches have no label of a task that others have labels of.")
+
+
+def _columns(targets: Mapping[str, Tensor]) -> list[tuple[list[str], Tensor]]:
+    """Targets [examples, tasks, ...] of which a batch is taken in one operation; those of a number each are joined."""
+    kinds: dict[Any, list[str]] = {}
+    for task, target in targets.items():
+        kinds.setdefault(task if target.dim() > 1 else target.dtype, []).append(task)
+    joined = {tuple(tasks): [targets[task].unsqueeze(1) for task in tasks] for tasks in kinds.values()}
+    return [(list(tasks), parts[0] if len(parts) == 1 else torch.cat(parts, 1)) for tasks, parts in joined.items()]
 
 
 def stacked(rows: Sequence[Any]) -> Any:

@@ -1,16 +1,18 @@
 """The figures of trials on a split."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError
-from hardfirst.problems import Problem, Task
+from hardfirst.problems import Task
 from hardfirst.training._batch import Labelled, select_labelled
 from hardfirst.training._evaluate import Evaluation, TaskResult
 from hardfirst.training.vectorized._close import close
+from hardfirst.training.vectorized._rows import Rows
 
 Measured = Mapping[str, Sequence[Sequence[Tensor | None]]]
 """By task and trial, what each figure of the task computes of a batch."""
@@ -23,9 +25,9 @@ class Evaluations:
     gives what it gives for one trial after the other; the first batch shows whether it does.
 
     Args:
-        problem: the problem.
+        rows: the trials.
         device: the networks'.
-        rows: of the trials to evaluate, at least one.
+        live: the rows of the trials to evaluate, at least one.
         runs: by tasks, whether they can be measured together, as far as an earlier evaluation has shown; it is added to.
         test: whether this is the test split.
         name: the split's, to warn of KPIs that say little on it; None for no warning.
@@ -33,18 +35,26 @@ class Evaluations:
 
     def __init__(
         self,
-        problem: Problem,
+        rows: Rows,
         device: torch.device,
-        rows: Sequence[int],
+        live: Sequence[int],
         runs: dict[Any, bool],
         *,
         test: bool,
         name: str | None,
     ) -> None:
-        self.problem, self.runs, self.test = problem, runs, test
-        self.tasks = {task.name: task for task in problem.tasks}
-        # a warning is about the labels, which all trials have in common
-        self.by_row = {row: Evaluation(problem, device, test=test, name=name if row == rows[0] else None) for row in rows}
+        self.rows, self.runs, self.test = rows, runs, test
+        self.tasks = {task.name: task for task in rows.problem.tasks}
+        # a warning is about the labels, which all trials of a task have in common
+        firsts = {id(rows.problems[row]): row for row in reversed(live)}.values()
+        self.by_row = {
+            row: Evaluation(rows.problems[row], device, test=test, name=name if row in firsts else None) for row in live
+        }
+        self.by_task = {
+            task: {row - rows.of(task).start: each.tasks[task] for row, each in self.by_row.items() if task in each.tasks}
+            for task in self.tasks
+        }
+        """By task, the live trials that train it, by their place among all that do."""
 
     def add(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> None:
         """Add a batch, in the order of the batches.
@@ -53,26 +63,29 @@ class Evaluations:
             outputs: by task [trials, batch, ...], of all trials.
             targets: by task [batch, ...].
         """
-        by_example = {task: output.transpose(0, 1) for task, output in outputs.items()}
-        selected = select_labelled(self.problem, by_example, targets)
-        labelled = {task: (output.transpose(0, 1), target) for task, (output, target) in selected.items()}
+        by_example = {task: output[self.rows.of(task)].transpose(0, 1) for task, output in outputs.items()}
+        selected = select_labelled(self.rows.problem, by_example, targets)
+        labelled = {task: (out.transpose(0, 1), target) for task, (out, target) in selected.items() if self.by_task[task]}
         measured = self._measured(labelled)
-        for row, evaluation in self.by_row.items():
-            evaluation.add(
-                {
-                    name: evaluation.tasks[name].share(output[row], target, measured[name][row])
-                    for name, (output, target) in labelled.items()
-                }
-            )
+        for name, (output, target) in labelled.items():
+            for place, task in self.by_task[name].items():
+                task.add(task.share(output[place], target, measured[name][place]))
 
     def results(self, row: int) -> dict[str, TaskResult]:
         """A trial's figures; none if it is not evaluated."""
         return self.by_row[row].results() if row in self.by_row else {}
 
+    def _place(self, task: str, row: int) -> int | None:
+        """A trial's place among those that train a task."""
+        trained = self.rows.of(task)
+        return row - trained.start if trained.start <= row < trained.stop else None
+
     def _measured(self, labelled: Labelled) -> Measured:
         kinds: dict[Any, list[str]] = {}
         for name, pair in labelled.items():
-            kinds.setdefault((_measures(self.tasks[name]), *((each.shape, each.dtype) for each in pair)), []).append(name)
+            output, target = pair
+            tensors = output.shape[1:], output.dtype, target.shape, target.dtype
+            kinds.setdefault((_measures(self.tasks[name]), *tensors), []).append(name)
         measured: dict[str, Sequence[Sequence[Tensor | None]]] = {}
         for names in kinds.values():
             key = (*names, self.test)
@@ -80,7 +93,7 @@ class Evaluations:
             if key not in self.runs or together is None:
                 singly = self._singly(names, labelled)
                 self.runs[key] = together is not None and all(
-                    _same(together[name][row], singly[name][row]) for name in names for row in self.by_row
+                    _same(together[name][place], singly[name][place]) for name in names for place in self.by_task[name]
                 )
                 together = together if self.runs[key] else singly
             assert together is not None
@@ -89,12 +102,12 @@ class Evaluations:
 
     def _together(self, names: Sequence[str], labelled: Labelled) -> Measured | None:
         """What the figures of tasks of one kind compute, all at once; None if that does not run."""
-        task = next(iter(self.by_row.values())).tasks[names[0]]
+        task = next(iter(self.by_task[names[0]].values()))
         outputs = torch.cat([labelled[name][0] for name in names])
-        trials = len(outputs) // len(names)
         targets = labelled[names[0]][1]
         if len(names) > 1:
-            targets = torch.stack([labelled[name][1] for name in names]).repeat_interleave(trials, 0)
+            counts = torch.tensor([len(labelled[name][0]) for name in names], device=targets.device)
+            targets = torch.stack([labelled[name][1] for name in names]).repeat_interleave(counts, 0)
         measures: list[bool] = []
 
         def one(output: Tensor, target: Tensor) -> list[Tensor]:
@@ -108,15 +121,15 @@ class Evaluations:
             return None
         columns = iter(values)
         figures = [next(columns).unbind() if is_measured else [None] * len(outputs) for is_measured in measures]
-        rows = list(zip(*figures, strict=True))
-        return {name: rows[number * trials : (number + 1) * trials] for number, name in enumerate(names)}
+        places = zip(*figures, strict=True)
+        return {name: list(islice(places, len(labelled[name][0]))) for name in names}
 
     def _singly(self, names: Sequence[str], labelled: Labelled) -> Measured:
         """What the figures of tasks compute for one trial after the other; nothing for those that are not evaluated."""
         return {
             name: [
-                self.by_row[row].tasks[name].measured(output, labelled[name][1]) if row in self.by_row else []
-                for row, output in enumerate(labelled[name][0])
+                self.by_task[name][place].measured(output, labelled[name][1]) if place in self.by_task[name] else []
+                for place, output in enumerate(labelled[name][0])
             ]
             for name in names
         }

@@ -6,14 +6,16 @@ from pathlib import Path
 from hardfirst import records
 from hardfirst.errors import InputError
 from hardfirst.networks import parameters
-from hardfirst.problems import Problem
+from hardfirst.problems import Problem, load_problem
 from hardfirst.training._devices import check_devices, device_name, setup_fabric
 from hardfirst.training._fingerprint import Fingerprint, fingerprint
 from hardfirst.training._interrupt import Interrupt
+from hardfirst.training._model_file import save_model
 from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._trial import Trial
 from hardfirst.training.vectorized._group import Group
 from hardfirst.training.vectorized._refusal import NotVectorizable, check_alike, check_recipe
+from hardfirst.training.vectorized._rows import Rows, in_order
 from hardfirst.training.vectorized._run import Run
 
 
@@ -21,19 +23,22 @@ def fit_together(
     trials: Sequence[Trial],
     *,
     record_files: Sequence[Path],
+    models: Sequence[Path | None] = (),
     command: str | None = None,
     accelerator: str = "auto",
 ) -> list[records.Record]:
     """Train trials as one stacked network on one device, and write the record of each, as `fit` does.
 
-    The trials differ in seed, learning rate or balancer, which is a method that works on losses. Each has the order of
+    The trials differ in seed, learning rate or balancer, which is a method that works on losses; or, with equal weights, in
+    the only task that they train. Each has the order of
     examples, the balancer, the best epoch and the end of a single run, and its figures up to rounding; the units that
-    dropout drops are others. A trial whose total is not finite ends as diverged, and the others go on. In the records,
+    dropout drops are others. A trial whose total is not finite ends as diverged, and the others continue. In the records,
     `vectorized` in `made_with` is the number of trials; seconds and memory are a trial's share of those of all.
 
     Args:
         trials: at least one.
         record_files: where the record of each trial is written, a line after each epoch.
+        models: where the trained network of each trial is saved at the end, or None; empty for none at all.
         command: what the user typed, for the records.
         accelerator: as in Lightning Fabric: "auto", "cpu", "cuda", "mps".
 
@@ -48,17 +53,20 @@ def fit_together(
     if not trials or len(trials) != len(record_files):
         raise InputError(f"Expected a record file for each trial; got {len(trials)} trials and {len(record_files)} files.")
     check_alike(trials)
-    problem = trials[0].load()
+    loaded = load_problem(trials[0].problem)
+    order = in_order(trials, loaded)
+    rows = Rows([trials[position] for position in order], loaded)
+    problem = rows.problem
     check_recipe(problem)
     check_devices(1, "auto", accelerator, problem.recipe.precision)
     with forked_randomness():
-        group = Group(trials, problem, setup_fabric(1, accelerator, problem.recipe.precision))
+        group = Group(rows, setup_fabric(1, accelerator, problem.recipe.precision))
         explained = trials[0].balancer.explain_errors
         explained(group.begin)
         data = fingerprint(group.splits) if trials[0].from_file else None
         runs = [
-            Run(trial, problem, _writer(group, trial, path, command, data))
-            for trial, path in zip(trials, record_files, strict=True)
+            Run(rows.trials[row], own, _writer(group, row, record_files[position], command, data))
+            for row, (own, position) in enumerate(zip(rows.problems, order, strict=True))
         ]
         try:
             explained(lambda: group.train(runs, Interrupt()))
@@ -66,23 +74,29 @@ def fit_together(
             for path in record_files:
                 path.unlink()
             raise
+        read = [records.read(path) for path in record_files]
+        for row, (run, position) in enumerate(zip(runs, order, strict=True)):
+            model = models[position] if models else None
+            if model is not None and read[position].outcome == "finished":
+                save_model(model, run.trial, run.problem, epoch=run.best_epoch, weights=group.stack.state_of(row))
     _check_chosen(problem, runs)
-    return [records.read(path) for path in record_files]
+    return read
 
 
-def _writer(group: Group, trial: Trial, path: Path, command: str | None, data: Fingerprint | None) -> records.Writer:
-    problem, writer = group.problem, records.Writer(path)
+def _writer(group: Group, row: int, path: Path, command: str | None, data: Fingerprint | None) -> records.Writer:
+    problem, writer = group.rows.problems[row], records.Writer(path)
     writer.trial(
-        trial.describe(problem),
+        group.rows.trials[row].describe(problem),
         problem.measured,
         command,
         device=device_name(group.fabric.device),
         parameters=parameters(group.stack.template),
         loss_shares={task.name: task.loss_shares for task in problem.tasks if task.loss_shares},
         measures=problem.published.measures if problem.published else None,
+        kpis=problem.kpi_names,
         auxiliary=problem.auxiliary,
         data=data,
-        vectorized=len(group.trials),
+        vectorized=len(group.rows),
     )
     return writer
 

@@ -8,10 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hardfirst.balancers import LossBalancer
-from hardfirst.problems import Problem, Split
+from hardfirst.problems import Split
 from hardfirst.training._check import check, check_labels, load_splits
 from hardfirst.training._divergence import divergence_reason
 from hardfirst.training._evaluate import TaskResult, evaluation_batch
@@ -21,7 +21,6 @@ from hardfirst.training._memory import peak_memory
 from hardfirst.training._network import must_join
 from hardfirst.training._sampling import evaluation_order
 from hardfirst.training._steps import StepNumbers
-from hardfirst.training._trial import Trial
 from hardfirst.training.vectorized._balancers import Accumulating, balancers_of
 from hardfirst.training.vectorized._data import Batches, stacked
 from hardfirst.training.vectorized._evaluation import Evaluations
@@ -29,6 +28,7 @@ from hardfirst.training.vectorized._history import Fatal, History
 from hardfirst.training.vectorized._measure import Measures
 from hardfirst.training.vectorized._refusal import NotVectorizable
 from hardfirst.training.vectorized._rehearsal import build, rehearse, single_step
+from hardfirst.training.vectorized._rows import Rows
 from hardfirst.training.vectorized._run import Run
 from hardfirst.training.vectorized._stack import Stack
 from hardfirst.training.vectorized._updates import StackedUpdates
@@ -41,14 +41,13 @@ class Group:
     """State of trials that are trained together.
 
     Args:
-        trials: alike but for seed, learning rate and balancer.
-        problem: theirs.
+        rows: the trials, alike but for seed, learning rate, balancer and the only task that they train.
         fabric: of the device.
     """
 
-    def __init__(self, trials: Sequence[Trial], problem: Problem, fabric: "Fabric") -> None:
-        self.trials, self.problem, self.fabric = trials, problem, fabric
-        self.first, self.seconds = trials[0], 0.0  # of each trial
+    def __init__(self, rows: Rows, fabric: "Fabric") -> None:
+        self.rows, self.trials, self.problem, self.fabric = rows, rows.trials, rows.problem, fabric
+        self.first, self.seconds = rows.trials[0], 0.0  # of each trial
         self._measured_together: dict[Any, bool] = {}
 
     def begin(self) -> None:
@@ -58,18 +57,21 @@ class Group:
             NotVectorizable: the trials cannot be trained together.
             InputError: the problem's parts do not fit together.
         """
-        problem, trials = self.problem, self.trials
+        rows, problem, trials = self.rows, self.problem, self.trials
         self.splits = load_splits(problem, test=self.first.test)
-        train, join_single = self.splits.train, must_join(problem, self.splits.train)
-        seeds = [trial.seed for trial in trials]
-        self.batches = Batches(problem, train, seeds, self.first.epochs, join_single=join_single)
+        train, seeds = self.splits.train, [trial.seed for trial in trials]
+        join_single, *others = {must_join(variant, train) for variant in rows.variants}
+        if others:
+            raise NotVectorizable("The last batch has one example more for some tasks than for others.")
+        self.batches = Batches(rows, train, join_single=join_single)
         orders = self.batches.orders(0)
         firsts = [next(load(train, order[:1], draw=(seed, 0))) for order, seed in zip(orders, seeds, strict=True)]
         modules = [build(problem, seed, inputs) for seed, (inputs, _) in zip(seeds, firsts, strict=True)]
         if self.first.only is None:
             for module, batch in zip(modules, firsts, strict=True):
                 check(problem, module, *batch)
-        check_labels(problem, self.splits)
+        for variant in rows.variants:
+            check_labels(variant, self.splits)
         balancers = [trial.balancer.build(problem.task_names, seed=trial.seed) for trial in trials]
         for trial, balancer in zip(trials, balancers, strict=True):
             if not isinstance(balancer, LossBalancer) or "shared" in balancer.needs:
@@ -79,19 +81,30 @@ class Group:
         trained, self.work = single_step(problem, modules[0], firsts[0])
         self.work.check(self.fabric.device.type)
         self.stack = Stack(modules, trained, self.fabric.device)
-        self.measures = Measures(problem, self.batches.tasks, self.batches.gaps, self.stack)
+        self.measures = Measures(rows, self.batches.tasks, self.batches.gaps, self.stack)
         batch = stacked([(inputs, {task: targets[task] for task in self.batches.tasks}) for inputs, targets in firsts])
+        moved = self._moved(modules, firsts) if rows.mixed else None
         copies = [copy.deepcopy(module).to(self.fabric.device) for module in modules]
         rehearse(self.measures, copies, self.fabric.to_device(batch))
         self.updates = StackedUpdates(
             problem.recipe,
             self.fabric,
             self.stack,
+            moved=moved,
             learning_rates=[trial.learning_rate for trial in trials],
             batches=len(orders[0]),
             epochs=self.first.epochs,
         )
         self.best = self.stack.copy()
+
+    def _moved(self, modules: Sequence[nn.Module], batches: Sequence[Any]) -> Tensor:
+        """Whether a single run of a trial changes a parameter: [trials, parameters]."""
+        names: list[list[str]] = []
+        for variant in self.rows.variants:
+            row = len(names)
+            trained, _ = single_step(variant, modules[row], batches[row])
+            names += [trained] * self.rows.count(variant.task_names[0])
+        return self.stack.among(names)
 
     def train(self, runs: Sequence[Run], interrupt: Interrupt) -> None:
         """Train all trials to their end."""
@@ -111,7 +124,7 @@ class Group:
 
     def _epoch(self, epoch: int, runs: Sequence[Run], interrupt: Interrupt) -> None:
         start = time.perf_counter()
-        history = History(self.problem, self.batches.tasks)
+        history = History(self.rows, self.batches.tasks)
         self.stack.template.train()
         for step, (batch, counts) in enumerate(self.batches.epoch(epoch)):
             history.add(*self.step(step, *self.fabric.to_device(batch)), counts)
@@ -168,7 +181,9 @@ class Group:
         """The KPIs that balancers get from the validation: [trials, tasks], NaN for the others."""
         rows = [
             [
-                result[task.name]["kpi"] if result and task.kpi is not None and task.kpi_from == "validation" else torch.nan
+                result[task.name]["kpi"]
+                if task.name in result and task.kpi is not None and task.kpi_from == "validation"
+                else torch.nan
                 for task in self.problem.tasks
             ]
             for result in results
@@ -180,8 +195,8 @@ class Group:
         self, split: Split, warns_of: str | None, runs: Sequence[Run], *, test: bool = False
     ) -> list[dict[str, TaskResult]]:
         """Each trial's figures on a split; none of those that have ended."""
-        problem, rows = self.problem, [row for row, run in enumerate(runs) if not run.ended]
-        evaluations = Evaluations(problem, self.fabric.device, rows, self._measured_together, test=test, name=warns_of)
+        problem, live = self.problem, [row for row, run in enumerate(runs) if not run.ended]
+        evaluations = Evaluations(self.rows, self.fabric.device, live, self._measured_together, test=test, name=warns_of)
         self.stack.template.eval()
         # a batch has many examples, so that the arithmetic of convolutions outweighs all else
         convolves = self.work.convolutions and self.fabric.device.type == "cpu"
@@ -199,7 +214,10 @@ class Group:
         """Why a trial diverged, as a single run says it."""
         order = self.batches.orders(epoch)[row][fatal.step : fatal.step + 1]
         _, targets = next(load(self.splits.train, order, draw=(self.trials[row].seed, epoch)))
-        losses = dict(zip(self.problem.task_names, fatal.losses.tolist(), strict=True))
+        own = self.rows.problems[row].task_names
+        losses = {
+            name: loss for name, loss in zip(self.problem.task_names, fatal.losses.tolist(), strict=True) if name in own
+        }
         return divergence_reason(StepNumbers(fatal.step + 1, math.nan, {}, losses, {}, {}), targets, epoch)
 
     def _memory(self) -> int | None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hardfirst.problems import Problem
+from hardfirst.training.vectorized._rows import Rows
 
 
 class Fatal(NamedTuple):
@@ -21,12 +22,12 @@ class History:
     """The steps of an epoch.
 
     Args:
-        problem: the problem.
+        rows: the trials.
         tasks: the names of the tasks that have labels.
     """
 
-    def __init__(self, problem: Problem, tasks: Sequence[str]) -> None:
-        self.problem, self.tasks = problem, tasks
+    def __init__(self, rows: Rows, tasks: Sequence[str]) -> None:
+        self.rows, self.tasks = rows, tasks
         self._totals: list[Tensor] = []  # [trials] for each step
         self._measured: list[tuple[Tensor, Tensor, Tensor]] = []  # losses, KPIs and weights: [trials, tasks]
         self._counts: list[Tensor] = []
@@ -52,10 +53,10 @@ class History:
         return [None if step is None else Fatal(step, self._measured[step][0][row]) for row, step in enumerate(first)]
 
     def means(self) -> list[dict[str, dict[str, float]]]:
-        """By trial and task, the means for the record, as `EpochSums.means` gives them."""
-        counts = torch.stack(self._counts).double()  # [steps, trials, tasks]
+        """By trial and the tasks that it trains, the means for the record, as `EpochSums.means` gives them."""
+        counts = torch.stack(self._counts).double() * self.rows.trains  # [steps, trials, tasks]
         losses, kpis, weights = (torch.stack(values).cpu().double() for values in zip(*self._measured, strict=True))
-        scales = torch.tensor([task.scale for task in self.problem.tasks], dtype=torch.float64)
+        scales = torch.tensor([task.scale for task in self.rows.problem.tasks], dtype=torch.float64)
         measured = counts * ~kpis.isnan()
         sums = torch.stack(
             [
@@ -64,11 +65,12 @@ class History:
                 weights.mean(0),
             ]
         ).tolist()
-        return [self._by_task(*(figure[row] for figure in sums)) for row in range(counts.shape[1])]
+        return [self._by_task(problem, *(figure[row] for figure in sums)) for row, problem in enumerate(self.rows.problems)]
 
-    def _by_task(self, *figures: Sequence[float]) -> dict[str, dict[str, float]]:
+    def _by_task(self, problem: Problem, *figures: Sequence[float]) -> dict[str, dict[str, float]]:
         lines = {}
-        for name, *values in zip(self.problem.task_names, *figures, strict=True):
-            known = values if name in self.tasks else [math.nan] * 3
-            lines[name] = dict(zip(("loss", "kpi", "weight"), known, strict=True))
+        for name, *values in zip(self.rows.problem.task_names, *figures, strict=True):
+            if name in problem.task_names:
+                known = values if name in self.tasks else [math.nan] * 3
+                lines[name] = dict(zip(("loss", "kpi", "weight"), known, strict=True))
         return lines

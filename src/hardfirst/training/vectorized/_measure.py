@@ -5,20 +5,22 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hardfirst.errors import InputError
 from hardfirst.kpi import skipping
 from hardfirst.kpi._accumulators import is_accumulator
-from hardfirst.problems import Problem, Task
+from hardfirst.problems import Task
 from hardfirst.training._batch import Measurements, measure, select_labelled
 from hardfirst.training.vectorized._close import close
 from hardfirst.training.vectorized._data import StackedBatch, row_of
 from hardfirst.training.vectorized._refusal import NotVectorizable
+from hardfirst.training.vectorized._rows import Rows
 from hardfirst.training.vectorized._stack import Stack
 
 Columns = Mapping[str, Tensor]
-"""By task, a value for each trial."""
+"""By task, a row for each trial."""
 
 
 class Measures:
@@ -29,15 +31,20 @@ class Measures:
     other. Where examples lack labels, a loss or KPI takes the form that skips them, if it has one: `hardfirst.kpi.skipping`.
 
     Args:
-        problem: the problem.
+        rows: the trials.
         tasks: the names of the tasks that have labels.
         gaps: of these, the ones that lack labels of some examples.
         stack: the trials' networks.
     """
 
-    def __init__(self, problem: Problem, tasks: Sequence[str], gaps: Collection[str], stack: Stack) -> None:
-        self.problem, self.gaps, self.stack = problem, gaps, stack
-        self._whole = replace(problem, tasks=tuple(_skipping(task) if task.name in gaps else task for task in problem.tasks))
+    def __init__(self, rows: Rows, tasks: Sequence[str], gaps: Collection[str], stack: Stack) -> None:
+        problem = rows.problem
+        self.rows, self.problem, self.gaps, self.stack = rows, problem, gaps, stack
+        self._zero, self._nan = stack.weights.new_tensor(0.0), stack.weights.new_tensor(torch.nan)
+        self._trained = rows.trains.to(stack.weights.device)
+        self._whole = replace(
+            problem, tasks=tuple(_skipping(task) if task.name in gaps else _fast(task) for task in problem.tasks)
+        )
         self.tasks = [task for task in problem.tasks if task.name in tasks]
         self.together: list[list[Task]] = []  # tasks of one kind
         self.singly: list[Task] = []
@@ -45,9 +52,10 @@ class Measures:
     def measure(self, inputs: Any, targets: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The scaled losses and the KPIs: each [trials, tasks of the problem].
 
-        The loss of a task without labels is 0, and a KPI is NaN that is not measured on batches.
+        The loss of a task is 0 where it has no labels or is not trained, and a KPI is NaN that is not measured on batches.
         """
-        outputs = self.stack.run(self._outputs, inputs)
+        outputs = self._own(self.stack.run(self._outputs, inputs))
+        targets = self._own(targets)
         losses: dict[str, Tensor] = {}
         kpis: dict[str, Tensor] = {}
         for tasks in self.together:
@@ -59,21 +67,28 @@ class Measures:
             losses[task.name] = torch.stack([row.losses[task.name] for row in rows])
             if rows[0].kpis:
                 kpis[task.name] = torch.stack([row.kpis[task.name] for row in rows])
-        return self._matrix(losses, 0.0), self._matrix(kpis, torch.nan)
+        return self._matrix(losses, self._zero), self._matrix(kpis, self._nan)
 
     def _outputs(self, network: Any, inputs: Any) -> dict[str, Tensor]:
         outputs = network(inputs)
         return {task.name: outputs[task.name] for task in self.tasks}
 
-    def _matrix(self, columns: Columns, absent: float) -> Tensor:
+    def _matrix(self, columns: Columns, absent: Tensor) -> Tensor:
+        """A matrix [trials, tasks] of values by task, each for the trials that train it."""
         names = self.problem.task_names
-        if len(columns) == len(names):
-            return torch.stack([columns[name] for name in names], 1)
-        rest = self.stack.weights.new_full((len(self.stack),), absent)
-        return torch.stack([columns.get(name, rest) for name in names], 1)
+        values = [columns[name] if name in columns else absent.expand(self.rows.count(name)) for name in names]
+        if self.rows.mixed:  # one value for each trial
+            return torch.where(self._trained, torch.cat(values)[:, None], absent)
+        return torch.stack(values, 1)
+
+    def _own(self, tensors: Columns) -> Columns:
+        """Of tensors by task, the rows of the trials that train it."""
+        return (
+            {task.name: tensors[task.name][self.rows.of(task.name)] for task in self.tasks} if self.rows.mixed else tensors
+        )
 
     def _measure_together(self, tasks: Sequence[Task], outputs: Columns, targets: Columns) -> list[Sequence[Tensor]]:
-        """The losses of tasks of one kind, by task, and their KPIs, if they have some: [trials]."""
+        """The losses of tasks of one kind, by task, and their KPIs, if they have some, for each trial that trains it."""
         first = tasks[0].name
 
         def one(output: Tensor, target: Tensor) -> list[list[Tensor]]:
@@ -82,7 +97,8 @@ class Measures:
 
         rows = (_joined([values[task.name] for task in tasks]) for values in (outputs, targets))
         values = torch.vmap(one, randomness="different")(*rows)
-        return [value[0].view(len(tasks), -1).unbind() if value else () for value in values]
+        counts = [len(outputs[task.name]) for task in tasks]
+        return [value[0].split_with_sizes(counts) if value else () for value in values]
 
     def _measure_singly(self, task: Task, outputs: Tensor, targets: Tensor) -> list[Measurements]:
         """Each trial's loss and KPI, as a single run measures them."""
@@ -104,7 +120,7 @@ class Measures:
         Raises:
             NotVectorizable: the stack does not compute what the single networks do.
         """
-        inputs, targets = batch
+        inputs = batch[0]
         self.stack.template.eval()
         try:
             outputs = self.stack.run(self._outputs, inputs)
@@ -114,11 +130,12 @@ class Measures:
             single = network.eval()(row_of(inputs, row))
             if not all(close(outputs[task.name][row], single[task.name]) for task in self.tasks):
                 raise NotVectorizable("The network computes something else under torch.func.vmap.")
+        outputs, targets = self._own(outputs), self._own(batch[1])
         kinds: dict[Any, list[Task]] = {}
         for task in self.tasks:
             output, target = outputs[task.name], targets[task.name]
             if self._runs(task, output, target):
-                tensors = output.shape, output.dtype, target.shape, target.dtype, task.name in self.gaps
+                tensors = output.shape[1:], output.dtype, target.shape[1:], target.dtype, task.name in self.gaps
                 kinds.setdefault((id(task.loss), id(task.kpi), task.kpi_from, task.scale, *tensors), []).append(task)
             else:
                 self.singly.append(task)
@@ -146,6 +163,18 @@ def _skipping(task: Task) -> Task:
     """The task with the forms of its loss and KPI that skip missing labels, as far as they have some."""
     kpi = task.kpi if is_accumulator(task.kpi) else skipping(task.kpi)
     return replace(task, loss=skipping(task.loss) or task.loss, kpi=task.kpi if kpi is None else kpi)
+
+
+def _fast(task: Task) -> Task:
+    """The task with another form of torch's cross-entropy, for which `torch.func.vmap` has Python's decomposition alone."""
+    return replace(task, loss=_cross_entropy) if task.loss is F.cross_entropy else task
+
+
+def _cross_entropy(output: Tensor, target: Tensor) -> Tensor:
+    """The mean over logits [batch, classes] and labels [batch], none of which is missing."""
+    if output.dim() != 2 or target.is_floating_point():
+        return F.cross_entropy(output, target)
+    return (output.logsumexp(1) - output.gather(1, target[:, None])[:, 0]).mean()
 
 
 def _line(error: Exception) -> str:

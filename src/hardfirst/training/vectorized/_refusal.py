@@ -31,12 +31,18 @@ class NotVectorizable(Exception):  # noqa: N818  # no error: the trials are then
 
 
 def check_alike(trials: Sequence[Trial]) -> None:
-    """Raise `NotVectorizable` unless the trials differ only in seed, learning rate and balancer."""
+    """Raise `NotVectorizable` unless the trials differ only in seed, learning rate and balancer.
+
+    With equal weights they may also differ in the only task that they train.
+    """
     first = trials[0]
+    # Other methods have state by task. A loss is chosen for one task.
+    alone = all(each.only is not None and each.loss is None and each.balancer.name == "equal" for each in trials)
     if first.protocol == PUBLISHED:
         raise NotVectorizable(f"Trials under the protocol {PUBLISHED} are trained one by one.")
     for trial in trials:
-        if replace(trial, seed=first.seed, learning_rate=first.learning_rate, balancer=first.balancer) != first:
+        only = first.only if alone else trial.only
+        if replace(trial, seed=first.seed, learning_rate=first.learning_rate, balancer=first.balancer, only=only) != first:
             raise NotVectorizable("The trials differ in more than seed, learning rate and balancer.")
         if trial.balancer.file != first.balancer.file:  # an error in a user's file names that file
             raise NotVectorizable("The trials' balancers are from different files.")

@@ -1,7 +1,7 @@
 """Networks of one shape as one: each parameter and buffer has a row for each network."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -56,6 +56,11 @@ class Stack:
         pairs = zip(self._shapes.items(), parts, strict=True)
         return {name: part.view(len(self), *shape) for (name, shape), part in pairs} | self._constants | self.buffers
 
+    def among(self, names: Sequence[Collection[str]]) -> Tensor:
+        """Whether parameters are among the names given for their network: [networks, parameters]."""
+        by_name = torch.tensor([[name in row for name in self._shapes] for row in names])
+        return by_name.repeat_interleave(torch.tensor(self._sizes), 1).to(self.weights.device)
+
     def run(self, function: Callable[..., Any], *arguments: Any, same: bool = False) -> Any:
         """Call a function of the network and the arguments, for all networks at once.
 
@@ -94,6 +99,14 @@ class Stack:
     def copy(self) -> "Weights":
         """A copy of what a checkpoint of each network would hold."""
         return Weights(self.weights.detach().clone(), {name: self.buffers[name].clone() for name in self._kept})
+
+    def state_of(self, row: int) -> Tensors:
+        """A copy of the `state_dict` of one network."""
+        try:
+            self._fill({name: tensor[row] for name, tensor in self.tensors().items()})
+            return {name: tensor.detach().clone() for name, tensor in self.template.state_dict().items()}
+        finally:
+            self._fill(self._own)
 
     @torch.no_grad()
     def keep(self, weights: "Weights", rows: Tensor) -> None:

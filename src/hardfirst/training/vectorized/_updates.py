@@ -21,12 +21,14 @@ class StackedUpdates:
     """The updates of a single run (`Updates`), with the weights of all trials as one parameter.
 
     The optimizer steps with the highest learning rate, and each trial's weights go the part of the way that its own rate
-    is of that: a step of Adam, AdamW or SGD is proportional to the rate. A gradient is clipped by the norm of its row.
+    is of that: a step of Adam, AdamW or SGD is proportional to the rate. A gradient is clipped by the norm of its row. A
+    parameter without a gradient stays as it is, as in a single run, also if weights decay.
 
     Args:
         recipe: the problem's.
         fabric: of the run.
         stack: the trials' networks.
+        moved: whether a trial's single run would change a parameter, [trials, parameters]; None if it changes all.
         learning_rates: of the trials.
         batches: training batches in an epoch.
         epochs: of the run.
@@ -38,6 +40,7 @@ class StackedUpdates:
         fabric: "Fabric",
         stack: Stack,
         *,
+        moved: Tensor | None = None,
         learning_rates: Sequence[float],
         batches: int,
         epochs: int,
@@ -48,6 +51,9 @@ class StackedUpdates:
         common = recipe.replace({"clip": None} | ({"schedule": "constant"} if self._own else {}))
         weights = nn.ParameterList([stack.weights])
         self._updates = Updates(common, fabric, weights, learning_rate=max(learning_rates), batches=batches, epochs=epochs)
+        # without decay a gradient of 0 changes nothing
+        decays = any(group.get("weight_decay") for group in self._updates.optimizer.param_groups)
+        self._moved = moved if decays else None
         self._set_rates(learning_rates)
         # The hooks come right before and after the optimizer's step, before the average of the weights is updated.
         optimizer = self._updates.optimizer
@@ -88,7 +94,10 @@ class StackedUpdates:
         if self._own:
             self._updates.optimizer.param_groups[0]["lr"] = highest
         self._shares = [rate / highest if highest else 1.0 for rate in rates]
-        self._parts = self.stack.weights.new_tensor(self._shares)[:, None] if min(self._shares) < 1 else None
+        shares = self.stack.weights.new_tensor(self._shares)[:, None]
+        if self._moved is not None:
+            shares = shares * self._moved
+        self._parts = shares if min(self._shares) < 1 or self._moved is not None else None
 
     @torch.no_grad()
     def _before_step(self, *_: Any) -> None:

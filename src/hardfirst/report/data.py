@@ -1,0 +1,137 @@
+"""The page's data as plain values, for JSON."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from hardfirst.report.model.answer import Answer, answer
+from hardfirst.report.model.case import Case
+from hardfirst.report.model.leaderboard import Reference, Standing
+from hardfirst.report.model.overview import overview
+from hardfirst.report.model.scopes import MEAN, WORST
+from hardfirst.report.model.summary import Cell
+from hardfirst.report.sections.reproduction import settings_table, versions
+from hardfirst.report.text import notes, orders
+from hardfirst.report.text import overview as all_cases
+from hardfirst.report.text.alerts import alerts
+from hardfirst.report.text.headline import headline, question
+from hardfirst.report.text.next_step import next_step
+from hardfirst.report.text.tables import ordered_tasks
+from hardfirst.report.text.tiles import tiles
+from hardfirst.statistics import Interval
+
+if TYPE_CHECKING:
+    from hardfirst.report.comparison import Comparison
+
+Values = dict[str, Any]
+
+
+def page_data(comparison: "Comparison") -> Values:
+    """What the page shows, and the runs that it is made from.
+
+    KPIs and their differences are in points (KPI × 100); in `runs` and `tuning` they are as measured.
+    """
+    several = len(comparison.cases) > 1
+    return {
+        "title": comparison.title,
+        "question": question(comparison.cases),
+        "headline": list(all_cases.headline(overview(comparison.cases, comparison.missing)).sentences) if several else None,
+        "command": comparison.command,
+        "plan": comparison.plan,
+        "missing": comparison.missing,
+        "damaged": list(comparison.damaged),
+        "verdict": comparison.verdict,
+        "cases": [_case(comparison, answer(case, 0 if several else comparison.missing)) for case in comparison.cases],
+        "runs": comparison.runs.to_dict("records"),
+        "tuning": comparison.tuning.to_dict("records"),
+    }
+
+
+def _case(comparison: "Comparison", facts: Answer) -> Values:
+    case, board = facts.case, facts.board
+    step = next_step(facts, comparison.command, comparison.plan)
+    return {
+        "problem": case.problem,
+        "network": case.network,
+        "headline": list((orders.headline if case.orders else headline)(facts).sentences),
+        "tiles": [tile._asdict() for tile in tiles(facts)],
+        "alerts": [alert._asdict() for alert in alerts(facts)],
+        "next_step": step and step._asdict(),
+        "baseline": case.baseline,
+        "criterion": board.criterion,
+        "cost_of": board.cost_of,
+        "leaderboard": [_standing(row) for row in board.rows],
+        "references": [_reference(each) for each in board.references],
+        "tasks": [_task(facts, task) for task in ordered_tasks(facts)],
+        "controls": _controls(case),
+        "settings": _settings(case),
+        "versions": versions(case),
+        "table": case.table and case.table.model_dump(),
+        "notes": [*notes.how_measured(case), *(notes.lacking(case) if case.compares else ())],
+    }
+
+
+def _interval(interval: Interval | None) -> Values | None:
+    return interval._asdict() if interval else None
+
+
+def _cell(cell: Cell) -> Values:
+    return {"kpi": _interval(cell.kpi), "difference": _interval(cell.difference)}
+
+
+def _standing(row: Standing) -> Values:
+    return {
+        "names": list(row.names),
+        "role": row.role,
+        "finished": row.finished,
+        "started": row.started,
+        **{scope.name: {**_cell(row.of(scope)), "decision": row.decisions[scope.name]} for scope in (WORST, MEAN)},
+        "tasks_better": row.better,
+        "tasks_worse": row.worse,
+        "tasks_unclear": row.unclear,
+        "delta_m": _interval(row.delta_m),
+        "field_delta": _interval(row.field_delta),
+        "cost": row.cost,
+    }
+
+
+def _reference(reference: Reference) -> Values:
+    return {
+        "name": reference.name,
+        "worst": _interval(reference.worst),
+        "mean": _interval(reference.mean),
+        "n": reference.n,
+    }
+
+
+def _task(facts: Answer, task: str) -> Values:
+    return {
+        "task": task,
+        "references": {each.name: _interval(each.tasks[task]) for each in facts.board.references},
+        "gap": _interval(facts.gaps.get(task)),
+        "methods": {row.name: _cell(row.tasks[task]) for row in facts.board.rows},
+    }
+
+
+def _controls(case: Case) -> list[Values]:
+    """Each control's difference from the method that it is a variant of."""
+    of: dict[str, list[str]] = {}
+    for control, method in case.controls.items():
+        if method in case.methods:
+            of.setdefault(str(method), []).append(control)
+    return [each for method, controls in of.items() for each in _variants(case, method, controls)]
+
+
+def _variants(case: Case, method: str, controls: Iterable[str]) -> Iterable[Values]:
+    found = {scope.name: scope.differences(case, method, controls) for scope in (WORST, MEAN)}
+    for control in controls:
+        measures = {
+            name: {"difference": _interval(by[control].interval), "decision": by[control].decision}
+            for name, by in found.items()
+        }
+        yield {"name": control, "of": method, **measures}
+
+
+def _settings(case: Case) -> dict[str, str]:
+    packages = versions(case)
+    rows = (row.cells for row in settings_table(case).rows)
+    return {name.text: value.text for name, value in rows if name.text not in packages}

@@ -1,0 +1,38 @@
+"""What a notebook shows of a comparison: its answer, a table and a figure, without a script."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hardfirst.report.blocks import Answer
+from hardfirst.report.html.drawing import drawing
+from hardfirst.report.html.page import Study, answers
+from hardfirst.report.html.rendering import render
+from hardfirst.report.model.answer import answer
+from hardfirst.report.model.case import Case
+from hardfirst.report.model.overview import overview
+from hardfirst.report.text.tables import PlainTable, case_tables, leaderboard_table
+
+
+def notebook(cases: Sequence[Case], study: Study) -> str:
+    """HTML in the colours of the notebook, light or dark: of several cases, each is folded below what they say together."""
+    first, *others = answers(cases, study)
+    boards = [leaderboard_table(answer(case)) for case in cases]
+    return render(
+        "notebook.html.j2",
+        heading=first.question,
+        first=_part("", first, boards if len(cases) == 1 else case_tables(overview(cases))),
+        others=[_part(case.name, block, [board]) for case, block, board in zip(cases, others, boards, strict=False)],
+    )
+
+
+def _part(name: str, block: Answer, tables: Sequence[PlainTable]) -> dict[str, Any]:
+    chart = block.chart
+    return {
+        "name": name,
+        "lead": block.lead,
+        "rest": block.rest,
+        "alerts": [alert.text for alert in block.alerts if alert.warns],
+        "drawing": drawing(chart.figure, chart.heading) if chart else None,
+        "about": chart.caption if chart else "",
+        "tables": tables,
+    }
