@@ -19,8 +19,8 @@ class Achievement(NonlinearLossBalancer):
     average of its KPI, and :math:`P_t` its potential, the KPI of a network trained on this task alone. The task furthest
     from its potential has the largest exponent in a geometric mean, which does not depend on the sizes of the losses.
 
-    When to use: Use when you know or can measure what each task reaches alone, and the losses have different sizes. A
-    difficult task that has reached its potential gets no extra weight. The weights are mild: none is above e times another.
+    When to use: Use when you know each task's single-task KPI and the losses have different sizes. A difficult task
+    that has reached its potential gets no extra weight. The weights are mild: none is above e times another.
 
     Cost: one backward pass per step; 2·T values of state.
 

@@ -17,7 +17,7 @@ class DBMTL(RowStateBalancer):
     :math:`\hat g_t \leftarrow \beta \hat g_t + (1 - \beta) \nabla \log L_t`, and the update is
     :math:`\sum_t (\max_s \lVert \hat g_s \rVert / \lVert \hat g_t \rVert) \, \hat g_t`.
 
-    When to use: Use when losses differ in unit and speed and memory is sufficient: the logarithm makes the losses
+    When to use: Use when losses differ in unit and speed and memory is sufficient. The logarithm makes the losses
     comparable, and the scaling makes the gradients comparable. Losses must stay above 0; the gradient of a loss near 0
     grows without bound.
 

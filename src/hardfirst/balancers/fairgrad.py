@@ -23,9 +23,9 @@ class FairGrad(GramianBalancer):
     G is the matrix of the gradients' inner products, so :math:`G w` is the gain of each task. α = 1 is Nash-MTL's
     proportional fairness; a larger α gives more of the step to tasks with small gradients, a smaller α less.
 
-    When to use: Use it like Nash-MTL, when you also need to control how much the tasks that gain least are helped. The
-    update has a nearly constant length, or `max_norm` if that is shorter, however small the gradients are: let the learning
-    rate decay.
+    When to use: Use it like Nash-MTL, with control over how much the tasks that gain least are helped. The update has a
+    nearly constant length, or `max_norm` if that is shorter, however small the gradients are: let the learning rate
+    decay.
 
     Cost: one backward pass per task and step, and a few Newton steps on T numbers, below a millisecond for α = 1 and a few
     milliseconds otherwise; T·n values of memory for n shared parameters, T of state.

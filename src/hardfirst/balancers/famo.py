@@ -22,9 +22,9 @@ class FAMO(NonlinearLossBalancer):
     the tasks' gradients, :math:`w_t \propto z_t / D_t`. ξ then moves against :math:`J_z^\top (\log D^{old} - \log D^{new})`,
     so that a task whose log loss fell more than the others' gets a smaller share.
 
-    When to use: Use when all losses should fall at the same relative rate, regardless of their size, at the cost of a plain
-    sum. Losses must be able to approach their minimum: a task that is stuck above it gets more and more weight, which
-    `min_losses` prevents.
+    When to use: Use when all losses should fall at the same relative rate. It costs as little as a plain sum. Losses
+    must be able to approach their minimum: a task that is stuck above it gets more and more weight, which `min_losses`
+    prevents.
 
     Cost: one backward pass per step; 7·T values of state.
 

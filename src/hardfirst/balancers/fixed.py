@@ -59,7 +59,7 @@ class Fixed(LossBalancer):
     def frozen(cls, tasks: Sequence[str], *, record: str | PathLike[str]) -> Self:
         """Construct constant weights from an earlier run: its effective weights, averaged over its epochs.
 
-        When to use: Use as a control: is a dynamic method's gain due to its dynamics, or to better static weights?
+        When to use: Use as a control: is a gain due to changing weights, or to better static ones?
 
         Args:
             tasks: the tasks of that run, in any order.

@@ -10,9 +10,9 @@ from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 class Geometric(NonlinearLossBalancer):
     r"""The geometric mean of the losses: :math:`\prod_t L_t^{1/T}` over the T tasks that are present.
 
-    When to use: Use when losses have different units and sizes, and you do not want to tune anything: scaling one loss
-    scales the whole step but does not change the balance. Each task has the weight :math:`1/L_t`, so a task with a loss near
-    0 takes over, and the others' share of the step shrinks.
+    When to use: Use when losses have different units and sizes and you do not want to tune anything. Scaling one loss
+    scales the whole step but does not change the balance. Each task has the weight :math:`1/L_t`, so a task with a loss
+    near 0 takes over, and the others' share of the step shrinks.
 
     Cost: one backward pass per step; T values of state, for logging only.
 

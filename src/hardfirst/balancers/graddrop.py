@@ -17,7 +17,7 @@ class GradDrop(GradientBalancer):
 
     The positive ones are kept with the probability :math:`\tfrac12 (1 + \sum_t g_t / \sum_t |g_t|)`, else the negative ones.
 
-    When to use: Use as a cheap regularizer when gradients conflict; the less the tasks agree, the more noise it adds.
+    When to use: Use as a cheap regularizer when gradients conflict. The less the tasks agree, the more noise it adds.
 
     Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T + 2 of state.
 

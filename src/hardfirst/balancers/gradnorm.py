@@ -26,8 +26,8 @@ class GradNorm(LossBalancer):
     tasks. w takes a step down :math:`\sum_t |G_t - \mathrm{sg}(\bar G \, (r_t / \bar r)^\alpha)|` and is then rescaled to
     its previous sum.
 
-    When to use: Use when one task's gradients dominate the others', or tasks should learn at similar rates, and the initial
-    losses are a meaningful reference: :math:`L_t(0)` is that of a single batch. It costs more than methods that use only
+    When to use: Use when one task's gradients dominate, or tasks should learn at similar rates. The initial losses must
+    be a meaningful reference: :math:`L_t(0)` is that of a single batch. It costs more than methods that use only
     losses.
 
     Cost: one backward pass per step, and one from each loss to `shared` alone. The T gradients of `shared` are computed one

@@ -23,10 +23,10 @@ class LearningProgress(LossBalancer):
     that the 20% and 80% quantiles of all tasks' recent rewards become −1 and 1, and clamped. The task that improves fastest
     gets the largest weight, until it has been learned.
 
-    When to use: Use as an alternative to prioritizing hard or easy tasks: it favours the tasks that are improving now. The
-    losses must be comparable, since their falls are compared between tasks, and the noise between batches must be small
-    relative to progress, or rewards are mostly chance. At the default η it takes thousands of steps to depart from equal
-    weights.
+    When to use: Use as an alternative to prioritizing hard or easy tasks. It favours the tasks that are improving now.
+    The losses must be comparable, since their falls are compared between tasks, and the noise between batches must be
+    small relative to progress, or rewards are mostly chance. At the default η it takes thousands of steps to depart
+    from equal weights.
 
     Cost: one backward pass per step; 259·T values of state, and a sort of 256·T numbers in each step.
 

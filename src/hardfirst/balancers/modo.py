@@ -17,8 +17,8 @@ class MoDo(GramianBalancer):
     :math:`\lambda \leftarrow \Pi (\lambda - \gamma (G + \rho I) \lambda)` with the projection :math:`\Pi` on the simplex. G
     is the matrix of the gradients' inner products, divided by their mean square length.
 
-    When to use: Use when MGDA's weights jump with the noise of each batch: here they average over about :math:`1 / \gamma`
-    steps. A small γ is close to equal weights, a large γ close to MGDA.
+    When to use: Use when MGDA's weights jump with the noise of each batch. Here they average over about 1/γ steps. A
+    small γ is close to equal weights, a large γ close to MGDA.
 
     Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T of state.
 

@@ -15,9 +15,9 @@ class NashMTL(GramianBalancer):
     G is the matrix of the gradients' inner products. Every task gains the same relative to its weight, regardless of the
     scale of its loss.
 
-    When to use: Use when losses have different units: multiplying one by a constant does not change the update. Tasks with
-    small gradients get large weights, which amplify their noise. The length of the update is :math:`\sqrt T`, or `max_norm`
-    if that is shorter, however small the gradients are: let the learning rate decay.
+    When to use: Use when losses have different units. Multiplying one by a constant does not change the update. Tasks
+    with small gradients get large weights, which amplify their noise. The length of the update is :math:`\sqrt T`, or
+    `max_norm` if that is shorter, however small the gradients are: let the learning rate decay.
 
     Cost: one backward pass per task and step, and a few Newton steps on T numbers, below a millisecond; T·n values of memory
     for n shared parameters, T of state.

@@ -14,8 +14,9 @@ class PCGrad(GramianBalancer):
     :math:`g_i \leftarrow g_i - (g_i \cdot g_j) / \lVert g_j \rVert^2 \, g_j` for each other task j with
     :math:`g_i \cdot g_j < 0`, in random order, with the original :math:`g_j`.
 
-    When to use: Use when gradients conflict (have a negative inner product), so that the steps of easy tasks undo those of
-    hard ones. It does not change sizes: a task with a large gradient still dominates where the tasks agree.
+    When to use: Use when gradients conflict, so that the steps of easy tasks undo those of hard ones. Two gradients
+    conflict if their inner product is negative. PCGrad does not change sizes: a task with a large gradient still
+    dominates where the tasks agree.
 
     Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T + 2 of state.
 

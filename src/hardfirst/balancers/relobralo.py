@@ -22,8 +22,8 @@ class ReLoBRaLo(LossBalancer):
     weights :math:`b(L_{-1})` relative to the previous losses. At random times (:math:`\varrho = 0`, otherwise 1), the old
     weights are replaced by :math:`b(L_0)`, relative to the first losses. T is the number of tasks.
 
-    When to use: Use for physics-informed networks, for which it was designed, and for other problems whose losses fall by
-    orders of magnitude: the weights depend on ratios, not on units. A task that fell less since the start weighs more.
+    When to use: Use for physics-informed networks and other losses that fall by orders of magnitude. The weights depend
+    on ratios, not on units. A task that fell less since the start weighs more.
 
     Cost: one backward pass per step; 3·T + 2 values of state.
 

@@ -18,7 +18,8 @@ class SDMGrad(GramianBalancer):
     w minimizes :math:`\lVert J^\top (w + \lambda \tilde w) \rVert^2` on the simplex, by some steps of gradient descent with
     momentum, starting from the w of the previous training step. :math:`\tilde w` are the preferences, equal by default.
 
-    When to use: Use it as a compromise between MGDA (λ = 0) and a weighted sum (λ large), like CAGrad but without a solver.
+    When to use: Use it as a compromise between MGDA (λ = 0) and a weighted sum (λ large). It resembles CAGrad but needs
+    no solver.
 
     Cost: one backward pass per task and step, and `steps` steps on T numbers, about a millisecond; T·n values of memory
     for n shared parameters, 2·T of state.
