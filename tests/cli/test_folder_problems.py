@@ -60,7 +60,7 @@ def test_a_key_does_not_depend_on_where_the_folder_lies(hardfirst: Hardfirst, fo
 def test_train_as_published(hardfirst: Hardfirst, folder: Path) -> None:
     said = hardfirst("train", "toy", "--data", folder.name, "--protocol", "published", "--out", "run")
     assert "Test split, mean over the last 2 epochs" in said
-    assert "The weights of the last epoch are in" in said
+    assert "The trained network: run/model.pt" in said
 
 
 def test_a_study_as_published(hardfirst: Hardfirst, folder: Path) -> None:
