@@ -43,9 +43,7 @@ Targets = Annotated[
     ),
 ]
 Drop = Annotated[str | None, typer.Option(help="Columns of a table to leave out of the inputs, joined by commas.")]
-Group = Annotated[
-    str | None, typer.Option(help="The column of a table whose equal values stay in one split, such as a patient.")
-]
+Group = Annotated[str | None, typer.Option(help="The column of a table whose equal values stay in one split.")]
 Time = Annotated[
     str | None, typer.Option(help="The column of a table to split by time: the earliest rows train, the latest test.")
 ]
