@@ -1,6 +1,7 @@
 """Cards for `hardfirst list WHAT NAME`."""
 
 import inspect
+import re
 from typing import Any
 
 from hardfirst._docstring import arguments, paragraph, section, sentence
@@ -25,7 +26,7 @@ def balancer(name: str, width: int) -> str:
     shown = card_of(name)
     texts = arguments(inspect.cleandoc(Spec(name).method.__doc__ or ""))
     parts: Parts = {
-        "When to use": shown.when,
+        "When to use": occasion(shown.when),
         "Cost": shown.cost,
         "Options": {option: text for option, text in texts.items() if option not in ("tasks", "process_group")},
         "Needs": ", ".join(shown.needs) or "nothing but losses",
@@ -69,7 +70,7 @@ def network(name: str, width: int) -> str:
     """
     text = network_text(name)
     parts: Parts = {
-        "When to use": paragraph(text, "When to use"),
+        "When to use": occasion(paragraph(text, "When to use")),
         "Cost": paragraph(text, "Cost"),
         "Options": _network_options(name),
         "Departures": section(text, "Note"),
@@ -111,6 +112,15 @@ def _card(name: str, first: str, parts: Parts, width: int) -> str:
         for heading, part in parts.items()
     }
     return _listing.card(name, plain(first), shown, width)
+
+
+def occasion(text: str) -> str:
+    """A sentence that begins with "Use when", as it stands under the heading "When to use".
+
+    >>> occasion("Use when tasks conflict."), occasion("Use it as a control."), occasion("Start here.")
+    ('tasks conflict.', 'as a control.', 'Start here.')
+    """
+    return re.sub(r"^Use (it )?((when|if) )?", "", text)
 
 
 def doc(spec: SpecBase) -> str:

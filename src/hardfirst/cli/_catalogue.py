@@ -8,7 +8,7 @@ from pathlib import Path
 from hardfirst._docstring import paragraph, sentence
 from hardfirst._spec import SpecBase
 from hardfirst.balancers import BALANCERS, GradientBalancer, Spec, card
-from hardfirst.cli._about import doc, network_text, recipe_options
+from hardfirst.cli._about import doc, network_text, occasion, recipe_options
 from hardfirst.cli._formula import plain
 from hardfirst.cli._listing import Group, listing, wrapped
 from hardfirst.errors import InputError, writing
@@ -24,7 +24,7 @@ def balancers(width: int) -> str:
     groups: dict[bool, list[tuple[str, str, str]]] = {False: [], True: []}
     for name in sorted(BALANCERS):
         shown = card(name)
-        row = (name, ", ".join(shown.needs) or "–", _first(plain(shown.when)))
+        row = (name, ", ".join(shown.needs) or "–", _first(occasion(plain(shown.when))))
         groups[issubclass(Spec(name).method, GradientBalancer)].append(row)
     return listing(
         ["balancer", "needs", "when to use"],
@@ -50,7 +50,7 @@ def problems(width: int) -> str:
 def networks(width: int) -> str:
     """The networks that can be made of a problem's `Parts`."""
     rows = [
-        (name, f"{plain(sentence(text))} When to use: {_first(plain(paragraph(text, 'When to use')))}.")
+        (name, f"{plain(sentence(text))} When to use: {_first(occasion(plain(paragraph(text, 'When to use'))))}.")
         for name, text in ((name, network_text(name)) for name in NETWORKS)
     ]
     return listing(["network", "what it is"], [Group("", rows)], "A network's card: hardfirst list networks NAME", width)

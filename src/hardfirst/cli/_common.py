@@ -38,16 +38,17 @@ ProblemName = Annotated[
 Targets = Annotated[
     str | None,
     typer.Option(
-        help="The columns of a table to predict, with kind and KPI: price:regression:log,sold:classification:kpi=auc."
+        help="The columns of a table to predict, joined by commas, with kind and KPI: price:regression:log or "
+        "sold:classification:kpi=auc."
     ),
 ]
-Drop = Annotated[str | None, typer.Option(help="Columns of a table that are no inputs, joined by commas.")]
-Group = Annotated[str | None, typer.Option(help="The column of a table whose rows of one value stay in one split.")]
+Drop = Annotated[str | None, typer.Option(help="Columns of a table to leave out of the inputs, joined by commas.")]
+Group = Annotated[str | None, typer.Option(help="The column of a table whose equal values stay in one split.")]
 Time = Annotated[
-    str | None, typer.Option(help="The column of a table by which the earliest rows train and the latest test.")
+    str | None, typer.Option(help="The column of a table to split by time: the earliest rows train, the latest test.")
 ]
 SplitColumn = Annotated[
-    str | None, typer.Option("--split", help="The column of a table that says train, validation or test.")
+    str | None, typer.Option("--split", help="The column of a table that holds train, validation or test.")
 ]
 Validation = Annotated[str | None, typer.Option(help="A file with the validation rows of a table.")]
 Test = Annotated[str | None, typer.Option(help="A file with the test rows of a table.")]

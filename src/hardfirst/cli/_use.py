@@ -39,7 +39,10 @@ def predict(
     out: Annotated[Path, typer.Option(help="The CSV file to write.")] = Path("predictions.csv"),
     problem: ProblemOption = None,
 ) -> None:
-    """Predict new examples with a trained network: classes with probabilities, and numbers in the unit of the column."""
+    """Predict new examples with a trained network.
+
+    Classes come with their probabilities, and numbers in the unit of their column.
+    """
     from hardfirst.records import write_atomically
     from hardfirst.trained import load
 
@@ -59,7 +62,10 @@ def export(
     ] = None,
     problem: ProblemOption = None,
 ) -> None:
-    """Export a trained network to a file that other programs run, and check that it computes the same."""
+    """Export a trained network for other programs.
+
+    The command checks that the file computes the same as the network.
+    """
     from hardfirst import trained
 
     default = Path("model.pt2" if form is ExportFormat.torch_export else "model.onnx")
