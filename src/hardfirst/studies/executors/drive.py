@@ -178,7 +178,7 @@ class Drive:
         self._report(attempt.trials, "busy") if mixed else self._report(attempt.trials, "singly", reason)
 
     def _why_stopped(self, status: Status, trial: Trial) -> str:
-        """Why the study cannot go on, in a sentence."""
+        """Why the study cannot continue, in a sentence."""
         if status == "unguarded":
             return NO_GUARD
         if status == "unwritable":

@@ -37,7 +37,7 @@ class StudyKind(ABC):
     trials whose settings are known by then, those that have ended included. It has no other state, which is why a study
     that was stopped resumes by asking again.
 
-    A kind is a subclass in a file of its own and a row in `KINDS`; `hardfirst study NAME` is made from its class attributes.
+    A kind is a subclass in a separate file and a row in `KINDS`; `hardfirst study NAME` is made from its class attributes.
 
     Args:
         plan: the study.
@@ -85,7 +85,7 @@ class StudyKind(ABC):
 
     @classmethod
     def networks(cls, plan: "Plan") -> Sequence[str]:
-        """The networks that the study is made on; each is a case of its own."""
+        """The networks that the study is made on; each is a separate case."""
         return plan.networks
 
     @abstractmethod

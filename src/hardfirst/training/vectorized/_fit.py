@@ -30,7 +30,7 @@ def fit_together(
     The trials differ in seed, learning rate or balancer, which is a method that works on losses; or, with equal weights, in
     the only task that they train. Each has the order of
     examples, the balancer, the best epoch and the end of a single run, and its figures up to rounding; the units that
-    dropout drops are others. A trial whose total is not finite ends as diverged, and the others go on. In the records,
+    dropout drops are others. A trial whose total is not finite ends as diverged, and the others continue. In the records,
     `vectorized` in `made_with` is the number of trials; seconds and memory are a trial's share of those of all.
 
     Args:
