@@ -66,7 +66,7 @@ def test_all_parts_of_a_study_are_trained_together(tmp_path: Path) -> None:
     whole = runner(tmp_path, **settings)
     executor, _ = run(whole, lambda assignment, attempt: finished(assignment))
     sizes = [len(each.trials) for each in executor.started]
-    assert set(sizes) == {3, 4, 6, 9, 12}, "two tasks alone, three methods, and a grid of four points beside equal weights"
+    assert set(sizes) == {3, 4, 6, 9, 12}, "two tasks alone, three methods, four points of the grid"
     assert all(whole.store.ended(key) for key in whole.trials())
 
 

@@ -1,9 +1,10 @@
 """Train many trials as one stacked network, in one process.
 
-Small runs spend their time on Python and on starting operations, not on arithmetic. Trials that differ in seed, learning
-rate or balancer alone have the same operations, so that one call of each, on tensors with a row for each trial, does the
-work of all; only the balancers of each method take their steps for themselves. A single run (`hardfirst.training.fit`)
-defines what is right: each trial has its own order of examples, balancer state, best epoch and end, and its own record.
+Small runs spend their time on Python and on starting operations, not on arithmetic. Trials that differ only in seed,
+learning rate, balancer or the one task that they train have the same operations. One call of each operation, on tensors with
+a row for each trial, does the work of all. Only the balancers of each method take separate steps. A single run
+(`hardfirst.training.fit`) defines what is right: each trial has its order of examples, balancer state, best epoch, end and
+record.
 """
 
 from hardfirst.training.vectorized._fit import fit_together
