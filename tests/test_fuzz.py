@@ -4,6 +4,7 @@ Every run draws the same examples.
 """
 
 import math
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -272,7 +273,7 @@ def test_the_report_says_what_it_leaves_out(hardfirst: Callable[..., str], folde
     for arguments in (["report", str(folder)], ["report", str(folder), "--format", "md"]):
         printed = hardfirst(*arguments)
         assert f"Left out: {path} is not a run record: line 5 is not JSON" in printed
-        assert "dtp, n = 2" in printed
+        assert re.search("^dtp ", printed, re.MULTILINE)
     assert path.exists()
 
 

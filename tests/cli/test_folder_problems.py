@@ -29,7 +29,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     toy_folder.register(monkeypatch)
     engine = Scripted(lambda assignment, _: Ended(assignment.key, run_assignment(assignment, torch.get_num_threads())))
     monkeypatch.setattr(EngineSpec, "build", lambda spec: engine)
-    monkeypatch.setattr(runner, "run_alone", lambda job, tell: job(tell))
+    monkeypatch.setattr(runner, "run_alone", lambda job, what, tell: job(tell))
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def records(study: Path) -> dict[str, bytes]:
 
 def test_train(hardfirst: Hardfirst, folder: Path) -> None:
     said = hardfirst("train", "toy", "--data", folder.name, "--epochs", "1", "--out", "run")
-    assert "at the epoch that was best on the validation split" in said
+    assert "at the best epoch on the validation split" in said
     (record,) = map(read, Path("run/trials").glob("*.jsonl"))
     assert record.trial["problem"] == "toy"
     assert record.trial["problem_sha256"] == digest(f"toy?data={folder}")
@@ -60,14 +60,14 @@ def test_a_key_does_not_depend_on_where_the_folder_lies(hardfirst: Hardfirst, fo
 def test_train_as_published(hardfirst: Hardfirst, folder: Path) -> None:
     said = hardfirst("train", "toy", "--data", folder.name, "--protocol", "published", "--out", "run")
     assert "Test split, mean over the last 2 epochs" in said
-    assert "The weights of the last epoch are in" in said
+    assert "The trained network: run/model.pt" in said
 
 
 def test_a_study_as_published(hardfirst: Hardfirst, folder: Path) -> None:
     said = hardfirst(*COMPARE, "--protocol", "published", "--format", "tex")
     assert "% Protocol published: nothing was held out, and test figures are those of the last epoch" in said
     page = Path("runs/toy/report.html").read_text()
-    assert "Δm over metrics against single-task" in page
+    assert r"$\Delta$m over metrics against single-task" in said
     plan = yaml.safe_load(next(text for text in re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL) if "problems" in text))
     assert plan["protocol"] == "published"
     assert plan["problems"] == [f"toy?data={str(folder).replace(' ', '%20').replace(';', '%3B').replace('50%', '50%25')}"]

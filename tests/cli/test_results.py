@@ -13,9 +13,10 @@ from rich.console import Console
 import toy_study
 from hardfirst.cli import _ascii, _common, _results
 from hardfirst.cli._leaderboard import leaderboard_table, task_table
+from hardfirst.cli._progress import ShareProgress
 from hardfirst.report import Comparison
 from hardfirst.report.model.answer import answer
-from hardfirst.studies import Store
+from hardfirst.studies import Plan, Runner, Store, runner
 from made_records import alone, case_of, control, diverged, static, study
 
 SEEDS = [0.40, 0.42, 0.44, 0.42, 0.40, 0.42, 0.44]
@@ -137,3 +138,29 @@ def test_a_closed_pipe_ends_the_printing_and_not_the_study(tmp_path: Path) -> No
     assert done.stderr == ""
     assert (tmp_path / "study/report.html").exists()
     assert len(list(Store(tmp_path / "study").records())) == 2
+
+
+def test_the_cost_of_a_step_is_not_measured_where_the_plan_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It has no part in the trials' keys."""
+    path, told = toy_study.problem(tmp_path), []
+    monkeypatch.setattr(runner, "run_alone", lambda work, what, tell: told.append(tell))
+    with_cost, without = (Runner(Plan(**toy_study.plan(path, cost=cost)), tmp_path / "study") for cost in (True, False))
+    assert with_cost.trials().keys() == without.trials().keys()
+    without.measure_cost(print)
+    assert told == []
+    with_cost.measure_cost(print)
+    assert told == [print]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_measurement_of_the_cost_says_what_it_does(terminal: bool) -> None:
+    """A log file gets one line; nothing is shown if there is nothing to measure."""
+    console = Console(force_terminal=terminal, width=120)
+    with console.capture() as captured, ShareProgress(console, "Timing a training step of each method") as timing:
+        pass
+    assert captured.get() == ""
+    with console.capture() as captured, ShareProgress(console, "Timing a training step of each method") as timing:
+        for share in (0.0, 0.5, 1.0):
+            timing(share)
+    assert "Timing a training step of each method" in captured.get()
+    assert ("100%" in captured.get()) == terminal

@@ -27,7 +27,7 @@ OVER_VALUES: dict[str, Measure] = {
     "angle_within": kpi.angle_within,
     "r2": kpi.r2,
 }
-OVER_SCORES: dict[str, Measure] = {"auc": kpi.auc, "gini": kpi.gini}
+OVER_SCORES: dict[str, Measure] = {"auc": kpi.auc, "average_precision": kpi.average_precision, "gini": kpi.gini}
 YES_OR_NO: dict[str, Measure] = OVER_SCORES | {"f1": kpi.f1}
 MEASURES = OVER_CLASSES | OVER_VALUES | YES_OR_NO
 each_measure = pytest.mark.parametrize("name", MEASURES)
@@ -216,6 +216,16 @@ def test_r2_of_a_constant_target_is_unknown(value: float) -> None:
     target = torch.full((7,), value)
     check(kpi.r2(target, target), NAN)
     check(kpi.r2(torch.zeros(1), torch.tensor([value])), NAN)
+
+
+def test_average_precision() -> None:
+    target = torch.tensor([1, 0, 1, 0, -100])
+    assert float(kpi.average_precision(torch.tensor([3.0, 2.0, 2.0, 0.0, 9.0]), target)) == pytest.approx((1 + 2 / 3) / 2)
+    assert float(kpi.average_precision(torch.tensor([math.nan, 0.0, 1.0, 0.0, 9.0]), target)) == pytest.approx(
+        (2 / 4 + 1) / 2
+    )
+    assert float(kpi.average_precision(torch.tensor([-math.inf] * 5), target)) == pytest.approx(1 / 2)
+    assert math.isnan(float(kpi.average_precision(torch.zeros(2), torch.zeros(2))))
 
 
 def test_auc() -> None:

@@ -8,7 +8,14 @@ from functools import partial
 import pytest
 import torch
 import torchmetrics
-from sklearn.metrics import balanced_accuracy_score, f1_score, jaccard_score, r2_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    jaccard_score,
+    r2_score,
+    roc_auc_score,
+)
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy
 from torchmetrics.functional.regression import mean_absolute_error
@@ -38,6 +45,7 @@ def test_scikit_learn_agrees(seed: int) -> None:
     scores, answers = logits[:, 0].round(decimals=1), classes == 0  # rounded, so that there are ties
     check(kpi.f1(scores, answers), f1_score(answers.numpy(), scores.numpy() > 0))
     check(kpi.auc(scores, answers), roc_auc_score(answers.numpy(), scores.numpy()))
+    check(kpi.average_precision(scores, answers), average_precision_score(answers.numpy(), scores.numpy()))
 
 
 def test_a_metric_that_should_be_high() -> None:

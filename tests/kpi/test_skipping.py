@@ -53,6 +53,7 @@ KPIS: dict[str, tuple[Any, str]] = {
     "F1": (partial(kpi.f1, threshold=0.0), "answers"),
     "mean IoU": (kpi.mean_iou, "pixels"),
     "AUC": (kpi.auc, "answers"),
+    "average precision": (kpi.average_precision, "answers"),
     "Gini": (kpi.gini, "answers"),
     "within": (partial(kpi.within, threshold=0.5), "numbers"),
     "within one class": (within_one, "classes"),

@@ -303,7 +303,7 @@ def test_words_among_numbers_are_said(table: Callable[..., Problem], tmp_path: P
     few = frame()["area"].round(2).astype(object)
     few[6], few[8] = "unknown", "?"
     problem = table(area=few, id=1)
-    assert "In area, '?' and 'unknown' counts as a missing number." in table_notes(path)
+    assert "In area, '?' and 'unknown' mean that a number is missing." in table_notes(path)
     inputs = torch.cat([split.inputs for split in vars(problem.data()).values()])
     assert int((inputs[:, 0] == 0).sum()) == int(inputs[:, 1].sum()) == 2
     many = few.where(np.arange(ROWS) % 4 > 0, "unknown")

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from torch import Tensor
 
-from hardfirst import kpi
 from hardfirst.errors import InputError
 from hardfirst.kpi import skipping
 from hardfirst.problems import Problem, data_card, digest, load_problem, table_name, table_transform
@@ -308,16 +307,6 @@ def test_flags_reach_the_table(hardfirst: Callable[..., str], tmp_path: Path) ->
     assert "--group is for a table, such as homes.csv; there is none." in hardfirst(
         "train", "digits", "--group", "a", code=2
     )
-
-
-def test_average_precision() -> None:
-    target = torch.tensor([1, 0, 1, 0, -100])
-    assert float(kpi.average_precision(torch.tensor([3.0, 2.0, 2.0, 0.0, 9.0]), target)) == pytest.approx((1 + 2 / 3) / 2)
-    assert float(kpi.average_precision(torch.tensor([math.nan, 0.0, 1.0, 0.0, 9.0]), target)) == pytest.approx(
-        (2 / 4 + 1) / 2
-    )
-    assert float(kpi.average_precision(torch.tensor([-math.inf] * 5), target)) == pytest.approx(1 / 2)
-    assert math.isnan(float(kpi.average_precision(torch.zeros(2), torch.zeros(2))))
 
 
 @pytest.mark.parametrize(("rows", "epochs"), [(300, 100), (5822, 36), (10_000, 21), (53_940, 20), (200_000, 6), (10**6, 5)])

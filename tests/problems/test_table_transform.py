@@ -70,6 +70,23 @@ def test_rows_of_the_table_get_the_inputs_and_labels_of_the_problem(name: str, s
         assert torch.equal(parts.sort().values, labels[task].sort().values)
 
 
+def test_words_for_missing_labels_are_read_as_in_training(tmp_path: Path) -> None:
+    """NA among numbers or Booleans is no label, and among words a class. A column may have the name of a parameter."""
+    rows = np.arange(ROWS)
+    columns = {
+        "self": rows % 7,
+        "number": np.where(rows % 5 == 0, "NA", (rows % 3).astype(str)),
+        "truth": np.where(rows % 2, "TRUE", "FALSE"),
+        "word": np.where(rows % 5 == 0, "NA", np.where(rows % 2, "yes", "no")),
+        "town": np.where(rows % 3 == 0, "Ulm", "Bonn"),
+    }
+    pd.DataFrame(columns).to_csv(tmp_path / "homes.csv", index=False)
+    transform = table_transform(table_name(str(tmp_path / "homes.csv"), "number,truth,word"))
+    labels = transform.labels(transform.read(tmp_path / "homes.csv"))
+    assert [target.classes for target in transform.targets] == [("0", "1", "2"), ("False", "True"), ("NA", "no", "yes")]
+    assert {name: int((values < 0).sum()) for name, values in labels.items()} == {"number": 40, "truth": 0, "word": 0}
+
+
 def test_new_rows_may_lack_targets_and_have_other_columns(saved: TableTransform, tmp_path: Path) -> None:
     """A column of words may hold numbers alone in a new file, and columns may be in any order."""
     new = frame().drop(columns=["price", "sold"])[::-1].query("floor != 'G'").assign(other=1)

@@ -124,8 +124,7 @@ SITUATIONS = {
     ),
     "only equal weights": (
         [runs("equal")],
-        "Equal weights reach 43.0 points on the worst task (`hard`) and 67.7 on the mean; there is no method to compare "
-        "with.",
+        "Equal weights reach 43.0 points on the worst task (`hard`) and 67.7 on the mean; there is no method to compare",
     ),
     "no equal weights": (
         [runs("dtp"), runs("stch", worst=0.1, mean=0.05)],
@@ -151,6 +150,9 @@ def test_the_headline_of_every_situation(situation):
 def test_runs_that_are_missing_are_counted():
     assert words(runs("equal"), missing=2).endswith("7 of 9 runs have finished; these are the results so far.")
     assert "no method has finished yet" in words(runs("equal"), missing=2)
+    partly = [runs("equal"), runs("dtp", worst=0.1, seeds=[0])]  # 43.0 is the mean over all seven seeds
+    assert "(`hard`, 40.0 → 49.8)" in words(*partly, missing=6)
+    assert texts(*partly, missing=6)[0] == "1 of 6 seeds so far"
 
 
 def test_the_question_names_what_is_compared():

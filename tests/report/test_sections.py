@@ -394,7 +394,7 @@ def test_single_task_networks_and_static_weights_are_missed_only_where_they_are_
 
 def test_how_the_baselines_were_made_is_told_where_there_are_any():
     found = " ".join(notes.how_measured(case_of(complete(), enough("dtp"))))
-    assert "Tuning used a separate seed and only the validation split: tuning runs never read the test split." in found
+    assert "Tuning used a separate seed and the validation split only: tuning runs never read the test split." in found
     assert "A single-task network has the same architecture" in found
     assert "from a grid on the simplex that includes equal weights: static weights by the mean over tasks." in found
     each = [item for name in STATIC_FOR.values() for item in static(FIXED, [0.4], name)]

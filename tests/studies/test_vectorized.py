@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ from hardfirst.training import Preview, Trial, preview
 from toy_study import Outcome, Scripted, measured, plan, problem
 
 
-def finished(assignment: Assignment) -> Ended:
+def finished(assignment: Assignment, kpi: Callable[[Trial, str], float] = lambda trial, task: 0.5) -> Ended:
     texts = {}
     for key, trial in assignment.trials.items():
-        path = assignment.folder / "record"
+        path, problem = assignment.folder / "record", trial.load()
         writer = records.Writer(path)
-        writer.trial(trial.describe(trial.load()), ["a", "b"], vectorized=len(assignment.trials))
-        writer.epoch(1, seconds=1.0, learning_rate=0.1, tasks={t: {"validation_kpi": 0.5, "weight": 1.0} for t in "ab"})
+        writer.trial(trial.describe(problem), problem.measured, vectorized=len(assignment.trials))
+        tasks = {task: {"validation_kpi": kpi(trial, task), "weight": 1.0} for task in problem.measured}
+        writer.epoch(1, seconds=1.0, learning_rate=0.1, tasks=tasks)
         writer.end("finished", seconds=1.0)
         texts[key] = path.read_text()
         path.unlink()
@@ -67,6 +68,24 @@ def test_all_parts_of_a_study_are_trained_together(tmp_path: Path) -> None:
     sizes = [len(each.trials) for each in executor.started]
     assert set(sizes) == {3, 4, 6, 9, 12}, "two tasks alone, three methods, and a grid of four points beside equal weights"
     assert all(whole.store.ended(key) for key in whole.trials())
+
+
+@pytest.mark.parametrize(("least", "sizes"), [(0.9, [2]), (0.4, [4]), (0.0, [])], ids=["one", "two", "equal"])
+def test_the_static_weights_of_both_measures_are_a_block(tmp_path: Path, least: float, sizes: list[int]) -> None:
+    """A point of the grid is the best one by both measures, or by the mean alone, or equal weights are the best ones."""
+    path = Path(problem(tmp_path))
+    path.write_text(path.read_text().replace('"ab"', '"abc"').replace('{"a":', '{"c": (inputs[:, 3] > 0).float(), "a":'))
+
+    def kpi(trial: Trial, task: str) -> float:
+        weights = dict(trial.balancer.options)
+        if weights.get("weights.a", 1) > 1 and least:
+            return 0.9 if task == "a" else least
+        return 0.55 if weights.get("weights.b", 1) > 1 and least else 0.5
+
+    whole = Runner(Plan(**plan(str(path), balancers="equal", baselines=True, vectorize=True)), tmp_path / "out")
+    executor, _ = run(whole, lambda assignment, attempt: finished(assignment, kpi))
+    static = [each for each in executor.started if each.trial.balancer.name == "fixed" and each.trial.seed < 2]
+    assert [len(each.trials) for each in static] == sizes
 
 
 def test_a_block_whose_trials_cannot_be_trained_together_runs_them_one_by_one(tmp_path: Path) -> None:

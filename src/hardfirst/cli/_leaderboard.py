@@ -114,7 +114,7 @@ def _rows(facts: Answer) -> Iterator[_Row]:
         yield _Row(_name(row), tuple(_standing(board, row, field)), rule=last and bool(references or controls))
     for each in references:
         means = [each.worst, each.mean] if len(each.tasks) > 1 else [each.mean]
-        cells = [cell for mean in means for cell in (Text(number_text(mean.mean, ".1f")), Text("–"))]
+        cells = [cell for mean in means for cell in (Text(number_text(mean.mean, "z.1f")), Text("–"))]
         yield _Row(each.name, _filled(facts, cells), rule=each is references[-1] and bool(controls))
     yield from controls
 
@@ -128,7 +128,7 @@ def _name(row: Standing) -> str:
 def _standing(board: Leaderboard, row: Standing, field: Mapping[str, Interval]) -> Iterator[Text]:
     for scope in _scopes(row):
         cell = row.of(scope)
-        yield Text(number_text(cell.kpi.mean, ".1f"))
+        yield Text(number_text(cell.kpi.mean, "z.1f"))
         yield (
             Text("baseline")
             if row is board.baseline
@@ -138,9 +138,9 @@ def _standing(board: Leaderboard, row: Standing, field: Mapping[str, Interval]) 
         counts = row is not board.baseline and board.baseline is not None
         yield Text(f"{row.better} / {row.worse}" if counts else "–")
     if field:
-        yield Text(number_text(field[row.name].mean, "+.1f") if row.name in field else "–")
+        yield Text(number_text(field[row.name].mean, "+z.1f") if row.name in field else "–")
     if any(each.delta_m for each in board.rows):
-        yield Text(number_text(row.delta_m.mean, "+.1f") if row.delta_m else "–")
+        yield Text(number_text(row.delta_m.mean, "+z.1f") if row.delta_m else "–")
     yield Text(number_text(row.cost, ".2f"))
 
 
@@ -165,7 +165,7 @@ def _controls(facts: Answer) -> Iterator[_Row]:
         cells = []
         for scope in scopes:
             points = scope.points(case, control)
-            cells.append(Text(number_text(scope.interval(case, control).mean, ".1f")))
+            cells.append(Text(number_text(scope.interval(case, control).mean, "z.1f")))
             base = scope.points(case, case.baseline) if board.baseline else None
             difference = None if base is None else paired_interval(points, base).clipped(-100, 100)
             cells.append(_difference(difference, effect(difference), " " if board.can_test else ""))
@@ -200,8 +200,8 @@ def task_table(facts: Answer, width: int) -> Table | None:
         shown.add_column(head, justify="right", no_wrap=True)
     for task in tasks:
         differences = [_task_difference(row.tasks[task].difference) for row in rows]
-        others = [number_text(each.tasks[task].mean, ".1f") for each in references]
-        shown.add_row(Text(task), number_text(base.tasks[task].kpi.mean, ".1f"), *differences, *others)
+        others = [number_text(each.tasks[task].mean, "z.1f") for each in references]
+        shown.add_row(Text(task), number_text(base.tasks[task].kpi.mean, "z.1f"), *differences, *others)
     return shown
 
 

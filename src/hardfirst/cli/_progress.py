@@ -138,7 +138,8 @@ class ShareProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+        if self.bar.live.is_started:
+            self.bar.stop()
 
     def __call__(self, share: float) -> None:
         """Show that this share of the work is done."""
@@ -183,7 +184,7 @@ class RunProgress:
     def epoch(self, epoch: int, tasks: Mapping[str, Mapping[str, Any]]) -> None:
         """See `Watcher`."""
         table = Table(title=f"epoch {epoch}", title_justify="left")
-        for column in ("task", "loss", "KPI", "weight", "validation KPI"):
+        for column in ("task", "loss", "KPI × 100", "weight", "validation KPI × 100"):
             table.add_column(column, justify="left" if column == "task" else "right")
         for task, line in tasks.items():
             loss, weight = (f"{line[what]:.3f}" for what in ("loss", "weight"))

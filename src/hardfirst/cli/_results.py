@@ -26,6 +26,7 @@ def write_report(folder: Path, form: Format | None) -> None:
         typer.echo(getattr(exports, form.value)(comparison), nl=False)
     answers = [answer(case, comparison.missing if len(comparison.cases) == 1 else 0) for case in comparison.cases]
     for found in answers:
+        say("")
         title, _, legend = tables.leaderboard_table(found).caption.partition(". ")
         _say_named(title, "bold")
         console.print(leaderboard_table(found, console.width))
@@ -36,7 +37,6 @@ def write_report(folder: Path, form: Format | None) -> None:
             say(f"KPI × 100 of {found.board.against}, and Δ; in brackets where its interval includes 0.")
             say("")
         _say_answer(found)
-        say("")
     _say_overview(comparison)
     for sentence in comparison.damaged:
         say(f"Left out: {sentence}")
@@ -57,13 +57,14 @@ def _say_overview(comparison: Comparison) -> None:
     """What several problems or networks say together."""
     if len(comparison.cases) == 1:
         return
+    say("")
     together = overview.headline(across(comparison.cases, comparison.missing))
     for sentence in (*together.sentences, *networks.sentences(comparison.cases)):
         _say_named(sentence)
-    say("")
 
 
 def _say_next(comparison: Comparison) -> None:
+    say("")
     found = across(comparison.cases, comparison.missing)
     if step := overview.step(found, comparison.command, comparison.plan):
         say(f"Next: {step.why}")

@@ -11,9 +11,9 @@ from hardfirst.records import Record, is_undefined
 def run_table(record: Record) -> Table:
     """A single run's figures on the test split."""
     averaged = record.test.get("averaged") if record.test else None
-    where = f"mean over the last {averaged} epochs" if averaged else "at the epoch that was best on the validation split"
+    where = f"mean over the last {averaged} epochs" if averaged else "at the best epoch on the validation split"
     table = Table(title=f"Test split, {where}", title_justify="left")
-    for column in ("task", "KPI", "metrics", "loss", "weight in the last epoch"):
+    for column in ("task", "KPI × 100", "metrics", "loss", "last weight"):
         table.add_column(column, justify="left" if column in ("task", "metrics") else "right")
     for task in (*record.tasks, *record.auxiliary):
         figures = record.test["tasks"][task] if record.test else {}
@@ -24,10 +24,10 @@ def run_table(record: Record) -> Table:
 
 
 def kpi_text(figures: Mapping[str, Any], prefix: str = "") -> str:
-    """A task's KPI as tables show it: "undefined" where the task has labels and it is NaN, "–" for an auxiliary task."""
+    """A task's KPI in points: "undefined" where the task has labels and it is NaN, "–" for an auxiliary task."""
     if f"{prefix}kpi" not in figures:
         return "–"
-    return "undefined" if is_undefined(figures, prefix) else f"{figures.get(f'{prefix}kpi', float('nan')):.3f}"
+    return "undefined" if is_undefined(figures, prefix) else f"{100 * figures.get(f'{prefix}kpi', float('nan')):.1f}"
 
 
 def plan_table(counts: Mapping[str, tuple[int, int]]) -> Table:

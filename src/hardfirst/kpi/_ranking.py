@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hardfirst.functional._labels import class_labels
-from hardfirst.kpi._common import same_shape
+from hardfirst.kpi._common import ratio, same_shape
 from hardfirst.kpi._skipping import skips
 
 
@@ -15,8 +15,8 @@ def average_precision(output: Tensor, target: Tensor, *, ignore_index: int = -10
     """The average precision of a yes/no question: the precision down to each positive, averaged over the positives.
 
     Σ_p #(positives scored at least as high as p) / #(elements scored at least as high as p) / P. It is the step-wise area
-    under the precision-recall curve; a random ranking gives the share of positives. NaN without a positive. It is noisy on a
-    batch with few positives: take it from the validation split (`Task.kpi_from`).
+    under the precision-recall curve; a random ranking gives the share of positives. NaN without a positive or without a
+    negative. It is noisy on a batch with few positives: take it from the validation split (`Task.kpi_from`).
 
     Args:
         output: binary scores of any scale, [batch, ...]. NaN ranks last.
@@ -45,5 +45,6 @@ def average_precision(output: Tensor, target: Tensor, *, ignore_index: int = -10
         above = len(others) - torch.searchsorted(others, scores)
         return torch.where(scores == -math.inf, counted.sum(), above)
 
-    precision = at_least(positive) / at_least(labelled).clamp(min=1)
-    return torch.where(positive, precision, 0).sum() / torch.where(positive.any(), positive.sum(), math.nan)
+    precision = ratio(at_least(positive), at_least(labelled).clamp(min=1))
+    is_defined = positive.any() & (labelled & ~positive).any()
+    return torch.where(is_defined, torch.where(positive, precision, 0).sum() / positive.sum().float(), math.nan)

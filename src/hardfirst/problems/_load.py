@@ -58,7 +58,7 @@ def load_problem(name: str) -> Problem:
         raise InputError(f"{name} is a folder. Give a Python file in it.")
     if not path.is_file():
         raise InputError(
-            f"There is no file {name}. A problem is a built-in one ({', '.join(PROBLEMS)}), a Python file, or a CSV table."
+            f"There is no file {name}. A problem is a built-in one ({', '.join(PROBLEMS)}), a Python file, or a table."
         )
     module, location = load_module(path, contract=_CONTRACT), path.resolve()
     if location not in _LOADED or _LOADED[location].module is not module:

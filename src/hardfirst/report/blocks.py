@@ -18,7 +18,7 @@ _COLUMNS_UPRIGHT = 8  # of a table on a sheet of paper; wider tables are printed
 
 
 class Bar(NamedTuple):
-    """An interval, drawn in a cell: all four are shares of the width that the column's intervals share."""
+    """An interval in a cell, in shares of the width of the column's scale."""
 
     low: float
     mean: float
@@ -59,10 +59,7 @@ Content = str | TableCell
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row: its heading and the other cells.
-
-    When a reader sorts the table, the baseline stays first, and rows over tasks and a reference stay last.
-    """
+    """A row: its heading and the other cells. Sorting leaves baselines first, rows over tasks and references last."""
 
     cells: tuple[TableCell, ...]
     look: Look = ""

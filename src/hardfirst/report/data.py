@@ -89,6 +89,7 @@ def _standing(row: Standing) -> Values:
         "tasks_worse": row.worse,
         "tasks_unclear": row.unclear,
         "delta_m": _interval(row.delta_m),
+        "field_delta": _interval(row.field_delta),
         "cost": row.cost,
     }
 

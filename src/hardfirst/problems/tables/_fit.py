@@ -84,8 +84,9 @@ def _text(name: str, column: "pd.Series[object]", train: Tensor, decimal: str) -
         return _number(name, column, train, form, notes=_read_as(name, cells, form))
     if found := _words_among_numbers(column, decimal):
         form, absent = found
-        listed = " and ".join(map(repr, absent))
-        return _number(name, column, train, form, absent, (f"In {name}, {listed} counts as a missing number.",))
+        means = "means" if len(absent) == 1 else "mean"
+        note = f"In {name}, {' and '.join(map(repr, absent))} {means} that a number is missing."
+        return _number(name, column, train, form, absent, (note,))
     if (pattern := date_format(cells)) is not None:
         return _date(name, column, train, pattern, _which_day(name, cells, pattern))
     return _words(name, column, train)
@@ -127,6 +128,8 @@ def _words_among_numbers(column: "pd.Series[object]", decimal: str) -> tuple[Num
     is_number = [number_format([str(cell)], decimal) is not None for cell in counts.index]
     absent = [str(cell) for cell, number in zip(counts.index, is_number, strict=True) if not number]
     if not 0 < len(absent) <= _MOST_ABSENT or counts[is_number].sum() < _MOSTLY * counts.sum():
+        return None
+    if any(letter.isdigit() for cell in absent for letter in cell):  # codes such as 136A rather than words
         return None
     form = number_format([str(cell) for cell in counts.index if cell not in absent], decimal)
     return None if form is None else (form, tuple(sorted(absent)))

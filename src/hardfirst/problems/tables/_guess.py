@@ -129,8 +129,10 @@ def _check_labelled(name: TableName, column: str, labelled: Tensor, train: Tenso
 
 def _classes(name: TableName, cells: "pd.Series[object]", choice: TargetChoice, kind: str, train: Tensor) -> FittedTarget:
     import pandas as pd
+    from pandas.api.types import is_numeric_dtype
 
     column = choice.column
+    are_words = not is_numeric_dtype(cells)
     codes, values = pd.factorize(cells, sort=True)
     classes = tuple(map(label_text, values))
     labelled = int((codes >= 0).sum())
@@ -145,12 +147,12 @@ def _classes(name: TableName, cells: "pd.Series[object]", choice: TargetChoice, 
     labels = torch.where(torch.tensor(codes) < 0, IGNORE, torch.tensor(codes)).long()
     _check_labelled(name, column, labels != IGNORE, train)
     if kind == ORDINAL:
-        order = _order(name, choice, classes, all(isinstance(value, int | float) for value in values.tolist()))
-        target = TargetColumn(column, kind, order)
+        order = _order(name, choice, classes, not are_words)
+        target = TargetColumn(column, kind, order, words=are_words)
         labels = torch.tensor([*map(order.index, classes), -1])[labels.clamp(min=-1)]
         values_of = torch.where(labels < 0, math.nan, labels.float())
     else:
-        target, values_of = TargetColumn(column, kind, classes), labels
+        target, values_of = TargetColumn(column, kind, classes, words=are_words), labels
     counts = torch.bincount(labels[train][labels[train] >= 0], minlength=len(classes)).tolist()
     kpi, why = (choice.kpi, "chosen") if choice.kpi else _default_kpi(kind, counts, target.classes)
     return FittedTarget(target, replace(choice, kpi=kpi), values_of, tuple(counts), False, why)

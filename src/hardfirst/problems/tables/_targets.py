@@ -32,6 +32,7 @@ class TargetColumn:
         log: whether the network predicts the natural logarithm.
         decimal: the decimal mark, if the numbers are text.
         unit: what stands at each number, if they are text.
+        words: whether classes are words rather than numbers or Booleans: a word such as NA is then one of them.
     """
 
     name: str
@@ -42,6 +43,7 @@ class TargetColumn:
     log: bool = False
     decimal: str = "."
     unit: str = ""
+    words: bool = False
 
     @property
     def outputs(self) -> int:

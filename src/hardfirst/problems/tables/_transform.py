@@ -13,7 +13,7 @@ from hardfirst.errors import InputError, unknown
 from hardfirst.networks import HardSharing, Parts
 from hardfirst.problems.tables import _networks, _reading
 from hardfirst.problems.tables._columns import Column, WordColumn, from_dict, to_dict
-from hardfirst.problems.tables._targets import REGRESSION, TargetColumn
+from hardfirst.problems.tables._targets import TargetColumn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,9 +64,11 @@ class TableTransform:
         sheet = _reading.read(path)
         self.check(sheet.frame.columns, str(path))
         words = [column.name for column in self.inputs if isinstance(column, WordColumn)]
-        classes = [target.name for target in self.targets if target.kind != REGRESSION and target.name in sheet.frame]
-        as_written = {name: sheet.words(name) for name in words} | {name: sheet.words(name, keep=True) for name in classes}
-        return sheet.frame.assign(**as_written)
+        classes = [target.name for target in self.targets if target.words and target.name in sheet.frame]
+        frame = sheet.frame.copy()
+        for name in (*words, *classes):
+            frame[name] = sheet.words(name, keep=name in classes)
+        return frame
 
     def check(self, columns: Any, where: str = "the table") -> None:
         """Raise `InputError` unless all input columns are there; others do no harm."""

@@ -256,7 +256,8 @@ def _measured(case: Case) -> Section:
 def _status(cases: Sequence[Case], missing: int, live: Live | None) -> list[str]:
     """How many runs have ended, how many are missing, and what they are of."""
     ended = sum(facts_of.answer(case).ended for case in cases)
-    counts = [f"{ended} of {ended + missing} runs" if missing else count_text(ended, "run")]
+    planned = ended + missing
+    counts = [f"{ended} of {planned} runs" if planned > 1 else count_text(ended, "run")]
     if missing:
         about = f", about {duration(live.remaining)}" if live and live.remaining else ""
         counts.append(f"{missing} to go{about}")

@@ -20,7 +20,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def asset(name: str) -> Markup:
-    """Return a file next to the templates, which is inserted into the page unchanged."""
+    """A file next to the templates, which goes into the page as it is."""
     return Markup(resources.files("hardfirst.report.html").joinpath(name).read_text(encoding="utf-8"))
 
 

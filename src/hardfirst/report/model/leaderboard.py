@@ -32,6 +32,7 @@ class Standing:
         mean: the same of the mean over tasks.
         decisions: by name of a scope, "worst" and "mean", the Holm-corrected decision; None for what is not tested.
         delta_m: the mean relative gain over the single-task networks in per cent; None without such networks.
+        field_delta: the field's Δm over metrics in per cent, lower is better; None where the field has none.
         cost: of a training step, or of an epoch (`Leaderboard.cost_of`), relative to the baseline; NaN if it is not known.
         finished: the number of its runs that finished.
         started: the number of its runs that have ended, however they ended.
@@ -44,6 +45,7 @@ class Standing:
     mean: Cell
     decisions: Mapping[str, Decision | None]
     delta_m: Interval | None
+    field_delta: Interval | None
     cost: float
     finished: int
     started: int
@@ -199,6 +201,7 @@ def _standing(
         mean=_cell(found, MEAN_ROW, method) if several else only,
         decisions=decisions,
         delta_m=cells["delta_m"].kpi if "delta_m" in cells else None,
+        field_delta=cells["field_delta"].kpi if "field_delta" in cells else None,
         cost=_cost(case, method),
         finished=found.finished[method],
         started=found.started[method],

@@ -72,7 +72,7 @@ class PublishedTable(NamedTuple):
 
 
 def published_table(case: Case) -> PublishedTable | None:
-    """The case's methods and the published figures of its problem; None if there are none, or its tasks are others."""
+    """The case's methods next to the published figures of its problem; None if there are none, or its tasks are others."""
     places = {(task, measure.name): index for index, (task, measure) in enumerate(measured(case))}
     figures = _read(case.problem.partition(" (")[0]) if places else None
     if figures is None or not set(figures.measures) <= places.keys():

@@ -51,7 +51,7 @@ def section(facts: Answer, styles: Styles) -> Section | None:
 
 
 def _interest(facts: Answer, task: str, *, compared: bool) -> float:
-    """Return a sort key, lowest first: minus the largest change of the task's test KPI, or without any change its KPI."""
+    """A sort key: minus the largest change of the task's test KPI, or its KPI if nothing is compared."""
     cells = [row.tasks[task] for row in facts.board.rows]
     changes = [cell.difference for cell in cells if cell.difference]
     values = [-abs(change.mean) for change in changes] if compared else [cell.kpi.mean for cell in cells]

@@ -48,11 +48,16 @@ def _head(scope: Scope, facts: Answer) -> Sequence[str]:
 def _more_head(board: Leaderboard, scopes: int) -> list[str]:
     tasks = ["Better / worse"] if board.methods and board.baseline and scopes > 1 else []
     delta = ["Δm, %"] if _has_delta(board) else []
+    delta += ["Δm over metrics, %"] if _has_field_delta(board) else []
     return [*tasks, *delta, f"{board.cost_of.capitalize()}, ×"] if board.baseline else [*tasks, *delta]
 
 
 def _has_delta(board: Leaderboard) -> bool:
     return any(each.delta_m is not None for each in board.rows)
+
+
+def _has_field_delta(board: Leaderboard) -> bool:
+    return any(each.field_delta is not None for each in board.rows)
 
 
 def _caption(facts: Answer) -> str:
@@ -70,6 +75,9 @@ def _caption(facts: Answer) -> str:
         parts.append(f"Bold differences are significant (sign-flip test, p ≤ 0.05{holm}).")
     if _has_delta(board):
         parts.append("Δm is the mean relative change against single-task networks; positive is better.")
+    if _has_field_delta(board):
+        whose = "published " if facts.case.reference == "published" else ""
+        parts.append(f"Δm over metrics against {whose}single-task networks is the field's; lower is better.")
     return " ".join(filter(None, parts))
 
 
@@ -105,6 +113,8 @@ def _cells(each: Standing, board: Leaderboard, scales: dict[Scope, list[float]])
         cells.append(TableCell(counts, value=each.better - each.worse if counts != "–" else None))
     if _has_delta(board):
         cells.append(number_cell(each.delta_m.mean if each.delta_m else math.nan, "+z.1f"))
+    if _has_field_delta(board):
+        cells.append(number_cell(each.field_delta.mean if each.field_delta else math.nan, "+z.1f"))
     if board.baseline:
         cost = "1" if each.role == "baseline" else number_text(each.cost, ".2f")
         cells.append(TableCell(cost, value=None if math.isnan(each.cost) else each.cost))

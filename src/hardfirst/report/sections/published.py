@@ -1,4 +1,4 @@
-"""The section on published figures: a reference in addition to the study's, which no test or verdict counts."""
+"""The section on published figures: a reference next to the study's own, which no test or verdict counts."""
 
 from hardfirst.report.blocks import Content, Section, interval_cell, method_cell, number_cell, row, table
 from hardfirst.report.figures import Styles

@@ -38,7 +38,8 @@ def _seeds(answer: Answer) -> Iterator[Alert]:
         if few:
             yield Alert(f"Too few seeds to test {', '.join(few)}", "measured")
     else:
-        yield Alert(f"{answer.paired} of {board.fewest} seeds: no test possible", "measured")
+        ending = " so far" if answer.missing else ": no test possible"
+        yield Alert(f"{answer.paired} of {board.fewest} seeds{ending}", "measured")
 
 
 def _tuning(answer: Answer) -> Iterator[Alert]:

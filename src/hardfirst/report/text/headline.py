@@ -6,6 +6,8 @@ Names of methods and tasks stand between backticks.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from hardfirst.report.model.answer import Answer, worst_task_name
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.leaderboard import Standing
@@ -96,7 +98,7 @@ def _no_comparison(answer: Answer) -> str:
     if set(others) - set(_static_names(answer)):
         return f"{capitalized(listed(others))} gave the same results as {answer.board.against}."
     noun = answer.case.noun
-    ending = f"no {noun} has finished yet" if answer.missing else f"there is no {noun} to compare them with"
+    ending = f"no {noun} has finished yet" if answer.missing else f"there is no {noun} to compare with"
     return f"{capitalized(answer.board.against)} reach {reached}; {ending}."
 
 
@@ -174,10 +176,12 @@ def _points(row: Standing, scope: Scope) -> str:
 
 
 def _change(answer: Answer, row: Standing) -> str:
-    """The worst task's KPI under the baseline and under the method, with the tasks' names if all seeds agree on them."""
-    base = answer.board.baseline
-    assert base is not None
-    before, after = (f"{each.worst.kpi.mean:.1f}" for each in (base, row))
+    """The worst task's KPI under the baseline and under the method, over the seeds that have both.
+
+    The tasks' names are with it if all seeds agree on them.
+    """
+    points = np.stack([WORST.points(answer.case, method) for method in (answer.case.baseline, row.name)])
+    before, after = (f"{mean:.1f}" for mean in points[:, ~np.isnan(points).any(axis=0)].mean(axis=1))
     name, other = answer.worst_task, worst_task_name(answer.case, row.name)
     if name is None or other is None:
         return f" ({before} → {after})"

@@ -75,7 +75,7 @@ def _baselines(case: Case) -> list[str]:
 def _how_tuned(case: Case) -> list[str]:
     if not case.tuning:
         return []
-    return ["Tuning used a separate seed and only the validation split: tuning runs never read the test split."]
+    return ["Tuning used a separate seed and the validation split only: tuning runs never read the test split."]
 
 
 def _without_kpi(case: Case) -> list[str]:

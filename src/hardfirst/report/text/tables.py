@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from hardfirst.records.names import SINGLE
 from hardfirst.report.model.answer import Answer
-from hardfirst.report.model.field_delta import deltas
 from hardfirst.report.model.leaderboard import Leaderboard, Reference, Standing
 from hardfirst.report.model.overview import Overview
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
@@ -71,10 +70,10 @@ def _columns(facts: Answer) -> Iterator[_Column]:
         yield _Column("Better / worse", lambda row: "–" if row.role == "baseline" else f"{row.better} / {row.worse}")
     if any(row.delta_m for row in board.rows):
         yield _Column("Δm, %", lambda row: f"{row.delta_m or mean_interval([]):+z.1f}")
-    if of_field := deltas(facts.case):
+    if any(row.field_delta for row in board.rows):
         whose = "published " if facts.case.reference == "published" else ""
         head = f"Δm over metrics against {whose}single-task, %, lower is better"
-        yield _Column(head, lambda row: f"{of_field[row.name]:+z.1f}")
+        yield _Column(head, lambda row: f"{row.field_delta or mean_interval([]):+z.1f}")
     if board.baseline and len(board.rows) > 1:
         yield _Column(f"{board.cost_of.capitalize()}, ×", lambda row: number_text(row.cost, ".2f"))
     yield _Column("Runs", _runs, lambda single: str(single.n))

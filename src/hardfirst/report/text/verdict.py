@@ -43,8 +43,8 @@ def circumstances(case: Case) -> list[str]:
 def _no_comparison(case: Case) -> str:
     runs = "This is a single run, no comparison. " if len(case.runs) == 1 else ""
     if case.baseline in case.methods:
-        return f"{runs}There is nothing to compare {case.against} with: add another method."
-    return f"{runs}There is nothing to compare {', '.join(case.methods)} with: add `{case.baseline}` to the methods."
+        return f"{runs}There is nothing to compare {case.against} with."
+    return f"{runs}There is nothing to compare {', '.join(case.methods)} with."
 
 
 def _against_baseline(case: Case) -> list[str]:

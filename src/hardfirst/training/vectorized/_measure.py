@@ -41,6 +41,7 @@ class Measures:
         problem = rows.problem
         self.rows, self.problem, self.gaps, self.stack = rows, problem, gaps, stack
         self._zero, self._nan = stack.weights.new_tensor(0.0), stack.weights.new_tensor(torch.nan)
+        self._trained = rows.trains.to(stack.weights.device)
         self._whole = replace(
             problem, tasks=tuple(_skipping(task) if task.name in gaps else _fast(task) for task in problem.tasks)
         )
@@ -66,11 +67,19 @@ class Measures:
             losses[task.name] = torch.stack([row.losses[task.name] for row in rows])
             if rows[0].kpis:
                 kpis[task.name] = torch.stack([row.kpis[task.name] for row in rows])
-        return self.rows.matrix(losses, self._zero), self.rows.matrix(kpis, self._nan)
+        return self._matrix(losses, self._zero), self._matrix(kpis, self._nan)
 
     def _outputs(self, network: Any, inputs: Any) -> dict[str, Tensor]:
         outputs = network(inputs)
         return {task.name: outputs[task.name] for task in self.tasks}
+
+    def _matrix(self, columns: Columns, absent: Tensor) -> Tensor:
+        """A matrix [trials, tasks] of values by task, each for the trials that train it."""
+        names = self.problem.task_names
+        values = [columns[name] if name in columns else absent.expand(self.rows.count(name)) for name in names]
+        if self.rows.mixed:  # one value for each trial
+            return torch.where(self._trained, torch.cat(values)[:, None], absent)
+        return torch.stack(values, 1)
 
     def _own(self, tensors: Columns) -> Columns:
         """Of tensors by task, the rows of the trials that train it."""

@@ -1,6 +1,6 @@
 """The rows of a stack: which trial trains which tasks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -37,7 +37,7 @@ class Rows:
             self.problem = replace(whole, tasks=tuple(task for variant in self.variants for task in variant.tasks))
             starts = [next(row for row, trial in enumerate(trials) if trial.only == task) for task in only]
             ends = [*starts[1:], len(trials)]
-            self._slices = {str(task): slice(*ends_of) for task, *ends_of in zip(only, starts, ends, strict=True)}
+            self._slices = {str(task): slice(start, end) for task, start, end in zip(only, starts, ends, strict=True)}
 
     def __len__(self) -> int:
         return len(self.trials)
@@ -57,19 +57,6 @@ class Rows:
         for column, name in enumerate(self.problem.task_names):
             trained[self.of(name), column] = True
         return trained
-
-    def matrix(self, columns: Mapping[str, Tensor], absent: Tensor) -> Tensor:
-        """A matrix [trials, tasks] of values by task.
-
-        Args:
-            columns: by task, a value for each trial that trains it; a task may be missing.
-            absent: the value where there is none.
-        """
-        names = self.problem.task_names
-        values = [columns[name] if name in columns else absent.expand(self.count(name)) for name in names]
-        if self.mixed:
-            return torch.where(self.trains.to(absent.device), torch.cat(values)[:, None], absent)
-        return torch.stack(values, 1)
 
 
 def in_order(trials: Sequence[Trial], loaded: Problem) -> list[int]:
