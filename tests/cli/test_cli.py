@@ -250,7 +250,7 @@ def test_list_shows_cards(hardfirst: Callable[..., str]) -> None:
     assert "same: the initial α between a column and itself" in card
     assert "Default: 0.9." in card
     assert "nesterov: whether to use Nesterov's momentum. Default: false." in hardfirst("list", "optimizers", "sgd")
-    assert "between two reductions, at least 1. Required." in hardfirst("list", "schedules", "step")
+    assert "every: the number of epochs between two reductions, at least 1." in hardfirst("list", "schedules", "step")
     assert "Networks: own, wide, and those of hardfirst list networks" in hardfirst("list", "problems", "digits")
     assert "To train it: hardfirst compare nyuv2 --data DIR" in hardfirst("list", "problems", "nyuv2")
 
