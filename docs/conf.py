@@ -42,6 +42,7 @@ nitpick_ignore_regex = [
     # in signatures of what is documented, but nothing that a user makes
     (
         r"py:class",
-        r"hardfirst\.(networks\.layers\.Gate|studies\.executors\.drive\.Event|report\.model\.case\.Case|report\.html\.page\.Live)",
+        r"hardfirst\.(networks\.layers\.Gate|studies\.executors\.drive\.Event|report\.model\.case\.Case|report\.html\.page\.Live"
+        r"|records\.table_card\.TableCard)",
     ),
 ]
