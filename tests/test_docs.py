@@ -105,7 +105,7 @@ def test_the_balancer_of_the_documents_is_compared(
     methods = ["--balancers", "equal,my_methods.py:LossRank,my_methods.py:LossRank:power=2"]
     printed = hardfirst("compare", *study, *methods)
     assert "\nmy_methods.py:LossRank:power=2 " in printed
-    assert "1 of 3 runs" in printed, "a log file has a line now and then"
+    assert re.search("[123] of 3 runs", printed), "a log file has a line now and then"
 
     file.write_text(file.read_text("utf-8") + "# a change\n", encoding="utf-8")
     assert "3 runs in study, 1 already done" in hardfirst("compare", *study, *methods), "the other method's run stays"

@@ -117,10 +117,10 @@ def test_a_record_is_read_without_the_file(folder: Path) -> None:
     [
         ("no.py:Power", "There is no file no.py. A balancer is a name .* or a class in a Python file"),
         ("mine.py:Powr", "Unknown class in mine.py: 'Powr'; did you mean 'Power'"),
-        ("mine.py:Other", "Other in mine.py is not a balancer: derive it from"),
+        ("mine.py:Other", "Other in mine.py is not a balancer. Derive it from"),
         ("mine.py:torch", "torch in mine.py is not a balancer"),
-        ("mine.py", "mine.py is a file: name the class in it as well"),
-        ("mine.py:p=2", "mine.py is a file: name the class in it as well"),
+        ("mine.py", "mine.py is a file. Name the class in it as well"),
+        ("mine.py:p=2", "mine.py is a file. Name the class in it as well"),
         ("mine.py:Power:q=2", "Unknown option of balancer 'mine.py:Power': 'q'"),
         ("mine.py:Unfinished", "mine.py: TypeError: Can't instantiate abstract class Unfinished"),
         ("mine.py:Power:p=two", "mine.py, line 12: TypeError: .*A balancer is a subclass"),

@@ -272,8 +272,8 @@ def test_a_comparison_measures_the_order_first(problem: str, tmp_path: Path) -> 
 def test_training_measures_the_order_once(problem: str, hardfirst: Callable[..., str]) -> None:
     command = ("train", problem, "--balancer", "equal", "--network", "task_hierarchy", "--order", "hard_first")
     first = hardfirst(*command, "--epochs", "2")
-    assert "which measures how hard each task is" in first
-    assert re.search(r"The network: task_hierarchy:order=\w+\+\w+\+\w+", first)
+    assert "measures how hard each task is" in first
+    assert re.search(r"Network: task_hierarchy:order=\w+\+\w+\+\w+", first)
     runs = sorted(Path("runs").glob("train-tiny-*/trials/*.jsonl"))
     assert len(runs) == 2
     easy = hardfirst(*command[:-1], "easy_first", "--epochs", "2")
@@ -281,7 +281,7 @@ def test_training_measures_the_order_once(problem: str, hardfirst: Callable[...,
     assert len(again) == 3, "the measuring run serves both"
 
     def order(text: str) -> list[str]:
-        match = re.search(r"The network: task_hierarchy:order=(\S+)", text)
+        match = re.search(r"Network: task_hierarchy:order=(\S+)", text)
         assert match
         return match[1].split("+")
 

@@ -211,7 +211,7 @@ def test_two_processes_share_a_folder_and_no_trial_runs_twice(tmp_path: Path) ->
     assert len(list(tmp_path.glob("*.ran"))) == 10
     assert len(list((tmp_path / "study/trials").iterdir())) == 10
     assert set(outcomes(Store(tmp_path / "study"))) == {"finished"}
-    assert all("n = 5" in text for text in printed)
+    assert all("mean over 5 seeds" in text for text in printed)
 
 
 @pytest.mark.slow

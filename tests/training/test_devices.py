@@ -380,7 +380,7 @@ def test_torchrun(tmp_path: Path) -> None:
     process = command(*TORCHRUN, *TRAIN, "--epochs", "2", folder=tmp_path)
     printed, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert printed.count("The weights of the selected epoch are in run/checkpoint.pt") == 1
+    assert printed.count("The trained network: run/model.pt") == 1
     (file,) = (tmp_path / "run/trials").glob("*.jsonl")
     one = train(tmp_path / "one", epochs=2, devices=1)
     assert figures(records.read(file)) == pytest.approx(figures(one), rel=1e-4, nan_ok=True)
