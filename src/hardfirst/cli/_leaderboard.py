@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from hardfirst.records.names import joined
 from hardfirst.report.model.answer import Answer
 from hardfirst.report.model.field_delta import deltas
 from hardfirst.report.model.leaderboard import Effect, Leaderboard, Standing, effect
@@ -122,7 +123,7 @@ def _rows(facts: Answer) -> Iterator[_Row]:
 def _name(row: Standing) -> str:
     """The names of a row with what a reader has to know about its runs."""
     lost = "" if row.finished == row.started else f" ({row.finished} of {row.started} runs)"
-    return " = ".join(row.names) + lost
+    return joined(row.names) + lost
 
 
 def _standing(board: Leaderboard, row: Standing, field: Mapping[str, Interval]) -> Iterator[Text]:

@@ -1,5 +1,6 @@
 """Names that a study gives to its runs, as stored in study.json."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 Role = Literal["method", "static", "grid", "single", "control", "order"]
@@ -22,3 +23,16 @@ EASY, RAW, FROZEN = "easy first", "raw weights", "frozen average"
 """Controls of DTP."""
 HARD_FIRST, EASY_FIRST = "hard_first", "easy_first"
 """Orders of tasks by measured difficulty."""
+
+
+def joined(names: Sequence[str]) -> str:
+    """Return the names of identical methods as one.
+
+    >>> joined(["equal", "static weights (mean)"])
+    'equal = static weights (mean)'
+    >>> joined(["static weights (mean)", "static weights (worst task)"])
+    'static weights (mean, worst task)'
+    """
+    chosen = [name.removeprefix(f"{STATIC} (").removesuffix(")") for name in names if name in STATIC_FOR.values()]
+    others = [name for name in names if name not in STATIC_FOR.values()]
+    return " = ".join([*others, *([f"{STATIC} ({', '.join(chosen)})"] if chosen else [])])

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
+from hardfirst.records.names import joined
 from hardfirst.report.figures import Figure, Style, Styles, padded_range
 from hardfirst.report.text.alerts import Alert
 from hardfirst.report.text.next_step import NextStep
@@ -261,7 +262,7 @@ def key(methods: Iterable[str], styles: Styles, *, markers: bool = False) -> Key
 
 def method_cell(method: str, styles: Styles, note: str = "", *, names: Sequence[str] = ()) -> TableCell:
     """A method's name, or its `names` if it has several, with its line before it."""
-    return TableCell(" = ".join(names or [method]), note, style=styles[method], breakable=True)
+    return TableCell(joined(names or [method]), note, style=styles[method], breakable=True)
 
 
 def mean_text(interval: Interval, spec: str) -> str:

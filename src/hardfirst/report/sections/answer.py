@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from hardfirst.records.names import joined
 from hardfirst.report.blocks import Answer, Chart
 from hardfirst.report.figures import Styles
 from hardfirst.report.model.answer import Answer as Facts
@@ -72,4 +73,4 @@ def _spot(facts: Facts, row: Standing, styles: Styles) -> Spot:
     assert worst is not None
     by_scope = [scope.points(case, row.name) - scope.points(case, case.baseline) for scope in (MEAN, WORST)]
     seeds = [(float(x), float(y)) for x, y in zip(*by_scope, strict=True) if not math.isnan(x + y)]
-    return Spot(" = ".join(row.names), styles[row.name], mean, worst, () if worst.bounded else seeds)
+    return Spot(joined(row.names), styles[row.name], mean, worst, () if worst.bounded else seeds)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from hardfirst.records.names import SINGLE
+from hardfirst.records.names import SINGLE, joined
 from hardfirst.report.model.answer import Answer
 from hardfirst.report.model.leaderboard import Leaderboard, Reference, Standing
 from hardfirst.report.model.overview import Overview
@@ -56,7 +56,7 @@ def leaderboard_table(facts: Answer) -> PlainTable:
 
 def names(row: Standing) -> str:
     """The method's name; several if their runs are identical."""
-    return " = ".join(row.names)
+    return joined(row.names)
 
 
 def _columns(facts: Answer) -> Iterator[_Column]:
