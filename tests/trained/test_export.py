@@ -3,6 +3,7 @@
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -20,25 +21,28 @@ class Branching(nn.Module):
         return {"kind": inputs if inputs.sum() > 0 else -inputs}
 
 
-def network(module: nn.Module) -> TrainedNetwork:
-    table = TensorTable(torch.randn(20, 3), {"kind": torch.arange(20) % 3})
-    tasks = [Task("kind", nn.functional.cross_entropy, accuracy)]
+def network(module: nn.Module, task: str = "kind") -> TrainedNetwork:
+    table = TensorTable(torch.randn(20, 3), {task: torch.arange(20) % 3})
+    tasks = [Task(task, nn.functional.cross_entropy, accuracy)]
     problem = Problem("tiny", tasks, lambda: module, lambda: Splits(table, table, table))
-    return TrainedNetwork(module.eval(), ("kind",), {"problem": "tiny"}, 1, problem=problem)
+    return TrainedNetwork(module.eval(), (task,), {"problem": "tiny"}, 1, problem=problem)
 
 
-def sharing() -> HardSharing:
+def sharing(task: str = "kind") -> HardSharing:
     trunk = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Dropout())
-    return HardSharing(trunk, {"kind": nn.Linear(4, 3)})
+    return HardSharing(trunk, {task: nn.Linear(4, 3)})
 
 
 @pytest.mark.slow  # torch.export takes a second to be imported
-def test_an_exported_network_computes_the_same_for_any_batch(tmp_path: Path) -> None:
-    module = sharing()
-    path = export(network(module), tmp_path / "model.pt2")
+@pytest.mark.parametrize("task", ["kind", "price, EUR;"])
+def test_an_exported_network_computes_the_same_for_any_batch(tmp_path: Path, task: str) -> None:
+    module = sharing(task)
+    path = export(network(module, task), tmp_path / "model.pt2")
     inputs = torch.randn(33, 3)
     exported = torch.export.load(path).module()
-    torch.testing.assert_close(exported(inputs)["kind"], module(inputs)["kind"])
+    torch.testing.assert_close(exported(inputs)[task], module(inputs)[task])
+    with ZipFile(path) as archive:
+        assert not any(b"hard_sharing.py" in archive.read(name) for name in archive.namelist()), "no paths of this machine"
 
 
 @pytest.mark.slow

@@ -106,7 +106,10 @@ def compare(
     ] = None,
     baselines: Annotated[
         bool | None,
-        typer.Option(help="Add equal weights, tuned static weights, and single-task networks. Default: yes."),
+        typer.Option(
+            help="Add equal weights, static weights from a grid, single-task networks and, for tables, gradient-boosted trees. "
+            "Default: yes."
+        ),
     ] = None,
     controls: Annotated[
         bool | None, typer.Option(help="Add variants of DTP that show where its effect comes from. Default: yes.")

@@ -91,7 +91,7 @@ def _exported(trained: TrainedNetwork, inputs: Any) -> torch.export.ExportedProg
     batch = Dim("batch")
     try:
         shapes = (tree_map(lambda _: {0: batch}, inputs),)
-        return torch.export.export(trained.network, (inputs,), dynamic_shapes=shapes)
+        program = torch.export.export(trained.network, (inputs,), dynamic_shapes=shapes)
     except Exception as error:  # torch raises errors of many types for code that is no graph
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         raise InputError(
@@ -99,6 +99,11 @@ def _exported(trained: TrainedNetwork, inputs: Any) -> torch.export.ExportedProg
             "torch.export takes networks whose computation does not depend on the values of the inputs, nor on the size of "
             "the batch."
         ) from error
+    for node in program.graph.nodes:
+        # the paths of this machine, and names that a comma in a task's name would make unreadable
+        for name in ("stack_trace", "nn_module_stack", "source_fn_stack"):
+            node.meta.pop(name, None)
+    return program
 
 
 def _check_same(trained: TrainedNetwork, got: Mapping[str, Tensor], expected: Mapping[str, Tensor], form: str) -> None:
