@@ -107,8 +107,7 @@ def compare(
     baselines: Annotated[
         bool | None,
         typer.Option(
-            help="Add equal weights, static weights from a grid, single-task networks and, for tables, gradient-boosted trees. "
-            "Default: yes."
+            help="Add equal weights, static weights from a grid, single-task networks, and trees for tables. Default: yes."
         ),
     ] = None,
     controls: Annotated[
