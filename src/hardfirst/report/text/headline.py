@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hardfirst.report.model.answer import Answer, worst_task_name
+from hardfirst.report.model.answer import AgainstStatic, Answer, worst_task_name
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.leaderboard import Standing
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
@@ -237,9 +237,18 @@ def _static(answer: Answer) -> Iterator[str]:
     size = f"{abs(found.difference.mean):.1f} points"
     words = {
         "better": f"It is {size} above static weights chosen for {what}.",
-        "worse": f"{static} do better still, by {size}.",
+        "worse": f"{static} do better still, by {size}{_cost_of_static(answer, found)}.",
     }
-    yield words.get(found.effect, f"{static} do as well.")
+    yield words.get(found.effect, f"{static} do as well{_cost_of_static(answer, found)}.")
+
+
+def _cost_of_static(answer: Answer, found: AgainstStatic) -> str:
+    """What the static weights lose on the other measure, if they do."""
+    scope, what = (MEAN, "the mean") if found.scope is WORST else (WORST, "the worst task")
+    row = next(row for row in answer.board.rows if found.name in row.names)
+    if len(row.tasks) == 1 or row.effect(scope) != "worse":
+        return ""
+    return f", and cost {_points(row, scope)} of {what}"
 
 
 def _harm(answer: Answer) -> Iterator[str]:
