@@ -374,6 +374,18 @@ def test_single_tasks_of_problems(made: Callable[[], Problem], tmp_path: Path, m
     assert_same(together(trials, made(), tmp_path, monkeypatch), singly(trials, tmp_path))
 
 
+@pytest.mark.parametrize("network", ["mmoe", "cross_stitch", "task_hierarchy"])
+def test_single_tasks_of_networks_whose_structure_follows_the_tasks(
+    network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = load_problem("digits")
+    splits = made.data()
+    tables = [TensorTable(*table[slice(300)]) for table in (splits.train, splits.validation, splits.test)]
+    fewer = replace(made, data=lambda: Splits(*tables))
+    trials = [replace(trial, network=network) for trial in alone(["sum", "left", "left", "right"])]
+    assert_same(together(trials, fewer, tmp_path, monkeypatch), singly(trials, tmp_path), 1e-3)  # float32
+
+
 def test_many_labels_are_missing_and_all_is_measured_at_once() -> None:
     group = Group(Rows(trials_of(), like_census()), setup_fabric(1, "cpu", "32-true"))
     with forked_randomness():
