@@ -26,8 +26,9 @@ from typing import NamedTuple
 
 import torch
 
+import kept_runs
 from hardfirst import Spec, records
-from hardfirst.training import NotVectorizable, Trial, fit, fit_together
+from hardfirst.training import Trial
 
 HERE = Path(__file__).parent
 EPOCHS = {"digits": 10, str(HERE / "small_optical.py"): 3, str(HERE / "small_census.py"): 2}
@@ -58,25 +59,11 @@ class Result(NamedTuple):
 
 
 def run(folder: Path, trials: list[Trial]) -> list[Score]:
-    problem = trials[0].load()
-    files = [folder / f"{trial.key(problem)}.jsonl" for trial in trials]
-    left = [(trial, file) for trial, file in zip(trials, files, strict=True) if not _ended(file)]
-    if left:
-        missing, paths = zip(*left, strict=True)
-        try:
-            fit_together(missing, record_files=paths, accelerator="cpu")
-        except NotVectorizable:
-            for trial, path in left:
-                fit(trial, record_file=path, accelerator="cpu")
-    return [_score(records.read(file)) for file in files]
+    return [_score(record) for record in kept_runs.run(folder, trials)]
 
 
 def _score(record: records.Record) -> Score:
     return Score(100 * record.selected()[1], 100 * min(record.validation_kpi(task) for task in record.tasks))
-
-
-def _ended(file: Path) -> bool:
-    return file.exists() and records.read(file).outcome is not None
 
 
 def seeds_of(base: Trial, spec: Spec, seeds: range) -> list[Trial]:

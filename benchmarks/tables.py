@@ -23,7 +23,8 @@ import torch
 from hardfirst import Spec, records
 from hardfirst.problems import data_card, table_name
 from hardfirst.problems.tables import tree_kpis
-from hardfirst.training import NotVectorizable, Trial, fit, fit_together
+from hardfirst.training import Trial
+from kept_runs import run
 
 SEEDS = range(5)
 TABLES: dict[str, tuple[str, dict[str, str]]] = {  # targets, and further choices
@@ -54,24 +55,6 @@ def extract(folder: Path, table: str) -> Path:
             assert isinstance(member, io.BufferedReader)
             path.write_bytes(member.read())
     return path
-
-
-def run(folder: Path, trials: Sequence[Trial]) -> list[records.Record]:
-    problem = trials[0].load()
-    files = [folder / f"{trial.key(problem)}.jsonl" for trial in trials]
-    left = [
-        (trial, file)
-        for trial, file in zip(trials, files, strict=True)
-        if not (file.exists() and records.read(file).outcome is not None)
-    ]
-    if left:
-        missing, paths = zip(*left, strict=True)
-        try:
-            fit_together(missing, record_files=paths, accelerator="cpu")
-        except NotVectorizable:
-            for trial, path in left:
-                fit(trial, record_file=path, accelerator="cpu")
-    return [records.read(file) for file in files]
 
 
 def kpis(found: Sequence[records.Record], task: str) -> str:
