@@ -11,6 +11,7 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -97,11 +98,8 @@ class TensorBoard(Tracker):
     """
 
     def __init__(self, folder: str | Path = ".") -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise _missing("tensorboard", '"hardfirst[tensorboard]"') from None
-        self._folder, self._make = Path(folder) / "tensorboard", SummaryWriter
+        self._folder = Path(folder) / "tensorboard"
+        self._make = _imported("torch.utils.tensorboard", "tensorboard", '"hardfirst[tensorboard]"').SummaryWriter
         self._writer: Any = None
 
     def start(self, name: str, settings: Mapping[str, Any]) -> None:
@@ -134,11 +132,7 @@ class WandB(Tracker):
     """
 
     def __init__(self, folder: str | Path = ".") -> None:
-        try:
-            import wandb
-        except ImportError:
-            raise _missing("wandb", "wandb") from None
-        self._wandb, self._folder = wandb, Path(folder)
+        self._wandb, self._folder = _imported("wandb", "wandb", "wandb"), Path(folder)
         self._run: Any = None
         self._options: dict[str, Any] = {}
 
@@ -185,12 +179,8 @@ class MLflow(Tracker):
     """
 
     def __init__(self, folder: str | Path = ".") -> None:
-        try:
-            import mlflow
-            from mlflow.entities import Metric
-        except ImportError:
-            raise _missing("mlflow", "mlflow") from None
-        self._client, self._metric, self._run = mlflow.MlflowClient(), Metric, ""
+        self._client = _imported("mlflow", "mlflow", "mlflow").MlflowClient()
+        self._metric, self._run = _imported("mlflow.entities", "mlflow", "mlflow").Metric, ""
 
     def start(self, name: str, settings: Mapping[str, Any]) -> None:
         client, problem = self._client, str(settings["problem"])
@@ -299,5 +289,9 @@ def _flat(figures: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]
             yield f"{prefix}{name}", float(value)
 
 
-def _missing(package: str, install: str) -> MissingPackage:
-    return MissingPackage(f"The tracker {package} is not installed: pip install {install}")
+def _imported(module: str, package: str, install: str) -> Any:
+    """Import a tracker's module, or raise `MissingPackage`."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise MissingPackage(f"The tracker {package} is not installed: pip install {install}") from None

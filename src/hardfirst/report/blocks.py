@@ -265,11 +265,6 @@ def method_cell(method: str, styles: Styles, note: str = "", *, names: Sequence[
     return TableCell(joined(names or [method]), note, style=styles[method], breakable=True)
 
 
-def mean_text(interval: Interval, spec: str) -> str:
-    """The mean of an interval without its bounds."""
-    return number_text(interval.mean, spec)
-
-
 def number_cell(value: float, spec: str) -> TableCell:
     """A number; a dash for NaN."""
     return TableCell(number_text(value, spec), value=None if math.isnan(value) else value)

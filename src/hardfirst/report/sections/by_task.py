@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from hardfirst.records.names import SINGLE
-from hardfirst.report.blocks import Content, Section, Table, TableCell, TableRow, mean_text, method_cell, row
+from hardfirst.report.blocks import Content, Section, Table, TableCell, TableRow, method_cell, row
 from hardfirst.report.figures import Styles
 from hardfirst.report.model.answer import Answer
 from hardfirst.report.model.leaderboard import Standing, effect
 from hardfirst.report.model.summary import Cell, summary
 from hardfirst.report.sections.kpis import kpi_table
-from hardfirst.statistics import Interval
+from hardfirst.statistics import Interval, number_text
 
 _VIEWS = ("Change", "KPI", "Change with interval")
 
@@ -74,26 +74,26 @@ def _row(facts: Answer, task: str, base: Standing, others: Sequence[Standing], l
 
 
 def _kpi_cell(kpi: Interval) -> TableCell:
-    mean = mean_text(kpi, "z.1f")
+    mean = number_text(kpi.mean, "z.1f")
     return TableCell(mean, value=kpi.mean if kpi.n else None, views=(mean, mean, f"{kpi:z.1f}"))
 
 
 def _gap_cell(gap: Interval | None) -> TableCell:
     if gap is None:
         return TableCell("–")
-    mean = mean_text(gap, "+z.1f")
+    mean = number_text(gap.mean, "+z.1f")
     return TableCell(mean, value=gap.mean, views=(mean, mean, f"{gap:+z.1f}"))
 
 
 def _change_cell(cell: Cell, largest: float) -> TableCell:
     found = cell.difference
     if found is None or not found.n:
-        return TableCell("–", views=("–", mean_text(cell.kpi, "z.1f"), "–"))
+        return TableCell("–", views=("–", number_text(cell.kpi.mean, "z.1f"), "–"))
     how = effect(found)
     return TableCell(
-        mean_text(found, "+z.1f"),
+        number_text(found.mean, "+z.1f"),
         value=found.mean,
         tone="" if how == "unknown" else how,
         shade=abs(found.mean) / largest if how in ("better", "worse") else 0.0,
-        views=(mean_text(found, "+z.1f"), mean_text(cell.kpi, "z.1f"), f"{found:+z.1f}"),
+        views=(number_text(found.mean, "+z.1f"), number_text(cell.kpi.mean, "z.1f"), f"{found:+z.1f}"),
     )

@@ -14,7 +14,6 @@ from hardfirst.report.blocks import (
     Table,
     TableCell,
     TableRow,
-    mean_text,
     method_cell,
     row,
 )
@@ -27,7 +26,7 @@ from hardfirst.report.model.summary import Cell
 from hardfirst.report.sections.tradeoff import Spot, tradeoff_figure
 from hardfirst.report.text.interval_text import count_text
 from hardfirst.report.text.overview import over_cases
-from hardfirst.statistics import Interval
+from hardfirst.statistics import Interval, number_text
 
 _LONGEST_LABEL = 26
 _VIEWS = ("Change", "KPI", "Change with interval")
@@ -103,7 +102,7 @@ def _cell(standing: Standing | None, method: str, scope: Scope, largest: float) 
     if standing is None:
         return TableCell("–", views=("–",) * len(_VIEWS))
     found: Cell = standing.of(scope)
-    kpi = mean_text(found.kpi, "z.1f")
+    kpi = number_text(found.kpi.mean, "z.1f")
     if standing.role == "baseline" and standing.name == method:
         return TableCell(kpi, value=found.kpi.mean if found.kpi.n else None, views=(kpi, kpi, f"{found.kpi:z.1f}"))
     if standing.role == "baseline":
@@ -111,7 +110,7 @@ def _cell(standing: Standing | None, method: str, scope: Scope, largest: float) 
     difference = found.difference
     if difference is None or not difference.n:
         return TableCell("–", views=("–", kpi, "–"))
-    effect, change = standing.effect(scope), mean_text(difference, "+z.1f")
+    effect, change = standing.effect(scope), number_text(difference.mean, "+z.1f")
     return TableCell(
         change,
         value=difference.mean,
