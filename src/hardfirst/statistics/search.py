@@ -1,13 +1,13 @@
-"""How a search for settings decides: who stays after a rung, who wins, what mere choice gains, and whether to recommend.
+"""How a search decides: which candidates stay after a rung, which one wins, what mere choice gains, and the verdict.
 
 A search runs candidates on search seeds and compares them with equal weights on validation data, paired by seed. It measures
-an objective and the measures that must not lose more than is allowed. Candidates are halved by rungs; the winner then has
-its verdict from seeds that the search has not seen. All figures are [measures, seeds] in points, the objective first.
-`benchmarks/null_searches.py` simulates searches with these functions.
+an objective, and kept measures that may lose only so many points. Rungs halve the candidates; the winner's verdict comes
+from seeds that the search has not seen. All figures are [measures, seeds] in points, the objective first.
+`benchmarks/null_searches.py` simulates searches with these functions, and the constants below were chosen with it.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -24,8 +24,8 @@ SEEDS = (1, 3, 6)
 SHARE = 0.4
 """The share of the candidates that goes from one rung to the next; at least two do."""
 
-MARGIN = 1.0
-"""The standard errors that a lower bound lies below the mean."""
+MARGIN = 0.5
+"""The standard errors by which a lower bound lies below the mean."""
 
 CREDIBLE = 2.0
 """The standard errors by which a kept measure must miss what it may lose for the candidate to drop out before the end."""
@@ -92,7 +92,8 @@ class Standing(NamedTuple):
     """How a candidate stands.
 
     `state` is "in", "loses" if a kept measure is credibly below what it may lose, or "diverged" if a run has no KPI where
-    equal weights have one. `holds` is whether the lower bound of each kept measure is within what it may lose.
+    equal weights have one. `holds` is whether the lower bound of each kept measure is within what it may lose; `likely` is
+    the probability that all true ones are, for normal and independent noise.
     """
 
     objective: Gain
@@ -100,6 +101,16 @@ class Standing(NamedTuple):
     seeds: int
     state: State
     holds: bool
+    likely: float = 1.0
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What candidates are sorted by: the lower bound of the objective if it is above 0, times `likely`; then the bound.
+
+        Without `likely`, a candidate that raises the objective at the cost of what must be kept takes the place of one that
+        can win.
+        """
+        return max(self.objective.low, 0.0) * self.likely, self.objective.low
 
 
 def standings(candidates: Mapping[str, ArrayLike], equal: ArrayLike, allowed: Sequence[float]) -> dict[str, Standing]:
@@ -124,20 +135,13 @@ def standings(candidates: Mapping[str, ArrayLike], equal: ArrayLike, allowed: Se
     {'dtp': (9.666666666666666, 'loses'), 'fixed': (3.5, 'in')}
     """
     base = _figures("equal weights", equal, 1 + len(allowed))
-    measured = np.asarray(~np.isnan(base).any(axis=0))
-    gains = {}
-    for name, values in candidates.items():
-        own = _figures(name, values, 1 + len(allowed))
-        n = own.shape[1]
-        if n > base.shape[1]:
-            raise InputError(f"Expected a run of equal weights for each of the {n} seeds of {name}; got {base.shape[1]}.")
-        gains[name] = differences(own, base[:, :n])[:, measured[:n]]
-    pooled = _pooled([each for each in gains.values() if not np.isnan(each).any()], base[:, measured])
+    gains = _gains(candidates, base)
+    pooled = _covariance(gains.values(), base).diagonal()
     return {name: _standing(each, pooled, np.asarray(allowed, dtype=float)) for name, each in gains.items()}
 
 
 def survivors(standing: Mapping[str, Standing], count: int) -> tuple[str, ...]:
-    """The candidates of the next rung, best first: those with the highest lower bound of the objective.
+    """The candidates of the next rung, best first: those with the highest rank.
 
     Only candidates with the most seeds so far are considered, those of the last rung. Candidates that diverged or credibly
     lose what must be kept drop out, so there may be fewer than `count`. Equal weights are not among the candidates and
@@ -147,24 +151,19 @@ def survivors(standing: Mapping[str, Standing], count: int) -> tuple[str, ...]:
     >>> survivors({"a": gained(1.0), "b": gained(3.0), "c": gained(2.0)}, 2)
     ('b', 'c')
     """
-    most = _most(standing)
+    most = max((each.seeds for each in standing.values()), default=0)
     ranked = [name for name, each in standing.items() if each.seeds == most and each.state == "in"]
-    return tuple(sorted(ranked, key=lambda name: -standing[name].objective.low)[:count])
+    return tuple(sorted(ranked, key=lambda name: standing[name].rank, reverse=True)[:count])
 
 
 def winner(standing: Mapping[str, Standing]) -> str | None:
     """The candidate to run on fresh seeds; None for equal weights.
 
-    It has the highest lower bound of the objective among the candidates of the last rung whose kept measures hold by their
-    lower bounds, and that bound is above 0.
+    It has the highest rank among the candidates of the last rung that have a lower bound of the objective above 0, and whose
+    kept measures hold by their lower bounds.
     """
-    holding = {name: each for name, each in standing.items() if each.holds and each.objective.low > 0}
-    best = survivors({name: each for name, each in holding.items() if each.seeds == _most(standing)}, 1)
-    return best[0] if best else None
-
-
-def _most(standing: Mapping[str, Standing]) -> int:
-    return max((each.seeds for each in standing.values()), default=0)
+    last = survivors(standing, len(standing))
+    return next((name for name in last if standing[name].holds and standing[name].objective.low > 0), None)
 
 
 class Verdict(NamedTuple):
@@ -180,7 +179,8 @@ def verdict(values: ArrayLike, equal: ArrayLike, allowed: Sequence[float]) -> Ve
     """Whether the winner is recommended over equal weights, from test figures of fresh seeds.
 
     It is, if the objective's 95% t-interval of the paired difference lies above 0 and its sign-flip test says the same, and
-    the mean difference of each kept measure is not below what it may lose.
+    the mean difference of each kept measure is not below what it may lose. This is stricter than an interval that does not
+    lie below: seven seeds seldom tell a loss of one point from none.
 
     Args:
         values: [measures, seeds] of the winner, the objective first.
@@ -208,36 +208,33 @@ def verdict(values: ArrayLike, equal: ArrayLike, allowed: Sequence[float]) -> Ve
 
 
 def chance_gain(
-    candidates: Mapping[str, ArrayLike], equal: ArrayLike, allowed: Sequence[float], plan: Sequence[Rung], repeats: int = 300
+    candidates: Mapping[str, ArrayLike], equal: ArrayLike, allowed: Sequence[float], plan: Sequence[Rung], repeats: int = 200
 ) -> float:
     """The gain in the objective that mere choice among so many candidates shows on the search seeds, in points.
 
-    It is the mean gain of the winner, 0 where that is equal weights, over simulated searches with the same rungs in which
-    every candidate is a copy of equal weights: a run of its own with the noise of this search, so that gains over the same
-    equal-weights run have a correlation of 1/2.
+    Searches with the same rungs are simulated in which every candidate is equal weights: runs alike, with normal noise, so
+    that a gain has the covariance between seeds that this search has measured, and gains over the same run of equal weights
+    have a correlation of 1/2. The result is the winner's mean gain, 0 where equal weights win.
 
     Args:
-        candidates: as in `standings`.
-        equal: as in `standings`.
-        allowed: as in `standings`.
+        candidates: as in `standings`; `equal` and `allowed` too.
         plan: the rungs of the search.
         repeats: the number of simulated searches.
+
+    Returns:
+        NaN if nothing has two seeds, so that the noise is unknown.
     """
     base = _figures("equal weights", equal, 1 + len(allowed))
-    gains = [differences(np.asarray(each, dtype=float), base[:, : np.shape(each)[1]]) for each in candidates.values()]
-    covariance = _covariance([each[:, ~np.isnan(each).any(axis=0)] for each in gains], base)
+    covariance = _covariance(_gains(candidates, base).values(), base)
+    if np.isnan(covariance).any():
+        return math.nan
     rng, shape = np.random.default_rng(0), (1 + plan[0].candidates, plan[-1].seeds)
     total = 0.0
     for _ in range(repeats):
-        alike, *copies = np.moveaxis(rng.multivariate_normal(np.zeros(len(base)), covariance / 2, shape), 2, 1)
-        total += _apparent({str(number): copy for number, copy in enumerate(copies)}, alike, allowed, plan)
+        alike, *copies = rng.multivariate_normal(np.zeros(len(base)), covariance / 2, shape).swapaxes(1, 2)
+        best, standing = replay({str(number): copy for number, copy in enumerate(copies)}, alike, allowed, plan)
+        total += standing[best].objective.mean if best else 0.0
     return total / repeats
-
-
-def _apparent(copies: Mapping[str, Array], equal: Array, allowed: Sequence[float], plan: Sequence[Rung]) -> float:
-    """The gain that the winner of a search shows on the search seeds; 0 if equal weights win."""
-    best, standing = replay(copies, equal, allowed, plan)
-    return standing[best].objective.mean if best else 0.0
 
 
 def replay(
@@ -246,9 +243,7 @@ def replay(
     """Decide a whole search from figures that are all there: the winner, None for equal weights, and the last standings.
 
     Args:
-        candidates: by name [measures, seeds], with all seeds of the plan.
-        equal: [measures, seeds].
-        allowed: as in `standings`.
+        candidates: as in `standings`, with all seeds of the plan; `equal` and `allowed` too.
         plan: the rungs.
     """
     known: dict[str, ArrayLike] = {}
@@ -268,24 +263,29 @@ def _figures(name: str, values: ArrayLike, measures: int) -> Array:
     return figures
 
 
-def _pooled(gains: Sequence[Array], equal: Array) -> Array:
-    """[measures]: the variance of a gain between seeds; NaN if nothing has two seeds."""
-    several = [each for each in gains if each.shape[1] > 1]
-    if several:
-        squares = sum(((each - each.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) for each in several)
-        return np.asarray(squares / sum(each.shape[1] - 1 for each in several))
-    if equal.shape[1] > 1:
-        return np.asarray(2 * equal.var(axis=1, ddof=1))
-    return np.full(len(equal), np.nan)
+def _gains(values: Mapping[str, ArrayLike], equal: Array) -> dict[str, Array]:
+    """By candidate [measures, seeds]: its gains, without the seeds that equal weights have no figures for."""
+    measured = np.asarray(~np.isnan(equal).any(axis=0))
+    gains = {}
+    for name, own in ((name, _figures(name, each, len(equal))) for name, each in values.items()):
+        n = own.shape[1]
+        if n > equal.shape[1]:
+            raise InputError(f"Expected a run of equal weights for each of the {n} seeds of {name}; got {equal.shape[1]}.")
+        gains[name] = differences(own, equal[:, :n])[:, measured[:n]]
+    return gains
 
 
-def _covariance(gains: Sequence[Array], equal: Array) -> Array:
-    """[measures, measures]: the covariance of gains between seeds, pooled over the candidates."""
-    several = [each for each in gains if each.shape[1] > 1]
-    if not several:
-        return 2 * np.atleast_2d(np.cov(equal[:, ~np.isnan(equal).any(axis=0)]))
+def _covariance(gains: Iterable[Array], equal: Array) -> Array:
+    """[measures, measures]: the covariance of gains between seeds, pooled over the candidates that did not diverge.
+
+    It is NaN if nothing has two seeds.
+    """
+    several = [each for each in gains if each.shape[1] > 1 and not np.isnan(each).any()]
+    if not several:  # two runs of equal weights with different seeds differ by twice the variance of one
+        several = [math.sqrt(2) * equal[:, ~np.isnan(equal).any(axis=0)]]
     centred = np.concatenate([each - each.mean(axis=1, keepdims=True) for each in several], axis=1)
-    return np.asarray(centred @ centred.T / sum(each.shape[1] - 1 for each in several))
+    free = centred.shape[1] - len(several)
+    return np.asarray(centred @ centred.T / free) if free > 0 else np.full((len(equal), len(equal)), math.nan)
 
 
 def _standing(gains: Array, pooled: Array, allowed: Array) -> Standing:
@@ -299,4 +299,10 @@ def _standing(gains: Array, pooled: Array, allowed: Array) -> Standing:
     spare = [gain.mean + points for gain, points in zip(kept, allowed, strict=True)]
     loses = any(left < -CREDIBLE * gain.error for left, gain in zip(spare, kept, strict=True))
     holds = all(gain.low >= -points for gain, points in zip(kept, allowed, strict=True))
-    return Standing(objective, tuple(kept), n, "loses" if loses else "in", holds)
+    likely = math.prod(_probability(left, gain.error) for left, gain in zip(spare, kept, strict=True))
+    return Standing(objective, tuple(kept), n, "loses" if loses else "in", holds, likely)
+
+
+def _probability(mean: float, error: float) -> float:
+    """That the true value is at least 0, for normal noise; without noise, or if none has been measured, 0 or 1."""
+    return 0.5 * math.erfc(-mean / error / math.sqrt(2)) if error > 0 else float(mean >= 0)
