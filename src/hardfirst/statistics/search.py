@@ -69,11 +69,8 @@ def rungs(candidates: int) -> tuple[Rung, ...]:
 
 def runs(plan: Sequence[Rung]) -> int:
     """The runs that a search takes, those of equal weights with all search seeds included, fresh seeds not."""
-    total, before = max(rung.seeds for rung in plan), 0
-    for rung in plan:
-        total += rung.candidates * (rung.seeds - before)
-        before = rung.seeds
-    return total
+    new = np.diff([0, *(rung.seeds for rung in plan)])
+    return plan[-1].seeds + sum(rung.candidates * int(seeds) for rung, seeds in zip(plan, new, strict=True))
 
 
 class Gain(NamedTuple):
@@ -217,7 +214,9 @@ def chance_gain(
     have a correlation of 1/2. The result is the winner's mean gain, 0 where equal weights win.
 
     Args:
-        candidates: as in `standings`; `equal` and `allowed` too.
+        candidates: as in `standings`.
+        equal: as in `standings`.
+        allowed: as in `standings`.
         plan: the rungs of the search.
         repeats: the number of simulated searches.
 
@@ -243,7 +242,9 @@ def replay(
     """Decide a whole search from figures that are all there: the winner, None for equal weights, and the last standings.
 
     Args:
-        candidates: as in `standings`, with all seeds of the plan; `equal` and `allowed` too.
+        candidates: as in `standings`, with all seeds of the plan.
+        equal: as in `standings`.
+        allowed: as in `standings`.
         plan: the rungs.
     """
     known: dict[str, ArrayLike] = {}
@@ -267,7 +268,8 @@ def _gains(values: Mapping[str, ArrayLike], equal: Array) -> dict[str, Array]:
     """By candidate [measures, seeds]: its gains, without the seeds that equal weights have no figures for."""
     measured = np.asarray(~np.isnan(equal).any(axis=0))
     gains = {}
-    for name, own in ((name, _figures(name, each, len(equal))) for name, each in values.items()):
+    for name, each in values.items():
+        own = _figures(name, each, len(equal))
         n = own.shape[1]
         if n > equal.shape[1]:
             raise InputError(f"Expected a run of equal weights for each of the {n} seeds of {name}; got {equal.shape[1]}.")
