@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hardfirst.errors import InputError, whole
-from hardfirst.statistics.intervals import Array, Interval, mean_interval
+from hardfirst.statistics.intervals import Array, Interval, paired_interval
 from hardfirst.statistics.paired_tests import Difference, compare_to
 from hardfirst.statistics.rounding import differences
 
@@ -34,7 +34,6 @@ FRESH = 7
 """The fewest fresh seeds for a verdict."""
 
 _PRIOR = 4.0  # the weight of the pooled variance against a candidate's own, in degrees of freedom
-
 State = Literal["in", "loses", "diverged"]
 Reason = Literal["better", "not better", "loses", "diverged", "too few seeds"]
 
@@ -49,11 +48,8 @@ class Rung(NamedTuple):
 def rungs(candidates: int) -> tuple[Rung, ...]:
     """The rungs of a search, the first with all candidates; equal weights do not count among them.
 
-    All runs have full length, since annealing and the phases of a method depend on the length of training. All candidates
-    of a rung have the same seeds.
-
-    Args:
-        candidates: at least 1.
+    All candidates of a rung have the same seeds. All runs have full length, since annealing and the phases of a method
+    depend on the length of training.
 
     >>> rungs(12)
     (Rung(candidates=12, seeds=1), Rung(candidates=5, seeds=3), Rung(candidates=2, seeds=6))
@@ -113,9 +109,9 @@ class Standing(NamedTuple):
 def standings(candidates: Mapping[str, ArrayLike], equal: ArrayLike, allowed: Sequence[float]) -> dict[str, Standing]:
     """How all candidates stand against equal weights.
 
-    Standard errors: with few seeds a candidate's own spread says little, so its variance is averaged with that of all
-    candidates, pooled, which counts as four degrees of freedom. As long as no candidate has two seeds, the noise is that
-    of a difference of two runs of equal weights with different seeds.
+    Few seeds say little about a candidate's own spread. For standard errors its variance is therefore averaged with the
+    pooled variance of all candidates, which counts as four degrees of freedom. As long as no candidate has two seeds, that
+    of a difference of two runs of equal weights with different seeds takes its place.
 
     Args:
         candidates: by name [measures, seeds], the objective first; the first seeds of the search, in the same order for
@@ -140,9 +136,8 @@ def standings(candidates: Mapping[str, ArrayLike], equal: ArrayLike, allowed: Se
 def survivors(standing: Mapping[str, Standing], count: int) -> tuple[str, ...]:
     """The candidates of the next rung, best first: those with the highest rank.
 
-    Only candidates with the most seeds so far are considered, those of the last rung. Candidates that diverged or credibly
-    lose what must be kept drop out, so there may be fewer than `count`. Equal weights are not among the candidates and
-    always stay.
+    They are of the last rung, those with the most seeds. Candidates that diverged or credibly lose what must be kept drop
+    out, so there may be fewer than `count`. Equal weights are not among the candidates and always stay.
 
     >>> def gained(points): return Standing(Gain(points, 1.0), (), 2, "in", True)
     >>> survivors({"a": gained(1.0), "b": gained(3.0), "c": gained(2.0)}, 2)
@@ -188,10 +183,9 @@ def verdict(values: ArrayLike, equal: ArrayLike, allowed: Sequence[float]) -> Ve
         The reason is "too few seeds" with fewer than seven, and "diverged" if a run of the winner has no figure where
         equal weights have one.
     """
-    base = _figures("equal weights", equal, 1 + len(allowed))
-    own = _figures("the winner", values, 1 + len(allowed))
+    base, own = (_figures(*each, 1 + len(allowed)) for each in (("equal weights", equal), ("the winner", values)))
     objective = compare_to(base[0], {"winner": own[0]})["winner"]
-    kept = tuple(mean_interval(each) for each in differences(own, base)[1:])
+    kept = tuple(map(paired_interval, own[1:], base[1:]))
     reason: Reason = "better"
     if (np.isnan(own) & ~np.isnan(base)).any():
         reason = "diverged"
@@ -209,9 +203,9 @@ def chance_gain(
 ) -> float:
     """The gain in the objective that mere choice among so many candidates shows on the search seeds, in points.
 
-    Searches with the same rungs are simulated in which every candidate is equal weights: runs alike, with normal noise, so
-    that a gain has the covariance between seeds that this search has measured, and gains over the same run of equal weights
-    have a correlation of 1/2. The result is the winner's mean gain, 0 where equal weights win.
+    Searches with the same rungs are simulated in which every candidate is a copy of equal weights: runs alike, with normal
+    noise, so that gains have the covariance between seeds that this search has measured, and gains over the same run a
+    correlation of 1/2. The result is the winner's mean gain, 0 where equal weights win; NaN if the noise is unknown.
 
     Args:
         candidates: as in `standings`.
@@ -219,9 +213,6 @@ def chance_gain(
         allowed: as in `standings`.
         plan: the rungs of the search.
         repeats: the number of simulated searches.
-
-    Returns:
-        NaN if nothing has two seeds, so that the noise is unknown.
     """
     base = _figures("equal weights", equal, 1 + len(allowed))
     covariance = _covariance(_gains(candidates, base).values(), base)
@@ -239,7 +230,7 @@ def chance_gain(
 def replay(
     candidates: Mapping[str, ArrayLike], equal: ArrayLike, allowed: Sequence[float], plan: Sequence[Rung]
 ) -> tuple[str | None, dict[str, Standing]]:
-    """Decide a whole search from figures that are all there: the winner, None for equal weights, and the last standings.
+    """Decide a whole search: the winner, None for equal weights, and the last standings.
 
     Args:
         candidates: as in `standings`, with all seeds of the plan.
@@ -278,10 +269,7 @@ def _gains(values: Mapping[str, ArrayLike], equal: Array) -> dict[str, Array]:
 
 
 def _covariance(gains: Iterable[Array], equal: Array) -> Array:
-    """[measures, measures]: the covariance of gains between seeds, pooled over the candidates that did not diverge.
-
-    It is NaN if nothing has two seeds.
-    """
+    """[measures, measures]: of gains between seeds, pooled over candidates that did not diverge; NaN without two seeds."""
     several = [each for each in gains if each.shape[1] > 1 and not np.isnan(each).any()]
     if not several:  # two runs of equal weights with different seeds differ by twice the variance of one
         several = [math.sqrt(2) * equal[:, ~np.isnan(equal).any(axis=0)]]
@@ -298,13 +286,13 @@ def _standing(gains: Array, pooled: Array, allowed: Array) -> Standing:
     own = gains.var(axis=1, ddof=1) if n > 1 else pooled
     error = np.sqrt((_PRIOR * pooled + (n - 1) * own) / (_PRIOR + n - 1) / n)
     objective, *kept = map(Gain, gains.mean(axis=1).tolist(), error.tolist())
-    spare = [gain.mean + points for gain, points in zip(kept, allowed, strict=True)]
-    loses = any(left < -CREDIBLE * gain.error for left, gain in zip(spare, kept, strict=True))
-    holds = all(gain.low >= -points for gain, points in zip(kept, allowed, strict=True))
-    likely = math.prod(_probability(left, gain.error) for left, gain in zip(spare, kept, strict=True))
+    spare = [Gain(gain.mean + points, gain.error) for gain, points in zip(kept, allowed, strict=True)]
+    loses = any(gain.mean < -CREDIBLE * gain.error for gain in spare)
+    holds = all(gain.low >= 0 for gain in spare)
+    likely = math.prod(_probability(*gain) for gain in spare)
     return Standing(objective, tuple(kept), n, "loses" if loses else "in", holds, likely)
 
 
 def _probability(mean: float, error: float) -> float:
-    """That the true value is at least 0, for normal noise; without noise, or if none has been measured, 0 or 1."""
+    """That the true value is at least 0, for normal noise; 0 or 1 without noise, or if none has been measured."""
     return 0.5 * math.erfc(-mean / error / math.sqrt(2)) if error > 0 else float(mean >= 0)
