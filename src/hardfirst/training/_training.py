@@ -307,9 +307,7 @@ class Training:
 
         Epochs before a restart do not count: their network is not the one that the method trains.
         """
-        undefined = sum(map(records.is_undefined, results.values()))
-        kpis = [results[task]["kpi"] for task in self.problem.measured]
-        score = records.score(kpis, self.trial.criterion, undefined=undefined)
+        score = records.score({task: results[task] for task in self.problem.measured}, self.trial.criterion)
         better = (not math.isnan(score)) if self.last else score > self.position.best_kpi
         if better and self.position.epoch >= self.restart_epoch:
             self.position.best_kpi, self.position.best_epoch = score, self.position.epoch

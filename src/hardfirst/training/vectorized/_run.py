@@ -60,9 +60,7 @@ class Run:
                 lines[task.name]["kpi"] = results[task.name]["kpi"]
         restarted = self.restart_step if epoch == self.restart_epoch else None
         self.writer.epoch(epoch, seconds=seconds, learning_rate=learning_rate, tasks=lines, restarted=restarted)
-        undefined = sum(map(records.is_undefined, results.values()))
-        kpis = [results[task]["kpi"] for task in self.problem.measured]
-        score = records.score(kpis, self.trial.criterion, undefined=undefined)
+        score = records.score({task: results[task] for task in self.problem.measured}, self.trial.criterion)
         if score > self.best_kpi and epoch >= self.restart_epoch:
             self.best_kpi, self.best_epoch = score, epoch
         return score
