@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hardfirst._spec import has_range
@@ -10,8 +11,9 @@ from hardfirst.balancers import LossBalancer, Spec
 from hardfirst.problems import Problem
 from hardfirst.records import Record
 from hardfirst.records.description import CaseTrials
-from hardfirst.records.names import Role
+from hardfirst.records.names import HARD_TASKS, ORDER, Role
 from hardfirst.records.selection import chosen
+from hardfirst.studies.difficulty import difficulty_trial, takes_order, with_hard_tasks, with_measured_order
 from hardfirst.studies.trials import Block, CaseBase, StudyTrial
 from hardfirst.studies.tuning import SEED, Candidate
 from hardfirst.training import PUBLISHED, Trial
@@ -111,6 +113,23 @@ class StudyKind(ABC):
     def name(self) -> str:
         """The case's name in cost.json."""
         return f"{self.plan.names[self.base.problem]}/{self.network}"
+
+    @cached_property
+    def difficulty(self) -> StudyTrial | None:
+        """The run that measures the order of tasks, or the hard ones; None if neither network nor criterion needs it."""
+        trial = difficulty_trial(self.base, self.problem)
+        if trial is None:
+            return None
+        name = ORDER if takes_order(self.base, self.problem) else HARD_TASKS
+        return self.study_trial(name, trial, role="order", tuning=True)
+
+    def with_difficulty(self) -> bool:
+        """Put the measured order of tasks and the hard ones into `base`; False while their run has not ended."""
+        record = None if self.difficulty is None else self.record_of(self.difficulty)
+        if record is not None:
+            self.base = with_measured_order(replace(self.base, network=self.network), self.problem, record)
+            self.base = with_hard_tasks(self.base, self.problem, record)
+        return record is not None
 
     def entries(self) -> CaseTrials:
         """What study.json says of the case's trials so far."""
