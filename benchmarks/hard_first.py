@@ -56,6 +56,7 @@ METHODS = (
     "dtp:uniform=0.2",
     "dtp:uniform=0.2,anneal=0.6+0.8",
     "dtp:uniform=0.8",
+    "hard_first",
 )
 
 
