@@ -7,49 +7,54 @@ PART is "order" or "search", alone or with a problem, such as order:digits; with
   weight over training; and methods with and without a return to equal weights. Each row is the difference to equal weights
   on the test split, paired by seed, at the learning rate of the problem. The epoch is the best one on validation by the mean
   over tasks. Settings were fixed before any of these runs, and nothing was tuned.
-- search: what `hardfirst search` finds on each problem, and what it gains on fresh seeds.
+- search: what `hardfirst search` finds on each problem, what the winner changes on the test split of fresh seeds, and what
+  the search costs: in single runs, with those on fresh seeds after the "+"; and in wall time, over that of one run of equal
+  weights on one core.
 
 A task is hard if its validation KPI with equal weights is below the mean over tasks, in three runs with the seeds of tuning,
 which no reported run has.
 """
 
 import argparse
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 import kept_runs
-from hardfirst import Spec
-from hardfirst.records import Record
+from hardfirst import Spec, records
+from hardfirst.records.objective import Objective
+from hardfirst.records.search_runs import figures, measured_hard_tasks
 from hardfirst.statistics import mean_interval, paired_interval
 from hardfirst.studies.tuning import SEED
-from hardfirst.study import Study
-from hardfirst.training import Trial
+from hardfirst.study import Search, Study
+from hardfirst.training import Trial, fit
 
 HERE = Path(__file__).parent
 FACTOR = 16  # of the weight of a hard task over that of another
 
 
 class Problem(NamedTuple):
-    """A problem, and how long and how often it is trained."""
+    """A problem, and how long it is trained, and with how many seeds in a study of order."""
 
     name: str
     epochs: int
-    seeds: int
+    seeds: int = 10
 
 
-ORDERS = {
-    "digits": Problem("digits", 40, 10),
-    "census": Problem(str(HERE / "small_census.py"), 3, 10),
-    "optical": Problem(str(HERE / "small_optical.py"), 4, 10),
+PROBLEMS = {
+    "digits": Problem("digits", 40),
+    "census": Problem(str(HERE / "small_census.py"), 3),
+    "optical": Problem(str(HERE / "small_optical.py"), 4),
     "fashion": Problem(str(HERE / "small_fashion.py"), 1, 7),
     "scaled_fashion": Problem(str(HERE / "scaled_fashion.py"), 1, 7),
+    "brown": Problem("brown", 1),
 }
+ORDERS = [name for name in PROBLEMS if name != "brown"]  # of whose two tasks one is as good as solved
 METHODS = (
     "dtp",
     "dtp:anneal=0.6+0.8",
@@ -58,14 +63,44 @@ METHODS = (
     "dtp:uniform=0.8",
     "hard_first",
 )
+SEARCHES = {  # by name: the problem, what is maximised, and what may not be lost
+    **{name: (name, "hard", "mean:0.3") for name in PROBLEMS},
+    "digits_worst": ("digits", "worst", "mean:0.5"),
+}
 
 
-def hard_tasks(folder: Path, problem: Problem) -> list[str]:
-    """The tasks below the mean over tasks with equal weights, on validation."""
-    base = replace(Trial.plan(problem.name, Spec("equal"), epochs=problem.epochs), test=False)
-    records = kept_runs.run(folder, [replace(base, seed=SEED + number) for number in range(3)])
-    kpis = {task: fmean(record.validation_kpi(task) for record in records) for task in records[0].tasks}
-    return [task for task in kpis if kpis[task] < fmean(kpis.values())]
+def order_table(folder: Path, name: str, workers: int | None) -> None:
+    problem = PROBLEMS[name]
+    base = Trial.plan(problem.name, Spec("equal"), epochs=problem.epochs)
+    tasks = base.load().task_names
+    tuning = [replace(base, seed=SEED + number, test=False) for number in range(3)]
+    hard = measured_hard_tasks(kept_runs.run(folder / "single", tuning))
+    labels = schedules(tasks, hard) | {f"`{method}`": method for method in METHODS}
+    study = Study(
+        problems=[problem.name],
+        balancers=["equal", *labels.values()],
+        seeds=problem.seeds,
+        epochs=problem.epochs,
+        baselines=False,
+        controls=False,
+        cost=False,
+        workers=workers,
+    )
+    case = study.run(folder / "order" / name).cases[0]
+    measures = [Objective.parse(text, tasks) for text in ("mean", ",".join(f'"{task}"' for task in hard), "worst")]
+
+    def points(spec: str) -> np.ndarray:
+        """The figures of a method's runs, [measures, seeds]."""
+        runs = [case.runs[str(Spec.parse(spec)), seed] for seed in case.seeds]
+        return np.array([figures(run, measures, test=True) for run in runs]).T
+
+    equal = points("equal")
+    print(f"\n{name}: {problem.epochs} epochs, {len(case.seeds)} seeds; hard tasks: {', '.join(hard)}\n")
+    print(_row("weights", ["mean over tasks", "hard tasks", "worst task"]) + "\n|---|---|---|---|")
+    print(_row("equal", [f"{mean_interval(each):.1f}" for each in equal]))
+    for label, spec in labels.items():
+        changes = map(paired_interval, points(spec), equal)
+        print(_row(label, [f"{change:+.1f}" for change in changes]), flush=True)
 
 
 def schedules(tasks: Sequence[str], hard: Sequence[str]) -> dict[str, str]:
@@ -85,45 +120,55 @@ def _fixed(weights: Mapping[str, float], *options: str) -> str:
     return "fixed:" + ",".join([*(f"{task}={weight:.4f}" for task, weight in weights.items()), *options])
 
 
-def order_table(folder: Path, name: str, workers: int | None) -> None:
-    problem = ORDERS[name]
-    hard = hard_tasks(folder / "tuning", problem)
-    tasks = Trial.plan(problem.name, Spec("equal")).load().task_names
-    labels = schedules(tasks, hard) | {f"`{method}`": method for method in METHODS}
-    study = Study(
-        problems=[problem.name],
-        balancers=["equal", *labels.values()],
-        seeds=problem.seeds,
-        epochs=problem.epochs,
-        baselines=False,
-        controls=False,
-        cost=False,
-        workers=workers,
+def search_row(folder: Path, name: str, workers: int | None) -> None:
+    of, maximise, keep = SEARCHES[name]
+    problem, home = PROBLEMS[of], folder / "search" / name
+    search = Search(
+        problems=[problem.name], maximise=maximise, keep=[keep], epochs=problem.epochs, cost=False, workers=workers
     )
-    case = study.run(folder / "order" / name).cases[0]
-    equal = [case.runs["equal", seed] for seed in case.seeds]
-    print(f"\n{name}: {problem.epochs} epochs, {len(case.seeds)} seeds; hard tasks: {', '.join(hard)}\n")
-    print("| weights | mean over tasks | hard tasks | worst task |\n|---|---|---|---|")
-    print(_row("equal", [f"{mean_interval(points(equal, which)):.1f}" for which in (tasks, hard, "worst")]))
-    for label, spec in labels.items():
-        runs = [case.runs[str(Spec.parse(spec)), seed] for seed in case.seeds]
-        cells = [paired_interval(points(runs, which), points(equal, which)) for which in (tasks, hard, "worst")]
-        print(_row(label, [f"{cell:+.1f}" for cell in cells]), flush=True)
+    with _Clock(home / "seconds.txt") as clock:
+        found = search.run(home).comparison.cases[0].search
+    assert found is not None
+    cells = [f"`{maximise}`, `{keep}`", f"`{found.winner}`" if found.winner else "none"]
+    change = found.fresh.get(found.winner or "")
+    cells += [f"{change.objective:+.1f}", f"{change.kept[0]:+.1f}"] if change else ["0", "0"]
+    cells += ["yes" if found.verdict and found.verdict.recommended else "no", f"{found.gain:+.1f}", f"{found.chance:+.1f}"]
+    cells += [f"{found.cost:.0f} + {found.fresh_cost:.0f}", f"{clock.seconds / _single_seconds(folder, problem):.1f}"]
+    print(_row(name, cells), flush=True)
 
 
-def points(runs: Sequence[Record], which: Sequence[str] | str) -> np.ndarray:
-    """The mean test KPI × 100 of these tasks, or that of the worst task, [runs]."""
-    kpis = np.array([[100 * run.test_kpi(task) for task in run.tasks] for run in runs])
-    if which == "worst":
-        return kpis.min(axis=1)
-    return kpis[:, [task in which for task in runs[0].tasks]].mean(axis=1)
+class _Clock:
+    """Adds the time of a block to what a file has, also if the block is stopped."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.seconds = float(file.read_text(encoding="utf-8")) if file.exists() else 0.0
+
+    def __enter__(self) -> "_Clock":
+        self.start = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.monotonic() - self.start
+        self.file.write_text(str(self.seconds), encoding="utf-8")
+
+
+def _single_seconds(folder: Path, problem: Problem) -> float:
+    """The wall time of one run of equal weights."""
+    file = folder / "single" / f"{Path(problem.name).stem}.jsonl"
+    if not file.exists():
+        fit(Trial.plan(problem.name, Spec("equal"), epochs=problem.epochs), record_file=file, accelerator="cpu")
+    return records.read(file).seconds
 
 
 def _row(label: str, cells: Sequence[str]) -> str:
     return f"| {label} | {' | '.join(cells)} |"
 
 
-PARTS: dict[str, tuple[Callable[[Path, str, int | None], None], Mapping[str, Problem]]] = {"order": (order_table, ORDERS)}
+PARTS: dict[str, tuple[Callable[[Path, str, int | None], None], Sequence[str]]] = {
+    "order": (order_table, ORDERS),
+    "search": (search_row, list(SEARCHES)),
+}
 
 
 def main() -> None:
@@ -132,12 +177,12 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART")
     parser.add_argument("--workers", type=int, help="runs at a time; default: one per core")
     arguments = parser.parse_args()
-    known = [f"{part}:{name}" for part, (_, problems) in PARTS.items() for name in problems]
+    known = [f"{part}:{name}" for part, (_, names) in PARTS.items() for name in names]
     asked = arguments.parts or list(PARTS)
     if unknown := [part for part in asked if part not in PARTS and part not in known]:
         parser.error(f"there is no part {unknown[0]}; the parts are {', '.join(known)}")
     torch.set_num_threads(1)
-    (arguments.folder / "tuning").mkdir(parents=True, exist_ok=True)
+    (arguments.folder / "single").mkdir(parents=True, exist_ok=True)
     for text in known:
         part, _, name = text.partition(":")
         if text in asked or part in asked:
