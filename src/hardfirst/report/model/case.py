@@ -192,7 +192,7 @@ def arrange(
         return [run for run in reported if run.entry.role in roles]
 
     single = [run for run in runs if run.entry.role == "single"]
-    tuning = [run for run in runs if run.entry.role not in ("single", "order") and run.entry.tuning]
+    tuning = [run for run in runs if run.entry.role not in ("single", "order", "candidate") and run.entry.tuning]
     static = sorted({run.entry.method for run in with_role("static")})
     compared = {run.entry.method for run in with_role("method", "static")}
     return Case(
