@@ -274,10 +274,13 @@ def _make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
 def _dry_run(plan: "Plan") -> None:
     from hardfirst.cli._tables import plan_table
     from hardfirst.report.text.next_step import duration
-    from hardfirst.studies import counts, estimate, places
+    from hardfirst.studies import KINDS, counts, estimate, places
     from hardfirst.studies.forecast import TOGETHER
 
-    console.print(plan_table(counts(plan)))
+    kinds = [KINDS[plan.kind](plan, case, lambda key: None) for case in plan.cases]
+    console.print(plan_table(counts(plan), kinds[0].heads))
+    for sentence in (sentence for kind in kinds for sentence in kind.notes()):
+        say(sentence)
     say(f"The study as a file:\n\n{plan.yaml()}")
     at_once, devices = places(plan)
     where = f" on {devices}" if devices else ""

@@ -23,8 +23,8 @@ from hardfirst.studies._settings import (
     two_rates,
     without_repeats,
 )
-from hardfirst.studies.executors import EngineSpec
 from hardfirst.studies.candidates import CANDIDATES, KEPT, check_candidates, check_kept
+from hardfirst.studies.executors import EngineSpec
 from hardfirst.studies.kinds import BALANCERS, KINDS, SEARCH
 from hardfirst.training import ACCELERATORS, HELD_OUT, PROTOCOLS, PUBLISHED
 

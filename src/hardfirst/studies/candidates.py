@@ -70,11 +70,13 @@ def settled(spec: Spec, facts: Facts) -> Spec | None:
     >>> str(settled(Spec.parse("fixed:weights=dtp"), facts))
     'fixed:normalize=true,weights.a=0.5,weights.b=1.0,weights.c=1.5'
     """
+    weights: Mapping[str, float] | None
     if needs_average(spec):
         weights = facts.average
     elif needs_hard(spec, facts.tasks):
         by_kind = _weights(spec)
-        weights = facts.hard and {task: by_kind[_HARD if task in facts.hard else _EASY] for task in facts.tasks}
+        hard = facts.hard or ()
+        weights = {task: by_kind[_HARD if task in hard else _EASY] for task in facts.tasks} if hard else None
     else:
         return spec
     if not weights or not any(weights.values()):

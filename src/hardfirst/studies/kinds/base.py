@@ -66,6 +66,9 @@ class StudyKind(ABC):
     has_baselines: ClassVar[bool] = False
     """Whether the plan's setting `baselines` applies."""
 
+    heads: ClassVar[tuple[str, str, str]] = ("method", "tuning", "reported")
+    """What the rows of `count` are, and their two numbers."""
+
     refuses: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """The settings of a plan that do not apply, each with what to do instead."""
 
@@ -117,6 +120,10 @@ class StudyKind(ABC):
     def name(self) -> str:
         """The case's name in cost.json."""
         return f"{self.plan.names[self.base.problem]}/{self.network}"
+
+    def notes(self) -> list[str]:
+        """What a dry run says of the case, in sentences."""
+        return []
 
     def alone(self) -> Mapping[str, int]:
         """By row, the greatest number of runs whose balancer keeps them from being trained together with others."""
