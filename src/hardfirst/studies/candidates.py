@@ -18,11 +18,15 @@ DTP = Spec("dtp")
 CANDIDATES = (
     "dtp",
     "dtp:uniform=0.8",
+    "dtp:anneal=0.6+0.8,uniform=0.2",
+    "dtp:anneal=0.6+0.8,gamma=2,uniform=0.2",
     "gradnorm",
+    "gradnorm:anneal=0.6+0.8",
     "uncertainty",
     "famo",
+    "fixed:anneal=0.6+0.8,weights=dtp",
     "fixed:easy=1,hard=4",
-    "fixed:weights=dtp",
+    "fixed:anneal=0.5+0.7,easy=1,hard=16",
 )
 """The default candidates of a search. Equal weights are part of every search in addition."""
 

@@ -156,7 +156,7 @@ class SearchStudy(StudyKind):
         cost = first + len(self._rates) - 1 + runs(self.rungs)  # one of the runs that choose the rate is one of rung 1
         return [
             f"Candidates: {', '.join(self.candidates)}. Equal weights are part of every rung.",
-            f"The search costs at most {cost} single runs, and its answer at most {3 * self.plan.seeds} more on fresh seeds.",
+            f"The search costs at most {cost} single runs, and the fresh seeds {3 * self.plan.seeds} more.",
         ]
 
     # Before the rungs
@@ -275,9 +275,8 @@ class SearchStudy(StudyKind):
         self, stage: str, trials: Sequence[tuple[str, Trial]], *, rung: int | None = None, row: str | None = None
     ) -> list[StudyTrial]:
         """Trials with their methods; those that no earlier stage has are trained together."""
-        together = sum(
-            self._stage_of.setdefault(trial, stage) == stage for _, trial in trials if is_vectorizable(trial.balancer)
-        )
+        possible = [trial for _, trial in trials if is_vectorizable(trial.balancer)]
+        size = sum(self._stage_of.setdefault(trial, stage) == stage for trial in possible)
         return [
             self.study_trial(
                 method,
