@@ -12,6 +12,7 @@ from hardfirst.cli._common import (
     Average,
     Clip,
     Cost,
+    Criterion,
     Data,
     Drop,
     DropLast,
@@ -97,13 +98,7 @@ def compare(
     learning_rates: LearningRates = None,
     learning_rate: LearningRate = None,
     epochs: Epochs = None,
-    criterion: Annotated[
-        str | None,
-        typer.Option(
-            help="How settings and epochs are chosen on the validation split: by the mean over tasks, or by the worst "
-            "task. Default: mean."
-        ),
-    ] = None,
+    criterion: Criterion = None,
     baselines: Annotated[
         bool | None,
         typer.Option(

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError, check_names, number, short, whole
 from hardfirst.problems import OWN, Problem, load_problem
+from hardfirst.records.objective import Objective
 from hardfirst.studies._settings import (
     RECIPE,
     check_balancer,
@@ -50,7 +51,7 @@ class PlanFields(BaseModel):
     learning_rates: Annotated[tuple[float, float] | None, BeforeValidator(two_rates)] = None
     learning_rate: float | None = None
     epochs: int | None = None
-    criterion: Literal["mean", "worst"] = "mean"
+    criterion: str = "mean"
     baselines: bool = True
     controls: bool = True
     engine: str = "local"
@@ -141,6 +142,12 @@ class PlanFields(BaseModel):
         if value is not None and info.data.get("kind") == SEARCH and info.data.get("learning_rates") is not None:
             raise InputError("Give one learning rate, or the range of those to try in `learning_rates`.")
         return None if value is None else number("learning_rate", value, above=0)
+
+    @field_validator("criterion", mode="before")
+    @classmethod
+    def _check_criterion(cls, value: Any, info: ValidationInfo) -> Any:
+        check_each(partial(Objective.parse, value, problem.measured) for problem in _problems(info))
+        return value.strip() if isinstance(value, str) else value
 
     @field_validator("engine", mode="before")
     @classmethod

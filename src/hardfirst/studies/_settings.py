@@ -178,7 +178,7 @@ def check_protocol(settings: Mapping[str, Any], problems: Iterable[Problem]) -> 
             raise nothing_held_out(f"potential={STL} needs validation KPIs")
         planned = replace(problem, recipe=problem.recipe.replace(middle(recipe_of(settings))))
         check_each(
-            partial(check_published, planned, spec, network)
+            partial(check_published, planned, spec, network, settings.get("criterion", "mean"))
             for spec in specs
             for network in settings["networks"]
             if selects or spec.option("potential") != STL

@@ -285,9 +285,7 @@ class Training:
 
     def _keep_best(self, results: Mapping[str, TaskResult]) -> float:
         """Copy the weights if this epoch is the best so far, or if the last one counts; return its score."""
-        undefined = sum(map(records.is_undefined, results.values()))
-        kpis = [results[task]["kpi"] for task in self.problem.measured]
-        score = records.score(kpis, self.trial.criterion, undefined=undefined)
+        score = records.score({task: results[task] for task in self.problem.measured}, self.trial.criterion)
         if (not math.isnan(score)) if self.last else score > self.position.best_kpi:
             self.position.best_kpi, self.position.best_epoch = score, self.position.epoch
             with self.updates.averaged():

@@ -110,7 +110,7 @@ class SearchStudy(StudyKind):
     def trials(self) -> Iterator[StudyTrial]:
         if self.difficulty is not None:
             yield self.difficulty
-            if not self.with_measured_order():
+            if not self.with_difficulty():
                 return
         yield from self._first_runs()
         yield from self._rate_runs()

@@ -54,9 +54,7 @@ class Run:
             elif task.kpi_from == "validation":
                 lines[task.name]["kpi"] = results[task.name]["kpi"]
         self.writer.epoch(epoch, seconds=seconds, learning_rate=learning_rate, tasks=lines)
-        undefined = sum(map(records.is_undefined, results.values()))
-        kpis = [results[task]["kpi"] for task in self.problem.measured]
-        score = records.score(kpis, self.trial.criterion, undefined=undefined)
+        score = records.score({task: results[task] for task in self.problem.measured}, self.trial.criterion)
         if score > self.best_kpi:
             self.best_kpi, self.best_epoch = score, epoch
         return score
