@@ -20,6 +20,7 @@ CANDIDATES = (
     "dtp:uniform=0.8",
     "dtp:anneal=0.6+0.8,uniform=0.2",
     "dtp:anneal=0.6+0.8,gamma=2,uniform=0.2",
+    "hard_first",
     "gradnorm",
     "gradnorm:anneal=0.6+0.8",
     "uncertainty",
