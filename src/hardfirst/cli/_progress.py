@@ -26,7 +26,7 @@ from hardfirst.training import Trial
 
 LOG_EVERY = 60  # seconds between lines where the table cannot be redrawn, as in a log file
 _NAME = 24  # characters in a line of a method's name
-_MOST_NOW = 3  # runs that are named
+_MOST_NOW = 2  # runs that are named
 
 
 class StudyProgress:
