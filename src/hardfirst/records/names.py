@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-Role = Literal["method", "static", "grid", "single", "control", "order"]
+Role = Literal["method", "static", "grid", "single", "control", "order", "candidate"]
 
 EQUAL = "equal"
 """Equal weights: the baseline of a comparison of methods."""

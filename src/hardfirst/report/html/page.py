@@ -32,6 +32,7 @@ from hardfirst.report.sections import (
     published,
     reproduction,
     runs,
+    search,
     tuning,
     why,
 )
@@ -170,6 +171,8 @@ def _answer(cases: Sequence[Case], styles: Styles, study: Study) -> Answer:
 
 
 def _case_answer(case: Case, styles: Styles, study: Study) -> Answer:
+    if case.search:
+        return search.answer_block(case, case.search, styles, study.missing, study.command, problem_given(study.plan))
     facts = facts_of.answer(case, study.missing)
     block = answer_block(facts, styles, study.title, study.command, study.plan)
     if not case.orders:
@@ -217,6 +220,14 @@ def _prefixes(cases: Sequence[Case]) -> list[str]:
 
 
 def _case_sections(case: Case, styles: Styles) -> list[Section]:
+    if case.search is None:
+        return _method_sections(case, styles)
+    fresh = _method_sections(case, styles) if case.compares else []
+    parts = [*search.sections(case.search, styles), *fresh, *search.folded_sections(case.search)]
+    return [part for part in parts if not part.folded] + [part for part in parts if part.folded]
+
+
+def _method_sections(case: Case, styles: Styles) -> list[Section]:
     facts = facts_of.answer(case)
     ranked = leaderboard.section(facts, styles) if len(facts.board.rows) > 1 or facts.board.single else None
     tasks, drawn = by_task.section(facts, styles), curves.section(facts, styles)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from hardfirst.records.measures import Measures
 from hardfirst.records.names import EQUAL, OWN, STATIC_FOR
 from hardfirst.records.table_card import TableCard
 from hardfirst.statistics.intervals import Array
+
+if TYPE_CHECKING:
+    from hardfirst.report.model.search import Search
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Case:
         measures: by task, what the field's Δm averages over; empty where the field has none.
         trees: by task, the test KPI of gradient-boosted trees; empty where there are none.
         table: how the problem was read, if it is a table.
+        search: what a search found before these runs, in a study that has one.
         reference: what it is relative to: the "own" single-task networks, or the "published" ones.
     """
 
@@ -69,6 +73,7 @@ class Case:
     reference: str = "own"
     trees: Mapping[str, float] = field(default_factory=dict)
     table: TableCard | None = None
+    search: "Search | None" = None
 
     @property
     def against(self) -> str:
@@ -181,12 +186,13 @@ def arrange(
     Raises:
         InputError: there is no run to report on; runs are of different problems or tasks; or two are of one method and seed.
     """
-    runs = list(runs)
+    given = list(runs)
+    runs, of_search = ([run for run in given if (run.entry.rung is None) is fresh] for fresh in (True, False))
     reported = [run for run in runs if not run.entry.tuning and run.entry.role != "single"]
-    if not any(run.entry.role in ("method", "static") for run in reported):
+    if not of_search and not any(run.entry.role in ("method", "static") for run in reported):
         raise InputError("Expected at least one run record to report on; got none.")
-    first = reported[0].record
-    _check_same_problem(runs, first)
+    first = (reported or of_search)[0].record
+    _check_same_problem([*runs, *of_search], first)
 
     def with_role(*roles: str) -> list[Run]:
         return [run for run in reported if run.entry.role in roles]

@@ -1,0 +1,259 @@
+"""A search in words: what to use, what to paste, and how the winner was found.
+
+Names of methods stand between backticks. Gains of the search are of the validation split, those of fresh seeds of the test
+split.
+"""
+
+import json
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from hardfirst._spec import parse_options
+from hardfirst.records.names import HARD_FIRST
+from hardfirst.report.model.case import Case
+from hardfirst.report.model.search import Change, Rung, Search
+from hardfirst.report.text.alerts import Alert
+from hardfirst.report.text.headline import Headline, case_name
+from hardfirst.report.text.interval_text import capitalized, count_text
+from hardfirst.report.text.next_step import NextStep
+from hardfirst.report.text.tiles import Tile
+from hardfirst.statistics import Interval, number_text
+from hardfirst.statistics.search import Reason
+
+_REFUSALS: Mapping[Reason, str] = {
+    "not better": "its gain cannot be told from chance",
+    "loses": "it loses more than allowed",
+    "diverged": "a run diverged",
+    "too few seeds": "there are too few for a verdict",
+}
+
+
+class Paste(NamedTuple):
+    """Something to paste: what it is for, and the text."""
+
+    what: str
+    text: str
+
+
+def question(cases: Sequence[Case]) -> str:
+    """What a search is to answer.
+
+    Example:
+        "What should I use on digits?"
+    """
+    names = [case_name(case) for case in cases]
+    where = f"{', '.join(names[:-1])} and {names[-1]}" if 1 < len(names) <= 3 else names[0]
+    return f"What should I use on {where if len(names) <= 3 else f'{len(names)} problems'}?"
+
+
+# The answer
+
+
+def headline(search: Search) -> Headline:
+    """What to use, as far as fresh seeds support it."""
+    return Headline(lead(search), tuple(_rest(search)))
+
+
+def lead(search: Search) -> str:
+    """The sentence that answers."""
+    if not search.decided:
+        return f"Still searching: {progress(search)}."
+    if search.winner is None:
+        within = " and keeps what may not be lost" if search.keep else ""
+        return f"Keep equal weights: no candidate raises {search.objective.words}{within}."
+    found = search.fresh.get(search.winner)
+    if search.verdict is None or found is None:
+        ended = f"{found.objective.n if found else 0} of {count_text(search.seeds, 'fresh seed')}"
+        return f"The search chose `{search.winner}`, which is now tested: {ended} so far."
+    changes = ", ".join(_changes(search, found))
+    if search.verdict.recommended:
+        return f"Use `{search.winner}`: {changes}."
+    why = _REFUSALS[search.verdict.reason]
+    return f"Keep equal weights: fresh seeds do not confirm `{search.winner}`, since {why}: {changes}."
+
+
+def progress(search: Search) -> str:
+    """How far a search is, such as "rung 2 with 5 of 12 candidates, 7 of 10 runs"."""
+    rung = search.rungs[-1]
+    names = f"{len(rung.names)} of {search.tried}" if len(search.rungs) > 1 else str(search.tried)
+    return f"rung {rung.number} with {names} candidates, {rung.ended} of {count_text(rung.planned, 'run')}"
+
+
+def _changes(search: Search, found: Change) -> list[str]:
+    """The change of the objective and of what is kept, each with its interval."""
+    kept = zip(search.keep, found.kept, strict=True)
+    return [
+        f"{found.objective:+z.1f} on {search.objective.words}",
+        *(f"{change:+z.1f} on {each.objective.words}" for each, change in kept),
+    ]
+
+
+def _rest(search: Search) -> Iterator[str]:
+    if search.winner:
+        yield _choosing(search)
+    elif search.decided:
+        yield from _nearest(search)
+    if search.verdict:
+        for name, found in search.fresh.items():
+            if name != search.winner and found.objective.n:
+                yield f"On the same seeds, `{name}` has {', '.join(_changes(search, found))}."
+        if search.keep and search.winner:
+            yield f"What may be lost: {limits(search)}."
+
+
+def _choosing(search: Search) -> str:
+    """What the winner gained in the search, and how much of it choosing alone gives."""
+    best = f"choosing the best of {count_text(search.tried, 'equal candidate')} gives"
+    chance = f"of these, about {number_text(search.chance, '+z.1f')} is what {best}"
+    return f"In the search it gained {number_text(search.gain, '+z.1f')} on the validation split; {chance}."
+
+
+def _nearest(search: Search) -> Iterator[str]:
+    """The candidate that came nearest, where there is one."""
+    rung = search.rungs[-1]
+    standing = rung.standings[rung.names[0]]
+    if math.isnan(standing.objective.mean):
+        return
+    gain = f"{number_text(standing.objective.mean, '+z.1f')} on {search.objective.words}"
+    kept = zip(search.keep, standing.kept, strict=True)
+    changes = [gain, *(f"{number_text(one.mean, '+z.1f')} on {each.objective.words}" for each, one in kept)]
+    yield f"The nearest was `{rung.names[0]}` with {', '.join(changes)} on the validation split."
+    best = f"the best of {count_text(search.tried, 'equal candidate')} shows"
+    yield f"By choosing alone, {best} about {number_text(search.chance, '+z.1f')}."
+
+
+def limits(search: Search) -> str:
+    """What may be lost, such as "at most 0.5 points of the mean over tasks"."""
+    return ", ".join(kept.words for kept in search.keep)
+
+
+def paste(search: Search, problem: str) -> tuple[Paste, ...]:
+    """What to paste to train with the winner; empty unless fresh seeds recommend it.
+
+    Args:
+        search: what was found.
+        problem: as the command takes it.
+    """
+    if search.winner is None or search.verdict is None or not search.verdict.recommended:
+        return ()
+    name, options = parse_options(search.winner)
+    command = shlex.join(["hardfirst", "train", problem, "--balancer", search.winner])
+    lines = [f"balancer = hardfirst.Spec.parse({json.dumps(search.winner, ensure_ascii=False)}).build(tasks)"]
+    if "anneal" in options or name == HARD_FIRST:
+        lines.append("balancer.steps = steps  # of the whole training")
+    return Paste("Spec", search.winner), Paste("Command", command), Paste("Python", "\n".join(lines))
+
+
+# Figures in large type, and what limits the answer
+
+
+def tiles(search: Search) -> tuple[Tile, ...]:
+    """The changes on fresh seeds, what choosing alone gives, and the cost."""
+    rung = search.rungs[-1]
+    if not search.decided:
+        left = Tile("Candidates left", f"{len(rung.names)} of {search.tried}", f"rung {rung.number}")
+        return left, _cost(search)
+    alone = Tile(
+        "Gain from choosing alone",
+        number_text(search.chance, "+z.1f"),
+        f"points on validation, best of {count_text(search.tried, 'equal candidate')}",
+    )
+    return (*_measures(search), alone, _cost(search))
+
+
+def _measures(search: Search) -> Iterator[Tile]:
+    if search.verdict is None or search.winner is None:
+        return
+    found = search.fresh[search.winner]
+    yield _measure(search, search.objective.words, found.objective)
+    for kept, change in [*zip(search.keep, found.kept, strict=True)][:1]:
+        yield _measure(search, kept.objective.words, change)
+
+
+def _measure(search: Search, words: str, change: Interval) -> Tile:
+    bounds = f"[{number_text(change.low, '+z.1f')}, {number_text(change.high, '+z.1f')}] points"
+    tone = "unclear" if not change.bounded or change.low <= 0 <= change.high else "better" if change.mean > 0 else "worse"
+    return Tile(
+        f"{capitalized(words)}, {search.winner} − equal",
+        number_text(change.mean, "+z.1f"),
+        bounds if change.bounded else f"points, {count_text(change.n, 'seed')}",
+        tone,
+    )
+
+
+def _cost(search: Search) -> Tile:
+    if not search.fresh_cost:
+        return Tile("Cost, in single runs", f"{search.cost:.0f}", "of the search")
+    return Tile("Cost, in single runs", f"{search.cost:.0f} + {search.fresh_cost:.0f}", "the search + fresh seeds")
+
+
+def alerts(search: Search) -> tuple[Alert, ...]:
+    """What limits the answer, warnings first."""
+    found = []
+    for outcome, words in (("failed", "failed"), ("diverged", "diverged")):
+        if number := sum(run.record.outcome == outcome for run in search.runs):
+            found.append(Alert(f"{count_text(number, 'run')} of the search {words}", "search-runs"))
+    if search.verdict:
+        seeds = count_text(search.verdict.objective.interval.n, "fresh seed")
+        found.append(Alert(f"Tested on {seeds}", "fresh", warns=search.verdict.reason == "too few seeds"))
+    elif search.winner:
+        found.append(Alert("Not yet tested on fresh seeds", "search"))
+    found.append(Alert("The search never read the test split", "searched", warns=False))
+    return tuple(sorted(found, key=lambda alert: not alert.warns))
+
+
+def next_step(search: Search, missing: int, command: str | None) -> NextStep | None:
+    """The same command while runs are missing or have failed; None otherwise."""
+    if missing and command:
+        return NextStep("The same command continues; finished runs are kept.", command)
+    if any(run.record.outcome == "failed" for run in search.runs):
+        return NextStep("The same command runs again what failed; finished runs are kept.", command)
+    return None
+
+
+# How it was done
+
+
+def outcome(search: Search, name: str) -> str:
+    """What became of a candidate, in a few words."""
+    if name == search.winner:
+        return "winner"
+    rung = search.last(name)
+    standing = rung.standings[name]
+    if standing.state != "in":
+        return "a run diverged" if standing.state == "diverged" else "loses too much"
+    if any(name in each.names for each in search.rungs[rung.number :]):
+        return "still in"
+    if rung.number < len(search.rungs):
+        return "gains too little"
+    if not search.decided:
+        return "not yet decided"
+    if not standing.holds:
+        return "may lose too much"
+    return "not above 0" if standing.objective.low <= 0 else "gains less"
+
+
+def how_searched(search: Search) -> list[str]:
+    """What was searched, on which seeds, and what was never read."""
+    notes = [f"What is maximised: {search.objective.words}."]
+    if search.keep:
+        notes.append(f"What may be lost against equal weights: {limits(search)}.")
+    seeds = sorted({run.record.trial["seed"] for run in search.runs})
+    numbers = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return [
+        *notes,
+        f"The search ran {count_text(search.tried, 'candidate')} with the {'seed' if len(seeds) == 1 else 'seeds'} "
+        f"{numbers} and judged them on the validation split. Its runs never read the test split.",
+        "A gain is the difference from equal weights with the same seed. All candidates of a rung have the same seeds. The "
+        "next rung has those with the highest gain less one standard error, without those that lose too much. Equal weights "
+        "are in every rung.",
+        "The winner has the highest gain less one standard error in the last rung, if that is above 0 and all that may not "
+        "be lost holds with one standard error to spare.",
+        "What choosing alone gives is measured by simulated searches in which every candidate is a copy of equal weights, "
+        "with this search's noise.",
+        f"The winner was fixed before any run with the fresh seeds 0 to {search.seeds - 1}. It is recommended only if the "
+        "95% interval of its gain on the test split lies above 0, the sign-flip test agrees, and no mean change is below "
+        "what may be lost.",
+    ]
