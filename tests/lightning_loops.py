@@ -114,6 +114,7 @@ def by_hand(
     """The same training in a plain loop, each of a step's micro-batches balanced by itself."""
     net, balancer = network(), Spec.parse(spec).build(TASKS)
     optimizer = torch.optim.SGD(net.parameters(), lr=rate)
+    balancer.plan_steps(epochs * len(loader(batch=batch)) // micro)
     for _ in range(epochs):
         for number, each in enumerate(loader(batch=batch)):
             losses, kpis = measured(net, each)

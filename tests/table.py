@@ -19,10 +19,11 @@ OPTIONS = {
         "dtp:priority=easy",
         "dtp:uniform=0.8",
         "dtp:potential.easy=0.9,potential.c.d=0.5",
+        "dtp:uniform=0.2,anneal=0.2+0.8,steps=10",
     ],
     "curriculum": ["curriculum:order=c.d+easy+hard one,epochs=4"],
     "self_paced": ["self_paced", "self_paced:kind=linear"],
-    "achievement": ["achievement", "achievement:potential.easy=0.6,gamma=0.5"],
+    "achievement": ["achievement", "achievement:anneal=0.8+0.2,steps=10,gamma=0.5,potential.easy=0.6"],
     "stch": ["stch", "stch:mu=0.1,warmup_epochs=1"],
     "nash_mtl": ["nash_mtl", "nash_mtl:max_norm=0"],
 }

@@ -31,7 +31,7 @@ def lightning() -> ModuleType:
     return importlib.import_module("lightning.pytorch")
 
 
-@pytest.mark.parametrize("spec", ["dtp", "uncertainty", "dwa", "gradnorm", "pcgrad", "db_mtl"])
+@pytest.mark.parametrize("spec", ["dtp", "dtp:anneal=0.2+0.9", "uncertainty", "dwa", "gradnorm", "pcgrad", "db_mtl"])
 def test_training_is_that_of_a_plain_loop(lightning: ModuleType, spec: str, tmp_path: Path) -> None:
     mine = module(lightning, spec)
     trainer(lightning, tmp_path).fit(mine, loader())
@@ -52,6 +52,11 @@ def test_clipping_keeps_working(lightning: ModuleType, spec: str, tmp_path: Path
     trainer(lightning, tmp_path, gradient_clip_val=0.05).fit(mine, loader())
     assert_same_parameters(mine.network, by_hand(spec, clip=0.05), rtol=1e-5, atol=1e-6)
     assert not torch.allclose(mine.network.trunk[0].weight, by_hand(spec).trunk[0].weight)  # type: ignore[union-attr,index]
+
+
+def test_annealing_needs_a_limit_of_steps(lightning: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="this Trainer has no limit"):
+        trainer(lightning, tmp_path, max_epochs=-1).fit(module(lightning, "dtp:anneal=0.2+0.9"), loader())
 
 
 @pytest.mark.parametrize("spec", ["equal", "mgda"])

@@ -139,9 +139,10 @@ def by_hand(
 ) -> nn.Module:
     """The same training in a plain loop, each micro-batch balanced by itself."""
     model, balancer = TinyBert(), Spec.parse(spec).build(TASKS)
-    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    optimizer, loader = torch.optim.SGD(model.parameters(), lr=rate), DataLoader(Sentences(), batch_size=batch)
+    balancer.plan_steps(epochs * len(loader) // micro)
     for _ in range(epochs):
-        for number, inputs in enumerate(DataLoader(Sentences(), batch_size=batch)):
+        for number, inputs in enumerate(loader):
             losses, kpis, _ = measured(model, inputs)
             divisor = 2 * micro if penalised else micro
             scaled = {task: loss / divisor for task, loss in losses.items()}
@@ -158,7 +159,7 @@ def by_hand(
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
-@pytest.mark.parametrize("spec", ["dtp", "uncertainty", "dwa", "gradnorm", "pcgrad"])
+@pytest.mark.parametrize("spec", ["dtp", "dtp:anneal=0.2+0.9", "uncertainty", "dwa", "gradnorm", "pcgrad"])
 def test_training_is_that_of_a_plain_loop(spec: str, tmp_path: Path) -> None:
     mine = trainer(tmp_path, spec)
     mine.train()

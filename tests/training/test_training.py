@@ -193,7 +193,7 @@ class Stop:
     def epoch(self, epoch: int, tasks: dict) -> None: ...
 
 
-@pytest.mark.parametrize("balancer", ["dtp", "uncertainty", "equal"])
+@pytest.mark.parametrize("balancer", ["dtp", "uncertainty", "equal", "dtp:anneal=0.2+0.9"])
 @pytest.mark.parametrize("stop", [(1, 1), (2, 3), (3, 7)])
 def test_resume_gives_the_same_weights_bit_for_bit(tmp_path: Path, balancer: str, stop: tuple[int, int]) -> None:
     run(tmp_path / "whole", balancer)

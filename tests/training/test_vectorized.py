@@ -196,6 +196,7 @@ def test_networks(layers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("equal",) * 3,
         ("dtp:gamma=0.5", "dtp:gamma=2", "dtp:alpha=0.5"),
         ("fixed:kind=1,value=2,never=1", "fixed:kind=1,value=0,never=0", "fixed:kind=0,value=1,never=0"),
+        ("fixed:kind=1,value=2,never=1,anneal=0.2+0.6", "equal", "dtp:anneal=0.7+0.2"),
         ("uncertainty", "uncertainty:lr=0.001", "uncertainty"),
         ("dwa",) * 3,
         ("random",) * 3,
@@ -213,9 +214,10 @@ def test_balancers(balancers: Sequence[str], tmp_path: Path, monkeypatch: pytest
     ("specs", "kind"),
     [
         (["dtp", "dtp:gamma=2", "dtp:alpha=0.5", "dtp:uniform=0.3"] * 2, StackedBalancers),
+        (["dtp:anneal=0.1+0.9", "dtp:gamma=2,anneal=0.6+0.3"] * 4, StackedBalancers),
         (["dtp", "dtp:priority=easy"] * 4, EachBalancer),
     ],
-    ids=["stacked", "each"],
+    ids=["stacked", "annealed", "each"],
 )
 def test_many_balancers(specs: list[str], kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []

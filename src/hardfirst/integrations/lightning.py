@@ -104,7 +104,8 @@ class Balanced:
             kpis: by task, this batch's KPI. Leave it out if KPIs come from validation.
 
         Raises:
-            InputError: a name is unknown, or a value is invalid.
+            InputError: a name is unknown, or a value is invalid; or the balancer needs the number of steps, which the
+                Trainer does not know.
         """
         adapter, trainer, micro_batches = self._adapter, self._host.trainer, self._host.trainer.accumulate_grad_batches
         if not trainer.training:
@@ -112,6 +113,8 @@ class Balanced:
         if (stopping := self._stopping) is not None:
             adapter.check_losses(losses)
             losses = stopping(losses)
+        if self.balancer.needs_steps:
+            self.balancer.plan_steps(self._planned_steps())
         automatic = self._host.automatic_optimization
         return adapter.total(
             losses,
@@ -172,6 +175,15 @@ class Balanced:
         self._host.log_dict(self._adapter.pop_log("/"))
         self._adapter.evaluations.begin(None)
         self._warn_without_validation()
+
+    def _planned_steps(self) -> int:
+        steps = self._host.trainer.estimated_stepping_batches
+        if math.isinf(steps):
+            raise InputError(
+                f"{type(self.balancer).__name__} needs the number of training steps, and this Trainer has no limit. Give it "
+                "`max_epochs` or `max_steps`, or give the balancer `steps`."
+            )
+        return int(steps)
 
     def _check_single_task(self) -> None:
         if self.single_task is None:

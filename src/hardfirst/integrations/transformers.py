@@ -201,7 +201,8 @@ class _EpochCallback(TrainerCallback):
         self.epoch_seconds: float | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Write the record's first line, or continue the record of a resumed run."""
+        """Tell the balancer the number of steps; write the record's first line, or continue that of a resumed run."""
+        self.trainer.balancer.plan_steps(state.max_steps)
         if (record := self._record(state)) is not None:
             record.begin(self.trainer.balancer.tasks, self.trainer._host.model, epochs=int(state.epoch or 0))
 

@@ -83,6 +83,7 @@ class Training:
             batches=self.steps,
             epochs=self.trial.epochs,
         )
+        self.balancer.plan_steps(self.updates.steps)
         self.balancing = Balancing(self.balancer, self.shared, self.updates)
         self.network, self.optimizer = self.updates.network, self.updates.optimizer
         kind = SingleProcess if self.fabric.world_size == 1 else MultiProcess

@@ -25,6 +25,11 @@ class Part(NamedTuple):
     batches: int
 
 
+def optimizer_steps(recipe: Recipe, batches: int) -> int:
+    """Return the number of optimizer steps in an epoch of this many batches."""
+    return math.ceil(batches / recipe.accumulate)
+
+
 class Updates:
     """The optimizer of a run, with its schedule, gradient scaling, clipping and weight average.
 
@@ -50,11 +55,14 @@ class Updates:
         self.optimizer: Optimizer
         self.network, self.optimizer = _set_up(fabric, module, optimizer, recipe.precision)
         # torch's schedulers work on the optimizer itself, which shares its state with Fabric's wrapper
-        self.schedule = recipe.make_schedule(optimizer, math.ceil(batches / recipe.accumulate), epochs)
+        steps = optimizer_steps(recipe, batches)
+        self.schedule = recipe.make_schedule(optimizer, steps, epochs)
         if self.schedule.scheduler is not None:
             _checkpoint.check_loadable(self.schedule.scheduler.state_dict(), "The state of the recipe's schedule")
         self.average = None if recipe.average is None else WeightAverage(module, recipe.average)
         self._last_rate: float | None = None
+        self.steps = steps * epochs
+        """The number of optimizer steps of the run."""
 
     def part(self, number: int) -> Part:
         """Return the part of an epoch's batch, counted from 0, in its optimizer step. The last step may have fewer."""

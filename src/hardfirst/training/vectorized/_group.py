@@ -21,6 +21,7 @@ from hardfirst.training._memory import peak_memory
 from hardfirst.training._network import must_join
 from hardfirst.training._sampling import evaluation_order
 from hardfirst.training._steps import StepNumbers
+from hardfirst.training._updates import optimizer_steps
 from hardfirst.training.vectorized._balancers import Accumulating, balancers_of
 from hardfirst.training.vectorized._data import Batches, stacked
 from hardfirst.training.vectorized._evaluation import Evaluations
@@ -76,6 +77,7 @@ class Group:
         for trial, balancer in zip(trials, balancers, strict=True):
             if not isinstance(balancer, LossBalancer) or "shared" in balancer.needs:
                 raise NotVectorizable(f"The method {trial.balancer.name} works on gradients, which are trained singly.")
+            balancer.plan_steps(optimizer_steps(problem.recipe, len(orders[0])) * self.first.epochs)
         on_device = [self.fabric.to_device(balancer) for balancer in balancers]
         self.balancers = balancers_of(on_device, accumulate=problem.recipe.accumulate)
         trained, self.work = single_step(problem, modules[0], firsts[0])
