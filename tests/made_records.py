@@ -3,6 +3,10 @@
 import html
 import math
 import re
+from dataclasses import replace
+from statistics import fmean
+
+import numpy as np
 
 from hardfirst.records import Record
 from hardfirst.records.description import Entry, Run
@@ -10,8 +14,11 @@ from hardfirst.records.study_folder import completed
 from hardfirst.report import Case, arrange
 from hardfirst.report.blocks import Section
 from hardfirst.report.html.rendering import environment
+from hardfirst.report.model.search import search_of
+from hardfirst.statistics.search import rungs, standings, survivors
 
 TASKS = ("easy", "middle", "hard")
+SEED = 1_000_000  # the first seed of a search
 
 
 def run(
@@ -121,3 +128,51 @@ def drawn(tab):
     """Wait until all charts that can be seen are drawn."""
     # the page's own policy forbids eval, and with it playwright's wait_for_function
     tab.wait_for_selector(".plotly-graph-div:visible:not(:has(.main-svg .trace))", state="detached")
+
+
+def search_runs(candidates, fresh=None, *, keep=(0.5,), ended=None, seeds=7, spread=0.002):
+    """The entries of a search for the worst task and its runs that have ended, as a study makes them.
+
+    Args:
+        candidates: by spec, what the worst task and what the mean gain over equal weights, as shares.
+        fresh: likewise, the gains of the methods on fresh seeds. Default: no fresh seed has been planned.
+        keep: the points of the mean that may be lost, or nothing.
+        ended: the number of runs that have ended. Default: all.
+        seeds: the number of fresh seeds.
+        spread: of the noise.
+    """
+    found, names, before = [], list(candidates), 0
+    figures = {}
+    for number, rung in enumerate(rungs(len(candidates)), start=1):
+        for name in ("equal", *names):
+            for seed in range(before, rung.seeds):
+                record = gained(name, SEED + seed, *candidates.get(name, (0, 0)), spread=spread)
+                record.test = None
+                found.append(as_run(record, name, "candidate", tuning=True, rung=number))
+                kpis = [record.validation_kpi(task) for task in TASKS]
+                figures.setdefault(name, []).append([100 * min(kpis), *[100 * fmean(kpis)] * len(keep)])
+        known = {name: np.array(values).T for name, values in figures.items()}
+        standing = standings({name: values for name, values in known.items() if name != "equal"}, known["equal"], keep)
+        names = list(survivors({name: standing[name] for name in names}, math.ceil(0.4 * len(names)) if number < 3 else 1))
+        before = rung.seeds
+    for name, gains in ({"equal": (0, 0)} | fresh if fresh else {}).items():
+        found += [as_run(gained(name, seed, *gains, spread=spread), name) for seed in range(seeds)]
+    keyed = [replace(each, entry=each.entry.model_copy(update={"key": f"run{index}"})) for index, each in enumerate(found)]
+    stage = [math.inf if each.entry.rung is None else each.entry.rung for each in keyed]
+    now = stage[-1] if ended is None else stage[ended]
+    return [each.entry for each, at in zip(keyed, stage, strict=True) if at <= now], keyed[:ended]
+
+
+def gained(name, seed, worst, mean, *, spread=0.002):
+    """A run whose worst task gains `worst` over equal weights, and the mean over the three tasks `mean`."""
+    noise = np.random.default_rng([seed, *name.encode()]).normal(0, spread, 3)
+    kpis = np.array([0.9 + 3 * mean - worst, 0.7, 0.4 + worst]) + noise
+    return run(name, seed, kpis.tolist())
+
+
+def search_case(*args, keep=(0.5,), seeds=7, **settings):
+    """The case of such a search."""
+    entries, runs = search_runs(*args, keep=keep, seeds=seeds, **settings)
+    case = arrange(completed(runs))
+    plan = {"problems": ["toy"], "search": "worst", "keep": [f"mean:{points}" for points in keep], "seeds": seeds}
+    return replace(case, search=search_of(case, entries, runs, plan))

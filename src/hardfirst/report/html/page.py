@@ -172,7 +172,7 @@ def _answer(cases: Sequence[Case], styles: Styles, study: Study) -> Answer:
 
 def _case_answer(case: Case, styles: Styles, study: Study) -> Answer:
     if case.search:
-        return search.answer_block(case, case.search, styles, study.missing, study.command, problem_given(study.plan))
+        return search.answer_block(case, case.search, styles, study.missing, study.command, study.plan)
     facts = facts_of.answer(case, study.missing)
     block = answer_block(facts, styles, study.title, study.command, study.plan)
     if not case.orders:

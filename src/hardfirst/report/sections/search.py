@@ -1,8 +1,9 @@
 """The sections of a search: its first screen, the winner on fresh seeds, the path of the search, and all of its runs."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from hardfirst.records.names import EQUAL
 from hardfirst.report.blocks import (
@@ -31,7 +32,7 @@ from hardfirst.report.model.search import Search
 from hardfirst.report.sections.search_figure import path_figure
 from hardfirst.report.sections.tradeoff import Spot, tradeoff_figure
 from hardfirst.report.text import search as text
-from hardfirst.report.text.interval_text import capitalized, count_text
+from hardfirst.report.text.interval_text import count_text
 from hardfirst.report.text.search_tables import (
     fresh_caption,
     fresh_names,
@@ -48,7 +49,7 @@ _MOST_ROWS = 12  # of candidates that are not folded
 
 
 def answer_block(
-    case: Case, search: Search, styles: Styles, missing: int = 0, command: str | None = None, problem: str | None = None
+    case: Case, search: Search, styles: Styles, missing: int, command: str | None, plan: Mapping[str, Any]
 ) -> Answer:
     """The first screen of a search.
 
@@ -58,7 +59,7 @@ def answer_block(
         styles: of the methods on fresh seeds.
         missing: the number of runs that have not ended.
         command: that ran the study.
-        problem: as the command takes it. Default: the case's name for it.
+        plan: its settings.
     """
     words = text.headline(search)
     return Answer(
@@ -69,7 +70,7 @@ def answer_block(
         alerts=text.alerts(search),
         chart=_fresh_chart(case, search, styles) if search.verdict else path_chart(search, styles),
         next_step=text.next_step(search, missing, command),
-        paste=text.paste(search, problem or case.problem),
+        paste=text.paste(search, plan),
     )
 
 
@@ -106,7 +107,7 @@ def _fresh_table(search: Search, styles: Styles) -> Table:
         )
         for name in names
     ]
-    head: list[Content] = ["Method", *(capitalized(each.words) for each in measures)]
+    head: list[Content] = ["Method", *map(text.title, measures)]
     return table("Changes on fresh seeds", fresh_caption(search), head, rows)
 
 
@@ -166,7 +167,7 @@ def _path(search: Search, styles: Styles) -> Iterator[Block]:
 
 def _path_table(search: Search, names: Sequence[str]) -> Table:
     rungs = search.ended_rungs
-    kept = [f"{capitalized(each.objective.words)}" for each in search.keep]
+    kept = [text.title(each.objective) for each in search.keep]
     gains = [each.objective for rung in rungs for each in rung.standings.values()]
     scale = bar_scale(map(_as_interval, gains))
     head: list[Content] = ["Candidate", *map(rung_name, rungs), *kept, "Outcome"]
@@ -213,5 +214,5 @@ def _runs_table(search: Search) -> Table:
         ]
         rows.append(row(TableCell(run.entry.method, breakable=True), cells))
     measures = search.measures
-    head: list[Content] = ["Candidate", "Rung", "Seed", "Outcome", *(capitalized(each.words) for each in measures)]
+    head: list[Content] = ["Candidate", "Rung", "Seed", "Outcome", *map(text.title, measures)]
     return table("Runs of the search", "Validation KPI in points, at the best epoch of each run.", head, rows)

@@ -8,10 +8,11 @@ import json
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hardfirst._spec import parse_options
-from hardfirst.records.names import HARD_FIRST
+from hardfirst.records.names import HARD_FIRST, OWN
+from hardfirst.records.objective import Objective
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.search import Change, Rung, Search
 from hardfirst.report.text.alerts import Alert
@@ -28,6 +29,10 @@ _REFUSALS: Mapping[Reason, str] = {
     "diverged": "a run diverged",
     "too few seeds": "there are too few for a verdict",
 }
+
+
+_TRAINING = ("epochs", "learning_rate", "optimizer", "schedule", "precision", "clip", "accumulate", "average")
+"""The plan's settings that `hardfirst train` has too."""
 
 
 class Paste(NamedTuple):
@@ -67,7 +72,7 @@ def lead(search: Search) -> str:
     if search.verdict is None or found is None:
         ended = f"{found.objective.n if found else 0} of {count_text(search.seeds, 'fresh seed')}"
         return f"The search chose `{search.winner}`, which is now tested: {ended} so far."
-    changes = ", ".join(_changes(search, found))
+    changes = ", ".join(_changes(search, found, _spec(search.verdict)))
     if search.verdict.recommended:
         return f"Use `{search.winner}`: {changes}."
     why = _REFUSALS[search.verdict.reason]
@@ -81,13 +86,10 @@ def progress(search: Search) -> str:
     return f"rung {rung.number} with {names} candidates, {rung.ended} of {count_text(rung.planned, 'run')}"
 
 
-def _changes(search: Search, found: Change) -> list[str]:
+def _changes(search: Search, found: Change, spec: str = "+z.1f") -> list[str]:
     """The change of the objective and of what is kept, each with its interval."""
-    kept = zip(search.keep, found.kept, strict=True)
-    return [
-        f"{found.objective:+z.1f} on {search.objective.words}",
-        *(f"{change:+z.1f} on {each.objective.words}" for each, change in kept),
-    ]
+    changes = zip(search.measures, (found.objective, *found.kept), strict=True)
+    return [f"{change:{spec}} on {measure.words}" for measure, change in changes]
 
 
 def _rest(search: Search) -> Iterator[str]:
@@ -106,7 +108,7 @@ def _rest(search: Search) -> Iterator[str]:
 def _choosing(search: Search) -> str:
     """What the winner gained in the search, and how much of it choosing alone gives."""
     best = f"choosing the best of {count_text(search.tried, 'equal candidate')} gives"
-    chance = f"of these, about {number_text(search.chance, '+z.1f')} is what {best}"
+    chance = f"of this, about {number_text(search.chance, '+z.1f')} is what {best}"
     return f"In the search it gained {number_text(search.gain, '+z.1f')} on the validation split; {chance}."
 
 
@@ -129,21 +131,37 @@ def limits(search: Search) -> str:
     return ", ".join(kept.words for kept in search.keep)
 
 
-def paste(search: Search, problem: str) -> tuple[Paste, ...]:
+def paste(search: Search, plan: Mapping[str, Any]) -> tuple[Paste, ...]:
     """What to paste to train with the winner; empty unless fresh seeds recommend it.
 
     Args:
         search: what was found.
-        problem: as the command takes it.
+        plan: the study's settings.
     """
     if search.winner is None or search.verdict is None or not search.verdict.recommended:
         return ()
     name, options = parse_options(search.winner)
-    command = shlex.join(["hardfirst", "train", problem, "--balancer", search.winner])
     lines = [f"balancer = hardfirst.Spec.parse({json.dumps(search.winner, ensure_ascii=False)}).build(tasks)"]
     if "anneal" in options or name == HARD_FIRST:
         lines.append("balancer.steps = steps  # of the whole training")
+    command = shlex.join(_train(search, search.winner, plan))
     return Paste("Spec", search.winner), Paste("Command", command), Paste("Python", "\n".join(lines))
+
+
+def _train(search: Search, winner: str, plan: Mapping[str, Any]) -> Iterator[str]:
+    """The command that trains with the winner, and with what the study changed in the problem's recipe."""
+    trial = next(run.record.trial for run in search.runs if run.entry.method == winner)
+    yield from ("hardfirst", "train", trial["problem"], "--balancer", winner)
+    if (network := trial.get("network", OWN)) != OWN:
+        yield from ("--network", network)
+    for name in _TRAINING:
+        if name in plan:
+            yield from (f"--{name.replace('_', '-')}", str(plan[name]))
+
+
+def title(measure: Objective) -> str:
+    """The measure as a heading, such as "Worst task"."""
+    return capitalized(measure.words.removeprefix("the "))
 
 
 # Figures in large type, and what limits the answer
@@ -167,16 +185,16 @@ def _measures(search: Search) -> Iterator[Tile]:
     if search.verdict is None or search.winner is None:
         return
     found = search.fresh[search.winner]
-    yield _measure(search, search.objective.words, found.objective)
+    yield _measure(search.objective, found.objective)
     for kept, change in [*zip(search.keep, found.kept, strict=True)][:1]:
-        yield _measure(search, kept.objective.words, change)
+        yield _measure(kept.objective, change)
 
 
-def _measure(search: Search, words: str, change: Interval) -> Tile:
+def _measure(measure: Objective, change: Interval) -> Tile:
     bounds = f"[{number_text(change.low, '+z.1f')}, {number_text(change.high, '+z.1f')}] points"
     tone = "unclear" if not change.bounded or change.low <= 0 <= change.high else "better" if change.mean > 0 else "worse"
     return Tile(
-        f"{capitalized(words)}, {search.winner} − equal",
+        f"{title(measure)}, winner − equal",
         number_text(change.mean, "+z.1f"),
         bounds if change.bounded else f"points, {count_text(change.n, 'seed')}",
         tone,

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from hardfirst.records.names import EQUAL
 from hardfirst.report.model.search import Rung, Search
-from hardfirst.report.text.interval_text import capitalized, count_text
-from hardfirst.report.text.search import limits, outcome
+from hardfirst.report.text.interval_text import count_text
+from hardfirst.report.text.search import limits, outcome, title
 from hardfirst.report.text.tables import PlainTable
 from hardfirst.statistics import number_text
 from hardfirst.statistics.search import Gain
@@ -45,7 +45,7 @@ def path_table(search: Search, names: Sequence[str] | None = None) -> PlainTable
         names: of the rows. Default: all candidates.
     """
     shown = ranked(search) if names is None else names
-    kept = [capitalized(each.objective.words) for each in search.keep]
+    kept = [title(each.objective) for each in search.keep]
     return PlainTable(
         f"The search. {path_caption(search)}",
         ("Candidate", *map(rung_name, search.ended_rungs), *kept, "Outcome"),
@@ -78,7 +78,7 @@ def fresh_caption(search: Search) -> str:
 
 def fresh_table(search: Search) -> PlainTable:
     """A row for each method that ran on fresh seeds, the winner first."""
-    head = [capitalized(each.words) for each in search.measures]
+    head = [*map(title, search.measures)]
     changes = {name: search.fresh[name] for name in fresh_names(search)}
     return PlainTable(
         f"On fresh seeds. {fresh_caption(search)}",
