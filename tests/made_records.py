@@ -10,6 +10,7 @@ import numpy as np
 
 from hardfirst.records import Record
 from hardfirst.records.description import Entry, Run
+from hardfirst.records.names import RATE
 from hardfirst.records.study_folder import completed
 from hardfirst.report import Case, arrange
 from hardfirst.report.blocks import Section
@@ -131,48 +132,51 @@ def drawn(tab):
 
 
 def search_runs(candidates, fresh=None, *, keep=(0.5,), ended=None, seeds=7, spread=0.002):
-    """The entries of a search for the worst task and its runs that have ended, as a study makes them.
+    """The entries of a search for the worst task, as far as it knows its runs, and the runs that have ended.
 
     Args:
-        candidates: by spec, what the worst task and what the mean gain over equal weights, as shares.
-        fresh: likewise, the gains of the methods on fresh seeds. Default: no fresh seed has been planned.
+        candidates: by spec, what the worst task and the mean gain over equal weights, as shares.
+        fresh: likewise on fresh seeds. Default: these have not begun.
         keep: the points of the mean that may be lost, or nothing.
         ended: the number of runs that have ended. Default: all.
         seeds: the number of fresh seeds.
         spread: of the noise.
     """
-    found, names, before = [], list(candidates), 0
-    figures = {}
-    for number, rung in enumerate(rungs(len(candidates)), start=1):
-        for name in ("equal", *names):
-            for seed in range(before, rung.seeds):
-                record = gained(name, SEED + seed, *candidates.get(name, (0, 0)), spread=spread)
-                record.test = None
-                found.append(as_run(record, name, "candidate", tuning=True, rung=number))
-                kpis = [record.validation_kpi(task) for task in TASKS]
-                figures.setdefault(name, []).append([100 * min(kpis), *[100 * fmean(kpis)] * len(keep)])
-        known = {name: np.array(values).T for name, values in figures.items()}
-        standing = standings({name: values for name, values in known.items() if name != "equal"}, known["equal"], keep)
-        names = list(survivors({name: standing[name] for name in names}, math.ceil(0.4 * len(names)) if number < 3 else 1))
-        before = rung.seeds
+    stages, values, names = rungs(len(candidates)), {}, list(candidates)
+    found = [(0, tried(RATE, "equal", rate, 0.6, role="candidate")) for rate in (0.003, 0.01, 0.03)]
+    for number, (_, last) in enumerate(stages, start=1):
+        first = stages[number - 2].seeds if number > 1 else 0
+        new = [("equal", seed) for seed in range(stages[-1].seeds if number == 1 else 0)]
+        for name, seed in (*new, *((name, seed) for name in names for seed in range(first, last))):
+            record = gained(name, SEED + seed, *candidates.get(name, (0, 0)), spread=spread)
+            record.test = None
+            found.append((number, as_run(record, name, "candidate", tuning=True, rung=number)))
+            kpis = [100 * record.validation_kpi(task) for task in TASKS]
+            values.setdefault(name, []).append([min(kpis), *[fmean(kpis)] * len(keep)])
+        figures = {name: np.array(each).T for name, each in values.items()}
+        equal = figures.pop("equal")
+        names = survivors(standings(figures, equal, keep), stages[number].candidates) if number < len(stages) else ()
     for name, gains in ({"equal": (0, 0)} | fresh if fresh else {}).items():
-        found += [as_run(gained(name, seed, *gains, spread=spread), name) for seed in range(seeds)]
-    keyed = [replace(each, entry=each.entry.model_copy(update={"key": f"run{index}"})) for index, each in enumerate(found)]
-    stage = [math.inf if each.entry.rung is None else each.entry.rung for each in keyed]
-    now = stage[-1] if ended is None else stage[ended]
-    return [each.entry for each, at in zip(keyed, stage, strict=True) if at <= now], keyed[:ended]
+        found += [(9, as_run(gained(name, seed, *gains, spread=spread), name)) for seed in range(seeds)]
+    now = found[-1 if ended is None else ended][0]
+    runs = [(at, Run(run.entry.model_copy(update={"key": f"run{n}"}), run.record)) for n, (at, run) in enumerate(found)]
+    return [run.entry for at, run in runs if at <= now], [run for _, run in runs][:ended]
 
 
 def gained(name, seed, worst, mean, *, spread=0.002):
-    """A run whose worst task gains `worst` over equal weights, and the mean over the three tasks `mean`."""
+    """A run whose worst task gains `worst` over equal weights, and the mean over the three tasks `mean`, but for noise."""
     noise = np.random.default_rng([seed, *name.encode()]).normal(0, spread, 3)
-    kpis = np.array([0.9 + 3 * mean - worst, 0.7, 0.4 + worst]) + noise
-    return run(name, seed, kpis.tolist())
+    return run(name, seed, (np.array([0.9 + 3 * mean - worst, 0.7, 0.4 + worst]) + noise).tolist())
 
 
-def search_case(*args, keep=(0.5,), seeds=7, **settings):
+def search_plan(candidates, keep=(0.5,), seeds=7):
+    """The settings of such a search."""
+    kept = [f"mean:{points}" for points in keep]
+    return {"problems": ["toy"], "search": "worst", "keep": kept, "candidates": list(candidates), "seeds": seeds}
+
+
+def search_case(candidates, fresh=None, *, keep=(0.5,), seeds=7, **settings):
     """The case of such a search."""
-    entries, runs = search_runs(*args, keep=keep, seeds=seeds, **settings)
+    entries, runs = search_runs(candidates, fresh, keep=keep, seeds=seeds, **settings)
     case = arrange(completed(runs))
-    plan = {"problems": ["toy"], "search": "worst", "keep": [f"mean:{points}" for points in keep], "seeds": seeds}
-    return replace(case, search=search_of(case, entries, runs, plan))
+    return replace(case, search=search_of(case, entries, runs, search_plan(candidates, keep, seeds)))

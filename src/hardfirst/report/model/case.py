@@ -49,7 +49,7 @@ class Case:
         measures: by task, what the field's Δm averages over; empty where the field has none.
         trees: by task, the test KPI of gradient-boosted trees; empty where there are none.
         table: how the problem was read, if it is a table.
-        search: what a search found before these runs, in a study that has one.
+        search: what a search found before these runs; None in other studies.
         reference: what it is relative to: the "own" single-task networks, or the "published" ones.
     """
 
@@ -186,19 +186,19 @@ def arrange(
     Raises:
         InputError: there is no run to report on; runs are of different problems or tasks; or two are of one method and seed.
     """
-    given = list(runs)
-    runs, of_search = ([run for run in given if (run.entry.rung is None) is fresh] for fresh in (True, False))
+    runs = list(runs)
     reported = [run for run in runs if not run.entry.tuning and run.entry.role != "single"]
-    if not of_search and not any(run.entry.role in ("method", "static") for run in reported):
+    searched = any(run.entry.role == "candidate" for run in runs)
+    if not searched and not any(run.entry.role in ("method", "static") for run in reported):
         raise InputError("Expected at least one run record to report on; got none.")
-    first = (reported or of_search)[0].record
-    _check_same_problem([*runs, *of_search], first)
+    first = (reported or runs)[0].record
+    _check_same_problem(runs, first)
 
     def with_role(*roles: str) -> list[Run]:
         return [run for run in reported if run.entry.role in roles]
 
     single = [run for run in runs if run.entry.role == "single"]
-    tuning = [run for run in runs if run.entry.role not in ("single", "order") and run.entry.tuning]
+    tuning = [run for run in runs if run.entry.role not in ("single", "order", "candidate") and run.entry.tuning]
     static = sorted({run.entry.method for run in with_role("static")})
     compared = {run.entry.method for run in with_role("method", "static")}
     return Case(

@@ -1,19 +1,21 @@
 """What a search found: its candidates rung by rung, the winner, and what fresh seeds say of it."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from hardfirst.records import Record
 from hardfirst.records.description import Entry, Run
-from hardfirst.records.names import EQUAL
-from hardfirst.records.objective import Kept, Objective, hard_tasks
+from hardfirst.records.names import EQUAL, HARD_TASKS
+from hardfirst.records.objective import Kept, Objective
+from hardfirst.records.search_runs import figures, measured_hard_tasks
 from hardfirst.statistics import Interval, paired_interval
 from hardfirst.statistics.intervals import Array
 from hardfirst.statistics.search import FRESH, Standing, Verdict, chance_gain, rungs, standings, survivors, verdict, winner
+from hardfirst.statistics.search import Rung as Stage
 
 if TYPE_CHECKING:
     from hardfirst.report.model.case import Case
@@ -55,34 +57,38 @@ class Search:
         objective: what is maximised.
         keep: what may not be lost.
         rungs: those that have begun.
+        planned: the number of rungs.
         decided: whether the search has ended, so that without a winner equal weights have won.
         winner: the candidate that was chosen.
+        spec: the winner's, with the weights that the search has measured.
         chance: the gain that the best of as many equal candidates shows, in points; NaN until the search has ended.
         fresh: by method, the baseline left out, its changes on fresh seeds.
-        verdict: what the fresh seeds say of the winner; None until they all have ended.
-        seeds: the number of fresh seeds that the study plans.
-        cost: of the search's runs, in single runs.
-        fresh_cost: of the runs on fresh seeds, likewise.
+        verdict: what fresh seeds say of the winner; None until all of its runs have ended.
+        seeds: the number of fresh seeds.
         runs: those of the search that have ended.
+        waiting: the number of its other runs that are known to be needed.
+        fresh_cost: of the runs on fresh seeds, in single runs.
     """
 
     objective: Objective
     keep: tuple[Kept, ...]
     rungs: tuple[Rung, ...]
+    planned: int
     decided: bool
     winner: str | None
+    spec: str | None
     chance: float
     fresh: Mapping[str, Change]
     verdict: Verdict | None
     seeds: int
-    cost: float
-    fresh_cost: float
     runs: tuple[Run, ...] = field(repr=False)
+    waiting: int = 0
+    fresh_cost: float = 0.0
 
     @property
     def tried(self) -> int:
-        """The number of candidates."""
-        return len(self.rungs[0].names)
+        """The number of candidates; 0 before the first rung."""
+        return len(self.rungs[0].names) if self.rungs else 0
 
     @property
     def ended_rungs(self) -> tuple[Rung, ...]:
@@ -99,9 +105,10 @@ class Search:
         """The objective and what is kept."""
         return (self.objective, *(kept.objective for kept in self.keep))
 
-    def reached(self, record: Record) -> list[float]:
-        """What a run reaches on the validation split by each measure, in points; NaN if it did not finish."""
-        return _points(self.measures, record, test=False)
+    @property
+    def cost(self) -> float:
+        """What the search's runs cost so far, in single runs."""
+        return run_count(run.record for run in self.runs)
 
     def last(self, name: str) -> Rung:
         """The last rung that has ended with this candidate."""
@@ -116,132 +123,138 @@ def search_of(case: "Case", entries: Sequence[Entry], runs: Sequence[Run], plan:
         entries: of all runs that are known to be needed so far.
         runs: those that have ended.
         plan: the study's settings.
+
+    Raises:
+        InputError: the plan's objective, or what is kept, is damaged.
     """
-    ended = [run for run in runs if run.entry.rung is not None]
+    ended = [run for run in runs if run.entry.role == "candidate"]
     if not ended:
         return None
-    measures = _measures(case.tasks, ended, plan)
-    objective, *kept = measures
-    allowed = [each.points for each in _kept(case.tasks, plan)]
-    keep = tuple(Kept(each, points) for each, points in zip(kept, allowed, strict=True))
-    figures = _figures(measures, ended)
-    found = _rungs(entries, ended, figures, allowed)
-    last = found[-1]
-    planned = rungs(len(found[0].names))
-    decided = bool(last.standings) and (
-        last.number == len(planned) or not survivors(last.standings, planned[last.number].candidates)
-    )
-    best = winner(last.standings) if decided else None
-    fresh = [entry for entry in entries if entry.rung is None and entry.role == "method"]
+    keep, measures = _measures(case.tasks, ended, plan)
+    figures, allowed = _figures(measures, ended), [each.points for each in keep]
+    stages = rungs(len(plan["candidates"]))
+    found = _rungs(stages, entries, ended, figures, allowed)
+    decided = bool(found) and _is_last(found[-1], stages)
+    best = winner(found[-1].standings) if decided else None
+    fresh = [entry for entry in entries if entry.role == "method"]
     return Search(
-        objective=objective,
+        objective=measures[0],
         keep=keep,
         rungs=found,
+        planned=len(stages),
         decided=decided,
         winner=best,
-        chance=_chance(figures, allowed) if decided else math.nan,
+        spec=next((run.record.trial["balancer"] for run in ended if run.entry.method == best), None),
+        chance=_chance(figures, allowed, stages) if decided else math.nan,
         fresh=_changes(case, measures),
         verdict=_verdict(case, measures, allowed, best, fresh),
         seeds=int(plan.get("seeds", FRESH)),
-        cost=_cost([run.record for run in ended]),
-        fresh_cost=_cost(list(case.runs.values())),
         runs=tuple(ended),
+        waiting=len({entry.key for entry in entries if entry.role == "candidate"} - {run.entry.key for run in ended}),
+        fresh_cost=run_count(case.runs.values()),
     )
+
+
+def run_count(records: Iterable[Record]) -> float:
+    """What runs cost, in runs of all epochs; a record that serves several purposes counts once."""
+    once = {id(record): record for record in records}.values()
+    return sum(len(record.epochs) / max(record.trial.get("epochs") or 0, len(record.epochs), 1) for record in once)
 
 
 # What is measured
 
 
-def _kept(tasks: Sequence[str], plan: Mapping[str, Any]) -> list[Kept]:
-    return [Kept.parse(text, tasks) for text in plan.get("keep", ())]
+def _measures(
+    tasks: Sequence[str], runs: Sequence[Run], plan: Mapping[str, Any]
+) -> tuple[tuple[Kept, ...], tuple[Objective, ...]]:
+    """What is kept; and the objective and what is kept, with the hard tasks, if they are known, in place of their name."""
+    hard = measured_hard_tasks(run.record for run in runs if run.entry.method == HARD_TASKS)
 
+    def known(measure: Objective) -> Objective:
+        return measure.with_hard(hard) if measure.needs_hard and hard else measure
 
-def _measures(tasks: Sequence[str], runs: Sequence[Run], plan: Mapping[str, Any]) -> list[Objective]:
-    """The objective and what is kept, with the hard tasks in place of their name."""
-    texts = [Objective.parse(plan["search"], tasks), *(kept.objective for kept in _kept(tasks, plan))]
-    equal = [run.record for run in runs if run.entry.method == EQUAL and run.entry.rung == 1]
-    kpis = {task: float(np.mean([record.validation_kpi(task) for record in equal])) for task in tasks} if equal else {}
-    return [each.with_hard(hard_tasks(kpis)) if each.needs_hard and kpis else each for each in texts]
+    keep = [Kept.parse(text, tasks) for text in plan.get("keep") or ()]
+    keep = [replace(each, objective=known(each.objective)) for each in keep]
+    return tuple(keep), (known(Objective.parse(plan["search"], tasks)), *(each.objective for each in keep))
 
 
 def _figures(measures: Sequence[Objective], runs: Sequence[Run]) -> dict[str, Array]:
-    """By method [measures, seeds]: what its runs reach on the validation split, in points; NaN if one did not finish."""
+    """By method [measures, seeds]: what its runs in rungs reach on the validation split; NaN if one did not finish."""
     by_method: dict[str, dict[int, Record]] = {}
     for run in runs:
-        by_method.setdefault(run.entry.method, {})[run.record.trial["seed"]] = run.record
+        if run.entry.rung is not None:
+            by_method.setdefault(run.entry.method, {})[run.record.trial["seed"]] = run.record
     return {
-        method: np.array([_points(measures, records[seed], test=False) for seed in sorted(records)]).T
+        method: np.array([figures(records[seed], measures) for seed in sorted(records)]).T
         for method, records in by_method.items()
     }
-
-
-def _points(measures: Sequence[Objective], record: Record, *, test: bool) -> list[float]:
-    if record.outcome != "finished" or any(each.needs_hard for each in measures):
-        return [math.nan] * len(measures)
-    kpis = {task: record.test_kpi(task) if test else record.validation_kpi(task) for task in record.tasks}
-    return [100 * each.value(kpis) for each in measures]
-
-
-def _cost(records: Sequence[Record]) -> float:
-    """In runs of all epochs."""
-    return sum(len(record.epochs) / record.trial.get("epochs", len(record.epochs) or 1) for record in records)
 
 
 # The rungs
 
 
 def _rungs(
-    entries: Sequence[Entry], runs: Sequence[Run], figures: Mapping[str, Array], allowed: Sequence[float]
+    stages: Sequence[Stage],
+    entries: Sequence[Entry],
+    runs: Sequence[Run],
+    values: Mapping[str, Array],
+    allowed: Sequence[float],
 ) -> tuple[Rung, ...]:
-    done = {run.entry.key for run in runs}
-    found: list[Rung] = []
-    numbers = sorted({entry.rung for entry in entries if entry.rung is not None})
-    seeds = 0
-    for number in numbers:
-        of_rung = [entry for entry in entries if entry.rung == number]
-        names = tuple(dict.fromkeys(entry.method for entry in of_rung if entry.method != EQUAL))
-        seeds += sum(entry.method == names[0] for entry in of_rung) if names else 0
-        ended = sum(entry.key in done for entry in of_rung)
-        standing = {}
-        if ended == len(of_rung):
-            known = {name: values[:, :seeds] for name, values in figures.items() if name != EQUAL}
-            everyone = standings(known, figures[EQUAL], allowed)
+    done, found = {run.entry.key for run in runs}, []
+    for number, stage in enumerate(stages, start=1):
+        keys = {(entry.method, entry.key) for entry in entries if entry.rung == number}
+        names = tuple(dict.fromkeys(entry.method for entry in entries if entry.rung == number and entry.method != EQUAL))
+        if not keys:
+            break
+        ended, standing = sum(key in done for _, key in keys), {}
+        if ended == len(keys):
+            known = {name: figures[:, : stage.seeds] for name, figures in values.items() if name != EQUAL}
+            everyone = standings(known, values[EQUAL], allowed)
             standing = {name: everyone[name] for name in names}
-            names = tuple(sorted(names, key=lambda name: -np.nan_to_num(standing[name].objective.low, nan=-math.inf)))
-        found.append(Rung(number, seeds, names, standing, ended, len(of_rung)))
+            names = tuple(sorted(names, key=lambda name: _rank(standing[name])))
+        found.append(Rung(number, stage.seeds, names, standing, ended, len(keys)))
     return tuple(found)
 
 
-def _chance(figures: Mapping[str, Array], allowed: Sequence[float]) -> float:
-    candidates = {name: values for name, values in figures.items() if name != EQUAL}
-    return chance_gain(candidates, figures[EQUAL], allowed, rungs(len(candidates)))
+def _rank(standing: Standing) -> float:
+    return math.inf if math.isnan(standing.objective.low) else -standing.objective.low
+
+
+def _is_last(rung: Rung, stages: Sequence[Stage]) -> bool:
+    """Whether the rung has ended, and no other follows."""
+    if not rung.standings:
+        return False
+    return rung.number == len(stages) or not survivors(rung.standings, stages[rung.number].candidates)
+
+
+def _chance(values: Mapping[str, Array], allowed: Sequence[float], stages: Sequence[Stage]) -> float:
+    candidates = {name: figures for name, figures in values.items() if name != EQUAL}
+    return chance_gain(candidates, values[EQUAL], allowed, stages)
 
 
 # Fresh seeds
 
 
 def _fresh(case: "Case", measures: Sequence[Objective], method: str) -> Array:
-    """[measures, seeds]: what the method reaches on the test split, in points; NaN where a run is missing."""
-    nothing = [math.nan] * len(measures)
+    """[measures, seeds]: what the method reaches on the test split; NaN where a run is missing."""
     runs = [case.runs.get((method, seed)) for seed in case.seeds]
-    return np.array([_points(measures, run, test=True) if run else nothing for run in runs]).T
+    return np.array([figures(run, measures, test=True) if run else [math.nan] * len(measures) for run in runs]).T
 
 
 def _changes(case: "Case", measures: Sequence[Objective]) -> dict[str, Change]:
-    if case.baseline not in case.methods:
+    if case.baseline not in case.methods or any(measure.needs_hard for measure in measures):
         return {}
-    base = _fresh(case, measures, case.baseline)
-    changes = {}
+    base, changes = _fresh(case, measures, case.baseline), {}
     for method in case.others:
-        objective, *kept = (paired_interval(*pair) for pair in zip(_fresh(case, measures, method), base, strict=True))
-        changes[method] = Change(objective.clipped(-100, 100), tuple(each.clipped(-100, 100) for each in kept))
+        pairs = zip(_fresh(case, measures, method), base, strict=True)
+        objective, *kept = (paired_interval(*pair).clipped(-100, 100) for pair in pairs)
+        changes[method] = Change(objective, tuple(kept))
     return changes
 
 
 def _verdict(
     case: "Case", measures: Sequence[Objective], allowed: Sequence[float], best: str | None, fresh: Sequence[Entry]
 ) -> Verdict | None:
-    """None until all runs of the winner and of the baseline on fresh seeds have ended."""
     if best is None:
         return None
     planned = {method: sum(entry.method == method for entry in fresh) for method in (best, case.baseline)}

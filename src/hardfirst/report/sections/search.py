@@ -1,18 +1,16 @@
-"""The sections of a search: its first screen, the winner on fresh seeds, the path of the search, and all of its runs."""
+"""The sections of a search: the figure of its first screen, the winner on fresh seeds, the path of the search, and all of its runs."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
-from hardfirst.records.names import EQUAL
+from hardfirst.records.search_runs import figures
 from hardfirst.report.blocks import (
-    Answer,
     Block,
-    Bullets,
     Chart,
     Content,
     Fold,
+    Key,
     Section,
     Table,
     TableCell,
@@ -29,7 +27,7 @@ from hardfirst.report.model.case import Case
 from hardfirst.report.model.leaderboard import effect
 from hardfirst.report.model.scopes import MEAN, WORST
 from hardfirst.report.model.search import Search
-from hardfirst.report.sections.search_figure import path_figure
+from hardfirst.report.sections.search_figure import path_figure, path_styles
 from hardfirst.report.sections.tradeoff import Spot, tradeoff_figure
 from hardfirst.report.text import search as text
 from hardfirst.report.text.interval_text import count_text
@@ -48,30 +46,9 @@ from hardfirst.statistics.search import Gain
 _MOST_ROWS = 12  # of candidates that are not folded
 
 
-def answer_block(
-    case: Case, search: Search, styles: Styles, missing: int, command: str | None, plan: Mapping[str, Any]
-) -> Answer:
-    """The first screen of a search.
-
-    Args:
-        case: with the runs on fresh seeds.
-        search: what was found.
-        styles: of the methods on fresh seeds.
-        missing: the number of runs that have not ended.
-        command: that ran the study.
-        plan: its settings.
-    """
-    words = text.headline(search)
-    return Answer(
-        question=text.question([case]),
-        lead=words.lead,
-        rest=words.rest,
-        tiles=text.tiles(search),
-        alerts=text.alerts(search),
-        chart=_fresh_chart(case, search, styles) if search.verdict else path_chart(search, styles),
-        next_step=text.next_step(search, missing, command),
-        paste=text.paste(search, plan),
-    )
+def chart(case: Case, search: Search, styles: Styles) -> Chart | None:
+    """The figure of the first screen: changes on fresh seeds, or the path of the search until these have ended."""
+    return _fresh_chart(case, search, styles) if search.verdict else path_chart(search, styles)
 
 
 def sections(search: Search, styles: Styles) -> list[Section]:
@@ -84,12 +61,9 @@ def sections(search: Search, styles: Styles) -> list[Section]:
     return found
 
 
-def folded_sections(search: Search) -> list[Section]:
-    """All runs of the search, and how it was done."""
-    return [
-        Section("All runs of the search", (_runs_table(search),), anchor="search-runs", folded=True),
-        Section("How this was searched", (Bullets(tuple(text.how_searched(search))),), anchor="searched", folded=True),
-    ]
+def runs_section(search: Search) -> Section:
+    """All runs of the search."""
+    return Section("All runs of the search", (_runs_table(search),), anchor="search-runs", folded=True)
 
 
 # Fresh seeds
@@ -97,9 +71,8 @@ def folded_sections(search: Search) -> list[Section]:
 
 def _fresh_table(search: Search, styles: Styles) -> Table:
     names = [name for name in fresh_names(search) if search.fresh[name].objective.n]
-    measures = search.measures
     changes = {name: (search.fresh[name].objective, *search.fresh[name].kept) for name in names}
-    scales = [bar_scale(by_name[column] for by_name in changes.values()) for column in range(len(measures))]
+    scales = [bar_scale(by_name[column] for by_name in changes.values()) for column in range(len(search.measures))]
     rows = [
         row(
             method_cell(name, styles, "the winner of the search" if name == search.winner else ""),
@@ -107,7 +80,7 @@ def _fresh_table(search: Search, styles: Styles) -> Table:
         )
         for name in names
     ]
-    head: list[Content] = ["Method", *map(text.title, measures)]
+    head: list[Content] = ["Method", *map(text.title, search.measures)]
     return table("Changes on fresh seeds", fresh_caption(search), head, rows)
 
 
@@ -149,12 +122,13 @@ def path_chart(search: Search, styles: Styles) -> Chart | None:
         f"Gain over equal weights on {search.objective.words}, in points of validation KPI. A line is a candidate and ends "
         f"where it was dropped; bars are one standard error.{chance}"
     )
-    return Chart("path", "Candidates from rung to rung", caption, path_figure(search, styles))
+    return Chart("path", "Candidates from rung to rung", caption, path_figure(search, path_styles(search, styles)))
 
 
 def _path(search: Search, styles: Styles) -> Iterator[Block]:
-    if search.verdict and (chart := path_chart(search, styles)):  # else it is on the first screen
-        yield chart
+    if search.verdict and (path := path_chart(search, styles)):  # else it is on the first screen
+        yield Key(path_styles(search, styles), markers=True)
+        yield path
     names = ranked(search)
     later = [name for name in names if search.last(name).number > 1] or names
     shown = names if len(names) <= _MOST_ROWS else later[:_MOST_ROWS]
@@ -170,7 +144,7 @@ def _path_table(search: Search, names: Sequence[str]) -> Table:
     kept = [text.title(each.objective) for each in search.keep]
     gains = [each.objective for rung in rungs for each in rung.standings.values()]
     scale = bar_scale(map(_as_interval, gains))
-    head: list[Content] = ["Candidate", *map(rung_name, rungs), *kept, "Outcome"]
+    head: list[Content] = ["Candidate", *map(rung_name, rungs), "Lower bound", *kept, "Outcome"]
     return table(
         "Candidates by rung", path_caption(search), head, [_path_row(search, name, scale) for name in names]
     )
@@ -178,9 +152,10 @@ def _path_table(search: Search, names: Sequence[str]) -> Table:
 
 def _path_row(search: Search, name: str, scale: Sequence[float]) -> TableRow:
     standings = [rung.standings.get(name) for rung in search.ended_rungs]
-    kept = search.last(name).standings[name].kept
+    last = search.last(name).standings[name]
     cells: list[Content] = [_gain_cell(each.objective, scale) if each else TableCell("") for each in standings]
-    cells += [TableCell(gain_text(gain), value=_value(gain)) for gain in kept]
+    cells.append(number_cell(last.objective.low, "+z.1f"))
+    cells += [TableCell(gain_text(gain), value=_value(gain)) for gain in last.kept]
     cells.append(TableCell(path_row(search, name)[-1], breakable=True))
     return row(TableCell(name, breakable=True), cells, "baseline" if name == search.winner else "")
 
@@ -190,8 +165,7 @@ def _gain_cell(gain: Gain, scale: Sequence[float]) -> TableCell:
 
 
 def _value(gain: Gain) -> float | None:
-    """What a column is sorted by: the lower bound, which ranks the candidates."""
-    return None if math.isnan(gain.low) else gain.low
+    return None if math.isnan(gain.mean) else gain.mean
 
 
 def _as_interval(gain: Gain) -> Interval:
@@ -203,16 +177,18 @@ def _as_interval(gain: Gain) -> Interval:
 
 
 def _runs_table(search: Search) -> Table:
+    unknown = any(measure.needs_hard for measure in search.measures)  # as long as the hard tasks are
     rows = []
-    for run in sorted(search.runs, key=lambda run: (run.entry.rung or 0, run.entry.method != EQUAL)):
-        record, values = run.record, search.reached(run.record)
+    for run in sorted(search.runs, key=lambda run: run.entry.rung or 0):
+        values = [math.nan] * len(search.measures) if unknown else figures(run.record, search.measures)
         cells: list[Content] = [
-            number_cell(run.entry.rung or math.nan, "d"),
-            number_cell(record.trial["seed"], "d"),
-            record.outcome or "unended",
+            TableCell("before" if run.entry.rung is None else str(run.entry.rung), value=run.entry.rung or 0),
+            number_cell(run.record.trial["seed"], "d"),
+            number_cell(run.record.trial["learning_rate"], "g"),
+            run.record.outcome or "unended",
             *(number_cell(value, ".1f") for value in values),
         ]
         rows.append(row(TableCell(run.entry.method, breakable=True), cells))
-    measures = search.measures
-    head: list[Content] = ["Candidate", "Rung", "Seed", "Outcome", *map(text.title, measures)]
-    return table("Runs of the search", "Validation KPI in points, at the best epoch of each run.", head, rows)
+    measures = map(text.title, search.measures)
+    head: list[Content] = ["Candidate", "Rung", "Seed", "Learning rate", "Outcome", *measures]
+    return table("Runs of the search", "Validation KPI in points, at the selected epoch of each run.", head, rows)

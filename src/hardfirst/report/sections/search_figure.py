@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable
 
 from hardfirst.report.figures import (
-    BLUE,
     GREY,
     Figure,
     Style,
@@ -16,6 +15,7 @@ from hardfirst.report.figures import (
     padded_range,
     single_panel,
 )
+from hardfirst.report.figures import styles as palette
 from hardfirst.report.labels import Ends, Point, name_points
 from hardfirst.report.model.search import Search
 from hardfirst.report.text.interval_text import count_text
@@ -23,46 +23,49 @@ from hardfirst.statistics import Interval
 
 _SMALLEST = (250.0, 230.0)  # pixels of the panel on a phone
 _LONGEST = 28
+_FIRST = 4  # candidates with a name after the first rung
 _OTHERS = Style(GREY, "solid")
 
 
-def path_figure(search: Search, styles: Styles) -> Figure:
-    """A line for each candidate over the rungs; those of the last rung have a colour and a name.
+def path_styles(search: Search, styles: Styles) -> dict[str, Style]:
+    """The styles of the candidates of the last rung that has ended; the others are thin lines in grey."""
+    rung = search.ended_rungs[-1]
+    names = [name for name in rung.names if not math.isnan(rung.standings[name].objective.mean)]
+    named = names if rung.number > 1 else names[:_FIRST]
+    free = (style for style in palette([search.winner or "", *named]).values() if style not in styles.values())
+    return {name: styles[name] if name in styles else next(free) for name in named}
+
+
+def path_figure(search: Search, looks: Styles) -> Figure:
+    """A line for each candidate over the rungs.
 
     Args:
         search: with at least one rung that has ended.
-        styles: of the methods that have one.
+        looks: of the candidates with a colour and a name.
     """
     rungs = search.ended_rungs
-    last = [name for name in rungs[-1].names if not math.isnan(rungs[-1].standings[name].objective.mean)]
-    named = last if len(rungs) > 1 else last[:3]
-    looks = {name: _look(search, name, styles) for name in named}
-    others = [name for name in rungs[0].names if name not in named]
-    gains = [each.objective for rung in rungs for each in rung.standings.values()]
-    ends = [0.0, *(gain.mean for gain in gains)]
-    ends += [end for name in named for end in _interval(search, name)[1:3]]
-    upwards = padded_range([*ends, search.chance])
-    across = [0.8, len(rungs) + (0.8 if len(rungs) > 1 else 0.4)]
-    points = [Point(Interval(len(rungs), math.nan, math.nan, 1), _interval(search, name), _short(name)) for name in named]
+    others = [name for name in rungs[0].names if name not in looks]
+    bars = [_interval(search, name) for name in looks]
+    gains = [each.objective.mean for rung in rungs for each in rung.standings.values()]
+    upwards = padded_range([0.0, search.chance, *gains, *(end for bar in bars for end in bar[1:3])])
+    across = [0.85, len(rungs) + (0.6 if len(rungs) > 1 else 0.3)]
+    line = Interval(len(rungs), 1, len(rungs), 1)  # which no name may cover
+    points = [Point(line, _interval(search, name), _short(name)) for name in looks]
     chance = [] if math.isnan(search.chance) else [horizontal_rule(0, search.chance)]
     return single_panel(
-        [*(_line(search, name, _OTHERS, thin=True) for name in others), *(_line(search, n, looks[n]) for n in reversed(named))],
+        [*(_line(search, name, _OTHERS, thin=True) for name in others), *(_line(search, *look) for look in looks.items())],
         height=300,
         width=760,
         x_axis={
             "range": across,
             "tickvals": [rung.number for rung in rungs],
             "ticktext": [f"rung {rung.number}, {count_text(rung.seeds, 'seed')}" for rung in rungs],
-            "title": {"text": "", "standoff": 6},
+            "title": {"text": ""},
         },
         y_axis={"range": upwards, "nticks": 7, "title": {"text": "gain in points", "standoff": 6}},
         shapes=[horizontal_rule(0, 0, "solid"), *chance],
         annotations=[*_chance_note(search, across), *name_points(points, Ends(across, upwards, *_SMALLEST))],
     )
-
-
-def _look(search: Search, name: str, styles: Styles) -> Style:
-    return styles.get(name, Style(BLUE, "solid") if name == search.winner else _OTHERS)
 
 
 def _interval(search: Search, name: str) -> Interval:
@@ -72,7 +75,7 @@ def _interval(search: Search, name: str) -> Interval:
 
 def _chance_note(search: Search, across: list[float]) -> Iterable[dict[str, object]]:
     if not math.isnan(search.chance):
-        yield note("by choosing alone", across[0], search.chance, xanchor="left", yanchor="bottom")
+        yield note("by choosing alone", across[1], search.chance, xanchor="right", yanchor="bottom")
 
 
 def _short(name: str) -> str:

@@ -7,16 +7,15 @@ split.
 import json
 import math
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from hardfirst._spec import parse_options
 from hardfirst.records.names import HARD_FIRST, OWN
 from hardfirst.records.objective import Objective
-from hardfirst.report.model.case import Case
 from hardfirst.report.model.search import Change, Rung, Search
 from hardfirst.report.text.alerts import Alert
-from hardfirst.report.text.headline import Headline, case_name
+from hardfirst.report.text.headline import Headline
 from hardfirst.report.text.interval_text import capitalized, count_text
 from hardfirst.report.text.next_step import NextStep
 from hardfirst.report.text.tiles import Tile
@@ -31,7 +30,7 @@ _REFUSALS: Mapping[Reason, str] = {
 }
 
 
-_TRAINING = ("epochs", "learning_rate", "optimizer", "schedule", "precision", "clip", "accumulate", "average")
+_TRAINING = ("epochs", "optimizer", "schedule", "precision", "clip", "accumulate", "average")
 """The plan's settings that `hardfirst train` has too."""
 
 
@@ -40,17 +39,6 @@ class Paste(NamedTuple):
 
     what: str
     text: str
-
-
-def question(cases: Sequence[Case]) -> str:
-    """What a search is to answer.
-
-    Example:
-        "What should I use on digits?"
-    """
-    names = [case_name(case) for case in cases]
-    where = f"{', '.join(names[:-1])} and {names[-1]}" if 1 < len(names) <= 3 else names[0]
-    return f"What should I use on {where if len(names) <= 3 else f'{len(names)} problems'}?"
 
 
 # The answer
@@ -72,7 +60,7 @@ def lead(search: Search) -> str:
     if search.verdict is None or found is None:
         ended = f"{found.objective.n if found else 0} of {count_text(search.seeds, 'fresh seed')}"
         return f"The search chose `{search.winner}`, which is now tested: {ended} so far."
-    changes = ", ".join(_changes(search, found, _spec(search.verdict)))
+    changes = ", ".join(_changes(search, found, _spec(search, found)))
     if search.verdict.recommended:
         return f"Use `{search.winner}`: {changes}."
     why = _REFUSALS[search.verdict.reason]
@@ -80,16 +68,27 @@ def lead(search: Search) -> str:
 
 
 def progress(search: Search) -> str:
-    """How far a search is, such as "rung 2 with 5 of 12 candidates, 7 of 10 runs"."""
+    """How far a search is, such as "rung 2 of 3 with 5 of 12 candidates, 7 of 10 runs"."""
+    if not search.rungs:
+        first = count_text(len(search.runs) + search.waiting, "first run")
+        return f"{len(search.runs)} of {first}, which choose the learning rate and find the hard tasks"
     rung = search.rungs[-1]
     names = f"{len(rung.names)} of {search.tried}" if len(search.rungs) > 1 else str(search.tried)
-    return f"rung {rung.number} with {names} candidates, {rung.ended} of {count_text(rung.planned, 'run')}"
+    runs = f"{rung.ended} of {count_text(rung.planned, 'run')}"
+    return f"rung {rung.number} of {search.planned} with {names} candidates, {runs}"
 
 
 def _changes(search: Search, found: Change, spec: str = "+z.1f") -> list[str]:
     """The change of the objective and of what is kept, each with its interval."""
     changes = zip(search.measures, (found.objective, *found.kept), strict=True)
     return [f"{change:{spec}} on {measure.words}" for measure, change in changes]
+
+
+def _spec(search: Search, found: Change) -> str:
+    """With one decimal, unless a change that is too great would then look like what may be lost."""
+    pairs = zip(search.keep, found.kept, strict=True)
+    close = any(0 < -change.mean - each.points < 0.05 for each, change in pairs)
+    return "+z.2f" if close else "+z.1f"
 
 
 def _rest(search: Search) -> Iterator[str]:
@@ -140,23 +139,25 @@ def paste(search: Search, plan: Mapping[str, Any]) -> tuple[Paste, ...]:
     """
     if search.winner is None or search.verdict is None or not search.verdict.recommended:
         return ()
-    name, options = parse_options(search.winner)
-    lines = [f"balancer = hardfirst.Spec.parse({json.dumps(search.winner, ensure_ascii=False)}).build(tasks)"]
+    trial = next(run.record.trial for run in search.runs if run.entry.method == search.winner)
+    spec = str(trial["balancer"])  # with the weights that the search has measured
+    name, options = parse_options(spec)
+    lines = [f"balancer = hardfirst.Spec.parse({json.dumps(spec, ensure_ascii=False)}).build(tasks)"]
     if "anneal" in options or name == HARD_FIRST:
         lines.append("balancer.steps = steps  # of the whole training")
-    command = shlex.join(_train(search, search.winner, plan))
-    return Paste("Spec", search.winner), Paste("Command", command), Paste("Python", "\n".join(lines))
+    command = shlex.join(_train(trial, plan))
+    return Paste("Spec", spec), Paste("Command", command), Paste("Python", "\n".join(lines))
 
 
-def _train(search: Search, winner: str, plan: Mapping[str, Any]) -> Iterator[str]:
-    """The command that trains with the winner, and with what the study changed in the problem's recipe."""
-    trial = next(run.record.trial for run in search.runs if run.entry.method == winner)
-    yield from ("hardfirst", "train", trial["problem"], "--balancer", winner)
+def _train(trial: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[str]:
+    """The command that trains as a trial did, with what the study changed in the problem's recipe."""
+    yield from ("hardfirst", "train", trial["problem"], "--balancer", trial["balancer"])
     if (network := trial.get("network", OWN)) != OWN:
         yield from ("--network", network)
+    yield from ("--learning-rate", f"{trial['learning_rate']:g}")
     for name in _TRAINING:
         if name in plan:
-            yield from (f"--{name.replace('_', '-')}", str(plan[name]))
+            yield from (f"--{name}", str(plan[name]))
 
 
 def title(measure: Objective) -> str:
@@ -169,10 +170,12 @@ def title(measure: Objective) -> str:
 
 def tiles(search: Search) -> tuple[Tile, ...]:
     """The changes on fresh seeds, what choosing alone gives, and the cost."""
-    rung = search.rungs[-1]
+    if not search.rungs:
+        return (_cost(search),)
     if not search.decided:
-        left = Tile("Candidates left", f"{len(rung.names)} of {search.tried}", f"rung {rung.number}")
-        return left, _cost(search)
+        rung = search.rungs[-1]
+        left = f"{len(rung.names)} of {search.tried}"
+        return Tile("Candidates left", left, f"rung {rung.number} of {search.planned}"), _cost(search)
     alone = Tile(
         "Gain from choosing alone",
         number_text(search.chance, "+z.1f"),
@@ -218,7 +221,7 @@ def alerts(search: Search) -> tuple[Alert, ...]:
         found.append(Alert(f"Tested on {seeds}", "fresh", warns=search.verdict.reason == "too few seeds"))
     elif search.winner:
         found.append(Alert("Not yet tested on fresh seeds", "search"))
-    found.append(Alert("The search never read the test split", "searched", warns=False))
+    found.append(Alert("The search never read the test split", "measured", warns=False))
     return tuple(sorted(found, key=lambda alert: not alert.warns))
 
 
@@ -259,19 +262,18 @@ def how_searched(search: Search) -> list[str]:
     if search.keep:
         notes.append(f"What may be lost against equal weights: {limits(search)}.")
     seeds = sorted({run.record.trial["seed"] for run in search.runs})
-    numbers = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    numbers = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
     return [
         *notes,
-        f"The search ran {count_text(search.tried, 'candidate')} with the {'seed' if len(seeds) == 1 else 'seeds'} "
-        f"{numbers} and judged them on the validation split. Its runs never read the test split.",
+        f"The runs of the search have the {numbers} and never read the test split: all gains of the search are of the "
+        "validation split. The learning rate was chosen with equal weights and is the same for all.",
         "A gain is the difference from equal weights with the same seed. All candidates of a rung have the same seeds. The "
-        "next rung has those with the highest gain less one standard error, without those that lose too much. Equal weights "
-        "are in every rung.",
-        "The winner has the highest gain less one standard error in the last rung, if that is above 0 and all that may not "
+        "next rung has those with the highest gain less one standard error, without those that lose too much.",
+        "The winner has the highest gain less one standard error in the last rung, if that is above 0, and if what may not "
         "be lost holds with one standard error to spare.",
-        "What choosing alone gives is measured by simulated searches in which every candidate is a copy of equal weights, "
-        "with this search's noise.",
-        f"The winner was fixed before any run with the fresh seeds 0 to {search.seeds - 1}. It is recommended only if the "
-        "95% interval of its gain on the test split lies above 0, the sign-flip test agrees, and no mean change is below "
-        "what may be lost.",
+        "What choosing alone gives is the mean gain of the winner in simulated searches whose candidates are all copies of "
+        "equal weights, with the noise of this search.",
+        f"No decision of the search reads the runs with the fresh seeds 0 to {search.seeds - 1}. The winner is recommended if "
+        "the 95% interval of its gain on their test split lies above 0, the sign-flip test agrees, and no mean change is "
+        "below what may be lost.",
     ]

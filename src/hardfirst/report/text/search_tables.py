@@ -32,8 +32,8 @@ def path_caption(search: Search) -> str:
     """What the table of candidates and rungs shows."""
     kept = " What may not be lost is shown for the last rung of each." if search.keep else ""
     return (
-        f"Gain over equal weights on {search.objective.words}, in points of validation KPI, ± one standard error; the gain "
-        f"less one standard error ranks.{kept}"
+        f"Gain over equal weights on {search.objective.words}, in points of validation KPI, ± one standard error. "
+        f"Candidates are ranked by the lower bound, the gain less one standard error.{kept}"
     )
 
 
@@ -48,7 +48,7 @@ def path_table(search: Search, names: Sequence[str] | None = None) -> PlainTable
     kept = [title(each.objective) for each in search.keep]
     return PlainTable(
         f"The search. {path_caption(search)}",
-        ("Candidate", *map(rung_name, search.ended_rungs), *kept, "Outcome"),
+        ("Candidate", *map(rung_name, search.ended_rungs), "Lower bound", *kept, "Outcome"),
         tuple(path_row(search, name) for name in shown),
     )
 
@@ -56,11 +56,12 @@ def path_table(search: Search, names: Sequence[str] | None = None) -> PlainTable
 def path_row(search: Search, name: str) -> tuple[str, ...]:
     """The candidate's gain in each rung, what it changes of what is kept, and what became of it."""
     rungs = [rung.standings.get(name) for rung in search.ended_rungs]
-    kept = search.last(name).standings[name].kept
+    last = search.last(name).standings[name]
     return (
         name,
         *(gain_text(each.objective) if each else "" for each in rungs),
-        *map(gain_text, kept),
+        number_text(last.objective.low, "+z.1f"),
+        *map(gain_text, last.kept),
         outcome(search, name),
     )
 
@@ -93,3 +94,9 @@ def fresh_names(search: Search) -> list[str]:
     """The methods with runs on fresh seeds, the winner first; without equal weights."""
     names = [name for name in search.fresh if name != EQUAL]
     return sorted(names, key=lambda name: name != search.winner)
+
+
+def search_tables(search: Search) -> list[PlainTable]:
+    """The winner on fresh seeds, and the path of the search, as far as there are any."""
+    fresh = [fresh_table(search)] if any(each.objective.n for each in search.fresh.values()) else []
+    return [*fresh, *([path_table(search)] if search.ended_rungs else [])]
