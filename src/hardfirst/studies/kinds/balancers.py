@@ -12,7 +12,6 @@ from hardfirst.balancers import Spec
 from hardfirst.errors import InputError, short
 from hardfirst.problems import Problem
 from hardfirst.records.names import FROZEN, GRID, ORDER, SINGLE, STATIC, STATIC_FOR, Role
-from hardfirst.studies.difficulty import difficulty_trial, with_measured_order
 from hardfirst.studies.kinds.base import FindRecord, StudyKind, is_vectorizable
 from hardfirst.studies.trials import CaseBase, StudyTrial
 from hardfirst.studies.tuning import EQUAL, SEED, STL, Candidate, candidates, fixed, simplex_grid
@@ -46,8 +45,6 @@ class BalancerStudy(StudyKind):
         self.tasks = self.problem.task_names  # the auxiliary ones as well, which have weights
         self.methods = plan.specs
         self._candidates_of: dict[Spec, list[Candidate]] = {}
-        trial = difficulty_trial(self.base, self.problem)
-        self.difficulty = None if trial is None else self.study_trial(ORDER, trial, role="order", tuning=True)
 
     @classmethod
     def check(cls, compared: Any, problems: Sequence[Problem]) -> None:
@@ -57,9 +54,8 @@ class BalancerStudy(StudyKind):
     def trials(self) -> Iterator[StudyTrial]:
         if self.difficulty is not None:
             yield self.difficulty
-            if (record := self.record_of(self.difficulty)) is None:
+            if not self.with_measured_order():
                 return  # no trial's key is known before its network is
-            self.base = with_measured_order(replace(self.base, network=self.network), self.problem, record)
         # Single-task runs first: a method with `potential=stl` cannot even be tuned before them.
         if self._has_single and self.plan.tune:
             for task in self.problem.measured:
@@ -90,6 +86,10 @@ class BalancerStudy(StudyKind):
             count = len(self.problem.measured)
             counts[SINGLE] = (tune * count, seeds * count)
         return counts
+
+    def alone(self) -> Mapping[str, int]:
+        counts = self.count()
+        return {str(method): sum(counts[str(method)]) for method in self.methods if not is_vectorizable(method)}
 
     def tuning_runs(self, role: Role) -> int:
         if role == "single":
