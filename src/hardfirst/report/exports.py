@@ -39,8 +39,9 @@ def _blocks(comparison: "Comparison") -> Iterator[str]:
         for table in (*searched, *((leaderboard_table(facts), task_table(facts)) if case.methods else ())):
             yield _table(table)
             yield table.caption
-    yield "## The tests, method by method"
-    yield from comparison.verdict
+    if any(case.methods for case in comparison.cases):
+        yield "## The tests, method by method"
+        yield from comparison.verdict
 
 
 def _table(table: PlainTable) -> str:

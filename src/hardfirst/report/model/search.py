@@ -96,6 +96,11 @@ class Search:
         return tuple(rung for rung in self.rungs if rung.standings)
 
     @property
+    def tested(self) -> bool:
+        """Whether any method shares a fresh seed with equal weights."""
+        return any(change.objective.n for change in self.fresh.values())
+
+    @property
     def gain(self) -> float:
         """The winner's gain in the search, in points; NaN without a winner."""
         return self.rungs[-1].standings[self.winner].objective.mean if self.winner else math.nan

@@ -54,7 +54,7 @@ def chart(case: Case, search: Search, styles: Styles) -> Chart | None:
 def sections(search: Search, styles: Styles) -> list[Section]:
     """The winner on fresh seeds, and the path of the search."""
     found = []
-    if any(each.objective.n for each in search.fresh.values()):
+    if search.tested:
         found.append(Section("On fresh seeds", (_fresh_table(search, styles),), anchor="fresh", short="Fresh seeds"))
     if search.ended_rungs:
         found.append(Section("The search", tuple(_path(search, styles)), anchor="search", short="Search"))

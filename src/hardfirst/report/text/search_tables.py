@@ -96,7 +96,13 @@ def fresh_names(search: Search) -> list[str]:
     return sorted(names, key=lambda name: name != search.winner)
 
 
-def search_tables(search: Search) -> list[PlainTable]:
-    """The winner on fresh seeds, and the path of the search, as far as there are any."""
-    fresh = [fresh_table(search)] if any(each.objective.n for each in search.fresh.values()) else []
-    return [*fresh, *([path_table(search)] if search.ended_rungs else [])]
+def search_tables(search: Search, *, last: bool = False) -> list[PlainTable]:
+    """The winner on fresh seeds, and the path of the search, as far as there are any.
+
+    Args:
+        search: what was found.
+        last: show only the candidates of the last rung that has ended.
+    """
+    fresh = [fresh_table(search)] if search.tested else []
+    rungs = search.ended_rungs
+    return [*fresh, *([path_table(search, rungs[-1].names if last else None)] if rungs else [])]
