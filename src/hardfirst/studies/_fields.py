@@ -15,6 +15,7 @@ from hardfirst.studies._settings import (
     check_each,
     check_protocol,
     check_reference,
+    check_settled,
     check_tuned,
     joined,
     known_accelerator,
@@ -47,7 +48,7 @@ class PlanFields(BaseModel):
     candidates: tuple[str, ...] | None = Field(default=None, validate_default=True)
     balancers: tuple[str, ...] = ("equal", "uncertainty", "dtp", "dtp:uniform=0.8")
     seeds: Annotated[int, BeforeValidator(lambda value: whole("seeds", value, least=1))] = 7
-    tune: int = 0
+    tune: int = Field(default=0, validate_default=True)
     learning_rates: Annotated[tuple[float, float] | None, BeforeValidator(two_rates)] = None
     learning_rate: float | None = None
     epochs: int | None = None
@@ -128,8 +129,11 @@ class PlanFields(BaseModel):
 
     @field_validator("tune")
     @classmethod
-    def _check_tune(cls, value: int) -> int:
-        return value if value == 0 else whole("tune", value, least=2)
+    def _check_tune(cls, value: int, info: ValidationInfo) -> int:
+        value = value if value == 0 else whole("tune", value, least=2)
+        if not value:
+            check_each(partial(check_settled, text) for text in info.data.get("balancers", ()))
+        return value
 
     @field_validator("epochs", "workers")
     @classmethod
