@@ -183,6 +183,7 @@ def run_study(
     from hardfirst.cli._results import write_report
     from hardfirst.studies import Event, Runner, counts, with_default_order
     from hardfirst.studies.kept import sentences
+    from hardfirst.studies.kinds import SEARCH
     from hardfirst.studies.ranges import ranged
     from hardfirst.trackers import FolderLog
     from hardfirst.training import check_problem
@@ -222,7 +223,7 @@ def run_study(
         say("No run has finished, so there is nothing to compare; the lines above say why.")
         raise typer.Exit(1)
     write_report(runner.store.folder, form)
-    for sentence in sentences(runner.kept):
+    for sentence in sentences(runner.kept, "--keep-networks" if plan.kind == SEARCH else "--keep"):
         say(sentence)
     if runner.failed:
         say(f"{_failures(runner.failed)}. The same command runs them again. The exit code is 1.")
