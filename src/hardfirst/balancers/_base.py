@@ -86,6 +86,20 @@ class Balancer(TaskState, ABC):
         """Whether the method depends on the number of training steps and does not know it; see `plan_steps`."""
         return False
 
+    @property
+    def restart_step(self) -> int | None:
+        """The number of training steps after which network and optimizer go back to step 0; None for never."""
+        return None
+
+    @property
+    def restarted(self) -> bool:
+        """Whether network and optimizer must go back to step 0 before the next training step.
+
+        True between step `restart_step` and the next one, so that a loop which checks it after each step acts once. Reading
+        it waits for the device of the state; a loop that counts its steps can compare them to `restart_step`.
+        """
+        return False
+
     def plan_steps(self, steps: int) -> None:
         """Set the number of training steps if `needs_steps`. The trainer and the mixins call it before the first step.
 

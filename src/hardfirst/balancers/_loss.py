@@ -126,7 +126,7 @@ class LossBalancer(Balancer):
         if self._learns:
             with torch.no_grad():
                 self.learn(values)
-        if self.anneal is not None:
+        if "steps_done" in self._buffers:
             self.steps_done.add_(1)
         return total, values
 

@@ -24,8 +24,8 @@ class DTP(LossBalancer):
     hard task, one with a low KPI, weighs more. A task without a KPI so far weighs 1. Equal KPIs give equal weights.
 
     When to use: Use when easy tasks starve hard ones that could still learn. A task that is hard because its labels are
-    noisy also gets a large weight, without benefit; `uniform` and `potential` limit it. `hardfirst compare` shows which
-    case applies.
+    noisy also gets a large weight, without benefit; `uniform` and `potential` limit it. Easy tasks pay most late in
+    training, where `anneal=(0.6, 0.8)` with `uniform=0.2` returns to equal weights. `hardfirst search` shows what applies.
 
     Cost: one backward pass per step; T values of state.
 

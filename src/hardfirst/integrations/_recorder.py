@@ -25,7 +25,7 @@ class RunRecorder:
     Args:
         folder: where records are written, as `FOLDER/trials/KEY.jsonl`.
         settings: what identifies the run: at least "problem", "balancer" and "seed". A run with the same settings replaces
-            the earlier one.
+            the earlier one. "criterion" is the objective that the best epoch is chosen by; default: "mean".
         also: functions, such as the trackers in `hardfirst.trackers`, that are called with each line of the record, a dict
             with "kind" and the fields of `hardfirst.records`. The first error of each gives a warning; training continues.
 
@@ -68,7 +68,7 @@ class RunRecorder:
             return
         self.epochs += 1
         self.writer.epoch(self.epochs, seconds=seconds, learning_rate=learning_rate, tasks=tasks)
-        validation_score = score([figures.get("validation_kpi", math.nan) for figures in tasks.values()], "mean")
+        validation_score = score(tasks, self.settings.get("criterion", "mean"), "validation_")
         if validation_score > self._best[1]:
             self._best = self.epochs, validation_score
 

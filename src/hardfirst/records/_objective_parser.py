@@ -5,6 +5,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from keyword import iskeyword
 from typing import Literal, NamedTuple
 
@@ -41,8 +42,9 @@ class Term(NamedTuple):
 _Weights = dict[Term | None, Fraction]
 
 
-def parse_terms(text: str, tasks: Sequence[str]) -> dict[Term, Fraction]:
-    """Parse an objective: the weight of each term, above 0, in the order of the text.
+@lru_cache(maxsize=256)
+def parse_terms(text: str, tasks: tuple[str, ...]) -> tuple[tuple[Term, Fraction], ...]:
+    """Parse an objective: its terms with their weights, above 0, in the order of the text.
 
     Raises:
         InputError: the text is not an objective over these tasks.
@@ -51,10 +53,10 @@ def parse_terms(text: str, tasks: Sequence[str]) -> dict[Term, Fraction]:
         raise InputError(f"Expected an objective; got an empty text. {_FORMS}")
     names = [name.strip() for name in text.split(",")]
     if set(names) <= set(tasks) - set(WORDS):  # here names that are no identifiers need no quotes
-        return {_Parser(text, tasks).of_tasks("of", names): Fraction(1)}
+        return ((_Parser(text, tasks).of_tasks("of", names), Fraction(1)),)
     if len(text) > _LONGEST:
         raise InputError(f"Expected an objective of at most {_LONGEST} characters; got {len(text)}: {short(text)}.")
-    return _Parser(text, tasks).terms()
+    return tuple(_Parser(text, tasks).terms().items())
 
 
 def quoted(task: str) -> str:
@@ -66,8 +68,8 @@ def quoted(task: str) -> str:
 class _Parser:
     """Turns the tree of one objective into weights by term. A number is the weight of the term None."""
 
-    def __init__(self, text: str, tasks: Sequence[str]) -> None:
-        self.text, self.tasks = text, tuple(tasks)
+    def __init__(self, text: str, tasks: tuple[str, ...]) -> None:
+        self.text, self.tasks = text, tasks
 
     def terms(self) -> dict[Term, Fraction]:
         weights = self._value(self._tree(), 0)

@@ -59,7 +59,7 @@ class Objective:
         """
         if not isinstance(text, str):
             raise InputError(f"Expected an objective, such as mean, worst or 0.7*a+0.3*b; got {short(text)}.")
-        return cls(tuple(parse_terms(text, tuple(tasks)).items()))
+        return cls(parse_terms(text, tuple(tasks)))
 
     @property
     def text(self) -> str:

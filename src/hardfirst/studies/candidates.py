@@ -18,11 +18,16 @@ DTP = Spec("dtp")
 CANDIDATES = (
     "dtp",
     "dtp:uniform=0.8",
+    "dtp:anneal=0.6+0.8,uniform=0.2",
+    "dtp:anneal=0.6+0.8,gamma=2,uniform=0.2",
+    "hard_first",
     "gradnorm",
+    "gradnorm:anneal=0.6+0.8",
     "uncertainty",
     "famo",
+    "fixed:anneal=0.6+0.8,weights=dtp",
     "fixed:easy=1,hard=4",
-    "fixed:weights=dtp",
+    "fixed:anneal=0.5+0.7,easy=1,hard=16",
 )
 """The default candidates of a search. Equal weights are part of every search in addition."""
 
@@ -70,11 +75,13 @@ def settled(spec: Spec, facts: Facts) -> Spec | None:
     >>> str(settled(Spec.parse("fixed:weights=dtp"), facts))
     'fixed:normalize=true,weights.a=0.5,weights.b=1.0,weights.c=1.5'
     """
+    weights: Mapping[str, float] | None
     if needs_average(spec):
         weights = facts.average
     elif needs_hard(spec, facts.tasks):
         by_kind = _weights(spec)
-        weights = facts.hard and {task: by_kind[_HARD if task in facts.hard else _EASY] for task in facts.tasks}
+        hard = facts.hard or ()
+        weights = {task: by_kind[_HARD if task in hard else _EASY] for task in facts.tasks} if hard else None
     else:
         return spec
     if not weights or not any(weights.values()):

@@ -1,6 +1,5 @@
 """Estimates of what a study will take."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from hardfirst.records.names import SINGLE
@@ -48,7 +47,7 @@ def estimate(plan: Plan) -> Estimate:
         together |= stacks
         total += runs * trial_seconds(base, accelerator=plan.accelerator)
         if single:
-            alone = replace(base, only=case.problem.measured[0])
+            alone = base.alone(case.problem.measured[0])
             total += single * trial_seconds(alone, accelerator=plan.accelerator)
     return Estimate(total / places(plan)[0], together)
 

@@ -1,7 +1,6 @@
 """A study's settings: one model for YAML files, flags and Python."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -52,8 +51,9 @@ class Plan(PlanFields):
         learning_rates: the least and the greatest rate that tuning tries. Default: a tenth and ten times the problem's.
         learning_rate: the middle of the tuned range, or without tuning the only one. Default: the problem's.
         epochs: passes over the training split. Default: the problem's.
-        criterion: what settings and epochs are chosen by on the validation split: the "mean" over tasks of their KPIs, or
-            the KPI of the "worst" task. It is the same for all methods.
+        criterion: what settings and epochs of all methods are chosen by on the validation split: an objective such as
+            "mean", "worst", "hard", "a,b" or "0.7*a+0.3*b" with names of tasks. A run with equal weights on the tuning seed
+            measures which tasks are "hard": those below the mean over tasks.
         baselines: add single-task networks, equal weights, and static weights chosen from a grid on the simplex.
         controls: with a method that has controls, such as DTP, add the runs that explain its effect: its variants, and its
             average weights frozen.
@@ -169,17 +169,17 @@ class Plan(PlanFields):
         )
 
     def _base(self, name: str, problem: Problem, network: str) -> Trial:
-        trial = Trial.plan(
+        return Trial.plan(
             name,
             EQUAL,
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             network=network,
+            criterion=self.criterion,
             recipe=middle(self.recipe),
             protocol=self.protocol,
             loaded=problem,
         )
-        return replace(trial, criterion=self.criterion)
 
 
 def _kind_settings() -> list[str]:

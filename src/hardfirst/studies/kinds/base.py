@@ -12,9 +12,9 @@ from hardfirst.balancers import LossBalancer, Spec
 from hardfirst.problems import Problem
 from hardfirst.records import Record
 from hardfirst.records.description import CaseTrials
-from hardfirst.records.names import ORDER, Role
+from hardfirst.records.names import HARD_TASKS, ORDER, Role
 from hardfirst.records.selection import chosen
-from hardfirst.studies.difficulty import difficulty_trial, with_measured_order
+from hardfirst.studies.difficulty import difficulty_trial, takes_order, with_hard_tasks, with_measured_order
 from hardfirst.studies.trials import Block, CaseBase, StudyTrial
 from hardfirst.studies.tuning import SEED, Candidate
 from hardfirst.training import PUBLISHED, Trial
@@ -65,6 +65,9 @@ class StudyKind(ABC):
 
     has_baselines: ClassVar[bool] = False
     """Whether the plan's setting `baselines` applies."""
+
+    heads: ClassVar[tuple[str, str, str]] = ("method", "tuning", "reported")
+    """What the rows of `count` are, and their two numbers."""
 
     refuses: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """The settings of a plan that do not apply, each with what to do instead."""
@@ -118,21 +121,29 @@ class StudyKind(ABC):
         """The case's name in cost.json."""
         return f"{self.plan.names[self.base.problem]}/{self.network}"
 
+    def notes(self) -> list[str]:
+        """What a dry run says of the case, in sentences."""
+        return []
+
     def alone(self) -> Mapping[str, int]:
         """By row, the greatest number of runs whose balancer keeps them from being trained together with others."""
         return {}
 
     @cached_property
     def difficulty(self) -> StudyTrial | None:
-        """The run that measures the order of tasks; None if the network does not take its order from that."""
+        """The run that measures the order of tasks, or the hard ones; None if neither network nor criterion needs it."""
         trial = difficulty_trial(self.base, self.problem)
-        return None if trial is None else self.study_trial(ORDER, trial, role="order", tuning=True)
+        if trial is None:
+            return None
+        name = ORDER if takes_order(self.base, self.problem) else HARD_TASKS
+        return self.study_trial(name, trial, role="order", tuning=True)
 
-    def with_measured_order(self) -> bool:
-        """Put the measured order of tasks into `base`; False while the run that measures it has not ended."""
+    def with_difficulty(self) -> bool:
+        """Put the measured order of tasks and the hard ones into `base`; False while their run has not ended."""
         record = None if self.difficulty is None else self.record_of(self.difficulty)
         if record is not None:
             self.base = with_measured_order(replace(self.base, network=self.network), self.problem, record)
+            self.base = with_hard_tasks(self.base, self.problem, record)
         return record is not None
 
     def entries(self) -> CaseTrials:

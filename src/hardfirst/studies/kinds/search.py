@@ -66,6 +66,7 @@ class SearchStudy(StudyKind):
     decision of the search reads their runs.
     """
 
+    heads = ("stage", "search", "fresh seeds")
     title, suffix, baseline = "Search", "search", str(EQUAL)
     summary = "Search for the method that raises an objective without losing what is to be kept."
 
@@ -84,7 +85,7 @@ class SearchStudy(StudyKind):
         measured = self.problem.measured
         self.kept = [Kept.parse(text, measured) for text in plan.keep or ()]
         self.measures = [Objective.parse(plan.compared, measured), *(kept.objective for kept in self.kept)]
-        self.candidates = {name: Spec.parse(name) for name in plan.candidates}
+        self.candidates = {name: Spec.parse(name) for name in plan.candidates or ()}
         self.rungs = rungs(len(self.candidates))
         self._stage_of: dict[Trial, str] = {}
 
@@ -109,7 +110,7 @@ class SearchStudy(StudyKind):
     def trials(self) -> Iterator[StudyTrial]:
         if self.difficulty is not None:
             yield self.difficulty
-            if not self.with_measured_order():
+            if not self.with_difficulty():
                 return
         yield from self._first_runs()
         yield from self._rate_runs()
@@ -128,8 +129,8 @@ class SearchStudy(StudyKind):
             names = survivors(standing, self.rungs[number].candidates) if number < len(self.rungs) else ()
             if not names:
                 break
-        best = winner(standing)
-        if best not in (None, str(DTP)) and (spec := settled(self.candidates[best], settings.facts)):
+        best = winner(standing or {})
+        if best is not None and best != str(DTP) and (spec := settled(self.candidates[best], settings.facts)):
             yield from self._fresh(settings, {best: spec}, WINNER)
 
     def count(self) -> dict[str, tuple[int, int]]:
@@ -150,11 +151,13 @@ class SearchStudy(StudyKind):
         fresh = [trial for trial in self.trials() if trial.role == "method"]
         return {trial.method: trial.trial for trial in fresh if trial.trial.seed == 0}
 
-    @property
-    def search_runs(self) -> int:
-        """The greatest number of runs before those on fresh seeds, which is the cost of the search in single runs."""
+    def notes(self) -> list[str]:
         first = HARD_SEEDS * self._needs_hard + self._needs_average
-        return first + len(self._rates) - 1 + runs(self.rungs)  # one of the rates is that of the rungs
+        cost = first + len(self._rates) - 1 + runs(self.rungs)  # one of the runs that choose the rate is one of rung 1
+        return [
+            f"Candidates: {', '.join(self.candidates)}. Equal weights are part of every rung.",
+            f"The search costs at most {cost} single runs, and the fresh seeds {3 * self.plan.seeds} more.",
+        ]
 
     # Before the rungs
 
@@ -272,9 +275,8 @@ class SearchStudy(StudyKind):
         self, stage: str, trials: Sequence[tuple[str, Trial]], *, rung: int | None = None, row: str | None = None
     ) -> list[StudyTrial]:
         """Trials with their methods; those that no earlier stage has are trained together."""
-        together = sum(
-            self._stage_of.setdefault(trial, stage) == stage for _, trial in trials if is_vectorizable(trial.balancer)
-        )
+        possible = [trial for _, trial in trials if is_vectorizable(trial.balancer)]
+        size = sum(self._stage_of.setdefault(trial, stage) == stage for trial in possible)
         return [
             self.study_trial(
                 method,
@@ -283,7 +285,7 @@ class SearchStudy(StudyKind):
                 tuning=not trial.test,
                 rung=rung,
                 row=row,
-                together=Block((self.problem.name, self.base.network, stage), together),
+                together=Block((self.problem.name, self.base.network, stage), size),
             )
             for method, trial in trials
         ]
