@@ -68,12 +68,16 @@ class RunRecorder:
             devices = int(os.environ.get("WORLD_SIZE", "1"))
             self.writer.trial(self.settings, tasks, devices=devices, parameters=parameters(network))
 
-    def epoch(self, *, seconds: float, learning_rate: float, tasks: Mapping[str, TaskFigures]) -> None:
-        """Write the line of one epoch."""
+    def epoch(
+        self, *, seconds: float, learning_rate: float, tasks: Mapping[str, TaskFigures], restarted: int | None = None
+    ) -> None:
+        """Write the line of one epoch, with the step of a restart in it; no epoch before a restart can be the best."""
         if self.writer is None:
             return
         self.epochs += 1
-        self.writer.epoch(self.epochs, seconds=seconds, learning_rate=learning_rate, tasks=tasks)
+        self.writer.epoch(self.epochs, seconds=seconds, learning_rate=learning_rate, tasks=tasks, restarted=restarted)
+        if restarted is not None:
+            self._best = 0, -math.inf
         validation_score = score(tasks, self.criterion, "validation_")
         if validation_score > self._best[1]:
             self._best = self.epochs, validation_score
