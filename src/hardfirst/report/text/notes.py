@@ -30,8 +30,8 @@ def how_measured(case: Case) -> list[str]:
     ]
     if case.by_hard_tasks:
         notes.append(
-            "The tasks to choose by were the hard ones: those whose validation KPI lay below the mean over tasks in a run with "
-            "equal weights and the tuning seed."
+            "The tasks to choose by were the hard ones: those whose validation KPI lay below the mean over tasks in a run "
+            "with equal weights and the tuning seed."
         )
     if seeds == 1:
         notes.append("There is one seed, which shows no spread: no figure has an interval.")
