@@ -16,7 +16,7 @@ from hardfirst.errors import InputError
 from hardfirst.kpi import skipping
 from hardfirst.problems import Problem, data_card, digest, load_problem, table_name, table_transform
 from hardfirst.problems.tables import relocated
-from hardfirst.problems.tables._problem import epochs_of
+from hardfirst.problems.tables._data import epochs_of
 from hardfirst.training import check_problem
 
 ROWS = 400

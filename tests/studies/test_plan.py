@@ -66,7 +66,10 @@ def test_a_case_for_each_problem_and_network() -> None:
             {"learning_rates": (0.1,)},
             "learning_rates: Expected two learning rates, the least",
         ),
-        ({"criterion": "best"}, "criterion: Input should be 'mean' or 'worst'; got 'best'."),
+        (
+            {"criterion": "wurst"},
+            "criterion: Unknown task 'wurst' in the objective 'wurst'; did you mean 'worst'? Known: left, ",
+        ),
         ({"engine": "rai"}, "engine: Unknown engine 'rai'; did you mean 'ray'? Known: local, ray"),
         ({"engine": 3}, "engine: Expected `engine` to be a spec such as local or ray:cpus=2; got 3."),
         (

@@ -193,6 +193,10 @@ CASES = {
     "option: one learning rate of two": lambda: run("compare", "digits", "--learning-rates", "0.1"),
     "option: learning rates that fall": lambda: run("compare", "digits", "--learning-rates", "1e-2,1e-4"),
     "option: learning rates in words": lambda: run("compare", "digits", "--learning-rates", "low,high"),
+    "balancer: annealing from tuning without tuning": lambda: run("compare", "digits", "--balancers", "dtp:anneal=tune"),
+    "balancer: annealing from tuning in a single run": lambda: run("train", "digits", "--balancer", "dtp:anneal=tune"),
+    "balancer: annealing that does not move": lambda: run("train", "digits", "--balancer", "dtp:anneal=0.6+0.6"),
+    "balancer: annealing beyond training": lambda: run("train", "digits", "--balancer", "dtp:anneal=0.6+1.2"),
     "option: one tuning trial": lambda: run("compare", "digits", "--tune", "1"),
     "option: no workers": lambda: run("compare", "digits", "--workers", "0"),
     "option: workers per GPU of another engine": lambda: run(
@@ -203,6 +207,8 @@ CASES = {
         "compare", "digits", "--accelerator", "cpu", "--workers-per-gpu", "2", "--dry-run"
     ),
     "option: an unknown criterion": lambda: run("compare", "digits", "--criterion", "best"),
+    "option: an unknown criterion of a run": lambda: run("train", "digits", "--criterion", "0.5*sum+0.5*rigth"),
+    "option: a criterion that one problem has not": lambda: run("compare", "digits", "census", "--criterion", "sum"),
     "option: an unknown engine": lambda: run("compare", "digits", "--engine", "rai"),
     "option: an unknown format": lambda: run("report", "runs", "--format", "xls"),
     "option: an unknown accelerator": lambda: run("train", "digits", "--accelerator", "gpus"),

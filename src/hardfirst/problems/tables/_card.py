@@ -74,14 +74,14 @@ def _card(prepared: Prepared) -> TableCard:
     left_out = {name: found.reason for name, found in prepared.columns.items() if found.column is None}
     left_out |= dict.fromkeys(prepared.name.drop, "asked for")
     left_out |= {name: "it decides the splits" for name in (prepared.name.group, prepared.name.split) if name}
-    inputs = prepared.transform.inputs
+    inputs = prepared.data.transform.inputs
     return TableCard(
         file=prepared.name.path.name,
         format=_format(prepared),
         rows=len(prepared.sheet.frame),
         splits=SplitsCard(how=how(prepared.name), **{split: len(prepared.rows[split]) for split in SPLITS}),
         inputs=[InputCard(name=column.name, kind=column.kind, inputs=column.width) for column in inputs],
-        width=prepared.transform.width,
+        width=prepared.data.transform.width,
         left_out=[LeftOutCard(name=name, reason=reason) for name, reason in left_out.items()],
         targets=[_target(found, prepared.rows) for found in prepared.targets.values()],
         notes=list(_notes(prepared)),
