@@ -15,6 +15,7 @@ from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, flag, number, warn_caller
 from hardfirst.functional._scalar import has_values, on_host
 from hardfirst.kpi import MovingKPI
+from hardfirst.records.names import NO_ANNEALING, NO_RESTART
 
 _FIRST_STEPS = 20  # with equal shares, since a trend over fewer steps is noise
 _HORIZON = 0.5  # the share of training over which a trend is extended
@@ -76,8 +77,8 @@ class HardFirst(LossBalancer):
     ranges = MappingProxyType({"search": Range(0.05, 0.3), "uniform": Range(0, 0.9)})
     controls = MappingProxyType(
         {
-            "no restart": MappingProxyType({"restart": False}),
-            "no annealing": MappingProxyType({"anneal": False}),
+            NO_RESTART: MappingProxyType({"restart": False}),
+            NO_ANNEALING: MappingProxyType({"anneal": False}),
         }
     )
     sums: Tensor

@@ -24,6 +24,8 @@ ORDERS = "orders of tasks"
 HARD_TASKS = "hard tasks"
 EASY, RAW, FROZEN = "easy first", "raw weights", "frozen average"
 """Controls of DTP."""
+NO_RESTART, NO_ANNEALING = "no restart", "no annealing"
+"""Controls of `hard_first`."""
 HARD_FIRST, EASY_FIRST = "hard_first", "easy_first"
 """Orders of tasks by measured difficulty."""
 
