@@ -66,11 +66,14 @@ class HardFirst(LossBalancer):
         {'easy': tensor(0.2001), 'hard': tensor(2.5998), 'noise': tensor(0.2001)}
 
     Note:
-        The method is from this library; it has no paper. The regression of the KPI is on training steps, so a KPI
-        that is measured once per epoch has the same slope as one of every batch. The regression forgets with a time constant
-        of the search's length, and needs three KPIs of a task; until then, and in the first 20 steps, the task has
-        the share of an equal weight. Shares of the first third of the search do not enter P. KPIs after the search change
-        nothing. In short trainings, below 20 / `search` steps, all weights stay equal.
+        The method is from this library; it has no paper. The regression of the KPI is on training steps, so a KPI that is
+        measured once per epoch has the same slope as one of every batch. It forgets with a time constant of the search's
+        length, and needs three KPIs of a task. Until then, and in the first 20 steps, the task has the share of an equal
+        weight; if the search is shorter than that, all weights stay equal. Shares of the first third of the search do not
+        enter P. KPIs after the search change nothing.
+
+        The trainer starts the learning-rate schedule again over the epochs that remain, and selects no epoch before the
+        restart; the mixins leave the host's schedule and monitors as they are.
     """
 
     needs = frozenset({"kpis"})
