@@ -135,7 +135,13 @@ def _search(search: Search, plan: Mapping[str, Any]) -> Values:
         "paste": {each.what.lower(): each.text for each in of_search.paste(search, plan)},
         "cost": {"search": search.cost, "fresh_seeds": search.fresh_cost},
         "rungs": [
-            {"rung": rung.number, "seeds": rung.seeds, "candidates": list(rung.names), "ended": rung.ended, "runs": rung.planned}
+            {
+                "rung": rung.number,
+                "seeds": rung.seeds,
+                "candidates": list(rung.names),
+                "ended": rung.ended,
+                "runs": rung.planned,
+            }
             for rung in search.rungs
         ],
         "candidates": [

@@ -145,9 +145,7 @@ def _path_table(search: Search, names: Sequence[str]) -> Table:
     gains = [each.objective for rung in rungs for each in rung.standings.values()]
     scale = bar_scale(map(_as_interval, gains))
     head: list[Content] = ["Candidate", *map(rung_name, rungs), "Lower bound", *kept, "Outcome"]
-    return table(
-        "Candidates by rung", path_caption(search), head, [_path_row(search, name, scale) for name in names]
-    )
+    return table("Candidates by rung", path_caption(search), head, [_path_row(search, name, scale) for name in names])
 
 
 def _path_row(search: Search, name: str, scale: Sequence[float]) -> TableRow:

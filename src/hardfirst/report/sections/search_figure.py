@@ -85,7 +85,20 @@ def _short(name: str) -> str:
 def _line(search: Search, name: str, style: Style, *, thin: bool = False) -> Trace:
     gains = {rung.number: rung.standings[name].objective for rung in search.ended_rungs if name in rung.standings}
     errors = [0.0 if math.isnan(gain.error) else gain.error for gain in gains.values()]
-    bars = {} if thin else {"error_y": {"type": "data", "array": errors, "arrayminus": errors, "color": style.colour, "thickness": 1.5, "width": 0}}
+    bars = (
+        {}
+        if thin
+        else {
+            "error_y": {
+                "type": "data",
+                "array": errors,
+                "arrayminus": errors,
+                "color": style.colour,
+                "thickness": 1.5,
+                "width": 0,
+            }
+        }
+    )
     return {
         "type": "scatter",
         "x": list(gains),

@@ -112,11 +112,7 @@ def _origin() -> Trace:
 
 def _cross(spot: Spot, across: str, upwards: str) -> Trace:
     name, style = chart_text(spot.name), spot.style
-    bars = {
-        f"error_{axis}": _bar(interval, style)
-        for axis, interval in (("x", spot.x), ("y", spot.y))
-        if interval.bounded
-    }
+    bars = {f"error_{axis}": _bar(interval, style) for axis, interval in (("x", spot.x), ("y", spot.y)) if interval.bounded}
     return {
         "type": "scatter",
         "x": [spot.x.mean],

@@ -25,8 +25,8 @@ from hardfirst.statistics.search import Reason
 _REFUSALS: Mapping[Reason, str] = {
     "not better": "its gain cannot be told from chance",
     "loses": "it loses more than allowed",
-    "diverged": "a run diverged",
-    "too few seeds": "there are too few for a verdict",
+    "diverged": "a run did not finish",
+    "too few seeds": "a verdict takes more than {seeds}",
 }
 
 
@@ -54,8 +54,8 @@ def lead(search: Search) -> str:
     if not search.decided:
         return f"Still searching: {progress(search)}."
     if search.winner is None:
-        within = " and keeps what may not be lost" if search.keep else ""
-        return f"Keep equal weights: no candidate raises {search.objective.words}{within}."
+        within = " within what may be lost" if search.keep else ""
+        return f"Keep equal weights: no candidate is shown to raise {search.objective.words}{within}."
     found = search.fresh.get(search.winner)
     if search.verdict is None or found is None:
         ended = f"{found.objective.n if found else 0} of {count_text(search.seeds, 'fresh seed')}"
@@ -63,7 +63,7 @@ def lead(search: Search) -> str:
     changes = ", ".join(_changes(search, found, _spec(search, found)))
     if search.verdict.recommended:
         return f"Use `{search.winner}`: {changes}."
-    why = _REFUSALS[search.verdict.reason]
+    why = _REFUSALS[search.verdict.reason].format(seeds=count_text(found.objective.n, "seed"))
     return f"Keep equal weights: fresh seeds do not confirm `{search.winner}`, since {why}: {changes}."
 
 
@@ -96,11 +96,11 @@ def _rest(search: Search) -> Iterator[str]:
         yield _choosing(search)
     elif search.decided:
         yield from _nearest(search)
-    if search.verdict:
+    if search.verdict or (search.decided and not search.winner):
         for name, found in search.fresh.items():
             if name != search.winner and found.objective.n:
-                yield f"On the same seeds, `{name}` has {', '.join(_changes(search, found))}."
-        if search.keep and search.winner:
+                yield f"On fresh seeds, `{name}` has {', '.join(_changes(search, found))}."
+        if search.keep:
             yield f"What may be lost: {limits(search)}."
 
 
@@ -244,7 +244,7 @@ def outcome(search: Search, name: str) -> str:
     rung = search.last(name)
     standing = rung.standings[name]
     if standing.state != "in":
-        return "a run diverged" if standing.state == "diverged" else "loses too much"
+        return "a run did not finish" if standing.state == "diverged" else "loses too much"
     if any(name in each.names for each in search.rungs[rung.number :]):
         return "still in"
     if rung.number < len(search.rungs):

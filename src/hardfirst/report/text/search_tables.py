@@ -84,9 +84,7 @@ def fresh_table(search: Search) -> PlainTable:
     return PlainTable(
         f"On fresh seeds. {fresh_caption(search)}",
         ("Method", *head),
-        tuple(
-            (name, *(f"{change:+z.1f}" for change in (found.objective, *found.kept))) for name, found in changes.items()
-        ),
+        tuple((name, *(f"{change:+z.1f}" for change in (found.objective, *found.kept))) for name, found in changes.items()),
     )
 
 
