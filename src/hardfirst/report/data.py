@@ -1,13 +1,13 @@
 """The page's data as plain values, for JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hardfirst.report.model.answer import Answer, answer
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.leaderboard import Reference, Standing
 from hardfirst.report.model.overview import overview
-from hardfirst.report.model.scopes import MEAN, WORST
+from hardfirst.report.model.scopes import MEAN, WORST, Scope
 from hardfirst.report.model.summary import Cell
 from hardfirst.report.search_data import search_data
 from hardfirst.report.sections.reproduction import settings_table, versions
@@ -58,10 +58,10 @@ def _case(comparison: "Comparison", facts: Answer) -> Values:
         "next_step": step and step._asdict(),
         "search": case.search and search_data(case.search, comparison.plan),
         "baseline": case.baseline,
-        "criterion": board.criterion,
+        "criterion": board.objective.text,
         "cost_of": board.cost_of,
-        "leaderboard": [_standing(row) for row in board.rows],
-        "references": [_reference(each) for each in board.references],
+        "leaderboard": [_standing(row, board.scopes) for row in board.rows],
+        "references": [_reference(each, board.scopes) for each in board.references],
         "tasks": [_task(facts, task) for task in ordered_tasks(facts)],
         "controls": _controls(case),
         "settings": _settings(case),
@@ -85,13 +85,13 @@ def _cell(cell: Cell) -> Values:
     return {"kpi": _interval(cell.kpi), "difference": _interval(cell.difference)}
 
 
-def _standing(row: Standing) -> Values:
+def _standing(row: Standing, scopes: Sequence[Scope]) -> Values:
     return {
         "names": list(row.names),
         "role": row.role,
         "finished": row.finished,
         "started": row.started,
-        **{scope.name: {**_cell(row.of(scope)), "decision": row.decisions[scope.name]} for scope in (WORST, MEAN)},
+        **{scope.name: {**_cell(row.of(scope)), "decision": row.decisions[scope.name]} for scope in scopes},
         "tasks_better": row.better,
         "tasks_worse": row.worse,
         "tasks_unclear": row.unclear,
@@ -101,13 +101,8 @@ def _standing(row: Standing) -> Values:
     }
 
 
-def _reference(reference: Reference) -> Values:
-    return {
-        "name": reference.name,
-        "worst": _interval(reference.worst),
-        "mean": _interval(reference.mean),
-        "n": reference.n,
-    }
+def _reference(reference: Reference, scopes: Sequence[Scope]) -> Values:
+    return {"name": reference.name, **{scope.name: _interval(reference.of(scope)) for scope in scopes}, "n": reference.n}
 
 
 def _task(facts: Answer, task: str) -> Values:

@@ -100,7 +100,8 @@ class PlanFields(BaseModel):
     @classmethod
     def _check_applies(cls, value: Any, info: ValidationInfo) -> Any:
         kind, name = info.data.get("kind", BALANCERS), str(info.field_name)
-        if name in (refuses := KINDS[kind].refuses):
+        default = cls.model_fields[name].default
+        if value != default and name in (refuses := KINDS[kind].refuses):
             raise InputError(f"A {kind} does not take this setting: {refuses[name]}.")
         return value
 

@@ -100,7 +100,8 @@ class Plan(PlanFields):
             super().__init__(**fields)
         except ValidationError as error:
             names = [*type(self).model_fields, *_kind_settings()]
-            typed = {} if "compared" in settings else {"compared": str(fields.get("kind"))}
+            kind = fields.get("kind")  # not a string if that is the error: its text may be as long as memory allows
+            typed = {"compared": kind} if isinstance(kind, str) and "compared" not in settings else {}
             raise as_input_error(error, names, typed) from None
 
     @classmethod
