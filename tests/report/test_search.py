@@ -57,7 +57,8 @@ SITUATIONS = {
     "recommended": (
         {},
         f"Use `{MILD}`: +10.0 [+9.2, +10.8] on the worst task, +0.0 [−0.3, +0.3] on the mean over tasks. In the search it "
-        f"gained +10.0 on the validation split; {CHANCE} {OF_DTP} What may be lost: at most 0.5 points of the mean over tasks.",
+        f"gained +10.0 on the validation split; {CHANCE} {OF_DTP} What may be lost: at most 0.5 points of the mean over "
+        "tasks.",
     ),
     "no gain on fresh seeds": (
         {"fresh": fresh(0.0, 0.0)},

@@ -1,4 +1,4 @@
-"""The sections of a search: the figure of its first screen, the winner on fresh seeds, the path of the search, and all of its runs."""
+"""The parts of a search's page: the figure of the first screen, fresh seeds, the path of the search, and its runs."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -92,20 +92,20 @@ def _change_cell(change: Interval, scale: Sequence[float]) -> TableCell:
 
 def _fresh_chart(case: Case, search: Search, styles: Styles) -> Chart:
     """The objective upwards, and across what may not be lost, or else the mean or the worst task."""
-    limit = search.keep[0] if search.keep else None
+    kept = search.keep[0] if search.keep else None
     other = WORST if search.objective.text == MEAN.name else MEAN
-    across = limit.objective.words if limit else other.where.removeprefix("on ")
+    across = kept.objective.words if kept else other.where.removeprefix("on ")
     spots = []
     for name in fresh_names(search):
         found = search.fresh[name]
         base = other.points(case, case.baseline)
-        x = found.kept[0] if limit else paired_interval(other.points(case, name), base)
+        x = found.kept[0] if kept else paired_interval(other.points(case, name), base)
         spots.append(Spot(name, styles[name], x, found.objective))
     figure = tradeoff_figure(
-        spots, case.against, across=across, upwards=search.objective.words, limit=limit and -limit.points
+        spots, case.against, across=across, upwards=search.objective.words, limit=-kept.points if kept else None
     )
     caption = fresh_caption(search)
-    if limit and limit.points:
+    if kept:
         caption += " The dashed line is as much as may be lost."
     return Chart("tradeoff", f"Change from {case.against}", caption, figure)
 

@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 from hardfirst._spec import parse_options
 from hardfirst.records.names import HARD_FIRST, OWN
 from hardfirst.records.objective import Objective
-from hardfirst.report.model.search import Change, Rung, Search
+from hardfirst.report.model.leaderboard import effect
+from hardfirst.report.model.search import Change, Search
 from hardfirst.report.text.alerts import Alert
 from hardfirst.report.text.headline import Headline
 from hardfirst.report.text.interval_text import capitalized, count_text
 from hardfirst.report.text.next_step import NextStep
 from hardfirst.report.text.tiles import Tile
 from hardfirst.statistics import Interval, number_text
-from hardfirst.statistics.search import Reason
+from hardfirst.statistics.search import Reason, Standing
 
 _REFUSALS: Mapping[Reason, str] = {
     "not better": "its gain cannot be told from chance",
@@ -195,12 +196,12 @@ def _measures(search: Search) -> Iterator[Tile]:
 
 def _measure(measure: Objective, change: Interval) -> Tile:
     bounds = f"[{number_text(change.low, '+z.1f')}, {number_text(change.high, '+z.1f')}] points"
-    tone = "unclear" if not change.bounded or change.low <= 0 <= change.high else "better" if change.mean > 0 else "worse"
+    found = effect(change)
     return Tile(
         f"{title(measure)}, winner − equal",
         number_text(change.mean, "+z.1f"),
         bounds if change.bounded else f"points, {count_text(change.n, 'seed')}",
-        tone,
+        "" if found == "unknown" else found,
     )
 
 
@@ -239,18 +240,19 @@ def next_step(search: Search, missing: int, command: str | None) -> NextStep | N
 
 def outcome(search: Search, name: str) -> str:
     """What became of a candidate, in a few words."""
-    if name == search.winner:
-        return "winner"
     rung = search.last(name)
     standing = rung.standings[name]
+    if name == search.winner:
+        return "winner"
     if standing.state != "in":
         return "a run did not finish" if standing.state == "diverged" else "loses too much"
-    if any(name in each.names for each in search.rungs[rung.number :]):
-        return "still in"
     if rung.number < len(search.rungs):
-        return "gains too little"
-    if not search.decided:
-        return "not yet decided"
+        return "still in" if name in search.rungs[rung.number].names else "gains too little"
+    return _not_chosen(standing) if search.decided else "not yet decided"
+
+
+def _not_chosen(standing: Standing) -> str:
+    """Why a candidate of the last rung has not won."""
     if not standing.holds:
         return "may lose too much"
     return "not above 0" if standing.objective.low <= 0 else "gains less"
@@ -273,7 +275,7 @@ def how_searched(search: Search) -> list[str]:
         "be lost holds with one standard error to spare.",
         "What choosing alone gives is the mean gain of the winner in simulated searches whose candidates are all copies of "
         "equal weights, with the noise of this search.",
-        f"No decision of the search reads the runs with the fresh seeds 0 to {search.seeds - 1}. The winner is recommended if "
-        "the 95% interval of its gain on their test split lies above 0, the sign-flip test agrees, and no mean change is "
+        f"No decision of the search reads the runs with the fresh seeds 0 to {search.seeds - 1}. The winner is recommended "
+        "if the 95% interval of its gain on their test split lies above 0, the sign-flip test agrees, and no mean change is "
         "below what may be lost.",
     ]
