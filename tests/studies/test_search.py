@@ -43,6 +43,7 @@ def search(
     """A search that has run to its end, without training, and what was started in it."""
     runner = Runner(plan(path or problem(folder), **settings), folder / "out")
     executor, _ = run(runner, outcome or ending())
+    runner.run()  # which finds nothing to train, and describes the study
     return runner, executor.started
 
 
@@ -224,7 +225,8 @@ def test_the_report_of_a_search_that_has_ended_or_not(
     printed = hardfirst("report", str(whole[0].store.folder))
     assert "Use gradnorm: +20" in printed
     with suppress(KeyboardInterrupt):
-        search(tmp_path, stops_after(4))
+        search(tmp_path, stops_after(3))
+    Runner(plan(problem(tmp_path)), tmp_path / "out")  # which describes the study
     assert "Still searching: rung 1 of 3" in hardfirst("report", str(tmp_path / "out"))
     for form in ("csv", "json", "md", "tex"):
         assert hardfirst("report", str(tmp_path / "out"), "--format", form)
