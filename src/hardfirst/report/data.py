@@ -13,9 +13,9 @@ from hardfirst.report.search_data import search_data
 from hardfirst.report.sections.reproduction import settings_table, versions
 from hardfirst.report.text import notes
 from hardfirst.report.text import overview as all_cases
-from hardfirst.report.text import search as of_search
 from hardfirst.report.text.by_kind import alerts_of, headline_of, next_step_of, tiles_of
 from hardfirst.report.text.headline import question
+from hardfirst.report.text.search_notes import how_searched
 from hardfirst.report.text.tables import ordered_tasks
 from hardfirst.statistics import Interval
 
@@ -73,7 +73,7 @@ def _case(comparison: "Comparison", facts: Answer) -> Values:
 
 def _notes(case: Case) -> list[str]:
     if case.search:
-        return [*of_search.how_searched(case.search), *(notes.how_measured(case) if case.compares else ())]
+        return [*how_searched(case.search), *(notes.how_measured(case) if case.compares else ())]
     return [*notes.how_measured(case), *(notes.lacking(case) if case.compares else ())]
 
 

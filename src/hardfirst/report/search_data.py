@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hardfirst.report.model.search import Rung, Search
-from hardfirst.report.text.search import outcome, paste
+from hardfirst.report.text.search import paste
+from hardfirst.report.text.search_notes import outcome
 from hardfirst.report.text.search_tables import ranked
 from hardfirst.statistics.search import Gain
 
