@@ -70,7 +70,7 @@ def finished(assignment: Assignment, kpi: Callable[[Trial, str], float] = lambda
             1,
             seconds=1.0,
             learning_rate=0.1,
-            tasks={task: {"validation_kpi": value, "weight": 1.0} for task, value in kpis.items()},
+            tasks={task: {"validation_kpi": value, "weight": 0.5 + value} for task, value in kpis.items()},
         )
         if trial.test:
             writer.test(1, {task: {"kpi": value, "loss": 0.5} for task, value in kpis.items()})
