@@ -6,7 +6,8 @@ PART is "order" or "search", alone or with a problem, such as order:digits; with
 - order: the same weights on the hard tasks early, late, or half as strong throughout, so that each task has the same average
   weight over training; and methods with and without a return to equal weights. Each row is the difference to equal weights
   on the test split, paired by seed, at the learning rate of the problem. The epoch is the best one on validation by the mean
-  over tasks. Settings were fixed before any of these runs, and nothing was tuned.
+  over tasks; the last two columns are of the validation split at the last epoch, which no choice has touched. Settings were
+  fixed before any of these runs, and nothing was tuned.
 - search: what `hardfirst search` finds on each problem, what the winner changes on the test split of fresh seeds, and what
   the search costs: in single runs, with those on fresh seeds after the "+"; and in wall time, over that of one run of equal
   weights on one core.
@@ -90,17 +91,23 @@ def order_table(folder: Path, name: str, workers: int | None) -> None:
     measures = [Objective.parse(text, tasks) for text in ("mean", ",".join(f'"{task}"' for task in hard), "worst")]
 
     def points(spec: str) -> np.ndarray:
-        """The figures of a method's runs, [measures, seeds]."""
+        """The figures of a method's runs, [measures, seeds]: the test split, and validation at the last epoch."""
         runs = [case.runs[str(Spec.parse(spec)), seed] for seed in case.seeds]
-        return np.array([figures(run, measures, test=True) for run in runs]).T
+        return np.array([[*figures(run, measures, test=True), *_last(run, measures[:2])] for run in runs]).T
 
     equal = points("equal")
     print(f"\n{name}: {problem.epochs} epochs, {len(case.seeds)} seeds; hard tasks: {', '.join(hard)}\n")
-    print(_row("weights", ["mean over tasks", "hard tasks", "worst task"]) + "\n|---|---|---|---|")
+    print(_row("weights", ["mean over tasks", "hard tasks", "worst task", "mean, last epoch", "hard tasks, last epoch"]))
+    print(_row("---", ["---"] * 5))
     print(_row("equal", [f"{mean_interval(each):.1f}" for each in equal]))
     for label, spec in labels.items():
         changes = map(paired_interval, points(spec), equal)
         print(_row(label, [f"{change:+.1f}" for change in changes]), flush=True)
+
+
+def _last(run: records.Record, measures: Sequence[Objective]) -> list[float]:
+    kpis = {task: run.curve(task, "validation_kpi")[-1] for task in run.tasks}
+    return [100 * measure.value(kpis) for measure in measures]
 
 
 def schedules(tasks: Sequence[str], hard: Sequence[str]) -> dict[str, str]:
