@@ -145,6 +145,7 @@ def test_data_of_a_wrong_folder(
         ({"tune": 2}, "Nothing is held out for validation under `protocol` published, and tuning needs a validation split"),
         ({"balancers": "dtp:potential=stl"}, "potential=stl needs validation KPIs"),
         ({"networks": "task_hierarchy:order=hard_first"}, "the order of tasks in task_hierarchy:order=hard_first is taken"),
+        ({"criterion": "mean+hard"}, "the hard tasks of the criterion mean\\+hard are taken"),
         ({"schedule": "plateau"}, "the schedule plateau follows"),
         ({"orders": True}, "a study of orders takes two of them"),
     ],

@@ -276,7 +276,7 @@ def test_training_measures_the_order_once(problem: str, hardfirst: Callable[...,
     assert re.search(r"Network: task_hierarchy:order=\w+\+\w+\+\w+", first)
     runs = sorted(Path("runs").glob("train-tiny-*/trials/*.jsonl"))
     assert len(runs) == 2
-    easy = hardfirst(*command[:-1], "easy_first", "--epochs", "2")
+    easy = hardfirst(*command[:-1], "easy_first", "--epochs", "2", "--criterion", "0.5*mean+0.5*hard")
     again = sorted(Path("runs").glob("train-tiny-*/trials/*.jsonl"))
     assert len(again) == 3, "the measuring run serves both"
 
@@ -286,6 +286,7 @@ def test_training_measures_the_order_once(problem: str, hardfirst: Callable[...,
         return match[1].split("+")
 
     assert order(first) == order(easy)[::-1]
+    assert re.search(r"Criterion: 0.5\*mean\+0.5\*(noise|product|\(product,noise\))$", easy, re.MULTILINE)
 
 
 def test_an_order_is_given_by_names(problem: str, hardfirst: Callable[..., str]) -> None:

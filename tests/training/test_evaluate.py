@@ -372,7 +372,6 @@ def dense() -> Problem:
 
 def peak_of_evaluating(count: int) -> int:
     """Bytes that this process has had at most, after evaluating as many pictures."""
-    torch.set_num_threads(1)
     own, split = dense(), Pictures(count)
     step = evaluation_batch(own, split)
     batches = (own_batch(split, range(start, min(start + step, count))) for start in range(0, count, step))
@@ -393,11 +392,10 @@ def own_batch(split: Pictures, indices: range) -> tuple[Tensor, dict[str, Tensor
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_memory_does_not_grow_with_the_split() -> None:
-    peaks = []
-    for count in (32, 512):
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            peaks.append(pool.apply(peak_of_evaluating, (count,)))
-    assert peaks[1] <= 1.3 * peaks[0]
+    """96 more pictures have 85 MB of depths, and more of the other two tasks."""
+    with multiprocessing.get_context("spawn").Pool(1, torch.set_num_threads, (1,)) as pool:
+        peaks = pool.map(peak_of_evaluating, (32, 128), chunksize=1)
+    assert peaks[1] <= 1.1 * peaks[0]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._loss import Anneal, LossBalancer
 from hardfirst.balancers._ops import refuse_without_steps
 from hardfirst.balancers._search_space import Range
-from hardfirst.errors import InputError, flag, number
-from hardfirst.functional._scalar import on_host
+from hardfirst.errors import InputError, flag, number, warn_caller
+from hardfirst.functional._scalar import has_values, on_host
 from hardfirst.kpi import MovingKPI
 
 _FIRST_STEPS = 20  # with equal shares, since a trend over fewer steps is noise
@@ -104,6 +104,7 @@ class HardFirst(LossBalancer):
         self.share = number("search", search, above=0, below=1)
         self.uniform = number("uniform", uniform, least=0, most=1)
         self.restart = flag("restart", restart)
+        self._restart_known = not restart  # whether the loop has read that network and optimizer go back
         self.kpi = MovingKPI(self.tasks, alpha=alpha, process_group=process_group)
         # by task, discounted sums over its KPIs κ with ages a: of 1, a, a², κ, aκ, κ²
         self.add_state("sums", [[0.0] * 6 for _ in self.tasks], task_axes=1)
@@ -167,6 +168,7 @@ class HardFirst(LossBalancer):
 
     @property
     def restart_step(self) -> int | None:
+        self._restart_known = True
         return self._search_steps(self.steps) if self.restart and self.steps is not None else None
 
     @property
@@ -185,6 +187,8 @@ class HardFirst(LossBalancer):
         if self.needs_steps:
             refuse_without_steps(type(self).__name__)
         steps: int = self.steps  # type: ignore[assignment]  # refused above
+        if has_values(self.steps_done) and not self._restart_known:
+            self._look_for_restart(self._search_steps(steps))
         if on_host(self.steps_done) and int(self.steps_done) >= self._search_steps(steps):
             self.kpi.update(kpis)  # takes less time than the rest, which would change nothing
             return
@@ -199,6 +203,15 @@ class HardFirst(LossBalancer):
         gap = _closable_gap(self.sums, moving.average, _HORIZON * steps)
         shares = _shares(gap.masked_fill(done < _FIRST_STEPS, torch.nan))
         self.priority.add_(torch.where(searching & (3 * done >= window), shares, 0))
+
+    def _look_for_restart(self, searched: int) -> None:
+        """Warn once if steps of this process have followed the search and nothing has read when to restart."""
+        if self.watch.steps > searched:
+            self._restart_known = True
+            warn_caller(
+                f"The search of HardFirst has ended after {searched} training steps, and the loop has not read `restarted`. "
+                "Put network and optimizer back to step 0 when it is True, or create the method with `restart=False`."
+            )
 
     def current_weights(self) -> Tensor:
         if self.steps is None:

@@ -42,7 +42,7 @@ def leaderboard_table(facts: Answer, width: int) -> Table:
     """
     rows = list(_rows(facts))
     columns = _fitting(_columns(facts), rows, width)
-    shown = _plain_table()
+    shown = plain_table()
     room = max(_NARROWEST, min(_WIDEST, width - _taken(columns, rows)))
     shown.add_column("method", no_wrap=True)
     widths = [_width(column, [row.cells[place] for row in rows]) for place, column in enumerate(columns)]
@@ -59,7 +59,8 @@ def _right(cell: Text, width: int) -> Text:
     return Text(" " * (width - cell.cell_len)) + cell
 
 
-def _plain_table() -> Table:
+def plain_table() -> Table:
+    """A table with a rule below its head."""
     return Table(box=box.HORIZONTALS, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
 
 
@@ -195,7 +196,7 @@ def task_table(facts: Answer, width: int) -> Table | None:
     needed = max(map(cell_len, tasks)) + sum(max(_CELL, _width(head, [])) + _GAP for head in heads)
     if needed > width:
         return None
-    shown = _plain_table()
+    shown = plain_table()
     shown.add_column("task")
     for head in heads:
         shown.add_column(head, justify="right", no_wrap=True)

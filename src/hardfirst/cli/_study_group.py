@@ -41,13 +41,16 @@ _NAMES = {"order": "orders"}  # commands that are not called like their kind
 
 
 class StudyGroup(TyperGroup):
-    """Makes the command of a kind of study when it is used; kinds from plug-ins have commands too."""
+    """Makes the command of a kind of study when it is used; kinds from plug-ins have commands too.
+
+    Comparisons of balancers and searches have commands in modules of their own.
+    """
 
     def list_commands(self, ctx: Any) -> list[str]:  # of click, or of the copy that newer versions of typer carry
-        from hardfirst.studies.kinds import BALANCERS, KINDS
+        from hardfirst.studies.kinds import BALANCERS, KINDS, SEARCH
 
         commands = {kind: command for command, kind in _NAMES.items()}
-        return sorted(commands.get(kind, kind) for kind in KINDS if kind != BALANCERS)
+        return sorted(commands.get(kind, kind) for kind in KINDS if kind not in (BALANCERS, SEARCH))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         from hardfirst.studies.kinds import KINDS

@@ -151,7 +151,7 @@ def train(
         say("First, a run of the problem's own network with equal weights measures how hard each task is.")
         measured = _run(first, loaded, store_of(first), "measuring.pt", resume=None, **where)
         trial = with_hard_tasks(with_measured_order(trial, loaded, measured), loaded, measured)
-        say(f"Network: {trial.network}. Criterion: {trial.criterion}.")
+        say(f"Network: {trial.network}\nCriterion: {trial.criterion}")
     store = store_of(trial)
     track = FolderLog(store.folder, log).update if log else lambda: None
     if resume and store.ended(trial.key(trial.of(loaded))):

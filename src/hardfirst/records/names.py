@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-Role = Literal["method", "static", "grid", "single", "control", "order"]
+Role = Literal["method", "static", "grid", "single", "control", "order", "candidate"]
 
 EQUAL = "equal"
 """Equal weights: the baseline of a comparison of methods."""
@@ -21,7 +21,10 @@ TREES = "gradient-boosted trees"
 GRID = "grid of static weights"
 ORDER = "order of tasks"
 ORDERS = "orders of tasks"
-HARD_TASKS = "hard tasks"
+HARD_TASKS, AVERAGE, RATE = "hard tasks", "average of dtp", "learning rate"
+"""What the first runs of a search are for; a criterion of hard tasks has a run for these as well."""
+WINNER = "winner"
+"""The row that counts the fresh runs of a search's winner."""
 EASY, RAW, FROZEN = "easy first", "raw weights", "frozen average"
 """Controls of DTP."""
 HARD_FIRST, EASY_FIRST = "hard_first", "easy_first"

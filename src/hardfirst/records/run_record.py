@@ -18,8 +18,9 @@ trials that were trained together, `vectorized` in `made_with` is their number, 
 the total. If metrics are shares of a loss, the first line has `"loss_shares": {"depth": {"METRIC": {"hardest": 3, "kind":
 "background", "under": null}}}`; the measures over which published Δm averages are in `"measures": {"depth": [{"name": "L1",
 "higher_is_better": false, "single_task": 0.675}]}`; KPIs that have a name have it in `"kpis": {"depth": "within, threshold
-0.25"}`. With the setting `last_epochs` no epoch is selected: the figures of the test line are means over the `averaged` last
-ones, up to `epoch`.
+0.25"}`. If a method put network and optimizer back to step 0, the line of that epoch has the number of steps before it,
+`"restarted": 57`, and no earlier epoch is selected. With the setting `last_epochs` no epoch is selected: the figures of the
+test line are means over the `averaged` last ones, up to `epoch`.
 """
 
 import math
@@ -89,9 +90,15 @@ class Record:
         """Return a metric of the task on the test split, or its KPI for "KPI"; NaN if there is none."""
         return self.test_kpi(task) if measure == KPI else self.test_metrics(task).get(measure, math.nan)
 
+    @property
+    def candidates(self) -> list[dict[str, Any]]:
+        """The epochs that may be selected: those from a restart on; all if there was none."""
+        restart = next((number for number, line in enumerate(self.epochs) if line.get("restarted") is not None), 0)
+        return self.epochs[restart:]
+
     def means_over_last(self, count: int) -> dict[str, dict[str, Any]]:
         """Average each task's validation figures over the last epochs, under the names of test figures."""
-        lines = self.epochs[-count:]
+        lines = self.candidates[-count:]
         return {
             task: _means([_validation(line["tasks"][task]) for line in lines]) for task in (*self.tasks, *self.auxiliary)
         }
@@ -108,7 +115,7 @@ class Record:
         """
         criterion = self.criterion
         best, value = None, math.nan
-        for line in self.epochs:
+        for line in self.candidates:
             new = self._score(line, criterion)
             if not math.isnan(new) and (self.trial.get("last_epochs") or not new <= value):
                 best, value = line, new

@@ -1,6 +1,6 @@
 """The page's data as plain values, for JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hardfirst.report.model.answer import Answer, answer
@@ -8,16 +8,18 @@ from hardfirst.report.model.case import Case
 from hardfirst.report.model.leaderboard import Reference, Standing
 from hardfirst.report.model.overview import overview
 from hardfirst.report.model.scopes import MEAN, WORST
+from hardfirst.report.model.search import Search
 from hardfirst.report.model.summary import Cell
 from hardfirst.report.sections.reproduction import settings_table, versions
-from hardfirst.report.text import notes, orders
+from hardfirst.report.text import notes
 from hardfirst.report.text import overview as all_cases
-from hardfirst.report.text.alerts import alerts
-from hardfirst.report.text.headline import headline, question
-from hardfirst.report.text.next_step import next_step
+from hardfirst.report.text import search as of_search
+from hardfirst.report.text.by_kind import alerts_of, headline_of, next_step_of, tiles_of
+from hardfirst.report.text.headline import question
+from hardfirst.report.text.search_tables import ranked
 from hardfirst.report.text.tables import ordered_tasks
-from hardfirst.report.text.tiles import tiles
 from hardfirst.statistics import Interval
+from hardfirst.statistics.search import Gain, Standing
 
 if TYPE_CHECKING:
     from hardfirst.report.comparison import Comparison
@@ -48,14 +50,15 @@ def page_data(comparison: "Comparison") -> Values:
 
 def _case(comparison: "Comparison", facts: Answer) -> Values:
     case, board = facts.case, facts.board
-    step = next_step(facts, comparison.command, comparison.plan)
+    step = next_step_of(facts, comparison.command, comparison.plan)
     return {
         "problem": case.problem,
         "network": case.network,
-        "headline": list((orders.headline if case.orders else headline)(facts).sentences),
-        "tiles": [tile._asdict() for tile in tiles(facts)],
-        "alerts": [alert._asdict() for alert in alerts(facts)],
+        "headline": list(headline_of(facts).sentences),
+        "tiles": [tile._asdict() for tile in tiles_of(facts)],
+        "alerts": [alert._asdict() for alert in alerts_of(facts)],
         "next_step": step and step._asdict(),
+        "search": case.search and _search(case.search, comparison.plan),
         "baseline": case.baseline,
         "criterion": board.criterion,
         "cost_of": board.cost_of,
@@ -66,8 +69,14 @@ def _case(comparison: "Comparison", facts: Answer) -> Values:
         "settings": _settings(case),
         "versions": versions(case),
         "table": case.table and case.table.model_dump(),
-        "notes": [*notes.how_measured(case), *(notes.lacking(case) if case.compares else ())],
+        "notes": _notes(case),
     }
+
+
+def _notes(case: Case) -> list[str]:
+    if case.search:
+        return [*of_search.how_searched(case.search), *(notes.how_measured(case) if case.compares else ())]
+    return [*notes.how_measured(case), *(notes.lacking(case) if case.compares else ())]
 
 
 def _interval(interval: Interval | None) -> Values | None:
@@ -110,6 +119,52 @@ def _task(facts: Answer, task: str) -> Values:
         "gap": _interval(facts.gaps.get(task)),
         "methods": {row.name: _cell(row.tasks[task]) for row in facts.board.rows},
     }
+
+
+def _search(search: Search, plan: Mapping[str, Any]) -> Values:
+    verdict = search.verdict
+    return {
+        "objective": search.objective.text,
+        "keep": [kept.text for kept in search.keep],
+        "decided": search.decided,
+        "winner": search.winner,
+        "gain": search.gain,
+        "gain_by_choosing": search.chance,
+        "recommended": verdict and verdict.recommended,
+        "reason": verdict and verdict.reason,
+        "paste": {each.what.lower(): each.text for each in of_search.paste(search, plan)},
+        "cost": {"search": search.cost, "fresh_seeds": search.fresh_cost},
+        "rungs": [
+            {
+                "rung": rung.number,
+                "seeds": rung.seeds,
+                "candidates": list(rung.names),
+                "ended": rung.ended,
+                "runs": rung.planned,
+            }
+            for rung in search.rungs
+        ],
+        "candidates": [
+            {
+                "candidate": name,
+                "outcome": of_search.outcome(search, name),
+                "rungs": [_rung(rung.number, rung.standings[name]) for rung in search.ended_rungs if name in rung.standings],
+            }
+            for name in ranked(search)
+        ],
+        "fresh_seeds": {
+            name: {"objective": _interval(found.objective), "keep": [_interval(each) for each in found.kept]}
+            for name, found in search.fresh.items()
+        },
+    }
+
+
+def _rung(number: int, standing: Standing) -> Values:
+    return {"rung": number, "seeds": standing.seeds, **_gain(standing.objective), "keep": [*map(_gain, standing.kept)]}
+
+
+def _gain(gain: Gain) -> Values:
+    return {"gain": gain.mean, "standard_error": gain.error, "lower_bound": gain.low}
 
 
 def _controls(case: Case) -> list[Values]:

@@ -1,20 +1,20 @@
-"""How a search for settings decides: who stays after a rung, who wins, what mere choice gains, and whether to recommend.
+"""How a search decides: which candidates stay after a rung, which one wins, what mere choice gains, and the verdict.
 
 A search runs candidates on search seeds and compares them with equal weights on validation data, paired by seed. It measures
-an objective and the measures that must not lose more than is allowed. Candidates are halved by rungs; the winner then has
-its verdict from seeds that the search has not seen. All figures are [measures, seeds] in points, the objective first.
-`benchmarks/null_searches.py` simulates searches with these functions.
+an objective, and kept measures that may lose only so many points. Rungs halve the candidates; the winner's verdict comes
+from seeds that the search has not seen. All figures are [measures, seeds] in points, the objective first.
+`benchmarks/null_searches.py` simulates searches with these functions, and the constants below were chosen with it.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hardfirst.errors import InputError, whole
-from hardfirst.statistics.intervals import Array, Interval, mean_interval
+from hardfirst.statistics.intervals import Array, Interval, paired_interval
 from hardfirst.statistics.paired_tests import Difference, compare_to
 from hardfirst.statistics.rounding import differences
 
@@ -24,8 +24,8 @@ SEEDS = (1, 3, 6)
 SHARE = 0.4
 """The share of the candidates that goes from one rung to the next; at least two do."""
 
-MARGIN = 1.0
-"""The standard errors that a lower bound lies below the mean."""
+MARGIN = 0.5
+"""The standard errors by which a lower bound lies below the mean."""
 
 CREDIBLE = 2.0
 """The standard errors by which a kept measure must miss what it may lose for the candidate to drop out before the end."""
@@ -34,7 +34,6 @@ FRESH = 7
 """The fewest fresh seeds for a verdict."""
 
 _PRIOR = 4.0  # the weight of the pooled variance against a candidate's own, in degrees of freedom
-
 State = Literal["in", "loses", "diverged"]
 Reason = Literal["better", "not better", "loses", "diverged", "too few seeds"]
 
@@ -49,11 +48,8 @@ class Rung(NamedTuple):
 def rungs(candidates: int) -> tuple[Rung, ...]:
     """The rungs of a search, the first with all candidates; equal weights do not count among them.
 
-    All runs have full length, since annealing and the phases of a method depend on the length of training. All candidates
-    of a rung have the same seeds.
-
-    Args:
-        candidates: at least 1.
+    All candidates of a rung have the same seeds. All runs have full length, since annealing and the phases of a method
+    depend on the length of training.
 
     >>> rungs(12)
     (Rung(candidates=12, seeds=1), Rung(candidates=5, seeds=3), Rung(candidates=2, seeds=6))
@@ -69,11 +65,8 @@ def rungs(candidates: int) -> tuple[Rung, ...]:
 
 def runs(plan: Sequence[Rung]) -> int:
     """The runs that a search takes, those of equal weights with all search seeds included, fresh seeds not."""
-    total, before = max(rung.seeds for rung in plan), 0
-    for rung in plan:
-        total += rung.candidates * (rung.seeds - before)
-        before = rung.seeds
-    return total
+    new = np.diff([0, *(rung.seeds for rung in plan)])
+    return plan[-1].seeds + sum(rung.candidates * int(seeds) for rung, seeds in zip(plan, new, strict=True))
 
 
 class Gain(NamedTuple):
@@ -92,7 +85,8 @@ class Standing(NamedTuple):
     """How a candidate stands.
 
     `state` is "in", "loses" if a kept measure is credibly below what it may lose, or "diverged" if a run has no KPI where
-    equal weights have one. `holds` is whether the lower bound of each kept measure is within what it may lose.
+    equal weights have one. `holds` is whether the lower bound of each kept measure is within what it may lose; `likely` is
+    the probability that all true ones are, for normal and independent noise.
     """
 
     objective: Gain
@@ -100,14 +94,24 @@ class Standing(NamedTuple):
     seeds: int
     state: State
     holds: bool
+    likely: float = 1.0
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What candidates are sorted by: the lower bound of the objective if it is above 0, times `likely`; then the bound.
+
+        Without `likely`, a candidate that raises the objective at the cost of what must be kept takes the place of one that
+        can win.
+        """
+        return max(self.objective.low, 0.0) * self.likely, self.objective.low
 
 
 def standings(candidates: Mapping[str, ArrayLike], equal: ArrayLike, allowed: Sequence[float]) -> dict[str, Standing]:
     """How all candidates stand against equal weights.
 
-    Standard errors: with few seeds a candidate's own spread says little, so its variance is averaged with that of all
-    candidates, pooled, which counts as four degrees of freedom. As long as no candidate has two seeds, the noise is that
-    of a difference of two runs of equal weights with different seeds.
+    Few seeds say little about a candidate's own spread. For standard errors its variance is therefore averaged with the
+    pooled variance of all candidates, which counts as four degrees of freedom. As long as no candidate has two seeds, that
+    of a difference of two runs of equal weights with different seeds takes its place.
 
     Args:
         candidates: by name [measures, seeds], the objective first; the first seeds of the search, in the same order for
@@ -124,47 +128,34 @@ def standings(candidates: Mapping[str, ArrayLike], equal: ArrayLike, allowed: Se
     {'dtp': (9.666666666666666, 'loses'), 'fixed': (3.5, 'in')}
     """
     base = _figures("equal weights", equal, 1 + len(allowed))
-    measured = np.asarray(~np.isnan(base).any(axis=0))
-    gains = {}
-    for name, values in candidates.items():
-        own = _figures(name, values, 1 + len(allowed))
-        n = own.shape[1]
-        if n > base.shape[1]:
-            raise InputError(f"Expected a run of equal weights for each of the {n} seeds of {name}; got {base.shape[1]}.")
-        gains[name] = differences(own, base[:, :n])[:, measured[:n]]
-    pooled = _pooled([each for each in gains.values() if not np.isnan(each).any()], base[:, measured])
+    gains = _gains(candidates, base)
+    pooled = _covariance(gains.values(), base).diagonal()
     return {name: _standing(each, pooled, np.asarray(allowed, dtype=float)) for name, each in gains.items()}
 
 
 def survivors(standing: Mapping[str, Standing], count: int) -> tuple[str, ...]:
-    """The candidates of the next rung, best first: those with the highest lower bound of the objective.
+    """The candidates of the next rung, best first: those with the highest rank.
 
-    Only candidates with the most seeds so far are considered, those of the last rung. Candidates that diverged or credibly
-    lose what must be kept drop out, so there may be fewer than `count`. Equal weights are not among the candidates and
-    always stay.
+    They are of the last rung, those with the most seeds. Candidates that diverged or credibly lose what must be kept drop
+    out, so there may be fewer than `count`. Equal weights are not among the candidates and always stay.
 
     >>> def gained(points): return Standing(Gain(points, 1.0), (), 2, "in", True)
     >>> survivors({"a": gained(1.0), "b": gained(3.0), "c": gained(2.0)}, 2)
     ('b', 'c')
     """
-    most = _most(standing)
+    most = max((each.seeds for each in standing.values()), default=0)
     ranked = [name for name, each in standing.items() if each.seeds == most and each.state == "in"]
-    return tuple(sorted(ranked, key=lambda name: -standing[name].objective.low)[:count])
+    return tuple(sorted(ranked, key=lambda name: standing[name].rank, reverse=True)[:count])
 
 
 def winner(standing: Mapping[str, Standing]) -> str | None:
     """The candidate to run on fresh seeds; None for equal weights.
 
-    It has the highest lower bound of the objective among the candidates of the last rung whose kept measures hold by their
-    lower bounds, and that bound is above 0.
+    It has the highest rank among the candidates of the last rung that have a lower bound of the objective above 0, and whose
+    kept measures hold by their lower bounds.
     """
-    holding = {name: each for name, each in standing.items() if each.holds and each.objective.low > 0}
-    best = survivors({name: each for name, each in holding.items() if each.seeds == _most(standing)}, 1)
-    return best[0] if best else None
-
-
-def _most(standing: Mapping[str, Standing]) -> int:
-    return max((each.seeds for each in standing.values()), default=0)
+    last = survivors(standing, len(standing))
+    return next((name for name in last if standing[name].holds and standing[name].objective.low > 0), None)
 
 
 class Verdict(NamedTuple):
@@ -180,7 +171,8 @@ def verdict(values: ArrayLike, equal: ArrayLike, allowed: Sequence[float]) -> Ve
     """Whether the winner is recommended over equal weights, from test figures of fresh seeds.
 
     It is, if the objective's 95% t-interval of the paired difference lies above 0 and its sign-flip test says the same, and
-    the mean difference of each kept measure is not below what it may lose.
+    the mean difference of each kept measure is not below what it may lose. This is stricter than an interval that does not
+    lie below: seven seeds seldom tell a loss of one point from none.
 
     Args:
         values: [measures, seeds] of the winner, the objective first.
@@ -191,10 +183,9 @@ def verdict(values: ArrayLike, equal: ArrayLike, allowed: Sequence[float]) -> Ve
         The reason is "too few seeds" with fewer than seven, and "diverged" if a run of the winner has no figure where
         equal weights have one.
     """
-    base = _figures("equal weights", equal, 1 + len(allowed))
-    own = _figures("the winner", values, 1 + len(allowed))
+    base, own = (_figures(*each, 1 + len(allowed)) for each in (("equal weights", equal), ("the winner", values)))
     objective = compare_to(base[0], {"winner": own[0]})["winner"]
-    kept = tuple(mean_interval(each) for each in differences(own, base)[1:])
+    kept = tuple(map(paired_interval, own[1:], base[1:]))
     reason: Reason = "better"
     if (np.isnan(own) & ~np.isnan(base)).any():
         reason = "diverged"
@@ -208,13 +199,13 @@ def verdict(values: ArrayLike, equal: ArrayLike, allowed: Sequence[float]) -> Ve
 
 
 def chance_gain(
-    candidates: Mapping[str, ArrayLike], equal: ArrayLike, allowed: Sequence[float], plan: Sequence[Rung], repeats: int = 300
+    candidates: Mapping[str, ArrayLike], equal: ArrayLike, allowed: Sequence[float], plan: Sequence[Rung], repeats: int = 200
 ) -> float:
     """The gain in the objective that mere choice among so many candidates shows on the search seeds, in points.
 
-    It is the mean gain of the winner, 0 where that is equal weights, over simulated searches with the same rungs in which
-    every candidate is a copy of equal weights: a run of its own with the noise of this search, so that gains over the same
-    equal-weights run have a correlation of 1/2.
+    Searches with the same rungs are simulated in which every candidate is a copy of equal weights: runs alike, with normal
+    noise, so that gains have the covariance between seeds that this search has measured, and gains over the same run a
+    correlation of 1/2. The result is the winner's mean gain, 0 where equal weights win; NaN if the noise is unknown.
 
     Args:
         candidates: as in `standings`.
@@ -224,30 +215,26 @@ def chance_gain(
         repeats: the number of simulated searches.
     """
     base = _figures("equal weights", equal, 1 + len(allowed))
-    gains = [differences(np.asarray(each, dtype=float), base[:, : np.shape(each)[1]]) for each in candidates.values()]
-    covariance = _covariance([each[:, ~np.isnan(each).any(axis=0)] for each in gains], base)
+    covariance = _covariance(_gains(candidates, base).values(), base)
+    if np.isnan(covariance).any():
+        return math.nan
     rng, shape = np.random.default_rng(0), (1 + plan[0].candidates, plan[-1].seeds)
     total = 0.0
     for _ in range(repeats):
-        alike, *copies = np.moveaxis(rng.multivariate_normal(np.zeros(len(base)), covariance / 2, shape), 2, 1)
-        total += _apparent({str(number): copy for number, copy in enumerate(copies)}, alike, allowed, plan)
+        alike, *copies = rng.multivariate_normal(np.zeros(len(base)), covariance / 2, shape).swapaxes(1, 2)
+        best, standing = replay({str(number): copy for number, copy in enumerate(copies)}, alike, allowed, plan)
+        total += standing[best].objective.mean if best else 0.0
     return total / repeats
-
-
-def _apparent(copies: Mapping[str, Array], equal: Array, allowed: Sequence[float], plan: Sequence[Rung]) -> float:
-    """The gain that the winner of a search shows on the search seeds; 0 if equal weights win."""
-    best, standing = replay(copies, equal, allowed, plan)
-    return standing[best].objective.mean if best else 0.0
 
 
 def replay(
     candidates: Mapping[str, ArrayLike], equal: ArrayLike, allowed: Sequence[float], plan: Sequence[Rung]
 ) -> tuple[str | None, dict[str, Standing]]:
-    """Decide a whole search from figures that are all there: the winner, None for equal weights, and the last standings.
+    """Decide a whole search: the winner, None for equal weights, and the last standings.
 
     Args:
-        candidates: by name [measures, seeds], with all seeds of the plan.
-        equal: [measures, seeds].
+        candidates: as in `standings`, with all seeds of the plan.
+        equal: as in `standings`.
         allowed: as in `standings`.
         plan: the rungs.
     """
@@ -268,24 +255,27 @@ def _figures(name: str, values: ArrayLike, measures: int) -> Array:
     return figures
 
 
-def _pooled(gains: Sequence[Array], equal: Array) -> Array:
-    """[measures]: the variance of a gain between seeds; NaN if nothing has two seeds."""
-    several = [each for each in gains if each.shape[1] > 1]
-    if several:
-        squares = sum(((each - each.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) for each in several)
-        return np.asarray(squares / sum(each.shape[1] - 1 for each in several))
-    if equal.shape[1] > 1:
-        return np.asarray(2 * equal.var(axis=1, ddof=1))
-    return np.full(len(equal), np.nan)
+def _gains(values: Mapping[str, ArrayLike], equal: Array) -> dict[str, Array]:
+    """By candidate [measures, seeds]: its gains, without the seeds that equal weights have no figures for."""
+    measured = np.asarray(~np.isnan(equal).any(axis=0))
+    gains = {}
+    for name, each in values.items():
+        own = _figures(name, each, len(equal))
+        n = own.shape[1]
+        if n > equal.shape[1]:
+            raise InputError(f"Expected a run of equal weights for each of the {n} seeds of {name}; got {equal.shape[1]}.")
+        gains[name] = differences(own, equal[:, :n])[:, measured[:n]]
+    return gains
 
 
-def _covariance(gains: Sequence[Array], equal: Array) -> Array:
-    """[measures, measures]: the covariance of gains between seeds, pooled over the candidates."""
-    several = [each for each in gains if each.shape[1] > 1]
-    if not several:
-        return 2 * np.atleast_2d(np.cov(equal[:, ~np.isnan(equal).any(axis=0)]))
+def _covariance(gains: Iterable[Array], equal: Array) -> Array:
+    """[measures, measures]: of gains between seeds, pooled over candidates that did not diverge; NaN without two seeds."""
+    several = [each for each in gains if each.shape[1] > 1 and not np.isnan(each).any()]
+    if not several:  # two runs of equal weights with different seeds differ by twice the variance of one
+        several = [math.sqrt(2) * equal[:, ~np.isnan(equal).any(axis=0)]]
     centred = np.concatenate([each - each.mean(axis=1, keepdims=True) for each in several], axis=1)
-    return np.asarray(centred @ centred.T / sum(each.shape[1] - 1 for each in several))
+    free = centred.shape[1] - len(several)
+    return np.asarray(centred @ centred.T / free) if free > 0 else np.full((len(equal), len(equal)), math.nan)
 
 
 def _standing(gains: Array, pooled: Array, allowed: Array) -> Standing:
@@ -296,7 +286,13 @@ def _standing(gains: Array, pooled: Array, allowed: Array) -> Standing:
     own = gains.var(axis=1, ddof=1) if n > 1 else pooled
     error = np.sqrt((_PRIOR * pooled + (n - 1) * own) / (_PRIOR + n - 1) / n)
     objective, *kept = map(Gain, gains.mean(axis=1).tolist(), error.tolist())
-    spare = [gain.mean + points for gain, points in zip(kept, allowed, strict=True)]
-    loses = any(left < -CREDIBLE * gain.error for left, gain in zip(spare, kept, strict=True))
-    holds = all(gain.low >= -points for gain, points in zip(kept, allowed, strict=True))
-    return Standing(objective, tuple(kept), n, "loses" if loses else "in", holds)
+    spare = [Gain(gain.mean + points, gain.error) for gain, points in zip(kept, allowed, strict=True)]
+    loses = any(gain.mean < -CREDIBLE * gain.error for gain in spare)
+    holds = all(gain.low >= 0 for gain in spare)
+    likely = math.prod(_probability(*gain) for gain in spare)
+    return Standing(objective, tuple(kept), n, "loses" if loses else "in", holds, likely)
+
+
+def _probability(mean: float, error: float) -> float:
+    """That the true value is at least 0, for normal noise; 0 or 1 without noise, or if none has been measured."""
+    return 0.5 * math.erfc(-mean / error / math.sqrt(2)) if error > 0 else float(mean >= 0)

@@ -17,6 +17,7 @@ from hardfirst.problems import Problem
 from hardfirst.recipes import Recipe
 from hardfirst.recipes._names import CAN_BE_OFF, OFF, from_text
 from hardfirst.studies.executors import EngineSpec
+from hardfirst.studies.kinds import SEARCH
 from hardfirst.studies.ranges import checked, middle
 from hardfirst.studies.tuning import STL
 from hardfirst.training import check_precision, check_published, nothing_held_out, published_of
@@ -172,6 +173,8 @@ def check_protocol(settings: Mapping[str, Any], problems: Iterable[Problem]) -> 
     """
     if settings["kind"] == "orders":
         raise nothing_held_out("a study of orders takes two of them from validation KPIs")
+    if settings["kind"] == SEARCH:
+        raise nothing_held_out("a search decides by validation KPIs")
     specs = [Spec.parse(text) for text in settings["balancers"]]
     for problem in problems:
         selects = published_of(problem).last is None

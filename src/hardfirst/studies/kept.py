@@ -95,15 +95,20 @@ def _unused(text: str, names: set[str]) -> str:
     return unique
 
 
-def sentences(kept: Iterable[Kept]) -> list[str]:
-    """What was kept and what could not be, in sentences."""
+def sentences(kept: Iterable[Kept], flag: str = "--keep") -> list[str]:
+    """What was kept and what could not be, in sentences.
+
+    Args:
+        kept: by `keep_best`.
+        flag: the command's, by which networks are kept.
+    """
     kept = list(kept)
     there = [f"{each.method} (seed {each.seed}): {each.path}" for each in kept if each.path is not None]
     lost = [f"{each.method} (seed {each.seed})" for each in kept if each.path is None]
     said = [f"The trained network of each method's best run by validation: {'; '.join(there)}."] if there else []
     if lost:
         said.append(
-            f"Not kept, since these best runs had ended before --keep was given: {', '.join(lost)}. To keep their networks, "
-            "run the study in another folder with --keep."
+            f"Not kept, since these best runs had ended before {flag} was given: {', '.join(lost)}. To keep their networks, "
+            f"run the study in another folder with {flag}."
         )
     return said

@@ -28,15 +28,20 @@ class Plan(PlanFields):
     Methods share seeds, so that differences are paired. Seeds are 0, 1, 2, …, never chosen.
 
     A study compares balancers unless `kind` says otherwise. The name of a kind is also a setting, which sets `kind` and
-    `compared` in one: `losses=["cross_entropy", "focal_2"]` or `orders=True`.
+    `compared` in one: `losses=["cross_entropy", "focal_2"]`, `orders=True` or `search="worst"`.
 
     Args:
         problems: names of built-in problems or paths of Python files.
         networks: which of each problem's networks; "own" is the first. Where a problem has parts, also specs such as
             "mmoe" or "task_hierarchy:order=hard_first"; see `hardfirst.networks.NETWORKS`.
-        kind: what is compared: "balancers"; "losses" of the one task that offers several (`Task.losses`); or "orders" of
-            tasks in a `TaskHierarchy`, all with equal weights.
-        compared: of losses, the names of those to compare, the baseline first. Default: all that the task has.
+        kind: what is compared: "balancers"; "losses" of the one task that offers several (`Task.losses`); "orders" of
+            tasks in a `TaskHierarchy`, all with equal weights; or a "search" for the best method.
+        compared: of losses, the names of those to compare, the baseline first. Default: all that the task has. Of a search,
+            the objective to maximise, such as "worst" or "0.7*a+0.3*b".
+        keep: of a search, what may not be lost, such as "mean:0.5": points below equal weights. Default: "mean:0.5".
+        candidates: of a search, the specs to try, as a list or joined by commas. `fixed:weights=dtp` are static weights at
+            the average of DTP's; `fixed:easy=1,hard=4` gives the hard tasks four times the weight of the others. Default:
+            `hardfirst.studies.candidates.CANDIDATES`.
         balancers: specs, as a list or joined by commas. Equal weights are added unless `baselines` is false.
             `potential=stl` takes a task's potential from the study's own single-task runs.
         seeds: the number of reported runs of each method. Seven are the fewest by which three methods can be told apart from
@@ -95,7 +100,8 @@ class Plan(PlanFields):
             super().__init__(**fields)
         except ValidationError as error:
             names = [*type(self).model_fields, *_kind_settings()]
-            typed = {} if "compared" in settings else {"compared": str(fields.get("kind"))}
+            kind = fields.get("kind")  # not a string if that is the error: its text may be as long as memory allows
+            typed = {"compared": kind} if isinstance(kind, str) and "compared" not in settings else {}
             raise as_input_error(error, names, typed) from None
 
     @classmethod

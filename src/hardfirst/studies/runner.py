@@ -44,7 +44,7 @@ class Runner:
         if keep and not self.executor.shares_folder:
             raise InputError(
                 f"The engine {plan.engine_spec.name} trains where the study's folder may not be, so that networks cannot be "
-                "kept; leave out --keep, or use --engine local."
+                "kept; keep none, or use --engine local."
             )
         self.plan, self.command, self.keep = plan, command, keep
         kind = KINDS[plan.kind]

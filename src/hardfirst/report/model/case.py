@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from hardfirst.records.measures import Measures
 from hardfirst.records.names import EQUAL, OWN, STATIC_FOR
 from hardfirst.records.table_card import TableCard
 from hardfirst.statistics.intervals import Array
+
+if TYPE_CHECKING:
+    from hardfirst.report.model.search import Search
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Case:
         measures: by task, what the field's Δm averages over; empty where the field has none.
         trees: by task, the test KPI of gradient-boosted trees; empty where there are none.
         table: how the problem was read, if it is a table.
+        search: what a search found before these runs; None in other studies.
         reference: what it is relative to: the "own" single-task networks, or the "published" ones.
     """
 
@@ -69,6 +73,7 @@ class Case:
     reference: str = "own"
     trees: Mapping[str, float] = field(default_factory=dict)
     table: TableCard | None = None
+    search: "Search | None" = None
 
     @property
     def against(self) -> str:
@@ -183,16 +188,17 @@ def arrange(
     """
     runs = list(runs)
     reported = [run for run in runs if not run.entry.tuning and run.entry.role != "single"]
-    if not any(run.entry.role in ("method", "static") for run in reported):
+    searched = any(run.entry.role == "candidate" for run in runs)
+    if not searched and not any(run.entry.role in ("method", "static") for run in reported):
         raise InputError("Expected at least one run record to report on; got none.")
-    first = reported[0].record
+    first = (reported or runs)[0].record
     _check_same_problem(runs, first)
 
     def with_role(*roles: str) -> list[Run]:
         return [run for run in reported if run.entry.role in roles]
 
     single = [run for run in runs if run.entry.role == "single"]
-    tuning = [run for run in runs if run.entry.role not in ("single", "order") and run.entry.tuning]
+    tuning = [run for run in runs if run.entry.role not in ("single", "order", "candidate") and run.entry.tuning]
     static = sorted({run.entry.method for run in with_role("static")})
     compared = {run.entry.method for run in with_role("method", "static")}
     return Case(

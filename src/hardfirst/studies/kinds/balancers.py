@@ -88,6 +88,10 @@ class BalancerStudy(StudyKind):
             counts[SINGLE] = (tune * count, seeds * count)
         return counts
 
+    def alone(self) -> Mapping[str, int]:
+        counts = self.count()
+        return {str(method): sum(counts[str(method)]) for method in self.methods if not is_vectorizable(method)}
+
     def tuning_runs(self, role: Role) -> int:
         if role == "single":
             return self.plan.tune * len(self.problem.measured)

@@ -65,7 +65,7 @@ def fit_together(
         explained(group.begin)
         data = fingerprint(group.splits) if trials[0].from_file else None
         runs = [
-            Run(rows.trials[row], own, _writer(group, row, record_files[position], command, data))
+            Run(rows.trials[row], own, _writer(group, row, record_files[position], command, data), group.restarts[row])
             for row, (own, position) in enumerate(zip(rows.problems, order, strict=True))
         ]
         try:
