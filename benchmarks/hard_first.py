@@ -64,6 +64,11 @@ METHODS = (
     "dtp:uniform=0.8",
     "hard_first",
 )
+EFFECTS = {  # by what it is called, which row less which other
+    "order: early less late": ("hard tasks early", "hard tasks late"),
+    "return of `dtp`": ("dtp:anneal=0.6+0.8", "dtp"),
+    "return of `dtp:uniform=0.2`": ("dtp:uniform=0.2,anneal=0.6+0.8", "dtp:uniform=0.2"),
+}
 SEARCHES = {  # by name: the problem, what is maximised, and what may not be lost
     **{name: (name, "hard", "mean:0.3") for name in PROBLEMS},
     "digits_worst": ("digits", "worst", "mean:0.5"),
@@ -101,8 +106,9 @@ def order_table(folder: Path, name: str, workers: int | None) -> None:
     print(_row("---", ["---"] * 5))
     print(_row("equal", [f"{mean_interval(each):.1f}" for each in equal]))
     for label, spec in labels.items():
-        changes = map(paired_interval, points(spec), equal)
-        print(_row(label, [f"{change:+.1f}" for change in changes]), flush=True)
+        print(_changes(label, points(spec), equal))
+    for label, (later, former) in EFFECTS.items():
+        print(_changes(f"**{label}**", points(labels.get(later, later)), points(labels.get(former, former))), flush=True)
 
 
 def _last(run: records.Record, measures: Sequence[Objective]) -> list[float]:
@@ -166,6 +172,10 @@ def _single_seconds(folder: Path, problem: Problem) -> float:
     if not file.exists():
         fit(Trial.plan(problem.name, Spec("equal"), epochs=problem.epochs), record_file=file, accelerator="cpu")
     return records.read(file).seconds
+
+
+def _changes(label: str, ours: np.ndarray, theirs: np.ndarray) -> str:
+    return _row(label, [f"{paired_interval(*pair):+.1f}" for pair in zip(ours, theirs, strict=True)])
 
 
 def _row(label: str, cells: Sequence[str]) -> str:
