@@ -30,7 +30,7 @@ import kept_runs
 from hardfirst import Spec, records
 from hardfirst.records.objective import Objective
 from hardfirst.records.search_runs import figures, measured_hard_tasks
-from hardfirst.statistics import mean_interval, paired_interval
+from hardfirst.statistics import mean_interval, number_text, paired_interval
 from hardfirst.studies.tuning import SEED
 from hardfirst.study import Search, Study
 from hardfirst.training import Trial, fit
@@ -139,13 +139,18 @@ def search_row(folder: Path, name: str, workers: int | None) -> None:
     search = Search(
         problems=[problem.name], maximise=maximise, keep=[keep], epochs=problem.epochs, cost=False, workers=workers
     )
+    home.mkdir(parents=True, exist_ok=True)
     with _Clock(home / "seconds.txt") as clock:
         found = search.run(home).comparison.cases[0].search
     assert found is not None
     cells = [f"`{maximise}`, `{keep}`", f"`{found.winner}`" if found.winner else "none"]
     change = found.fresh.get(found.winner or "")
     cells += [f"{change.objective:+.1f}", f"{change.kept[0]:+.1f}"] if change else ["0", "0"]
-    cells += ["yes" if found.verdict and found.verdict.recommended else "no", f"{found.gain:+.1f}", f"{found.chance:+.1f}"]
+    cells += [
+        "yes" if found.verdict and found.verdict.recommended else "no",
+        number_text(found.gain, "+.1f"),
+        number_text(found.chance, "+.1f"),
+    ]
     cells += [f"{found.cost:.0f} + {found.fresh_cost:.0f}", f"{clock.seconds / _single_seconds(folder, problem):.1f}"]
     print(_row(name, cells), flush=True)
 
