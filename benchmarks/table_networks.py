@@ -8,7 +8,6 @@ wide              256 and 128 units
 dropout           dropout of 0.2 behind each hidden layer
 piecewise         16 more inputs for each number and date: its position, from 0 to 1, in each interval between quantiles of
                   the training rows (piecewise linear encoding, Gorishniy et al., NeurIPS 2022)
-piecewise_dropout both
 few_pieces        piecewise, with an interval for each 200 training rows, at most 16
 
 Records are kept in DIR, and the same command continues where it was stopped.
@@ -31,7 +30,7 @@ from hardfirst.training import Trial
 from kept_runs import run
 from tables import TABLES, extract
 
-SEEDS, SMALLER, PIECES, ROWS = range(3), 10, 16, 200
+SEEDS, SMALLER, PIECES, ROWS, CLEAR = range(3), 10, 16, 200, 0.5
 FILE = """
 from hardfirst.problems import load_problem
 from table_networks import with_networks
@@ -89,7 +88,6 @@ NETWORKS: dict[str, Callable[[Problem], HardSharing]] = {
     "wide": partial(network, units=(256, 128)),
     "dropout": partial(network, dropout=0.2),
     "piecewise": partial(network, pieces=PIECES),
-    "piecewise_dropout": partial(network, pieces=PIECES, dropout=0.2),
     "few_pieces": lambda problem: network(problem, pieces=min(PIECES, len(problem.data().train) // ROWS)),  # type: ignore[arg-type]
 }
 
@@ -119,6 +117,8 @@ def main(folder: Path, networks: Sequence[str]) -> None:
             row = " | ".join(f"{gains[name][-1]:+.1f}" for name in networks)
             print(f"| {Path(table).name} | {task} | {kpis['own']:.1f} | {row} |", flush=True)
     print(f"| | mean | | {' | '.join(f'{fmean(gains[name]):+.2f}' for name in networks)} |")
+    counts = [(sum(gain > CLEAR for gain in gains[name]), sum(gain < -CLEAR for gain in gains[name])) for name in networks]
+    print(f"| | targets above and below by {CLEAR} | | {' | '.join(f'{up}, {down}' for up, down in counts)} |")
 
 
 if __name__ == "__main__":
