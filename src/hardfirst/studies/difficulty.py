@@ -65,8 +65,8 @@ def with_hard_tasks(trial: Trial, problem: Problem, measured: Record) -> Trial:
     hard = measured_hard_tasks([measured])
     if not hard:
         raise InputError(
-            f"The hard tasks of the criterion {trial.criterion!r} are unknown, since the run that measures them did not finish "
-            "or has no KPI. Name tasks instead."
+            f"The hard tasks of the criterion {trial.criterion!r} are unknown, since the run that measures them did not "
+            "finish or has no KPI. Name tasks instead."
         )
     return replace(trial, criterion=Objective.parse(objective.with_hard(hard).text, problem.measured).text)
 
