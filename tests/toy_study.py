@@ -26,7 +26,7 @@ def data():
     if DIES and not MARK.exists():
         MARK.write_text("")
         os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(SECONDS)
+    time.sleep(0 if MARK.exists() else SECONDS)
     inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
     table = TensorTable(inputs, {{"a": (inputs[:, 0] > 0).float(), "b": (inputs[:, 1] * inputs[:, 2] > 0).float()}})
     return Splits(table, table, table)
@@ -41,6 +41,7 @@ def problem():
 
 
 def problem(folder: Path, *, seconds: float = 0.0, dies: bool = False) -> str:
+    """The problem's file. Its data takes some seconds, or kills its process, until there is a file `mark` in the folder."""
     path = folder / "toy.py"
     path.write_text(PROBLEM.format(mark=str(folder / "mark"), seconds=seconds, dies=dies))
     return str(path)
@@ -70,7 +71,7 @@ def finished(assignment: Assignment, kpi: Callable[[Trial, str], float] = lambda
             1,
             seconds=1.0,
             learning_rate=0.1,
-            tasks={task: {"validation_kpi": value, "weight": 1.0} for task, value in kpis.items()},
+            tasks={task: {"validation_kpi": value, "weight": 0.5 + value} for task, value in kpis.items()},
         )
         if trial.test:
             writer.test(1, {task: {"kpi": value, "loss": 0.5} for task, value in kpis.items()})

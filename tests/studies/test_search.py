@@ -1,6 +1,7 @@
 """Searches: which runs there are, what they decide, and that a stopped one ends like one that was not stopped."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from hardfirst.errors import InputError
 from hardfirst.studies import Assignment, Ended, Plan, Runner, StudyTrial, counts
 from hardfirst.studies.kinds.search import SearchStudy
 from hardfirst.studies.tuning import SEED
@@ -37,50 +37,97 @@ def ending(kpi: Callable[[Trial, str], float] = kpi) -> Outcome:
     return lambda assignment, attempt: finished(assignment, kpi)
 
 
-def searched(folder: Path, outcome: Outcome | None = None, **settings: object) -> list[StudyTrial]:
-    """All trials of a search that has run to its end, without training."""
-    runner = Runner(plan(problem(folder), **settings), folder / "out")
-    run(runner, outcome or ending())
+def search(
+    folder: Path, outcome: Outcome | None = None, path: str | None = None, **settings: object
+) -> tuple[Runner, list[Assignment]]:
+    """A search that has run to its end, without training, and what was started in it."""
+    runner = Runner(plan(path or problem(folder), **settings), folder / "out")
+    executor, _ = run(runner, outcome or ending())
+    runner.run()  # which finds nothing to train, and describes the study
+    return runner, executor.started
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Runner, list[Assignment]]:
+    """One in which nothing unusual happens."""
+    return search(tmp_path_factory.mktemp("search"))
+
+
+def trials_of(runner: Runner) -> list[StudyTrial]:
     return [trial for trials in runner.trials().values() for trial in trials]
 
 
-def by_stage(trials: Iterable[StudyTrial]) -> dict[str | int | None, Counter[str]]:
+def searched(folder: Path, outcome: Outcome | None = None, **settings: object) -> list[StudyTrial]:
+    return trials_of(search(folder, outcome, **settings)[0])
+
+
+def by_stage(trials: Iterable[StudyTrial]) -> dict[str | int, Counter[str]]:
     """The number of runs by stage and method; stages are rungs, "first" and "fresh"."""
-    stages: dict[str | int | None, Counter[str]] = {}
+    stages: dict[str | int, Counter[str]] = {}
     for trial in trials:
         stage = trial.rung or ("fresh" if trial.role == "method" else "first")
         stages.setdefault(stage, Counter())[trial.method] += 1
     return stages
 
 
-def test_a_search_has_first_runs_rungs_and_fresh_seeds(tmp_path: Path) -> None:
-    trials = searched(tmp_path)
-    assert by_stage(trials) == {
+# Which runs there are
+
+
+def test_a_search_has_first_runs_rungs_and_fresh_seeds(whole: tuple[Runner, list[Assignment]]) -> None:
+    assert by_stage(trials_of(whole[0])) == {
         "first": {"hard tasks": 3, "average of dtp": 1, "learning rate": 3},
-        1: {
-            "equal": 6,
-            "dtp:uniform=0.8": 1,
-            "gradnorm": 1,
-            "uncertainty": 1,
-            "fixed:easy=1,hard=4": 1,
-            "fixed:weights=dtp": 1,
-        },
+        1: {"equal": 6, **dict.fromkeys(whole[0].plan.candidates or (), 1)},
         2: {"gradnorm": 2, "dtp:uniform=0.8": 2},
         3: {"gradnorm": 3, "dtp:uniform=0.8": 3},
         "fresh": {"equal": 7, "dtp": 7, "gradnorm": 7},
     }
 
 
-def test_search_runs_never_read_the_test_split_and_fresh_seeds_are_new(tmp_path: Path) -> None:
-    for trial in searched(tmp_path):
+def test_search_runs_never_read_the_test_split_and_fresh_seeds_are_new(whole: tuple[Runner, list[Assignment]]) -> None:
+    for trial in trials_of(whole[0]):
         fresh = trial.entry.role == "method"
         assert (trial.trial.seed < SEED, trial.trial.test, trial.tuning) == (fresh, fresh, not fresh)
         assert fresh or trial.entry.role == "candidate"
 
 
-def test_all_runs_after_the_first_share_the_objective_and_a_learning_rate(
-    tmp_path: Path,
-) -> None:
+def test_static_weights_come_from_the_first_runs(whole: tuple[Runner, list[Assignment]]) -> None:
+    trials = trials_of(whole[0])
+    assert {trial.method: str(trial.trial.balancer) for trial in trials if trial.method.startswith("fixed")} == {
+        "fixed:easy=1,hard=4": "fixed:normalize=true,weights.a=0.4,weights.b=1.6",
+        "fixed:weights=dtp": "fixed:normalize=true,weights.a=1.13,weights.b=0.8697",  # 1.3 and 1 in the record
+    }
+
+
+def test_the_candidates_of_a_stage_are_trained_together(whole: tuple[Runner, list[Assignment]]) -> None:
+    assert [Counter(trial.balancer.name for trial in each.trials.values()) for each in whole[1]] == [
+        {"equal": 3, "dtp": 1},
+        {"equal": 3},
+        {"gradnorm": 1},
+        {"equal": 5, "dtp": 1, "uncertainty": 1, "fixed": 2},  # and a run of equal weights that chose the learning rate
+        {"equal": 7, "dtp": 7},
+        *[{"gradnorm": 1}] * 2,
+        {"dtp": 2},
+        *[{"gradnorm": 1}] * 3,
+        {"dtp": 3},
+        *[{"gradnorm": 1}] * 7,
+    ]
+
+
+def test_the_most_runs_are_known_before(whole: tuple[Runner, list[Assignment]]) -> None:
+    runner, _ = whole
+    (case,) = runner.plan.cases
+    study, trials = SearchStudy(runner.plan, case, lambda key: None), trials_of(runner)
+    assert {row: sum(runs) for row, runs in counts(runner.plan).items()} == Counter(trial.row for trial in trials)
+    assert f"at most {len({trial.key for trial in trials if trial.tuning})} single runs" in study.notes()[1]
+    assert study.alone() == {
+        "rung 1 of 3: 5 candidates × 1 seed": 1,
+        "rung 2 of 3: 2 candidates × 2 seeds": 2,
+        "rung 3 of 3: 2 candidates × 3 seeds": 3,
+        "winner": 7,
+    }
+
+
+def test_all_runs_after_the_first_share_the_objective_and_a_learning_rate(tmp_path: Path) -> None:
     def by_rate(trial: Trial, task: str) -> float:
         return kpi(trial, task) + (0.05 if trial.learning_rate > 2e-3 else 0.0)
 
@@ -113,16 +160,7 @@ def test_hard_tasks_are_measured_and_named_by_the_criterion(tmp_path: Path) -> N
     assert by_stage(trials)["fresh"]["gradnorm"] == 7
 
 
-def test_static_weights_come_from_the_first_runs(tmp_path: Path) -> None:
-    def weights(trial: Trial, task: str) -> float:
-        return kpi(trial, task)
-
-    trials = searched(tmp_path, ending(weights))
-    specs = {trial.method: str(trial.trial.balancer) for trial in trials if trial.method.startswith("fixed")}
-    assert specs == {
-        "fixed:easy=1,hard=4": "fixed:normalize=true,weights.a=0.4,weights.b=1.6",
-        "fixed:weights=dtp": "fixed:normalize=true,weights.a=1.0,weights.b=1.0",  # as the records of these runs say
-    }
+# What is decided
 
 
 def test_without_a_gain_or_with_a_loss_equal_weights_are_kept(tmp_path: Path) -> None:
@@ -148,58 +186,25 @@ def test_the_winner_may_be_dtp_itself(tmp_path: Path) -> None:
     assert by_stage(searched(tmp_path, candidates="dtp"))["fresh"] == {"equal": 7, "dtp": 7}
 
 
-def test_the_candidates_of_a_stage_are_trained_together(tmp_path: Path) -> None:
-    runner = Runner(plan(problem(tmp_path)), tmp_path / "out")
-    executor, _ = run(runner, ending())
-    blocks = [Counter(trial.balancer.name for trial in each.trials.values()) for each in executor.started]
-    assert blocks == [
-        {"equal": 3, "dtp": 1},
-        {"equal": 3},
-        {"gradnorm": 1},
-        {"equal": 5, "dtp": 1, "uncertainty": 1, "fixed": 2},  # and a run of equal weights that chose the learning rate
-        {"equal": 7, "dtp": 7},
-        *[{"gradnorm": 1}] * 2,
-        {"dtp": 2},
-        *[{"gradnorm": 1}] * 3,
-        {"dtp": 3},
-        *[{"gradnorm": 1}] * 7,
-    ]
+# Stopped searches
 
 
-def test_the_most_runs_are_known_before(tmp_path: Path) -> None:
-    asked = plan(problem(tmp_path))
-    (case,) = asked.cases
-    study = SearchStudy(asked, case, lambda key: None)
-    rows = counts(asked)
-    trials = searched(tmp_path)
-    ended = Counter(trial.row for trial in trials)
-    assert {row: sum(runs) for row, runs in rows.items()} == ended
-    cost = len({trial.key for trial in trials if trial.tuning})
-    assert f"at most {cost} single runs" in study.notes()[1]
-    assert study.alone() == {
-        "rung 1 of 3: 5 candidates × 1 seed": 1,
-        "rung 2 of 3: 2 candidates × 2 seeds": 2,
-        "rung 3 of 3: 2 candidates × 3 seeds": 3,
-        "winner": 7,
-    }
-
-
-def test_a_search_that_is_stopped_again_and_again_ends_like_one_that_was_not_stopped(tmp_path: Path) -> None:
-    path = problem(tmp_path)
-    whole = Runner(plan(path), tmp_path / "whole")
-    attempts = len(run(whole, ending())[0].started)
-    for _ in range(attempts):
+def test_a_search_that_is_stopped_again_and_again_ends_like_one_that_was_not_stopped(
+    whole: tuple[Runner, list[Assignment]], tmp_path: Path
+) -> None:
+    (path,) = whole[0].plan.problems
+    for _ in whole[1][::2]:
         with suppress(KeyboardInterrupt):
-            run(Runner(plan(path), tmp_path / "stopped"), stops_after(2))
-    stopped = Runner(plan(path), tmp_path / "stopped")
-    assert run(stopped, ending())[0].started == []
-    assert measured(stopped.store) == measured(whole.store)
-    assert together(stopped) == together(whole)
+            search(tmp_path, stops_after(2), path)
+    stopped, started = search(tmp_path, path=path)
+    assert started == []
+    assert measured(stopped.store) == measured(whole[0].store)
+    assert together(stopped) == together(whole[0])
 
 
 def stops_after(attempts: int) -> Outcome:
-    """Ctrl-C in the last of so many attempts."""
-    started = iter(range(1, attempts))
+    """Ctrl-C in the attempt after so many."""
+    started = iter(range(attempts))
 
     def ended(assignment: Assignment, attempt: int) -> Ended:
         if next(started, None) is None:
@@ -214,13 +219,25 @@ def together(runner: Runner) -> dict[str, int]:
     return {key: record.made_with.get("vectorized", 1) for key, record in runner.store.records()}
 
 
-def test_problems_that_cannot_be_searched(tmp_path: Path) -> None:
-    path = Path(problem(tmp_path))
-    path.write_text(path.read_text().replace('for task in "ab")', 'for task in "a")').replace('"ab"', '"a"'))
-    with pytest.raises(InputError, match="A search needs a problem with two tasks that have a KPI; toy has one"):
-        plan(str(path))
-    with pytest.raises(InputError, match="A search is on one network; got own, wide"):
-        assert plan("digits", networks="own,wide").cases
+def test_the_report_of_a_search_that_has_ended_or_not(
+    whole: tuple[Runner, list[Assignment]], tmp_path: Path, hardfirst: Callable[..., str]
+) -> None:
+    printed = hardfirst("report", str(whole[0].store.folder))
+    assert "Use gradnorm: +20" in printed
+    with suppress(KeyboardInterrupt):
+        search(tmp_path, stops_after(3))
+    Runner(plan(problem(tmp_path)), tmp_path / "out")  # which describes the study
+    assert "Still searching: rung 1 of 3" in hardfirst("report", str(tmp_path / "out"))
+    for form in ("csv", "json", "md", "tex"):
+        assert hardfirst("report", str(tmp_path / "out"), "--format", form)
+
+
+def test_a_dry_run_lists_candidates_rungs_and_cost(hardfirst: Callable[..., str]) -> None:
+    printed = hardfirst("search", "digits", "--maximise", "hard", "--keep", "mean:0.3", "--keep", "sum:1", "--dry-run")
+    assert re.search(r"rung 1 of 3: 12 candidates × 1 seed\W+18\W+0", printed)
+    assert "Candidates: dtp, dtp:uniform=0.8," in printed
+    assert "The search costs at most 40 single runs, and the fresh seeds 21 more." in printed
+    assert "keep:\n- mean:0.3\n- sum:1" in printed
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import json
 import platform
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from importlib import metadata
 from itertools import accumulate
 from pathlib import Path
@@ -168,6 +169,7 @@ class Writer:
             each(line)
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that a run's figures depend on."""
     by_package = {"python": platform.python_version()}

@@ -1,25 +1,23 @@
 """The page's data as plain values, for JSON."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hardfirst.report.model.answer import Answer, answer
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.leaderboard import Reference, Standing
 from hardfirst.report.model.overview import overview
-from hardfirst.report.model.scopes import MEAN, WORST
-from hardfirst.report.model.search import Search
+from hardfirst.report.model.scopes import MEAN, WORST, Scope
 from hardfirst.report.model.summary import Cell
+from hardfirst.report.search_data import search_data
 from hardfirst.report.sections.reproduction import settings_table, versions
 from hardfirst.report.text import notes
 from hardfirst.report.text import overview as all_cases
-from hardfirst.report.text import search as of_search
 from hardfirst.report.text.by_kind import alerts_of, headline_of, next_step_of, tiles_of
 from hardfirst.report.text.headline import question
-from hardfirst.report.text.search_tables import ranked
+from hardfirst.report.text.search_notes import how_searched
 from hardfirst.report.text.tables import ordered_tasks
 from hardfirst.statistics import Interval
-from hardfirst.statistics.search import Gain, Standing
 
 if TYPE_CHECKING:
     from hardfirst.report.comparison import Comparison
@@ -58,12 +56,12 @@ def _case(comparison: "Comparison", facts: Answer) -> Values:
         "tiles": [tile._asdict() for tile in tiles_of(facts)],
         "alerts": [alert._asdict() for alert in alerts_of(facts)],
         "next_step": step and step._asdict(),
-        "search": case.search and _search(case.search, comparison.plan),
+        "search": case.search and search_data(case.search, comparison.plan),
         "baseline": case.baseline,
-        "criterion": board.criterion,
+        "criterion": board.objective.text,
         "cost_of": board.cost_of,
-        "leaderboard": [_standing(row) for row in board.rows],
-        "references": [_reference(each) for each in board.references],
+        "leaderboard": [_standing(row, board.scopes) for row in board.rows],
+        "references": [_reference(each, board.scopes) for each in board.references],
         "tasks": [_task(facts, task) for task in ordered_tasks(facts)],
         "controls": _controls(case),
         "settings": _settings(case),
@@ -75,7 +73,7 @@ def _case(comparison: "Comparison", facts: Answer) -> Values:
 
 def _notes(case: Case) -> list[str]:
     if case.search:
-        return [*of_search.how_searched(case.search), *(notes.how_measured(case) if case.compares else ())]
+        return [*how_searched(case.search), *(notes.how_measured(case) if case.compares else ())]
     return [*notes.how_measured(case), *(notes.lacking(case) if case.compares else ())]
 
 
@@ -87,13 +85,13 @@ def _cell(cell: Cell) -> Values:
     return {"kpi": _interval(cell.kpi), "difference": _interval(cell.difference)}
 
 
-def _standing(row: Standing) -> Values:
+def _standing(row: Standing, scopes: Sequence[Scope]) -> Values:
     return {
         "names": list(row.names),
         "role": row.role,
         "finished": row.finished,
         "started": row.started,
-        **{scope.name: {**_cell(row.of(scope)), "decision": row.decisions[scope.name]} for scope in (WORST, MEAN)},
+        **{scope.name: {**_cell(row.of(scope)), "decision": row.decisions[scope.name]} for scope in scopes},
         "tasks_better": row.better,
         "tasks_worse": row.worse,
         "tasks_unclear": row.unclear,
@@ -103,13 +101,8 @@ def _standing(row: Standing) -> Values:
     }
 
 
-def _reference(reference: Reference) -> Values:
-    return {
-        "name": reference.name,
-        "worst": _interval(reference.worst),
-        "mean": _interval(reference.mean),
-        "n": reference.n,
-    }
+def _reference(reference: Reference, scopes: Sequence[Scope]) -> Values:
+    return {"name": reference.name, **{scope.name: _interval(reference.of(scope)) for scope in scopes}, "n": reference.n}
 
 
 def _task(facts: Answer, task: str) -> Values:
@@ -119,52 +112,6 @@ def _task(facts: Answer, task: str) -> Values:
         "gap": _interval(facts.gaps.get(task)),
         "methods": {row.name: _cell(row.tasks[task]) for row in facts.board.rows},
     }
-
-
-def _search(search: Search, plan: Mapping[str, Any]) -> Values:
-    verdict = search.verdict
-    return {
-        "objective": search.objective.text,
-        "keep": [kept.text for kept in search.keep],
-        "decided": search.decided,
-        "winner": search.winner,
-        "gain": search.gain,
-        "gain_by_choosing": search.chance,
-        "recommended": verdict and verdict.recommended,
-        "reason": verdict and verdict.reason,
-        "paste": {each.what.lower(): each.text for each in of_search.paste(search, plan)},
-        "cost": {"search": search.cost, "fresh_seeds": search.fresh_cost},
-        "rungs": [
-            {
-                "rung": rung.number,
-                "seeds": rung.seeds,
-                "candidates": list(rung.names),
-                "ended": rung.ended,
-                "runs": rung.planned,
-            }
-            for rung in search.rungs
-        ],
-        "candidates": [
-            {
-                "candidate": name,
-                "outcome": of_search.outcome(search, name),
-                "rungs": [_rung(rung.number, rung.standings[name]) for rung in search.ended_rungs if name in rung.standings],
-            }
-            for name in ranked(search)
-        ],
-        "fresh_seeds": {
-            name: {"objective": _interval(found.objective), "keep": [_interval(each) for each in found.kept]}
-            for name, found in search.fresh.items()
-        },
-    }
-
-
-def _rung(number: int, standing: Standing) -> Values:
-    return {"rung": number, "seeds": standing.seeds, **_gain(standing.objective), "keep": [*map(_gain, standing.kept)]}
-
-
-def _gain(gain: Gain) -> Values:
-    return {"gain": gain.mean, "standard_error": gain.error, "lower_bound": gain.low}
 
 
 def _controls(case: Case) -> list[Values]:

@@ -39,10 +39,10 @@ from hardfirst.report.sections import (
 from hardfirst.report.sections.answer import answer_block
 from hardfirst.report.text import headline, notes
 from hardfirst.report.text import overview as overview_text
-from hardfirst.report.text import search as search_text
 from hardfirst.report.text.glossary import GLOSSARY
 from hardfirst.report.text.interval_text import count_text
 from hardfirst.report.text.next_step import duration
+from hardfirst.report.text.search_notes import how_searched
 from hardfirst.report.text.verdict import verdict
 
 _DIGITS = 6  # of the numbers in charts, of which there are many
@@ -247,7 +247,7 @@ def _measured(case: Case) -> Section:
     blocks: list[Block] = [Bullets(tuple(notes.how_measured(case)))]
     if case.search:
         fresh = notes.how_measured(case) if case.compares else []
-        blocks = [Bullets((*search_text.how_searched(case.search), *fresh))]
+        blocks = [Bullets((*how_searched(case.search), *fresh))]
     elif case.compares and (lacking := notes.lacking(case)):
         blocks += [Fold("What this comparison lacks", (Bullets(tuple(lacking)),))]
     if case.methods:

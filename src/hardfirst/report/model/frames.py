@@ -78,7 +78,7 @@ def summaries(cases: Iterable[Case]) -> "pd.DataFrame":
     the test on the worst task and on the mean; empty for what is not tested).
 
     A search adds rows of kind "objective" and "keep" for the methods on fresh seeds; and rows of kind "rung" for each rung,
-    candidate and measure, of the validation split, where difference_low and difference_high are a standard error away.
+    candidate and measure, of the validation split, where difference_low is the lower bound and difference_high as far above.
     """
     return _frame(row for case in cases for row in (*_summary(case), *_searched(case)))
 

@@ -216,13 +216,14 @@ def _rungs(
             known = {name: figures[:, : stage.seeds] for name, figures in values.items() if name != EQUAL}
             everyone = standings(known, values[EQUAL], allowed)
             standing = {name: everyone[name] for name in names}
-            names = tuple(sorted(names, key=lambda name: _rank(standing[name])))
+            names = tuple(sorted(names, key=lambda name: _rank(standing[name]), reverse=True))
         found.append(Rung(number, stage.seeds, names, standing, ended, len(keys)))
     return tuple(found)
 
 
-def _rank(standing: Standing) -> float:
-    return math.inf if math.isnan(standing.objective.low) else -standing.objective.low
+def _rank(standing: Standing) -> tuple[float, ...]:
+    """As the search ranks, and then those that it drops for another reason."""
+    return (standing.state == "in", *((-math.inf,) if standing.state == "diverged" else standing.rank))
 
 
 def _is_last(rung: Rung, stages: Sequence[Stage]) -> bool:

@@ -1,9 +1,10 @@
-"""The sections of a search: the figure of its first screen, the winner on fresh seeds, the path of the search, and all of its runs."""
+"""The parts of a search's page: the figure of the first screen, fresh seeds, the path of the search, and its runs."""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from hardfirst.records.objective import Objective
 from hardfirst.records.search_runs import figures
 from hardfirst.report.blocks import (
     Block,
@@ -92,20 +93,20 @@ def _change_cell(change: Interval, scale: Sequence[float]) -> TableCell:
 
 def _fresh_chart(case: Case, search: Search, styles: Styles) -> Chart:
     """The objective upwards, and across what may not be lost, or else the mean or the worst task."""
-    limit = search.keep[0] if search.keep else None
+    kept = search.keep[0] if search.keep else None
     other = WORST if search.objective.text == MEAN.name else MEAN
-    across = limit.objective.words if limit else other.where.removeprefix("on ")
+    across = text.short(kept.objective if kept else Objective.parse(other.name, case.tasks))
     spots = []
     for name in fresh_names(search):
         found = search.fresh[name]
         base = other.points(case, case.baseline)
-        x = found.kept[0] if limit else paired_interval(other.points(case, name), base)
+        x = found.kept[0] if kept else paired_interval(other.points(case, name), base)
         spots.append(Spot(name, styles[name], x, found.objective))
     figure = tradeoff_figure(
-        spots, case.against, across=across, upwards=search.objective.words, limit=limit and -limit.points
+        spots, case.against, across=across, upwards=text.short(search.objective), limit=-kept.points if kept else None
     )
     caption = fresh_caption(search)
-    if limit and limit.points:
+    if kept:
         caption += " The dashed line is as much as may be lost."
     return Chart("tradeoff", f"Change from {case.against}", caption, figure)
 
@@ -142,8 +143,7 @@ def _path(search: Search, styles: Styles) -> Iterator[Block]:
 def _path_table(search: Search, names: Sequence[str]) -> Table:
     rungs = search.ended_rungs
     kept = [text.title(each.objective) for each in search.keep]
-    gains = [each.objective for rung in rungs for each in rung.standings.values()]
-    scale = bar_scale(map(_as_interval, gains))
+    scale = bar_scale(_as_interval(search.last(name).standings[name].objective) for name in ranked(search))
     head: list[Content] = ["Candidate", *map(rung_name, rungs), "Lower bound", *kept, "Outcome"]
     return table("Candidates by rung", path_caption(search), head, [_path_row(search, name, scale) for name in names])
 
@@ -151,24 +151,20 @@ def _path_table(search: Search, names: Sequence[str]) -> Table:
 def _path_row(search: Search, name: str, scale: Sequence[float]) -> TableRow:
     standings = [rung.standings.get(name) for rung in search.ended_rungs]
     last = search.last(name).standings[name]
-    cells: list[Content] = [_gain_cell(each.objective, scale) if each else TableCell("") for each in standings]
-    cells.append(number_cell(last.objective.low, "+z.1f"))
-    cells += [TableCell(gain_text(gain), value=_value(gain)) for gain in last.kept]
+    cells: list[Content] = [_gain_cell(each.objective) if each else TableCell("") for each in standings]
+    bar = interval_bar(_as_interval(last.objective), scale)
+    cells += [replace(number_cell(last.objective.low, "+z.1f"), bar=bar), *map(_gain_cell, last.kept)]
     cells.append(TableCell(path_row(search, name)[-1], breakable=True))
     return row(TableCell(name, breakable=True), cells, "baseline" if name == search.winner else "")
 
 
-def _gain_cell(gain: Gain, scale: Sequence[float]) -> TableCell:
-    return TableCell(gain_text(gain), value=_value(gain), bar=interval_bar(_as_interval(gain), scale))
-
-
-def _value(gain: Gain) -> float | None:
-    return None if math.isnan(gain.mean) else gain.mean
+def _gain_cell(gain: Gain) -> TableCell:
+    return TableCell(gain_text(gain), value=None if math.isnan(gain.mean) else gain.mean)
 
 
 def _as_interval(gain: Gain) -> Interval:
-    """One standard error to either side."""
-    return Interval(gain.mean, gain.mean - gain.error, gain.mean + gain.error, 0 if math.isnan(gain.mean) else 1)
+    """From the lower bound to as far above the gain."""
+    return Interval(gain.mean, gain.low, 2 * gain.mean - gain.low, 0 if math.isnan(gain.mean) else 1)
 
 
 # Its runs

@@ -7,17 +7,19 @@ split.
 import json
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from hardfirst._spec import parse_options
 from hardfirst.records.names import HARD_FIRST, OWN
 from hardfirst.records.objective import Objective
-from hardfirst.report.model.search import Change, Rung, Search
+from hardfirst.report.model.leaderboard import effect
+from hardfirst.report.model.search import Change, Search
 from hardfirst.report.text.alerts import Alert
 from hardfirst.report.text.headline import Headline
 from hardfirst.report.text.interval_text import capitalized, count_text
 from hardfirst.report.text.next_step import NextStep
+from hardfirst.report.text.search_notes import limits, outcome
 from hardfirst.report.text.tiles import Tile
 from hardfirst.statistics import Interval, number_text
 from hardfirst.statistics.search import Reason
@@ -60,7 +62,8 @@ def lead(search: Search) -> str:
     if search.verdict is None or found is None:
         ended = f"{found.objective.n if found else 0} of {count_text(search.seeds, 'fresh seed')}"
         return f"The search chose `{search.winner}`, which is now tested: {ended} so far."
-    changes = ", ".join(_changes(search, found, _spec(search, found)))
+    figures = [f"{change:{_spec(search, found)}}" for change in (found.objective, *found.kept)]
+    changes = _on([measure.words for measure in search.measures], figures)
     if search.verdict.recommended:
         return f"Use `{search.winner}`: {changes}."
     why = _REFUSALS[search.verdict.reason].format(seeds=count_text(found.objective.n, "seed"))
@@ -78,10 +81,9 @@ def progress(search: Search) -> str:
     return f"rung {rung.number} of {search.planned} with {names} candidates, {runs}"
 
 
-def _changes(search: Search, found: Change, spec: str = "+z.1f") -> list[str]:
-    """The change of the objective and of what is kept, each with its interval."""
-    changes = zip(search.measures, (found.objective, *found.kept), strict=True)
-    return [f"{change:{spec}} on {measure.words}" for measure, change in changes]
+def _on(measures: Iterable[str], figures: Iterable[str]) -> str:
+    """Such as "+9.8 on the worst task, −0.2 on the mean over tasks"."""
+    return ", ".join(f"{figure} on {measure}" for measure, figure in zip(measures, figures, strict=True))
 
 
 def _spec(search: Search, found: Change) -> str:
@@ -95,11 +97,12 @@ def _rest(search: Search) -> Iterator[str]:
     if search.winner:
         yield _choosing(search)
     elif search.decided:
-        yield from _nearest(search)
+        yield from _best(search)
     if search.verdict or (search.decided and not search.winner):
         for name, found in search.fresh.items():
             if name != search.winner and found.objective.n:
-                yield f"On fresh seeds, `{name}` has {', '.join(_changes(search, found))}."
+                figures = [f"{change:+z.1f}" for change in (found.objective, *found.kept)]
+                yield f"On fresh seeds, `{name}` has {_on(map(brief, search.measures), figures)}."
         if search.keep:
             yield f"What may be lost: {limits(search)}."
 
@@ -111,23 +114,18 @@ def _choosing(search: Search) -> str:
     return f"In the search it gained {number_text(search.gain, '+z.1f')} on the validation split; {chance}."
 
 
-def _nearest(search: Search) -> Iterator[str]:
-    """The candidate that came nearest, where there is one."""
+def _best(search: Search) -> Iterator[str]:
+    """The first candidate of the last rung, and why it has not won."""
     rung = search.rungs[-1]
     standing = rung.standings[rung.names[0]]
     if math.isnan(standing.objective.mean):
         return
-    gain = f"{number_text(standing.objective.mean, '+z.1f')} on {search.objective.words}"
-    kept = zip(search.keep, standing.kept, strict=True)
-    changes = [gain, *(f"{number_text(one.mean, '+z.1f')} on {each.objective.words}" for each, one in kept)]
-    yield f"The nearest was `{rung.names[0]}` with {', '.join(changes)} on the validation split."
+    figures = [number_text(gain.mean, "+z.1f") for gain in (standing.objective, *standing.kept)]
+    changes = _on(map(brief, search.measures), figures)
+    why = outcome(search, rung.names[0])
+    yield f"In the last rung, `{rung.names[0]}` ranks first with {changes} of the validation split: {why}."
     best = f"the best of {count_text(search.tried, 'equal candidate')} shows"
     yield f"By choosing alone, {best} about {number_text(search.chance, '+z.1f')}."
-
-
-def limits(search: Search) -> str:
-    """What may be lost, such as "at most 0.5 points of the mean over tasks"."""
-    return ", ".join(kept.words for kept in search.keep)
 
 
 def paste(search: Search, plan: Mapping[str, Any]) -> tuple[Paste, ...]:
@@ -160,9 +158,19 @@ def _train(trial: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"--{name}", str(plan[name]))
 
 
+def brief(measure: Objective) -> str:
+    """The measure in a sentence, without the names of the hard tasks."""
+    return measure.words.partition(" (")[0] if measure.words.startswith("the hard tasks") else measure.words
+
+
+def short(measure: Objective) -> str:
+    """The measure without an article, such as "worst task"."""
+    return brief(measure).removeprefix("the ")
+
+
 def title(measure: Objective) -> str:
     """The measure as a heading, such as "Worst task"."""
-    return capitalized(measure.words.removeprefix("the "))
+    return capitalized(short(measure))
 
 
 # Figures in large type, and what limits the answer
@@ -195,12 +203,12 @@ def _measures(search: Search) -> Iterator[Tile]:
 
 def _measure(measure: Objective, change: Interval) -> Tile:
     bounds = f"[{number_text(change.low, '+z.1f')}, {number_text(change.high, '+z.1f')}] points"
-    tone = "unclear" if not change.bounded or change.low <= 0 <= change.high else "better" if change.mean > 0 else "worse"
+    found = effect(change)
     return Tile(
         f"{title(measure)}, winner − equal",
         number_text(change.mean, "+z.1f"),
         bounds if change.bounded else f"points, {count_text(change.n, 'seed')}",
-        tone,
+        "" if found == "unknown" else found,
     )
 
 
@@ -213,9 +221,9 @@ def _cost(search: Search) -> Tile:
 def alerts(search: Search) -> tuple[Alert, ...]:
     """What limits the answer, warnings first."""
     found = []
-    for outcome, words in (("failed", "failed"), ("diverged", "diverged")):
-        if number := sum(run.record.outcome == outcome for run in search.runs):
-            found.append(Alert(f"{count_text(number, 'run')} of the search {words}", "search-runs"))
+    for what in ("failed", "diverged"):
+        if number := sum(run.record.outcome == what for run in search.runs):
+            found.append(Alert(f"{count_text(number, 'run')} of the search {what}", "search-runs"))
     if search.verdict:
         seeds = count_text(search.verdict.objective.interval.n, "fresh seed")
         found.append(Alert(f"Tested on {seeds}", "fresh", warns=search.verdict.reason == "too few seeds"))
@@ -232,48 +240,3 @@ def next_step(search: Search, missing: int, command: str | None) -> NextStep | N
     if any(run.record.outcome == "failed" for run in search.runs):
         return NextStep("The same command runs again what failed; finished runs are kept.", command)
     return None
-
-
-# How it was done
-
-
-def outcome(search: Search, name: str) -> str:
-    """What became of a candidate, in a few words."""
-    if name == search.winner:
-        return "winner"
-    rung = search.last(name)
-    standing = rung.standings[name]
-    if standing.state != "in":
-        return "a run did not finish" if standing.state == "diverged" else "loses too much"
-    if any(name in each.names for each in search.rungs[rung.number :]):
-        return "still in"
-    if rung.number < len(search.rungs):
-        return "gains too little"
-    if not search.decided:
-        return "not yet decided"
-    if not standing.holds:
-        return "may lose too much"
-    return "not above 0" if standing.objective.low <= 0 else "gains less"
-
-
-def how_searched(search: Search) -> list[str]:
-    """What was searched, on which seeds, and what was never read."""
-    notes = [f"What is maximised: {search.objective.words}."]
-    if search.keep:
-        notes.append(f"What may be lost against equal weights: {limits(search)}.")
-    seeds = sorted({run.record.trial["seed"] for run in search.runs})
-    numbers = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
-    return [
-        *notes,
-        f"The runs of the search have the {numbers} and never read the test split: all gains of the search are of the "
-        "validation split. The learning rate was chosen with equal weights and is the same for all.",
-        "A gain is the difference from equal weights with the same seed. All candidates of a rung have the same seeds. The "
-        "next rung has those with the highest gain less one standard error, without those that lose too much.",
-        "The winner has the highest gain less one standard error in the last rung, if that is above 0, and if what may not "
-        "be lost holds with one standard error to spare.",
-        "What choosing alone gives is the mean gain of the winner in simulated searches whose candidates are all copies of "
-        "equal weights, with the noise of this search.",
-        f"No decision of the search reads the runs with the fresh seeds 0 to {search.seeds - 1}. The winner is recommended if "
-        "the 95% interval of its gain on their test split lies above 0, the sign-flip test agrees, and no mean change is "
-        "below what may be lost.",
-    ]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from hardfirst.records.names import EQUAL
 from hardfirst.report.model.search import Rung, Search
 from hardfirst.report.text.interval_text import count_text
-from hardfirst.report.text.search import limits, outcome, title
+from hardfirst.report.text.search import title
+from hardfirst.report.text.search_notes import LOWER_BOUND, limits, outcome
 from hardfirst.report.text.tables import PlainTable
 from hardfirst.statistics import number_text
 from hardfirst.statistics.search import Gain
@@ -30,10 +31,10 @@ def rung_name(rung: Rung) -> str:
 
 def path_caption(search: Search) -> str:
     """What the table of candidates and rungs shows."""
-    kept = " What may not be lost is shown for the last rung of each." if search.keep else ""
+    kept = ", and by how likely they keep what may not be lost, which is shown for their last rung" if search.keep else ""
     return (
-        f"Gain over equal weights on {search.objective.words}, in points of validation KPI, ± one standard error. "
-        f"Candidates are ranked by the lower bound, the gain less one standard error.{kept}"
+        f"Gain over equal weights on {search.objective.words}, in points of validation KPI, ± one standard error. The lower "
+        f"bound is {LOWER_BOUND}. Candidates of a rung are ranked by it{kept}."
     )
 
 
