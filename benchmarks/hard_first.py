@@ -6,7 +6,8 @@ PART is "order" or "search", alone or with a problem, such as order:digits; with
 - order: the same weights on the hard tasks early, late, or half as strong throughout, so that each task has the same average
   weight over training; and methods with and without a return to equal weights. Each row is the difference to equal weights
   on the test split, paired by seed, at the learning rate of the problem. The epoch is the best one on validation by the mean
-  over tasks. Settings were fixed before any of these runs, and nothing was tuned.
+  over tasks; the last two columns are of the validation split at the last epoch, which no choice has touched. Settings were
+  fixed before any of these runs, and nothing was tuned.
 - search: what `hardfirst search` finds on each problem, what the winner changes on the test split of fresh seeds, and what
   the search costs: in single runs, with those on fresh seeds after the "+"; and in wall time, over that of one run of equal
   weights on one core.
@@ -29,7 +30,7 @@ import kept_runs
 from hardfirst import Spec, records
 from hardfirst.records.objective import Objective
 from hardfirst.records.search_runs import figures, measured_hard_tasks
-from hardfirst.statistics import mean_interval, paired_interval
+from hardfirst.statistics import mean_interval, number_text, paired_interval
 from hardfirst.studies.tuning import SEED
 from hardfirst.study import Search, Study
 from hardfirst.training import Trial, fit
@@ -63,6 +64,11 @@ METHODS = (
     "dtp:uniform=0.8",
     "hard_first",
 )
+EFFECTS = {  # by what it is called, which row less which other
+    "order: early less late": ("hard tasks early", "hard tasks late"),
+    "return of `dtp`": ("dtp:anneal=0.6+0.8", "dtp"),
+    "return of `dtp:uniform=0.2`": ("dtp:uniform=0.2,anneal=0.6+0.8", "dtp:uniform=0.2"),
+}
 SEARCHES = {  # by name: the problem, what is maximised, and what may not be lost
     **{name: (name, "hard", "mean:0.3") for name in PROBLEMS},
     "digits_worst": ("digits", "worst", "mean:0.5"),
@@ -90,17 +96,24 @@ def order_table(folder: Path, name: str, workers: int | None) -> None:
     measures = [Objective.parse(text, tasks) for text in ("mean", ",".join(f'"{task}"' for task in hard), "worst")]
 
     def points(spec: str) -> np.ndarray:
-        """The figures of a method's runs, [measures, seeds]."""
+        """The figures of a method's runs, [measures, seeds]: the test split, and validation at the last epoch."""
         runs = [case.runs[str(Spec.parse(spec)), seed] for seed in case.seeds]
-        return np.array([figures(run, measures, test=True) for run in runs]).T
+        return np.array([[*figures(run, measures, test=True), *_last(run, measures[:2])] for run in runs]).T
 
     equal = points("equal")
     print(f"\n{name}: {problem.epochs} epochs, {len(case.seeds)} seeds; hard tasks: {', '.join(hard)}\n")
-    print(_row("weights", ["mean over tasks", "hard tasks", "worst task"]) + "\n|---|---|---|---|")
+    print(_row("weights", ["mean over tasks", "hard tasks", "worst task", "mean, last epoch", "hard tasks, last epoch"]))
+    print(_row("---", ["---"] * 5))
     print(_row("equal", [f"{mean_interval(each):.1f}" for each in equal]))
     for label, spec in labels.items():
-        changes = map(paired_interval, points(spec), equal)
-        print(_row(label, [f"{change:+.1f}" for change in changes]), flush=True)
+        print(_changes(label, points(spec), equal))
+    for label, (later, former) in EFFECTS.items():
+        print(_changes(f"**{label}**", points(labels.get(later, later)), points(labels.get(former, former))), flush=True)
+
+
+def _last(run: records.Record, measures: Sequence[Objective]) -> list[float]:
+    kpis = {task: run.curve(task, "validation_kpi")[-1] for task in run.tasks}
+    return [100 * measure.value(kpis) for measure in measures]
 
 
 def schedules(tasks: Sequence[str], hard: Sequence[str]) -> dict[str, str]:
@@ -126,13 +139,18 @@ def search_row(folder: Path, name: str, workers: int | None) -> None:
     search = Search(
         problems=[problem.name], maximise=maximise, keep=[keep], epochs=problem.epochs, cost=False, workers=workers
     )
+    home.mkdir(parents=True, exist_ok=True)
     with _Clock(home / "seconds.txt") as clock:
         found = search.run(home).comparison.cases[0].search
     assert found is not None
     cells = [f"`{maximise}`, `{keep}`", f"`{found.winner}`" if found.winner else "none"]
     change = found.fresh.get(found.winner or "")
     cells += [f"{change.objective:+.1f}", f"{change.kept[0]:+.1f}"] if change else ["0", "0"]
-    cells += ["yes" if found.verdict and found.verdict.recommended else "no", f"{found.gain:+.1f}", f"{found.chance:+.1f}"]
+    cells += [
+        "yes" if found.verdict and found.verdict.recommended else "no",
+        number_text(found.gain, "+.1f"),
+        number_text(found.chance, "+.1f"),
+    ]
     cells += [f"{found.cost:.0f} + {found.fresh_cost:.0f}", f"{clock.seconds / _single_seconds(folder, problem):.1f}"]
     print(_row(name, cells), flush=True)
 
@@ -159,6 +177,10 @@ def _single_seconds(folder: Path, problem: Problem) -> float:
     if not file.exists():
         fit(Trial.plan(problem.name, Spec("equal"), epochs=problem.epochs), record_file=file, accelerator="cpu")
     return records.read(file).seconds
+
+
+def _changes(label: str, ours: np.ndarray, theirs: np.ndarray) -> str:
+    return _row(label, [f"{paired_interval(*pair):+.1f}" for pair in zip(ours, theirs, strict=True)])
 
 
 def _row(label: str, cells: Sequence[str]) -> str:

@@ -90,13 +90,22 @@ def noise(rng: np.random.Generator, shape: tuple[int, ...], heavy: bool) -> Arra
     return NOISE * (math.sqrt(SAME_RUN) * common + math.sqrt(1 - SAME_RUN) * own)
 
 
-def measured(rng: np.random.Generator, effects: Sequence[Effect], objective: str, seeds: int, heavy: bool = False) -> Array:
-    """[1 + candidates, 2, seeds]: the objective and the mean over tasks of equal weights and of the candidates."""
-    means = LEVELS + np.stack([effect.by_task(objective) for effect in (Effect(), *effects)])
+def levels(scene: str, objective: str) -> Array:
+    """[1 + candidates, tasks]: the true KPIs of equal weights and of the candidates."""
+    rest = [Effect()] * (CANDIDATES - len(SCENES[scene]))
+    return LEVELS + np.stack([effect.by_task(objective) for effect in (Effect(), *SCENES[scene], *rest)])
+
+
+def measured(rng: np.random.Generator, means: Array, objective: str, seeds: int, heavy: bool = False) -> Array:
+    """[methods, 2, seeds]: the objective and the mean over tasks, in runs with the true KPIs [methods, tasks]."""
     shared, own = noise(rng, (1, seeds), heavy), noise(rng, (len(means), seeds), heavy)
     kpis = means[:, None] + math.sqrt(SAME_SEED) * shared + math.sqrt(1 - SAME_SEED) * own
     score = kpis[..., HARD].mean(axis=-1) if objective == "hard" else kpis.min(axis=-1)
     return np.stack([score, kpis.mean(axis=-1)], axis=1)
+
+
+def named(arrays: Sequence[Array]) -> dict[str, Array]:
+    return {str(number): array for number, array in enumerate(arrays)}
 
 
 def searches(
@@ -104,13 +113,16 @@ def searches(
 ) -> Iterator[Result]:
     """Simulate searches."""
     rng = np.random.default_rng(1)
-    effects = SCENES[scene] + [Effect()] * (CANDIDATES - len(SCENES[scene]))
+    means = levels(scene, objective)
+    effects = dict(enumerate(SCENES[scene]))
     for _ in range(count):
-        equal, *others = measured(rng, effects, objective, PLAN[-1].seeds, heavy)
-        best, _ = replay({str(number): other for number, other in enumerate(others)}, equal, [ALLOWED], PLAN)
-        equal, *others = measured(rng, effects, objective, fresh, heavy)  # drawn in any case: the same for all procedures
-        number = int(best or 0)
-        yield Result(effects[number], verdict(others[number], equal, [ALLOWED])) if best else Result(Effect(), None)
+        equal, *others = measured(rng, means, objective, PLAN[-1].seeds, heavy)
+        best, _ = replay(named(others), equal, [ALLOWED], PLAN)
+        equal, *others = measured(rng, means, objective, fresh, heavy)  # even without a winner: the same for all procedures
+        if best is None:
+            yield Result(Effect(), None)
+        else:
+            yield Result(effects.get(int(best), Effect()), verdict(others[int(best)], equal, [ALLOWED]))
 
 
 def summary(results: Sequence[Result], keeps: Callable[[Interval], bool] | None = None) -> str:
@@ -155,16 +167,15 @@ def print_choices(count: int, fresh: int) -> None:
 
 def print_chance(count: int) -> None:
     """The gain that mere choice shows, and what estimates of it say."""
-    rng = np.random.default_rng(2)
+    rng, means = np.random.default_rng(2), levels("alike", "hard")
     shown, estimates, copies = [], [], []
     for _ in range(count):
-        equal, *others = measured(rng, [Effect()] * CANDIDATES, "hard", PLAN[-1].seeds)
-        named = {str(number): other for number, other in enumerate(others)}
-        best, standing = replay(named, equal, [ALLOWED], PLAN)
+        equal, *others = measured(rng, means, "hard", PLAN[-1].seeds)
+        best, standing = replay(named(others), equal, [ALLOWED], PLAN)
         shown.append(standing[best].objective.mean if best else 0.0)
         if len(estimates) < count // 10:
-            estimates.append(chance_gain(named, equal, [ALLOWED], PLAN, repeats=100))
-        seeds = measured(rng, [], "hard", 2 * PLAN[-1].seeds)[0, 0].reshape(2, -1)
+            estimates.append(chance_gain(named(others), equal, [ALLOWED], PLAN, repeats=100))
+        seeds = measured(rng, means[:1], "hard", 2 * PLAN[-1].seeds)[0, 0].reshape(2, -1)
         copies.append(max(0.0, (seeds.mean(axis=1) - equal[0].mean()).max()))
     print("gain that mere choice among alike candidates shows, objective hard: mean and spread between searches")
     for name, values in (("shown", shown), ("chance_gain", estimates), ("best of two copies", copies)):

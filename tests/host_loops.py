@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -22,19 +22,21 @@ def assert_same_state(balancer: nn.Module, other: nn.Module) -> None:
         torch.testing.assert_close(balancer.state_dict()[name], value, rtol=0, atol=0, equal_nan=True, msg=name)
 
 
-def state_of_two_ranks(code: str, folder: Path, *arguments: str, start: tuple[str, ...] = TORCHRUN) -> Mapping[str, Tensor]:
-    """Run code that trains in two processes and saves each rank's state in `sys.argv[1]/RANK.pt`.
+def states_of_two_ranks(
+    code: str, folder: Path, specs: Sequence[str], start: tuple[str, ...] = TORCHRUN
+) -> dict[str, Mapping[str, Tensor]]:
+    """Run code in two processes that trains with each of `sys.argv[2:]` and saves the rank's state in `sys.argv[1]`.
 
     The ranks' networks and balancers are checked to be equal. The code can import this file and the tests of integrations.
 
     Returns:
-        The network's state.
+        The networks' states by spec.
     """
     script, tests = folder / "script.py", Path(__file__).parent
     script.write_text('import warnings\nwarnings.simplefilter("ignore")\n' + code)
     paths = [str(tests), str(tests / "integrations"), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
-        [sys.executable, *start, str(script), str(folder), *arguments],
+        [sys.executable, *start, str(script), str(folder), *specs],
         capture_output=True,
         text=True,
         timeout=280,
@@ -42,12 +44,15 @@ def state_of_two_ranks(code: str, folder: Path, *arguments: str, start: tuple[st
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    first, second = (torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    for part in ("network", "balancer"):
-        for name, value in first[part].items():
-            assert torch.equal(value, second[part][name]), (part, name)
-    return first["network"]  # type: ignore[no-any-return]
+    networks = {}
+    for spec in specs:
+        first, second = (torch.load(folder / f"{spec}-{rank}.pt", weights_only=True) for rank in (0, 1))
+        for part in ("network", "balancer"):
+            for name, value in first[part].items():
+                assert torch.equal(value, second[part][name]), (spec, part, name)
+        networks[spec] = first["network"]
+    return networks
 
 
-def save_state(network: nn.Module, balancer: nn.Module, folder: str, rank: int | str) -> None:
-    torch.save({"network": network.state_dict(), "balancer": balancer.state_dict()}, f"{folder}/{rank}.pt")
+def save_state(network: nn.Module, balancer: nn.Module, folder: str, spec: str, rank: int | str) -> None:
+    torch.save({"network": network.state_dict(), "balancer": balancer.state_dict()}, f"{folder}/{spec}-{rank}.pt")

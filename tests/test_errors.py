@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +30,7 @@ AREAS = ("balancers", "measures", "problems", "commands", "machine")
 Case = Callable[[], object]
 
 
+@cache
 def cases() -> dict[str, Case]:
     """All wrong inputs by name, "area, what: how"."""
     return {f"{area}, {name}": case for area in AREAS for name, case in import_module(f"wrong_inputs.{area}").CASES.items()}
@@ -75,6 +77,7 @@ def snapshot(messages: dict[str, str]) -> str:
     return "\n".join(f"{name}\n{indent(text, '    ')}\n" for name, text in messages.items())
 
 
+@cache
 def written() -> dict[str, str]:
     blocks = re.split(r"\n\n(?=\S)", SNAPSHOT.read_text(encoding="utf-8").rstrip("\n"))
     pairs = (block.partition("\n") for block in blocks)

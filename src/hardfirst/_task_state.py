@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 from typing import Any, Literal, Self
 
 import torch
@@ -10,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from hardfirst._task_names import check_tasks, decode_names, encode_names, reorder, require_same_names
+from hardfirst._task_values import check_value, not_stackable
 from hardfirst.errors import InputError, check_names, mapping, warn_caller
 
 # The process group to average over: None is the default group, False is none.
@@ -206,14 +206,14 @@ class TaskState(nn.Module):
         if len(values) != len(columns) or not all([isinstance(column, Tensor) for column in columns]):  # noqa: C419
             check_names("task", values, self.tasks)
             for task, value in values.items():
-                _check_value(task, value, kind)
+                check_value(task, value, kind)
             columns = self._filled(columns, 0.0 if kind == "loss" else math.nan)
         try:
             vector = torch.stack(columns)  # type: ignore[arg-type]  # all are tensors by now
         except RuntimeError:  # shapes or devices that differ
-            raise self._not_a_scalar(values, kind) from None
+            raise not_stackable(values, kind) from None
         if vector.dim() != 1:
-            raise self._not_a_scalar(values, kind)
+            raise not_stackable(values, kind)
         return plain(vector)
 
     def _filled(self, columns: list[Any], absent: float) -> list[Any]:
@@ -225,18 +225,6 @@ class TaskState(nn.Module):
         if device is not None:
             converted = send(converted, device)
         return [c if isinstance(c, Tensor) else number for c, number in zip(columns, converted.unbind(), strict=True)]
-
-    def _not_a_scalar(self, values: Mapping[str, Any], kind: str) -> InputError:
-        """Return the error for values that cannot be stacked: a wrong shape, or devices that differ."""
-        tensors = {task: value for task, value in values.items() if isinstance(value, Tensor)}
-        for task, value in tensors.items():
-            if value.dim():
-                return InputError(
-                    f"Expected the {kind} of task {task!r} to be a 0-d tensor; got shape {list(value.shape)}. "
-                    "Reduce it first, for example with .mean()."
-                )
-        devices = ", ".join(f"{task!r} on {value.device}" for task, value in tensors.items())
-        return InputError(f"Expected the {kind} of every task on one device; got {devices}.")
 
     def is_distributed(self) -> bool:
         """Return whether `mean_over_ranks` communicates: torch.distributed is initialized, `process_group` is not False."""
@@ -289,16 +277,6 @@ def plain(tensor: Tensor) -> Tensor:
     if type(tensor) is Tensor or type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
         return tensor
     return tensor.as_subclass(Tensor)
-
-
-def _check_value(task: str, value: object, kind: Literal["loss", "KPI"]) -> None:
-    """Raise `InputError` unless the value is a tensor or, for a KPI, a number or None."""
-    if isinstance(value, Tensor):
-        return
-    if kind == "loss":
-        raise InputError(f"Expected the loss of task {task!r} to be a tensor; got {value!r}.")
-    if value is not None and not isinstance(value, Real):
-        raise InputError(f"Expected the KPI of task {task!r} to be a number or a 0-d tensor; got {value!r}.")
 
 
 def _difference(state: Mapping[str, Any], own: Mapping[str, Any]) -> str:

@@ -38,7 +38,7 @@ class Study(Plan):
 
         Args:
             folder: the study's. Default: `runs/` and the problems' names. A study that was stopped is resumed.
-            keep: keep the trained network of each method's best run in `models/`, for `hardfirst.load`.
+            keep: keep the trained networks of the best runs in `models/`, for `hardfirst.load`.
             tell: called with each `Event`.
 
         Raises:

@@ -1,14 +1,17 @@
 """HardFirst against a reference in Python numbers, in both phases, and its search by hand."""
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
 
 from hardfirst.balancers import Fixed, HardFirst, LossBalancer
-from hardfirst.balancers.hard_first import _closable_gap, _with_kpi
+from hardfirst.balancers.hard_first import _closable_gap, _moments
 from hardfirst.errors import InputError
+
+pytestmark = pytest.mark.filterwarnings("ignore:The search of HardFirst has ended")
 
 TASKS = ("easy", "hard", "noise")
 STEPS = 400  # of which the search has 60, and P begins at step 20
@@ -112,36 +115,36 @@ def test_a_compiled_search_and_training_are_those_in_eager_mode() -> None:
     torch.testing.assert_close(compiled.state_dict(), eager.state_dict(), equal_nan=True)
 
 
+def gap_after(values: torch.Tensor, average: float, *, every: int, window: int, dtype: torch.dtype = torch.float32) -> float:
+    """The gap of a KPI that is measured every few steps, with a horizon of half a training of 0.15 windows."""
+    sums, decay = torch.zeros(1, 6, dtype=dtype), (1 - 1 / window) ** every
+    for number, value in enumerate(values.to(dtype)):
+        time = torch.tensor([every * number / window], dtype=dtype)
+        sums = decay * sums + _moments(time, value.unsqueeze(0))
+    return float(_closable_gap(sums, torch.tensor([average], dtype=dtype), 0.5 / 0.15))
+
+
 def test_a_kpi_of_every_tenth_step_has_the_same_trend() -> None:
-    gaps = {}
     for every in (1, 10):
-        sums, average = torch.zeros(1, 6), torch.tensor([0.5])
-        for step in range(0, 400, every):
-            sums = _with_kpi(sums, torch.tensor([0.2 + 0.001 * step]), torch.tensor([float(every)]), 1 - 1 / 150)
-        gaps[every] = float(_closable_gap(sums, average, 200.0))
-    assert gaps == {1: pytest.approx(0.2, rel=1e-3), 10: pytest.approx(0.2, rel=1e-3)}
+        gap = gap_after(0.2 + 0.001 * torch.arange(0, 400, every), 0.5, every=every, window=150)
+        assert gap == pytest.approx(0.5, rel=1e-3)
+        assert gap_after(0.2 + 0.0005 * torch.arange(0, 400, every), 0.4, every=every, window=150) == pytest.approx(
+            0.25, 0.01
+        )
 
 
-def test_sums_in_float32_stay_accurate_over_long_ages() -> None:
-    """As after 150,000 steps, with a KPI in every hundredth of them."""
-    generator = torch.Generator().manual_seed(0)
-    gaps = []
-    for dtype in (torch.float32, torch.float64):
-        sums, noise = torch.zeros(2, 6, dtype=dtype), torch.randn(1500, 2, generator=generator.manual_seed(0))
-        for number in range(1500):
-            kpi = torch.tensor([0.5, 0.3]) + torch.tensor([1e-4, 0.0]) * number + 0.03 * noise[number]
-            sums = _with_kpi(sums, kpi.to(dtype), torch.full((2,), 100.0, dtype=dtype), 1 - 1 / 150_000)
-        gaps.append(_closable_gap(sums, torch.tensor([0.6, 0.3], dtype=dtype), 500_000.0).double())
-    torch.testing.assert_close(gaps[0], gaps[1], rtol=0.02, atol=1e-3)
-    assert gaps[1][0] == pytest.approx(0.4)
+@pytest.mark.parametrize(("slope", "noise"), [(1e-4, 0.03), (3e-5, 0.03), (0.0, 0.03), (0.0, 0.0)])
+def test_sums_in_float32_stay_accurate_over_a_long_search(slope: float, noise: float) -> None:
+    """Of 150,000 steps, with a KPI in every hundredth of them."""
+    values = 0.5 + slope * torch.arange(1500) + noise * torch.randn(1500, generator=torch.Generator().manual_seed(0))
+    gaps = [gap_after(values, 0.5, every=100, window=150_000, dtype=dtype) for dtype in (torch.float32, torch.float64)]
+    assert gaps[0] == pytest.approx(gaps[1], rel=0.01, abs=1e-3)
+    assert (gaps[1] > 0.1) == (slope > 0)
 
 
 @pytest.mark.parametrize(("values", "known"), [([0.5], False), ([0.5, 0.6], False), ([0.5, 0.6, 0.7], True)])
 def test_a_task_needs_three_kpis_for_a_trend(values: list[float], known: bool) -> None:
-    sums = torch.zeros(1, 6)
-    for value in values:
-        sums = _with_kpi(sums, torch.tensor([value]), torch.tensor([1.0]), 0.999)
-    assert bool(_closable_gap(sums, torch.tensor([0.6]), 100.0).isnan()) != known
+    assert math.isnan(gap_after(torch.tensor(values), 0.6, every=1, window=1000)) != known
 
 
 def test_without_kpis_all_weights_stay_equal() -> None:
@@ -168,6 +171,18 @@ def test_a_search_without_restart_goes_on_with_its_weights() -> None:
     assert balancer.restart_step is None
     assert not balancer.restarted
     assert balancer.weights["hard"] > 1.5
+
+
+@pytest.mark.parametrize(("options", "reads"), [({}, False), ({}, True), ({"restart": False}, False)])
+def test_a_loop_that_never_asks_for_the_restart_is_warned(options: dict, reads: bool) -> None:
+    balancer = HardFirst(TASKS, steps=20, **options)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for step in range(6):
+            take_step(balancer, step)
+            assert not (reads and balancer.restarted and step != 2)
+    assert len(seen) == (not options and not reads)
+    assert all("ended after 3 training steps, and the loop has not read" in str(each.message) for each in seen)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])

@@ -18,7 +18,7 @@ from hardfirst.errors import InputError
 from hardfirst.networks import HardSharing
 from table import EVERY, GRADIENT, SPECS, TASKS
 
-STEPS, BATCH = 20, 6
+STEPS, BATCH = 10, 6
 SHARDABLE = [spec for spec in SPECS if "shared" not in spec.build(TASKS).needs]
 NAMED = ["dtp", "uncertainty", "gradnorm", "geometric", "pcgrad"]
 TASKS_OF_RANKS = {  # by rank, what it takes for the tasks
@@ -61,7 +61,7 @@ def train(
         optimizer.zero_grad()
         balancer.backward(losses, kpis, shared=shared())
         optimizer.step()
-        if step % 5 == 4:
+        if step % 3 == 2:
             balancer.end_epoch()
 
 

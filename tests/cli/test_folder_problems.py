@@ -29,7 +29,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     toy_folder.register(monkeypatch)
     engine = Scripted(lambda assignment, _: Ended(assignment.key, run_assignment(assignment, torch.get_num_threads())))
     monkeypatch.setattr(EngineSpec, "build", lambda spec: engine)
-    monkeypatch.setattr(runner, "run_alone", lambda job, what, tell: job(tell))
+    monkeypatch.setattr(runner, "run_alone", lambda job, what, tell, tables: job(tell))
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def test_a_closed_pipe_ends_the_printing_and_not_the_study(tmp_path: Path) -> No
 def test_the_cost_of_a_step_is_not_measured_where_the_plan_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It has no part in the trials' keys."""
     path, told = toy_study.problem(tmp_path), []
-    monkeypatch.setattr(runner, "run_alone", lambda work, what, tell: told.append(tell))
+    monkeypatch.setattr(runner, "run_alone", lambda work, what, tell, tables: told.append(tell))
     with_cost, without = (Runner(Plan(**toy_study.plan(path, cost=cost)), tmp_path / "study") for cost in (True, False))
     assert with_cost.trials().keys() == without.trials().keys()
     without.measure_cost(print)

@@ -413,6 +413,10 @@ def test_what_was_chosen_by_is_said(criterion, what):
     case = case_of([run("equal", 0, (1, 1, 1), criterion=criterion)], enough("equal"))
     assert f"the epoch that was best by {what} on the validation split" in " ".join(notes.how_measured(case))
     assert text(tuning.section(case, looks(case))).count(what) == 2
+    measuring = as_run(run("equal", 1_000_000, (1, 1, 1)), "hard tasks", "order", tuning=True)
+    for runs, said in (([], False), ([measuring], True)):
+        told = " ".join(notes.how_measured(case_of(study(equal=[0.4]), runs)))
+        assert ("The tasks to choose by were the hard ones" in told) == said
     old = case_of(study(equal=[0.4]))  # of before there was a choice
     assert "best by the mean over tasks" in " ".join(notes.how_measured(old))
 

@@ -314,7 +314,10 @@ def test_the_order_study_is_planned_by_its_command(problem: str, hardfirst: Call
     assert re.search(r"hard_sharing\W+0\W+2", printed)
     assert re.search(r"orders of tasks\W+0\W+12", printed)
     assert load_problem(problem).parts is not None
-    printed = hardfirst("study", "order", problem, "--seeds", "1", "--epochs", "1", "--workers", "2")
+    options = ("--seeds", "1", "--epochs", "1", "--workers", "2", "--keep", "--log", "tensorboard")
+    printed = hardfirst("study", "order", problem, *options)
+    assert len(list(Path("runs/tiny-order/models").glob("*.pt"))) == 9
+    assert len(list(Path("runs/tiny-order/tensorboard").iterdir())) == 7
     assert "The order of tasks is not shown to matter to any of 3 tasks." in printed
     assert "Hard tasks first − easy tasks first: " in printed
     assert Path("runs/tiny-order/report.html").exists()

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ LOCAL = "slurm:cluster=local"
 
 
 def few(path: str, **settings: Any) -> dict[str, Any]:
-    return plan(path, **{"seeds": 1, "engine": LOCAL, **settings})
+    return plan(path, **{"balancers": "dtp", "seeds": 1, "engine": LOCAL, **settings})
 
 
 def states(events: list[Event]) -> list[str]:
@@ -37,17 +38,17 @@ def run(folder: Path, settings: dict[str, Any]) -> tuple[Runner, list[Event]]:
 @pytest.mark.slow
 def test_records_are_those_of_local_processes_and_what_is_there_is_not_run_again(tmp_path: Path) -> None:
     path = problem(tmp_path)
-    run(tmp_path / "local", plan(path, seeds=1, workers=1))
+    run(tmp_path / "local", few(path, engine="local", workers=1))
     run(tmp_path / "slurm", few(path))
     assert measured(Store(tmp_path / "slurm")) == measured(Store(tmp_path / "local"))
     _, events = run(tmp_path / "slurm", few(path, seeds=2))
-    assert states(events) == ["finished"] * 2 + ["started"] * 2
+    assert states(events) == ["finished", "started"]
 
 
 @pytest.mark.slow
 def test_a_killed_job_costs_its_trial_a_retry(tmp_path: Path) -> None:
     runner, events = run(tmp_path / "out", few(problem(tmp_path, dies=True), workers=1))
-    assert states(events) == ["finished"] * 2 + ["retried"] + ["started"] * 3
+    assert states(events) == ["finished", "retried", "started", "started"]
     (reason,) = (event.reason for event in events if event.what == "retried")
     assert reason is not None
     assert "ended without a result" in reason
@@ -56,7 +57,7 @@ def test_a_killed_job_costs_its_trial_a_retry(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_cancels_the_jobs_and_the_same_study_resumes(tmp_path: Path) -> None:
-    settings = few(problem(tmp_path, seconds=5.0))
+    settings = few(problem(tmp_path, seconds=60.0))
     runner = Runner(Plan(**settings), tmp_path / "out")
 
     def stop(event: Event) -> None:
@@ -70,16 +71,19 @@ def test_ctrl_c_cancels_the_jobs_and_the_same_study_resumes(tmp_path: Path) -> N
     for key in runner.trials():
         with runner.store.claim(key) as free:
             assert free, "no job has a trial any more"
+    (tmp_path / "mark").touch()
     again, _ = run(tmp_path / "out", settings)
     assert all(map(again.store.ended, again.trials()))
 
 
 @pytest.mark.slow
-def test_jobs_outlive_a_killed_study_and_their_trials_are_not_run_twice(tmp_path: Path) -> None:
+def test_jobs_outlive_a_killed_study_and_their_trials_are_not_run_twice(
+    hardfirst: Callable[..., str], tmp_path: Path
+) -> None:
     path = problem(tmp_path, seconds=4.0)
-    command = [sys.executable, "-m", "hardfirst", "compare", path, "--out", str(tmp_path / "out"), "--engine", LOCAL]
-    command += ["--balancers", "equal", "--seeds", "1", "--no-baselines", "--no-controls"]
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = ["compare", path, "--out", str(tmp_path / "out"), "--engine", LOCAL]
+    command += ["--balancers", "equal", "--seeds", "1", "--no-baselines", "--no-controls", "--no-cost"]
+    first = subprocess.Popen([sys.executable, "-m", "hardfirst", *command], stdout=subprocess.DEVNULL)
     deadline, locks = time.monotonic() + 120, tmp_path / "out/trials"
     while not (submitted := list((tmp_path / "out/slurm").glob("*_submitted.pkl"))) or not list(locks.glob(".*.lock")):
         assert time.monotonic() < deadline, f"no job has claimed its trial; submitted: {submitted}"
@@ -87,8 +91,7 @@ def test_jobs_outlive_a_killed_study_and_their_trials_are_not_run_twice(tmp_path
     first.kill()
     first.wait()
     assert not list(locks.glob("*.jsonl")), "the job still runs"
-    second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
-    assert second.returncode == 0, second.stderr
+    hardfirst(*command)
     jobs = list((tmp_path / "out/slurm").glob("*_submitted.pkl"))
     (record,) = (tmp_path / "out/trials").iterdir()
     assert len(jobs) == 1, "the second command waits for the first one's job"

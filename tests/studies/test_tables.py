@@ -83,24 +83,24 @@ def test_a_study_reads_its_table_once_and_its_workers_need_no_pandas(
     runner.run()
     assert [record.outcome for _, record in runner.store.records()] == ["finished"] * 4
     assert len(readings) == 1
-    assert not runner.store.tables.exists(), "a copy of the data outlives the study"
+    assert not list(runner.store.tables.glob("*.table")), "a copy of the data outlives the study"
 
 
 def intact(folder: Path, file: Path) -> None: ...
 
 
 def damaged(folder: Path, file: Path) -> None:
-    (kept,) = folder.glob("*.pt")
+    (kept,) = folder.glob("*.table")
     kept.write_bytes(kept.read_bytes()[:-100])
 
 
 def of_another_kind(folder: Path, file: Path) -> None:
-    (kept,) = folder.glob("*.pt")
+    (kept,) = folder.glob("*.table")
     torch.save({"about": "{}"}, kept)
 
 
 def removed(folder: Path, file: Path) -> None:
-    (kept,) = folder.glob("*.pt")
+    (kept,) = folder.glob("*.table")
     kept.unlink()
 
 
@@ -117,7 +117,7 @@ def changed(folder: Path, file: Path) -> None:
 def test_workers_have_the_table_as_it_is_now(
     table: str, readings: list[Path], tmp_path: Path, happens: Callable[[Path, Path], None], times: int
 ) -> None:
-    file, folder = tmp_path / "homes.csv", tmp_path / "tables"
+    file, folder = tmp_path / "homes.csv", tmp_path
     with prepared_in(folder, ["digits", table]), read_from(folder):
         happens(folder, file)
         forget()
@@ -131,8 +131,7 @@ def test_workers_have_the_table_as_it_is_now(
 
 
 def test_where_tables_cannot_be_kept_each_process_reads_them(table: str, readings: list[Path], tmp_path: Path) -> None:
-    (tmp_path / "tables").write_text("a file where the folder should be")
-    with prepared_in(tmp_path / "tables", [table]), read_from(tmp_path / "tables"):
+    with prepared_in(tmp_path / "homes.csv", [table]), read_from(tmp_path / "homes.csv"):  # a file, not a folder
         forget()
         assert load_problem(table).name == "homes"
     assert len(readings) == 2

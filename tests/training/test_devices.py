@@ -204,9 +204,9 @@ def test_two_devices_give_the_record_and_the_weights_of_one(tmp_path: Path, bala
     same_weights(saved(tmp_path / "1"), saved(tmp_path / "2"), 1e-4)
 
 
-@pytest.mark.parametrize("balancer", ["dtp", "pcgrad"])
+@pytest.mark.parametrize("balancer", ["hard_first:search=0.6", "pcgrad"])
 def test_so_they_do_by_any_recipe(tmp_path: Path, balancer: str) -> None:
-    """Steps of two batches, of which the last has one: a task may have labels in the first batch alone."""
+    """Steps of two batches, of which the last has one: a task may have labels in the first batch alone; and a restart."""
     recipe = {"optimizer": "sgd:momentum=0.9", "schedule": "cosine", "clip": 0.5, "accumulate": 2, "average": 0.9}
     trials = ((1, recipe), (2, recipe | {"loaders": 1}))
     one, two = (train(tmp_path / str(n), balancer, devices=n, recipe=each) for n, each in trials)
@@ -276,12 +276,11 @@ def test_a_watcher_sees_all_of_it(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- stopped and taken up again
 
 
-@pytest.mark.parametrize("devices", [2, 3])
-def test_resume_gives_the_same_weights_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: int) -> None:
+def test_resume_gives_the_same_weights_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIANT, "dropout")
-    options: dict[str, Any] = {"epochs": 25, "devices": devices}
+    options: dict[str, Any] = {"epochs": 15, "devices": 3}
     expected = train(tmp_path / "whole", **options)
-    for resume in (False, True, True):
+    for resume in (False, True):
         with pytest.raises(Interrupted, match=r"Stopped in epoch \d+ after step \d+") as stopped:
             train(tmp_path / "part", watcher=Stop(), resume=resume, **options)
         assert stopped.value.checkpoint == tmp_path / "part/checkpoint.pt"
@@ -355,15 +354,12 @@ on_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="coun
 
 @pytest.mark.slow
 @on_linux
-@pytest.mark.parametrize(
-    ("start", "signalled"), [((), os.killpg), ((), os.kill), (TORCHRUN, os.killpg)], ids=["group", "parent", "torchrun"]
-)
-def test_ctrl_c_saves_and_leaves_no_process(
-    tmp_path: Path, start: tuple[str, ...], signalled: Callable[[int, int], None]
-) -> None:
+@pytest.mark.parametrize("start", [(), TORCHRUN], ids=["alone", "torchrun"])
+def test_ctrl_c_saves_and_leaves_no_process(tmp_path: Path, start: tuple[str, ...]) -> None:
+    """Ctrl-C reaches all processes, as in a terminal; the tests of resuming send it to the parent alone."""
     process = command(*start, *TRAIN, "--epochs", "2000", folder=tmp_path)
     assert wait_until((tmp_path / "run/checkpoint.pt").exists, 120)
-    signalled(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
     printed, errors = process.communicate(timeout=60)
     assert wait_until(lambda: not running(process.pid)), running(process.pid)
     again = next(line for line in printed.splitlines() if "To resume: hardfirst train" in line)

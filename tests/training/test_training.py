@@ -455,6 +455,12 @@ def test_an_undefined_kpi_counts_as_the_worst_where_runs_are_ranked() -> None:
     assert math.isnan(lost.validation_kpi("c", undefined=0.0)), "without a label there is no KPI"
 
 
+def test_a_criterion_that_does_not_name_its_tasks_trains_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="The criterion 'hard' does not say which tasks are hard"):
+        fitted(tmp_path, criterion="hard")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("criterion", "score"),
     [("worst", min), ("value", lambda kind, value: value), ("3*kind+value", lambda kind, value: (3 * kind + value) / 4)],

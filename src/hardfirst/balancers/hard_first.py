@@ -15,6 +15,7 @@ from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, flag, number, warn_caller
 from hardfirst.functional._scalar import has_values, on_host
 from hardfirst.kpi import MovingKPI
+from hardfirst.records.names import NO_ANNEALING, NO_RESTART
 
 _FIRST_STEPS = 20  # with equal shares, since a trend over fewer steps is noise
 _HORIZON = 0.5  # the share of training over which a trend is extended
@@ -65,19 +66,22 @@ class HardFirst(LossBalancer):
         {'easy': tensor(0.2001), 'hard': tensor(2.5998), 'noise': tensor(0.2001)}
 
     Note:
-        The method is from this library; it has no paper. Ages in the regression of the KPI count training steps, so a KPI
-        that is measured once per epoch has the same slope as one of every batch. The regression forgets with a time constant
-        of the search's length, and needs three KPIs of a task; until then, and in the first 20 steps, the task has
-        the share of an equal weight. Shares of the first third of the search do not enter P. KPIs after the search change
-        nothing. In short trainings, below 20 / `search` steps, all weights stay equal.
+        The method is from this library; it has no paper. The regression of the KPI is on training steps, so a KPI that is
+        measured once per epoch has the same slope as one of every batch. It forgets with a time constant of the search's
+        length, and needs three KPIs of a task. Until then, and in the first 20 steps, the task has the share of an equal
+        weight; if the search is shorter than that, all weights stay equal. Shares of the first third of the search do not
+        enter P. KPIs after the search change nothing.
+
+        The trainer starts the learning-rate schedule again over the epochs that remain, and selects no epoch before the
+        restart; the mixins leave the host's schedule and monitors as they are.
     """
 
     needs = frozenset({"kpis"})
     ranges = MappingProxyType({"search": Range(0.05, 0.3), "uniform": Range(0, 0.9)})
     controls = MappingProxyType(
         {
-            "no restart": MappingProxyType({"restart": False}),
-            "no annealing": MappingProxyType({"anneal": False}),
+            NO_RESTART: MappingProxyType({"restart": False}),
+            NO_ANNEALING: MappingProxyType({"anneal": False}),
         }
     )
     sums: Tensor
@@ -86,7 +90,7 @@ class HardFirst(LossBalancer):
 
     @classmethod
     def example_options(cls, tasks: Sequence[str]) -> Mapping[str, Any]:
-        return {"steps": 200}
+        return {"steps": 100_000}
 
     def __init__(
         self,
@@ -106,7 +110,7 @@ class HardFirst(LossBalancer):
         self.restart = flag("restart", restart)
         self._restart_known = not restart  # whether the loop has read that network and optimizer go back
         self.kpi = MovingKPI(self.tasks, alpha=alpha, process_group=process_group)
-        # by task, discounted sums over its KPIs κ with ages a: of 1, a, a², κ, aκ, κ²
+        # by task, discounted sums over its KPIs κ at times t, in units of the search: of 1, t, t², κ, tκ, κ²
         self.add_state("sums", [[0.0] * 6 for _ in self.tasks], task_axes=1)
         self.add_state("last", 0, dtype=torch.int64)  # the step of the latest KPI
         self.add_state("priority", 0.0)  # P
@@ -192,15 +196,15 @@ class HardFirst(LossBalancer):
         if on_host(self.steps_done) and int(self.steps_done) >= self._search_steps(steps):
             self.kpi.update(kpis)  # takes less time than the rest, which would change nothing
             return
-        moving, done, searching = self.kpi, self.steps_done, self._searching(steps)
+        moving, done, searching, window = self.kpi, self.steps_done, self._searching(steps), self.share * steps
         kpi = self.mean_over_ranks(moving.scaled(kpis).detach())
         moving.average.copy_(functional.moving_average(moving.average, kpi, alpha=moving.alpha))
-        window = self.share * steps
         kpi = torch.where(searching, kpi, torch.nan)
-        added = _with_kpi(self.sums, kpi, (done - self.last).float(), 1 - 1 / window)
-        self.sums.copy_(torch.where(kpi.isnan().unsqueeze(1), self.sums, added))
-        self.last.copy_(torch.where(kpi.isnan(), self.last, done))
-        gap = _closable_gap(self.sums, moving.average, _HORIZON * steps)
+        absent, discount = kpi.isnan(), (1 - 1 / window) ** (done - self.last).float()
+        sums = self.sums * discount.unsqueeze(1) + _moments(done / window, kpi)
+        self.sums.copy_(torch.where(absent.unsqueeze(1), self.sums, sums))
+        self.last.copy_(torch.where(absent, self.last, done))
+        gap = _closable_gap(self.sums, moving.average, _HORIZON / self.share)
         shares = _shares(gap.masked_fill(done < _FIRST_STEPS, torch.nan))
         self.priority.add_(torch.where(searching & (3 * done >= window), shares, 0))
 
@@ -220,21 +224,19 @@ class HardFirst(LossBalancer):
         return torch.where(self._searching(self.steps), 1.0, found)
 
 
-def _with_kpi(sums: Tensor, kpi: Tensor, elapsed: Tensor, discount: float) -> Tensor:
-    """Return the sums [T, 6] after a KPI [T], which has age 0; `elapsed` [T] counts the steps since the one before it."""
-    n, a, aa, k, ak, kk = sums.unbind(1)
-    older = torch.stack([n, a + elapsed * n, aa + elapsed * (2 * a + elapsed * n), k, ak + elapsed * k, kk], 1)
-    zero = torch.zeros_like(kpi)
-    return older * (discount**elapsed).unsqueeze(1) + torch.stack([zero + 1, zero, zero, kpi, zero, kpi * kpi], 1)
+def _moments(time: Tensor, kpi: Tensor) -> Tensor:
+    """Return what one KPI per task [T] at a time [1] adds to the sums [T, 6]."""
+    time = time.expand_as(kpi)
+    return torch.stack([torch.ones_like(kpi), time, time * time, kpi, time * kpi, kpi * kpi], 1)
 
 
 def _closable_gap(sums: Tensor, average: Tensor, horizon: float) -> Tensor:
     """Return the gap [T] that a task's trend would close over the horizon; NaN for a task without a trend."""
-    n, a, aa, k, ak, kk = sums.unbind(1)
-    mean_age, mean = a / n, k / n
-    spread = aa / n - mean_age**2
-    slope = -(ak / n - mean_age * mean) / spread  # of the KPI per step: age runs backwards
-    residual = (kk / n - mean**2 - slope**2 * spread).clamp_min(1e-8)
+    n = sums[:, 0]
+    time, time_squared, kpi, product, kpi_squared = (sums[:, 1:] / n.unsqueeze(1)).unbind(1)  # weighted means
+    spread = time_squared - time * time
+    slope = (product - time * kpi) / spread
+    residual = (kpi_squared - kpi * kpi - slope * slope * spread).clamp_min(1e-8)
     error = (residual / spread / (n - 2).clamp_min(1)).sqrt()
     certainty = (slope / (2 * error)).clamp(0, 1)
     gap = torch.minimum(1 - average, horizon * certainty * slope.clamp_min(0))
@@ -242,8 +244,9 @@ def _closable_gap(sums: Tensor, average: Tensor, horizon: float) -> Tensor:
 
 
 def _shares(gap: Tensor) -> Tensor:
-    """Return the tasks' shares [T] of the focal weights of their gaps, with mean 1; 1 for a task whose gap is NaN."""
-    weight = functional.focal_weight(1 - gap, 1.0, floor=1e-3) + _LEAST_SHARE
+    """Return the tasks' shares [T] of -(1 - x) ln x, x = 1 - gap, with mean 1; 1 for a task whose gap is NaN."""
+    gap = gap.clamp(1e-3, 1 - 1e-3)
+    weight = _LEAST_SHARE - torch.special.xlog1py(gap, -gap)
     known = weight.isnan().logical_not()
     return torch.where(known, weight * known.sum() / weight.nansum(), 1.0)
 

@@ -1,7 +1,7 @@
 """The ranked table of methods that commands print."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rich import box
@@ -13,14 +13,13 @@ from hardfirst.records.names import joined
 from hardfirst.report.model.answer import Answer
 from hardfirst.report.model.field_delta import deltas
 from hardfirst.report.model.leaderboard import Effect, Leaderboard, Standing, effect
-from hardfirst.report.model.scopes import MEAN, Scope
+from hardfirst.report.model.scopes import MEAN, WORST, Scope
 from hardfirst.report.text.tables import ordered_tasks
 from hardfirst.statistics import Interval, number_text, paired_interval
 
 _STYLES: dict[Effect, str] = {"better": "green", "worse": "red", "unclear": "", "unknown": ""}
 _NARROWEST, _NARROW, _WIDEST = 11, 16, 30  # the column of names: at the least, with columns that may be left out, at most
 _REQUIRED = 5  # columns that are always there
-_HEADS = {"criterion": ("criterion", "Δ\ncriterion"), "worst": ("worst\ntask", "Δ worst task"), "mean": ("mean", "Δ mean")}
 _CELL, _TASK_COLUMN = 7, 11  # characters of a difference, and of a method's name, in the table by task
 _GAP = 2  # before each column but the first
 
@@ -39,10 +38,11 @@ def leaderboard_table(facts: Answer, width: int) -> Table:
     Args:
         facts: what the runs say.
         width: of the terminal: at 80 characters there are the worst task, the mean over tasks, each with its difference from
-            the baseline, and the numbers of better and worse tasks; with more room also Δm and the cost.
+            the baseline, and the numbers of better and worse tasks; with more room also the study's criterion if it is
+            neither, Δm and the cost.
     """
     rows = list(_rows(facts))
-    columns = _fitting(_columns(facts), rows, width, least=max(_REQUIRED, 2 * len(facts.board.scopes)))
+    columns = _fitting(_columns(facts), rows, width)
     shown = plain_table()
     room = max(_NARROWEST, min(_WIDEST, width - _taken(columns, rows)))
     shown.add_column("method", no_wrap=True)
@@ -82,19 +82,19 @@ def broken(name: str, width: int) -> str:
 def _columns(facts: Answer) -> list[str]:
     board = facts.board
     several = len(board.rows[0].tasks) > 1
-    measures = [column for scope in board.scopes for column in _HEADS[scope.name]]
-    measures = measures if several else [next(iter(board.rows[0].tasks)), "Δ"]
+    measures = ["worst\ntask", "Δ worst task", "mean", "Δ mean"] if several else [next(iter(board.rows[0].tasks)), "Δ"]
     counts = ["tasks\n+ / −"] if several else []
     gain = ["Δm, %"] if any(row.delta_m for row in board.rows) else []
     field = ["Δm over\nmetrics, %"] if deltas(facts.case) else []
-    return [*measures, *counts, *field, *gain, f"cost\nof {board.cost_of}"]
+    chosen_by = ["criterion", "Δ criterion"] if board.rows[0].criterion else []
+    return [*measures, *counts, *chosen_by, *field, *gain, f"cost\nof {board.cost_of}"]
 
 
-def _fitting(columns: Sequence[str], rows: Sequence[_Row], width: int, least: int) -> list[str]:
+def _fitting(columns: Sequence[str], rows: Sequence[_Row], width: int) -> list[str]:
     """The columns but for those at the end that do not fit."""
     shown = list(columns)
     needed = min(_NARROW, max(cell_len(row.name) for row in rows))
-    while len(shown) > least and _taken(shown, rows) + needed > width:
+    while len(shown) > _REQUIRED and _taken(shown, rows) + needed > width:
         shown.pop()
     return shown
 
@@ -117,7 +117,7 @@ def _rows(facts: Answer) -> Iterator[_Row]:
         last = row is board.rows[-1]
         yield _Row(_name(row), tuple(_standing(board, row, field)), rule=last and bool(references or controls))
     for each in references:
-        means = [each.of(scope) for scope in _scopes(board, each.tasks)]
+        means = [each.worst, each.mean] if len(each.tasks) > 1 else [each.mean]
         cells = [cell for mean in means for cell in (Text(number_text(mean.mean, "z.1f")), Text("–"))]
         yield _Row(each.name, _filled(facts, cells), rule=each is references[-1] and bool(controls))
     yield from controls
@@ -130,17 +130,13 @@ def _name(row: Standing) -> str:
 
 
 def _standing(board: Leaderboard, row: Standing, field: Mapping[str, Interval]) -> Iterator[Text]:
-    for scope in _scopes(board, row.tasks):
-        cell = row.of(scope)
-        yield Text(number_text(cell.kpi.mean, "z.1f"))
-        yield (
-            Text("baseline")
-            if row is board.baseline
-            else _difference(cell.difference, row.effect(scope), _mark(board, row, scope))
-        )
+    for scope in _scopes(row):
+        yield from _measure(board, row, scope)
     if len(row.tasks) > 1:
         counts = row is not board.baseline and board.baseline is not None
         yield Text(f"{row.better} / {row.worse}" if counts else "–")
+    if row.criterion:
+        yield from _measure(board, row, board.scopes[0])
     if field:
         yield Text(number_text(field[row.name].mean, "+z.1f") if row.name in field else "–")
     if any(each.delta_m for each in board.rows):
@@ -148,8 +144,18 @@ def _standing(board: Leaderboard, row: Standing, field: Mapping[str, Interval]) 
     yield Text(number_text(row.cost, ".2f"))
 
 
-def _scopes(board: Leaderboard, tasks: Collection[str]) -> tuple[Scope, ...]:
-    return board.scopes if len(tasks) > 1 else (MEAN,)
+def _measure(board: Leaderboard, row: Standing, scope: Scope) -> Iterator[Text]:
+    cell = row.of(scope)
+    yield Text(number_text(cell.kpi.mean, "z.1f"))
+    yield (
+        Text("baseline")
+        if row is board.baseline
+        else _difference(cell.difference, row.effect(scope), _mark(board, row, scope))
+    )
+
+
+def _scopes(row: Standing) -> tuple[Scope, ...]:
+    return (WORST, MEAN) if len(row.tasks) > 1 else (MEAN,)
 
 
 def _mark(board: Leaderboard, row: Standing, scope: Scope) -> str:
@@ -164,7 +170,7 @@ def _difference(difference: Interval | None, how: Effect, mark: str) -> Text:
 def _controls(facts: Answer) -> Iterator[_Row]:
     """The controls with their differences from the baseline, as the methods above have them."""
     case, board = facts.case, facts.board
-    scopes = _scopes(board, case.tasks)
+    scopes = (WORST, MEAN) if len(case.tasks) > 1 else (MEAN,)
     for control, method in case.controls.items():
         cells = []
         for scope in scopes:

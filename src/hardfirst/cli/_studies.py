@@ -52,7 +52,7 @@ from hardfirst.cli._common import (
     with_order,
     with_targets,
 )
-from hardfirst.cli._use import Log
+from hardfirst.cli._use import Keep, Log
 from hardfirst.errors import InputError
 
 if TYPE_CHECKING:
@@ -124,9 +124,7 @@ def compare(
     engine: Engine = None,
     vectorize: Vectorize = None,
     cost: Cost = None,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Keep the trained network of each method's best run, for `hardfirst predict`.")
-    ] = False,
+    keep: Keep = False,
     log: Log = None,
     out: Out = None,
     dry_run: DryRun = False,

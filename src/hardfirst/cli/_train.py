@@ -167,6 +167,9 @@ def train(
         say(f"The run diverged: {record.reason}.")
         raise typer.Exit(1)
     console.print(run_table(record))
+    if record.restarted:
+        epoch = record.candidates[0]["epoch"]
+        say(f"After a search of {record.restarted} steps, network and optimizer went back to step 0, in epoch {epoch}.")
     say(f"The trained network: {store.folder / MODEL}; to use it: hardfirst predict {store.folder}, or hardfirst.load.")
     say(f"A page: hardfirst report {store.folder}")
 

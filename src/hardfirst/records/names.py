@@ -27,6 +27,8 @@ WINNER = "winner"
 """The row that counts the fresh runs of a search's winner."""
 EASY, RAW, FROZEN = "easy first", "raw weights", "frozen average"
 """Controls of DTP."""
+NO_RESTART, NO_ANNEALING = "no restart", "no annealing"
+"""Controls of `hard_first`."""
 HARD_FIRST, EASY_FIRST = "hard_first", "easy_first"
 """Orders of tasks by measured difficulty."""
 

@@ -91,6 +91,11 @@ class Record:
         return self.test_kpi(task) if measure == KPI else self.test_metrics(task).get(measure, math.nan)
 
     @property
+    def restarted(self) -> int | None:
+        """The number of steps before network and optimizer went back to step 0; None if they did not."""
+        return self.candidates[0].get("restarted") if self.epochs else None
+
+    @property
     def candidates(self) -> list[dict[str, Any]]:
         """The epochs that may be selected: those from a restart on; all if there was none."""
         restart = next((number for number, line in enumerate(self.epochs) if line.get("restarted") is not None), 0)

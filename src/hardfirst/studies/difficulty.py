@@ -17,16 +17,11 @@ def difficulty_trial(trial: Trial, problem: Problem) -> Trial | None:
     criterion needs the hard tasks, the epoch is the best by the mean over tasks.
     """
     needs_hard = Objective.parse(trial.criterion, problem.measured).needs_hard
-    if not (needs_hard or takes_order(trial, problem)):
+    spec = problem.network_spec(trial.network)
+    if not needs_hard and (spec is None or not spec.measured):
         return None
     criterion = "mean" if needs_hard else trial.criterion
     return replace(trial, network=OWN, balancer=EQUAL, seed=SEED, test=False, criterion=criterion)
-
-
-def takes_order(trial: Trial, problem: Problem) -> bool:
-    """Whether the trial's network takes the order of its tasks from measured KPIs."""
-    spec = problem.network_spec(trial.network)
-    return spec is not None and spec.measured
 
 
 def with_measured_order(trial: Trial, problem: Problem, measured: Record) -> Trial:

@@ -31,7 +31,7 @@ class Runner:
         plan: the study.
         folder: the study's; None for `runs/` and the problems' names.
         command: what the user typed, for the records.
-        keep: whether the trained network of each method's best run is kept, for `hardfirst.load`.
+        keep: whether the trained networks of the best runs are kept, for `hardfirst.load`.
 
     Raises:
         InputError: the folder cannot be written to, this machine lacks what the plan's engine needs, or the engine cannot
@@ -58,7 +58,7 @@ class Runner:
         self.wanted: dict[str, list[StudyTrial]] = {}
         """By key, the trials that were known to be needed when the runner last asked."""
         self.kept: list[Kept] = []
-        """Once the study has run, the trained network of each method's best run, if it keeps them."""
+        """Once the study has run, the trained networks of the best runs, if it keeps them."""
         self._described: list[CaseTrials] = []
         self._named = {problem.name: trial.problem for trial, problem in plan.cases}
         self._cards = data_cards(self._named)

@@ -122,6 +122,13 @@ class Trial:
             variant = published_of(variant).applied(variant)
         return replace(variant, recipe=self.recipe_of(problem)) if self.recipe else variant
 
+    def check_criterion(self, problem: Problem) -> None:
+        """Raise `InputError` unless the criterion is an objective over the tasks of the problem, as `of` returns it."""
+        if Objective.parse(self.criterion, problem.measured).needs_hard:
+            raise InputError(
+                f"The criterion {self.criterion!r} does not say which tasks are hard: name them, or see `with_hard_tasks`."
+            )
+
     def recipe_of(self, problem: Problem) -> Recipe:
         """Return the loaded problem's recipe with this trial's changes."""
         return problem.recipe.replace(dict(self.recipe))
@@ -137,8 +144,6 @@ class Trial:
         folders.
         """
         balancer, file, published = self.balancer, self.balancer.file, self.published_of(problem)
-        if Objective.parse(self.criterion, problem.measured).needs_hard:
-            raise InputError(f"The criterion {self.criterion!r} does not name the hard tasks: see `with_hard_tasks`.")
         settings = {
             "problem": problem.name,
             "problem_sha256": digest(self.problem),

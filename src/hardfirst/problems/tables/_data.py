@@ -17,7 +17,8 @@ from hardfirst.problems.tables._splits import SPLITS
 from hardfirst.problems.tables._transform import TableTransform
 from hardfirst.records import replaced_file
 
-_BATCH = 64
+BATCH = 64
+"""Examples in a training step."""
 _STEPS, _MOST_STEPS, _EPOCHS = 2000, 12_000, 20
 
 
@@ -72,7 +73,7 @@ class TableData:
             network=self.transform.network,
             parts=self.transform.parts,
             data=lambda: self.splits,
-            batch_size=_BATCH,
+            batch_size=BATCH,
             epochs=epochs_of(rows),
             learning_rate=1e-3,
             description=description,
@@ -123,5 +124,5 @@ def epochs_of(rows: int) -> int:
     They are 2,000 steps; for more rows 20 epochs, but at most 12,000 steps, and at least 5 epochs.
     """
     train = rows + 1
-    examples = max(_STEPS * _BATCH, min(_EPOCHS * train, _MOST_STEPS * _BATCH))
+    examples = max(_STEPS * BATCH, min(_EPOCHS * train, _MOST_STEPS * BATCH))
     return min(100, max(5, examples // train))

@@ -59,7 +59,12 @@ def load(problem: str) -> Problem:
     """
     path, data = TableName.parse(problem).path, table_data(problem)
     rows = sum(map(len, data.tables.values()))
-    return data.problem(_reading.stem_of(path), 6 * rows // 10, f"The table {path.name}, {rows} rows.")
+    return data.problem(_reading.stem_of(path), rows_that_train(rows), f"The table {path.name}, {rows} rows.")
+
+
+def rows_that_train(rows: int) -> int:
+    """How many of a table's rows count for the default number of epochs, however they are split."""
+    return 6 * rows // 10
 
 
 def table_data(problem: str) -> TableData:

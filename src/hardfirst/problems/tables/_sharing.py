@@ -5,7 +5,6 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
-from shutil import rmtree
 
 from hardfirst.errors import InputError
 from hardfirst.problems.tables._data import TableData
@@ -21,17 +20,18 @@ def kept_in(folder: Path, tables: Mapping[str, TableData]) -> Iterator[None]:
     cannot be written to, each process prepares the tables itself.
 
     Args:
-        folder: is created, and removed at the end.
+        folder: exists, and may have other files.
         tables: by digest.
     """
     try:
         with suppress(InputError, OSError, RuntimeError):  # torch reports a full disk as a RuntimeError
             for digest, data in tables.items():
-                folder.mkdir(exist_ok=True)
                 data.save(_file(folder, digest))
         yield
     finally:
-        rmtree(folder, ignore_errors=True)
+        for path in folder.glob(_file(folder, "*").name):  # those of a killed process as well
+            with suppress(OSError):
+                path.unlink()
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def shared(digest: str) -> TableData | None:
 
 
 def _file(folder: Path, digest: str) -> Path:
-    return folder / f"{digest}.pt"
+    return folder / f".{digest}.table"
 
 
 @lru_cache(maxsize=4)

@@ -13,7 +13,7 @@ from hardfirst.records import Record
 from hardfirst.records.cost import StepCost
 from hardfirst.records.description import Run
 from hardfirst.records.measures import Measures
-from hardfirst.records.names import EQUAL, OWN, STATIC_CRITERION, STATIC_FOR
+from hardfirst.records.names import EQUAL, HARD_TASKS, OWN, STATIC_CRITERION, STATIC_FOR
 from hardfirst.records.table_card import TableCard
 from hardfirst.statistics.intervals import Array
 
@@ -45,6 +45,7 @@ class Case:
         single_tuning: likewise for the single-task networks, by task.
         costs: by method, what a training step costs, if that was measured.
         baseline: the method that the others are compared with.
+        by_hard_tasks: whether epochs and settings were chosen by hard tasks, which a run with the tuning seed measured.
         orders: in a study of orders, the order of tasks of each method.
         measures: by task, what the field's Δm averages over; empty where the field has none.
         trees: by task, the test KPI of gradient-boosted trees; empty where there are none.
@@ -68,6 +69,7 @@ class Case:
     single_tuning: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
     costs: Mapping[str, StepCost] = field(default_factory=dict)
     baseline: str = EQUAL
+    by_hard_tasks: bool = False
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     measures: Measures = field(default_factory=dict)
     reference: str = "own"
@@ -217,6 +219,7 @@ def arrange(
         single_tuning=_grouped((run.record.tasks[0], run) for run in single if run.entry.tuning),
         costs=costs or {},
         baseline=baseline,
+        by_hard_tasks=any(run.entry.role == "order" and run.entry.method == HARD_TASKS for run in runs),
         orders={run.entry.method: order_of(run.record) for run in with_role("order")},
         measures=next((run.record.measures for run in reported if run.record.measures), {}),
         reference=reference,

@@ -28,6 +28,11 @@ def how_measured(case: Case) -> list[str]:
         or f"The test split was read once in each run, with the weights of the epoch that was best by {criterion(case)} on "
         "the validation split.",
     ]
+    if case.by_hard_tasks:
+        notes.append(
+            "The tasks to choose by were the hard ones: those whose validation KPI lay below the mean over tasks in a run "
+            "with equal weights and the tuning seed."
+        )
     if seeds == 1:
         notes.append("There is one seed, which shows no spread: no figure has an interval.")
     elif seeds == 2:

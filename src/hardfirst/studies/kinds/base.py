@@ -13,8 +13,9 @@ from hardfirst.problems import Problem
 from hardfirst.records import Record
 from hardfirst.records.description import CaseTrials
 from hardfirst.records.names import HARD_TASKS, ORDER, Role
+from hardfirst.records.objective import Objective
 from hardfirst.records.selection import chosen
-from hardfirst.studies.difficulty import difficulty_trial, takes_order, with_hard_tasks, with_measured_order
+from hardfirst.studies.difficulty import difficulty_trial, with_hard_tasks, with_measured_order
 from hardfirst.studies.trials import Block, CaseBase, StudyTrial
 from hardfirst.studies.tuning import SEED, Candidate
 from hardfirst.training import PUBLISHED, Trial
@@ -135,8 +136,8 @@ class StudyKind(ABC):
         trial = difficulty_trial(self.base, self.problem)
         if trial is None:
             return None
-        name = ORDER if takes_order(self.base, self.problem) else HARD_TASKS
-        return self.study_trial(name, trial, role="order", tuning=True)
+        needs_hard = Objective.parse(self.base.criterion, self.problem.measured).needs_hard
+        return self.study_trial(HARD_TASKS if needs_hard else ORDER, trial, role="order", tuning=True)
 
     def with_difficulty(self) -> bool:
         """Put the measured order of tasks and the hard ones into `base`; False while their run has not ended."""

@@ -57,6 +57,8 @@ def fit_together(
     order = in_order(trials, loaded)
     rows = Rows([trials[position] for position in order], loaded)
     problem = rows.problem
+    for trial, own in zip(rows.trials, rows.problems, strict=True):
+        trial.check_criterion(own)
     check_recipe(problem)
     check_devices(1, "auto", accelerator, problem.recipe.precision)
     with forked_randomness():
