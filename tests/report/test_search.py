@@ -203,6 +203,11 @@ def test_the_page_shows_the_answer_then_how_it_was_found():
     order = ["Change from equal weights", "On fresh seeds", "The search", "Leaderboard", "By task"]
     assert sections_of(document)[:5] == order
     assert f"{MILD} +9.0 ± 0.0 +10.0 ± 0.6 +10.0 ± 0.4 +9.8 +0.0 ± 0.1 winner" in found
+    figures = json.loads(document.partition('id="figures">')[2].partition("</script>")[0])
+    looks = [
+        {trace.get("name"): trace["marker"]["color"] for trace in figures[name]["data"]} for name in ("tradeoff", "path")
+    ]
+    assert looks[0][MILD] == looks[1][MILD] != looks[1]["famo"]
     links = re.findall('<a [^>]*href="#(.*?)">', document)
     assert {"fresh", "search", "measured"} <= set(links) <= set(re.findall(r' id="(.*?)"', document))
 

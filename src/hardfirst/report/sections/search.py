@@ -53,13 +53,13 @@ def chart(case: Case, search: Search, styles: Styles) -> Chart | None:
 
 
 def sections(search: Search, styles: Styles) -> list[Section]:
-    """The winner on fresh seeds, and the path of the search."""
+    """The methods on fresh seeds, and the path of the search, which comes first until it has ended."""
     found = []
     if search.tested:
         found.append(Section("On fresh seeds", (_fresh_table(search, styles),), anchor="fresh", short="Fresh seeds"))
     if search.ended_rungs:
         found.append(Section("The search", tuple(_path(search, styles)), anchor="search", short="Search"))
-    return found
+    return found if search.decided else found[::-1]
 
 
 def runs_section(search: Search) -> Section:
