@@ -152,9 +152,9 @@ def test_few_fresh_seeds_ask_for_more():
 
 
 def test_the_winner_can_be_pasted():
-    spec, command, python = text.paste(searched().search, {"epochs": 3, "clip": 1.0})
+    spec, command, python = text.paste(searched().search, {"problems": ["my/toy.py"], "epochs": 3, "clip": 1.0})
     assert spec.text == MILD
-    assert command.text == f"hardfirst train toy --balancer {MILD} --learning-rate 0.01 --epochs 3 --clip 1.0"
+    assert command.text == f"hardfirst train my/toy.py --balancer {MILD} --learning-rate 0.01 --epochs 3 --clip 1.0"
     assert python.text.splitlines() == [
         f'balancer = hardfirst.Spec.parse("{MILD}").build(tasks)',
         "balancer.steps = steps  # of the whole training",

@@ -149,9 +149,12 @@ def paste(search: Search, plan: Mapping[str, Any]) -> tuple[Paste, ...]:
 
 def _train(trial: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[str]:
     """The command that trains as a trial did, with what the study changed in the problem's recipe."""
-    yield from ("hardfirst", "train", trial["problem"], "--balancer", trial["balancer"])
+    problem = plan.get("problems", [trial["problem"]])[0]  # a file's path is not in the trial
+    yield from ("hardfirst", "train", str(problem), "--balancer", trial["balancer"])
     if (network := trial.get("network", OWN)) != OWN:
         yield from ("--network", network)
+    if (criterion := trial.get("criterion", "mean")) != "mean":
+        yield from ("--criterion", criterion)
     yield from ("--learning-rate", f"{trial['learning_rate']:g}")
     for name in _TRAINING:
         if name in plan:
@@ -216,6 +219,12 @@ def _cost(search: Search) -> Tile:
     if not search.fresh_cost:
         return Tile("Cost, in single runs", f"{search.cost:.0f}", "of the search")
     return Tile("Cost, in single runs", f"{search.cost:.0f} + {search.fresh_cost:.0f}", "the search + fresh seeds")
+
+
+def cost(search: Search) -> str:
+    """The cost as a sentence."""
+    fresh = f", and its fresh seeds {search.fresh_cost:.0f}" if search.fresh_cost else ""
+    return f"The search cost {search.cost:.0f} single runs{fresh}."
 
 
 def alerts(search: Search) -> tuple[Alert, ...]:
