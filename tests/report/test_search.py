@@ -142,6 +142,12 @@ def test_hard_tasks_are_those_that_the_search_measured():
     assert text.lead(unknown).startswith("Still searching")
 
 
+def test_few_fresh_seeds_ask_for_more():
+    step = text.next_step(searched(seeds=2).search, 0, f"{COMMAND} --seeds 2")
+    assert step.command == f"{COMMAND} --seeds 7"
+    assert text.next_step(searched().search, 0, COMMAND) is None
+
+
 # What to paste
 
 
@@ -252,6 +258,7 @@ def test_json_has_the_whole_search():
     assert found["candidates"][-1]["rungs"][0]["gain"] is None
     assert found["fresh_seeds"][DTP]["objective"]["mean"] == pytest.approx(15)
     assert content["notes"][0] == "What is maximised: the worst task."
+    assert found["runs"][-1]["validation"]["worst"] == pytest.approx(42)  # the rival of the last rung, with the sixth seed
     early = json.loads(exports.json(Comparison([searched(ended=2)])))["cases"][0]["search"]
     assert (early["decided"], early["winner"], early["recommended"], early["rungs"]) == (False, None, None, [])
 

@@ -18,11 +18,11 @@ from hardfirst.report.model.search import Change, Search
 from hardfirst.report.text.alerts import Alert
 from hardfirst.report.text.headline import Headline
 from hardfirst.report.text.interval_text import capitalized, count_text
-from hardfirst.report.text.next_step import NextStep
+from hardfirst.report.text.next_step import NextStep, with_option
 from hardfirst.report.text.search_notes import limits, outcome
 from hardfirst.report.text.tiles import Tile
 from hardfirst.statistics import Interval, number_text
-from hardfirst.statistics.search import Reason
+from hardfirst.statistics.search import FRESH, Reason
 
 _REFUSALS: Mapping[Reason, str] = {
     "not better": "its gain cannot be told from chance",
@@ -243,9 +243,12 @@ def alerts(search: Search) -> tuple[Alert, ...]:
 
 
 def next_step(search: Search, missing: int, command: str | None) -> NextStep | None:
-    """The same command while runs are missing or have failed; None otherwise."""
+    """The same command while runs are missing or have failed, or with more fresh seeds; None if nothing is to be done."""
     if missing and command:
         return NextStep("The same command continues; finished runs are kept.", command)
     if any(run.record.outcome == "failed" for run in search.runs):
         return NextStep("The same command runs again what failed; finished runs are kept.", command)
+    if search.verdict and search.verdict.reason == "too few seeds":
+        why = f"A verdict takes {FRESH} fresh seeds; finished runs are kept."
+        return NextStep(why, with_option(command, "seeds", str(FRESH)))
     return None
