@@ -190,8 +190,7 @@ def arrange(
     """
     runs = list(runs)
     reported = [run for run in runs if not run.entry.tuning and run.entry.role != "single"]
-    searched = any(run.entry.role == "candidate" for run in runs)
-    if not searched and not any(run.entry.role in ("method", "static") for run in reported):
+    if not any(run.entry.shown for run in runs):
         raise InputError("Expected at least one run record to report on; got none.")
     first = (reported or runs)[0].record
     _check_same_problem(runs, first)
