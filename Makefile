@@ -9,7 +9,7 @@ GROUPS := test check docs package data
 WORKERS ?= auto
 SCENES := packages/hardfirst-scenes
 
-.PHONY: demo test quick check hooks lock docs package bare lower picture bench examples data clean
+.PHONY: demo test quick check hooks lock docs package bare lower picture bench studies-hard-first examples data clean
 
 demo: $(VENV)/demo ## train four methods on real digits with seven seeds each, and write a page
 	$(BIN)/hardfirst compare digits
@@ -44,6 +44,9 @@ bench: $(VENV)/test
 	$(BIN)/python benchmarks/loop.py
 	$(BIN)/python benchmarks/studies.py
 	$(BIN)/python benchmarks/vectorized.py
+
+studies-hard-first: $(VENV)/data ## the studies of docs/methods/hard_first.md: about two hours; the same command resumes
+	$(BIN)/python benchmarks/hard_first.py runs/hard_first
 
 examples: $(VENV)/data ## run the numbered examples, the one for several ranks under torchrun
 	@for example in $(filter-out %/04_ranks.py,$(sort $(wildcard examples/[0-9]*.py))); do \

@@ -22,5 +22,4 @@ def data() -> Splits:
 
 def first(table: TensorTable, count: int) -> TensorTable:
     """The first examples of a table."""
-    parts = ({name: tensor[:count] for name, tensor in each.items()} for each in (table.inputs, table.targets))
-    return TensorTable(*parts)
+    return TensorTable(*table[slice(count)])

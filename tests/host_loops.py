@@ -19,7 +19,7 @@ def assert_same_parameters(network: nn.Module, other: nn.Module, rtol: float = 0
 
 def assert_same_state(balancer: nn.Module, other: nn.Module) -> None:
     for name, value in other.state_dict().items():
-        assert torch.equal(balancer.state_dict()[name], value), name
+        torch.testing.assert_close(balancer.state_dict()[name], value, rtol=0, atol=0, equal_nan=True, msg=name)
 
 
 def states_of_two_ranks(

@@ -1,5 +1,6 @@
 """A module with the mixin for Lightning on a small problem, and the same training in a plain loop."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -113,7 +114,8 @@ def by_hand(
 ) -> nn.Module:
     """The same training in a plain loop, each of a step's micro-batches balanced by itself."""
     net, balancer = network(), Spec.parse(spec).build(TASKS)
-    optimizer = torch.optim.SGD(net.parameters(), lr=rate)
+    start, optimizer = copy.deepcopy(net.state_dict()), torch.optim.SGD(net.parameters(), lr=rate)
+    balancer.plan_steps(epochs * len(loader(batch=batch)) // micro)
     for _ in range(epochs):
         for number, each in enumerate(loader(batch=batch)):
             losses, kpis = measured(net, each)
@@ -127,5 +129,7 @@ def by_hand(
                     nn.utils.clip_grad_norm_(net.parameters(), clip)
                 optimizer.step()
                 optimizer.zero_grad()
+                if balancer.restarted:
+                    net.load_state_dict(start)
         balancer.end_epoch()
     return net

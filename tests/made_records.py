@@ -3,15 +3,24 @@
 import html
 import math
 import re
+from dataclasses import replace
+
+import numpy as np
 
 from hardfirst.records import Record
 from hardfirst.records.description import Entry, Run
+from hardfirst.records.names import RATE
+from hardfirst.records.objective import Objective
+from hardfirst.records.search_runs import figures
 from hardfirst.records.study_folder import completed
 from hardfirst.report import Case, arrange
 from hardfirst.report.blocks import Section
 from hardfirst.report.html.rendering import environment
+from hardfirst.report.model.search import search_of
+from hardfirst.statistics.search import rungs, standings, survivors
 
 TASKS = ("easy", "middle", "hard")
+SEED = 1_000_000  # the first seed of a search
 
 
 def run(
@@ -121,3 +130,60 @@ def drawn(tab):
     """Wait until all charts that can be seen are drawn."""
     # the page's own policy forbids eval, and with it playwright's wait_for_function
     tab.wait_for_selector(".plotly-graph-div:visible:not(:has(.main-svg .trace))", state="detached")
+
+
+def search_runs(candidates, fresh=None, *, keep=(0.5,), ended=None, seeds=7):
+    """The entries of a search for the worst task, as far as it knows its runs, and the runs that have ended.
+
+    Args:
+        candidates: by spec, what the worst task and the mean gain over equal weights, as shares; None for one that diverges.
+        fresh: likewise on fresh seeds. Default: these have not begun.
+        keep: the points of the mean that may be lost, or nothing.
+        ended: the number of runs that have ended. Default: all.
+        seeds: the number of fresh seeds.
+    """
+    stages, values, names = rungs(len(candidates)), {}, list(candidates)
+    measures = [Objective.parse(text, TASKS) for text in ("worst", *["mean"] * len(keep))]
+    found = [(0, tried(RATE, "equal", rate, 0.6, role="candidate")) for rate in (0.003, 0.01, 0.03)]
+    for number, (_, last) in enumerate(stages, start=1):
+        first = stages[number - 2].seeds if number > 1 else 0
+        new = [("equal", seed) for seed in range(stages[-1].seeds if number == 1 else 0)]
+        for name, seed in (*new, *((name, seed) for name in names for seed in range(first, last))):
+            record = gained(name, SEED + seed, candidates.get(name, (0, 0)))
+            record.test = None
+            found.append((number, as_run(record, name, "candidate", tuning=True, rung=number)))
+            values.setdefault(name, []).append(figures(record, measures))
+        known = {name: np.array(each).T for name, each in values.items()}
+        equal = known.pop("equal")
+        names = survivors(standings(known, equal, keep), stages[number].candidates) if number < len(stages) else ()
+    for name, gains in ({"equal": (0, 0)} | fresh if fresh else {}).items():
+        found += [(9, as_run(gained(name, seed, gains), name)) for seed in range(seeds)]
+    now = found[-1 if ended is None else ended][0]
+    runs = [(at, Run(run.entry.model_copy(update={"key": f"run{n}"}), run.record)) for n, (at, run) in enumerate(found)]
+    return [run.entry for at, run in runs if at <= now], [run for _, run in runs][:ended]
+
+
+def gained(name, seed, gains):
+    """A run whose worst task and whose mean over the three tasks gain so much over equal weights.
+
+    Over the seeds 0 to 6 the gain of the worst task differs by −1, 0 and 1 points twice each and by 0 once, that of the mean
+    by a third of this.
+    """
+    if gains is None:
+        return diverged(name, seed)
+    worst, mean = gains
+    noise = 0.0 if name == "equal" else (-0.01, 0.0, 0.01, -0.01, 0.0, 0.01, 0.0)[seed % SEED]
+    return run(name, seed, (0.9 + 3 * mean - worst, 0.7, 0.4 + worst + noise))
+
+
+def search_plan(candidates, keep=(0.5,), seeds=7):
+    """The settings of such a search."""
+    kept = [f"mean:{points}" for points in keep]
+    return {"problems": ["toy"], "search": "worst", "keep": kept, "candidates": list(candidates), "seeds": seeds}
+
+
+def search_case(candidates, fresh=None, *, keep=(0.5,), seeds=7, **settings):
+    """The case of such a search."""
+    entries, runs = search_runs(candidates, fresh, keep=keep, seeds=seeds, **settings)
+    case = arrange(completed(runs))
+    return replace(case, search=search_of(case, entries, runs, search_plan(candidates, keep, seeds)))

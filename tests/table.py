@@ -19,11 +19,16 @@ OPTIONS = {
         "dtp:priority=easy",
         "dtp:uniform=0.8",
         "dtp:potential.easy=0.9,potential.c.d=0.5",
+        "dtp:uniform=0.2,anneal=0.2+0.8,steps=10",
     ],
     "curriculum": ["curriculum:order=c.d+easy+hard one,epochs=4"],
     "self_paced": ["self_paced", "self_paced:kind=linear"],
-    "achievement": ["achievement", "achievement:potential.easy=0.6,gamma=0.5"],
+    "achievement": ["achievement", "achievement:anneal=0.8+0.2,steps=10,gamma=0.5,potential.easy=0.6"],
     "stch": ["stch", "stch:mu=0.1,warmup_epochs=1"],
+    "hard_first": [
+        "hard_first:steps=200,restart=false",
+        "hard_first:steps=12,search=0.25,anneal=false,uniform=0,restart=false",
+    ],
     "nash_mtl": ["nash_mtl", "nash_mtl:max_norm=0"],
 }
 BESIDES = {"frozen"}  # a variant of `fixed` that needs a record, tested in test_fixed.py

@@ -70,13 +70,14 @@ def writing(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be written: {error.strerror or error}. {remedy}") from error
 
 
-def unknown(kind: str, name: object, known: Iterable[str], *, listing: str | None = None) -> InputError:
+def unknown(kind: str, name: object, known: Iterable[str], *, where: str = "", listing: str | None = None) -> InputError:
     """Return the error for a name that is not among the known ones, with the nearest known names.
 
     Args:
         kind: the kind of thing that the name is for.
         name: the unknown name.
         known: the names to choose from. If there are more than twelve, the error lists at most the five nearest.
+        where: what has the name, such as "in the objective 'dept'".
         listing: a command that lists all of them.
 
     Example:
@@ -85,7 +86,7 @@ def unknown(kind: str, name: object, known: Iterable[str], *, listing: str | Non
     """
     names = [str(each) for each in known]
     near = get_close_matches(str(name), names, n=1) or [each for each in names if each.lower() == str(name).lower()]
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    hint = f" {where}".rstrip() + (f"; did you mean {near[0]!r}?" if near else ".")
     if len(names) <= _MOST_LISTED:
         return InputError(f"Unknown {kind} {short(name)}{hint} Known: {', '.join(names) or 'none'}.")
     ratios = {each: SequenceMatcher(None, str(name).lower(), each.lower()).ratio() for each in names}

@@ -1,8 +1,9 @@
-"""Studies from Python: `Study(...).run()`."""
+"""Studies from Python: `Study(...).run()` and `Search(...).run()`."""
 
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 try:
     from hardfirst.report import Comparison
@@ -37,7 +38,7 @@ class Study(Plan):
 
         Args:
             folder: the study's. Default: `runs/` and the problems' names. A study that was stopped is resumed.
-            keep: keep the trained network of each method's best run in `models/`, for `hardfirst.load`.
+            keep: keep the trained networks of the best runs in `models/`, for `hardfirst.load`.
             tell: called with each `Event`.
 
         Raises:
@@ -54,3 +55,31 @@ class Study(Plan):
         runner.measure_trees()
         runner.measure_cost()
         return Comparison.read(runner.store.folder)
+
+
+class Search(Study):
+    r"""A `Study` of the kind "search".
+
+    Args:
+        maximise: the objective, such as "mean", "worst", "hard", "a,b" or "0.7*a+0.3*b" with names of tasks. Default: the
+            setting `search`.
+        **settings: those of `Plan`, such as `problems`, `keep` and `candidates`.
+
+    Raises:
+        InputError: a setting is wrong.
+
+    Example:
+        A search, and the method that it recommends::
+
+            from hardfirst.study import Search
+
+            if __name__ == "__main__":  # trials run in separate processes, which import this file
+                found = Search(problems="digits", maximise="worst", keep=["mean:0.5"]).run("runs/mine")
+                print("\n".join(found.verdict))
+                found.recommended  # a spec such as "dtp:uniform=0.8", or "equal"
+                found.save("mine.html")
+    """
+
+    def __init__(self, /, maximise: str | None = None, **settings: Any) -> None:
+        objective = {} if maximise is None else {"search": maximise}
+        super().__init__(**{"kind": "search", **settings, **objective})

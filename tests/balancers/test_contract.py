@@ -132,7 +132,37 @@ def test_nothing_labelled_gives_a_zero_with_a_graph(balancer: LossBalancer) -> N
     total = balancer({})
     assert total == 0
     total.backward()
+    if "steps_done" in before:  # a schedule counts every step of the training
+        before["steps_done"] += 1
     assert_same_state(state(balancer), before)
+
+
+ANNEALED = [
+    spec for spec in SPECS if spec.name not in ("equal", "curriculum", "dtp_paper") and spec.option("anneal") is None
+]
+
+
+@pytest.mark.parametrize("spec", ANNEALED, ids=str)
+@pytest.mark.parametrize(("anneal", "shares"), [((0.25, 0.75), [0, 0, 0.5, 1, 1]), ((0.5, 0.25), [1, 1, 0, 0, 0])])
+def test_annealing_goes_over_to_equal_weights(spec: Spec, anneal: tuple[float, float], shares: list[float]) -> None:
+    plain, annealed = make(spec), make(spec.replace({"anneal": anneal, "steps": 4}))
+    for share, (losses, kpis) in zip(shares, steps(5), strict=True):
+        weights, mixed = (task_weights(balancer(losses, kpis), losses) for balancer in (plain, annealed))
+        for task in TASKS:
+            torch.testing.assert_close(mixed[task], (1 - share) * weights[task] + share)
+    assert dict(annealed.weights) == (dict.fromkeys(TASKS, torch.tensor(1.0)) if shares[-1] else dict(plain.weights))
+
+
+def test_annealing_needs_the_number_of_steps() -> None:
+    balancer = make(Spec.parse("dtp:anneal=0.6+0.8"))
+    losses, kpis = next(steps(1))
+    with pytest.raises(InputError, match="number of training steps"):
+        balancer(losses, kpis)
+    assert balancer.needs_steps
+    balancer.plan_steps(5)
+    balancer.plan_steps(9)  # the first, or the user's, counts
+    assert balancer.steps == 5
+    balancer(losses, kpis)
 
 
 def test_a_nan_kpi_is_no_kpi(spec: Spec) -> None:

@@ -46,6 +46,16 @@ STACKED = [
     ("softadapt:window=2,weigh=true", "softadapt:window=2,weigh=true,beta=3", "softadapt:window=2,weigh=true,beta=0"),
     ("softadapt:normalize=false", "softadapt:normalize=false,beta=1", "softadapt:normalize=false,beta=0.01"),
     ("relobralo:alpha=0.5,rho=0.5", "relobralo:alpha=0.9,rho=0.5,temperature=0.3", "relobralo"),
+    (
+        "hard_first:steps=40,restart=false",
+        "hard_first:steps=80,search=0.5,restart=false",
+        "hard_first:steps=200,alpha=0.5,uniform=0,restart=false",
+    ),
+    (
+        "hard_first:steps=48,search=0.5,restart=false",
+        "hard_first:steps=100,search=0.23,restart=false",
+        "hard_first:steps=24,anneal=0.6+0.7,restart=false",
+    ),
     ("learning_progress:eta=0.1", "learning_progress:eta=0.01,epsilon=0.3", "learning_progress"),
 ]
 

@@ -52,7 +52,9 @@ def test_names_are_those_of_the_registries() -> None:
     ("words", "expected"),
     [
         ("hardfirst comp", ["compare"]),
-        ("hardfirst study lo", ["losses"]),
+        ("hardfirst sea", ["search"]),
+        ("hardfirst study ", ["losses", "order"]),
+        ("hardfirst search digits --candidates dtp:uniform=0.8,gradn", ["dtp:uniform=0.8,gradnorm"]),
         ("hardfirst compare opt", ["optical"]),
         ("hardfirst compare digits mnist_fashion:", ["mnist_fashion:apart", "mnist_fashion:crowded"]),
         ("hardfirst compare digits --balancers equal,im", ["equal,imtl_g", "equal,imtl_l"]),

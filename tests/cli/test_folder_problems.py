@@ -29,7 +29,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     toy_folder.register(monkeypatch)
     engine = Scripted(lambda assignment, _: Ended(assignment.key, run_assignment(assignment, torch.get_num_threads())))
     monkeypatch.setattr(EngineSpec, "build", lambda spec: engine)
-    monkeypatch.setattr(runner, "run_alone", lambda job, what, tell: job(tell))
+    monkeypatch.setattr(runner, "run_alone", lambda job, what, tell, tables: job(tell))
 
 
 @pytest.fixture
@@ -145,6 +145,7 @@ def test_data_of_a_wrong_folder(
         ({"tune": 2}, "Nothing is held out for validation under `protocol` published, and tuning needs a validation split"),
         ({"balancers": "dtp:potential=stl"}, "potential=stl needs validation KPIs"),
         ({"networks": "task_hierarchy:order=hard_first"}, "the order of tasks in task_hierarchy:order=hard_first is taken"),
+        ({"criterion": "mean+hard"}, "the hard tasks of the criterion mean\\+hard are taken"),
         ({"schedule": "plateau"}, "the schedule plateau follows"),
         ({"orders": True}, "a study of orders takes two of them"),
     ],

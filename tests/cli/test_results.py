@@ -14,10 +14,12 @@ import toy_study
 from hardfirst.cli import _ascii, _common, _results
 from hardfirst.cli._leaderboard import leaderboard_table, task_table
 from hardfirst.cli._progress import ShareProgress
+from hardfirst.cli._search_table import fitting_table
 from hardfirst.report import Comparison
 from hardfirst.report.model.answer import answer
+from hardfirst.report.text.search_tables import search_tables
 from hardfirst.studies import Plan, Runner, Store, runner
-from made_records import alone, case_of, control, diverged, static, study
+from made_records import alone, case_of, control, diverged, search_case, static, study
 
 SEEDS = [0.40, 0.42, 0.44, 0.42, 0.40, 0.42, 0.44]
 
@@ -49,6 +51,18 @@ def test_methods_are_ranked_below_the_baseline_and_above_references() -> None:
     assert lines[3].startswith("equal 42.0 baseline 67.3 baseline – −10.0")
     assert lines[4].startswith("dtp 52.0 +10.0 [+10.0, +10.1]* 70.7 +3.3 [+3.3, +3.4]* 1 / 0")
     assert "dtp, frozen average 42.0 +0.0 [+0.0, +0.0]" in lines[-1]
+
+
+def test_a_search_ranks_the_candidates_of_its_last_rung() -> None:
+    spec = "dtp:anneal=0.6+0.8,uniform=0.2"
+    case = search_case({"dtp": (0.15, -0.04), spec: (0.1, 0.0), "famo": (0.01, 0.0), "dwa": (-0.02, 0.0)})
+    (table,) = search_tables(case.search, last=True)
+    wide, narrow = (shown(fitting_table(table, width), width) for width in (120, 80))
+    assert wide[3].startswith(f"{spec} +9.0 ± 0.0 +10.0 ± 0.6 +10.0 ± 0.4 +9.8 +0.0 ± 0.1 winner")
+    assert wide[4].startswith("famo ")
+    assert len(wide) == 5
+    assert "dtp:anneal=0.6+0.8, +10.0 ± 0.4 +9.8 +0.0 ± 0.1 winner" in narrow
+    assert "uniform=0.2" in narrow
 
 
 def test_a_narrow_terminal_has_fewer_columns_and_broken_names() -> None:
@@ -143,7 +157,7 @@ def test_a_closed_pipe_ends_the_printing_and_not_the_study(tmp_path: Path) -> No
 def test_the_cost_of_a_step_is_not_measured_where_the_plan_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It has no part in the trials' keys."""
     path, told = toy_study.problem(tmp_path), []
-    monkeypatch.setattr(runner, "run_alone", lambda work, what, tell: told.append(tell))
+    monkeypatch.setattr(runner, "run_alone", lambda work, what, tell, tables: told.append(tell))
     with_cost, without = (Runner(Plan(**toy_study.plan(path, cost=cost)), tmp_path / "study") for cost in (True, False))
     assert with_cost.trials().keys() == without.trials().keys()
     without.measure_cost(print)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import hardfirst
+from hardfirst import records
 from hardfirst.errors import InputError
 from hardfirst.integrations.lightning import RecordRuns
 from hardfirst.report import Comparison
@@ -31,7 +32,9 @@ def lightning() -> ModuleType:
     return importlib.import_module("lightning.pytorch")
 
 
-@pytest.mark.parametrize("spec", ["dtp", "uncertainty", "dwa", "gradnorm", "pcgrad", "db_mtl"])
+@pytest.mark.parametrize(
+    "spec", ["dtp", "dtp:anneal=0.2+0.9", "hard_first:search=0.4", "uncertainty", "dwa", "gradnorm", "pcgrad", "db_mtl"]
+)
 def test_training_is_that_of_a_plain_loop(lightning: ModuleType, spec: str, tmp_path: Path) -> None:
     mine = module(lightning, spec)
     trainer(lightning, tmp_path).fit(mine, loader())
@@ -52,6 +55,11 @@ def test_clipping_keeps_working(lightning: ModuleType, spec: str, tmp_path: Path
     trainer(lightning, tmp_path, gradient_clip_val=0.05).fit(mine, loader())
     assert_same_parameters(mine.network, by_hand(spec, clip=0.05), rtol=1e-5, atol=1e-6)
     assert not torch.allclose(mine.network.trunk[0].weight, by_hand(spec).trunk[0].weight)  # type: ignore[union-attr,index]
+
+
+def test_annealing_needs_a_limit_of_steps(lightning: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="this Trainer has no limit"):
+        trainer(lightning, tmp_path, max_epochs=-1).fit(module(lightning, "dtp:anneal=0.2+0.9"), loader())
 
 
 @pytest.mark.parametrize("spec", ["equal", "mgda"])
@@ -127,6 +135,42 @@ def test_a_resumed_run_goes_on_bit_for_bit(lightning: ModuleType, tmp_path: Path
     trainer(lightning, tmp_path, max_epochs=4).fit(rest, loader(), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
     assert_same_parameters(rest, whole)
     assert_same_state(rest.balancer, whole.balancer)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_a_resumed_run_goes_back_to_step_0_bit_for_bit(lightning: ModuleType, share: float, tmp_path: Path) -> None:
+    """16 steps; the checkpoint after step 8 is from after the search, from its end, or from before it."""
+
+    def fit(epochs: int, **options: Any) -> Any:
+        mine = module(lightning, f"hard_first:steps=16,search={share}", optimizer=torch.optim.Adam)
+        mine.run = trainer(lightning, tmp_path, max_epochs=epochs, enable_checkpointing=True)
+        mine.run.fit(mine, loader(), **options)
+        return mine
+
+    whole = fit(4)
+    fit(2).run.save_checkpoint(tmp_path / "half.ckpt")
+    rest = fit(4, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    assert_same_parameters(rest, whole)
+    assert_same_state(rest.balancer, whole.balancer)
+    for one, other in zip(rest.optimizers().state.values(), whole.optimizers().state.values(), strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in other)
+        assert int(one["step"]) == 16 - 16 * share
+
+
+def test_a_checkpoint_without_the_initial_weights_is_refused(lightning: ModuleType, tmp_path: Path) -> None:
+    mine = module(lightning, "hard_first:steps=16,search=0.75")
+    mine.balancer.steps_done += 8
+    with pytest.raises(InputError, match="lacks the initial weights"):
+        trainer(lightning, tmp_path).fit(mine, loader())
+
+
+def test_the_record_has_the_restart(lightning: ModuleType, tmp_path: Path) -> None:
+    callback = RecordRuns(tmp_path / "runs", problem="toy", balancer="hard_first", seed=0)
+    mine = module(lightning, "hard_first:search=0.5")
+    trainer(lightning, tmp_path, max_epochs=3, callbacks=[callback]).fit(mine, loader(), loader(1))
+    record = records.read(callback.recorder.path)
+    assert [line.get("restarted") for line in record.epochs] == [None, 6, None]
+    assert record.selected()[0] >= 2
 
 
 def test_weights_and_monitors_are_logged(lightning: ModuleType, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from transformers import BertConfig, BertModel, Trainer, TrainerCallback, Traini
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError
 from hardfirst.integrations import RunRecorder
-from hardfirst.integrations.transformers import STATE_FILE, Balanced
+from hardfirst.integrations.transformers import START_FILE, STATE_FILE, Balanced
 from hardfirst.report import Comparison
 from host_loops import assert_same_parameters, assert_same_state, states_of_two_ranks
 from transfers import ON_HOST, Transfers
@@ -139,9 +139,10 @@ def by_hand(
 ) -> nn.Module:
     """The same training in a plain loop, each micro-batch balanced by itself."""
     model, balancer = TinyBert(), Spec.parse(spec).build(TASKS)
-    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    optimizer, loader = torch.optim.SGD(model.parameters(), lr=rate), DataLoader(Sentences(), batch_size=batch)
+    balancer.plan_steps(epochs * len(loader) // micro)
     for _ in range(epochs):
-        for number, inputs in enumerate(DataLoader(Sentences(), batch_size=batch)):
+        for number, inputs in enumerate(loader):
             losses, kpis, _ = measured(model, inputs)
             divisor = 2 * micro if penalised else micro
             scaled = {task: loss / divisor for task, loss in losses.items()}
@@ -151,6 +152,8 @@ def by_hand(
             if number % micro == micro - 1:
                 optimizer.step()
                 optimizer.zero_grad()
+                if balancer.restarted:
+                    model.load_state_dict(TinyBert().state_dict())
         balancer.end_epoch()
     return model
 
@@ -158,7 +161,9 @@ def by_hand(
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
-@pytest.mark.parametrize("spec", ["dtp", "uncertainty", "dwa", "gradnorm", "pcgrad"])
+@pytest.mark.parametrize(
+    "spec", ["dtp", "dtp:anneal=0.2+0.9", "hard_first:search=0.4", "uncertainty", "dwa", "gradnorm", "pcgrad"]
+)
 def test_training_is_that_of_a_plain_loop(spec: str, tmp_path: Path) -> None:
     mine = trainer(tmp_path, spec)
     mine.train()
@@ -201,10 +206,12 @@ def test_methods_that_learn_do_so_on_the_last_micro_batch(tmp_path: Path) -> Non
     assert mine.balancer.adam.steps.tolist() == [4, 4]
 
 
-def test_the_state_is_in_the_checkpoint(tmp_path: Path) -> None:
-    whole = trainer(tmp_path / "whole", "gradnorm", num_train_epochs=4)
+@pytest.mark.parametrize("spec", ["gradnorm", "hard_first:search=0.25", "hard_first:search=0.5", "hard_first:search=0.75"])
+def test_the_state_is_in_the_checkpoint(spec: str, tmp_path: Path) -> None:
+    """Of 16 steps, the checkpoint is from the middle."""
+    whole = trainer(tmp_path / "whole", spec, num_train_epochs=4)
     whole.train()
-    half = trainer(tmp_path, "gradnorm", num_train_epochs=4, save_strategy="steps", save_steps=8)
+    half = trainer(tmp_path, spec, num_train_epochs=4, save_strategy="steps", save_steps=8)
 
     class Stop(TrainerCallback):
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
@@ -215,7 +222,8 @@ def test_the_state_is_in_the_checkpoint(tmp_path: Path) -> None:
     half.train()
     checkpoint = tmp_path / "out" / "checkpoint-8"
     assert torch.load(checkpoint / STATE_FILE, weights_only=True).keys() == whole.balancer.state_dict().keys()
-    rest = trainer(tmp_path / "rest", "gradnorm", num_train_epochs=4)
+    assert (checkpoint / START_FILE).exists() == (spec == "hard_first:search=0.75")
+    rest = trainer(tmp_path / "rest", spec, num_train_epochs=4)
     rest.train(resume_from_checkpoint=str(checkpoint))
     assert_same_parameters(rest.model, whole.model)
     assert_same_state(rest.balancer, whole.balancer)

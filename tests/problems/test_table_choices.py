@@ -16,7 +16,7 @@ from hardfirst.errors import InputError
 from hardfirst.kpi import skipping
 from hardfirst.problems import Problem, data_card, digest, load_problem, table_name, table_transform
 from hardfirst.problems.tables import relocated
-from hardfirst.problems.tables._problem import epochs_of
+from hardfirst.problems.tables._data import epochs_of
 from hardfirst.training import check_problem
 
 ROWS = 400
@@ -296,7 +296,8 @@ def test_flags_reach_the_table(hardfirst: Callable[..., str], tmp_path: Path) ->
     targets = '"Price, EUR":regression:log,rare:classification:kpi=average_precision,stars:ordinal'
     flags = ["--targets", targets, "--drop", "part,day", "--group", "person"]
     printed = hardfirst("train", "homes.csv", *flags, "--epochs", "1")
-    assert "homes.csv: 4 columns (2 of numbers, 2 of words) are 7 inputs." in printed
+    assert "homes.csv: 4 columns (2 of numbers, 2 of words) are 7 inputs. Default" in printed
+    assert "Default training: 100 epochs of 5 steps." in printed
     assert "rows with the same person in one split" in printed
     assert "average precision" in printed
     folder = next((tmp_path / "runs").iterdir())

@@ -33,7 +33,7 @@ def homes(tmp_path: Path) -> Callable[[str], str]:
 def test_kpis_are_those_of_sklearn_with_the_best_number_of_trees(homes: Callable[[str], str]) -> None:
     name = homes("price:regression,sold:classification")
     found, prepared = tree_kpis(name), prepare(name)
-    inputs = {split: getattr(prepared.splits, split)[:][0].numpy() for split in prepared.rows}
+    inputs = {split: values.numpy() for split, values in prepared.data.inputs.items()}
 
     def labelled(task: str, split: str) -> tuple[np.ndarray, np.ndarray]:
         labels = prepared.targets[task].labels[prepared.rows[split]].numpy()

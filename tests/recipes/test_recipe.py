@@ -137,6 +137,17 @@ def test_frozen_parameters_are_not_trained_until_they_are_thawed(optimizer: str)
     assert not torch.equal(network.bias, before)
 
 
+def test_sgd_with_momentum_takes_late_first_gradients() -> None:
+    """As for a task whose labels begin after the first step: each parameter's sum begins with its first gradient."""
+    network = nn.ParameterList([nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))])
+    optimizer = Recipe("sgd:momentum=0.5").make_optimizer(network, learning_rate=1.0)
+    for gradients in ((1.0, None), (1.0, 1.0), (1.0, 1.0)):
+        for parameter, gradient in zip(network, gradients, strict=True):
+            parameter.grad = None if gradient is None else torch.full((1,), gradient)
+        optimizer.step()
+    assert [parameter.item() for parameter in network] == [-4.25, -2.5]
+
+
 def test_complex_parameters_have_no_fused_kernel() -> None:
     network = nn.ParameterList([nn.Parameter(torch.ones(2, dtype=torch.complex64))])
     assert not Recipe("sgd").make_optimizer(network, 0.1).defaults["fused"]

@@ -73,6 +73,11 @@ LEFT_OUT: dict[str, tuple[Change, str]] = {
     "a terabyte": (replaced("trials/dtp1.jsonl", sparse), "is larger than 256 MiB"),
     "a KPI of 1e308": (edited('"kpi": 0.6', '"kpi": 1e308'), "`tasks` in line 5 is missing or invalid"),
     "a seed of 400 digits": (edited('"seed": 1', f'"seed": {"1" * 400}'), "`trial` in line 1 is missing or invalid"),
+    "a wrong criterion": (
+        edited('"seed": 1', '"seed": 1, "criterion": "wrost"'),
+        "criterion is no objective: Unknown task 'wrost'",
+    ),
+    "hard tasks": (edited('"seed": 1', '"seed": 1, "criterion": "hard"'), "criterion 'hard' does not name the hard tasks"),
     "a deep line": (edited('"seed": 1', f'"seed": {"[" * 100_000}'), "line 1 is not JSON (nested too deep)"),
 }
 

@@ -188,6 +188,22 @@ def test_rows_are_ranked_with_equal_weights_first():
     assert [row.name for row in worst.rows] == ["dtp", "stch"]
 
 
+def test_another_criterion_has_a_column_and_sorts():
+    """Its static weights are a baseline, as those for the worst task and the mean are."""
+    methods = (("equal", 0.0, 0.0), ("dtp", 0.1, -0.02), ("stch", -0.1, 0.0))
+    chosen = {"criterion": '0.75*"hard"+0.25*easy'}
+    found = [runs(method, worst=worst, mean=mean, **chosen) for method, worst, mean in methods]
+    names = ("static weights (criterion)", "static weights (mean)")
+    weights = [static(f"fixed:hard={number}.0", [0.5] * 7, name, **chosen) for number, name in enumerate(names, 2)]
+    board = leaderboard(case_of(*found, *weights))
+    assert [row.name for row in board.methods] == ["dtp", "stch"], "by the mean it is the other way round"
+    assert {row.role for row in board.rows if row.name.startswith("static")} == {"static"}
+    dtp = board.methods[0]
+    assert dtp.criterion.difference.mean == pytest.approx(0.75 * 10 - 0.25 * 16, abs=0.2)
+    assert dtp.decisions == {"criterion": "better", "worst": "better", "mean": "worse"}
+    assert board.scopes[0].title == '0.75·"hard" + 0.25·easy'
+
+
 def test_identical_methods_are_one_row():
     same = static("equal", [0.4 + seed / 100 for seed in SEEDS])
     board = leaderboard(case_of(runs("equal"), same, runs("dtp", worst=0.1)))

@@ -31,6 +31,7 @@ from made_records import (
     render_blocks,
     render_section,
     run,
+    search_case,
     static,
     study,
     text_of,
@@ -455,6 +456,14 @@ def shared(browser, tmp_path_factory):
     context.close()
 
 
+def searched():
+    """A search that ended with a recommendation."""
+    spec = "fixed:anneal=0.6+0.8,normalize=true,weights.easy=0.5,weights.hard=2.0,weights.middle=0.5"
+    return search_case(
+        {"dtp": (0.15, -0.04), spec: (0.1, 0.0), "famo": (0.01, 0.0)}, {"dtp": (0.15, -0.04), spec: (0.1, 0.0)}
+    )
+
+
 @pytest.mark.browser
 def test_the_first_screen_answers_and_five_hold_what_is_open(shared):
     assert shared.locator("h1").inner_text() == "Does balancing help on toy?"
@@ -715,7 +724,9 @@ def test_a_saved_chart_can_be_read_without_its_page(opened, tmp_path):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("kind", "width"), [("full", 390), ("several", 390), ("two tasks", 390), ("several", 820)])
+@pytest.mark.parametrize(
+    ("kind", "width"), [("full", 390), ("several", 390), ("two tasks", 390), ("several", 820), ("search", 390)]
+)
 def test_the_page_fits_the_screen(opened, kind, width):
     grid = [
         (f"fixed:normalize=true,weights.a={a},weights.b={2 - a}", [(0.4 + a / 9, 0.7 - a / 9)] * 2) for a in (0.3333, 1.667)
@@ -724,6 +735,7 @@ def test_the_page_fits_the_screen(opened, kind, width):
         "full": full(),
         "several": several(["a problem", "another problem with a name that is long for a phone"]),
         "two tasks": two_tasks(grid, equal=[(0.6, 0.61), (0.62, 0.6)], dtp=[(0.55, 0.66), (0.54, 0.65)]),
+        "search": searched(),
     }
     tab = opened(found[kind], width)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -731,6 +743,17 @@ def test_the_page_fits_the_screen(opened, kind, width):
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     for chart in tab.locator(".plotly-graph-div").all():
         assert chart.locator(".main-svg").first.bounding_box()["width"] <= width - 32
+
+
+@pytest.mark.browser
+def test_a_search_answers_on_the_first_screen_with_what_to_paste(opened):
+    tab = opened(searched(), 1440)
+    for part in (".lead", ".alerts", ".tiles", ".paste", "#tradeoff"):
+        box = tab.locator(part).bounding_box()
+        assert 0 < box["y"] < box["y"] + box["height"] <= 900
+    for what in ("Spec", "Command", "Python"):
+        tab.get_by_role("button", name=f"Copy: {what}").click()
+    tab.get_by_text("Copied", exact=True).first.wait_for()
 
 
 @pytest.mark.browser

@@ -398,18 +398,25 @@ def test_how_the_baselines_were_made_is_told_where_there_are_any():
     assert "A single-task network has the same architecture" in found
     assert "from a grid on the simplex that includes equal weights: static weights by the mean over tasks." in found
     each = [item for name in STATIC_FOR.values() for item in static(FIXED, [0.4], name)]
-    assert "static weights (worst task) by the KPI of the worst task, static weights (mean) by the mean over tasks." in (
+    assert "static weights (worst task) by the worst task, static weights (mean) by the mean over tasks." in (
         " ".join(notes.how_measured(case_of(study(equal=[0.4]), each)))
     )
     bare = " ".join(notes.how_measured(case_of(study(equal=[0.4]))))
     assert not any(word in bare for word in ("Tuning", "single-task", "static"))
 
 
-@pytest.mark.parametrize(("criterion", "what"), [("mean", "the mean over tasks"), ("worst", "the KPI of the worst task")])
+@pytest.mark.parametrize(
+    ("criterion", "what"),
+    [("mean", "the mean over tasks"), ("worst", "the worst task"), ("easy,middle", "the mean over easy, middle")],
+)
 def test_what_was_chosen_by_is_said(criterion, what):
     case = case_of([run("equal", 0, (1, 1, 1), criterion=criterion)], enough("equal"))
     assert f"the epoch that was best by {what} on the validation split" in " ".join(notes.how_measured(case))
     assert text(tuning.section(case, looks(case))).count(what) == 2
+    measuring = as_run(run("equal", 1_000_000, (1, 1, 1)), "hard tasks", "order", tuning=True)
+    for runs, said in (([], False), ([measuring], True)):
+        told = " ".join(notes.how_measured(case_of(study(equal=[0.4]), runs)))
+        assert ("The tasks to choose by were the hard ones" in told) == said
     old = case_of(study(equal=[0.4]))  # of before there was a choice
     assert "best by the mean over tasks" in " ".join(notes.how_measured(old))
 

@@ -124,6 +124,29 @@ def test_static_weights_are_chosen_on_validation_for_each_measure(
     assert len(keys) == 2 * len({for_mean, for_worst}), "the same weights run once"
 
 
+def test_a_criterion_of_hard_tasks_waits_for_the_run_that_measures_them(toy: Callable[..., Study]) -> None:
+    study = toy("equal,dtp", criterion="hard", tune=2)
+    rounds = list(study.end_all(lambda trial, task: {"a": 0.9, "b": 0.5, "c": 0.6}[task]))
+    (first,) = rounds[0]
+    assert (first.method, first.role, first.tuning, first.trial.balancer.name) == ("hard tasks", "order", True, "equal")
+    assert (first.trial.criterion, first.trial.test) == ("mean", False)
+    assert study.case.count()["hard tasks"] == (1, 0)
+    assert {run.trial.criterion for run in study.trials(role="method")} == {"b,c"}
+    assert {run.trial.criterion for run in study.trials(role="single")} == {"mean"}, "which is the task's KPI"
+    names = {"static weights (mean)", "static weights (worst task)", "static weights (criterion)"}
+    assert {run.method for run in study.trials(role="static", tuning=False)} == names
+
+
+def test_static_weights_are_chosen_by_the_criterion_as_well(toy: Callable[..., Study]) -> None:
+    study = toy("equal", criterion="0.8*a+0.2*b", controls=False)
+    for _ in study.end_all(
+        lambda trial, task: 0.9 if trial.balancer.option(f"weights.{task}") == 2.0 and task == "a" else 0.5
+    ):
+        pass
+    runs = study.trials(method="static weights (criterion)", tuning=False)
+    assert [run.trial.balancer.option("weights.a") for run in runs] == [2.0, 2.0]
+
+
 def test_one_task_with_a_kpi_has_static_weights_for_one_measure(toy: Callable[..., Study]) -> None:
     study = toy("equal", "aB")  # capitals are auxiliary
     for _ in study.end_all():

@@ -276,7 +276,7 @@ def test_training_measures_the_order_once(problem: str, hardfirst: Callable[...,
     assert re.search(r"Network: task_hierarchy:order=\w+\+\w+\+\w+", first)
     runs = sorted(Path("runs").glob("train-tiny-*/trials/*.jsonl"))
     assert len(runs) == 2
-    easy = hardfirst(*command[:-1], "easy_first", "--epochs", "2")
+    easy = hardfirst(*command[:-1], "easy_first", "--epochs", "2", "--criterion", "0.5*mean+0.5*hard")
     again = sorted(Path("runs").glob("train-tiny-*/trials/*.jsonl"))
     assert len(again) == 3, "the measuring run serves both"
 
@@ -286,6 +286,7 @@ def test_training_measures_the_order_once(problem: str, hardfirst: Callable[...,
         return match[1].split("+")
 
     assert order(first) == order(easy)[::-1]
+    assert re.search(r"Criterion: 0.5\*mean\+0.5\*(noise|product|\(product,noise\))$", easy, re.MULTILINE)
 
 
 def test_an_order_is_given_by_names(problem: str, hardfirst: Callable[..., str]) -> None:
@@ -313,7 +314,10 @@ def test_the_order_study_is_planned_by_its_command(problem: str, hardfirst: Call
     assert re.search(r"hard_sharing\W+0\W+2", printed)
     assert re.search(r"orders of tasks\W+0\W+12", printed)
     assert load_problem(problem).parts is not None
-    printed = hardfirst("study", "order", problem, "--seeds", "1", "--epochs", "1", "--workers", "2")
+    options = ("--seeds", "1", "--epochs", "1", "--workers", "2", "--keep", "--log", "tensorboard")
+    printed = hardfirst("study", "order", problem, *options)
+    assert len(list(Path("runs/tiny-order/models").glob("*.pt"))) == 9
+    assert len(list(Path("runs/tiny-order/tensorboard").iterdir())) == 7
     assert "The order of tasks is not shown to matter to any of 3 tasks." in printed
     assert "Hard tasks first − easy tasks first: " in printed
     assert Path("runs/tiny-order/report.html").exists()

@@ -13,6 +13,8 @@ from hardfirst.errors import InputError, number
 from hardfirst.problems import PROBLEMS, Problem
 from hardfirst.recipes import Recipe
 from hardfirst.studies import KINDS, Plan, Runner, StudyKind, StudyTrial, counts
+from hardfirst.studies.candidates import CANDIDATES
+from hardfirst.study import Search
 from hardfirst.training import Trial
 
 
@@ -66,7 +68,10 @@ def test_a_case_for_each_problem_and_network() -> None:
             {"learning_rates": (0.1,)},
             "learning_rates: Expected two learning rates, the least",
         ),
-        ({"criterion": "best"}, "criterion: Input should be 'mean' or 'worst'; got 'best'."),
+        (
+            {"criterion": "wurst"},
+            "criterion: Unknown task 'wurst' in the objective 'wurst'; did you mean 'worst'? Known: left, ",
+        ),
         ({"engine": "rai"}, "engine: Unknown engine 'rai'; did you mean 'ray'? Known: local, ray"),
         ({"engine": 3}, "engine: Expected `engine` to be a spec such as local or ray:cpus=2; got 3."),
         (
@@ -75,7 +80,10 @@ def test_a_case_for_each_problem_and_network() -> None:
         ),
         ({"engine": "ray:gpus=-1"}, "engine: Expected `gpus` to be at least 0; got -1."),
         ({"engine": "ray:cpus=2", "trial_cpus": 3}, "trial_cpus: there is no such setting;"),
-        ({"kind": "order"}, "kind: Unknown kind of study 'order'; did you mean 'orders'? Known: balancers, losses, orders."),
+        (
+            {"kind": "order"},
+            "kind: Unknown kind of study 'order'; did you mean 'orders'? Known: balancers, losses, ",
+        ),
         ({"orders": 3}, "orders: Expected `orders` to be true or false; got 3."),
         ({"compared": 3}, "compared: A study of balancers compares its `balancers`: leave out `compared`, 3."),
         ({"baselines": "maybe"}, "baselines: Input should be a valid boolean, unable to interpret input; got 'maybe'."),
@@ -115,6 +123,18 @@ def test_a_kind_of_study_is_asked_for_by_its_own_setting(tmp_path: Path) -> None
     (tmp_path / "study.yaml").write_text(asked.yaml())
     assert Plan.read(tmp_path / "study.yaml") == asked
     assert Plan(problems="digits", orders=False, losses=[]).kind == "balancers"
+
+
+def test_the_file_of_a_search_holds_what_is_tried_and_kept(tmp_path: Path) -> None:
+    asked = Plan(problems="digits", search=" worst ", keep="0.5*left + 0.5*right:1")
+    settings = asked.settings()
+    assert (settings["search"], settings["keep"]) == ("worst", ["0.5*left+0.5*right:1"])
+    assert settings["candidates"] == list(CANDIDATES)
+    (tmp_path / "study.yaml").write_text(asked.yaml())
+    assert Plan.read(tmp_path / "study.yaml") == asked == Search(problems="digits", maximise="worst", keep=asked.keep)
+    assert Plan(problems="digits", search="worst").keep == ("mean:0.5",)
+    assert Plan(problems="digits", search="worst", keep=[]).keep == ()
+    assert Plan(problems="digits", search="worst", candidates="equal,famo").candidates == ("famo",)
 
 
 class RateStudy(StudyKind):

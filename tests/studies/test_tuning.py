@@ -48,6 +48,18 @@ def test_the_methods_that_have_something_to_tune_say_so() -> None:
     assert set(PLAIN) - set(tuned) == without_options
 
 
+def test_annealing_is_tuned_on_request() -> None:
+    tried = [spec for spec, *_ in candidates(Spec.parse("dtp:anneal=tune"), TASKS, 0.003, 9)]
+    annealed = [spec.option("anneal") for spec in tried]
+    assert annealed[4] is None
+    assert 3 <= annealed.count(None) - 1 <= 5, "half of the others"
+    starts = sorted(pair[0] for pair in annealed if isinstance(pair, tuple))
+    assert starts[0] < 0.45
+    assert starts[-1] > 0.6
+    assert all(spec.option("gamma") is not None for spec in tried if spec != Spec("dtp"))
+    assert not any(spec.option("anneal") for spec, *_ in candidates(Spec("dtp"), TASKS, 0.003, 9))
+
+
 def test_options_that_are_given_stay() -> None:
     for spec, *_ in candidates(Spec.parse("dtp:gamma=2,potential=stl"), TASKS, 0.003, 5):
         assert (spec.option("gamma"), spec.option("potential")) == (2, "stl")

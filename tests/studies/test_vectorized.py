@@ -3,41 +3,18 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hardfirst import records
 from hardfirst.studies import Assignment, Drive, Ended, Event, Plan, Runner
 from hardfirst.studies.executors import _together
 from hardfirst.studies.executors._together import MOST
 from hardfirst.studies.tuning import EQUAL
 from hardfirst.training import Preview, Trial, preview
-from toy_study import Outcome, Scripted, measured, plan, problem
-
-
-def finished(assignment: Assignment, kpi: Callable[[Trial, str], float] = lambda trial, task: 0.5) -> Ended:
-    texts = {}
-    for key, trial in assignment.trials.items():
-        path, problem = assignment.folder / "record", trial.load()
-        writer = records.Writer(path)
-        writer.trial(trial.describe(problem), problem.measured, vectorized=len(assignment.trials))
-        tasks = {task: {"validation_kpi": kpi(trial, task), "weight": 1.0} for task in problem.measured}
-        writer.epoch(1, seconds=1.0, learning_rate=0.1, tasks=tasks)
-        writer.end("finished", seconds=1.0)
-        texts[key] = path.read_text()
-        path.unlink()
-    return Ended(assignment.key, "recorded", records=texts)
-
-
-def run(runner: Runner, outcome: Outcome) -> tuple[Scripted, list[Event]]:
-    executor, events = Scripted(outcome), list[Event]()
-    Drive(executor, runner.store, tell=events.append).run(
-        lambda: {key: several[0] for key, several in runner.trials().items()}
-    )
-    return executor, events
+from toy_study import Scripted, finished, measured, plan, problem, run
 
 
 def runner(folder: Path, **settings: object) -> Runner:

@@ -1,5 +1,6 @@
 """Runs by any recipe: the loop that each is held against, and stops in the middle of an epoch."""
 
+import copy
 import math
 import os
 import signal
@@ -143,6 +144,40 @@ def test_a_stop_changes_nothing_by_other_recipes(tmp_path: Path, recipe: dict[st
     same(whole, resumed)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "share", "stops"),
+    [
+        ("cosine:warmup=0.2", 0.45, [(1, 7), (2, 2), (2, 3), (2, 4)]),
+        ("cosine:warmup=0.2", 0.33, [(1, 7), (2, 1)]),
+        ("step:every=1,factor=0.3", 0.45, [(2, 2), (2, 3), (2, 4)]),
+        ("plateau:patience=0,factor=0.5", 0.9, [(3, 5)]),
+    ],
+    ids=["in an epoch", "between epochs", "by epoch", "late"],
+)
+def test_a_stop_around_a_restart_changes_nothing(
+    tmp_path: Path, schedule: str, share: float, stops: list[tuple[int, int]]
+) -> None:
+    """21 steps, of which the search has 10, up to (2, 3), or 7, up to the end of the first epoch, or 19, up to (3, 5)."""
+    balancer, recipe = f"hard_first:search={share}", {"schedule": schedule, "average": 0.9}
+    record, whole = train(tmp_path / "whole", balancer, **recipe)
+    for number, stop in enumerate(stops):
+        _, resumed = stopped(tmp_path / str(number), *stop, balancer, **recipe)
+        same(whole, resumed)
+        lines = records.read(tmp_path / str(number) / "r.jsonl").epochs
+        assert [line.get("restarted") for line in lines] == [line.get("restarted") for line in record.epochs]
+
+
+def test_no_epoch_before_a_restart_is_selected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if each epoch is worse than the one before it."""
+    scores = iter([0.9, 0.8, 0.7])
+    monkeypatch.setattr(records, "score", lambda *_, **__: next(scores))
+    record, state = train(tmp_path, "hard_first:search=0.45")
+    assert [line.get("restarted") for line in record.epochs] == [None, 10, None]
+    assert record.candidates == record.epochs[1:]
+    assert record.test is not None
+    assert record.test["epoch"] == state["position"]["best_epoch"] == 2
+
+
 def test_float16_scales_its_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the CPU, where float16 is slow and therefore refused, but right."""
     monkeypatch.setattr(_devices, "check_precision", lambda precision, accelerator: None)
@@ -173,10 +208,11 @@ def test_loaders_change_nothing(tmp_path: Path) -> None:
         same(states[0], state)
 
 
-def bare_loop(recipe: Recipe, *, average: float | None = None) -> dict[str, Tensor]:
+def bare_loop(recipe: Recipe, *, average: float | None = None, restart: int | None = None) -> dict[str, Tensor]:
     """Equal weights by hand: the weights in the end, or their average."""
     torch.manual_seed(0)
     net = network()
+    initial = copy.deepcopy(net.state_dict())
     optimizer = recipe.make_optimizer(net, RATE)
     own, k = problem(recipe=recipe), recipe.accumulate
     data = splits()
@@ -188,6 +224,11 @@ def bare_loop(recipe: Recipe, *, average: float | None = None) -> dict[str, Tens
         order = epoch_order(own, data.train, seed=0, epoch=epoch)
         batches = [collate(ConcatSplit(data.train, draw=(0, epoch)).__getitems__(indices)) for indices in order]
         for start in range(0, len(batches), k):
+            if (done := epoch * steps + start // k) == restart:
+                net.load_state_dict(initial)
+                seen.clear()
+                optimizer = recipe.make_optimizer(net, RATE)
+                scheduler, after = recipe.make_schedule(optimizer, steps, math.ceil((EPOCHS * steps - done) / steps))
             optimizer.zero_grad()
             group = batches[start : start + k]
             for inputs, targets in group:
@@ -222,15 +263,19 @@ def bare_loop(recipe: Recipe, *, average: float | None = None) -> dict[str, Tens
     ],
     ids=lambda recipe: str(recipe.settings()),
 )
-def test_the_weights_are_those_of_a_loop_by_hand(tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("share", [0, 0.4])  # of a search, after which the network goes back to step 0
+def test_the_weights_are_those_of_a_loop_by_hand(
+    tmp_path: Path, recipe: Recipe, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(PROBLEMS.loaded, "tiny", lambda: problem(recipe=recipe))
-    _, state = train(tmp_path, "equal")
+    _, state = train(tmp_path, f"hard_first:search={share},uniform=1" if share else "equal")
+    restart = math.ceil(share * math.ceil(7 / recipe.accumulate) * EPOCHS) if share else None
     weights = {name: state["network"][name] for name in dict(network().named_parameters())}
-    for name, expected in bare_loop(recipe).items():
+    for name, expected in bare_loop(recipe, restart=restart).items():
         torch.testing.assert_close(weights[name], expected, rtol=1e-4, atol=1e-6)
     if recipe.average is not None:
         averages = dict(zip(weights, state["average"]["averages"], strict=True))
-        for name, expected in bare_loop(recipe, average=recipe.average).items():
+        for name, expected in bare_loop(recipe, average=recipe.average, restart=restart).items():
             torch.testing.assert_close(averages[name], expected, rtol=1e-4, atol=1e-6)
 
 

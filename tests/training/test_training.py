@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -193,7 +194,7 @@ class Stop:
     def epoch(self, epoch: int, tasks: dict) -> None: ...
 
 
-@pytest.mark.parametrize("balancer", ["dtp", "uncertainty", "equal"])
+@pytest.mark.parametrize("balancer", ["dtp", "uncertainty", "equal", "dtp:anneal=0.2+0.9"])
 @pytest.mark.parametrize("stop", [(1, 1), (2, 3), (3, 7)])
 def test_resume_gives_the_same_weights_bit_for_bit(tmp_path: Path, balancer: str, stop: tuple[int, int]) -> None:
     run(tmp_path / "whole", balancer)
@@ -417,9 +418,12 @@ def test_the_criterion_decides_which_epoch_is_selected() -> None:
         {"epoch": epoch, "tasks": {task: {"validation_kpi": kpi} for task, kpi in zip("abc", kpis, strict=True)}}
         for epoch, kpis in enumerate([(0.5, 0.5, math.nan), (0.9, 0.4, math.nan), (0.4, 0.9, math.nan)], start=1)
     ]
-    mean, worst = (records.Record({"criterion": c}, ("a", "b", "c"), epochs=lines) for c in ("mean", "worst"))
+    criteria = ("mean", "worst", "b,c", "0.75*a+0.25*b")
+    mean, worst, others, weighted = (records.Record({"criterion": c}, ("a", "b", "c"), epochs=lines) for c in criteria)
     assert mean.selected() == (2, 0.65), "the first of equals"
     assert worst.selected() == (1, 0.5)
+    assert others.selected() == (3, 0.9)
+    assert weighted.selected() == (2, pytest.approx(0.775))
     assert mean.selected("worst") == (2, pytest.approx(0.4)), "of the epoch that the criterion chose"
 
 
@@ -451,8 +455,18 @@ def test_an_undefined_kpi_counts_as_the_worst_where_runs_are_ranked() -> None:
     assert math.isnan(lost.validation_kpi("c", undefined=0.0)), "without a label there is no KPI"
 
 
-def test_a_run_is_selected_by_its_criterion(tmp_path: Path) -> None:
-    record = fitted(tmp_path, criterion="worst", epochs=6)
+def test_a_criterion_that_does_not_name_its_tasks_trains_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="The criterion 'hard' does not say which tasks are hard"):
+        fitted(tmp_path, criterion="hard")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("criterion", "score"),
+    [("worst", min), ("value", lambda kind, value: value), ("3*kind+value", lambda kind, value: (3 * kind + value) / 4)],
+)
+def test_a_run_is_selected_by_its_criterion(tmp_path: Path, criterion: str, score: Callable[..., float]) -> None:
+    record = fitted(tmp_path, criterion=criterion, epochs=6)
     curves = record.curve("kind", "validation_kpi"), record.curve("value", "validation_kpi")
-    lowest = [min(both) for both in zip(*curves, strict=True)]
-    assert record.test["epoch"] == 1 + lowest.index(max(lowest))  # type: ignore[index]
+    scores = [score(*kpis) for kpis in zip(*curves, strict=True)]
+    assert record.test["epoch"] == 1 + scores.index(max(scores))  # type: ignore[index]

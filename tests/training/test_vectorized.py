@@ -196,6 +196,7 @@ def test_networks(layers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("equal",) * 3,
         ("dtp:gamma=0.5", "dtp:gamma=2", "dtp:alpha=0.5"),
         ("fixed:kind=1,value=2,never=1", "fixed:kind=1,value=0,never=0", "fixed:kind=0,value=1,never=0"),
+        ("fixed:kind=1,value=2,never=1,anneal=0.2+0.6", "equal", "dtp:anneal=0.7+0.2"),
         ("uncertainty", "uncertainty:lr=0.001", "uncertainty"),
         ("dwa",) * 3,
         ("random",) * 3,
@@ -213,9 +214,10 @@ def test_balancers(balancers: Sequence[str], tmp_path: Path, monkeypatch: pytest
     ("specs", "kind"),
     [
         (["dtp", "dtp:gamma=2", "dtp:alpha=0.5", "dtp:uniform=0.3"] * 2, StackedBalancers),
+        (["dtp:anneal=0.1+0.9", "dtp:gamma=2,anneal=0.6+0.3"] * 4, StackedBalancers),
         (["dtp", "dtp:priority=easy"] * 4, EachBalancer),
     ],
-    ids=["stacked", "each"],
+    ids=["stacked", "annealed", "each"],
 )
 def test_many_balancers(specs: list[str], kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
@@ -248,6 +250,26 @@ def test_recipes_and_rates(recipe: str, tmp_path: Path, monkeypatch: pytest.Monk
     trials = trials_of(seeds=(0, 1, 1), rates=(0.01, 0.03, 0.001))
     outcome = together(trials, problem(recipe=RECIPES[recipe]), tmp_path, monkeypatch)
     assert_same(outcome, singly(trials, tmp_path))
+
+
+@pytest.mark.parametrize("recipe", ["adamw", "onecycle", "average", "accumulate", "plateau:patience=0"])
+def test_networks_go_back_to_step_0(recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = ("hard_first:search=0.7,anneal=false", "equal", "hard_first:search=0.5", "hard_first:search=0.2")
+    trials = [replace(each, epochs=6) for each in trials_of(specs, seeds=range(4), rates=(0.01, 0.03, 0.01, 0.02))]
+    made = problem(recipe=RECIPES.get(recipe) or Recipe(schedule=recipe), layers="batch norm")
+    outcome = together(trials, made, tmp_path, monkeypatch)
+    assert_same(outcome, singly(trials, tmp_path), 1e-6)
+    steps = [[line.get("restarted") for line in record.epochs] for record in outcome.records]
+    if recipe != "accumulate":  # 36 steps
+        assert steps[0] == [None] * 4 + [26, None]
+        assert steps[1] == [None] * 6
+        assert steps[2] == [None] * 3 + [18, None, None]
+        weights = [line["tasks"]["kind"]["weight"] for line in outcome.records[0].epochs]
+        assert weights[:4] == [1] * 4
+        assert weights[5] != pytest.approx(1, abs=0.01)
+    for record in outcome.records:
+        assert record.test is not None
+        assert record.test["epoch"] == record.selected()[0] >= record.candidates[0]["epoch"]
 
 
 def test_plateau_follows_each_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hardfirst import DTP, MovingKPI, Spec
-from hardfirst.balancers import DWA, MGDA, Equal, Fixed, GradNorm, PCGrad, UPGrad
+from hardfirst.balancers import DWA, MGDA, Equal, Fixed, GradNorm, HardFirst, PCGrad, UPGrad
 from hardfirst.compat import WeightMethods
 from hardfirst.stopping import TaskEarlyStopping
 
@@ -118,6 +118,9 @@ CASES = {
     "option: a preference without names": lambda: UPGrad(TASKS, preference=2.0),
     "option: alpha of FairGrad too low": lambda: build("fairgrad:alpha=0.1"),
     "option: a window of one loss": lambda: build("softadapt:window=1"),
+    "option: a search of the whole training": lambda: build("hard_first:search=1"),
+    "search: one KPI, and the number of steps is not known": lambda: HardFirst(TASKS).update({"depth": 0.5}),
+    "search: train takes no step": lambda: HardFirst.search(TASKS, lambda balancer, steps: None, steps=100),
     "WeightMethods: an unknown method": lambda: WeightMethods("cagrd", 2),
     "WeightMethods: an unknown option": lambda: WeightMethods("famo", 2, w_rl=0.1),
     "WeightMethods: a main task that is not there": lambda: WeightMethods("stl", 2, main_task=2),

@@ -58,6 +58,12 @@ def losses(*arguments: str) -> None:
     run("study", "losses", "tiny.py", *arguments)
 
 
+def search_of_one_task() -> None:
+    text = TINY.replace(', Task("b", F.cross_entropy, accuracy))', ",)").replace(', "b": nn.Linear(8, 2)', "")
+    Path("tiny.py").write_text(text)
+    run("search", "tiny.py", "--maximise", "worst")
+
+
 def plan(text: str | bytes) -> None:
     Path("study.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     run("compare", "study.yaml")
@@ -193,6 +199,10 @@ CASES = {
     "option: one learning rate of two": lambda: run("compare", "digits", "--learning-rates", "0.1"),
     "option: learning rates that fall": lambda: run("compare", "digits", "--learning-rates", "1e-2,1e-4"),
     "option: learning rates in words": lambda: run("compare", "digits", "--learning-rates", "low,high"),
+    "balancer: annealing from tuning without tuning": lambda: run("compare", "digits", "--balancers", "dtp:anneal=tune"),
+    "balancer: annealing from tuning in a single run": lambda: run("train", "digits", "--balancer", "dtp:anneal=tune"),
+    "balancer: annealing that does not move": lambda: run("train", "digits", "--balancer", "dtp:anneal=0.6+0.6"),
+    "balancer: annealing beyond training": lambda: run("train", "digits", "--balancer", "dtp:anneal=0.6+1.2"),
     "option: one tuning trial": lambda: run("compare", "digits", "--tune", "1"),
     "option: no workers": lambda: run("compare", "digits", "--workers", "0"),
     "option: workers per GPU of another engine": lambda: run(
@@ -203,6 +213,8 @@ CASES = {
         "compare", "digits", "--accelerator", "cpu", "--workers-per-gpu", "2", "--dry-run"
     ),
     "option: an unknown criterion": lambda: run("compare", "digits", "--criterion", "best"),
+    "option: an unknown criterion of a run": lambda: run("train", "digits", "--criterion", "0.5*sum+0.5*rigth"),
+    "option: a criterion that one problem has not": lambda: run("compare", "digits", "census", "--criterion", "sum"),
     "option: an unknown engine": lambda: run("compare", "digits", "--engine", "rai"),
     "option: an unknown format": lambda: run("report", "runs", "--format", "xls"),
     "option: an unknown accelerator": lambda: run("train", "digits", "--accelerator", "gpus"),
@@ -239,6 +251,38 @@ CASES = {
     "compare: a range without tuning": lambda: run("compare", "digits", "--clip", "0.1..10"),
     "compare: a range that ends before it begins": lambda: run("compare", "digits", "--tune", "3", "--clip", "10..0.1"),
     "compare: a range beyond what is allowed": lambda: run("compare", "digits", "--tune", "3", "--average", "0.9..1"),
+    "search: nothing to maximise": lambda: run("search", "digits"),
+    "search: an unknown objective": lambda: run("search", "digits", "--maximise", "wrost"),
+    "search: an objective of another task": lambda: run("search", "digits", "--maximise", "0.7*lefft+0.3*mean"),
+    "search: what is kept has no points": lambda: run("search", "digits", "--maximise", "worst", "--keep", "mean"),
+    "search: an unknown task is kept": lambda: run("search", "digits", "--maximise", "worst", "--keep", "lefft:1"),
+    "search: a measure is kept twice": lambda: run(
+        "search", "digits", "--maximise", "worst", "--keep", "mean:1", "--keep", "mean:2"
+    ),
+    "search: an unknown candidate": lambda: run("search", "digits", "--maximise", "worst", "--candidates", "dtp,dpt"),
+    "search: equal weights alone": lambda: run("search", "digits", "--maximise", "worst", "--candidates", "equal"),
+    "search: a potential from single-task runs": lambda: run(
+        "search", "digits", "--maximise", "worst", "--candidates", "dtp:potential=stl"
+    ),
+    "search: annealing that is left to tuning": lambda: run(
+        "search", "digits", "--maximise", "worst", "--candidates", "dtp:anneal=tune"
+    ),
+    "search: a learning rate and a range": lambda: run(
+        "search", "digits", "--maximise", "worst", "--learning-rate", "0.1", "--learning-rates", "0.1,1"
+    ),
+    "search: a plan of another kind": lambda: (
+        Path("study.yaml").write_text("problems: [digits]\n"),
+        run("search", "study.yaml"),
+    ),
+    "search: a problem with one task": search_of_one_task,
+    "plan: a search and losses": lambda: plan("problems: [digits]\nsearch: worst\norders: true\n"),
+    "plan: a search of two problems": lambda: plan("problems: [digits, census]\nsearch: worst\n"),
+    "plan: a search on two networks": lambda: plan("problems: [digits]\nsearch: worst\nnetworks: [own, wide]\n"),
+    "plan: settings that a search does not take": lambda: plan(
+        "problems: [digits]\nsearch: worst\nbalancers: dtp\ntune: 5\ncriterion: worst\nbaselines: false\ncontrols: false\n"
+    ),
+    "plan: settings of a search alone": lambda: plan("problems: [digits]\nkeep: [mean:1]\ncandidates: dtp\n"),
+    "plan: a search by the published protocol": lambda: plan("problems: [digits]\nsearch: worst\nprotocol: published\n"),
     "plan: missing": lambda: run("compare", "study.yaml"),
     "plan: empty": lambda: plan(""),
     "plan: a list": lambda: plan("- digits\n"),

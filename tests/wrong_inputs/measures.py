@@ -13,6 +13,7 @@ from hardfirst.networks import (
     order_by_difficulty,
     vector_layer,
 )
+from hardfirst.records.objective import Kept, Objective
 
 LOGITS = torch.zeros(4, 3)
 HEADS = {"depth": nn.Linear(8, 1), "segment": nn.Linear(8, 5)}
@@ -25,6 +26,14 @@ def parts(**others: object) -> Parts:
 
 def network(text: str) -> None:
     NetworkSpec.parse(text).build(parts())
+
+
+def objective(text: object) -> None:
+    Objective.parse(text, ["sum", "product", "left-right"])
+
+
+def kept(text: str) -> None:
+    Kept.parse(text, ["sum", "product"])
 
 
 def hierarchy(order: object, blocks: int = 2) -> TaskHierarchy:
@@ -102,4 +111,38 @@ CASES = {
     "order: a KPI is a word": lambda: order_by_difficulty({"depth": "good", "segment": 0.5}),
     "order: neither hard nor easy": lambda: order_by_difficulty({"depth": 0.1}, first="hardest"),
     "order: names alone": lambda: order_by_difficulty(["depth", "segment"]),
+    "objective: an unknown task": lambda: objective("sume"),
+    "objective: an unknown task in a sum": lambda: objective("0.5*mean+0.5*prodct"),
+    "objective: another word": lambda: objective("wrost"),
+    "objective: a task that needs quotes": lambda: objective("0.5*left-right"),
+    "objective: empty": lambda: objective(" "),
+    "objective: no text": lambda: objective(0.5),
+    "objective: a task twice": lambda: objective("sum,sum"),
+    "objective: a word in a list": lambda: objective("sum,worst"),
+    "objective: a number": lambda: objective("2*3"),
+    "objective: a number that is added": lambda: objective("sum+0.1"),
+    "objective: a weight below 0": lambda: objective("sum-0.5*product"),
+    "objective: weights of 0": lambda: objective("sum-sum"),
+    "objective: an infinite weight": lambda: objective("1e999*sum"),
+    "objective: a weight that is too large": lambda: objective("1e9*sum"),
+    "objective: a product of tasks": lambda: objective("sum*product"),
+    "objective: a power": lambda: objective("sum**9**9**9"),
+    "objective: a division by a task": lambda: objective("1/sum"),
+    "objective: a division by 0": lambda: objective("sum/0"),
+    "objective: a call": lambda: objective("__import__('os').system('ls')"),
+    "objective: an attribute": lambda: objective("sum.kpi"),
+    "objective: a comparison": lambda: objective("sum > 0.5"),
+    "objective: a truth value": lambda: objective("True*sum"),
+    "objective: a minimum of a sum": lambda: objective("min(sum+product, sum)"),
+    "objective: half of one": lambda: objective("0.5*sum+"),
+    "objective: a name with a space": lambda: objective("0.5*my task"),
+    "objective: too deep": lambda: objective("+" * 500 + "sum"),
+    "objective: too long": lambda: objective("+".join(["sum"] * 5000)),
+    "objective: needed hard tasks": lambda: Objective.parse("hard", ["sum"]).value({"sum": 0.5}),
+    "keep: no points": lambda: kept("mean"),
+    "keep: points in words": lambda: kept("mean:little"),
+    "keep: points below 0": lambda: kept("mean:-0.3"),
+    "keep: points that are not a number": lambda: kept("mean:nan"),
+    "keep: an unknown task": lambda: kept("sume:0.3"),
+    "keep: points alone": lambda: kept(":0.3"),
 }

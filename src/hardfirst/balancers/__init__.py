@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hardfirst.balancers.graddrop import GradDrop as GradDrop
     from hardfirst.balancers.gradnorm import GradNorm as GradNorm
     from hardfirst.balancers.gradvac import GradVac as GradVac
+    from hardfirst.balancers.hard_first import HardFirst as HardFirst
     from hardfirst.balancers.imtl_g import IMTLG as IMTLG
     from hardfirst.balancers.imtl_l import IMTLL as IMTLL
     from hardfirst.balancers.learning_progress import LearningProgress as LearningProgress
@@ -69,6 +70,7 @@ _METHODS = {
     "gradnorm": "gradnorm:GradNorm",
     "famo": "famo:FAMO",
     "achievement": "achievement:Achievement",
+    "hard_first": "hard_first:HardFirst",
     "curriculum": "curriculum:Curriculum",
     "self_paced": "self_paced:SelfPaced",
     "learning_progress": "learning_progress:LearningProgress",

@@ -81,6 +81,32 @@ class Balancer(TaskState, ABC):
         if "end_epoch" in vars(cls):
             cls.end_epoch = watched(cls.end_epoch)  # type: ignore[method-assign]  # a method need not call the base's
 
+    @property
+    def needs_steps(self) -> bool:
+        """Whether the method depends on the number of training steps and does not know it; see `plan_steps`."""
+        return False
+
+    @property
+    def restart_step(self) -> int | None:
+        """The number of training steps after which network and optimizer go back to step 0; None for never."""
+        return None
+
+    @property
+    def restarted(self) -> bool:
+        """Whether network and optimizer must go back to step 0 before the next training step.
+
+        True between step `restart_step` and the next one, so that a loop which checks it after each step acts once. Reading
+        it waits for the device of the state; a loop that counts its steps can compare them to `restart_step`.
+        """
+        return False
+
+    def plan_steps(self, steps: int) -> None:
+        """Set the number of training steps if `needs_steps`. The trainer and the mixins call it before the first step.
+
+        Args:
+            steps: the number of training steps of the whole training, those of a resumed run included; at least 1.
+        """
+
     @classmethod
     def example_options(cls, tasks: Sequence[str]) -> Mapping[str, Any]:
         """Return values for the options without a default. Tests and cards use them to construct every method.

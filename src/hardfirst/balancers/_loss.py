@@ -1,23 +1,44 @@
 """Base class of methods that combine the losses into one scalar."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
+from hardfirst._task_state import Group
 from hardfirst.balancers._base import Balancer, KPIs, Losses
-from hardfirst.balancers._ops import refuse_features, refuse_to_compile
+from hardfirst.balancers._ops import no_recompute, refuse_features, refuse_to_compile, refuse_without_steps, weighted_sum
+from hardfirst.errors import InputError, number, short, whole
+
+Anneal = Sequence[float] | None
+"""The start and the end of the change to equal weights, as shares of training; None for no change."""
 
 
 class LossBalancer(Balancer):
-    """Base class of methods that combine the losses into one scalar.
+    r"""Base class of methods that combine the losses into one scalar.
 
-    A subclass implements `current_weights` and `combine`; `learn` or `learn_from_gradients` if it learns from losses;
-    `update` if it uses KPIs; `end_epoch` if it counts epochs. `__init__` registers state with `add_state`. In training
-    mode, `forward` calls `update` (if KPIs are given), `combine`, `learn` and `learn_from_gradients`, in this order; in eval
-    mode, only `combine`.
+    A subclass implements `current_weights`; `combine` unless the total is Σ w·L with these weights; `learn` or
+    `learn_from_gradients` if it learns from losses; `update` if it uses KPIs; `end_epoch` if it counts epochs. `__init__`
+    registers state with `add_state`. In training mode, `forward` calls `update` (if KPIs are given), `combine`, `learn` and
+    `learn_from_gradients`, in this order; in eval mode, only `combine`.
+
+    Every method can change over to equal weights during training: with `anneal`, each weight :math:`w_t` becomes
+    :math:`(1 - \lambda) w_t + \lambda`, where :math:`\lambda` rises from 0 to 1. The method itself learns as before.
+
+    Args:
+        tasks: distinct non-empty strings.
+        anneal: the start and the end of the change, as shares of `steps` in [0, 1]; None for no change. For example,
+            (0.6, 0.8) has the method's weights until 60% of training and equal weights, each 1, from 80%. If the start is
+            above the end, the order is reversed: equal weights come first.
+        steps: the number of training steps of the whole training, at least 1. Only `anneal` uses it. The trainer and the
+            mixins set it; a loop of your own must.
+        process_group: see `Balancer`.
+
+    Raises:
+        InputError: `anneal` is not two different numbers in [0, 1], or `steps` is not a whole number of at least 1. In a
+            training step: `anneal` is given, and `steps` is not known.
 
     Example:
         A method that counts only the largest loss:
@@ -34,6 +55,24 @@ class LossBalancer(Balancer):
 
     _learns: ClassVar[bool] = False
     _learns_from_gradients: ClassVar[bool] = False
+    steps_done: Tensor
+
+    def __init__(
+        self, tasks: Sequence[str], *, anneal: Anneal = None, steps: int | None = None, process_group: Group = None
+    ) -> None:
+        super().__init__(tasks, process_group=process_group)
+        self.anneal = None if anneal is None else _two_shares(anneal)
+        self.steps = None if steps is None else whole("steps", steps, least=1)
+        if self.anneal is not None:
+            self.add_state("steps_done", [0], dtype=torch.int64)
+
+    @property
+    def needs_steps(self) -> bool:
+        return self.anneal is not None and self.steps is None
+
+    def plan_steps(self, steps: int) -> None:
+        if self.needs_steps:
+            self.steps = whole("steps", steps, least=1)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -67,7 +106,7 @@ class LossBalancer(Balancer):
         if not compiling:
             self.watch.step(self, len(losses))
         if not self.training:
-            total = self.combine(vector, None)
+            total = self._annealed(self.combine(vector, None), vector)
             if not compiling:
                 self.watch.follow(self, total)
             return total
@@ -78,13 +117,31 @@ class LossBalancer(Balancer):
 
     def _training_step(self, losses: Tensor, kpis: KPIs | None) -> tuple[Tensor, Tensor]:
         """Run the part of a training step that needs no other gradients, for losses [T]; also under `torch.vmap`."""
+        if self.needs_steps:
+            refuse_without_steps(type(self).__name__)
         if kpis is not None:
             self.update(kpis)
         total, values = self._training_total(losses, kpis)
+        total = self._annealed(total, losses)
         if self._learns:
             with torch.no_grad():
                 self.learn(values)
+        if "steps_done" in self._buffers:
+            self.steps_done.add_(1)
         return total, values
+
+    def _annealed(self, total: Tensor, losses: Tensor) -> Tensor:
+        """Return the total with its share of equal weights."""
+        share = self._equal_share()
+        return total if share is None else (1 - share) * total + share * losses.sum(dtype=total.dtype)
+
+    def _equal_share(self) -> Tensor | None:
+        """Compute λ of this step, 0-d; None if it is 0 at every step."""
+        if self.anneal is None or self.steps is None:
+            return None
+        start, end = self.anneal
+        done = no_recompute(self.steps_done)[0] / self.steps
+        return ((done - start) / (end - start)).clamp(0, 1)
 
     def _training_total(self, losses: Tensor, kpis: KPIs | None) -> tuple[Tensor, Tensor]:
         """Return the total, and the losses [T] to learn from, averaged over ranks if the method learns."""
@@ -108,11 +165,14 @@ class LossBalancer(Balancer):
     @property
     def weights(self) -> Mapping[str, Tensor]:
         with torch.no_grad():
-            return dict(zip(self.tasks, self.current_weights().detach().unbind(), strict=True))
+            weights, share = self.current_weights().detach(), self._equal_share()
+            if share is not None:
+                weights = (1 - share) * weights + share
+            return dict(zip(self.tasks, weights.unbind(), strict=True))
 
     @abstractmethod
     def current_weights(self) -> Tensor:
-        """Return the tasks' weights in the current state.
+        """Return the tasks' weights in the current state, before annealing.
 
         Called by `weights`, and by `combine` if the total is a weighted sum.
 
@@ -120,9 +180,10 @@ class LossBalancer(Balancer):
             [T], in the order of `tasks`, in memory that later steps do not change (clone a buffer).
         """
 
-    @abstractmethod
     def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        """Compute the total by the method's equation. Called once per `forward`, before `learn`; must not change state.
+        """Compute the total by the method's equation, by default Σ w·L with `current_weights`.
+
+        Called once per `forward`, before `learn`; must not change state.
 
         Args:
             losses: [T] with its graph, in the order of `tasks`; 0 where a task is absent, NaN or infinite where its loss is.
@@ -131,6 +192,7 @@ class LossBalancer(Balancer):
         Returns:
             The total, 0-d, with its graph.
         """
+        return weighted_sum(losses, self.current_weights())
 
     def learn(self, losses: Tensor) -> None:
         """Update state from the losses of a training step. Called after `combine`, without gradients; no-op by default.
@@ -151,3 +213,17 @@ class LossBalancer(Balancer):
             values: [T], as in `learn`.
             shared: as given to `forward`.
         """
+
+
+def _two_shares(anneal: Any) -> tuple[float, float]:
+    """Return the start and the end as numbers in [0, 1].
+
+    >>> _two_shares([0.6, 1])
+    (0.6, 1.0)
+    """
+    if isinstance(anneal, str) or not isinstance(anneal, Sequence) or len(anneal) != 2 or anneal[0] == anneal[1]:
+        raise InputError(
+            f"Expected `anneal` to be two different shares of training, such as (0.6, 0.8); got {short(anneal)}. In a spec, "
+            "write anneal=0.6+0.8."
+        )
+    return number("anneal", anneal[0], least=0, most=1), number("anneal", anneal[1], least=0, most=1)

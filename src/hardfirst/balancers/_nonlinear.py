@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._base import KPIs
-from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._loss import Anneal, LossBalancer
 from hardfirst.balancers._ops import keep_latest, weighted_sum
 from hardfirst.functional._loss_balancing import precise
 
@@ -26,6 +26,8 @@ class NonlinearLossBalancer(LossBalancer):
 
     Args:
         tasks: distinct non-empty strings.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
         process_group: see `Balancer`.
 
     Example:
@@ -50,8 +52,10 @@ class NonlinearLossBalancer(LossBalancer):
         super().__init_subclass__(**options)
         cls._is_weighted_sum = cls.combine is NonlinearLossBalancer.combine
 
-    def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
-        super().__init__(tasks, process_group=process_group)
+    def __init__(
+        self, tasks: Sequence[str], *, anneal: Anneal = None, steps: int | None = None, process_group: Group = None
+    ) -> None:
+        super().__init__(tasks, anneal=anneal, steps=steps, process_group=process_group)
         self.add_state("weight", 1.0)
 
     @final

@@ -21,6 +21,15 @@ def refuse_to_compile(method: str) -> None:
     )
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch leaves it untyped
+def refuse_without_steps(method: str) -> NoReturn:
+    """Raise the `InputError` for a training step of a method that needs `steps`, which is not known."""
+    raise InputError(
+        f"{method} needs the number of training steps of the whole training. Give `steps=epochs * len(loader)`; with "
+        "gradient accumulation, divide it by the number of batches in a step."
+    )
+
+
 def refuse_features(method: str) -> NoReturn:
     """Raise the `InputError` for giving `features` to a method that does not support them."""
     raise InputError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hardfirst._spec import SpecBase, Value, as_names, name_options
 from hardfirst._user_file import explain_errors, file_sha256, load_module
 from hardfirst.balancers import BALANCERS
-from hardfirst.balancers._search_space import Range
+from hardfirst.balancers._search_space import TUNE, AnnealRange, Range
 from hardfirst.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -129,6 +129,11 @@ class Spec(SpecBase):
                     f"{str(self)!r} takes the {option} from single-task runs, which only a study has. Use it in `hardfirst "
                     f"compare`, or give a number for each task: {option}.TASK=0.9."
                 )
+        if arguments.get("anneal") == TUNE:
+            raise InputError(
+                f"{str(self)!r} leaves `anneal` to tuning, which only a study has. Use it in `hardfirst compare` with "
+                "`--tune`, or give two shares of training, such as anneal=0.6+0.8."
+            )
         if missing := [option for option in needed_options(self.name) if option not in arguments]:
             example = ",".join(f"{option}=…" for option in missing)
             raise InputError(f"Balancer {self.name!r} needs the options {', '.join(missing)}; write {self.name}:{example}.")
@@ -169,15 +174,27 @@ class Spec(SpecBase):
         return method
 
     @property
-    def free(self) -> Mapping[str, Range]:
+    def free(self) -> Mapping[str, Range | AnnealRange]:
         """The ranges of the options that a study may tune: those that the method declares and the spec does not set.
 
-        >>> list(Spec.parse("dtp:gamma=2").free)
-        ['alpha', 'uniform']
+        Annealing is tuned if the spec asks for it, by `anneal=tune`.
+
+        >>> list(Spec.parse("dtp:gamma=2").free), list(Spec.parse("dwa:anneal=tune").free)
+        (['alpha', 'uniform'], ['temperature', 'anneal'])
         """
         ranges: Mapping[str, Range] = {} if self._is_variant else self.method.ranges
         given = {key.partition(".")[0] for key, _ in self.options}
-        return {option: declared for option, declared in ranges.items() if option not in given}
+        free: dict[str, Range | AnnealRange] = {name: range_ for name, range_ in ranges.items() if name not in given}
+        return free | {"anneal": AnnealRange()} if self.option("anneal") == TUNE else free
+
+    @property
+    def untuned(self) -> "Spec":
+        """The spec with the defaults of the options that it leaves to tuning.
+
+        >>> str(Spec.parse("dtp:anneal=tune,gamma=2").untuned)
+        'dtp:gamma=2'
+        """
+        return self.replace({"anneal": None}) if self.option("anneal") == TUNE else self
 
     @property
     def controls(self) -> Mapping[str, Mapping[str, Value]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
 from hardfirst.balancers._base import KPIs
-from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._loss import Anneal, LossBalancer
 from hardfirst.balancers._ops import weighted_sum
 from hardfirst.functional._loss_balancing import precise
 
@@ -25,6 +25,8 @@ class LearnedScales(LossBalancer):
     Args:
         tasks: distinct non-empty strings.
         lr: the learning rate of s, above 0.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
         process_group: see `Balancer`.
     """
 
@@ -33,8 +35,16 @@ class LearnedScales(LossBalancer):
     s: Tensor
     offset: Tensor
 
-    def __init__(self, tasks: Sequence[str], *, lr: float = 1e-3, process_group: Group = None) -> None:
-        super().__init__(tasks, process_group=process_group)
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        *,
+        lr: float = 1e-3,
+        anneal: Anneal = None,
+        steps: int | None = None,
+        process_group: Group = None,
+    ) -> None:
+        super().__init__(tasks, anneal=anneal, steps=steps, process_group=process_group)
         self.add_state("s", 0.0)
         self.add_state("offset", -self._sign * self._factor, persistent=False)  # of ∂total/∂s
         self.adam = Adam(self.tasks, lr, bound=80)

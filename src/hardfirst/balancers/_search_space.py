@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+TUNE = "tune"
+"""The value of `anneal` in a spec that leaves it to a study's tuning."""
+
 
 class Range(NamedTuple):
     """The range of an option that tuning searches.
@@ -24,3 +27,28 @@ class Range(NamedTuple):
         """
         value = self.low * (self.high / self.low) ** share if self.log else self.low + (self.high - self.low) * share
         return float(f"{value:.3g}")
+
+
+class AnnealRange(NamedTuple):
+    """The values of `anneal` that tuning tries: none for half of them, for the others a change of the given length.
+
+    Args:
+        low: the earliest start.
+        high: the latest start.
+        length: from the start to the end.
+    """
+
+    low: float = 0.3
+    high: float = 0.8
+    length: float = 0.2
+
+    def at(self, share: float) -> tuple[float, float] | None:
+        """Return the value at a fraction of the range; None is no annealing.
+
+        >>> AnnealRange().at(0.25), AnnealRange().at(0.5), AnnealRange().at(1)
+        (None, (0.3, 0.5), (0.8, 1.0))
+        """
+        if share < 0.5:
+            return None
+        start = Range(self.low, self.high).at(2 * share - 1)
+        return start, round(start + self.length, 3)

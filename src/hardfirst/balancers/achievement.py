@@ -6,6 +6,7 @@ from torch import Tensor
 from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._base import KPIs
+from hardfirst.balancers._loss import Anneal
 from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, per_task
@@ -30,6 +31,8 @@ class Achievement(NonlinearLossBalancer):
         margin: how far above its potential a task still gets extra weight, relative to it, at least 0. The authors use 0.05.
         gamma: the focusing parameter, at least 0. The authors use 2.
         alpha: the weight of the new KPI in the average, in (0, 1]; see `DTP`.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
         process_group: see `Balancer`.
 
     Raises:
@@ -72,9 +75,11 @@ class Achievement(NonlinearLossBalancer):
         margin: float = 0.05,
         gamma: float = 2.0,
         alpha: float = 0.1,
+        anneal: Anneal = None,
+        steps: int | None = None,
         process_group: Group = None,
     ) -> None:
-        super().__init__(tasks, process_group=process_group)
+        super().__init__(tasks, anneal=anneal, steps=steps, process_group=process_group)
         self.margin = number("margin", margin, least=0)
         self.gamma = number("gamma", gamma, least=0)
         best = per_task("potential", potential or {}, self.tasks, default=1.0, above=0, most=1)

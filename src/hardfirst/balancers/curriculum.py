@@ -5,9 +5,7 @@ import torch
 from torch import Tensor
 
 from hardfirst._task_names import require_order
-from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._loss import LossBalancer
-from hardfirst.balancers._ops import weighted_sum
 from hardfirst.errors import InputError, check_names, whole
 
 
@@ -72,6 +70,3 @@ class Curriculum(LossBalancer):
     def current_weights(self) -> Tensor:
         begun = 1 + (len(self.tasks) - 1) * self.epoch.float() / self.epochs
         return (begun - self.rank).clamp(0, 1)
-
-    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self.current_weights())

@@ -8,7 +8,7 @@ from torch import Tensor
 from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._base import KPIs
-from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers._loss import Anneal, LossBalancer
 from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, flag, number, per_task
@@ -24,8 +24,8 @@ class DTP(LossBalancer):
     hard task, one with a low KPI, weighs more. A task without a KPI so far weighs 1. Equal KPIs give equal weights.
 
     When to use: Use when easy tasks starve hard ones that could still learn. A task that is hard because its labels are
-    noisy also gets a large weight, without benefit; `uniform` and `potential` limit it. `hardfirst compare` shows which
-    case applies.
+    noisy also gets a large weight, without benefit; `uniform` and `potential` limit it. Easy tasks pay most late in
+    training, where `anneal=(0.6, 0.8)` with `uniform=0.2` returns to equal weights. `hardfirst search` shows what applies.
 
     Cost: one backward pass per step; T values of state.
 
@@ -44,6 +44,8 @@ class DTP(LossBalancer):
         uniform: the share u of equal weights after normalization, w ← (1 − u)·w + u, in [0, 1]; 0 in the paper.
         differentiable: whether to add the second term of the paper's Eq. (5), the gradient through differentiable KPIs given
             to `forward`. The normalizer and the average's history are constants, and each rank differentiates its own KPI.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
         process_group: see `Balancer`.
 
     Raises:
@@ -92,9 +94,11 @@ class DTP(LossBalancer):
         floor: float = 1e-3,
         uniform: float = 0.0,
         differentiable: bool = False,
+        anneal: Anneal = None,
+        steps: int | None = None,
         process_group: Group = None,
     ) -> None:
-        super().__init__(tasks, process_group=process_group)
+        super().__init__(tasks, anneal=anneal, steps=steps, process_group=process_group)
         if priority not in ("hard", "easy"):
             raise InputError(f"Expected `priority` to be 'hard' or 'easy'; got {priority!r}.")
         self.floor = number("floor", floor, above=0, below=0.5)

@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs
 from hardfirst.balancers._epoch_mean import EpochMean
-from hardfirst.balancers._loss import LossBalancer
-from hardfirst.balancers._ops import weighted_sum
+from hardfirst.balancers._loss import Anneal, LossBalancer
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 
@@ -29,6 +27,8 @@ class DWA(LossBalancer):
     Args:
         tasks: distinct non-empty strings.
         temperature: :math:`\tau`, above 0; a larger value gives more even weights. The paper uses 2.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
         process_group: see `Balancer`.
 
     Raises:
@@ -58,8 +58,16 @@ class DWA(LossBalancer):
     weight: Tensor
     previous: Tensor
 
-    def __init__(self, tasks: Sequence[str], *, temperature: float = 2.0, process_group: Group = None) -> None:
-        super().__init__(tasks, process_group=process_group)
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        *,
+        temperature: float = 2.0,
+        anneal: Anneal = None,
+        steps: int | None = None,
+        process_group: Group = None,
+    ) -> None:
+        super().__init__(tasks, anneal=anneal, steps=steps, process_group=process_group)
         self.temperature = number("temperature", temperature, above=0)
         self.add_state("weight", 1.0)
         self.add_state("previous", nan)
@@ -75,9 +83,6 @@ class DWA(LossBalancer):
 
     def current_weights(self) -> Tensor:
         return self.weight.clone()
-
-    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self.current_weights())
 
     def learn(self, losses: Tensor) -> None:
         self.epoch.add(losses)

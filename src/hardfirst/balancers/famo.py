@@ -8,6 +8,7 @@ from torch import Tensor
 from hardfirst._task_state import Group
 from hardfirst.balancers._adam import Adam
 from hardfirst.balancers._base import Losses
+from hardfirst.balancers._loss import Anneal
 from hardfirst.balancers._nonlinear import NonlinearLossBalancer, Present
 from hardfirst.balancers._ops import keep_latest, no_recompute
 from hardfirst.balancers._search_space import Range
@@ -33,6 +34,8 @@ class FAMO(NonlinearLossBalancer):
         lr: the learning rate of ξ, above 0. The paper uses 0.025.
         decay: the L2 coefficient on ξ, at least 0, which pulls the shares towards equal ones. The paper uses 0.001.
         min_losses: the lowest value that the loss can reach, for all tasks or by task.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
         process_group: see `Balancer`.
 
     Raises:
@@ -82,9 +85,11 @@ class FAMO(NonlinearLossBalancer):
         lr: float = 0.1,
         decay: float = 1e-3,
         min_losses: float | Mapping[str, float] = 0.0,
+        anneal: Anneal = None,
+        steps: int | None = None,
         process_group: Group = None,
     ) -> None:
-        super().__init__(tasks, process_group=process_group)
+        super().__init__(tasks, anneal=anneal, steps=steps, process_group=process_group)
         self.add_state("xi", 0.0)
         self.add_state("last", nan)
         least = per_task("min_losses", min_losses, self.tasks, default=0.0)

@@ -7,9 +7,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from hardfirst.balancers._base import KPIs
-from hardfirst.balancers._loss import LossBalancer
-from hardfirst.balancers._ops import weighted_sum
+from hardfirst.balancers._loss import Anneal, LossBalancer
 from hardfirst.errors import InputError, check_names, flag, mapping, number
 from hardfirst.records import read
 
@@ -25,6 +23,8 @@ class Fixed(LossBalancer):
         tasks: distinct non-empty strings.
         weights: one for each task, at least 0, not all 0.
         normalize: whether to scale the weights to sum to the number of tasks, which keeps learning rates comparable.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
 
     Raises:
         InputError: a task has no weight, or a weight is negative.
@@ -42,8 +42,16 @@ class Fixed(LossBalancer):
     def example_options(cls, tasks: Sequence[str]) -> Mapping[str, Any]:
         return {"weights": dict.fromkeys(tasks, 1.0)}
 
-    def __init__(self, tasks: Sequence[str], weights: Mapping[str, float], *, normalize: bool = False) -> None:
-        super().__init__(tasks, process_group=False)
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        weights: Mapping[str, float],
+        *,
+        normalize: bool = False,
+        anneal: Anneal = None,
+        steps: int | None = None,
+    ) -> None:
+        super().__init__(tasks, anneal=anneal, steps=steps, process_group=False)
         mapping("weights", weights, "{'depth': 1.0, 'segment': 2.0}")
         check_names("task", weights, self.tasks)
         for task in self.tasks:
@@ -86,6 +94,3 @@ class Fixed(LossBalancer):
 
     def current_weights(self) -> Tensor:
         return self.weight.clone()
-
-    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self.weight)

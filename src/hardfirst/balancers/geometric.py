@@ -4,6 +4,7 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
+from hardfirst.balancers._loss import Anneal
 from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 
 
@@ -18,6 +19,8 @@ class Geometric(NonlinearLossBalancer):
 
     Args:
         tasks: distinct non-empty strings. Their losses must be at least 0; a negative loss gives a total of NaN.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
         process_group: see `Balancer`.
 
     Example:
@@ -41,8 +44,10 @@ class Geometric(NonlinearLossBalancer):
     joint = True
     equal_alone = True
 
-    def __init__(self, tasks: Sequence[str], *, process_group: Group = None) -> None:
-        super().__init__(tasks, process_group=process_group)
+    def __init__(
+        self, tasks: Sequence[str], *, anneal: Anneal = None, steps: int | None = None, process_group: Group = None
+    ) -> None:
+        super().__init__(tasks, anneal=anneal, steps=steps, process_group=process_group)
 
     def slope(self, losses: Tensor) -> Tensor:
         count = losses.count_nonzero()

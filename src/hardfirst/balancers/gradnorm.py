@@ -9,9 +9,8 @@ from hardfirst import functional
 from hardfirst._task_state import Group, plain
 from hardfirst.balancers._adam import Adam
 from hardfirst.balancers._autograd import flat, gradients_of, no_dependence_error, require_trainable
-from hardfirst.balancers._base import KPIs, Losses
-from hardfirst.balancers._loss import LossBalancer
-from hardfirst.balancers._ops import weighted_sum
+from hardfirst.balancers._base import Losses
+from hardfirst.balancers._loss import Anneal, LossBalancer
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 
@@ -38,6 +37,8 @@ class GradNorm(LossBalancer):
         alpha: how strongly a task that learns slowly is favoured, at least 0. The paper uses 1.5, and 0.12 for tasks that
             are much alike; 0 aims at equal gradient norms.
         lr: the learning rate of w, above 0. The paper uses 0.025.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
         process_group: see `Balancer`.
 
     Raises:
@@ -81,8 +82,17 @@ class GradNorm(LossBalancer):
     weight: Tensor
     first: Tensor
 
-    def __init__(self, tasks: Sequence[str], *, alpha: float = 1.5, lr: float = 1e-3, process_group: Group = None) -> None:
-        super().__init__(tasks, process_group=process_group)
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        *,
+        alpha: float = 1.5,
+        lr: float = 1e-3,
+        anneal: Anneal = None,
+        steps: int | None = None,
+        process_group: Group = None,
+    ) -> None:
+        super().__init__(tasks, anneal=anneal, steps=steps, process_group=process_group)
         self.alpha = number("alpha", alpha, least=0)
         self.add_state("weight", 1.0)
         self.add_state("first", nan)
@@ -90,9 +100,6 @@ class GradNorm(LossBalancer):
 
     def current_weights(self) -> Tensor:
         return self.weight.clone()
-
-    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self.current_weights())
 
     def learn_from_gradients(self, losses: Losses, values: Tensor, shared: Iterable[nn.Parameter] | None) -> None:
         norms = self._norms(losses, require_trainable(shared, "GradNorm"))

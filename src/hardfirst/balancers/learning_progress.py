@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs
-from hardfirst.balancers._loss import LossBalancer
-from hardfirst.balancers._ops import keep_latest, weighted_sum
+from hardfirst.balancers._loss import Anneal, LossBalancer
+from hardfirst.balancers._ops import keep_latest
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
 from hardfirst.functional._scalar import is_batched
@@ -34,6 +33,8 @@ class LearningProgress(LossBalancer):
         tasks: distinct non-empty strings.
         eta: η, the step size of the scores, above 0. The paper uses 0.001.
         epsilon: ε, the share of equal weights, in [0, 1]. The paper uses 0.05.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
         process_group: see `Balancer`.
 
     Raises:
@@ -67,9 +68,16 @@ class LearningProgress(LossBalancer):
     ends: Tensor
 
     def __init__(
-        self, tasks: Sequence[str], *, eta: float = 1e-3, epsilon: float = 0.05, process_group: Group = None
+        self,
+        tasks: Sequence[str],
+        *,
+        eta: float = 1e-3,
+        epsilon: float = 0.05,
+        anneal: Anneal = None,
+        steps: int | None = None,
+        process_group: Group = None,
     ) -> None:
-        super().__init__(tasks, process_group=process_group)
+        super().__init__(tasks, anneal=anneal, steps=steps, process_group=process_group)
         self.eta = number("eta", eta, above=0)
         self.epsilon = number("epsilon", epsilon, least=0, most=1)
         self.add_state("score", 0.0)
@@ -81,9 +89,6 @@ class LearningProgress(LossBalancer):
 
     def current_weights(self) -> Tensor:
         return (1 - self.epsilon) * self.score.softmax(0) * len(self.tasks) + self.epsilon
-
-    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self.current_weights())
 
     def learn(self, losses: Tensor) -> None:
         reward = self.last - losses  # NaN where a task is absent, or present for the first time

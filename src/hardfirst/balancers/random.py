@@ -4,9 +4,7 @@ import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs
-from hardfirst.balancers._loss import LossBalancer
-from hardfirst.balancers._ops import weighted_sum
+from hardfirst.balancers._loss import Anneal, LossBalancer
 from hardfirst.balancers._rng import key, uniform
 from hardfirst.errors import whole
 from hardfirst.functional._scalar import host_memory, host_tensor
@@ -26,6 +24,8 @@ class RLW(LossBalancer):
         tasks: distinct non-empty strings.
         seed: a whole number, at least 0. The same seed gives the same weights on every rank and after a resume,
             independently of other random numbers.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
         process_group: see `Balancer`.
 
     Raises:
@@ -51,17 +51,22 @@ class RLW(LossBalancer):
     key: Tensor
     step: Tensor
 
-    def __init__(self, tasks: Sequence[str], *, seed: int = 0, process_group: Group = None) -> None:
-        super().__init__(tasks, process_group=process_group)
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        *,
+        seed: int = 0,
+        anneal: Anneal = None,
+        steps: int | None = None,
+        process_group: Group = None,
+    ) -> None:
+        super().__init__(tasks, anneal=anneal, steps=steps, process_group=process_group)
         seed = whole("seed", seed, least=0)
         self.add_state("key", [key(seed, position) for position in range(len(self.tasks))], dtype=torch.int64)
         self.add_state("step", [0], dtype=torch.int64)
 
     def current_weights(self) -> Tensor:
         return _normal(self.key, self.step).softmax(0) * len(self.tasks)
-
-    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self.current_weights())
 
     def learn(self, losses: Tensor) -> None:
         # the losses are averaged over ranks, so that a rank without any label in this batch also counts the step

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs
-from hardfirst.balancers._loss import LossBalancer
-from hardfirst.balancers._ops import keep_latest, weighted_sum
+from hardfirst.balancers._loss import Anneal, LossBalancer
+from hardfirst.balancers._ops import keep_latest
 from hardfirst.balancers._rng import key, uniform
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number, whole
@@ -33,6 +32,8 @@ class ReLoBRaLo(LossBalancer):
         rho: the probability of keeping the old weights rather than replacing them, in [0, 1].
         temperature: :math:`\tau`, above 0; a larger value gives more even weights.
         seed: the seed of the random times; see `RLW`.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
         process_group: see `Balancer`.
 
     Raises:
@@ -73,9 +74,11 @@ class ReLoBRaLo(LossBalancer):
         rho: float = 0.999,
         temperature: float = 1.0,
         seed: int = 0,
+        anneal: Anneal = None,
+        steps: int | None = None,
         process_group: Group = None,
     ) -> None:
-        super().__init__(tasks, process_group=process_group)
+        super().__init__(tasks, anneal=anneal, steps=steps, process_group=process_group)
         self.alpha, self.rho = number("alpha", alpha, least=0, most=1), number("rho", rho, least=0, most=1)
         self.temperature = number("temperature", temperature, above=0)
         self.add_state("weight", 1.0)
@@ -86,9 +89,6 @@ class ReLoBRaLo(LossBalancer):
 
     def current_weights(self) -> Tensor:
         return self.weight.clone()
-
-    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self.current_weights())
 
     def learn(self, losses: Tensor) -> None:
         since_first, since_last = self._balanced(losses, self.initial), self._balanced(losses, self.last)

@@ -9,6 +9,7 @@ from torch import Tensor
 from hardfirst import functional
 from hardfirst._task_state import Group
 from hardfirst.balancers._epoch_mean import EpochMean
+from hardfirst.balancers._loss import Anneal
 from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, number
@@ -29,6 +30,8 @@ class SelfPaced(NonlinearLossBalancer):
         tasks: distinct non-empty strings. Their losses must be at least 0.
         kind: "hard" for weights of 0 or 1, "linear" for the second form, whose weights are below 1 unless λ is far above L.
         growth: the factor by which λ grows in an epoch, at least 1.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
         process_group: see `Balancer`.
 
     Raises:
@@ -66,9 +69,11 @@ class SelfPaced(NonlinearLossBalancer):
         *,
         kind: Literal["hard", "linear"] = "hard",
         growth: float = 1.5,
+        anneal: Anneal = None,
+        steps: int | None = None,
         process_group: Group = None,
     ) -> None:
-        super().__init__(tasks, process_group=process_group)
+        super().__init__(tasks, anneal=anneal, steps=steps, process_group=process_group)
         if kind not in ("hard", "linear"):
             raise InputError(f"Expected `kind` to be 'hard' or 'linear'; got {kind!r}.")
         self.kind = kind

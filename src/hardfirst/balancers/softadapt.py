@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group
-from hardfirst.balancers._base import KPIs
-from hardfirst.balancers._loss import LossBalancer
-from hardfirst.balancers._ops import assign_where, weighted_sum
+from hardfirst.balancers._loss import Anneal, LossBalancer
+from hardfirst.balancers._ops import assign_where
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import flag, number, whole
 
@@ -31,6 +30,8 @@ class SoftAdapt(LossBalancer):
         normalize: whether slopes are relative to the sum of all slopes' absolute values. Otherwise they have the losses'
             unit.
         weigh: whether to multiply each weight by the task's mean loss in the window, the paper's loss-weighted form.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
         process_group: see `Balancer`.
 
     Raises:
@@ -68,9 +69,11 @@ class SoftAdapt(LossBalancer):
         window: int = 5,
         normalize: bool = True,
         weigh: bool = False,
+        anneal: Anneal = None,
+        steps: int | None = None,
         process_group: Group = None,
     ) -> None:
-        super().__init__(tasks, process_group=process_group)
+        super().__init__(tasks, anneal=anneal, steps=steps, process_group=process_group)
         self.beta, self.window = number("beta", beta), whole("window", window, least=2)
         self.normalize, self.weigh = flag("normalize", normalize), flag("weigh", weigh)
         # for each task the latest losses, oldest first; NaN until the window is full
@@ -91,9 +94,6 @@ class SoftAdapt(LossBalancer):
             logits = logits + history.mean(1).clamp_min(torch.finfo(slopes.dtype).tiny).log()
         shares = logits.masked_fill(~measured, -torch.inf).softmax(0)
         return torch.where(measured, shares * measured.sum(), 1)
-
-    def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
-        return weighted_sum(losses, self.current_weights())
 
     def learn(self, losses: Tensor) -> None:
         history, new = self._windows(), losses.unsqueeze(1)

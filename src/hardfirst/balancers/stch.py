@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._epoch_mean import EpochMean
+from hardfirst.balancers._loss import Anneal
 from hardfirst.balancers._nonlinear import NonlinearLossBalancer, Present
 from hardfirst.balancers._ops import weighted_sum
 from hardfirst.balancers._search_space import Range
@@ -29,6 +30,8 @@ class STCH(NonlinearLossBalancer):
         tasks: distinct non-empty strings. Their losses must be at least 0; a negative loss gives a total of NaN.
         mu: the smoothing, above 0. Near 0 only the worst task counts; a large value weights all log losses equally.
         warmup_epochs: the number of epochs of the warm-up, at least 1.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
         process_group: see `Balancer`.
 
     Raises:
@@ -65,9 +68,16 @@ class STCH(NonlinearLossBalancer):
     epochs: Tensor
 
     def __init__(
-        self, tasks: Sequence[str], *, mu: float = 1.0, warmup_epochs: int = 4, process_group: Group = None
+        self,
+        tasks: Sequence[str],
+        *,
+        mu: float = 1.0,
+        warmup_epochs: int = 4,
+        anneal: Anneal = None,
+        steps: int | None = None,
+        process_group: Group = None,
     ) -> None:
-        super().__init__(tasks, process_group=process_group)
+        super().__init__(tasks, anneal=anneal, steps=steps, process_group=process_group)
         self.mu = number("mu", mu, above=0, below=inf)
         self.warmup_epochs = whole("warmup_epochs", warmup_epochs, least=1)
         self.add_state("nadir", nan)

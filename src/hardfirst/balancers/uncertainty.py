@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group
+from hardfirst.balancers._loss import Anneal
 from hardfirst.balancers._scales import LearnedScales
 from hardfirst.balancers._search_space import Range
 
@@ -23,6 +24,8 @@ class Uncertainty(LearnedScales):
     Args:
         tasks: distinct non-empty strings.
         lr: the learning rate of s, above 0. The paper uses the network's.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
         process_group: see `Balancer`.
 
     Example:
@@ -53,8 +56,16 @@ class Uncertainty(LearnedScales):
     _factor = 0.5
     _sign = -1
 
-    def __init__(self, tasks: Sequence[str], *, lr: float = 1e-3, process_group: Group = None) -> None:
-        super().__init__(tasks, lr=lr, process_group=process_group)
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        *,
+        lr: float = 1e-3,
+        anneal: Anneal = None,
+        steps: int | None = None,
+        process_group: Group = None,
+    ) -> None:
+        super().__init__(tasks, lr=lr, anneal=anneal, steps=steps, process_group=process_group)
 
     def current_weights(self) -> Tensor:
         return torch.rsub(self.s, -log(2)).exp()  # e⁻ˢ / 2

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from hardfirst import functional
 from hardfirst._task_state import Group
+from hardfirst.balancers._loss import Anneal
 from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
@@ -25,6 +26,8 @@ class UWSO(NonlinearLossBalancer):
     Args:
         tasks: distinct non-empty strings. Their losses must be above 0.
         temperature: :math:`\tau`, above 0; a larger value gives more even weights. The paper tunes it on each dataset.
+        anneal: the change to equal weights, see `LossBalancer`.
+        steps: see `LossBalancer`.
         process_group: see `Balancer`.
 
     Raises:
@@ -51,8 +54,16 @@ class UWSO(NonlinearLossBalancer):
     equal_alone = True
     ranges = MappingProxyType({"temperature": Range(0.1, 10, log=True)})
 
-    def __init__(self, tasks: Sequence[str], *, temperature: float = 1.0, process_group: Group = None) -> None:
-        super().__init__(tasks, process_group=process_group)
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        *,
+        temperature: float = 1.0,
+        anneal: Anneal = None,
+        steps: int | None = None,
+        process_group: Group = None,
+    ) -> None:
+        super().__init__(tasks, anneal=anneal, steps=steps, process_group=process_group)
         self.temperature = number("temperature", temperature, above=0)
 
     def slope(self, losses: Tensor) -> Tensor:

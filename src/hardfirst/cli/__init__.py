@@ -12,6 +12,7 @@ from hardfirst import __version__
 from hardfirst._text import printable
 from hardfirst.cli import _ascii
 from hardfirst.cli._common import console
+from hardfirst.cli._search import search
 from hardfirst.cli._show import data, list_, new, report, watch
 from hardfirst.cli._studies import compare
 from hardfirst.cli._study_group import StudyGroup
@@ -45,6 +46,13 @@ app.command(
         "hardfirst compare study.yaml --dry-run",
     )
 )(compare)
+app.command(
+    epilog=_examples(
+        "hardfirst search digits --maximise worst",
+        "hardfirst search my_problem.py --maximise hard --keep mean:0.3",
+        "hardfirst search my_problem.py --maximise 0.7*depth+0.3*mean --keep mean:0.3 --keep segment:1 --dry-run",
+    )
+)(search)
 app.add_typer(studies, name="study")
 app.command(
     epilog=_examples(

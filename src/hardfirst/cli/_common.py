@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from hardfirst._text import printable
-from hardfirst.cli._completion import one, optimizers, schedules
+from hardfirst.cli._completion import objectives, one, optimizers, schedules
 from hardfirst.cli._completion import problems as problem_names
 from hardfirst.cli._listing import wrapped
 from hardfirst.errors import InputError
@@ -78,6 +78,14 @@ Reference = Annotated[
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the training split. Default: the problem's.")]
+Criterion = Annotated[
+    str | None,
+    typer.Option(
+        help="What epochs and settings are chosen by on the validation split: mean, worst, hard (the tasks below the mean "
+        "with equal weights), tasks such as a,b (their mean), or a weighted sum such as 0.7*a+0.3*b. Default: mean.",
+        autocompletion=one(objectives),
+    ),
+]
 LearningRate = Annotated[
     float | None, typer.Option(help="The learning rate; with a schedule, the highest one. Default: the problem's.")
 ]

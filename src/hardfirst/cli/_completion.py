@@ -38,6 +38,13 @@ def schedules() -> list[str]:
     return sorted(SCHEDULES)
 
 
+def objectives() -> list[str]:
+    """The words of the objective language; a problem's tasks are not known without loading it."""
+    from hardfirst.records._objective_parser import WORDS
+
+    return list(WORDS)
+
+
 def one(names: Callable[[], list[str]], *others: str) -> Callable[[str], list[str]]:
     """A function for typer that completes a word to one of the names."""
 

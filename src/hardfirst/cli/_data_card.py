@@ -17,7 +17,7 @@ def card_sentences(card: TableCard) -> Iterator[str]:
     yield f"{card.file}: {card.rows:,} rows, {card.format}. Splits: {rows} ({card.splits.how})."
     kinds = [column.kind for column in card.inputs]
     texts = [f"{kinds.count(kind)} of {word}" for kind, word in _KINDS.items() if kind in kinds]
-    yield f"{card.file}: {len(kinds)} columns ({', '.join(texts)}) are {card.width} inputs."
+    yield f"{card.file}: {len(kinds)} columns ({', '.join(texts)}) are {card.width} inputs. {card.training}"
 
 
 def target_table(card: TableCard) -> Table:

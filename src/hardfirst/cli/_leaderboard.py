@@ -38,11 +38,12 @@ def leaderboard_table(facts: Answer, width: int) -> Table:
     Args:
         facts: what the runs say.
         width: of the terminal: at 80 characters there are the worst task, the mean over tasks, each with its difference from
-            the baseline, and the numbers of better and worse tasks; with more room also Δm and the cost.
+            the baseline, and the numbers of better and worse tasks; with more room also the study's criterion if it is
+            neither, Δm and the cost.
     """
     rows = list(_rows(facts))
     columns = _fitting(_columns(facts), rows, width)
-    shown = _plain_table()
+    shown = plain_table()
     room = max(_NARROWEST, min(_WIDEST, width - _taken(columns, rows)))
     shown.add_column("method", no_wrap=True)
     widths = [_width(column, [row.cells[place] for row in rows]) for place, column in enumerate(columns)]
@@ -59,7 +60,8 @@ def _right(cell: Text, width: int) -> Text:
     return Text(" " * (width - cell.cell_len)) + cell
 
 
-def _plain_table() -> Table:
+def plain_table() -> Table:
+    """A table with a rule below its head."""
     return Table(box=box.HORIZONTALS, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
 
 
@@ -84,7 +86,8 @@ def _columns(facts: Answer) -> list[str]:
     counts = ["tasks\n+ / −"] if several else []
     gain = ["Δm, %"] if any(row.delta_m for row in board.rows) else []
     field = ["Δm over\nmetrics, %"] if deltas(facts.case) else []
-    return [*measures, *counts, *field, *gain, f"cost\nof {board.cost_of}"]
+    chosen_by = ["criterion", "Δ criterion"] if board.rows[0].criterion else []
+    return [*measures, *counts, *chosen_by, *field, *gain, f"cost\nof {board.cost_of}"]
 
 
 def _fitting(columns: Sequence[str], rows: Sequence[_Row], width: int) -> list[str]:
@@ -128,21 +131,27 @@ def _name(row: Standing) -> str:
 
 def _standing(board: Leaderboard, row: Standing, field: Mapping[str, Interval]) -> Iterator[Text]:
     for scope in _scopes(row):
-        cell = row.of(scope)
-        yield Text(number_text(cell.kpi.mean, "z.1f"))
-        yield (
-            Text("baseline")
-            if row is board.baseline
-            else _difference(cell.difference, row.effect(scope), _mark(board, row, scope))
-        )
+        yield from _measure(board, row, scope)
     if len(row.tasks) > 1:
         counts = row is not board.baseline and board.baseline is not None
         yield Text(f"{row.better} / {row.worse}" if counts else "–")
+    if row.criterion:
+        yield from _measure(board, row, board.scopes[0])
     if field:
         yield Text(number_text(field[row.name].mean, "+z.1f") if row.name in field else "–")
     if any(each.delta_m for each in board.rows):
         yield Text(number_text(row.delta_m.mean, "+z.1f") if row.delta_m else "–")
     yield Text(number_text(row.cost, ".2f"))
+
+
+def _measure(board: Leaderboard, row: Standing, scope: Scope) -> Iterator[Text]:
+    cell = row.of(scope)
+    yield Text(number_text(cell.kpi.mean, "z.1f"))
+    yield (
+        Text("baseline")
+        if row is board.baseline
+        else _difference(cell.difference, row.effect(scope), _mark(board, row, scope))
+    )
 
 
 def _scopes(row: Standing) -> tuple[Scope, ...]:
@@ -195,7 +204,7 @@ def task_table(facts: Answer, width: int) -> Table | None:
     needed = max(map(cell_len, tasks)) + sum(max(_CELL, _width(head, [])) + _GAP for head in heads)
     if needed > width:
         return None
-    shown = _plain_table()
+    shown = plain_table()
     shown.add_column("task")
     for head in heads:
         shown.add_column(head, justify="right", no_wrap=True)

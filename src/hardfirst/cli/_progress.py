@@ -26,6 +26,7 @@ from hardfirst.training import Trial
 
 LOG_EVERY = 60  # seconds between lines where the table cannot be redrawn, as in a log file
 _NAME = 24  # characters in a line of a method's name
+_MOST_NOW = 2  # runs that are named
 
 
 class StudyProgress:
@@ -33,7 +34,7 @@ class StudyProgress:
 
     def __init__(self, console: Console, runner: Runner) -> None:
         self.console, self.runner = console, runner
-        self.counts = counts(runner.plan)
+        self.counts, self.heads = counts(runner.plan), runner.cases[0].heads
         self.ends: dict[str, Counter[str]] = defaultdict(Counter)
         self.running: dict[str, Event] = {}
         self.reasons: set[str] = set()  # why runs are trained one by one
@@ -89,8 +90,8 @@ class StudyProgress:
 
     def _table(self) -> Group:
         table = Table()
-        for column in ("method", "tuning", "runs", "now", "did not finish"):
-            table.add_column(column, justify="right" if column in ("tuning", "runs") else "left")
+        for column in (*self.heads, "now", "did not finish"):
+            table.add_column(column, justify="right" if column in self.heads[1:] else "left")
         for method, (tuning, reported) in self.counts.items():
             ends = ", ".join(f"{count} {what}" for what, count in list(self.ends[method].items()))
             counts = (_of(self.done[method, True], tuning), _of(self.done[method, False], reported))
@@ -98,13 +99,17 @@ class StudyProgress:
         return Group(table, self.bar)
 
     def _now(self, method: str) -> str:
-        """The method's trials that run now."""
+        """The trials of a row that run now; of many, their number."""
+        running = list(self.running.items())  # the thread that redraws reads what events change
+        events = [event for key, event in running if any(trial.row == method for trial in self.runner.wanted.get(key, []))]
+        if len(events) > _MOST_NOW:
+            epochs = [event.epoch for event in events]
+            return f"{len(events)} runs, epoch {min(epochs)} of {events[0].trial.epochs}"
         texts = []
-        for key, event in list(self.running.items()):  # the thread that redraws reads what events change
-            if any(trial.row == method for trial in self.runner.wanted.get(key, [])):
-                trial = event.trial
-                seed = f"seed {trial.seed}" if trial.test else "tuning"
-                texts.append(", ".join(filter(None, [trial.only, seed, f"epoch {event.epoch} of {trial.epochs}"])))
+        for event in events:
+            trial = event.trial
+            seed = f"seed {trial.seed}" if trial.test else "tuning"
+            texts.append(", ".join(filter(None, [trial.only, seed, f"epoch {event.epoch} of {trial.epochs}"])))
         return "; ".join(texts)
 
 

@@ -1,7 +1,9 @@
 """What commands print of a study: the table, what it says, and what to do next."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.style import Style
@@ -10,12 +12,14 @@ from rich.text import Text
 from hardfirst._text import printable
 from hardfirst.cli._common import Format, console, say
 from hardfirst.cli._leaderboard import leaderboard_table, task_table
+from hardfirst.cli._search_table import fitting_table
 from hardfirst.report import Comparison, exports
 from hardfirst.report.model.answer import Answer, answer
 from hardfirst.report.model.overview import overview as across
-from hardfirst.report.text import networks, orders, overview, tables
-from hardfirst.report.text.alerts import alerts
-from hardfirst.report.text.headline import headline
+from hardfirst.report.model.search import Search
+from hardfirst.report.text import networks, overview, search_tables, tables
+from hardfirst.report.text.by_kind import alerts_of, headline_of
+from hardfirst.report.text.search import paste
 
 
 def write_report(folder: Path, form: Format | None) -> None:
@@ -27,16 +31,13 @@ def write_report(folder: Path, form: Format | None) -> None:
     answers = [answer(case, comparison.missing if len(comparison.cases) == 1 else 0) for case in comparison.cases]
     for found in answers:
         say("")
-        title, _, legend = tables.leaderboard_table(found).caption.partition(". ")
-        _say_named(title, "bold")
-        console.print(leaderboard_table(found, console.width))
-        say(legend)
-        say("")
-        if (by_task := task_table(found, console.width)) is not None:
-            console.print(by_task)
-            say(f"KPI × 100 of {found.board.against}, and Δ; in brackets where its interval includes 0.")
-            say("")
+        if found.case.search:
+            _say_search(found.case.search)
+        else:
+            _say_methods(found)
         _say_answer(found)
+        if found.case.search:
+            _say_paste(found.case.search, comparison.plan)
     _say_overview(comparison)
     for sentence in comparison.damaged:
         say(f"Left out: {sentence}")
@@ -44,12 +45,41 @@ def write_report(folder: Path, form: Format | None) -> None:
     say_path("Page", page)
 
 
+def _say_methods(found: Answer) -> None:
+    title, _, legend = tables.leaderboard_table(found).caption.partition(". ")
+    _say_named(title, "bold")
+    console.print(leaderboard_table(found, console.width))
+    say(legend)
+    say("")
+    if (by_task := task_table(found, console.width)) is not None:
+        console.print(by_task)
+        say(f"KPI × 100 of {found.board.against}, and Δ; in brackets where its interval includes 0.")
+        say("")
+
+
+def _say_search(search: Search) -> None:
+    """The candidates of the last rung, and the methods on fresh seeds."""
+    for table in search_tables.search_tables(search, last=True)[::-1]:
+        title, _, legend = table.caption.partition(". ")
+        _say_named(title, "bold")
+        console.print(fitting_table(table, console.width))
+        say(legend)
+        say("")
+
+
+def _say_paste(search: Search, plan: Mapping[str, Any]) -> None:
+    for each in paste(search, plan):
+        say(f"{each.what}:")
+        for line in each.text.splitlines():
+            say(f"  {line}")
+
+
 def _say_answer(found: Answer) -> None:
-    lead, *rest = (orders.headline if found.case.orders else headline)(found).sentences
+    lead, *rest = headline_of(found).sentences
     _say_named(lead, "bold")
     for sentence in rest:
         _say_named(sentence)
-    if strip := " · ".join(alert.text for alert in alerts(found) if alert.warns):
+    if strip := " · ".join(alert.text for alert in alerts_of(found) if alert.warns):
         say(f"{strip}.")
 
 

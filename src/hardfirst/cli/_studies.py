@@ -12,6 +12,7 @@ from hardfirst.cli._common import (
     Average,
     Clip,
     Cost,
+    Criterion,
     Data,
     Drop,
     DropLast,
@@ -51,7 +52,7 @@ from hardfirst.cli._common import (
     with_order,
     with_targets,
 )
-from hardfirst.cli._use import Log
+from hardfirst.cli._use import Keep, Log
 from hardfirst.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,13 +98,7 @@ def compare(
     learning_rates: LearningRates = None,
     learning_rate: LearningRate = None,
     epochs: Epochs = None,
-    criterion: Annotated[
-        str | None,
-        typer.Option(
-            help="How settings and epochs are chosen on the validation split: by the mean over tasks, or by the worst "
-            "task. Default: mean."
-        ),
-    ] = None,
+    criterion: Criterion = None,
     baselines: Annotated[
         bool | None,
         typer.Option(
@@ -129,9 +124,7 @@ def compare(
     engine: Engine = None,
     vectorize: Vectorize = None,
     cost: Cost = None,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Keep the trained network of each method's best run, for `hardfirst predict`.")
-    ] = False,
+    keep: Keep = False,
     log: Log = None,
     out: Out = None,
     dry_run: DryRun = False,
@@ -188,6 +181,7 @@ def run_study(
     from hardfirst.cli._results import write_report
     from hardfirst.studies import Event, Runner, counts, with_default_order
     from hardfirst.studies.kept import sentences
+    from hardfirst.studies.kinds import SEARCH
     from hardfirst.studies.ranges import ranged
     from hardfirst.trackers import FolderLog
     from hardfirst.training import check_problem
@@ -227,7 +221,7 @@ def run_study(
         say("No run has finished, so there is nothing to compare; the lines above say why.")
         raise typer.Exit(1)
     write_report(runner.store.folder, form)
-    for sentence in sentences(runner.kept):
+    for sentence in sentences(runner.kept, "--keep-networks" if plan.kind == SEARCH else "--keep"):
         say(sentence)
     if runner.failed:
         say(f"{_failures(runner.failed)}. The same command runs them again. The exit code is 1.")
@@ -274,10 +268,13 @@ def _make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
 def _dry_run(plan: "Plan") -> None:
     from hardfirst.cli._tables import plan_table
     from hardfirst.report.text.next_step import duration
-    from hardfirst.studies import counts, estimate, places
+    from hardfirst.studies import KINDS, counts, estimate, places
     from hardfirst.studies.forecast import TOGETHER
 
-    console.print(plan_table(counts(plan)))
+    kinds = [KINDS[plan.kind](plan, case, lambda key: None) for case in plan.cases]
+    console.print(plan_table(counts(plan), kinds[0].heads))
+    for sentence in (sentence for kind in kinds for sentence in kind.notes()):
+        say(sentence)
     say(f"The study as a file:\n\n{plan.yaml()}")
     at_once, devices = places(plan)
     where = f" on {devices}" if devices else ""

@@ -33,6 +33,7 @@ from hardfirst.cli._common import (
     with_targets,
 )
 from hardfirst.cli._studies import make_plan, run_study
+from hardfirst.cli._use import Keep, Log
 
 if TYPE_CHECKING:
     from hardfirst.studies.kinds.base import StudyKind
@@ -41,13 +42,16 @@ _NAMES = {"order": "orders"}  # commands that are not called like their kind
 
 
 class StudyGroup(TyperGroup):
-    """Makes the command of a kind of study when it is used; kinds from plug-ins have commands too."""
+    """Makes the command of a kind of study when it is used; kinds from plug-ins have commands too.
+
+    Comparisons of balancers and searches have commands in modules of their own.
+    """
 
     def list_commands(self, ctx: Any) -> list[str]:  # of click, or of the copy that newer versions of typer carry
-        from hardfirst.studies.kinds import BALANCERS, KINDS
+        from hardfirst.studies.kinds import BALANCERS, KINDS, SEARCH
 
         commands = {kind: command for command, kind in _NAMES.items()}
-        return sorted(commands.get(kind, kind) for kind in KINDS if kind != BALANCERS)
+        return sorted(commands.get(kind, kind) for kind in KINDS if kind not in (BALANCERS, SEARCH))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         from hardfirst.studies.kinds import KINDS
@@ -66,11 +70,19 @@ def _function(name: str, kind: "type[StudyKind] | None") -> Callable[..., None]:
     """The function behind a command; typer reads the flags from its signature."""
     choices, tunes, summary = ("", True, "") if kind is None else (kind.choices, kind.tunes, kind.summary)
 
-    def command(problem: str, out: Path | None, dry_run: bool, form: Format | None, **flags: Any) -> None:
+    def command(
+        problem: str,
+        keep: bool,
+        log: str | None,
+        out: Path | None,
+        dry_run: bool,
+        form: Format | None,
+        **flags: Any,
+    ) -> None:
         settings = {flag: value for flag, value in flags.items() if value is not None and flag not in (*TABLE, "data")}
         named = with_data(with_targets([problem], **{flag: flags[flag] for flag in TABLE}), flags["data"])
         plan = make_plan(named, {"kind": name, **settings})
-        run_study(plan, out, form, dry_run=dry_run)
+        run_study(plan, out, form, dry_run=dry_run, keep=keep, log=log)
 
     types = {
         "problem": ProblemName,
@@ -89,11 +101,13 @@ def _function(name: str, kind: "type[StudyKind] | None") -> Callable[..., None]:
         "engine": Engine,
         "vectorize": Vectorize,
         "cost": Cost,
+        "keep": Keep,
+        "log": Log,
         "out": Out,
         "dry_run": DryRun,
         "form": FormatOption,
     }
-    defaults = {"problem": Parameter.empty, "dry_run": False}
+    defaults = {"problem": Parameter.empty, "keep": False, "dry_run": False}
     parameters = [
         Parameter(flag, Parameter.POSITIONAL_OR_KEYWORD, default=defaults.get(flag), annotation=annotation)
         for flag, annotation in types.items()

@@ -1,6 +1,6 @@
 """The tables that commands print."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -30,11 +30,11 @@ def kpi_text(figures: Mapping[str, Any], prefix: str = "") -> str:
     return "undefined" if is_undefined(figures, prefix) else f"{100 * figures.get(f'{prefix}kpi', float('nan')):.1f}"
 
 
-def plan_table(counts: Mapping[str, tuple[int, int]]) -> Table:
-    """The largest number of runs that a study can have."""
+def plan_table(counts: Mapping[str, tuple[int, int]], heads: Sequence[str]) -> Table:
+    """The largest number of runs that a study can have, under the heads of its kind."""
     table = Table(title="Runs, at most", title_justify="left")
-    for column in ("method", "tuning", "reported"):
-        table.add_column(column, justify="left" if column == "method" else "right")
+    for column in heads:
+        table.add_column(column, justify="left" if column == heads[0] else "right")
     for method, (tuning, reported) in counts.items():
         table.add_row(method, str(tuning), str(reported))
     table.add_section()

@@ -13,6 +13,7 @@ from hardfirst.cli._common import (
     Accumulate,
     Average,
     Clip,
+    Criterion,
     Data,
     Drop,
     DropLast,
@@ -77,6 +78,7 @@ def train(
     ] = "own",
     order: Order = None,
     epochs: Epochs = None,
+    criterion: Criterion = None,
     learning_rate: LearningRate = None,
     optimizer: Optimizer = None,
     schedule: Schedule = None,
@@ -104,7 +106,7 @@ def train(
     from hardfirst.cli._tables import run_table
     from hardfirst.problems import load_problem
     from hardfirst.recipes._names import CAN_BE_OFF, from_text
-    from hardfirst.studies import Store, difficulty_trial, with_measured_order
+    from hardfirst.studies import Store, difficulty_trial, with_hard_tasks, with_measured_order
     from hardfirst.trackers import FolderLog
     from hardfirst.trained import MODEL
     from hardfirst.training import HELD_OUT, Trial, check_devices, is_main_process
@@ -133,6 +135,7 @@ def train(
         epochs=epochs,
         learning_rate=learning_rate,
         network=network if order is None else with_order(network, order),
+        criterion="mean" if criterion is None else criterion,
         recipe={name: value for name, value in recipe.items() if value is not None} | switched,
         protocol=protocol or HELD_OUT,
         loaded=loaded,
@@ -146,10 +149,9 @@ def train(
 
     if (first := difficulty_trial(trial, loaded)) is not None:
         say("First, a run of the problem's own network with equal weights measures how hard each task is.")
-        trial = with_measured_order(
-            trial, loaded, _run(first, loaded, store_of(first), "measuring.pt", resume=None, **where)
-        )
-        say(f"Network: {trial.network}")
+        measured = _run(first, loaded, store_of(first), "measuring.pt", resume=None, **where)
+        trial = with_hard_tasks(with_measured_order(trial, loaded, measured), loaded, measured)
+        say(f"Network: {trial.network}\nCriterion: {trial.criterion}")
     store = store_of(trial)
     track = FolderLog(store.folder, log).update if log else lambda: None
     if resume and store.ended(trial.key(trial.of(loaded))):
@@ -165,6 +167,9 @@ def train(
         say(f"The run diverged: {record.reason}.")
         raise typer.Exit(1)
     console.print(run_table(record))
+    if record.restarted:
+        epoch = record.candidates[0]["epoch"]
+        say(f"After a search of {record.restarted} steps, network and optimizer went back to step 0, in epoch {epoch}.")
     say(f"The trained network: {store.folder / MODEL}; to use it: hardfirst predict {store.folder}, or hardfirst.load.")
     say(f"A page: hardfirst report {store.folder}")
 

@@ -25,7 +25,7 @@ class RunRecorder:
     Args:
         folder: where records are written, as `FOLDER/trials/KEY.jsonl`.
         settings: what identifies the run: at least "problem", "balancer" and "seed". A run with the same settings replaces
-            the earlier one.
+            the earlier one. "criterion" is the objective that the best epoch is chosen by; default: "mean".
         also: functions, such as the trackers in `hardfirst.trackers`, that are called with each line of the record, a dict
             with "kind" and the fields of `hardfirst.records`. The first error of each gives a warning; training continues.
 
@@ -45,6 +45,7 @@ class RunRecorder:
             if name not in settings:
                 raise InputError(f"Expected settings with problem, balancer and seed; {name!r} is missing.")
         self.settings, self._also = dict(settings), [Guarded(function) for function in also]
+        self.criterion = self.settings.get("criterion", "mean")
         key = record_key(self.settings)
         self.path = Path(folder) / "trials" / f"{key}.jsonl"
         # Reports read finished runs only: the file gets its final name in `end`.
@@ -55,20 +56,29 @@ class RunRecorder:
         self.writer: Writer | None = None
 
     def begin(self, tasks: tuple[str, ...], network: nn.Module, *, epochs: int = 0) -> None:
-        """Write the first line, or continue the record of a resumed run after its first `epochs` epochs."""
+        """Write the first line, or continue the record of a resumed run after its first `epochs` epochs.
+
+        Raises:
+            InputError: the criterion is no objective over these tasks.
+        """
+        score({task: {} for task in tasks}, self.criterion)  # before training, not after an epoch
         self.writer = Writer(self._part, keep_epochs=epochs or None, also=self._also)
         self.epochs = epochs
         if self.writer.empty:
             devices = int(os.environ.get("WORLD_SIZE", "1"))
             self.writer.trial(self.settings, tasks, devices=devices, parameters=parameters(network))
 
-    def epoch(self, *, seconds: float, learning_rate: float, tasks: Mapping[str, TaskFigures]) -> None:
-        """Write the line of one epoch."""
+    def epoch(
+        self, *, seconds: float, learning_rate: float, tasks: Mapping[str, TaskFigures], restarted: int | None = None
+    ) -> None:
+        """Write the line of one epoch, with the step of a restart in it; no epoch before a restart can be the best."""
         if self.writer is None:
             return
         self.epochs += 1
-        self.writer.epoch(self.epochs, seconds=seconds, learning_rate=learning_rate, tasks=tasks)
-        validation_score = score([figures.get("validation_kpi", math.nan) for figures in tasks.values()], "mean")
+        self.writer.epoch(self.epochs, seconds=seconds, learning_rate=learning_rate, tasks=tasks, restarted=restarted)
+        if restarted is not None:
+            self._best = 0, -math.inf
+        validation_score = score(tasks, self.criterion, "validation_")
         if validation_score > self._best[1]:
             self._best = self.epochs, validation_score
 

@@ -22,9 +22,11 @@ from hardfirst.balancers import Balancer
 from hardfirst.errors import InputError, MissingPackage, check_names, mapping
 from hardfirst.integrations._adapter import LoopAdapter, summarize_tasks
 from hardfirst.integrations._recorder import RunRecorder
+from hardfirst.integrations._restart import Restart
 from hardfirst.stopping import TaskEarlyStopping
 
 _NAMESPACES = ("lightning.pytorch", "pytorch_lightning")
+_START = "hardfirst_start"  # the key of the initial weights in a checkpoint
 
 
 class Balanced:
@@ -41,7 +43,10 @@ class Balanced:
     - `evaluated`, which logs validation KPIs with `worst_task`, `mean_over_tasks` and `delta_m` for ModelCheckpoint and
       EarlyStopping to monitor, and updates the balancer if KPIs come from validation. Lightning's sanity validation never
       changes its state;
-    - early stopping by task, with `self.stopping = TaskEarlyStopping(tasks)`.
+    - early stopping by task, with `self.stopping = TaskEarlyStopping(tasks)`;
+    - the restart of methods that have one, such as `hard_first`: the module's parameters and buffers and the state of the
+      optimizers go back to step 0. The learning-rate schedule continues, and callbacks are not told: a monitor may keep an
+      epoch before the restart.
 
     Attributes:
         balancer: any balancer; a submodule.
@@ -76,6 +81,8 @@ class Balanced:
     single_task: Mapping[str, float] | None = None
 
     _cached_adapter: LoopAdapter | None = None
+    _restart: Restart | None = None
+    _start: Mapping[str, Any] | None = None
     _reported: bool = False
     _tested: Mapping[str, Mapping[str, float]] | None = None
 
@@ -104,7 +111,8 @@ class Balanced:
             kpis: by task, this batch's KPI. Leave it out if KPIs come from validation.
 
         Raises:
-            InputError: a name is unknown, or a value is invalid.
+            InputError: a name is unknown, or a value is invalid; or the balancer needs the number of steps, which the
+                Trainer does not know.
         """
         adapter, trainer, micro_batches = self._adapter, self._host.trainer, self._host.trainer.accumulate_grad_batches
         if not trainer.training:
@@ -112,6 +120,10 @@ class Balanced:
         if (stopping := self._stopping) is not None:
             adapter.check_losses(losses)
             losses = stopping(losses)
+        if self.balancer.needs_steps:
+            self.balancer.plan_steps(self._planned_steps())
+        if self._restart is None or self._restart.optimizers is not trainer.optimizers:
+            self._watch_for_restart()
         automatic = self._host.automatic_optimization
         return adapter.total(
             losses,
@@ -172,6 +184,30 @@ class Balanced:
         self._host.log_dict(self._adapter.pop_log("/"))
         self._adapter.evaluations.begin(None)
         self._warn_without_validation()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the initial weights, if a restart is still to come (a Lightning hook). An override must call `super()`."""
+        super().on_save_checkpoint(checkpoint)  # type: ignore[misc]  # of LightningModule, the next base class
+        if self._restart is not None and (start := self._restart.state_dict()) is not None:
+            checkpoint[_START] = start
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Load the initial weights (a Lightning hook). An override must call `super()`."""
+        super().on_load_checkpoint(checkpoint)  # type: ignore[misc]  # of LightningModule, the next base class
+        self._start = checkpoint.get(_START)
+
+    def _watch_for_restart(self) -> None:
+        start = self._start if self._restart is None else self._restart.state_dict()
+        self._restart = Restart(self.balancer, self._host, self._host.trainer.optimizers, start)
+
+    def _planned_steps(self) -> int:
+        steps = self._host.trainer.estimated_stepping_batches
+        if math.isinf(steps):
+            raise InputError(
+                f"{type(self.balancer).__name__} needs the number of training steps, and this Trainer has no limit. Give it "
+                "`max_epochs` or `max_steps`, or give the balancer `steps`."
+            )
+        return int(steps)
 
     def _check_single_task(self) -> None:
         if self.single_task is None:
@@ -263,10 +299,12 @@ class RecordRuns:
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Write the line of the epoch."""
-        figures = pl_module._adapter.pop_epoch()
+        figures, restart = pl_module._adapter.pop_epoch(), pl_module._restart
+        restarted = None if restart is None else restart.pop()
         if trainer.is_global_zero:
             rate = float(trainer.optimizers[0].param_groups[0]["lr"]) if trainer.optimizers else 0.0
-            self.recorder.epoch(seconds=time.monotonic() - self._start, learning_rate=rate, tasks=figures)
+            seconds = time.monotonic() - self._start
+            self.recorder.epoch(seconds=seconds, learning_rate=rate, tasks=figures, restarted=restarted)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Write the record's last line."""

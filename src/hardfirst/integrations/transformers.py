@@ -19,9 +19,12 @@ from hardfirst.balancers import Balancer
 from hardfirst.errors import InputError
 from hardfirst.integrations._adapter import LoopAdapter, summarize_tasks
 from hardfirst.integrations._recorder import RunRecorder
+from hardfirst.integrations._restart import Restart
 
 STATE_FILE = "balancer.pt"
 """The name of the file with the balancer's state in a checkpoint folder."""
+START_FILE = "balancer_start.pt"
+"""The name of the file with the initial weights, if the method will put the network back to them."""
 
 
 class Balanced:
@@ -36,6 +39,8 @@ class Balanced:
       added to other terms: its backward delivers the balanced gradients, times its own gradient;
     - `eval_loss` is the plain sum of the tasks' losses, which does not depend on the weights;
     - each checkpoint stores the balancer's state as balancer.pt, and `resume_from_checkpoint` restores it;
+    - a method with a restart, such as `hard_first`, puts the model and the state of the optimizer back to step 0. The
+      learning-rate schedule continues. Until then, checkpoints store the initial weights as balancer_start.pt;
     - the log contains weights and KPIs, as `weight_TASK` and `kpi_TASK`: means since the last entry.
 
     If `compute_metrics` returns `kpi_TASK`, evaluation adds `eval_worst_task` and `eval_mean_over_tasks`, for
@@ -77,6 +82,8 @@ class Balanced:
     ) -> None:
         self.balancer, self.record, self._shared = balancer, record, shared
         self._adapter = LoopAdapter(balancer, self._shared_parameters, kpis_from=kpis_from)
+        self._restart: Restart | None = None
+        self._start: Mapping[str, Any] | None = None
         self._in_task_losses = self._evaluating = False
         self._measured: dict[str, float] = {}
         super().__init__(*arguments, **named)
@@ -163,12 +170,22 @@ class Balanced:
         super()._save_optimizer_and_scheduler(output_dir)  # type: ignore[misc]  # of Trainer, the next base
         if self._host.args.should_save:
             torch.save(self.balancer.state_dict(), Path(output_dir) / STATE_FILE)
+            if self._restart is not None and (start := self._restart.state_dict()) is not None:
+                torch.save(start, Path(output_dir) / START_FILE)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]  # of Trainer, the next base
-        path = None if checkpoint is None else Path(checkpoint) / STATE_FILE
-        if path is not None and path.exists():
+        if checkpoint is None:
+            return
+        if (path := Path(checkpoint) / STATE_FILE).exists():
             self.balancer.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+        if (path := Path(checkpoint) / START_FILE).exists():
+            self._start = torch.load(path, weights_only=True, map_location="cpu")
+
+    def _watch_for_restart(self) -> None:
+        optimizer = self._host.optimizer
+        raw = getattr(optimizer, "optimizer", optimizer)  # Accelerate wraps it
+        self._restart = Restart(self.balancer, self._host.model, [raw], self._start)
 
     @property
     def _host(self) -> Any:
@@ -201,7 +218,9 @@ class _EpochCallback(TrainerCallback):
         self.epoch_seconds: float | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Write the record's first line, or continue the record of a resumed run."""
+        """Tell the balancer the number of steps; write the record's first line, or continue that of a resumed run."""
+        self.trainer.balancer.plan_steps(state.max_steps)
+        self.trainer._watch_for_restart()
         if (record := self._record(state)) is not None:
             record.begin(self.trainer.balancer.tasks, self.trainer._host.model, epochs=int(state.epoch or 0))
 
@@ -227,8 +246,9 @@ class _EpochCallback(TrainerCallback):
     def _write_epoch(self, state: Any) -> None:
         if self.epoch_seconds is None:
             return
-        figures = self.trainer._adapter.pop_epoch()
+        figures, restart = self.trainer._adapter.pop_epoch(), self.trainer._restart
+        restarted = None if restart is None else restart.pop()
         if (record := self._record(state)) is not None:
             rate = float(self.trainer._host.optimizer.param_groups[0]["lr"])
-            record.epoch(seconds=self.epoch_seconds, learning_rate=rate, tasks=figures)
+            record.epoch(seconds=self.epoch_seconds, learning_rate=rate, tasks=figures, restarted=restarted)
         self.epoch_seconds = None

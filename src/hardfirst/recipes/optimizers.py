@@ -92,7 +92,21 @@ def sgd(
         >>> optimizer.defaults["momentum"]
         0.9
     """
-    return _fused(SGD, parameters, lr=learning_rate, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+    optimizer = _fused(SGD, parameters, lr=learning_rate, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+    if momentum:
+        optimizer.register_step_pre_hook(_begin_late_momentum)
+    return optimizer
+
+
+def _begin_late_momentum(optimizer: Optimizer, *_: Any) -> None:
+    """Give a parameter whose first gradient comes after the first step, like a rare task's, a running sum of 0.
+
+    torch's fused SGD fails if only some parameters have a running sum.
+    """
+    gradients = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    if optimizer.state and (late := [parameter for parameter in gradients if parameter not in optimizer.state]):
+        for parameter in late:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def _fused(optimizer: Callable[..., Optimizer], parameters: Parameters, **options: Any) -> Optimizer:

@@ -6,11 +6,14 @@ A run record is one file of JSON lines. A study folder contains the records of i
 from hardfirst.records.files import record_key, remove_parts, replaced_file, write_atomically
 from hardfirst.records.loss_share import LossShare
 from hardfirst.records.measures import PublishedMeasure
+from hardfirst.records.objective import Kept, Objective
 from hardfirst.records.run_record import Record, is_undefined, read, score
 from hardfirst.records.writer import Writer, versions
 
 __all__ = [
+    "Kept",
     "LossShare",
+    "Objective",
     "PublishedMeasure",
     "Record",
     "Writer",

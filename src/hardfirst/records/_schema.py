@@ -106,7 +106,7 @@ def _are_figures(value: Any) -> bool:
     )
 
 
-OPTIONAL_FIELDS = {"parameters", "memory", "loss_shares", "measures", "kpis", "auxiliary", "averaged"}
+OPTIONAL_FIELDS = {"parameters", "memory", "loss_shares", "measures", "kpis", "auxiliary", "averaged", "restarted"}
 """Fields that are missing in records of earlier versions, or optional."""
 
 FIELDS: Mapping[str, Mapping[str, Check]] = {
@@ -126,6 +126,7 @@ FIELDS: Mapping[str, Mapping[str, Check]] = {
         "seconds": _optional(_is_number),
         "learning_rate": _optional(_is_number),
         "tasks": _by_name(_are_figures),
+        "restarted": _optional(_is_count),
     },
     "test": {"epoch": _is_count, "tasks": _by_name(_are_figures), "averaged": _optional(_is_count)},
     "end": {

@@ -18,10 +18,12 @@ class Entry(BaseModel):
         method: what it is a run of: a spec as the user wrote it, "single-task", "static weights (mean)", …
         role: "method" for what is compared, "static" for the static weights chosen from a grid, "grid" for a grid point that
             is shown as a reference, "single" for a single-task network, "control" for a variant of a method, "order" for one
-            of many orders of tasks, or with `tuning` for the run that determines an order.
+            of many orders of tasks, or with `tuning` for the run that determines an order, "candidate" for a run by which a
+            search decides.
         tuning: whether it only served to choose settings, and never saw the test split.
         control_of: for a control, the method that it is a variant of; None in older folders.
         constant_weights: whether the method is static weights given by the user.
+        rung: of a search, the rung that the run is for, from 1; None for the runs before it and those on fresh seeds.
     """
 
     key: str = Field(pattern=r"^[\w-]*$")  # it becomes a file's name
@@ -30,6 +32,7 @@ class Entry(BaseModel):
     tuning: bool = False
     control_of: str | None = None
     constant_weights: bool | None = None
+    rung: int | None = None
 
     @model_serializer(mode="wrap")
     def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -18,12 +18,13 @@ trials that were trained together, `vectorized` in `made_with` is their number, 
 the total. If metrics are shares of a loss, the first line has `"loss_shares": {"depth": {"METRIC": {"hardest": 3, "kind":
 "background", "under": null}}}`; the measures over which published Δm averages are in `"measures": {"depth": [{"name": "L1",
 "higher_is_better": false, "single_task": 0.675}]}`; KPIs that have a name have it in `"kpis": {"depth": "within, threshold
-0.25"}`. With the setting `last_epochs` no epoch is selected: the figures of the test line are means over the `averaged` last
-ones, up to `epoch`.
+0.25"}`. If a method put network and optimizer back to step 0, the line of that epoch has the number of steps before it,
+`"restarted": 57`, and no earlier epoch is selected. With the setting `last_epochs` no epoch is selected: the figures of the
+test line are means over the `averaged` last ones, up to `epoch`.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -34,6 +35,7 @@ from hardfirst.records._schema import FIELDS, invalid_field, parse_line
 from hardfirst.records.files import read_text
 from hardfirst.records.loss_share import LossShare, LossShares, from_old_names
 from hardfirst.records.measures import KPI, Measures, PublishedMeasure
+from hardfirst.records.objective import Objective
 
 SCHEMA = 1
 
@@ -70,6 +72,11 @@ class Record:
     measures: Measures = field(default_factory=dict)
     kpis: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def criterion(self) -> str:
+        """The objective by which the epoch is selected."""
+        return str(self.trial.get("criterion") or "mean")
+
     def test_kpi(self, task: str) -> float:
         """Return the task's KPI on the test split at the selected epoch; NaN if the run did not get that far."""
         return float(self.test["tasks"][task]["kpi"]) if self.test else math.nan
@@ -83,9 +90,20 @@ class Record:
         """Return a metric of the task on the test split, or its KPI for "KPI"; NaN if there is none."""
         return self.test_kpi(task) if measure == KPI else self.test_metrics(task).get(measure, math.nan)
 
+    @property
+    def restarted(self) -> int | None:
+        """The number of steps before network and optimizer went back to step 0; None if they did not."""
+        return self.candidates[0].get("restarted") if self.epochs else None
+
+    @property
+    def candidates(self) -> list[dict[str, Any]]:
+        """The epochs that may be selected: those from a restart on; all if there was none."""
+        restart = next((number for number, line in enumerate(self.epochs) if line.get("restarted") is not None), 0)
+        return self.epochs[restart:]
+
     def means_over_last(self, count: int) -> dict[str, dict[str, Any]]:
         """Average each task's validation figures over the last epochs, under the names of test figures."""
-        lines = self.epochs[-count:]
+        lines = self.candidates[-count:]
         return {
             task: _means([_validation(line["tasks"][task]) for line in lines]) for task in (*self.tasks, *self.auxiliary)
         }
@@ -97,12 +115,12 @@ class Record:
         test figures are means over the last epochs.
 
         Args:
-            measure: what the returned score is of, "mean" or "worst"; it has no part in the choice of the epoch. Default:
-                the criterion.
+            measure: what the returned score is of, an objective; it has no part in the choice of the epoch. Default: the
+                criterion.
         """
-        criterion = self.trial.get("criterion", "mean")
+        criterion = self.criterion
         best, value = None, math.nan
-        for line in self.epochs:
+        for line in self.candidates:
             new = self._score(line, criterion)
             if not math.isnan(new) and (self.trial.get("last_epochs") or not new <= value):
                 best, value = line, new
@@ -110,9 +128,7 @@ class Record:
 
     def _score(self, line: Mapping[str, Any], criterion: str) -> float:
         """The epoch's score on the validation split."""
-        tasks = [line["tasks"].get(task, {}) for task in self.tasks]
-        kpis = [task["validation_kpi"] for task in tasks if "validation_kpi" in task]
-        return score(kpis, criterion, undefined=sum(is_undefined(task, "validation_") for task in tasks))
+        return score({task: line["tasks"].get(task, {}) for task in self.tasks}, criterion, "validation_")
 
     def validation_kpi(self, task: str, *, undefined: float = math.nan) -> float:
         """Return the task's KPI on the validation split at the selected epoch; NaN if there is none.
@@ -135,25 +151,25 @@ class Record:
         return sum(weights) / len(weights) if weights else math.nan
 
 
-def score(kpis: Iterable[float], criterion: str, *, undefined: int = 0) -> float:
-    """Compute the score for choosing runs and epochs: the mean of the validation KPIs, or with "worst" the lowest.
+def score(figures: Mapping[str, Mapping[str, Any]], criterion: str, prefix: str = "") -> float:
+    """Compute the score for choosing runs and epochs, an objective of the KPIs.
 
     Args:
-        kpis: the KPIs of the tasks. NaN is left out; the score is NaN if no KPI is left.
-        criterion: "mean" or "worst".
-        undefined: the number of NaN KPIs that are undefined although their task has labels. Each counts as 0, the worst
-            KPI: otherwise a network whose outputs do not allow a KPI could be chosen over a sound one.
+        figures: by task that has a KPI, as in a record.
+        criterion: the text of an `Objective` over these tasks. It says what becomes of NaN: it is left out where a task has
+            no labels, and counts as 0 where it has.
+        prefix: of the figures' names: "" or "validation_".
 
-    >>> score([0.5, 0.9, math.nan], "mean"), score([0.5, 0.9], "worst")
-    (0.7, 0.5)
-    >>> score([0.5, 1.0, math.nan], "mean", undefined=1)
-    0.5
+    Raises:
+        InputError: the criterion is not an objective over these tasks.
+
+    >>> figures = {"a": {"kpi": 0.5}, "b": {"kpi": 1.0}, "c": {"kpi": math.nan}}
+    >>> score(figures, "mean"), score(figures, "worst"), score({**figures, "c": {"kpi": math.nan, "examples": 80}}, "mean")
+    (0.75, 0.5, 0.5)
     """
-    measured = [kpi for kpi in kpis if not math.isnan(kpi)]
-    if not measured:
-        return math.nan
-    measured += [0.0] * undefined
-    return min(measured) if criterion == "worst" else sum(measured) / len(measured)
+    kpis = {task: float(values.get(f"{prefix}kpi", math.nan)) for task, values in figures.items()}
+    undefined = [task for task, values in figures.items() if is_undefined(values, prefix)]
+    return Objective.parse(criterion, kpis).value(kpis, undefined)
 
 
 def is_undefined(figures: Mapping[str, Any], prefix: str = "") -> bool:
@@ -196,6 +212,7 @@ def read(path: Path) -> Record:
     record.auxiliary = tuple(first.get("auxiliary") or ())
     if set(record.auxiliary) & set(record.tasks):
         raise _not_a_record(path, "a task of line 1 is both auxiliary and not")
+    _check_criterion(record, path)
     for number, line in enumerate(lines[1:], start=2):
         if not set(line.get("tasks", ())) <= {*record.tasks, *record.auxiliary}:
             raise _not_a_record(path, f"line {number} is about other tasks than line 1")
@@ -207,6 +224,15 @@ def read(path: Path) -> Record:
     measures = first.get("measures") or {}
     record.measures = {task: tuple(PublishedMeasure(**measure) for measure in of_task) for task, of_task in measures.items()}
     return record
+
+
+def _check_criterion(record: Record, path: Path) -> None:
+    try:
+        objective = Objective.parse(record.criterion, record.tasks)
+    except InputError as error:
+        raise _not_a_record(path, f"its criterion is no objective: {str(error).rstrip('.')}") from None
+    if objective.needs_hard:
+        raise _not_a_record(path, f"its criterion {record.criterion!r} does not name the hard tasks")
 
 
 def _add_line(record: Record, line: dict[str, Any]) -> None:

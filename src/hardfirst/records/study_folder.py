@@ -3,6 +3,7 @@
 study.json            title, command, the plan, and the role of each trial
 trials/KEY.jsonl      one record per trial; it appears by atomic rename when the trial has ended
 models/METHOD.pt      the trained network of a method's best run, if networks are kept
+trials/.DIGEST.table  a table as tensors for the workers, while the study runs
 cost.json             the cost of a step of each method, if it was measured
 trees.json            the KPIs of gradient-boosted trees, in a study of tables
 report.html           the page
@@ -42,6 +43,11 @@ class StudyFolder:
     def cost_file(self) -> Path:
         """The path of the measured costs."""
         return self.folder / "cost.json"
+
+    @property
+    def tables(self) -> Path:
+        """The folder of prepared tables, which are there while the study runs."""
+        return self.folder / "trials"
 
     @property
     def trees_file(self) -> Path:

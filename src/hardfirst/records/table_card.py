@@ -87,6 +87,8 @@ class TableCard(BaseModel):
         left_out: the columns that are neither inputs nor targets.
         targets: the columns to predict.
         notes: sentences about what was guessed or is in doubt.
+        epochs: the default number of passes over the training rows; 0 in cards of older versions.
+        steps: the training steps of an epoch.
     """
 
     file: str
@@ -98,3 +100,10 @@ class TableCard(BaseModel):
     left_out: list[LeftOutCard]
     targets: list[TargetCard]
     notes: list[str]
+    epochs: int = 0
+    steps: int = 0
+
+    @property
+    def training(self) -> str:
+        """How long networks are trained by default, as a sentence; "" if the card does not say it."""
+        return f"Default training: {self.epochs} epochs of {self.steps:,} steps." if self.epochs else ""

@@ -3,6 +3,7 @@
 import json
 import platform
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from importlib import metadata
 from itertools import accumulate
 from pathlib import Path
@@ -121,9 +122,26 @@ class Writer:
             made_with |= {"vectorized": vectorized}
         self._write({**line, "made_with": made_with | ({} if data is None else {"data": data})})
 
-    def epoch(self, epoch: int, *, seconds: float, learning_rate: float, tasks: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write an epoch's line; epochs count from 1."""
-        self._write({"kind": "epoch", "epoch": epoch, "seconds": seconds, "learning_rate": learning_rate, "tasks": tasks})
+    def epoch(
+        self,
+        epoch: int,
+        *,
+        seconds: float,
+        learning_rate: float,
+        tasks: Mapping[str, Mapping[str, Any]],
+        restarted: int | None = None,
+    ) -> None:
+        """Write an epoch's line.
+
+        Args:
+            epoch: counts from 1.
+            seconds: of its steps.
+            learning_rate: of its last step.
+            tasks: by task, its figures.
+            restarted: the step of the run before which network and optimizer went back to step 0; None if in another epoch.
+        """
+        line = {"kind": "epoch", "epoch": epoch, "seconds": seconds, "learning_rate": learning_rate, "tasks": tasks}
+        self._write(line if restarted is None else line | {"restarted": restarted})
 
     def test(self, epoch: int, tasks: Mapping[str, Mapping[str, Any]]) -> None:
         """Write the test line; `epoch` is the selected one."""
@@ -132,7 +150,7 @@ class Writer:
     def test_means(self, last: int) -> None:
         """Write the test line of a run that selects no epoch: the means of validation figures over the last epochs."""
         record = read(self.path)
-        epochs = [line["epoch"] for line in record.epochs[-last:]]
+        epochs = [line["epoch"] for line in record.candidates[-last:]]
         tasks = record.means_over_last(last)
         self._write({"kind": "test", "epoch": epochs[-1], "tasks": tasks, "averaged": len(epochs)})
 
@@ -151,6 +169,7 @@ class Writer:
             each(line)
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that a run's figures depend on."""
     by_package = {"python": platform.python_version()}

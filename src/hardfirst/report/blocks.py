@@ -9,6 +9,7 @@ from hardfirst.records.names import joined
 from hardfirst.report.figures import Figure, Style, Styles, padded_range
 from hardfirst.report.text.alerts import Alert
 from hardfirst.report.text.next_step import NextStep
+from hardfirst.report.text.search import Paste
 from hardfirst.report.text.tiles import Tile
 from hardfirst.statistics import Interval, number_text
 
@@ -161,6 +162,7 @@ class Answer:
         alerts: each a link to a section.
         chart: of the methods; None for none.
         next_step: what to do next; None for nothing.
+        paste: what to paste to use the answer.
     """
 
     kind: ClassVar[str] = "answer"
@@ -171,6 +173,7 @@ class Answer:
     alerts: tuple[Alert, ...] = ()
     chart: Chart | None = None
     next_step: NextStep | None = None
+    paste: tuple[Paste, ...] = ()
     prefix: str = ""
 
 

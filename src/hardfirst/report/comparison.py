@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from hardfirst.errors import InputError
 from hardfirst.records import write_atomically
 from hardfirst.records.cost import read_costs
-from hardfirst.records.description import Run
-from hardfirst.records.names import OWN
+from hardfirst.records.description import Entry, Run
+from hardfirst.records.names import EQUAL, OWN
 from hardfirst.records.study_folder import StudyFolder
 from hardfirst.records.trees import read_trees
 from hardfirst.report import exports
@@ -18,8 +18,9 @@ from hardfirst.report.html.notebook import notebook
 from hardfirst.report.html.page import Live, Study, page, sections
 from hardfirst.report.model import frames
 from hardfirst.report.model.case import Case, arrange
+from hardfirst.report.model.search import search_of
 from hardfirst.report.plotly_figure import plotly_figure
-from hardfirst.report.text import networks, overview, protocol
+from hardfirst.report.text import networks, overview, protocol, search
 from hardfirst.report.text.verdict import verdict
 
 if TYPE_CHECKING:
@@ -83,10 +84,11 @@ class Comparison:
             runs = store.runs(trials)
             keys = {entry.key for entry in trials.trials} - store.damaged.keys()
             missing += sum(store.find(key) is None for key in keys)
-            if any(not run.entry.tuning and run.entry.role in ("method", "static") for run in runs):
+            if any(_shown(run.entry) for run in runs):
                 case_costs = costs.get(f"{trials.problem}/{trials.network}")
                 reference = str(about.plan.get("reference", "own"))
                 case = arrange(runs, case_costs, trials.baseline, trials.network, reference)
+                case = replace(case, search=search_of(case, trials.trials, runs, about.plan))
                 name = trials.problem  # which tells problems of one name apart
                 kpis = trees[name].kpis if name in trees else {}
                 cases.append(replace(case, problem=name, trees=kpis, table=about.tables.get(name)))
@@ -105,8 +107,24 @@ class Comparison:
         """What the runs say, in sentences; with several cases one for each, and what they say together."""
         first = protocol.sentences(self.cases)
         if len(self.cases) == 1:
-            return [*first, *verdict(self.cases[0])]
+            (case,) = self.cases
+            found = search.headline(case.search).sentences if case.search else ()
+            return [*first, *found, *(verdict(case) if case.methods else ())]
         return [*first, *overview.sentences(self.cases), *networks.sentences(self.cases)]
+
+    @property
+    def recommended(self) -> str:
+        """The spec that a search recommends: that of its winner, or "equal" if fresh seeds do not confirm it.
+
+        Raises:
+            InputError: the study is no search, or has not ended.
+        """
+        found = self.cases[0].search
+        if found is None:
+            raise InputError("Expected a search, which recommends a method; this study compares methods.")
+        if not found.decided or (found.winner and not found.verdict):
+            raise InputError("Expected a search that has ended; this one has runs to go: the same command continues.")
+        return str(found.spec) if found.verdict and found.verdict.recommended else EQUAL
 
     @cached_property
     def summary(self) -> "pd.DataFrame":
@@ -162,6 +180,11 @@ class Comparison:
         """Write the page to a file."""
         write_atomically(Path(path), self.html())
         return Path(path)
+
+
+def _shown(entry: Entry) -> bool:
+    """Whether a run makes its case worth a report: it is of what is compared, or of a search."""
+    return entry.role == "candidate" or (not entry.tuning and entry.role in ("method", "static"))
 
 
 def _cases(runs: Sequence[Run]) -> list[Case]:

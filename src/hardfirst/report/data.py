@@ -1,22 +1,22 @@
 """The page's data as plain values, for JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hardfirst.report.model.answer import Answer, answer
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.leaderboard import Reference, Standing
 from hardfirst.report.model.overview import overview
-from hardfirst.report.model.scopes import MEAN, WORST
+from hardfirst.report.model.scopes import MEAN, WORST, Scope
 from hardfirst.report.model.summary import Cell
+from hardfirst.report.search_data import search_data
 from hardfirst.report.sections.reproduction import settings_table, versions
-from hardfirst.report.text import notes, orders
+from hardfirst.report.text import notes
 from hardfirst.report.text import overview as all_cases
-from hardfirst.report.text.alerts import alerts
-from hardfirst.report.text.headline import headline, question
-from hardfirst.report.text.next_step import next_step
+from hardfirst.report.text.by_kind import alerts_of, headline_of, next_step_of, tiles_of
+from hardfirst.report.text.headline import question
+from hardfirst.report.text.search_notes import how_searched
 from hardfirst.report.text.tables import ordered_tasks
-from hardfirst.report.text.tiles import tiles
 from hardfirst.statistics import Interval
 
 if TYPE_CHECKING:
@@ -48,26 +48,33 @@ def page_data(comparison: "Comparison") -> Values:
 
 def _case(comparison: "Comparison", facts: Answer) -> Values:
     case, board = facts.case, facts.board
-    step = next_step(facts, comparison.command, comparison.plan)
+    step = next_step_of(facts, comparison.command, comparison.plan)
     return {
         "problem": case.problem,
         "network": case.network,
-        "headline": list((orders.headline if case.orders else headline)(facts).sentences),
-        "tiles": [tile._asdict() for tile in tiles(facts)],
-        "alerts": [alert._asdict() for alert in alerts(facts)],
+        "headline": list(headline_of(facts).sentences),
+        "tiles": [tile._asdict() for tile in tiles_of(facts)],
+        "alerts": [alert._asdict() for alert in alerts_of(facts)],
         "next_step": step and step._asdict(),
+        "search": case.search and search_data(case.search, comparison.plan),
         "baseline": case.baseline,
-        "criterion": board.criterion,
+        "criterion": board.objective.text,
         "cost_of": board.cost_of,
-        "leaderboard": [_standing(row) for row in board.rows],
-        "references": [_reference(each) for each in board.references],
+        "leaderboard": [_standing(row, board.scopes) for row in board.rows],
+        "references": [_reference(each, board.scopes) for each in board.references],
         "tasks": [_task(facts, task) for task in ordered_tasks(facts)],
         "controls": _controls(case),
         "settings": _settings(case),
         "versions": versions(case),
         "table": case.table and case.table.model_dump(),
-        "notes": [*notes.how_measured(case), *(notes.lacking(case) if case.compares else ())],
+        "notes": _notes(case),
     }
+
+
+def _notes(case: Case) -> list[str]:
+    if case.search:
+        return [*how_searched(case.search), *(notes.how_measured(case) if case.compares else ())]
+    return [*notes.how_measured(case), *(notes.lacking(case) if case.compares else ())]
 
 
 def _interval(interval: Interval | None) -> Values | None:
@@ -78,13 +85,13 @@ def _cell(cell: Cell) -> Values:
     return {"kpi": _interval(cell.kpi), "difference": _interval(cell.difference)}
 
 
-def _standing(row: Standing) -> Values:
+def _standing(row: Standing, scopes: Sequence[Scope]) -> Values:
     return {
         "names": list(row.names),
         "role": row.role,
         "finished": row.finished,
         "started": row.started,
-        **{scope.name: {**_cell(row.of(scope)), "decision": row.decisions[scope.name]} for scope in (WORST, MEAN)},
+        **{scope.name: {**_cell(row.of(scope)), "decision": row.decisions[scope.name]} for scope in scopes},
         "tasks_better": row.better,
         "tasks_worse": row.worse,
         "tasks_unclear": row.unclear,
@@ -94,13 +101,8 @@ def _standing(row: Standing) -> Values:
     }
 
 
-def _reference(reference: Reference) -> Values:
-    return {
-        "name": reference.name,
-        "worst": _interval(reference.worst),
-        "mean": _interval(reference.mean),
-        "n": reference.n,
-    }
+def _reference(reference: Reference, scopes: Sequence[Scope]) -> Values:
+    return {"name": reference.name, **{scope.name: _interval(reference.of(scope)) for scope in scopes}, "n": reference.n}
 
 
 def _task(facts: Answer, task: str) -> Values:

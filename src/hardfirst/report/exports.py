@@ -10,7 +10,8 @@ from hardfirst.report.data import page_data
 from hardfirst.report.model.answer import answer
 from hardfirst.report.model.overview import overview
 from hardfirst.report.text import overview as all_cases
-from hardfirst.report.text.headline import headline
+from hardfirst.report.text.by_kind import headline_of
+from hardfirst.report.text.search_tables import search_tables
 from hardfirst.report.text.tables import PlainTable, case_tables, leaderboard_table, task_table
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ def _blocks(comparison: "Comparison") -> Iterator[str]:
     for case in comparison.cases:
         facts = answer(case, 0 if several else comparison.missing)
         yield f"## {case.name}"
-        yield from headline(facts).sentences
-        for table in (leaderboard_table(facts), task_table(facts)):
+        yield from headline_of(facts).sentences
+        searched = search_tables(case.search) if case.search else []
+        for table in (*searched, *((leaderboard_table(facts), task_table(facts)) if case.methods else ())):
             yield _table(table)
             yield table.caption
-    yield "## The tests, method by method"
-    yield from comparison.verdict
+    if any(case.methods for case in comparison.cases):
+        yield "## The tests, method by method"
+        yield from comparison.verdict
 
 
 def _table(table: PlainTable) -> str:
@@ -52,7 +55,7 @@ def _cell(text: str) -> str:
 
 
 def csv(comparison: "Comparison") -> str:
-    """CSV: a line for each task, measure and method (see `frames.summaries`)."""
+    """CSV: a line for each task, measure and method, and for each rung of a search (see `frames.summaries`)."""
     return str(comparison.summary.to_csv(index=False))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from hardfirst.report.model.answer import answer
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.published import PublishedTable, published_table
+from hardfirst.report.text.search_tables import search_tables
 from hardfirst.report.text.tables import leaderboard_table, task_table
 from hardfirst.statistics import Interval, number_text
 
@@ -40,9 +41,13 @@ def escaped(text: str) -> str:
 
 
 def tables(case: Case) -> Iterator[str]:
-    """The leaderboard, the table by task, and that of metrics with the published ones if there are any."""
+    """The leaderboard, the table by task, and that of metrics with the published ones if there are any.
+
+    Of a search, its path and its winner on fresh seeds come first.
+    """
     facts = answer(case)
-    for table in (leaderboard_table(facts), task_table(facts)):
+    searched = search_tables(case.search) if case.search else []
+    for table in (*searched, *((leaderboard_table(facts), task_table(facts)) if case.methods else ())):
         reference = [_RULE, *map(_line, table.reference)] if table.reference else []
         yield _tabular(table.caption, table.head, [*map(_line, table.rows), *reference])
     if (found := published_table(case)) is not None:

@@ -7,6 +7,7 @@ from hardfirst._registry import lazy_names
 if TYPE_CHECKING:
     from hardfirst.studies.difficulty import difficulty_trial as difficulty_trial
     from hardfirst.studies.difficulty import with_default_order as with_default_order
+    from hardfirst.studies.difficulty import with_hard_tasks as with_hard_tasks
     from hardfirst.studies.difficulty import with_measured_order as with_measured_order
     from hardfirst.studies.executors import ENGINES as ENGINES
     from hardfirst.studies.executors import EngineSpec as EngineSpec
@@ -48,6 +49,7 @@ _HOMES = {
     "estimate": "forecast",
     "places": "forecast",
     "with_default_order": "difficulty",
+    "with_hard_tasks": "difficulty",
     "with_measured_order": "difficulty",
 }
 

@@ -8,12 +8,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError, check_names, number, short, whole
 from hardfirst.problems import OWN, Problem, load_problem
+from hardfirst.records.objective import Objective
 from hardfirst.studies._settings import (
     RECIPE,
     check_balancer,
     check_each,
     check_protocol,
     check_reference,
+    check_settled,
     check_tuned,
     joined,
     known_accelerator,
@@ -23,8 +25,9 @@ from hardfirst.studies._settings import (
     two_rates,
     without_repeats,
 )
+from hardfirst.studies.candidates import CANDIDATES, KEPT, check_candidates, check_kept
 from hardfirst.studies.executors import EngineSpec
-from hardfirst.studies.kinds import BALANCERS, KINDS
+from hardfirst.studies.kinds import BALANCERS, KINDS, SEARCH
 from hardfirst.training import ACCELERATORS, HELD_OUT, PROTOCOLS, PUBLISHED
 
 Names = Annotated[tuple[str, ...], BeforeValidator(problem_names)]
@@ -41,13 +44,15 @@ class PlanFields(BaseModel):
     networks: Networks = (OWN,)
     kind: str = BALANCERS
     compared: Any = Field(default=None, validate_default=True)
+    keep: tuple[str, ...] | None = Field(default=None, validate_default=True)
+    candidates: tuple[str, ...] | None = Field(default=None, validate_default=True)
     balancers: tuple[str, ...] = ("equal", "uncertainty", "dtp", "dtp:uniform=0.8")
     seeds: Annotated[int, BeforeValidator(lambda value: whole("seeds", value, least=1))] = 7
-    tune: int = 0
+    tune: int = Field(default=0, validate_default=True)
     learning_rates: Annotated[tuple[float, float] | None, BeforeValidator(two_rates)] = None
     learning_rate: float | None = None
     epochs: int | None = None
-    criterion: Literal["mean", "worst"] = "mean"
+    criterion: str = "mean"
     baselines: bool = True
     controls: bool = True
     engine: str = "local"
@@ -91,6 +96,30 @@ class PlanFields(BaseModel):
     def _check_compared(cls, value: Any, info: ValidationInfo) -> Any:
         return KINDS[info.data["kind"]].check(value, _problems(info)) if {"kind", "problems"} <= info.data.keys() else value
 
+    @field_validator("balancers", "tune", "criterion", "baselines", "controls", mode="before")
+    @classmethod
+    def _check_applies(cls, value: Any, info: ValidationInfo) -> Any:
+        kind, name = info.data.get("kind", BALANCERS), str(info.field_name)
+        default = cls.model_fields[name].default
+        if value != default and name in (refuses := KINDS[kind].refuses):
+            raise InputError(f"A {kind} does not take this setting: {refuses[name]}.")
+        return value
+
+    @field_validator("keep", "candidates", mode="before")
+    @classmethod
+    def _check_search(cls, value: Any, info: ValidationInfo) -> tuple[str, ...] | None:
+        """Of a search, fill in the default, so that the plan's file holds what was tried."""
+        if not {"kind", "compared"} <= info.data.keys():
+            return None
+        if info.data["kind"] != SEARCH:
+            if value is not None:
+                raise InputError("It is a setting of a search: give `search`, the objective to maximise, as well.")
+            return None
+        (problem,) = _problems(info)
+        if info.field_name == "keep":
+            return check_kept(KEPT if value is None else value, problem.measured)
+        return check_candidates(list(CANDIDATES) if value is None else value, problem.task_names)
+
     @field_validator("balancers", mode="before")
     @classmethod
     def _check_balancers(cls, value: Any, info: ValidationInfo) -> tuple[str, ...]:
@@ -101,8 +130,11 @@ class PlanFields(BaseModel):
 
     @field_validator("tune")
     @classmethod
-    def _check_tune(cls, value: int) -> int:
-        return value if value == 0 else whole("tune", value, least=2)
+    def _check_tune(cls, value: int, info: ValidationInfo) -> int:
+        value = value if value == 0 else whole("tune", value, least=2)
+        if not value:
+            check_each(partial(check_settled, text) for text in info.data.get("balancers", ()))
+        return value
 
     @field_validator("epochs", "workers")
     @classmethod
@@ -111,8 +143,16 @@ class PlanFields(BaseModel):
 
     @field_validator("learning_rate")
     @classmethod
-    def _check_learning_rate(cls, value: float | None) -> float | None:
+    def _check_learning_rate(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is not None and info.data.get("kind") == SEARCH and info.data.get("learning_rates") is not None:
+            raise InputError("Give one learning rate, or the range of those to try in `learning_rates`.")
         return None if value is None else number("learning_rate", value, above=0)
+
+    @field_validator("criterion", mode="before")
+    @classmethod
+    def _check_criterion(cls, value: Any, info: ValidationInfo) -> Any:
+        check_each(partial(Objective.parse, value, problem.measured) for problem in _problems(info))
+        return value.strip() if isinstance(value, str) else value
 
     @field_validator("engine", mode="before")
     @classmethod

@@ -17,6 +17,7 @@ from hardfirst.problems import Problem
 from hardfirst.recipes import Recipe
 from hardfirst.recipes._names import CAN_BE_OFF, OFF, from_text
 from hardfirst.studies.executors import EngineSpec
+from hardfirst.studies.kinds import SEARCH
 from hardfirst.studies.ranges import checked, middle
 from hardfirst.studies.tuning import STL
 from hardfirst.training import check_precision, check_published, nothing_held_out, published_of
@@ -103,10 +104,16 @@ def _texts(detail: Any, names: list[str]) -> list[str]:
 
 def check_balancer(text: str, problems: Iterable[tuple[str, ...]]) -> None:
     """Raise `InputError` if a study cannot build the balancer for the tasks of each problem."""
-    spec = Spec.parse(text)
+    spec = Spec.parse(text).untuned
     for tasks in problems:
         stl = spec.option("potential") == STL
         (spec.per_task("potential", dict.fromkeys(tasks, 1.0)) if stl else spec).build(tasks)
+
+
+def check_settled(text: str) -> None:
+    """Raise `InputError` if the balancer leaves an option to tuning, in a study that does not tune."""
+    if (spec := Spec.parse(text)) != spec.untuned:
+        raise InputError(f"{text!r} leaves `anneal` to tuning: set `tune` to a number of trials, or give anneal=0.6+0.8.")
 
 
 def known_accelerator(settings: Mapping[str, Any]) -> str | None:
@@ -166,6 +173,8 @@ def check_protocol(settings: Mapping[str, Any], problems: Iterable[Problem]) -> 
     """
     if settings["kind"] == "orders":
         raise nothing_held_out("a study of orders takes two of them from validation KPIs")
+    if settings["kind"] == SEARCH:
+        raise nothing_held_out("a search decides by validation KPIs")
     specs = [Spec.parse(text) for text in settings["balancers"]]
     for problem in problems:
         selects = published_of(problem).last is None
@@ -175,7 +184,7 @@ def check_protocol(settings: Mapping[str, Any], problems: Iterable[Problem]) -> 
             raise nothing_held_out(f"potential={STL} needs validation KPIs")
         planned = replace(problem, recipe=problem.recipe.replace(middle(recipe_of(settings))))
         check_each(
-            partial(check_published, planned, spec, network)
+            partial(check_published, planned, spec, network, settings.get("criterion", "mean"))
             for spec in specs
             for network in settings["networks"]
             if selects or spec.option("potential") != STL

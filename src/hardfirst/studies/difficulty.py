@@ -1,27 +1,31 @@
-"""Measured difficulty of tasks, for networks that take the order of their tasks from it."""
+"""Measured difficulty of tasks, for networks that take the order of their tasks from it, and for criteria of hard tasks."""
 
 from dataclasses import replace
 
 from hardfirst.errors import InputError
 from hardfirst.problems import OWN, Problem
 from hardfirst.records import Record
+from hardfirst.records.objective import Objective, hard_tasks
 from hardfirst.studies.tuning import EQUAL, SEED
 from hardfirst.training import Trial
 
 
 def difficulty_trial(trial: Trial, problem: Problem) -> Trial | None:
-    """The trial that measures how hard each task is; None if the network of `trial` does not take its order from that.
+    """The trial that measures how hard each task is; None if neither the network nor the criterion depends on that.
 
-    It trains the problem's own network with equal weights on the tuning seed, and never reads the test split.
+    It trains the problem's own network with equal weights on the tuning seed, and never reads the test split. If the
+    criterion needs the hard tasks, the epoch is the best by the mean over tasks.
     """
+    needs_hard = Objective.parse(trial.criterion, problem.measured).needs_hard
     spec = problem.network_spec(trial.network)
-    if spec is None or not spec.measured:
+    if not needs_hard and (spec is None or not spec.measured):
         return None
-    return replace(trial, network=OWN, balancer=EQUAL, seed=SEED, test=False)
+    criterion = "mean" if needs_hard else trial.criterion
+    return replace(trial, network=OWN, balancer=EQUAL, seed=SEED, test=False, criterion=criterion)
 
 
 def with_measured_order(trial: Trial, problem: Problem, measured: Record) -> Trial:
-    """The trial with its order of tasks spelled out.
+    """The trial with its order of tasks spelled out, if its network takes that from measured KPIs.
 
     Args:
         trial: one that has a `difficulty_trial`.
@@ -32,7 +36,8 @@ def with_measured_order(trial: Trial, problem: Problem, measured: Record) -> Tri
         InputError: the record lacks a task's KPI.
     """
     spec = problem.network_spec(trial.network)
-    assert spec is not None
+    if spec is None or not spec.measured:
+        return trial
     kpis = {task: measured.validation_kpi(task, undefined=0.0) for task in problem.task_names}
     try:
         return replace(trial, network=str(spec.ordered(kpis)))
@@ -40,6 +45,29 @@ def with_measured_order(trial: Trial, problem: Problem, measured: Record) -> Tri
         raise InputError(
             f"The order of tasks of {trial.network} cannot be told, since its run has no KPIs: {error}"
         ) from None
+
+
+def with_hard_tasks(trial: Trial, problem: Problem, measured: Record) -> Trial:
+    """The trial with the hard tasks of its criterion spelled out, if it needs them.
+
+    Args:
+        trial: one that has a `difficulty_trial`.
+        problem: the trial's.
+        measured: the record of the difficulty trial.
+
+    Raises:
+        InputError: the record has no KPI.
+    """
+    objective = Objective.parse(trial.criterion, problem.measured)
+    if not objective.needs_hard:
+        return trial
+    hard = hard_tasks({task: measured.validation_kpi(task, undefined=0.0) for task in problem.measured})
+    if not hard:
+        raise InputError(
+            f"The hard tasks of the criterion {trial.criterion!r} are unknown, since the run that measures them has no KPI. "
+            "Name tasks instead."
+        )
+    return replace(trial, criterion=Objective.parse(objective.with_hard(hard).text, problem.measured).text)
 
 
 def with_default_order(trial: Trial, problem: Problem) -> Trial:

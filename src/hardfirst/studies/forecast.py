@@ -1,13 +1,12 @@
 """Estimates of what a study will take."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from hardfirst.records.names import SINGLE
 from hardfirst.studies.difficulty import with_default_order
 from hardfirst.studies.executors.local import Local, cores
 from hardfirst.studies.kinds import KINDS
-from hardfirst.studies.kinds.base import StudyKind, is_vectorizable
+from hardfirst.studies.kinds.base import StudyKind
 from hardfirst.studies.plan import Plan
 from hardfirst.training import Trial, device_kind, preview, trial_seconds
 
@@ -44,19 +43,22 @@ def estimate(plan: Plan) -> Estimate:
     total, together = 0.0, False
     for case in _cases(plan):
         base = with_default_order(case.base, case.problem)
-        runs, single = _costs(plan, case, stacks := plan.vectorize and _can_be_together(base, plan.accelerator))
+        runs, single = _costs(case, stacks := plan.vectorize and _can_be_together(base, plan.accelerator))
         together |= stacks
         total += runs * trial_seconds(base, accelerator=plan.accelerator)
         if single:
-            alone = replace(base, only=case.problem.measured[0])
+            alone = base.alone(case.problem.measured[0])
             total += single * trial_seconds(alone, accelerator=plan.accelerator)
     return Estimate(total / places(plan)[0], together)
 
 
-def _costs(plan: Plan, case: StudyKind, together: bool) -> tuple[float, float]:
+def _costs(case: StudyKind, together: bool) -> tuple[float, float]:
     """What the runs of all tasks, and those of single tasks, cost in runs that are trained singly."""
-    singly = {str(spec) for spec in plan.specs if not is_vectorizable(spec)}
-    costs = {row: sum(runs) * (TOGETHER if together and row not in singly else 1.0) for row, runs in case.count().items()}
+    alone = case.alone()
+    costs = {}
+    for row, runs in case.count().items():
+        singly = alone.get(row, 0)
+        costs[row] = singly + (sum(runs) - singly) * (TOGETHER if together else 1.0)
     single = costs.pop(SINGLE, 0.0)
     return sum(costs.values()), single
 

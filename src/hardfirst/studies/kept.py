@@ -1,4 +1,4 @@
-"""Keeps the trained network of each method's best run in a study's folder."""
+"""Keeps the trained networks of a study's best runs in its folder."""
 
 import re
 import shutil
@@ -17,10 +17,11 @@ from hardfirst.training import read_model, trial_key
 
 @dataclass(frozen=True)
 class Kept:
-    """The trained network of a method's best run.
+    """The trained network of the best run of a method, a control or another thing that the study compares.
 
     Args:
-        method: the method, with problem and network where the study has several.
+        method: what was compared, with problem and network where the study has several, and with the task of a single-task
+            network.
         seed: of the best run by validation.
         path: the file; None if it was not saved, as in a study that was begun without `keep`.
     """
@@ -31,14 +32,15 @@ class Kept:
 
 
 def may_be_kept(trial: StudyTrial) -> bool:
-    """Whether the trial's network is saved when it ends: it may be the best of a method, or of static weights."""
-    return not trial.tuning and trial.role in ("method", "static", "grid")
+    """Whether the trial's network is saved when it ends; a point of the grid may be that of the chosen static weights."""
+    return not trial.tuning
 
 
 def keep_best(store: Store, cases: Sequence[StudyKind]) -> list[Kept]:
-    """Move the trained network of each method's best run to `models/METHOD.pt`, and remove those of the other runs.
+    """Move the trained networks of the best runs to `models/METHOD.pt`, and remove those of the other runs.
 
-    The best run of a method is the one with the highest validation score among its seeds.
+    The best run of a method, a control, static weights, an order or a loss is the one with the highest validation score
+    among its seeds; likewise of the single-task networks of each task.
 
     Args:
         store: the study's folder, in which all trials have ended.
@@ -60,13 +62,14 @@ def keep_best(store: Store, cases: Sequence[StudyKind]) -> list[Kept]:
 
 
 def _best_runs(case: StudyKind) -> Iterator[tuple[str, StudyTrial, Record]]:
-    """Each method with its best run; a method without a finished run is left out."""
+    """What is compared, each with its best run; without a finished run it is left out."""
     by_method: dict[str, list[tuple[StudyTrial, Record]]] = {}
     for trial in case.trials():
-        if not trial.tuning and trial.role in ("method", "static"):
+        if not trial.tuning and trial.role != "grid":
             record = case.record_of(trial)
             if record is not None and record.outcome == "finished":
-                by_method.setdefault(trial.method, []).append((trial, record))
+                name = f"{trial.method} {trial.trial.only}" if trial.role == "single" else trial.method
+                by_method.setdefault(name, []).append((trial, record))
     for method, runs in by_method.items():
         yield method, *runs[chosen([record for _, record in runs])]
 
@@ -95,15 +98,23 @@ def _unused(text: str, names: set[str]) -> str:
     return unique
 
 
-def sentences(kept: Iterable[Kept]) -> list[str]:
-    """What was kept and what could not be, in sentences."""
+def sentences(kept: Iterable[Kept], flag: str = "--keep") -> list[str]:
+    """What was kept and what could not be, in sentences.
+
+    Args:
+        kept: by `keep_best`.
+        flag: the command's, by which networks are kept.
+    """
     kept = list(kept)
-    there = [f"{each.method} (seed {each.seed}): {each.path}" for each in kept if each.path is not None]
+    there = [(each, each.path) for each in kept if each.path is not None]
     lost = [f"{each.method} (seed {each.seed})" for each in kept if each.path is None]
-    said = [f"The trained network of each method's best run by validation: {'; '.join(there)}."] if there else []
+    said = []
+    if there:
+        files = ", ".join(f"{path.name} (seed {each.seed})" for each, path in there)
+        said.append(f"The trained networks of the best runs by validation are in {there[0][1].parent}: {files}.")
     if lost:
         said.append(
-            f"Not kept, since these best runs had ended before --keep was given: {', '.join(lost)}. To keep their networks, "
-            "run the study in another folder with --keep."
+            f"Not kept, since these best runs had ended before {flag} was given: {', '.join(lost)}. To keep their networks, "
+            f"run the study in another folder with {flag}."
         )
     return said

@@ -1,7 +1,6 @@
 """A study's settings: one model for YAML files, flags and Python."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -29,15 +28,20 @@ class Plan(PlanFields):
     Methods share seeds, so that differences are paired. Seeds are 0, 1, 2, …, never chosen.
 
     A study compares balancers unless `kind` says otherwise. The name of a kind is also a setting, which sets `kind` and
-    `compared` in one: `losses=["cross_entropy", "focal_2"]` or `orders=True`.
+    `compared` in one: `losses=["cross_entropy", "focal_2"]`, `orders=True` or `search="worst"`.
 
     Args:
         problems: names of built-in problems or paths of Python files.
         networks: which of each problem's networks; "own" is the first. Where a problem has parts, also specs such as
             "mmoe" or "task_hierarchy:order=hard_first"; see `hardfirst.networks.NETWORKS`.
-        kind: what is compared: "balancers"; "losses" of the one task that offers several (`Task.losses`); or "orders" of
-            tasks in a `TaskHierarchy`, all with equal weights.
-        compared: of losses, the names of those to compare, the baseline first. Default: all that the task has.
+        kind: what is compared: "balancers"; "losses" of the one task that offers several (`Task.losses`); "orders" of
+            tasks in a `TaskHierarchy`, all with equal weights; or a "search" for the best method.
+        compared: of losses, the names of those to compare, the baseline first. Default: all that the task has. Of a search,
+            the objective to maximise, such as "worst" or "0.7*a+0.3*b".
+        keep: of a search, what may not be lost, such as "mean:0.5": points below equal weights. Default: "mean:0.5".
+        candidates: of a search, the specs to try, as a list or joined by commas. `fixed:weights=dtp` are static weights at
+            the average of DTP's; `fixed:easy=1,hard=4` gives the hard tasks four times the weight of the others. Default:
+            `hardfirst.studies.candidates.CANDIDATES`.
         balancers: specs, as a list or joined by commas. Equal weights are added unless `baselines` is false.
             `potential=stl` takes a task's potential from the study's own single-task runs.
         seeds: the number of reported runs of each method. Seven are the fewest by which three methods can be told apart from
@@ -47,8 +51,9 @@ class Plan(PlanFields):
         learning_rates: the least and the greatest rate that tuning tries. Default: a tenth and ten times the problem's.
         learning_rate: the middle of the tuned range, or without tuning the only one. Default: the problem's.
         epochs: passes over the training split. Default: the problem's.
-        criterion: what settings and epochs are chosen by on the validation split: the "mean" over tasks of their KPIs, or
-            the KPI of the "worst" task. It is the same for all methods.
+        criterion: what settings and epochs of all methods are chosen by on the validation split: an objective such as
+            "mean", "worst", "hard", "a,b" or "0.7*a+0.3*b" with names of tasks. A run with equal weights on the tuning seed
+            measures which tasks are "hard": those below the mean over tasks.
         baselines: add single-task networks, equal weights, and static weights chosen from a grid on the simplex.
         controls: with a method that has controls, such as DTP, add the runs that explain its effect: its variants, and its
             average weights frozen.
@@ -165,17 +170,17 @@ class Plan(PlanFields):
         )
 
     def _base(self, name: str, problem: Problem, network: str) -> Trial:
-        trial = Trial.plan(
+        return Trial.plan(
             name,
             EQUAL,
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             network=network,
+            criterion=self.criterion,
             recipe=middle(self.recipe),
             protocol=self.protocol,
             loaded=problem,
         )
-        return replace(trial, criterion=self.criterion)
 
 
 def _kind_settings() -> list[str]:

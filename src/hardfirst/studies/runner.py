@@ -1,12 +1,13 @@
 """Runs a study in its folder."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
 from hardfirst.errors import InputError
 from hardfirst.problems import explained
-from hardfirst.problems.tables import is_table
+from hardfirst.problems.tables import is_table, prepared_in
 from hardfirst.problems.tables._card import data_cards
 from hardfirst.records.cost import read_costs
 from hardfirst.records.description import CaseTrials, Description
@@ -30,7 +31,7 @@ class Runner:
         plan: the study.
         folder: the study's; None for `runs/` and the problems' names.
         command: what the user typed, for the records.
-        keep: whether the trained network of each method's best run is kept, for `hardfirst.load`.
+        keep: whether the trained networks of the best runs are kept, for `hardfirst.load`.
 
     Raises:
         InputError: the folder cannot be written to, this machine lacks what the plan's engine needs, or the engine cannot
@@ -43,7 +44,7 @@ class Runner:
         if keep and not self.executor.shares_folder:
             raise InputError(
                 f"The engine {plan.engine_spec.name} trains where the study's folder may not be, so that networks cannot be "
-                "kept; leave out --keep, or use --engine local."
+                "kept; keep none, or use --engine local."
             )
         self.plan, self.command, self.keep = plan, command, keep
         kind = KINDS[plan.kind]
@@ -57,7 +58,7 @@ class Runner:
         self.wanted: dict[str, list[StudyTrial]] = {}
         """By key, the trials that were known to be needed when the runner last asked."""
         self.kept: list[Kept] = []
-        """Once the study has run, the trained network of each method's best run, if it keeps them."""
+        """Once the study has run, the trained networks of the best runs, if it keeps them."""
         self._described: list[CaseTrials] = []
         self._named = {problem.name: trial.problem for trial, problem in plan.cases}
         self._cards = data_cards(self._named)
@@ -117,7 +118,8 @@ class Runner:
             together=Together(plan.workers or cores(), plan.accelerator, singly),
             kept=lambda trial: self.keep and any(map(may_be_kept, self.wanted[trial.key])),
         )
-        drive.run(self._wanted)
+        with self._tables():
+            drive.run(self._wanted)
         self._describe()
         if self.keep:
             with self.store.claim("models") as mine:  # else another process with the same folder keeps them
@@ -155,7 +157,8 @@ class Runner:
         with self.store.claim("cost") as mine:  # else another process with the same folder measures it
             if mine:
                 work = partial(cost.measure_all, wanted, baseline, self.store.cost_file, self.plan.accelerator)
-                run_alone(work, "the cost of a training step", tell)
+                with self._tables():
+                    run_alone(work, "the cost of a training step", tell, self.store.tables)
 
     def measure_trees(self, tell: Callable[[float], None] = lambda share: None) -> None:
         """Train gradient-boosted trees for the targets of the plan's tables, unless the folder has them.
@@ -173,7 +176,12 @@ class Runner:
         with self.store.claim("trees") as mine:
             if mine:
                 work = partial(trees.measure_all, tables, self.store.trees_file)
-                run_alone(work, "gradient-boosted trees", tell)
+                with self._tables():
+                    run_alone(work, "gradient-boosted trees", tell, self.store.tables)
+
+    def _tables(self) -> AbstractContextManager[None]:
+        """Keeps the study's tables prepared for its workers, where they see its folder."""
+        return prepared_in(self.store.tables, self._named.values() if self.executor.shares_folder else ())
 
     def _wanted(self) -> dict[str, StudyTrial]:
         self._describe()

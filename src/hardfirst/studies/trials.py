@@ -51,6 +51,8 @@ class StudyTrial:
         tuning: whether it only serves to choose settings.
         control_of: for a control, the method that it is a variant of.
         block: the trials that it is trained together with; None if it is trained alone.
+        rung: as in `Entry`.
+        counted_as: the row that counts the trial where runs are counted. Default: its method, or its role in the study.
     """
 
     method: str
@@ -60,6 +62,8 @@ class StudyTrial:
     tuning: bool = False
     control_of: str | None = None
     block: Block | None = None
+    rung: int | None = None
+    counted_as: str | None = None
 
     @cached_property
     def key(self) -> str:
@@ -69,9 +73,18 @@ class StudyTrial:
     @cached_property
     def entry(self) -> Entry:
         """The trial's line in study.json."""
-        return Entry(key=self.key, method=self.method, role=self.role, tuning=self.tuning, control_of=self.control_of)
+        return Entry(
+            key=self.key,
+            method=self.method,
+            role=self.role,
+            tuning=self.tuning,
+            control_of=self.control_of,
+            rung=self.rung,
+        )
 
     @property
     def row(self) -> str:
         """The row that counts the trial where runs are counted by method."""
+        if self.counted_as is not None:
+            return self.counted_as
         return self.method if self.tuning else _ROWS.get(self.role, self.method)

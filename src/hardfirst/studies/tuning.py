@@ -65,13 +65,15 @@ def candidates(
     low, high = span or (learning_rate / _SPAN, learning_rate * _SPAN)
     rates = [float(f"{rate:.3g}") for rate in np.geomspace(low, high, count)]
     specs = _drawn(spec, tasks, count)
-    specs[count // 2] = spec
+    specs[count // 2] = spec.untuned
     return [Candidate(*settings) for settings in zip(specs, rates, drawn(recipe, count), strict=True)]
 
 
 def _drawn(spec: Spec, tasks: Sequence[str], count: int) -> list[Spec]:
     """The spec with its free options at the points of a Latin hypercube."""
-    free = {option: span for option, span in spec.free.items() if _accepts(spec.replace({option: span.high}), tasks)}
+    free = {
+        option: span for option, span in spec.free.items() if _accepts(spec.untuned.replace({option: span.at(1)}), tasks)
+    }
     if not free:
         return [spec] * count
     seed = int.from_bytes(sha256(str(spec).encode()).digest()[:8], "big")

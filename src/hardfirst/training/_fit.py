@@ -111,6 +111,7 @@ def _train(
 ) -> records.Record:
     """`fit` in one process, or in each of several."""
     problem = trial.load() if problem is None else trial.of(problem)
+    trial.check_criterion(problem)
     check_devices(devices, "auto", accelerator, problem.recipe.precision)
     fabric = setup_fabric(devices, accelerator, problem.recipe.precision)
     with forked_randomness():

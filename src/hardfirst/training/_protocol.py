@@ -4,6 +4,7 @@ from hardfirst.balancers import Spec
 from hardfirst.errors import InputError
 from hardfirst.problems import Problem, Published, Splits
 from hardfirst.recipes import ScheduleSpec
+from hardfirst.records.objective import Objective
 
 HELD_OUT, PUBLISHED = "held_out", "published"
 PROTOCOLS = (HELD_OUT, PUBLISHED)
@@ -23,13 +24,14 @@ def published_of(problem: Problem) -> Published:
     return problem.published
 
 
-def check_published(problem: Problem, balancer: Spec, network: str) -> None:
+def check_published(problem: Problem, balancer: Spec, network: str, criterion: str = "mean") -> None:
     """Check that a run under the published protocol learns nothing from the evaluation split.
 
     Args:
         problem: the problem, with the run's recipe.
         balancer: the balancer of the run.
         network: the network of the run, one of the problem's.
+        criterion: as in `Trial`.
 
     Raises:
         InputError: the problem has no such protocol; or nothing is held out, but the run needs validation.
@@ -40,6 +42,8 @@ def check_published(problem: Problem, balancer: Spec, network: str) -> None:
     spec, schedule = problem.network_spec(network), problem.recipe.schedule
     if spec is not None and spec.measured:
         raise nothing_held_out(f"the order of tasks in {network} is taken from validation KPIs")
+    if Objective.parse(criterion, problem.measured).needs_hard:
+        raise nothing_held_out(f"the hard tasks of the criterion {criterion} are taken from validation KPIs")
     if isinstance(schedule, str) and ScheduleSpec.parse(schedule).name == "plateau":
         raise nothing_held_out("the schedule plateau follows the validation split")
     if validated and "kpis" in balancer.method.needs:

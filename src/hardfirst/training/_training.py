@@ -38,7 +38,7 @@ from hardfirst.training._ranks import MultiProcess, SingleProcess
 from hardfirst.training._sampling import evaluation_order
 from hardfirst.training._steps import StepLog
 from hardfirst.training._trial import Trial
-from hardfirst.training._updates import Updates
+from hardfirst.training._updates import Updates, restart_epoch
 from hardfirst.training._watcher import EpochLines, Watcher
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ class Training:
             batches=self.steps,
             epochs=self.trial.epochs,
         )
+        self.balancer.plan_steps(self.updates.steps)
+        self.restart_epoch = restart_epoch(self.balancer, self.updates.steps_in_epoch)
         self.balancing = Balancing(self.balancer, self.shared, self.updates)
         self.network, self.optimizer = self.updates.network, self.updates.optimizer
         kind = SingleProcess if self.fabric.world_size == 1 else MultiProcess
@@ -101,14 +103,16 @@ class Training:
             for weights in (state["network"], state["best"]):
                 if reason := difference(weights, self.network):
                     raise ValueError(reason)
+            self.position = Position.restored(
+                state["position"], tasks=self.problem.task_names, epochs=self.trial.epochs, steps=self.steps
+            )
+            if (step := self.balancer.restart_step) is not None and self._steps_done() > step:
+                self.updates.restart(step)
             self.network.load_state_dict(state["network"])
             self.best = state["best"]
             self.updates.load_state_dict(state)
             self.balancer.load_state_dict(state["balancer"])
             self.processes.restore_random_state(state["rng"])
-            self.position = Position.restored(
-                state["position"], tasks=self.problem.task_names, epochs=self.trial.epochs, steps=self.steps
-            )
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             raise InputError(
                 f"The checkpoint does not fit this run: {_checkpoint.first_lines(error)}. It may be from another version of "
@@ -233,6 +237,8 @@ class Training:
         is not finite is found when the log is read, and the weights may no longer be those of the last finite step.
         """
         part = self.updates.part(self.position.step)
+        if part.first and self._steps_done() == self.balancer.restart_step:
+            self._restart()
         measured = self.processes.measure(self.problem, self.trained(batch.inputs), batch)
         if part.first:
             self.optimizer.zero_grad()
@@ -242,6 +248,19 @@ class Training:
         self.log.add(self.position.step + 1, total, measured, weights)
         if part.last:
             self.updates.step()
+
+    def _steps_done(self) -> int:
+        """Return the number of optimizer steps so far."""
+        position, updates = self.position, self.updates
+        return position.epoch * updates.steps_in_epoch + math.ceil(position.step / updates.recipe.accumulate)
+
+    def _restart(self) -> None:
+        """Put network and optimizer back to step 0. Until then, the best weights are the initial ones.
+
+        A checkpoint between the last step of the search and the next one is from before the restart.
+        """
+        self.network.load_state_dict(self.best)
+        self.updates.restart(self._steps_done())
 
     def read_log(self) -> None:
         """Add the steps in the log to the epoch's sums. Waits for the device.
@@ -277,17 +296,20 @@ class Training:
                 seconds=position.epoch_seconds,
                 learning_rate=self.updates.learning_rate,
                 tasks=lines,
+                restarted=self.balancer.restart_step if position.epoch == self.restart_epoch else None,
             )
         self.updates.end_epoch(score)
         position.epoch_seconds = 0.0
         return lines
 
     def _keep_best(self, results: Mapping[str, TaskResult]) -> float:
-        """Copy the weights if this epoch is the best so far, or if the last one counts; return its score."""
-        undefined = sum(map(records.is_undefined, results.values()))
-        kpis = [results[task]["kpi"] for task in self.problem.measured]
-        score = records.score(kpis, self.trial.criterion, undefined=undefined)
-        if (not math.isnan(score)) if self.last else score > self.position.best_kpi:
+        """Copy the weights if this epoch is the best so far, or if the last one counts; return its score.
+
+        Epochs before a restart do not count: their network is not the one that the method trains.
+        """
+        score = records.score({task: results[task] for task in self.problem.measured}, self.trial.criterion)
+        better = (not math.isnan(score)) if self.last else score > self.position.best_kpi
+        if better and self.position.epoch >= self.restart_epoch:
             self.position.best_kpi, self.position.best_epoch = score, self.position.epoch
             with self.updates.averaged():
                 self.best = copy_weights(self.network)

@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from hardfirst import records
 from hardfirst._user_file import modules_sha256
 from hardfirst.balancers import Spec
-from hardfirst.errors import check_names, number, whole
+from hardfirst.errors import InputError, check_names, number, whole
 from hardfirst.problems import OWN, Problem, Published, digest, load_problem, modules_digest
 from hardfirst.recipes import Recipe
+from hardfirst.records.objective import Objective
 from hardfirst.training._protocol import HELD_OUT, PROTOCOLS, PUBLISHED, check_published, published_of
 
 # Part of every key. Increase it when the same settings no longer give the same run.
@@ -31,8 +32,8 @@ class Trial:
         network: the name of one of the problem's networks.
         only: the one task to train, for a single-task network; None for all.
         loss: another loss of that task, by its name in `Task.losses`.
-        criterion: how the best epoch is selected on the validation split: by the "mean" of the tasks' KPIs, or by the KPI of
-            the "worst" task.
+        criterion: the text of the `Objective` by which the best epoch is selected on the validation split, such as "mean"
+            or "worst".
         test: whether the test split is evaluated at the end. A run that only serves to choose settings never sees it.
         recipe: the parts of the problem's recipe that this trial changes, by name.
         protocol: "held_out" to select the epoch on a validation split; or "published", see `Problem.published`.
@@ -46,7 +47,7 @@ class Trial:
     network: str = OWN
     only: str | None = None
     loss: str | None = None
-    criterion: Literal["mean", "worst"] = "mean"
+    criterion: str = "mean"
     test: bool = True
     recipe: tuple[tuple[str, Any], ...] = ()
     protocol: str = HELD_OUT
@@ -61,6 +62,7 @@ class Trial:
         epochs: int | None = None,
         learning_rate: float | None = None,
         network: str = OWN,
+        criterion: str = "mean",
         recipe: Mapping[str, Any] = MappingProxyType({}),
         protocol: str = HELD_OUT,
         loaded: Problem | None = None,
@@ -68,7 +70,8 @@ class Trial:
         """Plan a trial: check all settings, and fill in the problem's defaults.
 
         Raises:
-            InputError: there is no such problem or protocol, or an option is out of range.
+            InputError: there is no such problem or protocol, the criterion is no objective over the problem's tasks, or an
+                option is out of range.
         """
         loaded = loaded or load_problem(problem)
         network = str(loaded.network_spec(network) or network)
@@ -79,14 +82,30 @@ class Trial:
         changes = tuple((name, getattr(merged, name)) for name in sorted(recipe))
         check_names("protocol", [protocol], PROTOCOLS)
         if protocol == PUBLISHED:
-            check_published(replace(loaded, recipe=merged), balancer, network)
+            check_published(replace(loaded, recipe=merged), balancer, network, criterion)
         seed = whole("seed", seed, least=0)
-        return cls(problem, balancer, seed, epochs, learning_rate, network, recipe=changes, protocol=protocol)
+        criterion = Objective.parse(criterion, loaded.measured).text
+        return cls(
+            problem,
+            balancer,
+            seed,
+            epochs,
+            learning_rate,
+            network,
+            criterion=criterion,
+            recipe=changes,
+            protocol=protocol,
+        )
 
     @property
     def from_file(self) -> bool:
         """Whether the problem comes from a Python file, which may read data that is not part of the trial's key."""
         return self.problem.endswith(".py")
+
+    def alone(self, task: str) -> "Trial":
+        """The trial with this task alone, whose KPI then is every objective."""
+        criterion = self.criterion if self.criterion in ("mean", "worst") else "mean"
+        return replace(self, only=task, criterion=criterion)
 
     def load(self) -> Problem:
         """Load the problem as this trial trains it.
@@ -102,6 +121,13 @@ class Trial:
         if self.protocol == PUBLISHED:
             variant = published_of(variant).applied(variant)
         return replace(variant, recipe=self.recipe_of(problem)) if self.recipe else variant
+
+    def check_criterion(self, problem: Problem) -> None:
+        """Raise `InputError` unless the criterion is an objective over the tasks of the problem, as `of` returns it."""
+        if Objective.parse(self.criterion, problem.measured).needs_hard:
+            raise InputError(
+                f"The criterion {self.criterion!r} does not say which tasks are hard: name them, or see `with_hard_tasks`."
+            )
 
     def recipe_of(self, problem: Problem) -> Recipe:
         """Return the loaded problem's recipe with this trial's changes."""

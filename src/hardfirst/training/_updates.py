@@ -1,5 +1,6 @@
 """From gradients to weights, by the recipe: clipping, the optimizer, its schedule, and the average of the weights."""
 
+import copy
 import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hardfirst.balancers import Balancer
 from hardfirst.errors import InputError
 from hardfirst.recipes import Recipe
 from hardfirst.training import _checkpoint
@@ -23,6 +25,21 @@ class Part(NamedTuple):
     first: bool
     last: bool
     batches: int
+
+
+def optimizer_steps(recipe: Recipe, batches: int) -> int:
+    """Return the number of optimizer steps in an epoch of this many batches."""
+    return math.ceil(batches / recipe.accumulate)
+
+
+def restart_epoch(balancer: Balancer, steps: int) -> int:
+    """Return the epoch, counted from 1, in which network and optimizer go back to step 0; 0 for never.
+
+    Args:
+        balancer: the method; it knows the number of steps of the run.
+        steps: the number of optimizer steps in an epoch.
+    """
+    return 0 if balancer.restart_step is None else balancer.restart_step // steps + 1
 
 
 class Updates:
@@ -43,18 +60,22 @@ class Updates:
     def __init__(
         self, recipe: Recipe, fabric: "Fabric", module: nn.Module, *, learning_rate: float, batches: int, epochs: int
     ) -> None:
-        self.recipe, self.batches = recipe, batches
+        self.recipe, self.batches, self._device = recipe, batches, fabric.device
         self.scaler = make_scaler(recipe.precision, fabric.device)
         self._optimizer = optimizer = recipe.make_optimizer(module, learning_rate)
         self.network: Any
         self.optimizer: Optimizer
         self.network, self.optimizer = _set_up(fabric, module, optimizer, recipe.precision)
+        self._at_step_0 = copy.deepcopy(self.optimizer.state_dict())
+        self.steps_in_epoch = optimizer_steps(recipe, batches)
         # torch's schedulers work on the optimizer itself, which shares its state with Fabric's wrapper
-        self.schedule = recipe.make_schedule(optimizer, math.ceil(batches / recipe.accumulate), epochs)
+        self.schedule = recipe.make_schedule(optimizer, self.steps_in_epoch, epochs)
         if self.schedule.scheduler is not None:
             _checkpoint.check_loadable(self.schedule.scheduler.state_dict(), "The state of the recipe's schedule")
         self.average = None if recipe.average is None else WeightAverage(module, recipe.average)
         self._last_rate: float | None = None
+        self.steps = self.steps_in_epoch * epochs
+        """The number of optimizer steps of the run."""
 
     def part(self, number: int) -> Part:
         """Return the part of an epoch's batch, counted from 0, in its optimizer step. The last step may have fewer."""
@@ -102,6 +123,21 @@ class Updates:
         if self.schedule.scheduler is not None and self.schedule.after == "step":
             self._last_rate = self._rate()
             self.schedule.scheduler.step()
+
+    def restart(self, done: int) -> None:
+        """Start again at step 0, with a schedule over the epochs that remain; a part of an epoch counts as a whole one.
+
+        Args:
+            done: the number of optimizer steps of the run so far.
+        """
+        self.optimizer.zero_grad()
+        self.optimizer.load_state_dict(self._at_step_0)
+        remaining = math.ceil((self.steps - done) / self.steps_in_epoch)
+        self.schedule = self.recipe.make_schedule(self._optimizer, self.steps_in_epoch, remaining)
+        self._last_rate = None
+        self.scaler = make_scaler(self.recipe.precision, self._device)
+        if self.average is not None:
+            self.average.count = 0
 
     def end_epoch(self, score: float) -> None:
         """Step the schedule after an epoch with this score on the validation split; a NaN score is ignored."""

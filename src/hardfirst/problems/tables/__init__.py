@@ -20,7 +20,8 @@ from hardfirst.problems.tables._cells import label_text
 from hardfirst.problems.tables._columns import DateColumn, NumberColumn, Scale, WordColumn
 from hardfirst.problems.tables._frame import frame_problem, targets_of
 from hardfirst.problems.tables._name import TableName, check_format, is_table, relocated, table_name
-from hardfirst.problems.tables._problem import digest, load, table_transform
+from hardfirst.problems.tables._problem import digest, load, prepared_in, table_transform
+from hardfirst.problems.tables._sharing import read_from
 from hardfirst.problems.tables._targets import REGRESSION, TargetColumn
 from hardfirst.problems.tables._transform import TableTransform
 from hardfirst.problems.tables._trees import tree_kpis
@@ -40,6 +41,8 @@ __all__ = [
     "is_table",
     "label_text",
     "load",
+    "prepared_in",
+    "read_from",
     "relocated",
     "table_name",
     "table_transform",

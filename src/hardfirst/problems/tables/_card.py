@@ -6,11 +6,12 @@ from functools import lru_cache
 from torch import Tensor
 
 from hardfirst.problems.tables._columns import WordColumn
+from hardfirst.problems.tables._data import BATCH, epochs_of
 from hardfirst.problems.tables._fit import UNIQUE
 from hardfirst.problems.tables._guess import FittedTarget, word_among_numbers
 from hardfirst.problems.tables._leaks import giveaways
 from hardfirst.problems.tables._name import is_table
-from hardfirst.problems.tables._problem import Prepared, prepare
+from hardfirst.problems.tables._problem import Prepared, prepare, rows_that_train
 from hardfirst.problems.tables._reading import SEPARATORS, Sheet, suffix_of
 from hardfirst.problems.tables._splits import SPLITS, how
 from hardfirst.problems.tables._targets import CLASSIFICATION, REGRESSION
@@ -74,17 +75,19 @@ def _card(prepared: Prepared) -> TableCard:
     left_out = {name: found.reason for name, found in prepared.columns.items() if found.column is None}
     left_out |= dict.fromkeys(prepared.name.drop, "asked for")
     left_out |= {name: "it decides the splits" for name in (prepared.name.group, prepared.name.split) if name}
-    inputs = prepared.transform.inputs
+    inputs = prepared.data.transform.inputs
     return TableCard(
         file=prepared.name.path.name,
         format=_format(prepared),
         rows=len(prepared.sheet.frame),
         splits=SplitsCard(how=how(prepared.name), **{split: len(prepared.rows[split]) for split in SPLITS}),
         inputs=[InputCard(name=column.name, kind=column.kind, inputs=column.width) for column in inputs],
-        width=prepared.transform.width,
+        width=prepared.data.transform.width,
         left_out=[LeftOutCard(name=name, reason=reason) for name, reason in left_out.items()],
         targets=[_target(found, prepared.rows) for found in prepared.targets.values()],
         notes=list(_notes(prepared)),
+        epochs=epochs_of(rows_that_train(len(prepared.sheet.frame))),
+        steps=-(-len(prepared.rows["train"]) // BATCH),
     )
 
 

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from hardfirst.errors import InputError
-from hardfirst.problems._base import Problem, Splits
-from hardfirst.problems._data import TensorTable
-from hardfirst.problems.tables import _measures
+from hardfirst.problems._base import Problem
+from hardfirst.problems.tables._data import TableData
 from hardfirst.problems.tables._fit import fit_column
 from hardfirst.problems.tables._guess import fit_target
 from hardfirst.problems.tables._name import TableName, table_name
-from hardfirst.problems.tables._problem import epochs_of
 from hardfirst.problems.tables._reading import Sheet
 from hardfirst.problems.tables._transform import TableTransform
 
@@ -60,18 +58,5 @@ def frame_problem(frame: "pd.DataFrame", targets: Mapping[str, str], train: Tens
     )
     if not transform.inputs:
         raise InputError("No column is left to predict from: all are constant, mostly missing, or all different.")
-    tensors = transform.transform(frame)
-    tables = [
-        TensorTable(tensors[rows], {each.column.name: each.labels[rows] for each in fitted}) for rows in (train, validation)
-    ]
-    return Problem(
-        name=str(WHERE),
-        tasks=tuple(_measures.task(each.column, each.choice, each.counts) for each in fitted),
-        network=transform.network,
-        parts=transform.parts,
-        data=lambda: Splits(tables[0], tables[1], tables[1]),
-        batch_size=64,
-        epochs=epochs_of(len(train)),
-        learning_rate=1e-3,
-        transform=transform,
-    )
+    rows = {"train": train, "validation": validation, "test": validation}
+    return TableData.of(transform, fitted, transform.transform(frame), rows).problem(str(WHERE), len(train))

@@ -16,7 +16,7 @@ _CELLS = 400_000  # rows × inputs that are looked at, for each target
 
 def giveaways(prepared: Prepared) -> Iterator[str]:
     """Warn of each column from which alone half of the training rows tell a target of the others nearly perfectly."""
-    inputs = prepared.splits.train.inputs  # type: ignore[union-attr]  # a TensorTable
+    inputs = prepared.data.inputs["train"]
     train = prepared.rows["train"]
     sampled = min(_MOST_ROWS, max(_CELLS // inputs.shape[1], 100))
     for found in prepared.targets.values():
@@ -26,7 +26,7 @@ def giveaways(prepared: Prepared) -> Iterator[str]:
         if len(rows) < 20:
             continue
         start, names = 0, []
-        for column in prepared.transform.inputs:
+        for column in prepared.data.transform.inputs:
             values = inputs[rows, start : start + column.width]
             start += column.width
             if _score(found, values, labels[rows]) >= _PERFECT:

@@ -1,27 +1,28 @@
 """A table as a problem: read, split, fitted to the training rows, and made into tensors."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError
-from hardfirst.problems._base import Problem, Splits
-from hardfirst.problems._data import TensorTable
-from hardfirst.problems.tables import _measures, _reading, _splits
+from hardfirst.problems._base import Problem
+from hardfirst.problems.tables import _reading, _splits
+from hardfirst.problems.tables._data import TableData
 from hardfirst.problems.tables._fit import Fitted, fit_column
 from hardfirst.problems.tables._guess import FittedTarget, fit_target
-from hardfirst.problems.tables._name import TableName, TargetChoice
+from hardfirst.problems.tables._name import TableName, TargetChoice, is_table
 from hardfirst.problems.tables._reading import Sheet
+from hardfirst.problems.tables._sharing import kept_in, shared
 from hardfirst.problems.tables._transform import TableTransform
 
 FEWEST_ROWS = 50
 _REVISION = b"tables-2"  # part of every key: raise it when the same table no longer gives the same tensors
-_BATCH = 64
-_STEPS, _MOST_STEPS, _EPOCHS = 2000, 12_000, 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,21 +31,21 @@ class Prepared:
 
     Args:
         name: what was asked for.
+        digest: as `digest` returns it, of the bytes that were read.
         sheet: the table as it was read, with the rows of further files.
         columns: by name, what became of each column that is no target.
         targets: by name.
         rows: of each split.
-        transform: what was fitted.
-        splits: the three data sets.
+        data: what training needs.
     """
 
     name: TableName
+    digest: str
     sheet: Sheet
     columns: Mapping[str, Fitted]
     targets: Mapping[str, FittedTarget]
     rows: Mapping[str, Tensor]
-    transform: TableTransform
-    splits: Splits
+    data: TableData
 
 
 def load(problem: str) -> Problem:
@@ -56,30 +57,31 @@ def load(problem: str) -> Problem:
     Raises:
         InputError: the file does not exist or is not a table, or a target's values do not fit its kind.
     """
-    prepared = prepare(problem)
-    rows = len(prepared.sheet.frame)
-    return Problem(
-        name=_reading.stem_of(prepared.name.path),
-        tasks=tuple(_measures.task(found.column, found.choice, found.counts) for found in prepared.targets.values()),
-        network=prepared.transform.network,
-        parts=prepared.transform.parts,
-        data=lambda: prepared.splits,
-        batch_size=_BATCH,
-        epochs=epochs_of(6 * rows // 10),
-        learning_rate=1e-3,
-        description=f"The table {prepared.name.path.name}, {rows} rows.",
-        transform=prepared.transform,
-    )
+    path, data = TableName.parse(problem).path, table_data(problem)
+    rows = sum(map(len, data.tables.values()))
+    return data.problem(_reading.stem_of(path), rows_that_train(rows), f"The table {path.name}, {rows} rows.")
 
 
-def epochs_of(rows: int) -> int:
-    """The default number of epochs for so many training rows.
+def rows_that_train(rows: int) -> int:
+    """How many of a table's rows count for the default number of epochs, however they are split."""
+    return 6 * rows // 10
 
-    They are 2,000 steps; for more rows 20 epochs, but at most 12,000 steps, and at least 5 epochs.
+
+def table_data(problem: str) -> TableData:
+    """What training needs of a table: as another process keeps it, or prepared by this one.
+
+    Raises:
+        InputError: as in `load`.
     """
-    train = rows + 1
-    examples = max(_STEPS * _BATCH, min(_EPOCHS * train, _MOST_STEPS * _BATCH))
-    return min(100, max(5, examples // train))
+    return shared(digest(problem)) or prepare(problem).data
+
+
+@contextmanager
+def prepared_in(folder: Path, problems: Iterable[str]) -> Iterator[None]:
+    """Keep the tables among problems prepared in a folder for the duration of the `with` block, for `read_from`."""
+    prepared = [prepare(problem) for problem in problems if is_table(problem)]
+    with kept_in(folder, {each.digest: each.data for each in prepared}):
+        yield
 
 
 def table_transform(problem: str) -> TableTransform:
@@ -102,28 +104,41 @@ def table_transform(problem: str) -> TableTransform:
         >>> [column.name for column in transform.inputs], transform.targets[0].kind
         (['side'], 'regression')
     """
-    return prepare(problem).transform
+    return table_data(problem).transform
 
 
 def digest(problem: str) -> str:
-    """Return the SHA-256 of the table's bytes, its targets and how its rows are split, wherever its files are."""
+    """Return the SHA-256 of the table's bytes, its targets and how its rows are split, wherever its files are.
+
+    Raises:
+        InputError: a file does not exist.
+    """
     name = TableName.parse(problem)
+    return _digest(name, _sha256s(name))
+
+
+def _sha256s(name: TableName) -> tuple[str, ...]:
+    return tuple(_reading.sha256(path) for path in name.files)
+
+
+def _digest(name: TableName, sha256s: Sequence[str]) -> str:
     text = repr([name.targets, name.drop, name.group, name.time, name.split])
-    found = hashlib.sha256(_REVISION + text.encode())
-    for what, path in (("", name.path), ("validation", name.validation), ("test", name.test)):
-        if path is not None:
-            found.update(what.encode() + hashlib.sha256(path.read_bytes()).digest())
-    return found.hexdigest()
+    whole = hashlib.sha256(_REVISION + text.encode())
+    roles = ["", *(role for role in ("validation", "test") if getattr(name, role) is not None)]
+    for role, sha256 in zip(roles, sha256s, strict=True):
+        whole.update(role.encode() + bytes.fromhex(sha256))
+    return whole.hexdigest()
 
 
 def prepare(problem: str) -> Prepared:
     """Read and fit a table, once in a process unless a file changes."""
     name = TableName.parse(problem)
-    return _prepare(name, tuple(_reading.read(path) for path in name.files))
+    return _prepare(name, _sha256s(name))
 
 
 @lru_cache(maxsize=4)
-def _prepare(name: TableName, sheets: tuple[Sheet, ...]) -> Prepared:
+def _prepare(name: TableName, sha256s: tuple[str, ...]) -> Prepared:
+    sheets = tuple(_reading.read(path, sha256) for path, sha256 in zip(name.files, sha256s, strict=True))
     sheet = _joined(name, sheets)
     frame = sheet.frame
     if len(sheets[0].frame) < FEWEST_ROWS:
@@ -145,12 +160,8 @@ def _prepare(name: TableName, sheets: tuple[Sheet, ...]) -> Prepared:
             f"No column of {name.path} is left to predict from: all others are targets, constant, or all different."
         )
     tensors = torch.cat([column.encode(sheet.column(column.name)) for column in transform.inputs], 1)
-    labels = {column: found.labels for column, found in targets.items()}
-    tables = {
-        split: TensorTable(tensors[index], {column: values[index] for column, values in labels.items()})
-        for split, index in rows.items()
-    }
-    return Prepared(name, sheet, columns, targets, rows, transform, Splits(**tables))
+    data = TableData.of(transform, list(targets.values()), tensors, rows)
+    return Prepared(name, _digest(name, sha256s), sheet, columns, targets, rows, data)
 
 
 def _joined(name: TableName, sheets: tuple[Sheet, ...]) -> Sheet:

@@ -2,8 +2,10 @@
 
 import csv
 import gzip
+import hashlib
 import io
 import json
+import time
 import zipfile
 import zlib
 from collections import Counter
@@ -27,6 +29,7 @@ SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 _ERRORS = (ValueError, OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile, csv.Error)
 _LOOKED_AT = 2**20  # letters that show the separator
 _SNIFFED = 100  # rows that show the separator
+_SETTLED = 2.0  # seconds after which each change of a file also changes its time, on every file system
 
 
 def suffix_of(file: str) -> str:
@@ -114,25 +117,52 @@ class Sheet:
         return self.words(name) if name in self.thousands else self.frame[name]
 
 
-def read(path: Path) -> Sheet:
-    """Read a table, once in a process unless the file changes.
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a table's bytes, computed once in a process unless the file changes.
 
     Raises:
-        InputError: there is no such file, or it is not a table.
+        InputError: there is no such file, or it cannot be read.
     """
     try:
         stamp = path.stat()
-    except OSError:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; a table is a file.")
+        if not path.is_file():
+            raise InputError(f"{path} is not a regular file; a table is a file.")
+        if time.time() - max(stamp.st_mtime, stamp.st_ctime) < _SETTLED:
+            return _sha256_of(path)
+        return _sha256(path, stamp.st_ino, stamp.st_size, stamp.st_mtime_ns, stamp.st_ctime_ns)
+    except FileNotFoundError:
         raise InputError(f"There is no file {path}.") from None
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; a table is a file.")
-    if not path.is_file():
-        raise InputError(f"{path} is not a regular file; a table is a file.")
-    return _read(path, stamp.st_mtime_ns, stamp.st_size)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: Path, *stamp: int) -> str:
+    return _sha256_of(path)
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read(path: Path, digest: str | None = None) -> Sheet:
+    """Read a table, once in a process unless the file changes.
+
+    Args:
+        path: the file.
+        digest: the SHA-256 of its bytes, if it is known.
+
+    Raises:
+        InputError: there is no such file, it is not a table, or it has changed since its SHA-256 was computed.
+    """
+    return _read(path, digest or sha256(path))
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, changed: int, size: int) -> Sheet:
+def _read(path: Path, digest: str) -> Sheet:
     try:
         import pandas as pd
     except ImportError:
@@ -140,6 +170,8 @@ def _read(path: Path, changed: int, size: int) -> Sheet:
     suffix = suffix_of(path.name)
     try:
         data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise InputError(f"{path} has changed while it was read. Run the same command again.")
         if path.name.lower().endswith(".gz"):
             data = gzip.decompress(data)
         if suffix in TEXT:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from hardfirst.problems._data import IGNORE
 from hardfirst.problems._task import Task
-from hardfirst.problems.tables._guess import FittedTarget
-from hardfirst.problems.tables._problem import Prepared, load, prepare
-from hardfirst.problems.tables._targets import CLASSIFICATION, REGRESSION
+from hardfirst.problems.tables._data import TableData
+from hardfirst.problems.tables._problem import load, table_data
+from hardfirst.problems.tables._targets import CLASSIFICATION, REGRESSION, TargetColumn
 
 
 def tree_kpis(problem: str) -> dict[str, float]:
@@ -40,15 +40,15 @@ def tree_kpis(problem: str) -> dict[str, float]:
         ...     tree_kpis(table_name(file, "area"))["area"] > 0.9
         True
     """
-    prepared, tasks = prepare(problem), {task.name: task for task in load(problem).tasks}
-    return {name: _kpi(tasks[name], prepared, target) for name, target in prepared.targets.items()}
+    data, tasks = table_data(problem), load(problem).tasks
+    targets = zip(tasks, data.transform.targets, data.choices, strict=True)
+    return {task.name: _kpi(task, data, target, weighted=bool(choice.weights)) for task, target, choice in targets}
 
 
-def _kpi(task: Task, prepared: Prepared, target: FittedTarget) -> float:
-    inputs = {split: getattr(prepared.splits, split)[:][0] for split in prepared.rows}
-    labels = {split: target.labels[rows] for split, rows in prepared.rows.items()}
-    known = labels["train"] != IGNORE if target.column.kind == CLASSIFICATION else ~labels["train"].isnan()
-    trees = _fit(target, inputs["train"][known], labels["train"][known])
+def _kpi(task: Task, data: TableData, target: TargetColumn, *, weighted: bool) -> float:
+    inputs, labels = data.inputs, {split: table.targets[target.name] for split, table in data.tables.items()}
+    known = labels["train"] != IGNORE if target.kind == CLASSIFICATION else ~labels["train"].isnan()
+    trees = _fit(target, inputs["train"][known], labels["train"][known], weighted=weighted)
     if trees is None:
         return math.nan
     kpi = task.kpi_of_batch
@@ -59,33 +59,33 @@ def _kpi(task: Task, prepared: Prepared, target: FittedTarget) -> float:
     return float(kpi(output, labels["test"]))
 
 
-def _fit(target: FittedTarget, inputs: Tensor, labels: Tensor) -> Any:
+def _fit(target: TargetColumn, inputs: Tensor, labels: Tensor, *, weighted: bool) -> Any:
     """The trees; None where there is nothing to learn."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     options = {"early_stopping": False, "random_state": 0}  # the validation split decides instead
-    if target.column.kind == REGRESSION:
+    if target.kind == REGRESSION:
         return HistGradientBoostingRegressor(**options).fit(inputs.numpy(), labels.numpy())
     if labels.min() == labels.max():
         return None
-    weights = "balanced" if target.choice.weights else None
+    weights = "balanced" if weighted else None
     return HistGradientBoostingClassifier(class_weight=weights, **options).fit(inputs.numpy(), labels.long().numpy())
 
 
-def _stages(trees: Any, target: FittedTarget, inputs: Tensor) -> Iterator[Tensor]:
+def _stages(trees: Any, target: TargetColumn, inputs: Tensor) -> Iterator[Tensor]:
     """What a network's head would give, after each number of trees."""
-    if target.column.kind == REGRESSION:
+    if target.kind == REGRESSION:
         for values in trees.staged_predict(inputs.numpy()):
             yield torch.as_tensor(values).float()
         return
     for shares in trees.staged_predict_proba(inputs.numpy()):
-        probabilities = torch.zeros(len(inputs), len(target.column.classes), dtype=torch.float64)
+        probabilities = torch.zeros(len(inputs), len(target.classes), dtype=torch.float64)
         probabilities[:, torch.as_tensor(trees.classes_)] = torch.as_tensor(shares)
         yield _logits(probabilities, target)
 
 
-def _logits(probabilities: Tensor, target: FittedTarget) -> Tensor:
-    if target.column.kind == CLASSIFICATION:
+def _logits(probabilities: Tensor, target: TargetColumn) -> Tensor:
+    if target.kind == CLASSIFICATION:
         return probabilities.clamp(min=1e-12).log().float()
     above = probabilities.flip(1).cumsum(1).flip(1)[:, 1:]  # P(class > k), as an ordinal head has it
     return torch.logit(above, eps=1e-6).float()

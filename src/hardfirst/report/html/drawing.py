@@ -3,6 +3,7 @@
 import html
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from hardfirst.report.figures import Figure, Trace
@@ -100,7 +101,7 @@ def drawing(figure: Figure, label: str) -> Drawing:
     texts = [*_ticks(panel), *_titles(panel), *_notes(panel, notes)]
     marks: list[Mark] = []
     for trace in figure["data"]:
-        lines += _bars(panel, trace)
+        lines += [*_bars(panel, trace), *_path(panel, trace)]
         marks += _marks(panel, trace)
     return Drawing(
         label,
@@ -130,17 +131,24 @@ def _rule(panel: _Panel, shape: Mapping[str, Any]) -> Line:
 
 
 def _grid(panel: _Panel) -> Iterator[Line]:
-    for value in tick_values(panel.x_axis["range"]):
+    for value in _x_ticks(panel):
         yield Line(panel.x(value), panel.top, panel.x(value), panel.bottom, _INK, 1, 0.12)
     for value in tick_values(panel.y_axis["range"]):
         yield Line(panel.left, panel.y(value), panel.right, panel.y(value), _INK, 1, 0.12)
 
 
 def _ticks(panel: _Panel) -> Iterator[Text]:
-    for value in tick_values(panel.x_axis["range"]):
-        yield Text(panel.x(value), panel.bottom + 16, number_text(value, "+g" if value else "g"))
+    for value, text in _x_ticks(panel).items():
+        yield Text(panel.x(value), panel.bottom + 16, text)
     for value in tick_values(panel.y_axis["range"]):
         yield Text(panel.left - 6, panel.y(value) + 4, number_text(value, "+g" if value else "g"), "end")
+
+
+def _x_ticks(panel: _Panel) -> dict[float, str]:
+    """The texts below the axis, by value: its own, or round numbers."""
+    if "ticktext" in panel.x_axis:
+        return dict(zip(panel.x_axis["tickvals"], panel.x_axis["ticktext"], strict=True))
+    return {value: number_text(value, "+g" if value else "g") for value in tick_values(panel.x_axis["range"])}
 
 
 def _titles(panel: _Panel) -> Iterator[Text]:
@@ -189,6 +197,15 @@ def _bars(panel: _Panel, trace: Trace) -> Iterator[Line]:
             ends = (at - trace[name]["arrayminus"][index], at + trace[name]["array"][index])
             low, high = ((panel.x(end), panel.y(y)) if name == "error_x" else (panel.x(x), panel.y(end)) for end in ends)
             yield Line(*low, *high, trace[name]["color"], 2)
+
+
+def _path(panel: _Panel, trace: Trace) -> Iterator[Line]:
+    """The lines between a trace's points, if it has any."""
+    if "lines" not in trace["mode"]:
+        return
+    points = [(panel.x(x), panel.y(y)) for x, y in zip(trace["x"], trace["y"], strict=True) if not math.isnan(y)]
+    for start, end in pairwise(points):
+        yield Line(*start, *end, trace["line"]["color"], trace["line"]["width"], trace.get("opacity", 1))
 
 
 def _marks(panel: _Panel, trace: Trace) -> Iterator[Mark]:

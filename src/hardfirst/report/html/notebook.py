@@ -10,19 +10,24 @@ from hardfirst.report.html.rendering import render
 from hardfirst.report.model.answer import answer
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.overview import overview
+from hardfirst.report.text.search_tables import search_tables
 from hardfirst.report.text.tables import PlainTable, case_tables, leaderboard_table
 
 
 def notebook(cases: Sequence[Case], study: Study) -> str:
     """HTML in the colours of the notebook, light or dark: of several cases, each is folded below what they say together."""
     first, *others = answers(cases, study)
-    boards = [leaderboard_table(answer(case)) for case in cases]
+    boards = [_board(case) for case in cases]
     return render(
         "notebook.html.j2",
         heading=first.question,
-        first=_part("", first, boards if len(cases) == 1 else case_tables(overview(cases))),
-        others=[_part(case.name, block, [board]) for case, block, board in zip(cases, others, boards, strict=False)],
+        first=_part("", first, boards[0] if len(cases) == 1 else case_tables(overview(cases))),
+        others=[_part(case.name, block, tables) for case, block, tables in zip(cases, others, boards, strict=False)],
     )
+
+
+def _board(case: Case) -> list[PlainTable]:
+    return search_tables(case.search) if case.search else [leaderboard_table(answer(case))]
 
 
 def _part(name: str, block: Answer, tables: Sequence[PlainTable]) -> dict[str, Any]:
@@ -31,6 +36,7 @@ def _part(name: str, block: Answer, tables: Sequence[PlainTable]) -> dict[str, A
         "name": name,
         "lead": block.lead,
         "rest": block.rest,
+        "paste": [each.text for each in block.paste],
         "alerts": [alert.text for alert in block.alerts if alert.warns],
         "drawing": drawing(chart.figure, chart.heading) if chart else None,
         "about": chart.caption if chart else "",

@@ -356,7 +356,7 @@ function offerCopies() {
     const button = box.appendChild(document.createElement("button"));
     button.type = "button";
     button.textContent = "Copy";
-    button.setAttribute("aria-label", "Copy the command");
+    button.setAttribute("aria-label", box.dataset.what ? `Copy: ${box.dataset.what}` : "Copy the command");
     button.addEventListener("click", async () => {
       const code = box.querySelector("code");
       getSelection().selectAllChildren(code); // to be copied by hand where the browser does not let a page do it

@@ -32,16 +32,17 @@ from hardfirst.report.sections import (
     published,
     reproduction,
     runs,
+    search,
     tuning,
     why,
 )
 from hardfirst.report.sections.answer import answer_block
 from hardfirst.report.text import headline, notes
-from hardfirst.report.text import orders as order_text
 from hardfirst.report.text import overview as overview_text
 from hardfirst.report.text.glossary import GLOSSARY
 from hardfirst.report.text.interval_text import count_text
 from hardfirst.report.text.next_step import duration
+from hardfirst.report.text.search_notes import how_searched
 from hardfirst.report.text.verdict import verdict
 
 _DIGITS = 6  # of the numbers in charts, of which there are many
@@ -170,12 +171,7 @@ def _answer(cases: Sequence[Case], styles: Styles, study: Study) -> Answer:
 
 
 def _case_answer(case: Case, styles: Styles, study: Study) -> Answer:
-    facts = facts_of.answer(case, study.missing)
-    block = answer_block(facts, styles, study.title, study.command, study.plan)
-    if not case.orders:
-        return block
-    words = order_text.headline(facts)
-    return replace(block, lead=words.lead, rest=words.rest, tiles=order_text.tiles(case))
+    return answer_block(facts_of.answer(case, study.missing), styles, study.title, study.command, study.plan)
 
 
 # The sections
@@ -217,6 +213,15 @@ def _prefixes(cases: Sequence[Case]) -> list[str]:
 
 
 def _case_sections(case: Case, styles: Styles) -> list[Section]:
+    if case.search is None:
+        return _method_sections(case, styles)
+    fresh = _method_sections(case, styles) if case.compares else []
+    measured = [] if fresh else [replace(_measured(case), folded=True)]
+    parts = [*search.sections(case.search, styles), *fresh, *measured, search.runs_section(case.search)]
+    return sorted(parts, key=lambda part: part.folded)
+
+
+def _method_sections(case: Case, styles: Styles) -> list[Section]:
     facts = facts_of.answer(case)
     ranked = leaderboard.section(facts, styles) if len(facts.board.rows) > 1 or facts.board.single else None
     tasks, drawn = by_task.section(facts, styles), curves.section(facts, styles)
@@ -240,9 +245,13 @@ def _case_sections(case: Case, styles: Styles) -> list[Section]:
 
 def _measured(case: Case) -> Section:
     blocks: list[Block] = [Bullets(tuple(notes.how_measured(case)))]
-    if case.compares and (lacking := notes.lacking(case)):
+    if case.search:
+        fresh = notes.how_measured(case) if case.compares else []
+        blocks = [Bullets((*how_searched(case.search), *fresh))]
+    elif case.compares and (lacking := notes.lacking(case)):
         blocks += [Fold("What this comparison lacks", (Bullets(tuple(lacking)),))]
-    blocks.append(Fold("The tests, method by method", (Paragraphs(tuple(verdict(case))),)))
+    if case.methods:
+        blocks.append(Fold("The tests, method by method", (Paragraphs(tuple(verdict(case))),)))
     heading = "How this was measured"
     if case.noun == "method":  # its terms are of weights
         heading += ", and the glossary"
@@ -261,7 +270,8 @@ def _status(cases: Sequence[Case], missing: int, live: Live | None) -> list[str]
     if missing:
         about = f", about {duration(live.remaining)}" if live and live.remaining else ""
         counts.append(f"{missing} to go{about}")
-    counts.append(count_text(len({seed for case in cases for seed in case.seeds}), "seed"))
+    if seeds := {seed for case in cases for seed in case.seeds}:
+        counts.append(count_text(len(seeds), "seed"))
     if len(cases) > 1:
         return [count_text(len(cases), "case"), *counts]
     return [*counts, count_text(len(cases[0].tasks), "task")]

@@ -168,3 +168,5 @@ def _records(case: Case) -> Iterable[Record]:
     for groups in (case.tuning, case.single_tuning):
         for records in groups.values():
             yield from records
+    if case.search:
+        yield from (run.record for run in case.search.runs)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,9 +13,12 @@ from hardfirst.records import Record
 from hardfirst.records.cost import StepCost
 from hardfirst.records.description import Run
 from hardfirst.records.measures import Measures
-from hardfirst.records.names import EQUAL, OWN, STATIC_FOR
+from hardfirst.records.names import EQUAL, HARD_TASKS, OWN, STATIC_CRITERION, STATIC_FOR
 from hardfirst.records.table_card import TableCard
 from hardfirst.statistics.intervals import Array
+
+if TYPE_CHECKING:
+    from hardfirst.report.model.search import Search
 
 
 @dataclass(frozen=True)
@@ -34,18 +37,20 @@ class Case:
         runs: by method, control or grid point, and seed.
         controls: variants of a method that show why it works, each with that method; None if it is not known.
         grid: grid points of static weights, which are all shown as a reference.
-        static: by headline measure, "worst" or "mean", the name of the static weights chosen from a grid for it. In older
-            studies one choice, by the criterion, stands for both.
+        static: by headline measure, "worst" or "mean", the name of the static weights chosen from a grid for it, and for
+            "criterion" if that is neither. In older studies one choice, by the criterion, stands for both.
         constant: the methods that are static weights given by the user.
         single: single-task networks' runs by task and seed.
         tuning: by method, the runs that its settings were chosen from, in the order in which they were tried.
         single_tuning: likewise for the single-task networks, by task.
         costs: by method, what a training step costs, if that was measured.
         baseline: the method that the others are compared with.
+        by_hard_tasks: whether epochs and settings were chosen by hard tasks, which a run with the tuning seed measured.
         orders: in a study of orders, the order of tasks of each method.
         measures: by task, what the field's Δm averages over; empty where the field has none.
         trees: by task, the test KPI of gradient-boosted trees; empty where there are none.
         table: how the problem was read, if it is a table.
+        search: what a search found before these runs; None in other studies.
         reference: what it is relative to: the "own" single-task networks, or the "published" ones.
     """
 
@@ -64,11 +69,13 @@ class Case:
     single_tuning: Mapping[str, tuple[Record, ...]] = field(default_factory=dict)
     costs: Mapping[str, StepCost] = field(default_factory=dict)
     baseline: str = EQUAL
+    by_hard_tasks: bool = False
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     measures: Measures = field(default_factory=dict)
     reference: str = "own"
     trees: Mapping[str, float] = field(default_factory=dict)
     table: TableCard | None = None
+    search: "Search | None" = None
 
     @property
     def against(self) -> str:
@@ -183,16 +190,17 @@ def arrange(
     """
     runs = list(runs)
     reported = [run for run in runs if not run.entry.tuning and run.entry.role != "single"]
-    if not any(run.entry.role in ("method", "static") for run in reported):
+    searched = any(run.entry.role == "candidate" for run in runs)
+    if not searched and not any(run.entry.role in ("method", "static") for run in reported):
         raise InputError("Expected at least one run record to report on; got none.")
-    first = reported[0].record
+    first = (reported or runs)[0].record
     _check_same_problem(runs, first)
 
     def with_role(*roles: str) -> list[Run]:
         return [run for run in reported if run.entry.role in roles]
 
     single = [run for run in runs if run.entry.role == "single"]
-    tuning = [run for run in runs if run.entry.role not in ("single", "order") and run.entry.tuning]
+    tuning = [run for run in runs if run.entry.role not in ("single", "order", "candidate") and run.entry.tuning]
     static = sorted({run.entry.method for run in with_role("static")})
     compared = {run.entry.method for run in with_role("method", "static")}
     return Case(
@@ -204,17 +212,26 @@ def arrange(
         runs=_unique((run.entry.method, run) for run in reported),
         controls={run.entry.method: run.entry.control_of for run in with_role("control")},
         grid=tuple(dict.fromkeys(run.entry.method for run in with_role("grid"))),
-        static={measure: name if name in static else static[0] for measure, name in STATIC_FOR.items()} if static else {},
+        static=_static_for(static),
         constant=tuple(sorted({run.entry.method for run in reported if run.entry.constant_weights})),
         single=_unique((run.record.tasks[0], run) for run in single if not run.entry.tuning),
         tuning=_grouped((name, run) for run in tuning for name in _tuned(run, static)),
         single_tuning=_grouped((run.record.tasks[0], run) for run in single if run.entry.tuning),
         costs=costs or {},
         baseline=baseline,
+        by_hard_tasks=any(run.entry.role == "order" and run.entry.method == HARD_TASKS for run in runs),
         orders={run.entry.method: order_of(run.record) for run in with_role("order")},
         measures=next((run.record.measures for run in reported if run.record.measures), {}),
         reference=reference,
     )
+
+
+def _static_for(names: Sequence[str]) -> dict[str, str]:
+    """By headline measure, and "criterion" if the study chose by another one, the name of the static weights for it."""
+    if not names:
+        return {}
+    by_measure = {measure: name if name in names else names[0] for measure, name in STATIC_FOR.items()}
+    return by_measure | ({"criterion": STATIC_CRITERION} if STATIC_CRITERION in names else {})
 
 
 def order_of(record: Record) -> tuple[str, ...]:

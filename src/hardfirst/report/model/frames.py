@@ -10,6 +10,7 @@ from hardfirst.records.selection import chosen
 from hardfirst.report.model.case import Case, setting_text
 from hardfirst.report.model.leaderboard import leaderboard
 from hardfirst.report.model.summary import Cell, Row, summary
+from hardfirst.statistics import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,8 +76,11 @@ def summaries(cases: Iterable[Case]) -> "pd.DataFrame":
     ("baseline", "method", "static", "single-task"), n, mean, low and high (the 95% interval; points, that is KPI × 100, but
     for ranks and Δm), difference, difference_low and difference_high (method − baseline, paired by seed), and decision (of
     the test on the worst task and on the mean; empty for what is not tested).
+
+    A search adds rows of kind "objective" and "keep" for the methods on fresh seeds; and rows of kind "rung" for each rung,
+    candidate and measure, of the validation split, where difference_low is the lower bound and difference_high as far above.
     """
-    return _frame(row for case in cases for row in _summary(case))
+    return _frame(row for case in cases for row in (*_summary(case), *_searched(case)))
 
 
 def _summary(case: Case) -> Rows:
@@ -108,6 +112,36 @@ def _summary_row(case: Case, row: Row, method: str, role: str, cell: Cell) -> di
         "difference": difference.mean if difference else math.nan,
         "difference_low": difference.low if difference else math.nan,
         "difference_high": difference.high if difference else math.nan,
+    }
+
+
+def _searched(case: Case) -> Rows:
+    if (search := case.search) is None:
+        return
+    texts = [measure.text for measure in search.measures]
+    for name, change in search.fresh.items():
+        kinds = ("objective", *["keep"] * len(change.kept))
+        for text, kind, interval in zip(texts, kinds, (change.objective, *change.kept), strict=True):
+            yield _search_row(case, text, kind, name, interval)
+    for rung in search.ended_rungs:
+        for name, standing in rung.standings.items():
+            for text, gain in zip(texts, (standing.objective, *standing.kept), strict=True):
+                interval = Interval(gain.mean, gain.low, 2 * gain.mean - gain.low, standing.seeds)
+                yield _search_row(case, f"rung {rung.number}: {text}", "rung", name, interval)
+
+
+def _search_row(case: Case, row: str, kind: str, method: str, difference: Interval) -> dict[str, Any]:
+    return {
+        "problem": case.problem,
+        "network": case.network,
+        "row": row,
+        "kind": kind,
+        "method": method,
+        "role": "candidate" if kind == "rung" else "method",
+        "n": difference.n,
+        "difference": difference.mean,
+        "difference_low": difference.low,
+        "difference_high": difference.high,
     }
 
 

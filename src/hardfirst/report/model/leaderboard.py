@@ -10,10 +10,11 @@ import numpy as np
 
 from hardfirst.records import Record
 from hardfirst.records.names import SINGLE, TREES
+from hardfirst.records.objective import Objective
 from hardfirst.report.model.case import Case
-from hardfirst.report.model.scopes import MEAN, WORST, Scope, criterion, rivals
-from hardfirst.report.model.summary import MEAN_ROW, WORST_ROW, Cell, Summary, summary
-from hardfirst.statistics import Decision, Difference, Interval, fewest_seeds, mean_interval, mean_task, worst_task
+from hardfirst.report.model.scopes import WORST, Scope, headlines, objective, rivals
+from hardfirst.report.model.summary import Cell, Summary, summary
+from hardfirst.statistics import Decision, Difference, Interval, fewest_seeds, mean_interval
 from hardfirst.statistics.intervals import Array
 
 Effect = Literal["better", "worse", "unclear", "unknown"]
@@ -30,7 +31,8 @@ class Standing:
         tasks: by task, the test KPI and its difference from the baseline, in points.
         worst: the same of the worst task of each run.
         mean: the same of the mean over tasks.
-        decisions: by name of a scope, "worst" and "mean", the Holm-corrected decision; None for what is not tested.
+        criterion: the same of the study's criterion; None if that is the worst task or the mean.
+        decisions: by name of a scope of the leaderboard, the Holm-corrected decision; None for what is not tested.
         delta_m: the mean relative gain over the single-task networks in per cent; None without such networks.
         field_delta: the field's Δm over metrics in per cent, lower is better; None where the field has none.
         cost: of a training step, or of an epoch (`Leaderboard.cost_of`), relative to the baseline; NaN if it is not known.
@@ -43,6 +45,7 @@ class Standing:
     tasks: Mapping[str, Cell]
     worst: Cell
     mean: Cell
+    criterion: Cell | None
     decisions: Mapping[str, Decision | None]
     delta_m: Interval | None
     field_delta: Interval | None
@@ -71,7 +74,10 @@ class Standing:
         return len(self.tasks) - self.better - self.worse
 
     def of(self, scope: Scope) -> Cell:
-        """The cell of the worst task or of the mean."""
+        """The cell of the worst task, of the mean or of the criterion."""
+        if scope.name == "criterion":
+            assert self.criterion is not None
+            return self.criterion
         return self.worst if scope is WORST else self.mean
 
     def effect(self, scope: Scope) -> Effect:
@@ -95,6 +101,7 @@ class Reference:
         tasks: by task, the test KPI in points; of a single run, without an interval.
         worst: that of the worst task.
         mean: the mean over tasks.
+        criterion: the study's criterion; None if that is the worst task or the mean.
         n: the number of seeds.
     """
 
@@ -103,7 +110,15 @@ class Reference:
     tasks: Mapping[str, Interval]
     worst: Interval
     mean: Interval
+    criterion: Interval | None
     n: int
+
+    def of(self, scope: Scope) -> Interval:
+        """The KPI of the worst task, of the mean or of the criterion."""
+        if scope.name == "criterion":
+            assert self.criterion is not None
+            return self.criterion
+        return self.worst if scope is WORST else self.mean
 
 
 @dataclass(frozen=True)
@@ -113,7 +128,8 @@ class Leaderboard:
     Args:
         rows: the baseline first if there is one, then the others, best first by the criterion.
         references: the single-task networks and the trees, as far as there are any.
-        criterion: what rows are sorted by, and what the study chose epochs and settings by.
+        objective: what rows are sorted by, and what the study chose epochs and settings by.
+        scopes: what there is a column of: the worst task, the mean over tasks, and the objective if it is neither.
         against: the baseline in words.
         tested: the number of methods that are tested against the baseline.
         seeds: the number of seeds of the study so far.
@@ -123,7 +139,8 @@ class Leaderboard:
 
     rows: tuple[Standing, ...]
     references: tuple[Reference, ...]
-    criterion: Literal["worst", "mean"]
+    objective: Objective
+    scopes: tuple[Scope, ...]
     against: str
     tested: int
     seeds: int
@@ -154,13 +171,15 @@ class Leaderboard:
 def leaderboard(case: Case) -> Leaderboard:
     """Rank the methods of a case."""
     found, tested = summary(case), rivals(case) if case.compares else []
-    decided = {scope: scope.differences(case, case.baseline, tested) if tested else {} for scope in (WORST, MEAN)}
-    chosen_by = criterion(case)
+    scopes, chosen_by = headlines(case), objective(case)
+    decided = {scope: scope.differences(case, case.baseline, tested) if tested else {} for scope in scopes}
+    sorted_by = next((scope for scope in scopes if scope.name == chosen_by.text), scopes[0])
     rows = [_standing(case, names, found, decided) for names in _identical(case)]
     return Leaderboard(
-        rows=tuple(sorted(rows, key=lambda row: _order(row, chosen_by))),
+        rows=tuple(sorted(rows, key=lambda row: _order(row, sorted_by))),
         references=tuple(_references(case, found)),
-        criterion="worst" if chosen_by is WORST else "mean",
+        objective=chosen_by,
+        scopes=scopes,
         against=case.against,
         tested=len(tested),
         seeds=len(case.seeds),
@@ -178,8 +197,8 @@ def effect(difference: Interval | None) -> Effect:
     return "better" if difference.mean > 0 else "worse"
 
 
-def _order(row: Standing, chosen_by: Scope) -> tuple[bool, bool, float]:
-    mean = row.of(chosen_by).kpi.mean
+def _order(row: Standing, sorted_by: Scope) -> tuple[bool, bool, float]:
+    mean = row.of(sorted_by).kpi.mean
     missing = math.isnan(mean)
     return row.role != "baseline", missing, 0.0 if missing else -mean
 
@@ -188,17 +207,17 @@ def _standing(
     case: Case, names: tuple[str, ...], found: Summary, decided: Mapping[Scope, Mapping[str, Difference]]
 ) -> Standing:
     method = names[0]
-    cells = {row.name if row.kind == "task" else row.kind: row.cells[method] for row in found.rows}
+    cells = {row.kind: row.cells[method] for row in found.rows if row.kind != "task"}
     tasks = {row.name: row.cells[method] for row in found.rows if row.kind == "task"}
     only = next(iter(tasks.values()))  # the worst task and the mean, if there is but one task
-    several = len(tasks) > 1
     decisions = {scope.name: by[method].decision if method in by else None for scope, by in decided.items()}
     return Standing(
         names=names,
         role="baseline" if method == case.baseline else "static" if method in case.static.values() else "method",
         tasks=tasks,
-        worst=_cell(found, WORST_ROW, method) if several else only,
-        mean=_cell(found, MEAN_ROW, method) if several else only,
+        worst=cells.get("worst", only),
+        mean=cells.get("mean", only),
+        criterion=cells.get("criterion"),
         decisions=decisions,
         delta_m=cells["delta_m"].kpi if "delta_m" in cells else None,
         field_delta=cells["field_delta"].kpi if "field_delta" in cells else None,
@@ -206,10 +225,6 @@ def _standing(
         finished=found.finished[method],
         started=found.started[method],
     )
-
-
-def _cell(found: Summary, name: str, method: str) -> Cell:
-    return next(row.cells[method] for row in reversed(found.rows) if row.name == name)
 
 
 def _cost(case: Case, method: str) -> float:
@@ -225,14 +240,18 @@ def _cost(case: Case, method: str) -> float:
 
 def _references(case: Case, found: Summary) -> Iterator[Reference]:
     if found.single:
-        tasks = {task: found.single[task] for task in case.tasks}
-        worst, mean = found.single[WORST_ROW], found.single[MEAN_ROW]
-        yield Reference(SINGLE, "a reference: one network for each task", tasks, worst, mean, found.single_n)
+        points = case.single_points()
+        yield _reference(case, SINGLE, "a reference: one network for each task", points, found.single_n)
     if case.trees.keys() >= set(case.tasks):
         points = np.array([[100 * case.trees[task] for task in case.tasks]])
-        tasks = {task: mean_interval(points[:, column]) for column, task in enumerate(case.tasks)}
-        worst, mean = mean_interval(worst_task(points)), mean_interval(mean_task(points))
-        yield Reference(TREES, "a reference: scikit-learn's, one model for each task", tasks, worst, mean, 1)
+        yield _reference(case, TREES, "a reference: scikit-learn's, one model for each task", points, 1)
+
+
+def _reference(case: Case, name: str, note: str, points: Array, n: int) -> Reference:
+    """The reference with these points, [runs, tasks]."""
+    tasks = {task: mean_interval(points[:, column]).clipped(0, 100) for column, task in enumerate(case.tasks)}
+    over = {scope.name: mean_interval(scope.over_tasks(points)).clipped(0, 100) for scope in headlines(case)}
+    return Reference(name, note, tasks, over["worst"], over["mean"], over.get("criterion"), n)
 
 
 # Identical methods

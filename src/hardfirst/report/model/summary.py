@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from hardfirst.records.names import EQUAL
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.field_delta import deltas
-from hardfirst.statistics import Interval, delta_m, mean_interval, mean_task, paired_interval, worst_task
+from hardfirst.report.model.scopes import headlines
+from hardfirst.statistics import Interval, delta_m, mean_interval, paired_interval
 from hardfirst.statistics.intervals import Array
 
-Kind = Literal["task", "worst", "mean", "delta_m", "field_delta"]
-WORST_ROW, MEAN_ROW = "worst task", "mean over tasks"
+Kind = Literal["task", "worst", "mean", "criterion", "delta_m", "field_delta"]
 
 
 class Cell(NamedTuple):
@@ -29,7 +29,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A task, the worst task of each seed, the mean over tasks, or Δm: one cell for each method."""
+    """A task, the worst task of each seed, the mean over tasks, the study's criterion if it is another, or Δm."""
 
     name: str
     kind: Kind
@@ -66,8 +66,9 @@ def summary(case: Case) -> Summary:
         for column, task in enumerate(case.tasks)
     ]
     if len(case.tasks) > 1:
-        rows.append(_row(case, WORST_ROW, "worst", {method: worst_task(values) for method, values in points.items()}))
-        rows.append(_row(case, MEAN_ROW, "mean", {method: mean_task(values) for method, values in points.items()}))
+        for scope in headlines(case):
+            values = {method: scope.over_tasks(of_method) for method, of_method in points.items()}
+            rows.append(_row(case, scope.title, cast(Kind, scope.name), values))
     rows += [*_delta_row(case, points), *_field_delta_row(case)]
     return Summary(
         methods=case.methods,
@@ -85,7 +86,7 @@ def _single(case: Case) -> dict[str, Interval]:
         return {}
     points = case.single_points()
     by_row = {task: points[:, column] for column, task in enumerate(case.tasks)}
-    by_row |= {WORST_ROW: worst_task(points), MEAN_ROW: mean_task(points)}
+    by_row |= {scope.title: scope.over_tasks(points) for scope in headlines(case)}
     return {name: mean_interval(values).clipped(0, 100) for name, values in by_row.items()}
 
 

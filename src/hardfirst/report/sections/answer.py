@@ -10,12 +10,12 @@ from hardfirst.report.figures import Styles
 from hardfirst.report.model.answer import Answer as Facts
 from hardfirst.report.model.leaderboard import Standing
 from hardfirst.report.model.scopes import MEAN, WORST
+from hardfirst.report.sections import search as of_search
 from hardfirst.report.sections.tradeoff import Spot, tradeoff_figure
-from hardfirst.report.text.alerts import alerts
-from hardfirst.report.text.headline import headline, question
+from hardfirst.report.text.by_kind import alerts_of, headline_of, next_step_of, tiles_of
+from hardfirst.report.text.headline import question
 from hardfirst.report.text.interval_text import count_text, plural
-from hardfirst.report.text.next_step import next_step
-from hardfirst.report.text.tiles import tiles
+from hardfirst.report.text.search import paste
 
 
 def answer_block(
@@ -30,15 +30,16 @@ def answer_block(
         command: that ran the study.
         plan: its settings.
     """
-    words = headline(facts)
+    words, search = headline_of(facts), facts.case.search
     return Answer(
         question=question([facts.case]) or title,
         lead=words.lead,
         rest=words.rest,
-        tiles=tiles(facts),
-        alerts=alerts(facts),
-        chart=_chart(facts, styles),
-        next_step=next_step(facts, command, plan),
+        tiles=tiles_of(facts),
+        alerts=alerts_of(facts),
+        chart=of_search.chart(facts.case, search, styles) if search else _chart(facts, styles),
+        next_step=next_step_of(facts, command, plan or {}),
+        paste=paste(search, plan or {}) if search else (),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from hardfirst.records.names import EASY, FROZEN, RAW
+from hardfirst.records.names import EASY, FROZEN, NO_ANNEALING, NO_RESTART, RAW
 from hardfirst.report.blocks import Block, Heading, TableCell, TableRow, bar_scale, interval_bar, row, table
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.leaderboard import effect
@@ -33,6 +33,22 @@ _CONTROLS = {
             "worse": "Normalising helps the worst task.",
             "not told apart": "Normalising is not shown to matter to the worst task.",
             "better": "Normalising holds the worst task back here.",
+        },
+    ),
+    NO_RESTART: _Control(
+        "The weights that the search finds, without putting network and optimizer back to step 0.",
+        {
+            "worse": "Training from the start with the weights helps.",
+            "not told apart": "The restart is not shown to matter.",
+            "better": "The restart is not worth its steps here.",
+        },
+    ),
+    NO_ANNEALING: _Control(
+        "The weights that the search finds until the end, without the change to equal weights.",
+        {
+            "worse": "Equal weights at the end help.",
+            "not told apart": "Equal weights at the end are not shown to matter to the worst task.",
+            "better": "Equal weights at the end hold the worst task back here.",
         },
     ),
     FROZEN: _Control(

@@ -40,7 +40,7 @@ def section(facts: Answer, styles: Styles) -> Section | None:
     others = [task for task in case.tasks if task not in shown]
     weight = ", and below it the weight," if _has_weights(facts) else ""
     heading = f"Validation KPI{weight} over epochs"
-    first = Chart("curves", heading, _caption(facts), curves_figure(facts, shown, methods, styles))
+    first = Chart("curves", heading, _caption(facts, methods), curves_figure(facts, shown, methods, styles))
     blocks: list[Block] = [key(methods, styles), first]
     if others:
         more = Chart("more-curves", "The same for the other tasks", "", curves_figure(facts, others, methods, styles))
@@ -58,13 +58,16 @@ def _interest(facts: Answer, task: str, *, compared: bool) -> float:
     return min((value for value in values if not math.isnan(value)), default=math.inf)
 
 
-def _caption(facts: Answer) -> str:
+def _caption(facts: Answer, methods: Sequence[str]) -> str:
     """What lines and bands are, and which runs they show."""
     case, parts = facts.case, ["KPI in points."]
     if _has_weights(facts):
         parts.append(
             "The weight is the mean over an epoch's steps of ∂total/∂loss, × an equal share: above 1 a task counts more."
         )
+    for method in methods:
+        if epochs := sorted({record.candidates[0]["epoch"] for record in case.of(method) if record.restarted}):
+            parts.append(f"The network of {method} goes back to step 0 in epoch {', '.join(map(str, epochs))}.")
     if len(case.seeds) > 1:
         parts.append("Lines are means over seeds, bands reach from the lowest to the highest seed.")
     if any(record.outcome != "finished" for record in case.method_runs):

@@ -26,7 +26,7 @@ def _columns(card: TableCard) -> list[str]:
     if card.left_out:
         left_out = _listed([f"{column.name} ({column.reason})" for column in card.left_out])
         sentences.append(f"Left out: {left_out}.")
-    return sentences
+    return [*sentences, *filter(None, [card.training])]
 
 
 def _listed(names: list[str]) -> str:

@@ -23,13 +23,11 @@ from hardfirst.report.model.scopes import MEAN, WORST, Scope
 from hardfirst.report.text.interval_text import count_text, plural
 from hardfirst.statistics import number_text
 
-_TITLES = {WORST.name: "Worst task", MEAN.name: "Mean"}
-
 
 def section(facts: Answer, styles: Styles) -> Section:
     """A row for each method, best first; equal weights stay first, single-task networks are a reference below a rule."""
     board = facts.board
-    scopes = (WORST, MEAN) if len(facts.case.tasks) > 1 else (WORST,)
+    scopes = board.scopes if len(facts.case.tasks) > 1 else (WORST,)
     scales = {scope: bar_scale(each.of(scope).difference for each in board.rows) for scope in scopes}
     rows = [row(_heading(each, board, styles), _cells(each, board, scales), _look(each)) for each in board.rows]
     rows += [row(_reference_heading(each), _reference_cells(each, board, scopes), "reference") for each in board.references]
@@ -41,7 +39,7 @@ def section(facts: Answer, styles: Styles) -> Section:
 
 
 def _head(scope: Scope, facts: Answer) -> Sequence[str]:
-    title = _TITLES[scope.name] if len(facts.case.tasks) > 1 else facts.case.tasks[0]
+    title = ("Mean" if scope is MEAN else scope.heading) if len(facts.case.tasks) > 1 else facts.case.tasks[0]
     return (title, f"Δ to {facts.board.against}") if facts.case.compares else (title,)
 
 
@@ -62,9 +60,8 @@ def _has_field_delta(board: Leaderboard) -> bool:
 
 def _caption(facts: Answer) -> str:
     board = facts.board
-    by = "the worst task" if board.criterion == "worst" else "the mean over tasks"
     ranked = len(board.rows) > 1 and len(facts.case.tasks) > 1
-    parts = [f"Best first by {by}, as the study's settings were chosen." if ranked else ""]
+    parts = [f"Best first by {board.objective.words}, as the study's settings were chosen." if ranked else ""]
     parts.append(f"Test KPI in points (KPI × 100), {_seeds(facts)}.")
     if facts.case.compares and facts.paired:
         parts.append("Differences are paired by seed, and tasks are counted by their 95% intervals.")
@@ -147,7 +144,6 @@ def _reference_heading(reference: Reference) -> TableCell:
 def _reference_cells(reference: Reference, board: Leaderboard, scopes: Sequence[Scope]) -> list[Content]:
     cells: list[Content] = []
     for scope in scopes:
-        kpi = reference.worst if scope is WORST else reference.mean
-        cells.append(number_cell(kpi.mean, "z.1f"))
+        cells.append(number_cell(reference.of(scope).mean, "z.1f"))
         cells += [""] * bool(board.baseline and (board.methods or len(board.rows) > 1))
     return [*cells, *[""] * len(_more_head(board, len(scopes)))]

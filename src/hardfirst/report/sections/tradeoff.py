@@ -1,4 +1,4 @@
-"""The figure of the first screen: what each method changes on the worst task and on the mean over tasks."""
+"""The figure of the first screen: what each method changes on two measures, such as the worst task and the mean."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from hardfirst.report.labels import Ends, Point, name_points
 from hardfirst.statistics import Interval
 
 _HEIGHT, _SMALLEST = 300, (270.0, 240.0)  # pixels, of the figure and of its panel on a phone
-_LONGEST = 28
+_LONGEST, _LONGEST_TITLE = 28, 48
 
 
 class Spot(NamedTuple):
@@ -31,40 +31,57 @@ class Spot(NamedTuple):
     Args:
         name: the method's.
         style: its colour and symbol.
-        mean: its change of the mean over tasks, in points.
-        worst: its change of the worst task.
-        parts: what these are means of, such as seeds, as small marks: changes of the mean and of the worst task.
+        x: its change of the measure across, in points.
+        y: its change of the measure upwards.
+        parts: what these are means of, such as seeds, as small marks: changes of both measures.
     """
 
     name: str
     style: Style
-    mean: Interval
-    worst: Interval
+    x: Interval
+    y: Interval
     parts: Sequence[tuple[float, float]] = ()
 
 
-def tradeoff_figure(spots: Sequence[Spot], against: str) -> Figure:
-    """A cross of intervals for each method: the mean over tasks across, the worst task upwards.
+def tradeoff_figure(
+    spots: Sequence[Spot],
+    against: str,
+    *,
+    across: str = "mean over tasks",
+    upwards: str = "worst task",
+    limit: float | None = None,
+) -> Figure:
+    """A cross of intervals for each method.
 
     Args:
         spots: the methods.
         against: what they are compared with, in words.
+        across: the measure whose changes run from left to right.
+        upwards: the measure whose changes run upwards.
+        limit: the least change across that is allowed, drawn as a dashed line. Default: no line.
     """
-    across = _range([*(spot.mean for spot in spots)], [x for spot in spots for x, _ in spot.parts])
-    upwards = _range([*(spot.worst for spot in spots)], [y for spot in spots for _, y in spot.parts])
+    limits = [] if limit is None else [limit]
+    x_range = _range([spot.x for spot in spots], [*limits, *(x for spot in spots for x, _ in spot.parts)])
+    y_range = _range([spot.y for spot in spots], [y for spot in spots for _, y in spot.parts])
     # the rules through 0, which no name may cross
-    origin = Point(_rule(across), _rule(upwards), against)
-    points = [*(Point(spot.mean, spot.worst, _short(spot.name)) for spot in spots), origin]
-    better = note("better on both", across[1], upwards[1], xanchor="right", yanchor="top")
+    origin = Point(_rule(x_range), _rule(y_range), against)
+    points = [*(Point(spot.x, spot.y, _short(spot.name)) for spot in spots), origin]
+    better = note("better on both", x_range[1], y_range[1], xanchor="right", yanchor="top")
+    rules = [horizontal_rule(0, 0, "solid"), vertical_rule(0, 0, "solid"), *(vertical_rule(0, at, "dash") for at in limits)]
     return single_panel(
-        [*(_parts(spot) for spot in spots if spot.parts), _origin(), *map(_cross, spots)],
+        [*(_parts(spot) for spot in spots if spot.parts), _origin(), *(_cross(spot, across, upwards) for spot in spots)],
         height=_HEIGHT,
         width=760,
-        x_axis={"range": across, "nticks": 7, "title": {"text": "mean over tasks, change in points", "standoff": 6}},
-        y_axis={"range": upwards, "nticks": 7, "title": {"text": "worst task, change in points", "standoff": 6}},
-        shapes=[quadrant(across[1], upwards[1]), horizontal_rule(0, 0, "solid"), vertical_rule(0, 0, "solid")],
-        annotations=[better, *name_points(points, Ends(across, upwards, *_SMALLEST))],
+        x_axis=_axis(across, x_range),
+        y_axis=_axis(upwards, y_range),
+        shapes=[quadrant(x_range[1], y_range[1]), *rules],
+        annotations=[better, *name_points(points, Ends(x_range, y_range, *_SMALLEST))],
     )
+
+
+def _axis(measure: str, ends: Sequence[float]) -> dict[str, Any]:
+    title = chart_text(f"{measure}, change in points", _LONGEST_TITLE)
+    return {"range": list(ends), "nticks": 7, "title": {"text": title, "standoff": 6}}
 
 
 def _rule(ends: Sequence[float]) -> Interval:
@@ -93,22 +110,18 @@ def _origin() -> Trace:
     }
 
 
-def _cross(spot: Spot) -> Trace:
+def _cross(spot: Spot, across: str, upwards: str) -> Trace:
     name, style = chart_text(spot.name), spot.style
-    bars = {
-        f"error_{axis}": _bar(interval, style)
-        for axis, interval in (("x", spot.mean), ("y", spot.worst))
-        if interval.bounded
-    }
+    bars = {f"error_{axis}": _bar(interval, style) for axis, interval in (("x", spot.x), ("y", spot.y)) if interval.bounded}
     return {
         "type": "scatter",
-        "x": [spot.mean.mean],
-        "y": [spot.worst.mean],
+        "x": [spot.x.mean],
+        "y": [spot.y.mean],
         **bars,
         "name": name,
         "mode": "markers",
         "marker": style.marker | {"size": 10, "line": {"color": style.colour, "width": 1.5}},
-        "hovertemplate": f"{name}<br>worst task {spot.worst:+z.1f}<br>mean {spot.mean:+z.1f}<extra></extra>",
+        "hovertemplate": f"{name}<br>{upwards} {spot.y:+z.1f}<br>{across} {spot.x:+z.1f}<extra></extra>",
     }
 
 

@@ -35,7 +35,7 @@ def question(cases: Sequence[Case]) -> str:
     Example:
         "Does balancing help on digits?"
     """
-    if not any(case.compares for case in cases):
+    if not any(case.compares or case.search for case in cases):
         return ""
     names = list(dict.fromkeys(case.problem for case in cases))
     where = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
@@ -43,6 +43,8 @@ def question(cases: Sequence[Case]) -> str:
         where = f"{len(names)} problems"
     if len(cases) == 1:
         where = case_name(cases[0])
+    if any(case.search for case in cases):
+        return f"What should I use on {where}?"
     nouns = {case.noun for case in cases}
     if "order" in nouns:
         return f"Does the order of tasks matter on {cases[0].problem if len(cases) == 1 else where}?"

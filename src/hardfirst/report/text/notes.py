@@ -4,19 +4,19 @@ import math
 from collections.abc import Mapping, Sequence
 
 from hardfirst.records import Record, is_undefined
+from hardfirst.records.objective import Objective
 from hardfirst.report.model.case import Case
 from hardfirst.report.text import protocol
 from hardfirst.report.text.interval_text import count_text
 
 SEEDS_FOR_A_FIRM_VERDICT = 10
 FEWEST_RATES = 5
-_MEASURES = {"mean": "the mean over tasks", "worst": "the KPI of the worst task"}
 
 
 def criterion(case: Case) -> str:
     """The score that epochs and settings were chosen by on the validation split."""
-    criteria = {record.trial.get("criterion", "mean") for record in case.runs.values()}
-    return " or ".join(_MEASURES[name] for name in sorted(criteria))
+    criteria = {record.criterion for record in case.runs.values()}
+    return " or ".join(Objective.parse(text, case.tasks).words for text in sorted(criteria))
 
 
 def how_measured(case: Case) -> list[str]:
@@ -28,6 +28,11 @@ def how_measured(case: Case) -> list[str]:
         or f"The test split was read once in each run, with the weights of the epoch that was best by {criterion(case)} on "
         "the validation split.",
     ]
+    if case.by_hard_tasks:
+        notes.append(
+            "The tasks to choose by were the hard ones: those whose validation KPI lay below the mean over tasks in a run "
+            "with equal weights and the tuning seed."
+        )
     if seeds == 1:
         notes.append("There is one seed, which shows no spread: no figure has an interval.")
     elif seeds == 2:
@@ -64,7 +69,10 @@ def _baselines(case: Case) -> list[str]:
         )
     if case.static:
         each = {name: case.measure_of(name) for name in case.static.values()}
-        by = [f"{name} by {_MEASURES[measure] if measure else criterion(case)}" for name, measure in each.items()]
+        by = [
+            f"{name} by {Objective.parse(measure, case.tasks).words if measure else criterion(case)}"
+            for name, measure in each.items()
+        ]
         notes.append(
             "Static weights are chosen on the validation split from a grid on the simplex that includes equal weights: "
             f"{', '.join(by)}."

@@ -10,9 +10,10 @@ from hardfirst.report.model.ranks import FEWEST_CASES, Ranks, rank_cases
 from hardfirst.report.model.scopes import MEAN, WORST, Scope, rivals
 from hardfirst.report.text import protocol
 from hardfirst.report.text.alerts import Alert, alerts
+from hardfirst.report.text.by_kind import next_step_of
 from hardfirst.report.text.headline import Headline
 from hardfirst.report.text.interval_text import capitalized, count_text, plural
-from hardfirst.report.text.next_step import NextStep, next_step
+from hardfirst.report.text.next_step import NextStep
 from hardfirst.report.text.orders import affected_tasks
 from hardfirst.report.text.ranks import rank_sentence
 from hardfirst.report.text.tiles import Tile
@@ -127,7 +128,7 @@ def all_alerts(found: Overview, prefixes: Sequence[str]) -> tuple[Alert, ...]:
 def step(found: Overview, command: str | None, plan: Mapping[str, object]) -> NextStep | None:
     """What would make the answer firmer; None where nothing would."""
     answers = [replace(each, missing=found.missing) for each in found.answers]
-    steps = (each for answer in answers if (each := next_step(answer, command, plan, answers)))
+    steps = (each for answer in answers if (each := next_step_of(answer, command, plan, answers)))
     return next(steps, None)
 
 

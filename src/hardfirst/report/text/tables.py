@@ -8,7 +8,7 @@ from hardfirst.records.names import SINGLE, joined
 from hardfirst.report.model.answer import Answer
 from hardfirst.report.model.leaderboard import Leaderboard, Reference, Standing
 from hardfirst.report.model.overview import Overview
-from hardfirst.report.model.scopes import MEAN, WORST, Scope
+from hardfirst.report.model.scopes import WORST, Scope
 from hardfirst.report.text.interval_text import count_text, plural
 from hardfirst.statistics import mean_interval, number_text
 
@@ -61,11 +61,11 @@ def names(row: Standing) -> str:
 
 def _columns(facts: Answer) -> Iterator[_Column]:
     board, several = facts.board, len(facts.case.tasks) > 1
-    titles = {WORST: "Worst task", MEAN: "Mean over tasks"} if several else {WORST: facts.case.tasks[0]}
-    for scope, title in titles.items():
-        yield _kpi_column(scope, title)
+    for scope in board.scopes if several else (WORST,):
+        heading, title = (scope.heading, scope.title) if several else (facts.case.tasks[0],) * 2
+        yield _kpi_column(scope, heading)
         if facts.case.compares:
-            yield _Column(f"Δ {title[:1].lower()}{title[1:]}", partial(_difference, scope))
+            yield _Column(f"Δ {title}", partial(_difference, scope))
     if facts.case.compares and several:
         yield _Column("Better / worse", lambda row: "–" if row.role == "baseline" else f"{row.better} / {row.worse}")
     if any(row.delta_m for row in board.rows):
@@ -83,7 +83,7 @@ def _kpi_column(scope: Scope, title: str) -> _Column:
     return _Column(
         title,
         lambda row: number_text(row.of(scope).kpi.mean, "z.1f"),
-        lambda single: number_text((single.worst if scope is WORST else single.mean).mean, "z.1f"),
+        lambda single: number_text(single.of(scope).mean, "z.1f"),
     )
 
 
@@ -101,8 +101,7 @@ def _runs(row: Standing) -> str:
 def _leaderboard_caption(facts: Answer) -> str:
     """How rows are sorted, and what the figures are."""
     board = facts.board
-    by = " by the worst task" if board.criterion == "worst" else " by the mean over tasks"
-    by = by if len(facts.case.tasks) > 1 else ""
+    by = f" by {board.objective.words}" if len(facts.case.tasks) > 1 else ""
     parts = [f"{facts.case.name}: leaderboard" + (f", best first{by}." if len(board.rows) > 1 else ".")]
     parts.append(f"Test KPI in points (KPI × 100), {_over_seeds(board)}.")
     if facts.case.compares:

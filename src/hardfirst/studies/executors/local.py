@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from hardfirst.balancers import GradientBalancer
 from hardfirst.errors import InputError, whole
+from hardfirst.problems.tables import read_from
 from hardfirst.studies.executors._gpus import VISIBLE, visible_gpus
 from hardfirst.studies.executors.base import Assignment, Ended, Executor, Status
 from hardfirst.studies.executors.worker import run_assignment
@@ -131,17 +132,20 @@ def _work(assignment: Assignment, gpu: str | None) -> None:
     sys.exit(_CODES[run_assignment(assignment)])
 
 
-def run_alone(work: Callable[[Callable[[float], None]], None], what: str, tell: Callable[[float], None]) -> None:
+def run_alone(
+    work: Callable[[Callable[[float], None]], None], what: str, tell: Callable[[float], None], tables: Path
+) -> None:
     """Run a function in a separate process with one torch thread, and wait for it; its errors are printed there.
 
     Args:
         work: gets a function to call with the share that is done.
         what: it measures, for the message of an error.
         tell: called with the same here.
+        tables: the folder of prepared tables.
     """
     context = process_context(PRELOAD)
     shares, channel = context.Pipe(duplex=False)
-    process = started(context, "alone", target=_alone, args=(work, what, channel))
+    process = started(context, "alone", target=_alone, args=(work, what, channel, tables))
     channel.close()
     try:
         with suppress(EOFError):  # it has ended
@@ -154,14 +158,17 @@ def run_alone(work: Callable[[Callable[[float], None]], None], what: str, tell: 
         process.kill()
 
 
-def _alone(work: Callable[[Callable[[float], None]], None], what: str, channel: "Connection[float, float]") -> None:
+def _alone(
+    work: Callable[[Callable[[float], None]], None], what: str, channel: "Connection[float, float]", tables: Path
+) -> None:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
-        work(channel.send)
+        with read_from(tables):
+            work(channel.send)
     except Exception as error:  # the study is complete without it
         reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         print(f"hardfirst: {what} could not be measured: {reason}", file=sys.stderr)

@@ -10,6 +10,7 @@ from pathlib import Path
 from hardfirst import records
 from hardfirst.errors import InputError
 from hardfirst.problems import Problem, explained
+from hardfirst.problems.tables import read_from
 from hardfirst.studies.executors.base import Assignment, Status
 from hardfirst.studies.store import Store
 from hardfirst.training import MeasureWarning, NotVectorizable, Trial, fit, fit_together, trial_key
@@ -22,6 +23,7 @@ def run_assignment(assignment: Assignment, threads: int = 1) -> Status:
     torch.set_num_threads(threads)
     store, trials = Store(assignment.folder), assignment.trials
     with ExitStack() as stack:
+        stack.enter_context(read_from(store.tables))
         if not all(stack.enter_context(store.claim(key)) for key in trials):
             return "busy"
         unfinished = [key for key in trials if not store.ended(key)]

@@ -4,7 +4,7 @@ from typing import Any
 
 from hardfirst._registry import Registry
 
-BALANCERS = "balancers"
+BALANCERS, SEARCH = "balancers", "search"
 
 KINDS: Registry[Any] = Registry(
     "kind of study",
@@ -12,6 +12,7 @@ KINDS: Registry[Any] = Registry(
         BALANCERS: "hardfirst.studies.kinds.balancers:BalancerStudy",
         "losses": "hardfirst.studies.kinds.losses:LossStudy",
         "orders": "hardfirst.studies.kinds.orders:OrderStudy",
+        SEARCH: "hardfirst.studies.kinds.search:SearchStudy",
     },
     group="hardfirst.studies",
 )

@@ -11,8 +11,7 @@ from hardfirst._spec import Value
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError, short
 from hardfirst.problems import Problem
-from hardfirst.records.names import FROZEN, GRID, ORDER, SINGLE, STATIC, STATIC_FOR, Role
-from hardfirst.studies.difficulty import difficulty_trial, with_measured_order
+from hardfirst.records.names import FROZEN, GRID, SINGLE, STATIC, STATIC_CRITERION, STATIC_FOR, Role
 from hardfirst.studies.kinds.base import FindRecord, StudyKind, is_vectorizable
 from hardfirst.studies.trials import CaseBase, StudyTrial
 from hardfirst.studies.tuning import EQUAL, SEED, STL, Candidate, candidates, fixed, simplex_grid
@@ -29,7 +28,8 @@ class BalancerStudy(StudyKind):
 
     What waits for what::
 
-        order of tasks      where the network takes its order from measured KPIs, the run that measures them: all else waits
+        order, hard tasks   where the network takes its order from measured KPIs, or the criterion is of hard tasks, the run
+                            that measures them: all else waits
         single-task tuning  nothing
         a method's tuning   nothing; with `potential=stl`, the single-task runs with the tuning seed
         grid tuning         equal weights' tuning, whose learning rate the grid has
@@ -46,8 +46,6 @@ class BalancerStudy(StudyKind):
         self.tasks = self.problem.task_names  # the auxiliary ones as well, which have weights
         self.methods = plan.specs
         self._candidates_of: dict[Spec, list[Candidate]] = {}
-        trial = difficulty_trial(self.base, self.problem)
-        self.difficulty = None if trial is None else self.study_trial(ORDER, trial, role="order", tuning=True)
 
     @classmethod
     def check(cls, compared: Any, problems: Sequence[Problem]) -> None:
@@ -57,9 +55,8 @@ class BalancerStudy(StudyKind):
     def trials(self) -> Iterator[StudyTrial]:
         if self.difficulty is not None:
             yield self.difficulty
-            if (record := self.record_of(self.difficulty)) is None:
-                return  # no trial's key is known before its network is
-            self.base = with_measured_order(replace(self.base, network=self.network), self.problem, record)
+            if not self.with_difficulty():
+                return  # no trial's key is known before its network and criterion are
         # Single-task runs first: a method with `potential=stl` cannot even be tuned before them.
         if self._has_single and self.plan.tune:
             for task in self.problem.measured:
@@ -85,11 +82,15 @@ class BalancerStudy(StudyKind):
             counts |= dict.fromkeys(self._static.values(), (0, seeds))
         counts |= dict.fromkeys([*self._controls, *[FROZEN] * (self._controlled is not None)], (0, seeds))
         if self.difficulty is not None:
-            counts[ORDER] = (1, 0)
+            counts[self.difficulty.row] = (1, 0)
         if self._has_single:
             count = len(self.problem.measured)
             counts[SINGLE] = (tune * count, seeds * count)
         return counts
+
+    def alone(self) -> Mapping[str, int]:
+        counts = self.count()
+        return {str(method): sum(counts[str(method)]) for method in self.methods if not is_vectorizable(method)}
 
     def tuning_runs(self, role: Role) -> int:
         if role == "single":
@@ -123,10 +124,12 @@ class BalancerStudy(StudyKind):
         """Whether static weights are chosen from a grid, by the validation split, for each headline measure."""
         return self.plan.baselines and len(self.tasks) > 1 and not self._nothing_held_out
 
-    @cached_property
+    @property
     def _static(self) -> Mapping[str, str]:
         """By measure, the static weights that are chosen for it; the measures are one where one task alone has a KPI."""
-        return STATIC_FOR if len(self.problem.measured) > 1 else {"mean": STATIC}
+        if len(self.problem.measured) == 1:
+            return {"mean": STATIC}
+        return STATIC_FOR if self.base.criterion in STATIC_FOR else {**STATIC_FOR, self.base.criterion: STATIC_CRITERION}
 
     @property
     def _nothing_held_out(self) -> bool:
@@ -257,7 +260,8 @@ class BalancerStudy(StudyKind):
         return self.study_trial(str(method), trial, tuning=tuning)
 
     def _trial(self, settings: Candidate, seed: int, only: str | None = None) -> Trial:
-        return replace(self.with_settings(settings, seed), only=only)
+        trial = self.with_settings(settings, seed)
+        return trial if only is None else trial.alone(only)
 
     def _with_potentials(self, trial: Trial) -> Trial | None:
         """The trial with numbers in place of `potential=stl`: the validation KPIs of the single-task runs with its seed.

@@ -1,8 +1,10 @@
 """The base of all kinds of studies."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hardfirst._spec import has_range
@@ -10,8 +12,10 @@ from hardfirst.balancers import LossBalancer, Spec
 from hardfirst.problems import Problem
 from hardfirst.records import Record
 from hardfirst.records.description import CaseTrials
-from hardfirst.records.names import Role
+from hardfirst.records.names import HARD_TASKS, ORDER, Role
+from hardfirst.records.objective import Objective
 from hardfirst.records.selection import chosen
+from hardfirst.studies.difficulty import difficulty_trial, with_hard_tasks, with_measured_order
 from hardfirst.studies.trials import Block, CaseBase, StudyTrial
 from hardfirst.studies.tuning import SEED, Candidate
 from hardfirst.training import PUBLISHED, Trial
@@ -63,6 +67,12 @@ class StudyKind(ABC):
     has_baselines: ClassVar[bool] = False
     """Whether the plan's setting `baselines` applies."""
 
+    heads: ClassVar[tuple[str, str, str]] = ("method", "tuning", "reported")
+    """What the rows of `count` are, and their two numbers."""
+
+    refuses: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """The settings of a plan that do not apply, each with what to do instead."""
+
     baseline: str
     """The method that the others are compared with."""
 
@@ -112,6 +122,31 @@ class StudyKind(ABC):
         """The case's name in cost.json."""
         return f"{self.plan.names[self.base.problem]}/{self.network}"
 
+    def notes(self) -> list[str]:
+        """What a dry run says of the case, in sentences."""
+        return []
+
+    def alone(self) -> Mapping[str, int]:
+        """By row, the greatest number of runs whose balancer keeps them from being trained together with others."""
+        return {}
+
+    @cached_property
+    def difficulty(self) -> StudyTrial | None:
+        """The run that measures the order of tasks, or the hard ones; None if neither network nor criterion needs it."""
+        trial = difficulty_trial(self.base, self.problem)
+        if trial is None:
+            return None
+        needs_hard = Objective.parse(self.base.criterion, self.problem.measured).needs_hard
+        return self.study_trial(HARD_TASKS if needs_hard else ORDER, trial, role="order", tuning=True)
+
+    def with_difficulty(self) -> bool:
+        """Put the measured order of tasks and the hard ones into `base`; False while their run has not ended."""
+        record = None if self.difficulty is None else self.record_of(self.difficulty)
+        if record is not None:
+            self.base = with_measured_order(replace(self.base, network=self.network), self.problem, record)
+            self.base = with_hard_tasks(self.base, self.problem, record)
+        return record is not None
+
     def entries(self) -> CaseTrials:
         """What study.json says of the case's trials so far."""
         trials = [trial.entry for trial in self.trials()]
@@ -119,13 +154,35 @@ class StudyKind(ABC):
         return CaseTrials(problem=problem, network=self.network, baseline=self.baseline, trials=trials)
 
     def study_trial(
-        self, method: str, trial: Trial, *, role: Role = "method", tuning: bool = False, control_of: str | None = None
+        self,
+        method: str,
+        trial: Trial,
+        *,
+        role: Role = "method",
+        tuning: bool = False,
+        control_of: str | None = None,
+        rung: int | None = None,
+        row: str | None = None,
+        together: Block | None = None,
     ) -> StudyTrial:
-        """A trial with its part in the study; the same object for the same arguments, so that its key is computed once."""
-        identity = (method, trial, role, tuning, control_of)
+        """A trial with its part in the study; the same object for the same arguments, so that its key is computed once.
+
+        Args:
+            method: as in `StudyTrial`, and so are the others below.
+            trial: what is trained.
+            role: its part in the study.
+            tuning: whether it only serves to choose settings.
+            control_of: the method that a control is a variant of.
+            rung: of a search.
+            row: the row that counts it.
+            together: the trials that it is trained together with, if that is possible. Default: those with its part in the
+                study.
+        """
+        identity = (method, trial, role, tuning, control_of, rung)
         if identity not in self._trials:
-            block = self._block(method, trial, role, tuning=tuning)
-            self._trials[identity] = StudyTrial(method, trial, self.problem, role, tuning, control_of, block)
+            block = self._block(method, trial, role, tuning=tuning) if together is None else self._possible(trial, together)
+            parts = (control_of, block, rung, row)
+            self._trials[identity] = StudyTrial(method, trial, self.problem, role, tuning, *parts)
         return self._trials[identity]
 
     def tuning_runs(self, role: Role) -> int:
@@ -141,16 +198,19 @@ class StudyKind(ABC):
 
         They differ in seed, learning rate and balancer; single-task runs differ in their task as well.
         """
-        vectorized = self.plan.vectorize and is_vectorizable(trial.balancer)
-        differs = tuning and (role == "order" or any(map(has_range, self.plan.recipe.values())))
-        if not vectorized or differs or self.plan.protocol == PUBLISHED:
+        if tuning and (role == "order" or any(map(has_range, self.plan.recipe.values()))):
             return None
         first = 0 if tuning else trial.seed - trial.seed % _SEEDS
         size = self.tuning_runs(role) if tuning else self.reported_runs(role) * min(_SEEDS, self.plan.seeds - first)
         of = method if tuning or self.reported_runs(role) == 1 else role
         only = None if role == "single" else trial.only
         parts = (self.problem.name, trial.problem, trial.network, only, trial.loss, of, role, tuning, first)
-        return Block(parts, size)
+        return self._possible(trial, Block(parts, size))
+
+    def _possible(self, trial: Trial, block: Block) -> Block | None:
+        """The block, if the trial may be trained together with others."""
+        possible = self.plan.vectorize and is_vectorizable(trial.balancer) and self.plan.protocol != PUBLISHED
+        return block if possible else None
 
     def record_of(self, trial: StudyTrial) -> Record | None:
         """The trial's record; None until it has ended."""

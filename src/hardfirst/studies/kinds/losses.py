@@ -30,7 +30,7 @@ class LossStudy(StudyKind):
     def __init__(self, plan: "Plan", case: CaseBase, find: FindRecord) -> None:
         super().__init__(plan, case, find)
         self.losses: tuple[str, ...] = plan.compared
-        self.base = replace(self.base, only=self.problem.loss_study_task.name)
+        self.base = self.base.alone(self.problem.loss_study_task.name)
         self.baseline = self.losses[0]
 
     @classmethod

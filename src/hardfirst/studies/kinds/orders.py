@@ -58,6 +58,10 @@ class OrderStudy(StudyKind):
         return [HIERARCHY]
 
     def trials(self) -> Iterator[StudyTrial]:
+        if self.difficulty is not None:
+            yield self.difficulty
+            if not self.with_difficulty():
+                return
         for seed in range(self.plan.seeds):
             yield self._hard_sharing(seed)
             for order in self.sample:
@@ -75,6 +79,8 @@ class OrderStudy(StudyKind):
         counts = {HARD_SHARING: (0, seeds), ORDERS: (0, seeds * len(self.sample))}
         if len(self.problem.task_names) > ALL_UP_TO:  # else the orders by difficulty are among all orders
             counts |= dict.fromkeys(MEASURED, (0, seeds))
+        if self.difficulty is not None:
+            counts[self.difficulty.row] = (1, 0)
         return counts
 
     def _trial(self, order: Sequence[str], seed: int) -> Trial:

@@ -26,12 +26,15 @@ def balancers_of(balancers: Sequence[LossBalancer], *, accumulate: int = 1) -> "
     """
     if accumulate > 1:
         return Accumulating(balancers)
-    parts = [_of_a_method(list(part)) for _, part in groupby(balancers, lambda each: _is_constant(each) or type(each))]
+    parts = [
+        _of_a_method(list(part))
+        for _, part in groupby(balancers, lambda each: _is_constant(each) or (type(each), each.anneal is None))
+    ]
     return parts[0] if len(parts) == 1 else MixedBalancers(parts)
 
 
 def _is_constant(balancer: LossBalancer) -> bool:
-    return type(balancer) in _CONSTANT
+    return type(balancer) in _CONSTANT and balancer.anneal is None
 
 
 def _of_a_method(balancers: Sequence[LossBalancer]) -> "Part":

@@ -57,6 +57,8 @@ def fit_together(
     order = in_order(trials, loaded)
     rows = Rows([trials[position] for position in order], loaded)
     problem = rows.problem
+    for trial, own in zip(rows.trials, rows.problems, strict=True):
+        trial.check_criterion(own)
     check_recipe(problem)
     check_devices(1, "auto", accelerator, problem.recipe.precision)
     with forked_randomness():
@@ -65,7 +67,7 @@ def fit_together(
         explained(group.begin)
         data = fingerprint(group.splits) if trials[0].from_file else None
         runs = [
-            Run(rows.trials[row], own, _writer(group, row, record_files[position], command, data))
+            Run(rows.trials[row], own, _writer(group, row, record_files[position], command, data), group.restarts[row])
             for row, (own, position) in enumerate(zip(rows.problems, order, strict=True))
         ]
         try:

@@ -21,6 +21,7 @@ from hardfirst.training._memory import peak_memory
 from hardfirst.training._network import must_join
 from hardfirst.training._sampling import evaluation_order
 from hardfirst.training._steps import StepNumbers
+from hardfirst.training._updates import optimizer_steps, restart_epoch
 from hardfirst.training.vectorized._balancers import Accumulating, balancers_of
 from hardfirst.training.vectorized._data import Batches, stacked
 from hardfirst.training.vectorized._evaluation import Evaluations
@@ -76,6 +77,7 @@ class Group:
         for trial, balancer in zip(trials, balancers, strict=True):
             if not isinstance(balancer, LossBalancer) or "shared" in balancer.needs:
                 raise NotVectorizable(f"The method {trial.balancer.name} works on gradients, which are trained singly.")
+            balancer.plan_steps(optimizer_steps(problem.recipe, len(orders[0])) * self.first.epochs)
         on_device = [self.fabric.to_device(balancer) for balancer in balancers]
         self.balancers = balancers_of(on_device, accumulate=problem.recipe.accumulate)
         trained, self.work = single_step(problem, modules[0], firsts[0])
@@ -92,10 +94,14 @@ class Group:
             self.stack,
             moved=moved,
             learning_rates=[trial.learning_rate for trial in trials],
+            restarts=[balancer.restart_step for balancer in balancers],
             batches=len(orders[0]),
             epochs=self.first.epochs,
         )
         self.best = self.stack.copy()
+        steps = self.updates.steps_in_epoch
+        self.restarts = [(restart_epoch(balancer, steps), balancer.restart_step) for balancer in balancers]
+        """By trial, the epoch in which its network goes back to step 0, and the steps before it."""
 
     def _moved(self, modules: Sequence[nn.Module], batches: Sequence[Any]) -> Tensor:
         """Whether a single run of a trial changes a parameter: [trials, parameters]."""
@@ -127,6 +133,7 @@ class Group:
         history = History(self.rows, self.batches.tasks)
         self.stack.template.train()
         for step, (batch, counts) in enumerate(self.batches.epoch(epoch)):
+            self._restart(epoch, step)
             history.add(*self.step(step, *self.fabric.to_device(batch)), counts)
             if interrupt.requested:
                 raise Interrupted(epoch + 1, step + 1, None)
@@ -146,7 +153,7 @@ class Group:
             results = self._evaluate(self.splits.validation, None if epoch else "validation", runs)
             self.seconds += (time.perf_counter() - start) / len(runs)
             self.balancers.update(self._validated(results))
-            rates = map(self.updates.learning_rate, range(len(runs)))
+            rates = self.updates.learning_rates()
             scores = [
                 run.epoch(epoch + 1, *figures, seconds=seconds, learning_rate=rate)
                 for run, *figures, rate in zip(runs, means, results, rates, strict=True)
@@ -154,6 +161,14 @@ class Group:
             better = [row for row, run in enumerate(runs) if run.best_epoch == epoch + 1]
             self.stack.keep(self.best, torch.tensor(better, dtype=torch.long, device=self.fabric.device))
         self.updates.end_epoch(scores)
+
+    def _restart(self, epoch: int, number: int) -> None:
+        """Put the networks back to step 0 whose methods do so before this batch. Until then, their best weights are the
+        initial ones.
+        """
+        if self.updates.part(number).first:
+            done = epoch * self.updates.steps_in_epoch + number // self.problem.recipe.accumulate
+            self.updates.restart(done, self.best)
 
     def step(self, number: int, inputs: Any, targets: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Train on a batch of each trial; return totals [trials], and losses, KPIs and weights [trials, tasks].

@@ -17,10 +17,15 @@ class Run:
         trial: the settings.
         problem: the problem.
         writer: of the record.
+        restart: the epoch in which the network went back to step 0, and the steps before it; no earlier epoch can be the
+            best. Epoch 0 for never.
     """
 
-    def __init__(self, trial: Trial, problem: Problem, writer: records.Writer) -> None:
+    def __init__(
+        self, trial: Trial, problem: Problem, writer: records.Writer, restart: tuple[int, int | None] = (0, None)
+    ) -> None:
         self.trial, self.problem, self.writer = trial, problem, writer
+        self.restart_epoch, self.restart_step = restart
         self.best_epoch, self.best_kpi = 0, -math.inf
         self.ended = False
 
@@ -53,11 +58,10 @@ class Run:
                 del lines[task.name]["kpi"]
             elif task.kpi_from == "validation":
                 lines[task.name]["kpi"] = results[task.name]["kpi"]
-        self.writer.epoch(epoch, seconds=seconds, learning_rate=learning_rate, tasks=lines)
-        undefined = sum(map(records.is_undefined, results.values()))
-        kpis = [results[task]["kpi"] for task in self.problem.measured]
-        score = records.score(kpis, self.trial.criterion, undefined=undefined)
-        if score > self.best_kpi:
+        restarted = self.restart_step if epoch == self.restart_epoch else None
+        self.writer.epoch(epoch, seconds=seconds, learning_rate=learning_rate, tasks=lines, restarted=restarted)
+        score = records.score({task: results[task] for task in self.problem.measured}, self.trial.criterion)
+        if score > self.best_kpi and epoch >= self.restart_epoch:
             self.best_kpi, self.best_epoch = score, epoch
         return score
 

@@ -120,12 +120,16 @@ class Stack:
         for name, kept in weights.buffers.items():
             kept[rows] = self.buffers[name][rows]
 
-    @torch.no_grad()
     def restore(self, weights: "Weights") -> None:
         """Give the networks the weights of a copy."""
-        self.weights.copy_(weights.parameters)
+        self.restore_rows(weights, slice(None))
+
+    @torch.no_grad()
+    def restore_rows(self, weights: "Weights", rows: slice) -> None:
+        """Give these networks the weights of a copy."""
+        self.weights[rows] = weights.parameters[rows]
         for name, kept in weights.buffers.items():
-            self.buffers[name].copy_(kept)
+            self.buffers[name][rows] = kept[rows]
 
 
 class Weights:

@@ -1,8 +1,9 @@
 """From gradients to weights, for trials with different learning rates."""
 
 import math
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,19 +11,15 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from hardfirst.recipes import Recipe, Schedule
-from hardfirst.training._updates import Part, Updates
-from hardfirst.training.vectorized._stack import Stack
+from hardfirst.training._updates import Updates
+from hardfirst.training.vectorized._stack import Stack, Weights
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 
 class StackedUpdates:
-    """The updates of a single run (`Updates`), with the weights of all trials as one parameter.
-
-    The optimizer steps with the highest learning rate, and each trial's weights go the part of the way that its own rate
-    is of that: a step of Adam, AdamW or SGD is proportional to the rate. A gradient is clipped by the norm of its row. A
-    parameter without a gradient stays as it is, as in a single run, also if weights decay.
+    """The updates of trials. Trials whose networks go back to step 0 together have an optimizer for themselves.
 
     Args:
         recipe: the problem's.
@@ -30,6 +27,7 @@ class StackedUpdates:
         stack: the trials' networks.
         moved: whether a trial's single run would change a parameter, [trials, parameters]; None if it changes all.
         learning_rates: of the trials.
+        restarts: of the trials, the number of optimizer steps before their networks go back to step 0; None for never.
         batches: training batches in an epoch.
         epochs: of the run.
     """
@@ -42,38 +40,136 @@ class StackedUpdates:
         *,
         moved: Tensor | None = None,
         learning_rates: Sequence[float],
+        restarts: Sequence[int | None] = (),
         batches: int,
         epochs: int,
     ) -> None:
-        self.stack, self.clip = stack, recipe.clip
+        self.stack = stack
+        self._parts: list[tuple[int | None, slice, RowUpdates]] = []
+        for restart, rows in _runs_of_equal(restarts or [None] * len(stack)):
+            whole = rows == slice(0, len(stack))
+            part = RowUpdates(
+                recipe,
+                fabric,
+                stack.weights if whole else nn.Parameter(stack.weights.detach()[rows]),  # in the same memory
+                moved=moved if moved is None else moved[rows],
+                learning_rates=learning_rates[rows],
+                batches=batches,
+                epochs=epochs,
+            )
+            self._parts.append((restart, rows, part))
+        self.part, self.steps_in_epoch = self._parts[0][2].part, self._parts[0][2].steps_in_epoch
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        self.stack.weights.grad = None
+
+    def step(self) -> None:
+        """Change the weights by their gradients."""
+        gradient = self.stack.weights.grad
+        assert gradient is not None
+        for _, rows, part in self._parts:
+            part.weights.grad = gradient if part.weights is self.stack.weights else gradient[rows]
+            part.step()
+
+    def restart(self, done: int, initial: Weights) -> None:
+        """Put the networks and optimizers back to step 0 whose trials restart after this number of optimizer steps."""
+        for restart, rows, part in self._parts:
+            if restart == done:
+                self.stack.restore_rows(initial, rows)
+                part.restart(done)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The context in which the stack has the weights to evaluate and keep."""
+        with ExitStack() as contexts:
+            for *_, part in self._parts:
+                contexts.enter_context(part.averaged())
+            yield
+
+    def end_epoch(self, scores: Sequence[float]) -> None:
+        """Move the schedules on after an epoch with these scores of the trials; NaN does not count."""
+        for _, rows, part in self._parts:
+            part.end_epoch(scores[rows])
+
+    def learning_rates(self) -> list[float]:
+        """Those of each trial's last step."""
+        return [rate for *_, part in self._parts for rate in part.last_rates()]
+
+
+def _runs_of_equal(values: Sequence[int | None]) -> Iterator[tuple[int | None, slice]]:
+    """Yield the values without repetition, each with the positions of those that follow one another.
+
+    >>> list(_runs_of_equal([None, None, 9]))
+    [(None, slice(0, 2, None)), (9, slice(2, 3, None))]
+    """
+    start = 0
+    for value, group in groupby(values):
+        stop = start + len(list(group))
+        yield value, slice(start, stop)
+        start = stop
+
+
+class RowUpdates:
+    """The updates of a single run (`Updates`), with the weights of trials as one parameter.
+
+    The optimizer steps with the highest learning rate, and each trial's weights go the part of the way that its own rate
+    is of that: a step of Adam, AdamW or SGD is proportional to the rate. A gradient is clipped by the norm of its row. A
+    parameter without a gradient stays as it is, as in a single run, also if weights decay.
+
+    Args:
+        recipe: the problem's.
+        fabric: of the run.
+        weights: of the trials, [trials, parameters].
+        moved: whether a trial's single run would change a parameter, [trials, parameters]; None if it changes all.
+        learning_rates: of the trials.
+        batches: training batches in an epoch.
+        epochs: of the run.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        fabric: "Fabric",
+        weights: nn.Parameter,
+        *,
+        moved: Tensor | None,
+        learning_rates: Sequence[float],
+        batches: int,
+        epochs: int,
+    ) -> None:
+        self.recipe, self.weights, self.clip, self._rates = recipe, weights, recipe.clip, learning_rates
         # A schedule that follows the score has another course in each trial; others are proportional to the rate.
-        self._own = [_followed(recipe, rate, batches, epochs) for rate in learning_rates] if _follows(recipe) else []
-        common = recipe.replace({"clip": None} | ({"schedule": "constant"} if self._own else {}))
-        weights = nn.ParameterList([stack.weights])
-        self._updates = Updates(common, fabric, weights, learning_rate=max(learning_rates), batches=batches, epochs=epochs)
+        common = recipe.replace({"clip": None} | ({"schedule": "constant"} if _follows(recipe) else {}))
+        highest = max(learning_rates)
+        parameters = nn.ParameterList([weights])
+        self._updates = Updates(common, fabric, parameters, learning_rate=highest, batches=batches, epochs=epochs)
+        self.part, self.steps_in_epoch = self._updates.part, self._updates.steps_in_epoch
         # without decay a gradient of 0 changes nothing
         decays = any(group.get("weight_decay") for group in self._updates.optimizer.param_groups)
         self._moved = moved if decays else None
-        self._set_rates(learning_rates)
+        self._begin()
         # The hooks come right before and after the optimizer's step, before the average of the weights is updated.
         optimizer = self._updates.optimizer
         optimizer.register_step_pre_hook(self._before_step)
         optimizer.register_step_post_hook(self._after_step)
 
-    def part(self, number: int) -> Part:
-        """The part of an epoch's batch in its optimizer step, as `Updates.part`."""
-        return self._updates.part(number)
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        self._updates.optimizer.zero_grad()
+    def _begin(self) -> None:
+        """Set the learning rates of step 0."""
+        self._own = [_followed(self.recipe, rate) for rate in self._rates] if _follows(self.recipe) else []
+        self._set_rates(self._rates)
 
     def step(self) -> None:
         """Change the weights by their gradients."""
         self._updates.step()
 
+    def restart(self, done: int) -> None:
+        """Start again at step 0, as `Updates.restart`."""
+        self._updates.restart(done)
+        self._begin()
+
     def averaged(self) -> AbstractContextManager[None]:
-        """The context in which the stack has the weights to evaluate and keep."""
+        """The context in which the rows have the weights to evaluate and keep."""
         return self._updates.averaged()
 
     def end_epoch(self, scores: Sequence[float]) -> None:
@@ -85,23 +181,23 @@ class StackedUpdates:
         if self._own:
             self._set_rates([optimizer.param_groups[0]["lr"] for optimizer, _ in self._own])
 
-    def learning_rate(self, row: int) -> float:
-        """That of a trial's last step."""
-        return self._updates.learning_rate * self._shares[row]
+    def last_rates(self) -> list[float]:
+        """Those of each trial's last step."""
+        return [self._updates.learning_rate * share for share in self._shares]
 
     def _set_rates(self, rates: Sequence[float]) -> None:
         highest = max(rates)
         if self._own:
             self._updates.optimizer.param_groups[0]["lr"] = highest
         self._shares = [rate / highest if highest else 1.0 for rate in rates]
-        shares = self.stack.weights.new_tensor(self._shares)[:, None]
+        shares = self.weights.new_tensor(self._shares)[:, None]
         if self._moved is not None:
             shares = shares * self._moved
         self._parts = shares if min(self._shares) < 1 or self._moved is not None else None
 
     @torch.no_grad()
     def _before_step(self, *_: Any) -> None:
-        weights = self.stack.weights
+        weights = self.weights
         if self.clip is not None:
             assert weights.grad is not None
             norms = torch.linalg.vector_norm(weights.grad, dim=1, keepdim=True)
@@ -112,15 +208,15 @@ class StackedUpdates:
     @torch.no_grad()
     def _after_step(self, *_: Any) -> None:
         if self._parts is not None:
-            self.stack.weights.copy_(self._earlier.lerp_(self.stack.weights, self._parts))
+            self.weights.copy_(self._earlier.lerp_(self.weights, self._parts))
 
 
 def _follows(recipe: Recipe) -> bool:
     return isinstance(recipe.schedule, str) and recipe.schedule.partition(":")[0] == "plateau"
 
 
-def _followed(recipe: Recipe, rate: float, batches: int, epochs: int) -> tuple[Optimizer, Any]:
+def _followed(recipe: Recipe, rate: float) -> tuple[Optimizer, Any]:
     """An optimizer of nothing, whose rate is that of a trial, and what changes it."""
     optimizer = SGD([nn.Parameter(torch.zeros(1))], lr=rate)
-    schedule: Schedule = recipe.make_schedule(optimizer, batches, epochs)
+    schedule: Schedule = recipe.make_schedule(optimizer, steps=1, epochs=1)  # a schedule that follows scores needs neither
     return optimizer, schedule.scheduler

@@ -1,0 +1,296 @@
+"""Searches for the balancing method that raises an objective without losing what is to be kept."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hardfirst.balancers import Spec
+from hardfirst.errors import InputError
+from hardfirst.problems import Problem
+from hardfirst.records import Record
+from hardfirst.records.names import AVERAGE, HARD_TASKS, RATE, WINNER
+from hardfirst.records.objective import Kept, Objective
+from hardfirst.records.search_runs import figures, measured_hard_tasks
+from hardfirst.statistics.intervals import Array
+from hardfirst.statistics.search import Standing, rungs, runs, standings, survivors, winner
+from hardfirst.studies.candidates import DTP, Facts, mean_weights, needs_average, needs_hard, settled
+from hardfirst.studies.kinds.base import FindRecord, StudyKind, is_vectorizable
+from hardfirst.studies.trials import Block, CaseBase, StudyTrial
+from hardfirst.studies.tuning import EQUAL, SEED, Candidate, candidates
+from hardfirst.training import Trial
+
+if TYPE_CHECKING:
+    from hardfirst.studies.plan import Plan
+
+HARD_SEEDS = 3
+"""The runs with equal weights that tell which tasks are hard."""
+
+RATES = 3
+"""The learning rates that are tried with equal weights."""
+
+_SPAN = math.sqrt(10)  # between neighbouring rates
+
+
+class _Settings(NamedTuple):
+    """What all runs of the rungs and on fresh seeds share.
+
+    Args:
+        base: the trial that they are variations of, with the objective as its criterion and the chosen learning rate.
+        measures: the objective and what is kept, with the hard tasks in place of their name.
+        facts: what static weights are made of.
+    """
+
+    base: Trial
+    measures: Sequence[Objective]
+    facts: Facts
+
+
+class SearchStudy(StudyKind):
+    """The trials of a search on one problem and network.
+
+    What waits for what::
+
+        order of tasks   where the network takes its order from measured KPIs, the run that measures them: all else waits
+        hard tasks       nothing: runs with equal weights; and one of DTP, where a candidate needs the average of its weights
+        learning rate    the hard tasks if the objective names them; runs with equal weights, unless the user gives a rate
+        rung 1           all above: all candidates with the first search seed, and equal weights with all search seeds
+        further rungs    the rung before, whose best candidates get further seeds
+        fresh seeds      equal weights and DTP as rung 1; the winner for the last rung
+
+    The runs of the search have the seeds `SEED`, `SEED` + 1, … and never read the test split. Fresh seeds are 0, 1, 2, …; no
+    decision of the search reads their runs.
+    """
+
+    heads = ("stage", "search", "fresh seeds")
+    title, suffix, baseline = "Search", "search", str(EQUAL)
+    summary = "Search for the method that raises an objective without losing what is to be kept."
+
+    refuses = MappingProxyType(
+        {
+            "balancers": "give `candidates`",
+            "tune": "it tries three learning rates with equal weights; `learning_rates` gives the range",
+            "criterion": "epochs are chosen by the objective",
+            "baselines": "it has equal weights alone; compare its winner with `hardfirst compare`",
+            "controls": "compare its winner with `hardfirst compare`",
+        }
+    )
+
+    def __init__(self, plan: "Plan", case: CaseBase, find: FindRecord) -> None:
+        super().__init__(plan, case, find)
+        measured = self.problem.measured
+        self.kept = [Kept.parse(text, measured) for text in plan.keep or ()]
+        self.measures = [Objective.parse(plan.compared, measured), *(kept.objective for kept in self.kept)]
+        self.candidates = {name: Spec.parse(name) for name in plan.candidates or ()}
+        self.rungs = rungs(len(self.candidates))
+        self._stage_of: dict[Trial, str] = {}
+
+    @classmethod
+    def check(cls, compared: Any, problems: Sequence[Problem]) -> str:
+        if len(problems) != 1:
+            names = ", ".join(problem.name for problem in problems)
+            raise InputError(f"A search is on one problem, since its answer is for that problem; got {names or 'none'}.")
+        (problem,) = problems
+        if len(problem.measured) < 2:
+            raise InputError(f"A search needs a problem with two tasks that have a KPI; {problem.name} has one.")
+        if compared is None:
+            raise InputError("A search needs an objective to maximise, such as mean, worst, hard, or 0.7*a+0.3*b.")
+        return Objective.parse(compared, problem.measured).text
+
+    @classmethod
+    def networks(cls, plan: "Plan") -> Sequence[str]:
+        if len(plan.networks) > 1:
+            raise InputError(f"A search is on one network; got {', '.join(plan.networks)}.")
+        return plan.networks
+
+    def trials(self) -> Iterator[StudyTrial]:
+        if self.difficulty is not None:
+            yield self.difficulty
+            if not self.with_difficulty():
+                return
+        yield from self._first_runs()
+        yield from self._rate_runs()
+        if (settings := self._settings()) is None:
+            return
+        names, runs_of = tuple(self.candidates), dict[str, list[StudyTrial]]()
+        for number in range(1, len(self.rungs) + 1):
+            new = self._rung(settings, number, names)
+            yield from new
+            if number == 1:
+                yield from self._fresh(settings, {str(method): method for method in (EQUAL, DTP)})
+            for trial in new:
+                runs_of.setdefault(trial.method, []).append(trial)
+            if (standing := self._standing(settings, runs_of)) is None:
+                return
+            names = survivors(standing, self.rungs[number].candidates) if number < len(self.rungs) else ()
+            if not names:
+                break
+        best = winner(standing or {})
+        if best is not None and best != str(DTP) and (spec := settled(self.candidates[best], settings.facts)):
+            yield from self._fresh(settings, {best: spec}, WINNER)
+
+    def count(self) -> dict[str, tuple[int, int]]:
+        counts = {HARD_TASKS: (HARD_SEEDS, 0)} if self._needs_hard else {}
+        counts |= {AVERAGE: (1, 0)} if self._needs_average else {}
+        counts |= {RATE: (len(self._rates), 0)} if len(self._rates) > 1 else {}
+        counts |= {self._row(number): (self._runs_of(number), 0) for number in range(1, len(self.rungs) + 1)}
+        return counts | dict.fromkeys([str(EQUAL), str(DTP), WINNER], (0, self.plan.seeds))
+
+    def alone(self) -> dict[str, int]:
+        counts = {}
+        alone = sum(not is_vectorizable(spec) for spec in self.candidates.values())
+        for number, rung in enumerate(self.rungs, start=1):
+            counts[self._row(number)] = min(alone, rung.candidates) * self._new_seeds(number)
+        return counts | {WINNER: self.plan.seeds * bool(alone)}
+
+    def first_trials(self) -> dict[str, Trial]:
+        fresh = [trial for trial in self.trials() if trial.role == "method"]
+        return {trial.method: trial.trial for trial in fresh if trial.trial.seed == 0}
+
+    def notes(self) -> list[str]:
+        first = HARD_SEEDS * self._needs_hard + self._needs_average
+        cost = first + len(self._rates) - 1 + runs(self.rungs)  # one of the runs that choose the rate is one of rung 1
+        return [
+            f"Candidates: {', '.join(self.candidates)}. Equal weights are part of every rung.",
+            f"The search costs at most {cost} single runs, and the fresh seeds {3 * self.plan.seeds} more.",
+        ]
+
+    # Before the rungs
+
+    @property
+    def _needs_hard(self) -> bool:
+        weights = (needs_hard(spec, self.tasks) for spec in self.candidates.values())
+        return any(weights) or any(measure.needs_hard for measure in self.measures)
+
+    @property
+    def _needs_average(self) -> bool:
+        return any(map(needs_average, self.candidates.values()))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """All tasks, the auxiliary ones as well, which have weights."""
+        return self.problem.task_names
+
+    def _first_runs(self) -> list[StudyTrial]:
+        """The runs that tell which tasks are hard, and what DTP's weights are on average."""
+        parts = [(HARD_TASKS, EQUAL, seed) for seed in range(HARD_SEEDS * self._needs_hard)]
+        parts += [(AVERAGE, DTP, 0)] * self._needs_average
+        return self._stage("first", [(method, _searched(self.base, spec, seed)) for method, spec, seed in parts])
+
+    def _facts(self) -> Facts | None:
+        """What the first runs tell; None until they have ended."""
+        trials = self._first_runs()
+        if (records := self.records_of(trials)) is None:
+            return None
+        by_method: dict[str, list[Record]] = {HARD_TASKS: [], AVERAGE: []}
+        for trial, record in zip(trials, records, strict=True):
+            by_method[trial.method].append(record)
+        average = next((mean_weights(record) for record in by_method[AVERAGE] if record.outcome == "finished"), None)
+        return Facts(self.tasks, measured_hard_tasks(by_method[HARD_TASKS]), average)
+
+    def _known_measures(self) -> Sequence[Objective] | None:
+        """The objective and what is kept; None until the hard tasks are known, if they name these."""
+        if not any(measure.needs_hard for measure in self.measures):
+            return self.measures
+        if (facts := self._facts()) is None or not facts.hard:
+            return None
+        return [measure.with_hard(facts.hard) if measure.needs_hard else measure for measure in self.measures]
+
+    @cached_property
+    def _rates(self) -> Sequence[Candidate]:
+        """The learning rates to choose from, with equal weights."""
+        rate, span = self.base.learning_rate, self.plan.learning_rates
+        count = 0 if self.plan.learning_rate is not None else RATES
+        return candidates(EQUAL, self.tasks, rate, count, span or (rate / _SPAN, rate * _SPAN))
+
+    def _rate_runs(self) -> list[StudyTrial]:
+        """The runs that choose the learning rate; none while the objective is not known, or if there is one rate."""
+        if len(self._rates) == 1 or (measures := self._known_measures()) is None:
+            return []
+        base = replace(self.base, criterion=measures[0].text)
+        tried = [replace(_searched(base, EQUAL, 0), learning_rate=rate) for _, rate, _ in self._rates]
+        return self._stage(RATE, [(RATE, trial) for trial in tried])
+
+    def _settings(self) -> _Settings | None:
+        """What all further runs share; None while it is not known."""
+        measures, facts = self._known_measures(), self._facts()
+        if measures is None or facts is None:
+            return None
+        chosen = self.best(RATE, self._rates, self._rate_runs())
+        if chosen is None:
+            return None
+        base = replace(self.base, criterion=measures[0].text, learning_rate=chosen.learning_rate)
+        return _Settings(base, measures, facts)
+
+    # Rungs
+
+    def _new_seeds(self, number: int) -> int:
+        """The number of seeds that a rung adds for each of its candidates."""
+        return self.rungs[number - 1].seeds - (self.rungs[number - 2].seeds if number > 1 else 0)
+
+    def _runs_of(self, number: int) -> int:
+        """The greatest number of runs of a rung."""
+        equal = self.rungs[-1].seeds if number == 1 else 0
+        return self.rungs[number - 1].candidates * self._new_seeds(number) + equal
+
+    def _row(self, number: int) -> str:
+        """The row that counts the runs of a rung."""
+        count, seeds = self.rungs[number - 1].candidates, self._new_seeds(number)
+        of = f"{count} candidate{'s'[: count != 1]} × {seeds} seed{'s'[: seeds != 1]}"
+        return f"rung {number} of {len(self.rungs)}: {of}"
+
+    def _rung(self, settings: _Settings, number: int, names: Sequence[str]) -> list[StudyTrial]:
+        """The runs that a rung adds."""
+        first, last = self.rungs[number - 1].seeds - self._new_seeds(number), self.rungs[number - 1].seeds
+        parts = [(str(EQUAL), EQUAL, seed) for seed in range(self.rungs[-1].seeds if number == 1 else 0)]
+        for name in names:
+            if (spec := settled(self.candidates[name], settings.facts)) is not None:
+                parts += [(name, spec, seed) for seed in range(first, last)]
+        trials = [(method, _searched(settings.base, spec, seed)) for method, spec, seed in parts]
+        return self._stage(self._row(number), trials, rung=number, row=self._row(number))
+
+    def _standing(self, settings: _Settings, runs_of: Mapping[str, Sequence[StudyTrial]]) -> dict[str, Standing] | None:
+        """How the candidates stand after these runs; None until all have ended."""
+        values = dict[str, Array]()
+        for method, trials in runs_of.items():
+            if (records := self.records_of(trials)) is None:
+                return None
+            values[method] = np.array([figures(record, settings.measures) for record in records]).T
+        equal = values.pop(str(EQUAL))
+        return standings(values, equal, [kept.points for kept in self.kept])
+
+    # Trials
+
+    def _fresh(self, settings: _Settings, methods: Mapping[str, Spec], row: str | None = None) -> list[StudyTrial]:
+        """The runs of methods on fresh seeds."""
+        parts = [(method, spec, seed) for seed in range(self.plan.seeds) for method, spec in methods.items()]
+        trials = [(method, replace(settings.base, balancer=spec, seed=seed)) for method, spec, seed in parts]
+        return self._stage(f"fresh seeds of {', '.join(methods)}", trials, row=row)
+
+    def _stage(
+        self, stage: str, trials: Sequence[tuple[str, Trial]], *, rung: int | None = None, row: str | None = None
+    ) -> list[StudyTrial]:
+        """Trials with their methods; those that no earlier stage has are trained together."""
+        possible = [trial for _, trial in trials if is_vectorizable(trial.balancer)]
+        size = sum(self._stage_of.setdefault(trial, stage) == stage for trial in possible)
+        return [
+            self.study_trial(
+                method,
+                trial,
+                role="method" if trial.test else "candidate",
+                tuning=not trial.test,
+                rung=rung,
+                row=row,
+                together=Block((self.problem.name, self.base.network, stage), size),
+            )
+            for method, trial in trials
+        ]
+
+
+def _searched(base: Trial, spec: Spec, number: int) -> Trial:
+    """The run of a search with a number of its seeds, from 0."""
+    return replace(base, balancer=spec, seed=SEED + number, test=False)
