@@ -158,7 +158,7 @@ def score(figures: Mapping[str, Mapping[str, Any]], criterion: str, prefix: str 
         figures: by task that has a KPI, as in a record.
         criterion: the text of an `Objective` over these tasks. It says what becomes of NaN: it is left out where a task has
             no labels, and counts as 0 where it has.
-        prefix: of the figures' names: "" or "validation_".
+        prefix: of the figures' names: "" or `"validation_"`.
 
     Raises:
         InputError: the criterion is not an objective over these tasks.
