@@ -22,6 +22,7 @@ from hardfirst.balancers import BALANCERS
 from hardfirst.errors import InputError
 from hardfirst.networks import NETWORKS, NetworkSpec
 from hardfirst.problems import Problem, Splits, TensorTable
+from hardfirst.records.objective import Objective
 from hardfirst.report import Comparison
 from hardfirst.studies import Plan
 from hardfirst.training import MeasureWarning, check_problem
@@ -113,6 +114,29 @@ def test_any_list_of_lines(text: str) -> None:
     except InputError:
         return
     assert Spec.parse_list(",".join(map(str, specs))) == specs
+
+
+PIECES = st.sampled_from([*"ab+-*/(),.:", "mean", "worst", "hard", "min(", "0.7", "1e9", "0", '"a"', "'", "x", "lambda"])
+OBJECTIVES = st.lists(PIECES | st.text(max_size=2), max_size=12).map("".join)
+
+
+@fuzz(300)
+@given(OBJECTIVES)
+@example("-" * 9000 + "a")
+@example("(" * 5000)
+@example("a" + "+a" * 1000)
+@example("9" * 5000 + "*a")
+@example("\0")
+@example('"\ud800"')
+def test_any_objective_is_parsed_or_refused(text: str) -> None:
+    tasks = ("a", "b", "mean", 'c "d"')
+    try:
+        objective = Objective.parse(text, tasks)
+    except InputError:
+        return
+    assert Objective.parse(objective.text, tasks) == objective
+    if not objective.needs_hard:
+        assert 0 <= objective.value(dict.fromkeys(tasks, 0.5)) == pytest.approx(0.5)
 
 
 # Plans

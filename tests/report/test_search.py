@@ -142,13 +142,19 @@ def test_hard_tasks_are_those_that_the_search_measured():
     assert text.lead(unknown).startswith("Still searching")
 
 
+def test_few_fresh_seeds_ask_for_more():
+    step = text.next_step(searched(seeds=2).search, 0, f"{COMMAND} --seeds 2")
+    assert step.command == f"{COMMAND} --seeds 7"
+    assert text.next_step(searched().search, 0, COMMAND) is None
+
+
 # What to paste
 
 
 def test_the_winner_can_be_pasted():
-    spec, command, python = text.paste(searched().search, {"epochs": 3, "clip": 1.0})
+    spec, command, python = text.paste(searched().search, {"problems": ["my/toy.py"], "epochs": 3, "clip": 1.0})
     assert spec.text == MILD
-    assert command.text == f"hardfirst train toy --balancer {MILD} --learning-rate 0.01 --epochs 3 --clip 1.0"
+    assert command.text == f"hardfirst train my/toy.py --balancer {MILD} --learning-rate 0.01 --epochs 3 --clip 1.0"
     assert python.text.splitlines() == [
         f'balancer = hardfirst.Spec.parse("{MILD}").build(tasks)',
         "balancer.steps = steps  # of the whole training",
@@ -203,6 +209,11 @@ def test_the_page_shows_the_answer_then_how_it_was_found():
     order = ["Change from equal weights", "On fresh seeds", "The search", "Leaderboard", "By task"]
     assert sections_of(document)[:5] == order
     assert f"{MILD} +9.0 ± 0.0 +10.0 ± 0.6 +10.0 ± 0.4 +9.8 +0.0 ± 0.1 winner" in found
+    figures = json.loads(document.partition('id="figures">')[2].partition("</script>")[0])
+    looks = [
+        {trace.get("name"): trace["marker"]["color"] for trace in figures[name]["data"]} for name in ("tradeoff", "path")
+    ]
+    assert looks[0][MILD] == looks[1][MILD] != looks[1]["famo"]
     links = re.findall('<a [^>]*href="#(.*?)">', document)
     assert {"fresh", "search", "measured"} <= set(links) <= set(re.findall(r' id="(.*?)"', document))
 
@@ -247,6 +258,7 @@ def test_json_has_the_whole_search():
     assert found["candidates"][-1]["rungs"][0]["gain"] is None
     assert found["fresh_seeds"][DTP]["objective"]["mean"] == pytest.approx(15)
     assert content["notes"][0] == "What is maximised: the worst task."
+    assert found["runs"][-1]["validation"]["worst"] == pytest.approx(42)  # the rival of the last rung, with the sixth seed
     early = json.loads(exports.json(Comparison([searched(ended=2)])))["cases"][0]["search"]
     assert (early["decided"], early["winner"], early["recommended"], early["rungs"]) == (False, None, None, [])
 

@@ -8,6 +8,7 @@ import pytest
 import torch.nn.functional as F
 from torch import nn
 
+from hardfirst.errors import InputError
 from hardfirst.kpi import accuracy
 from hardfirst.problems import PROBLEMS, Problem, Task
 from hardfirst.records import Record
@@ -135,6 +136,13 @@ def test_a_criterion_of_hard_tasks_waits_for_the_run_that_measures_them(toy: Cal
     assert {run.trial.criterion for run in study.trials(role="single")} == {"mean"}, "which is the task's KPI"
     names = {"static weights (mean)", "static weights (worst task)", "static weights (criterion)"}
     assert {run.method for run in study.trials(role="static", tuning=False)} == names
+
+
+def test_hard_tasks_that_no_run_could_measure_get_a_sentence(toy: Callable[..., Study]) -> None:
+    study = toy("equal", criterion="hard")
+    study.end(study.trials(), outcome="diverged")
+    with pytest.raises(InputError, match="The hard tasks of the criterion 'hard' are unknown, since the run that measures"):
+        study.trials()
 
 
 def test_static_weights_are_chosen_by_the_criterion_as_well(toy: Callable[..., Study]) -> None:

@@ -213,7 +213,7 @@ CASES = {
         "compare", "digits", "--accelerator", "cpu", "--workers-per-gpu", "2", "--dry-run"
     ),
     "option: an unknown criterion": lambda: run("compare", "digits", "--criterion", "best"),
-    "option: an unknown criterion of a run": lambda: run("train", "digits", "--criterion", "0.5*sum+0.5*rigth"),
+    "option: an unknown criterion of a run": lambda: run("train", "digits", "--criterion", "0.5*sum+0.5*left_edg"),
     "option: a criterion that one problem has not": lambda: run("compare", "digits", "census", "--criterion", "sum"),
     "option: an unknown engine": lambda: run("compare", "digits", "--engine", "rai"),
     "option: an unknown format": lambda: run("report", "runs", "--format", "xls"),

@@ -13,7 +13,7 @@ from hardfirst.balancers._loss import Anneal, LossBalancer
 from hardfirst.balancers._ops import refuse_without_steps
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, flag, number, warn_caller
-from hardfirst.functional._scalar import has_values, on_host
+from hardfirst.functional._scalar import has_values, host_memory
 from hardfirst.kpi import MovingKPI
 from hardfirst.records.names import NO_ANNEALING, NO_RESTART
 
@@ -193,7 +193,8 @@ class HardFirst(LossBalancer):
         steps: int = self.steps  # type: ignore[assignment]  # refused above
         if has_values(self.steps_done) and not self._restart_known:
             self._look_for_restart(self._search_steps(steps))
-        if on_host(self.steps_done) and int(self.steps_done) >= self._search_steps(steps):
+        count = host_memory(self.steps_done)
+        if count is not None and count[0] >= self._search_steps(steps):
             self.kpi.update(kpis)  # takes less time than the rest, which would change nothing
             return
         moving, done, searching, window = self.kpi, self.steps_done, self._searching(steps), self.share * steps

@@ -19,7 +19,7 @@ from hardfirst.report.model.overview import overview as across
 from hardfirst.report.model.search import Search
 from hardfirst.report.text import networks, overview, search_tables, tables
 from hardfirst.report.text.by_kind import alerts_of, headline_of
-from hardfirst.report.text.search import paste
+from hardfirst.report.text.search import cost, paste
 
 
 def write_report(folder: Path, form: Format | None) -> None:
@@ -38,6 +38,7 @@ def write_report(folder: Path, form: Format | None) -> None:
         _say_answer(found)
         if found.case.search:
             _say_paste(found.case.search, comparison.plan)
+            say(cost(found.case.search))
     _say_overview(comparison)
     for sentence in comparison.damaged:
         say(f"Left out: {sentence}")

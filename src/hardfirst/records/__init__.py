@@ -7,7 +7,8 @@ from hardfirst.records.files import record_key, remove_parts, replaced_file, wri
 from hardfirst.records.loss_share import LossShare
 from hardfirst.records.measures import PublishedMeasure
 from hardfirst.records.objective import Kept, Objective
-from hardfirst.records.run_record import Record, is_undefined, read, score
+from hardfirst.records.run_record import Record, read
+from hardfirst.records.scores import is_undefined, score
 from hardfirst.records.writer import Writer, versions
 
 __all__ = [

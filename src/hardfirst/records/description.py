@@ -34,6 +34,11 @@ class Entry(BaseModel):
     constant_weights: bool | None = None
     rung: int | None = None
 
+    @property
+    def shown(self) -> bool:
+        """Whether the run alone makes a report: it is of what is compared, or of a search."""
+        return self.role == "candidate" or (not self.tuning and self.role in ("method", "static"))
+
     @model_serializer(mode="wrap")
     def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out unknown fields, so that study.json looks as it did before these fields existed."""

@@ -33,6 +33,18 @@ HARD_FIRST, EASY_FIRST = "hard_first", "easy_first"
 """Orders of tasks by measured difficulty."""
 
 
+def static_by_measure(names: Sequence[str]) -> dict[str, str]:
+    """By headline measure, and "criterion" if a study chose by another one, which of these static weights are for it.
+
+    >>> static_by_measure(["static weights (mean)", "static weights (worst task)"])
+    {'worst': 'static weights (worst task)', 'mean': 'static weights (mean)'}
+    >>> static_by_measure(["static weights"])
+    {'worst': 'static weights', 'mean': 'static weights'}
+    """
+    headline = {measure: name if name in names else names[0] for measure, name in STATIC_FOR.items()} if names else {}
+    return headline | ({"criterion": STATIC_CRITERION} if STATIC_CRITERION in names else {})
+
+
 def joined(names: Sequence[str]) -> str:
     """Return the names of identical methods as one.
 

@@ -170,7 +170,7 @@ class Kept:
     @property
     def words(self) -> str:
         """What may be lost, in a sentence."""
-        return f"at most {self.points:g} points of {self.objective.words}"
+        return f"at most {self.points:g} point{'s'[: self.points != 1]} of {self.objective.words}"
 
 
 def hard_tasks(kpis: Mapping[str, float]) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 from hardfirst.records.objective import Objective, hard_tasks
-from hardfirst.records.run_record import Record, is_undefined
+from hardfirst.records.run_record import Record
+from hardfirst.records.scores import is_undefined
 
 
 def figures(record: Record, measures: Sequence[Objective], *, test: bool = False) -> list[float]:

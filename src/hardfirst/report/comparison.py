@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hardfirst.errors import InputError
 from hardfirst.records import write_atomically
 from hardfirst.records.cost import read_costs
-from hardfirst.records.description import Entry, Run
+from hardfirst.records.description import Run
 from hardfirst.records.names import EQUAL, OWN
 from hardfirst.records.study_folder import StudyFolder
 from hardfirst.records.trees import read_trees
@@ -84,7 +84,7 @@ class Comparison:
             runs = store.runs(trials)
             keys = {entry.key for entry in trials.trials} - store.damaged.keys()
             missing += sum(store.find(key) is None for key in keys)
-            if any(_shown(run.entry) for run in runs):
+            if any(run.entry.shown for run in runs):
                 case_costs = costs.get(f"{trials.problem}/{trials.network}")
                 reference = str(about.plan.get("reference", "own"))
                 case = arrange(runs, case_costs, trials.baseline, trials.network, reference)
@@ -180,11 +180,6 @@ class Comparison:
         """Write the page to a file."""
         write_atomically(Path(path), self.html())
         return Path(path)
-
-
-def _shown(entry: Entry) -> bool:
-    """Whether a run makes its case worth a report: it is of what is compared, or of a search."""
-    return entry.role == "candidate" or (not entry.tuning and entry.role in ("method", "static"))
 
 
 def _cases(runs: Sequence[Run]) -> list[Case]:

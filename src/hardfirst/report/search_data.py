@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hardfirst.records.description import Run
 from hardfirst.report.model.search import Rung, Search
 from hardfirst.report.text.search import paste
 from hardfirst.report.text.search_notes import outcome
@@ -34,6 +35,7 @@ def search_data(search: Search, plan: Mapping[str, Any]) -> Values:
         "cost": {"search": search.cost, "fresh_seeds": search.fresh_cost},
         "rungs": [_progress(rung) for rung in search.rungs],
         "candidates": [_candidate(search, name) for name in ranked(search)],
+        "runs": [_run(search, run) for run in search.runs],
         "fresh_seeds": {
             name: {"objective": change.objective._asdict(), "keep": [each._asdict() for each in change.kept]}
             for name, change in search.fresh.items()
@@ -54,6 +56,18 @@ def _candidate(search: Search, name: str) -> Values:
         "rungs": [
             {"rung": number, **_gain(standing.objective), "keep": [*map(_gain, standing.kept)]} for number, standing in rungs
         ],
+    }
+
+
+def _run(search: Search, run: Run) -> Values:
+    texts = [measure.text for measure in search.measures]
+    return {
+        "candidate": run.entry.method,
+        "rung": run.entry.rung,
+        "seed": run.record.trial["seed"],
+        "learning_rate": run.record.trial.get("learning_rate"),
+        "outcome": run.record.outcome,
+        "validation": dict(zip(texts, search.reached(run.record), strict=True)),
     }
 
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 from hardfirst.errors import InputError
 from hardfirst.problems import OWN, Problem
 from hardfirst.records import Record
-from hardfirst.records.objective import Objective, hard_tasks
+from hardfirst.records.objective import Objective
+from hardfirst.records.search_runs import measured_hard_tasks
 from hardfirst.studies.tuning import EQUAL, SEED
 from hardfirst.training import Trial
 
@@ -56,16 +57,16 @@ def with_hard_tasks(trial: Trial, problem: Problem, measured: Record) -> Trial:
         measured: the record of the difficulty trial.
 
     Raises:
-        InputError: the record has no KPI.
+        InputError: the run did not finish, or has no KPI.
     """
     objective = Objective.parse(trial.criterion, problem.measured)
     if not objective.needs_hard:
         return trial
-    hard = hard_tasks({task: measured.validation_kpi(task, undefined=0.0) for task in problem.measured})
+    hard = measured_hard_tasks([measured])
     if not hard:
         raise InputError(
-            f"The hard tasks of the criterion {trial.criterion!r} are unknown, since the run that measures them has no KPI. "
-            "Name tasks instead."
+            f"The hard tasks of the criterion {trial.criterion!r} are unknown, since the run that measures them did not "
+            "finish or has no KPI. Name tasks instead."
         )
     return replace(trial, criterion=Objective.parse(objective.with_hard(hard).text, problem.measured).text)
 

@@ -48,7 +48,9 @@ class Plan(PlanFields):
             equal weights.
         tune: the number of trials that each method gets, on a separate seed, to choose its learning rate and options by the
             validation split, 2 or more; 0 for the problem's learning rate and the options as given.
-        learning_rates: the least and the greatest rate that tuning tries. Default: a tenth and ten times the problem's.
+        learning_rates: the least and the greatest rate that tuning tries. Default: a tenth and ten times the problem's. Of a
+            search, those of three rates of which equal weights choose one for all; default: a third and three times the
+            problem's.
         learning_rate: the middle of the tuned range, or without tuning the only one. Default: the problem's.
         epochs: passes over the training split. Default: the problem's.
         criterion: what settings and epochs of all methods are chosen by on the validation split: an objective such as

@@ -39,7 +39,7 @@ from hardfirst.report.sections import (
 from hardfirst.report.sections.answer import answer_block
 from hardfirst.report.text import headline, notes
 from hardfirst.report.text import overview as overview_text
-from hardfirst.report.text.glossary import GLOSSARY
+from hardfirst.report.text.glossary import GLOSSARY, OF_SEARCHES
 from hardfirst.report.text.interval_text import count_text
 from hardfirst.report.text.next_step import duration
 from hardfirst.report.text.search_notes import how_searched
@@ -255,7 +255,7 @@ def _measured(case: Case) -> Section:
     heading = "How this was measured"
     if case.noun == "method":  # its terms are of weights
         heading += ", and the glossary"
-        blocks.append(Fold("Glossary", (Bullets(GLOSSARY),)))
+        blocks.append(Fold("Glossary", (Bullets((*GLOSSARY, *OF_SEARCHES) if case.search else GLOSSARY),)))
     return Section(heading, tuple(blocks), anchor="measured", short="Method")
 
 

@@ -53,5 +53,6 @@ def _marked(sentence: str) -> Markup:
 
 
 def _flags(command: str) -> Markup:
-    """The command with each option's name on one line."""
-    return Markup(_FLAG.sub(r'<span class="unbroken">\g<0></span>', str(escape(command))))
+    """The command, or a line of Python, with each option's name on one line; it may break after brackets and commas."""
+    flags = _FLAG.sub(r'<span class="unbroken">\g<0></span>', str(escape(command)))
+    return Markup(re.sub(r"(?<=[(,])", "<wbr>", flags))

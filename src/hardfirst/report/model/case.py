@@ -13,7 +13,7 @@ from hardfirst.records import Record
 from hardfirst.records.cost import StepCost
 from hardfirst.records.description import Run
 from hardfirst.records.measures import Measures
-from hardfirst.records.names import EQUAL, HARD_TASKS, OWN, STATIC_CRITERION, STATIC_FOR
+from hardfirst.records.names import EQUAL, HARD_TASKS, OWN, STATIC_FOR, static_by_measure
 from hardfirst.records.table_card import TableCard
 from hardfirst.statistics.intervals import Array
 
@@ -190,8 +190,7 @@ def arrange(
     """
     runs = list(runs)
     reported = [run for run in runs if not run.entry.tuning and run.entry.role != "single"]
-    searched = any(run.entry.role == "candidate" for run in runs)
-    if not searched and not any(run.entry.role in ("method", "static") for run in reported):
+    if not any(run.entry.shown for run in runs):
         raise InputError("Expected at least one run record to report on; got none.")
     first = (reported or runs)[0].record
     _check_same_problem(runs, first)
@@ -212,7 +211,7 @@ def arrange(
         runs=_unique((run.entry.method, run) for run in reported),
         controls={run.entry.method: run.entry.control_of for run in with_role("control")},
         grid=tuple(dict.fromkeys(run.entry.method for run in with_role("grid"))),
-        static=_static_for(static),
+        static=static_by_measure(static),
         constant=tuple(sorted({run.entry.method for run in reported if run.entry.constant_weights})),
         single=_unique((run.record.tasks[0], run) for run in single if not run.entry.tuning),
         tuning=_grouped((name, run) for run in tuning for name in _tuned(run, static)),
@@ -224,14 +223,6 @@ def arrange(
         measures=next((run.record.measures for run in reported if run.record.measures), {}),
         reference=reference,
     )
-
-
-def _static_for(names: Sequence[str]) -> dict[str, str]:
-    """By headline measure, and "criterion" if the study chose by another one, the name of the static weights for it."""
-    if not names:
-        return {}
-    by_measure = {measure: name if name in names else names[0] for measure, name in STATIC_FOR.items()}
-    return by_measure | ({"criterion": STATIC_CRITERION} if STATIC_CRITERION in names else {})
 
 
 def order_of(record: Record) -> tuple[str, ...]:

@@ -115,6 +115,11 @@ class Search:
         """What the search's runs cost so far, in single runs."""
         return run_count(run.record for run in self.runs)
 
+    def reached(self, record: Record) -> list[float]:
+        """What a run reaches on the validation split by each measure, in points; NaN while hard tasks are unknown."""
+        unknown = any(measure.needs_hard for measure in self.measures)
+        return [math.nan] * len(self.measures) if unknown else figures(record, self.measures)
+
     def last(self, name: str) -> Rung:
         """The last rung that has ended with this candidate."""
         return next(rung for rung in reversed(self.ended_rungs) if name in rung.standings)

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from hardfirst.records.objective import Objective
-from hardfirst.records.search_runs import figures
 from hardfirst.report.blocks import (
     Block,
     Chart,
@@ -53,13 +52,13 @@ def chart(case: Case, search: Search, styles: Styles) -> Chart | None:
 
 
 def sections(search: Search, styles: Styles) -> list[Section]:
-    """The winner on fresh seeds, and the path of the search."""
+    """The methods on fresh seeds, and the path of the search, which comes first until it has ended."""
     found = []
     if search.tested:
         found.append(Section("On fresh seeds", (_fresh_table(search, styles),), anchor="fresh", short="Fresh seeds"))
     if search.ended_rungs:
         found.append(Section("The search", tuple(_path(search, styles)), anchor="search", short="Search"))
-    return found
+    return found if search.decided else found[::-1]
 
 
 def runs_section(search: Search) -> Section:
@@ -106,8 +105,8 @@ def _fresh_chart(case: Case, search: Search, styles: Styles) -> Chart:
         spots, case.against, across=across, upwards=text.short(search.objective), limit=-kept.points if kept else None
     )
     caption = fresh_caption(search)
-    if kept:
-        caption += " The dashed line is as much as may be lost."
+    if kept and kept.points:
+        caption += f" The line at −{kept.points:g} is as much as may be lost."
     return Chart("tradeoff", f"Change from {case.against}", caption, figure)
 
 
@@ -171,16 +170,14 @@ def _as_interval(gain: Gain) -> Interval:
 
 
 def _runs_table(search: Search) -> Table:
-    unknown = any(measure.needs_hard for measure in search.measures)  # as long as the hard tasks are
     rows = []
     for run in sorted(search.runs, key=lambda run: run.entry.rung or 0):
-        values = [math.nan] * len(search.measures) if unknown else figures(run.record, search.measures)
         cells: list[Content] = [
             TableCell("before" if run.entry.rung is None else str(run.entry.rung), value=run.entry.rung or 0),
             number_cell(run.record.trial["seed"], "d"),
             number_cell(run.record.trial["learning_rate"], "g"),
             run.record.outcome or "unended",
-            *(number_cell(value, ".1f") for value in values),
+            *(number_cell(value, ".1f") for value in search.reached(run.record)),
         ]
         rows.append(row(TableCell(run.entry.method, breakable=True), cells))
     measures = map(text.title, search.measures)

@@ -28,12 +28,12 @@ _OTHERS = Style(GREY, "solid")
 
 
 def path_styles(search: Search, styles: Styles) -> dict[str, Style]:
-    """The styles of the candidates of the last rung that has ended; the others are thin lines in grey."""
+    """The styles of the first candidates of the last rung that has ended; the others are thin lines in grey."""
     rung = search.ended_rungs[-1]
-    names = [name for name in rung.names if not math.isnan(rung.standings[name].objective.mean)]
+    names = [name for name in rung.names if rung.standings[name].state == "in"]
     named = names if rung.number > 1 else names[:_FIRST]
-    free = (style for style in palette([search.winner or "", *named]).values() if style not in styles.values())
-    return {name: styles[name] if name in styles else next(free) for name in named}
+    looks = palette(dict.fromkeys([*styles, *named]))  # those of the methods on fresh seeds stay as they are
+    return {name: looks[name] for name in named}
 
 
 def path_figure(search: Search, looks: Styles) -> Figure:

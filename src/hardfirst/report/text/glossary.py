@@ -15,3 +15,12 @@ GLOSSARY = (
     "Holm-corrected: the test allows for the number of methods: if none has an effect, it calls any different in at most 5% "
     "of studies.",
 )
+
+OF_SEARCHES = (
+    "Candidate: a method with options that a search tries.",
+    "Rung: a round of a search. Each further rung has fewer candidates, with more seeds.",
+    "Hard tasks: the tasks whose validation KPI under equal weights is below the mean over tasks.",
+    "Fresh seeds: seeds whose runs no decision of a search reads, and which judge its winner on the test split.",
+    "What choosing alone gives: the gain that the best of many equal candidates shows by chance.",
+)
+"""The terms of a search, in addition."""

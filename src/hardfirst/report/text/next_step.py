@@ -59,10 +59,10 @@ def _compared(answer: Answer, command: str | None) -> NextStep | None:
         return None
     if board.baseline is None:
         methods = ",".join((case.baseline, *case.methods))
-        return NextStep(f"Add {board.against} to compare with.", _with_option(command, "balancers", methods))
+        return NextStep(f"Add {board.against} to compare with.", with_option(command, "balancers", methods))
     if case.noun != "method":
         return NextStep("Add another one to compare with.", None)
-    return NextStep("Add a method to compare with.", _with_option(command, "balancers", f"{case.baseline},dtp"))
+    return NextStep("Add a method to compare with.", with_option(command, "balancers", f"{case.baseline},dtp"))
 
 
 def _more_seeds(answer: Answer, command: str | None, answers: Sequence[Answer]) -> NextStep | None:
@@ -76,7 +76,7 @@ def _more_seeds(answer: Answer, command: str | None, answers: Sequence[Answer]) 
     gain = "make smaller differences visible" if board.can_test else f"make{'s' if more == 1 else ''} a test possible"
     seconds = sum(_seconds_of_a_run(each) * len(_reported(each)) for each in answers) * more / max(1, board.seeds)
     why = f"{count_text(more, 'more seed')} {gain}; finished runs are kept{_cost(seconds)}."
-    return NextStep(why, _with_option(command, "seeds", str(target)))
+    return NextStep(why, with_option(command, "seeds", str(target)))
 
 
 def _tuning(answer: Answer, command: str | None, plan: Mapping[str, Any], answers: Sequence[Answer]) -> NextStep | None:
@@ -85,7 +85,7 @@ def _tuning(answer: Answer, command: str | None, plan: Mapping[str, Any], answer
     seconds = sum(_seconds_of_a_run(each) * (_TRIALS * _tuned(each) + len(_reported(each))) for each in answers)
     noun = answer.case.noun
     why = f"Tuning gives each {noun} its own learning rate, which can change the ranking{_cost(seconds)}."
-    return NextStep(why, _with_option(command, "tune", str(_TRIALS)))
+    return NextStep(why, with_option(command, "tune", str(_TRIALS)))
 
 
 def _tuned(answer: Answer) -> int:
@@ -93,7 +93,7 @@ def _tuned(answer: Answer) -> int:
     return len(answer.board.rows) + (len(answer.case.tasks) if answer.case.single else 0)
 
 
-def _with_option(command: str | None, name: str, value: str) -> str | None:
+def with_option(command: str | None, name: str, value: str) -> str | None:
     """The command with this option in place of the one that it has."""
     if command is None:
         return None

@@ -18,11 +18,11 @@ from hardfirst.report.model.search import Change, Search
 from hardfirst.report.text.alerts import Alert
 from hardfirst.report.text.headline import Headline
 from hardfirst.report.text.interval_text import capitalized, count_text
-from hardfirst.report.text.next_step import NextStep
+from hardfirst.report.text.next_step import NextStep, with_option
 from hardfirst.report.text.search_notes import limits, outcome
 from hardfirst.report.text.tiles import Tile
 from hardfirst.statistics import Interval, number_text
-from hardfirst.statistics.search import Reason
+from hardfirst.statistics.search import FRESH, Reason
 
 _REFUSALS: Mapping[Reason, str] = {
     "not better": "its gain cannot be told from chance",
@@ -149,9 +149,12 @@ def paste(search: Search, plan: Mapping[str, Any]) -> tuple[Paste, ...]:
 
 def _train(trial: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[str]:
     """The command that trains as a trial did, with what the study changed in the problem's recipe."""
-    yield from ("hardfirst", "train", trial["problem"], "--balancer", trial["balancer"])
+    problem = plan.get("problems", [trial["problem"]])[0]  # a file's path is not in the trial
+    yield from ("hardfirst", "train", str(problem), "--balancer", trial["balancer"])
     if (network := trial.get("network", OWN)) != OWN:
         yield from ("--network", network)
+    if (criterion := trial.get("criterion", "mean")) != "mean":
+        yield from ("--criterion", criterion)
     yield from ("--learning-rate", f"{trial['learning_rate']:g}")
     for name in _TRAINING:
         if name in plan:
@@ -218,6 +221,12 @@ def _cost(search: Search) -> Tile:
     return Tile("Cost, in single runs", f"{search.cost:.0f} + {search.fresh_cost:.0f}", "the search + fresh seeds")
 
 
+def cost(search: Search) -> str:
+    """The cost as a sentence."""
+    fresh = f", and its fresh seeds {search.fresh_cost:.0f}" if search.fresh_cost else ""
+    return f"The search cost {search.cost:.0f} single runs{fresh}."
+
+
 def alerts(search: Search) -> tuple[Alert, ...]:
     """What limits the answer, warnings first."""
     found = []
@@ -234,9 +243,12 @@ def alerts(search: Search) -> tuple[Alert, ...]:
 
 
 def next_step(search: Search, missing: int, command: str | None) -> NextStep | None:
-    """The same command while runs are missing or have failed; None otherwise."""
+    """The same command while runs are missing or have failed, or with more fresh seeds; None if nothing is to be done."""
     if missing and command:
         return NextStep("The same command continues; finished runs are kept.", command)
     if any(run.record.outcome == "failed" for run in search.runs):
         return NextStep("The same command runs again what failed; finished runs are kept.", command)
+    if search.verdict and search.verdict.reason == "too few seeds":
+        why = f"A verdict takes {FRESH} fresh seeds; finished runs are kept."
+        return NextStep(why, with_option(command, "seeds", str(FRESH)))
     return None

@@ -73,10 +73,10 @@ class SearchStudy(StudyKind):
     refuses = MappingProxyType(
         {
             "balancers": "give `candidates`",
-            "tune": "it tries three learning rates with equal weights; `learning_rates` gives the range",
+            "tune": "equal weights choose one of three learning rates for all; `learning_rates` gives the range",
             "criterion": "epochs are chosen by the objective",
-            "baselines": "it has equal weights alone; compare its winner with `hardfirst compare`",
-            "controls": "compare its winner with `hardfirst compare`",
+            "baselines": "its baseline is equal weights; `hardfirst compare` has others for its winner",
+            "controls": "`hardfirst compare` has them for its winner",
         }
     )
 
