@@ -122,7 +122,6 @@ class LossBalancer(Balancer):
         if kpis is not None:
             self.update(kpis)
         total, values = self._training_total(losses, kpis)
-        total = self._annealed(total, losses)
         if self._learns:
             with torch.no_grad():
                 self.learn(values)
@@ -135,6 +134,11 @@ class LossBalancer(Balancer):
         share = self._equal_share()
         return total if share is None else (1 - share) * total + share * losses.sum(dtype=total.dtype)
 
+    def _annealed_weights(self, weights: Tensor) -> Tensor:
+        """Return the weights [T] with their share of equal weights."""
+        share = self._equal_share()
+        return weights if share is None else (1 - share) * weights + share
+
     def _equal_share(self) -> Tensor | None:
         """Compute λ of this step, 0-d; None if it is 0 at every step."""
         if self.anneal is None or self.steps is None:
@@ -145,7 +149,7 @@ class LossBalancer(Balancer):
 
     def _training_total(self, losses: Tensor, kpis: KPIs | None) -> tuple[Tensor, Tensor]:
         """Return the total, and the losses [T] to learn from, averaged over ranks if the method learns."""
-        total = self.combine(losses, kpis)
+        total = self._annealed(self.combine(losses, kpis), losses)
         return total, self.losses_for_state(losses) if self._learns or self._learns_from_gradients else losses
 
     @final
@@ -165,9 +169,7 @@ class LossBalancer(Balancer):
     @property
     def weights(self) -> Mapping[str, Tensor]:
         with torch.no_grad():
-            weights, share = self.current_weights().detach(), self._equal_share()
-            if share is not None:
-                weights = (1 - share) * weights + share
+            weights = self._annealed_weights(self.current_weights().detach())
             return dict(zip(self.tasks, weights.unbind(), strict=True))
 
     @abstractmethod

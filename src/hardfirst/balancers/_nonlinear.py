@@ -1,7 +1,7 @@
 """Base class of methods whose total is not linear in the losses."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import torch
@@ -60,7 +60,7 @@ class NonlinearLossBalancer(LossBalancer):
 
     @final
     def current_weights(self) -> Tensor:
-        return self.weight.clone()
+        return self.weight.clone()  # annealed: those of the latest step
 
     def combine(self, losses: Tensor, kpis: KPIs | None) -> Tensor:
         return self._slope_and_total(losses, Present(losses))[1]
@@ -78,8 +78,12 @@ class NonlinearLossBalancer(LossBalancer):
         slope, total = self._slope_and_total(losses, present)
         if not self._is_weighted_sum:
             total = self.combine(losses, kpis)
-        keep_latest(self.weight, slope.masked_fill(present.absent, torch.nan))
-        return total, values
+        keep_latest(self.weight, self._annealed_weights(slope).masked_fill(present.absent, torch.nan))
+        return self._annealed(total, losses), values
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        return dict(zip(self.tasks, self.weight.clone().unbind(), strict=True))
 
     def _slope_and_total(self, losses: Tensor, present: "Present") -> tuple[Tensor, Tensor]:
         """Return `slope`, and Σ slope·L with its graph. Override it if the total has another value with shared terms.

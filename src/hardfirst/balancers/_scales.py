@@ -58,7 +58,7 @@ class LearnedScales(LossBalancer):
     def _training_total(self, losses: Tensor, kpis: KPIs | None) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             weights = self.current_weights()
-        total = self._total(losses, weights)
+        total = self._annealed(self._total(losses, weights), losses)
         values = self.losses_for_state(losses)
         # here rather than in `learn`, which would compute the weights again
         self.adam.step(self.s, torch.addcmul(self.offset, values, weights, value=self._sign))

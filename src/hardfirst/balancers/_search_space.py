@@ -30,7 +30,7 @@ class Range(NamedTuple):
 
 
 class AnnealRange(NamedTuple):
-    """The values of `anneal` that tuning tries: none for half of them, for the others a change of the given length.
+    """The values of `anneal` that tuning tries: the default for half of them, for the others a change of this length.
 
     Args:
         low: the earliest start.
@@ -43,7 +43,7 @@ class AnnealRange(NamedTuple):
     length: float = 0.2
 
     def at(self, share: float) -> tuple[float, float] | None:
-        """Return the value at a fraction of the range; None is no annealing.
+        """Return the value at a fraction of the range; None is the method's default.
 
         >>> AnnealRange().at(0.25), AnnealRange().at(0.5), AnnealRange().at(1)
         (None, (0.3, 0.5), (0.8, 1.0))
