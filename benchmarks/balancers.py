@@ -52,6 +52,7 @@ def make(name: str, tasks: list[str]) -> LossBalancer:
     options = {
         "fixed": ":" + ",".join(f"{task}=1" for task in tasks),
         "curriculum": f":order={'+'.join(tasks)},epochs=10",
+        "hard_first": ":steps=1000000",  # in the search
     }
     balancer = Spec.parse(name + options.get(name, "")).build(tasks)
     assert isinstance(balancer, LossBalancer)

@@ -191,6 +191,17 @@ PARTS: dict[str, tuple[Callable[[Path, str, int | None], None], Sequence[str]]] 
     "order": (order_table, ORDERS),
     "search": (search_row, list(SEARCHES)),
 }
+COLUMNS = (
+    "objective, kept",
+    "winner",
+    "objective",
+    "mean",
+    "recommended",
+    "gain in the search",
+    "by chance",
+    "runs",
+    "time",
+)
 
 
 def main() -> None:
@@ -205,10 +216,12 @@ def main() -> None:
         parser.error(f"there is no part {unknown[0]}; the parts are {', '.join(known)}")
     torch.set_num_threads(1)
     (arguments.folder / "single").mkdir(parents=True, exist_ok=True)
-    for text in known:
-        part, _, name = text.partition(":")
-        if text in asked or part in asked:
-            PARTS[part][0](arguments.folder, name, arguments.workers)
+    for part, (run, names) in PARTS.items():
+        chosen = [name for name in names if part in asked or f"{part}:{name}" in asked]
+        if part == "search" and chosen:
+            print(_row("search", COLUMNS) + "\n" + _row("---", ["---"] * len(COLUMNS)), flush=True)
+        for name in chosen:
+            run(arguments.folder, name, arguments.workers)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ FOLDER_ABOVE_THE_CORE = re.compile(rf"({EXTRA})")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one worker per core, so more threads would compete for it
     torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # and in the processes that tests start
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

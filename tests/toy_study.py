@@ -20,13 +20,14 @@ from hardfirst.kpi import accuracy
 from hardfirst.networks import HardSharing, number_head
 from hardfirst.problems import Problem, Splits, Task, TensorTable
 
-MARK, SECONDS, DIES = Path({mark!r}), {seconds}, {dies}
+MARK, DIES = Path({mark!r}), {dies}
+SECONDS = 0 if MARK.exists() else {seconds}
 
 def data():
     if DIES and not MARK.exists():
         MARK.write_text("")
         os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(0 if MARK.exists() else SECONDS)
+    time.sleep(SECONDS)
     inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
     table = TensorTable(inputs, {{"a": (inputs[:, 0] > 0).float(), "b": (inputs[:, 1] * inputs[:, 2] > 0).float()}})
     return Splits(table, table, table)

@@ -2,14 +2,11 @@
 
 import json
 import math
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
 
 from hardfirst import functional
@@ -176,58 +173,6 @@ def test_shared_is_checked() -> None:
 def test_options_are_checked(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         GradNorm(TASKS, **options)
-
-
-def batch_losses(shared: Tensor, inputs: Tensor) -> dict[str, Tensor]:
-    """Losses that are means over a batch, so that two half batches make a whole one; c has no labels in the first half."""
-    errors = inputs @ shared
-    losses = {"a": errors.square().mean(), "b": (3 * errors - 1).square().mean()}
-    return losses if inputs[0, 0] < 0 else {**losses, "c": (errors + 1).square().mean()}
-
-
-def inputs(rank: int) -> Tensor:
-    data = torch.randn(4, 3, generator=torch.Generator().manual_seed(rank))
-    data[0, 0] = data[0, 0].abs() * (2 * rank - 1)
-    return data
-
-
-def run(rank: int, port: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    store = dist.TCPStore("127.0.0.1", port, 2, is_master=rank == 0)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    shared = torch.nn.Parameter(torch.tensor([0.5, -1.0, 2.0]))
-    balancer = GradNorm(TASKS)
-    balancer(batch_losses(shared, inputs(rank)), shared=[shared])
-    state = {"weight": balancer.weight.tolist(), "second": balancer.adam.moments[:, 1].tolist()}
-
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.tensor import Shard, distribute_tensor
-
-    sharded = torch.nn.Parameter(distribute_tensor(shared.detach(), init_device_mesh("cpu", (2,)), [Shard(0)]))
-    try:
-        balancer({"a": shared.sum()}, shared=[sharded])
-    except InputError as error:
-        state["refusal"] = str(error)
-    (folder / f"{rank}.json").write_text(json.dumps(state))
-    dist.barrier()  # a rank that closes its connections first can abort the other
-    dist.destroy_process_group()
-
-
-def test_two_ranks_have_the_norm_of_the_whole_batch_and_refuse_fsdp(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(run, args=(port, tmp_path), nprocs=2)
-    states = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
-    shared = torch.nn.Parameter(torch.tensor([0.5, -1.0, 2.0]))
-    whole = batch_losses(shared, torch.cat([inputs(0), inputs(1)]).flip(0))
-    whole = {**whole, "c": batch_losses(shared, inputs(1))["c"]}  # the mean over the ranks that have labels
-    balancer = GradNorm(TASKS)
-    balancer(whole, shared=[shared])
-    for state in states:
-        torch.testing.assert_close(torch.tensor(state["weight"]), balancer.weight)
-        torch.testing.assert_close(torch.tensor(state["second"]), balancer.adam.moments[:, 1])  # the squares of the norms
-        assert "cannot use gradients that are sharded" in state["refusal"]
 
 
 def test_features_are_refused_and_methods_that_need_no_gradients_ignore_them() -> None:

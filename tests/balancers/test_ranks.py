@@ -1,6 +1,7 @@
 """Two gloo ranks with different data stay one: the same weights, the same parameters, and the update of the full batch."""
 
 import json
+import math
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,13 +14,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from hardfirst._task_state import Group
-from hardfirst.balancers import DTP, Balancer, Spec
+from hardfirst.balancers import DTP, Balancer, GradNorm, LossBalancer, Spec
+from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 from hardfirst.errors import InputError
 from hardfirst.networks import HardSharing
-from table import EVERY, GRADIENT, SPECS, TASKS
+from table import EVERY, GRADIENT, SPECS, TASKS, make
 
 STEPS, BATCH = 10, 6
 SHARDABLE = [spec for spec in SPECS if "shared" not in spec.build(TASKS).needs]
+NONLINEAR = [spec for spec in SPECS if isinstance(make(spec), NonlinearLossBalancer)]
 NAMED = ["dtp", "uncertainty", "gradnorm", "geometric", "pcgrad"]
 TASKS_OF_RANKS = {  # by rank, what it takes for the tasks
     "alike": (["a", "b"], ["a", "b"]),
@@ -79,6 +82,9 @@ def run(rank: int, port: int, folder: Path) -> None:
         "names": {
             f"{text} {kind}": other_tasks(text, TASKS_OF_RANKS[kind][rank]) for text in NAMED for kind in TASKS_OF_RANKS
         },
+        "totals": {str(spec): totals(make(spec), [rank], 2) for spec in NONLINEAR},
+        "broken": {str(spec): total_of_a_broken_loss(make(spec), rank) for spec in NONLINEAR},
+        "gradnorm": gradnorm_step(lambda shared: batch_losses(shared, inputs(rank))),
         "torchjd": with_torchjd(rank),
     }
     (folder / f"{rank}.json").write_text(json.dumps(found))
@@ -141,6 +147,51 @@ def other_tasks(text: str, tasks: list[str]) -> str:
     except InputError as error:
         return str(error)
     return ""
+
+
+def totals(balancer: LossBalancer, ranks: list[int], world: int) -> list[list[float]]:
+    """Totals and gradients, the latter averaged over `world`, of a run on the mean losses of some ranks' batches."""
+    rows = []
+    for step in range(12):
+        scale = torch.ones(3, requires_grad=True)  # the shared parameters
+        generators = [torch.Generator().manual_seed(2 * step + rank) for rank in ranks]
+        sizes = [torch.rand(3, generator=generator) for generator in generators]
+        vector = scale * (torch.stack(sizes).mean(0) * torch.tensor([0.3, 2.0, 5.0]) + 0.1)
+        total = balancer(dict(zip(TASKS, vector.unbind(), strict=True)), dict.fromkeys(TASKS, 0.1 * (step % 7)))
+        (gradient,) = torch.autograd.grad(total, scale)
+        if world > 1:
+            dist.all_reduce(gradient)  # as DistributedDataParallel does
+            gradient /= world
+        rows.append([total.item(), *gradient.tolist()])
+        if step % 3 == 2:
+            balancer.end_epoch()
+    return rows
+
+
+def total_of_a_broken_loss(balancer: LossBalancer, rank: int) -> float:
+    """The total where the first task's loss is infinite on rank 1 alone."""
+    losses = {task: torch.tensor(torch.inf if task == TASKS[0] and rank else 2.0) for task in TASKS}
+    return balancer(losses, dict.fromkeys(TASKS, 0.5)).item()
+
+
+def batch_losses(shared: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+    """Means over a batch, so that two half batches make a whole one; the last task has no labels in the first half."""
+    errors = inputs @ shared
+    losses = [errors.square().mean(), (3 * errors - 1).square().mean(), (errors + 1).square().mean()]
+    return dict(zip(TASKS, losses[: 2 if inputs[0, 0] < 0 else 3], strict=False))
+
+
+def inputs(rank: int) -> Tensor:
+    data = torch.randn(4, 3, generator=torch.Generator().manual_seed(rank))
+    data[0, 0] = data[0, 0].abs() * (2 * rank - 1)
+    return data
+
+
+def gradnorm_step(losses: Callable[[Tensor], dict[str, Tensor]]) -> list[list[float]]:
+    """The weights and the squares of the norms after a step of GradNorm."""
+    shared, balancer = nn.Parameter(torch.tensor([0.5, -1.0, 2.0])), GradNorm(TASKS)
+    balancer(losses(shared), shared=[shared])
+    return [balancer.weight.tolist(), balancer.adam.moments[:, 1].tolist()]
 
 
 def with_torchjd(rank: int) -> dict[str, list]:
@@ -221,6 +272,27 @@ def test_gradient_balancers_make_the_update_of_the_full_batch(ranks: tuple[dict,
     expected = as_lists(dict(bare.named_parameters()))
     found = {name: ranks[0]["exact"][str(spec)][name] for name in expected}
     assert_close(found, expected, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("spec", NONLINEAR, ids=str)
+def test_two_ranks_give_the_totals_and_the_update_of_the_whole_batch(ranks: tuple[dict, dict], spec: Spec) -> None:
+    expected = torch.tensor(totals(make(spec), [0, 1], 1))
+    for states in ranks:
+        torch.testing.assert_close(torch.tensor(states["totals"][str(spec)]), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", NONLINEAR, ids=str)
+def test_a_loss_that_is_broken_on_one_rank_reaches_that_ranks_total(ranks: tuple[dict, dict], spec: Spec) -> None:
+    assert not math.isfinite(ranks[1]["broken"][str(spec)])
+
+
+def test_gradnorm_takes_the_norms_of_the_whole_batch(ranks: tuple[dict, dict]) -> None:
+    def whole(shared: Tensor) -> dict[str, Tensor]:
+        every, second = torch.cat([inputs(1), inputs(0)]), inputs(1)
+        return {**batch_losses(shared, every), TASKS[2]: batch_losses(shared, second)[TASKS[2]]}  # of those with a label
+
+    for states in ranks:
+        torch.testing.assert_close(torch.tensor(states["gradnorm"]), torch.tensor(gradnorm_step(whole)))
 
 
 def test_a_kpi_is_averaged_over_the_ranks_that_measured_it(ranks: tuple[dict, dict]) -> None:

@@ -74,6 +74,12 @@ def test_a_run_outlives_the_pipe_that_it_prints_to(
     assert records.read(file).outcome == "finished"
 
 
+def test_a_restart_is_said(hardfirst: Callable[..., str], problem_file: Callable[[str], None]) -> None:
+    problem_file("1")
+    printed = hardfirst("train", "tiny.py", "--balancer", "hard_first", "--epochs", "4", "--out", "run")
+    assert "After a search of 2 steps, network and optimizer went back to step 0, in epoch 2." in printed
+
+
 def test_the_flags_of_a_recipe(hardfirst: Callable[..., str], problem_file: Callable[[str], None], tmp_path: Path) -> None:
     problem_file("1")
     flags = "--optimizer adamw:weight_decay=1e-4 --schedule cosine:warmup=0.05 --precision bf16-mixed --clip 1.0"

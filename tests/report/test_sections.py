@@ -14,7 +14,7 @@ from hardfirst.report.blocks import Section
 from hardfirst.report.figures import styles
 from hardfirst.report.model import frames
 from hardfirst.report.model.answer import answer
-from hardfirst.report.sections import controls, metrics, tuning, why
+from hardfirst.report.sections import controls, curves, metrics, tuning, why
 from hardfirst.report.sections.kpis import kpi_table
 from hardfirst.report.sections.reproduction import settings_table
 from hardfirst.report.sections.runs import cost_table, unfinished_table
@@ -129,6 +129,25 @@ def test_controls_are_set_against_their_dtp():
     assert "raw weights −0.3 [−1.4, +0.9] −0.1 [−0.5, +0.3] Normalising is not shown to matter to the worst task." in found
     assert "frozen average +6.0 [+6.0, +6.0] +2.0 [+2.0, +2.0] The change of weights over time does harm here." in found
     assert "decided on the worst task by a sign-flip test at p ≤ 0.05, Holm-corrected over 3 controls." in found
+
+
+def test_controls_of_hard_first():
+    found = controlled(
+        study(equal=LOW, hard_first=HIGH),
+        [as_run(each, "no restart", "control", control_of="hard_first") for each in singly("hard_first:restart=false", LOW)],
+    )
+    assert "no restart −6.0 [−6.8, −5.2] −2.0 [−2.3, −1.7] Training from the start with the weights helps." in found
+
+
+def singly(balancer, hard):
+    return [run(balancer, seed, (0.9, 0.7, kpi)) for seed, kpi in enumerate(hard)]
+
+
+def test_curves_say_when_a_network_goes_back_to_step_0():
+    (restarted,) = singly("hard_first", [0.5])
+    restarted.epochs[1]["restarted"] = 9
+    case = case_of(study(equal=[0.4]), as_run(restarted))
+    assert "The network of hard_first goes back to step 0 in epoch 2." in text(curves.section(answer(case), looks(case)))
 
 
 def test_with_few_seeds_controls_are_not_judged():

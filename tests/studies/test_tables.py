@@ -3,13 +3,15 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from hardfirst.problems import Problem, load_problem, table_name
+from hardfirst.errors import InputError
+from hardfirst.problems import Problem, digest, load_problem, table_name
 from hardfirst.problems.tables import _problem, _reading, _sharing, prepared_in, read_from
 from hardfirst.studies import Assignment, Ended, Plan, Runner
 from hardfirst.studies.executors.worker import run_assignment
@@ -128,6 +130,21 @@ def test_workers_have_the_table_as_it_is_now(
     own = load_problem(table)
     assert (found.transform, found.epochs, found.description) == (own.transform, own.epochs, own.description)
     assert figures(found) == figures(own)
+
+
+@pytest.mark.parametrize(("settled", "times"), [(-1.0, 2), (60.0, 4)], ids=["long ago", "just now"])
+def test_a_table_is_hashed_again_when_it_may_have_changed(
+    table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settled: float, times: int
+) -> None:
+    hashed = Mock(wraps=_reading._sha256_of)
+    monkeypatch.setattr(_reading, "_sha256_of", hashed)
+    monkeypatch.setattr(_reading, "_SETTLED", settled)  # seconds since the file's last change
+    before = {digest(table) for _ in range(2)}
+    changed(tmp_path, file := tmp_path / "homes.csv")
+    after = {digest(table) for _ in range(2)}
+    assert (len(before), len(after), len(before | after), hashed.call_count) == (1, 1, 2, times)
+    with pytest.raises(InputError, match=r"homes.csv has changed while it was read. Run the same command again"):
+        _reading.read(file, "0" * 64)
 
 
 def test_where_tables_cannot_be_kept_each_process_reads_them(table: str, readings: list[Path], tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ from hardfirst.balancers._loss import Anneal, LossBalancer
 from hardfirst.balancers._ops import refuse_without_steps
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import InputError, flag, number, warn_caller
-from hardfirst.functional._scalar import has_values, on_host
+from hardfirst.functional._scalar import has_values, host_memory
 from hardfirst.kpi import MovingKPI
 from hardfirst.records.names import NO_ANNEALING, NO_RESTART
 
 _FIRST_STEPS = 20  # with equal shares, since a trend over fewer steps is noise
 _HORIZON = 0.5  # the share of training over which a trend is extended
 _LEAST_SHARE = 1e-5  # of a task without a gap
+_LEAST_SPREAD = 1e-6  # of the times of KPIs, squared, in units of the search: several KPIs at one time have no trend
 
 
 class HardFirst(LossBalancer):
@@ -193,7 +194,8 @@ class HardFirst(LossBalancer):
         steps: int = self.steps  # type: ignore[assignment]  # refused above
         if has_values(self.steps_done) and not self._restart_known:
             self._look_for_restart(self._search_steps(steps))
-        if on_host(self.steps_done) and int(self.steps_done) >= self._search_steps(steps):
+        count = host_memory(self.steps_done)
+        if count is not None and count[0] >= self._search_steps(steps):
             self.kpi.update(kpis)  # takes less time than the rest, which would change nothing
             return
         moving, done, searching, window = self.kpi, self.steps_done, self._searching(steps), self.share * steps
@@ -240,7 +242,7 @@ def _closable_gap(sums: Tensor, average: Tensor, horizon: float) -> Tensor:
     error = (residual / spread / (n - 2).clamp_min(1)).sqrt()
     certainty = (slope / (2 * error)).clamp(0, 1)
     gap = torch.minimum(1 - average, horizon * certainty * slope.clamp_min(0))
-    return torch.where((n > 2) & (spread > 0), gap, torch.nan)
+    return torch.where((n > 2) & (spread > _LEAST_SPREAD), gap, torch.nan)
 
 
 def _shares(gap: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ _NAMES = {"order": "orders"}  # commands that are not called like their kind
 class StudyGroup(TyperGroup):
     """Makes the command of a kind of study when it is used; kinds from plug-ins have commands too.
 
-    Comparisons of balancers and searches have commands in modules of their own.
+    Comparisons of balancers and searches have their commands in other modules.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:  # of click, or of the copy that newer versions of typer carry

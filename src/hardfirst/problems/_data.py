@@ -59,7 +59,7 @@ class TensorTable(Dataset[Batch]):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int | Tensor) -> Batch:
+    def __getitem__(self, index: int | slice | Tensor) -> Batch:
         inputs = self.inputs
         batch = inputs[index] if isinstance(inputs, Tensor) else {name: column[index] for name, column in inputs.items()}
         return batch, {task: target[index] for task, target in self.targets.items()}

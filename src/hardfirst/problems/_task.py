@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Literal
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from hardfirst.errors import InputError, number, unknown
@@ -158,3 +159,8 @@ class Task:
             raise unknown(f"loss of task {self.name!r}:", loss, self.losses)
         option = self.losses[loss]
         return replace(self, loss=option.loss, metrics={**self.metrics, **option.metrics})
+
+
+def absolute_error(output: Tensor, target: Tensor, *, deviation: float) -> Tensor:
+    """Return the mean absolute error of standardised values, in the unit of `deviation`."""
+    return deviation * F.l1_loss(output, target)

@@ -421,7 +421,7 @@ def test_libmtl_averages_depth_alone(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_comparison_and_its_page(hardfirst: Callable[..., str], tmp_path: Path) -> None:
     name = folder_name("nyuv2", dense_folder.write(tmp_path / "nyuv2"))
-    settings = "--networks segnet:width=1 --balancers equal,dtp --seeds 1 --epochs 1 --no-baselines --no-controls"
+    settings = "--networks segnet:width=1 --balancers equal,dtp --seeds 1 --epochs 1 --no-baselines --no-controls --no-cost"
     said = hardfirst("compare", name, *settings.split(), "--out", "study")
     assert "nyuv2, segnet:width=1 network" in said
     assert "pixel accuracy" in Path("study/report.html").read_text(encoding="utf-8")

@@ -111,7 +111,7 @@ class FrameTable(TensorTable):
         [[0, -100]]
     """
 
-    def __getitem__(self, index: int | Tensor) -> Batch:
+    def __getitem__(self, index: int | slice | Tensor) -> Batch:
         inputs, targets = super().__getitem__(index)
         classes = targets["segment"].short()
         return inputs, {**targets, "segment": classes.masked_fill(classes == _labels.IGNORE, IGNORE)}

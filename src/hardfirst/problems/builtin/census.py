@@ -62,7 +62,7 @@ from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._cache import cached
 from hardfirst.problems._data import IGNORE, TensorTable
 from hardfirst.problems._sources import PyPI, Source
-from hardfirst.problems._task import Metric, Task
+from hardfirst.problems._task import Metric, Task, absolute_error
 from hardfirst.problems.builtin._census_columns import (
     ASKED_FROM,
     CATEGORIES,
@@ -116,7 +116,7 @@ def problem() -> Problem:
                 "weeks",
                 loss=F.mse_loss,
                 kpi=r2,
-                metrics={"mae_weeks": Metric(error_in_weeks, higher_is_better=False)},
+                metrics={"mae_weeks": Metric(partial(absolute_error, deviation=WEEKS_DEVIATION), higher_is_better=False)},
                 kpi_from="validation",
             ),
         ),
@@ -130,11 +130,6 @@ def problem() -> Problem:
         parts=parts,
         source=SOURCE,
     )
-
-
-def error_in_weeks(output: Tensor, target: Tensor) -> Tensor:
-    """Return the mean absolute error in weeks of a standardised output and target."""
-    return WEEKS_DEVIATION * F.l1_loss(output, target)
 
 
 EMBEDDED = 8

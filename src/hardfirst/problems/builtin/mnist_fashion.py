@@ -151,7 +151,7 @@ def data(*, crowded: bool = False) -> Splits:
         InputError: a file is missing or not the published one.
     """
     train, test = _pairs("train", crowded=crowded), _pairs("t10k", crowded=crowded)
-    return Splits(_rows(train, slice(VALIDATION, None)), _rows(train, slice(VALIDATION)), test)
+    return Splits(TensorTable(*train[VALIDATION:]), TensorTable(*train[:VALIDATION]), test)
 
 
 def data_apart() -> Splits:
@@ -161,19 +161,12 @@ def data_apart() -> Splits:
         InputError: as `data`.
     """
     train, test = _alone("train"), _alone("t10k")
-    few = slice(VALIDATION, VALIDATION + APART_DIGITS)
+    digits = train["digits"][VALIDATION : VALIDATION + APART_DIGITS]
     return Splits(
-        train={"digits": _rows(train["digits"], few), "garments": _rows(train["garments"], slice(VALIDATION, None))},
-        validation={name: _rows(table, slice(VALIDATION)) for name, table in train.items()},
+        train={"digits": TensorTable(*digits), "garments": TensorTable(*train["garments"][VALIDATION:])},
+        validation={name: TensorTable(*table[:VALIDATION]) for name, table in train.items()},
         test=test,
     )
-
-
-def _rows(table: TensorTable, rows: slice) -> TensorTable:
-    inputs = table.inputs
-    if not isinstance(inputs, Tensor):
-        raise TypeError("images are one tensor")
-    return TensorTable(inputs[rows], {task: target[rows] for task, target in table.targets.items()})
 
 
 def _pairs(part: str, *, crowded: bool) -> TensorTable:

@@ -48,7 +48,7 @@ from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._cache import cached
 from hardfirst.problems._data import TensorTable
 from hardfirst.problems._sources import PyPI, Source
-from hardfirst.problems._task import Metric, Task
+from hardfirst.problems._task import Metric, Task, absolute_error
 
 FILE = "optical.csv"
 SOURCE = Source(
@@ -111,19 +111,8 @@ def problem() -> Problem:
 
 
 def _task(name: str, about: Property) -> Task:
-    error = Metric(partial(mean_absolute_error, unit=about.deviation), higher_is_better=False)
+    error = Metric(partial(absolute_error, deviation=about.deviation), higher_is_better=False)
     return Task(name, loss=F.mse_loss, kpi=r2, metrics={f"mae_{about.unit}".rstrip("_"): error}, kpi_from="validation")
-
-
-def mean_absolute_error(output: Tensor, target: Tensor, *, unit: float) -> Tensor:
-    """Return the mean absolute error in the property's unit.
-
-    Args:
-        output: standardised.
-        target: standardised.
-        unit: the standard deviation in the property's unit.
-    """
-    return unit * F.l1_loss(output, target)
 
 
 class Counts(nn.Module):

@@ -53,7 +53,7 @@ from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._cache import cached
 from hardfirst.problems._data import TensorTable
 from hardfirst.problems._sources import PyPI, Source
-from hardfirst.problems._task import Metric, Task
+from hardfirst.problems._task import Metric, Task, absolute_error
 from hardfirst.problems.builtin._schnet import ELEMENTS, Molecules
 
 FILES = {
@@ -138,13 +138,8 @@ def problem(train: int = TRAIN) -> Problem:
 
 
 def _task(name: str, about: Property) -> Task:
-    error = Metric(partial(mean_absolute_error, deviation=about.deviation), higher_is_better=False)
+    error = Metric(partial(absolute_error, deviation=about.deviation), higher_is_better=False)
     return Task(name, loss=F.mse_loss, kpi=r2, metrics={f"mae_{about.unit}": error}, kpi_from="validation")
-
-
-def mean_absolute_error(output: Tensor, target: Tensor, *, deviation: float) -> Tensor:
-    """Return the mean absolute error of standardised values, in the unit of `deviation`."""
-    return deviation * F.l1_loss(output, target)
 
 
 # The network
@@ -194,8 +189,9 @@ def data(train: int = TRAIN) -> Splits:
         raise InputError(f"Expected `train` to be at most {count - second}; got {train}.")
     columns = {name: column[:last] for name, column in columns.items()}
     rows = {"train": slice(second, last), "validation": slice(first, second), "test": slice(first)}
-    targets = standardised(columns, rows["train"])
-    return Splits(**{split: _table(columns, targets, part) for split, part in rows.items()})
+    inputs = {"elements": columns["elements"].long(), "positions": columns["positions"]}
+    table = TensorTable(inputs, standardised(columns, rows["train"]))
+    return Splits(**{split: TensorTable(*table[part]) for split, part in rows.items()})
 
 
 def molecules() -> dict[str, Tensor]:
@@ -281,8 +277,3 @@ def standardised(columns: Mapping[str, Tensor], train: slice) -> dict[str, Tenso
             values = values - composition(columns["elements"]) @ fitted
         targets[name] = ((values - about.mean) / about.deviation).float()
     return targets
-
-
-def _table(columns: Mapping[str, Tensor], targets: Mapping[str, Tensor], rows: slice) -> TensorTable:
-    inputs = {"elements": columns["elements"][rows].long(), "positions": columns["positions"][rows]}
-    return TensorTable(inputs, {name: target[rows] for name, target in targets.items()})

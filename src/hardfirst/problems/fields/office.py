@@ -5,7 +5,7 @@ one of them, in turn, and trains only its task. LibMTL's lists assign the pictur
 20% and 20% of each domain, so no other validation split is used. The lists are in DIR, or in DIR/data_txt/office-31 (or
 office-home) as in LibMTL. A folder "Real World", as in Office-Home, is read in place of the lists' Real_World.
 
-Pictures are resized bilinearly to 224×224, ignoring their proportions, and normalised like those of ImageNet; there is no
+Pictures are resized bilinearly to 224×224, ignoring their proportions, and normalized like those of ImageNet; there is no
 augmentation. They are decoded once, into the cache folder, 0.6 and 2.3 GB, and mapped into memory.
 
 Network and recipe are LibMTL's: ResNet-18, the mean over positions, a layer of 512 features with batch norm, ReLU and

@@ -129,7 +129,7 @@ class Leaderboard:
         rows: the baseline first if there is one, then the others, best first by the criterion.
         references: the single-task networks and the trees, as far as there are any.
         objective: what rows are sorted by, and what the study chose epochs and settings by.
-        scopes: what there is a column of: the worst task, the mean over tasks, and the objective if it is neither.
+        scopes: what has a column: the worst task, the mean over tasks, and the objective if it is neither.
         against: the baseline in words.
         tested: the number of methods that are tested against the baseline.
         seeds: the number of seeds of the study so far.

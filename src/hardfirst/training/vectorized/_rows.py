@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from hardfirst.balancers import Balancer
 from hardfirst.problems import Problem
 from hardfirst.training._trial import Trial
 
@@ -60,6 +61,7 @@ class Rows:
 
 
 def in_order(trials: Sequence[Trial], loaded: Problem) -> list[int]:
-    """The positions of trials in the order that `Rows` needs."""
+    """The positions of trials in the order that `Rows` needs; those of a method with a restart are the last of a task."""
     names = [None, *loaded.task_names]
-    return sorted(range(len(trials)), key=lambda position: names.index(trials[position].only))
+    restarts = [trial.balancer.method.restart_step is not Balancer.restart_step for trial in trials]
+    return sorted(range(len(trials)), key=lambda position: (names.index(trials[position].only), restarts[position]))
