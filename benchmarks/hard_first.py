@@ -141,7 +141,7 @@ def search_row(folder: Path, name: str, workers: int | None) -> None:
     )
     home.mkdir(parents=True, exist_ok=True)
     with _Clock(home / "seconds.txt") as clock:
-        found = search.run(home).comparison.cases[0].search
+        found = search.run(home).cases[0].search
     assert found is not None
     cells = [f"`{maximise}`, `{keep}`", f"`{found.winner}`" if found.winner else "none"]
     change = found.fresh.get(found.winner or "")
