@@ -131,7 +131,9 @@ def test_the_file_of_a_search_holds_what_is_tried_and_kept(tmp_path: Path) -> No
     assert (settings["search"], settings["keep"]) == ("worst", ["0.5*left+0.5*right:1"])
     assert settings["candidates"] == list(CANDIDATES)
     (tmp_path / "study.yaml").write_text(asked.yaml())
-    assert Plan.read(tmp_path / "study.yaml") == asked == Search(problems="digits", maximise="worst", keep=asked.keep)
+    assert Plan.read(tmp_path / "study.yaml") == asked
+    assert Search(problems="digits", maximise="worst", keep=asked.keep).settings() == settings
+    assert Search.read(tmp_path / "study.yaml").settings() == settings
     assert Plan(problems="digits", search="worst").keep == ("mean:0.5",)
     assert Plan(problems="digits", search="worst", keep=[]).keep == ()
     assert Plan(problems="digits", search="worst", candidates="equal,famo").candidates == ("famo",)
