@@ -144,7 +144,11 @@ def test_sums_in_float32_stay_accurate_over_a_long_search(slope: float, noise: f
 
 @pytest.mark.parametrize(("values", "known"), [([0.5], False), ([0.5, 0.6], False), ([0.5, 0.6, 0.7], True)])
 def test_a_task_needs_three_kpis_for_a_trend(values: list[float], known: bool) -> None:
-    assert math.isnan(gap_after(torch.tensor(values), 0.6, every=1, window=1000)) != known
+    assert math.isnan(gap_after(torch.tensor(values), 0.6, every=1, window=100)) != known
+
+
+def test_kpis_at_one_time_have_no_trend() -> None:
+    assert math.isnan(gap_after(torch.tensor([0.5, 0.5, 0.7, 0.9]), 0.6, every=0, window=100))
 
 
 def test_without_kpis_all_weights_stay_equal() -> None:

@@ -20,6 +20,7 @@ from hardfirst.records.names import NO_ANNEALING, NO_RESTART
 _FIRST_STEPS = 20  # with equal shares, since a trend over fewer steps is noise
 _HORIZON = 0.5  # the share of training over which a trend is extended
 _LEAST_SHARE = 1e-5  # of a task without a gap
+_LEAST_SPREAD = 1e-6  # of the times of KPIs, squared, in units of the search: several KPIs at one time have no trend
 
 
 class HardFirst(LossBalancer):
@@ -241,7 +242,7 @@ def _closable_gap(sums: Tensor, average: Tensor, horizon: float) -> Tensor:
     error = (residual / spread / (n - 2).clamp_min(1)).sqrt()
     certainty = (slope / (2 * error)).clamp(0, 1)
     gap = torch.minimum(1 - average, horizon * certainty * slope.clamp_min(0))
-    return torch.where((n > 2) & (spread > 0), gap, torch.nan)
+    return torch.where((n > 2) & (spread > _LEAST_SPREAD), gap, torch.nan)
 
 
 def _shares(gap: Tensor) -> Tensor:
