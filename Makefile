@@ -45,7 +45,7 @@ bench: $(VENV)/test
 	$(BIN)/python benchmarks/studies.py
 	$(BIN)/python benchmarks/vectorized.py
 
-studies-hard-first: $(VENV)/data ## the studies of docs/methods/hard_first.md: about two hours; the same command resumes
+studies-hard-first: $(VENV)/data ## the studies of docs/methods/hard_first.md, an hour or two; the same command resumes
 	$(BIN)/python benchmarks/hard_first.py runs/hard_first
 
 examples: $(VENV)/data ## run the numbered examples, the one for several ranks under torchrun
