@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 
 from hardfirst.studies import Assignment, Ended, Plan, Runner, StudyTrial, counts
 from hardfirst.studies.kinds.search import SearchStudy
@@ -228,6 +229,19 @@ def test_the_report_of_a_search_that_has_ended_or_not(
     assert "Still searching: rung 1 of 3" in hardfirst("report", str(tmp_path / "out"))
     for form in ("csv", "json", "md", "tex"):
         assert hardfirst("report", str(tmp_path / "out"), "--format", form)
+
+
+def test_without_shared_parameters_gradnorm_is_no_default_candidate(tmp_path: Path) -> None:
+    path = problem(tmp_path)
+    assert "gradnorm" in (Plan(problems=path, search="mean").candidates or ())
+    code = Path(path).read_text().replace("return HardSharing(", "return Plain(")
+    plain = "class Plain(HardSharing):\n    shared_parameters = property()\n\ndef network():"
+    (other := tmp_path / "plain.py").write_text(code.replace("def network():", plain))
+    state = torch.get_rng_state()
+    candidates = Plan(problems=str(other), search="mean").candidates or ()
+    assert not any("gradnorm" in text for text in candidates)
+    assert len(candidates) == 10
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_dry_run_lists_candidates_rungs_and_cost(hardfirst: Callable[..., str]) -> None:

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
+
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError, short
+from hardfirst.problems import Problem
 from hardfirst.records import Record
 from hardfirst.records.objective import Kept
 from hardfirst.studies._settings import check_each, joined, without_repeats
 from hardfirst.studies.tuning import EQUAL, STL, fixed
+from hardfirst.training import build_network
 
 DTP = Spec("dtp")
 
@@ -94,6 +98,14 @@ def mean_weights(record: Record) -> dict[str, float]:
     """A run's weights by task, averaged over its epochs; 0 for a task that never had a label."""
     means = {task: record.mean_weight(task) for task in (*record.tasks, *record.auxiliary)}
     return {task: 0.0 if math.isnan(mean) else mean for task, mean in means.items()}
+
+
+def default_candidates(problem: Problem, network: str) -> list[str]:
+    """Return `CANDIDATES`, without methods that need shared parameters if the network does not name them."""
+    with torch.random.fork_rng(devices=[]):  # building a network draws its initial weights
+        built = build_network(problem.variant(network=network))
+    shared = hasattr(built, "shared_parameters")
+    return [text for text in CANDIDATES if shared or "shared" not in Spec.parse(text).method.needs]
 
 
 def check_candidates(value: Any, tasks: Sequence[str]) -> tuple[str, ...]:
