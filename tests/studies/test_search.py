@@ -104,11 +104,11 @@ def test_the_candidates_of_a_stage_are_trained_together(whole: tuple[Runner, lis
         {"gradnorm": 1},
         {"equal": 5, "dtp": 1, "uncertainty": 1, "fixed": 2},  # and a run of equal weights that chose the learning rate
         {"equal": 7, "dtp": 7},
-        *[{"gradnorm": 1}] * 2,
+        {"gradnorm": 2},
         {"dtp": 2},
-        *[{"gradnorm": 1}] * 3,
+        {"gradnorm": 3},
         {"dtp": 3},
-        *[{"gradnorm": 1}] * 7,
+        {"gradnorm": 7},
     ]
 
 
@@ -118,8 +118,10 @@ def test_the_most_runs_are_known_before(whole: tuple[Runner, list[Assignment]]) 
     study, trials = SearchStudy(runner.plan, case, lambda key: None), trials_of(runner)
     assert {row: sum(runs) for row, runs in counts(runner.plan).items()} == Counter(trial.row for trial in trials)
     assert f"at most {len({trial.key for trial in trials if trial.tuning})} single runs" in study.notes()[1]
+    assert not any(study.alone().values())
+    study = SearchStudy(Plan(**{**runner.plan.settings(), "candidates": "pcgrad,famo,dwa"}), case, lambda key: None)
     assert study.alone() == {
-        "rung 1 of 3: 5 candidates × 1 seed": 1,
+        "rung 1 of 3: 3 candidates × 1 seed": 1,
         "rung 2 of 3: 2 candidates × 2 seeds": 2,
         "rung 3 of 3: 2 candidates × 3 seeds": 3,
         "winner": 7,

@@ -66,6 +66,9 @@ class Squeezed(nn.Module):
     def forward(self, inputs: Any) -> dict[str, Tensor]:
         return {task: out.squeeze(1) if out.shape[1] == 1 else out for task, out in self.network(inputs).items()}
 
+    def shared_parameters(self) -> list[nn.Parameter]:
+        return self.network.shared_parameters()  # type: ignore[operator,no-any-return]
+
 
 def network(*layers: Callable[[], nn.Module], features: int = 6) -> nn.Module:
     heads = {"kind": nn.Linear(features, 2), "value": nn.Linear(features, 1), "never": nn.Linear(features, 1)}
@@ -199,6 +202,7 @@ def test_networks(layers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("fixed:kind=1,value=2,never=1,anneal=0.2+0.6", "equal", "dtp:anneal=0.7+0.2"),
         ("uncertainty", "uncertainty:lr=0.001", "uncertainty"),
         ("dwa",) * 3,
+        ("gradnorm", "gradnorm:alpha=0.5,lr=0.01", "gradnorm:anneal=0.2+0.8"),
         ("random",) * 3,
         ("dtp", "equal", "dtp:priority=easy"),
     ],
@@ -285,22 +289,29 @@ def test_plateau_follows_each_score(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("items", [False, True], ids=["table", "items"])
-@pytest.mark.parametrize("loss", [F.mse_loss, indexed_mse], ids=["mse", "indexed"])
-def test_gaps(items: bool, loss: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("loss", "method"),
+    [(F.mse_loss, "dtp"), (indexed_mse, "dtp"), (F.mse_loss, "gradnorm")],
+    ids=["mse", "indexed", "gradnorm"],
+)
+def test_gaps(items: bool, loss: Any, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     splits = Splits(table(90, 1, gaps=True), table(40, 2, gaps=True), table(40, 3, gaps=True))
     if items:
         splits = Splits(*map(Items, (splits.train, splits.validation, splits.test)))  # type: ignore[arg-type]
-    trials = trials_of()
+    trials = trials_of((method,) * 3)
     outcome = together(trials, problem(value_loss=loss, data=lambda: splits, batch_size=30), tmp_path, monkeypatch)
     assert_same(outcome, singly(trials, tmp_path))
 
 
-@pytest.mark.parametrize(("layers", "single"), [("linear", False), ("convolution", False), ("linear", True)])
+@pytest.mark.parametrize(
+    ("layers", "method", "single"),
+    [("linear", "equal", False), ("convolution", "equal", False), ("linear", "equal", True), ("linear", "gradnorm", False)],
+)
 def test_a_diverging_trial_leaves_the_others_alone(
-    layers: str, single: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    layers: str, method: str, single: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = problem(layers=layers, recipe=Recipe("sgd"))
-    trials = trials_of(("equal",) * 3, rates=(0.01, 1e200, 0.02))
+    trials = trials_of((method,) * 3, rates=(0.01, 1e200, 0.02))
     if single:
         trials = [replace(trial, only=task) for trial, task in zip(trials, ("value", "kind", "value"), strict=True)]
     outcome = together(trials, made, tmp_path, monkeypatch)
@@ -473,6 +484,8 @@ def with_layer(layer: Callable[[], nn.Module]) -> Problem:
         (problem(), trials_of(("upgrad",) * 3), "gradients"),
         (problem(), trials_of(("equal", "upgrad", "dtp")), "method upgrad works on gradients"),
         (problem(), [replace(trial, epochs=trial.seed + 1) for trial in trials_of()], "differ in more than"),
+        (problem(), trials_of(("equal", "gradnorm", "dtp")), "GradNorm is trained together with itself alone"),
+        (problem(recipe=Recipe(accumulate=2)), trials_of(("gradnorm",) * 3), "several batches"),
         (problem(gaps=True, batch_size=2), trials_of(), "no label of a task"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 
 from hardfirst._docstring import paragraph, section, sentence
-from hardfirst.balancers._loss import LossBalancer
 from hardfirst.balancers._registry import Spec
+from hardfirst.balancers._stacked import trains_together
 from hardfirst.errors import MissingPackage
 
 
@@ -89,7 +89,7 @@ def card(name: str) -> Card:
         compiles=method.compiles,
         joint=method.joint,
         equal_alone=method.equal_alone,
-        trials="vectorized" if issubclass(method, LossBalancer) and "shared" not in method.needs else "singly",
+        trials="vectorized" if trains_together(method) else "singly",
         departures=section(text, "Note"),
     )
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hardfirst.balancers._base import Balancer
 from hardfirst.balancers._loss import LossBalancer
+from hardfirst.balancers.gradnorm import GradNorm
 from hardfirst.errors import InputError, check_kpi
 from hardfirst.functional._scalar import on_host
 
@@ -124,6 +125,16 @@ class StackedBalancers:
     def weights(self) -> Tensor:
         """Each balancer's `weights`: [balancers, tasks] without a graph."""
         return torch.stack([torch.stack(list(balancer.weights.values())) for balancer in self.balancers])
+
+
+def trains_together(method: type[Balancer]) -> bool:
+    """Whether trials with this method may be trained together: it needs losses and KPIs, or norms of gradients, alone.
+
+    >>> import hardfirst
+    >>> trains_together(hardfirst.balancers.GradNorm), trains_together(hardfirst.balancers.PCGrad)
+    (True, False)
+    """
+    return issubclass(method, LossBalancer) and ("shared" not in method.needs or method is GradNorm)
 
 
 def refusal(balancers: Sequence[Balancer]) -> str | None:

@@ -102,12 +102,20 @@ class GradNorm(LossBalancer):
         return self.weight.clone()
 
     def learn_from_gradients(self, losses: Losses, values: Tensor, shared: Iterable[nn.Parameter] | None) -> None:
-        norms = self._norms(losses, require_trainable(shared, "GradNorm"))
-        with torch.no_grad():
-            self.first.copy_(torch.where(self.first.isnan(), values, self.first))
-            weighted = self.weight * norms
-            target = functional.gradnorm_target(weighted, values / self.first, self.alpha)
-            self._step((weighted - target).sign() * norms)
+        self.learn_from_norms(values, self._norms(losses, require_trainable(shared, "GradNorm")))
+
+    @torch.no_grad()
+    def learn_from_norms(self, values: Tensor, norms: Tensor) -> None:
+        """Update the weights, for a caller that has computed the norms.
+
+        Args:
+            values: [T], the losses, as in `learn`.
+            norms: [T] float32, the norm of each loss's gradient for the shared parameters; NaN where a task is absent.
+        """
+        self.first.copy_(torch.where(self.first.isnan(), values, self.first))
+        weighted = self.weight * norms
+        target = functional.gradnorm_target(weighted, values / self.first, self.alpha)
+        self._step((weighted - target).sign() * norms)
 
     def _step(self, gradient: Tensor) -> None:
         """Update the weights whose gradient is not NaN, and restore their sum."""

@@ -12,7 +12,7 @@ from hardfirst.balancers import Spec
 from hardfirst.errors import InputError, short
 from hardfirst.problems import Problem
 from hardfirst.records.names import FROZEN, GRID, SINGLE, STATIC, STATIC_CRITERION, STATIC_FOR, Role
-from hardfirst.studies.kinds.base import FindRecord, StudyKind, is_vectorizable
+from hardfirst.studies.kinds.base import FindRecord, StudyKind, is_vectorizable, needs_own_block
 from hardfirst.studies.trials import CaseBase, StudyTrial
 from hardfirst.studies.tuning import EQUAL, SEED, STL, Candidate, candidates, fixed, simplex_grid
 from hardfirst.training import Trial
@@ -103,7 +103,7 @@ class BalancerStudy(StudyKind):
     def reported_runs(self, role: Role) -> int:
         """Runs with the same part in the study are known at about the same time."""
         together = {
-            "method": sum(map(is_vectorizable, self.methods)),
+            "method": sum(is_vectorizable(method) and not needs_own_block(method) for method in self.methods),
             "grid": len(self._shown_grid),
             "single": len(self.problem.measured),
             "static": len({weights.spec for weights in self._static_weights().values()} - set(self.methods)),

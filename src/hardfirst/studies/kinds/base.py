@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hardfirst._spec import has_range
-from hardfirst.balancers import LossBalancer, Spec
+from hardfirst.balancers import Spec
+from hardfirst.balancers._stacked import trains_together
 from hardfirst.problems import Problem
 from hardfirst.records import Record
 from hardfirst.records.description import CaseTrials
@@ -29,8 +30,13 @@ _SEEDS = 10  # of a block
 
 
 def is_vectorizable(spec: Spec) -> bool:
-    """Whether runs with this balancer may be trained together with others."""
-    return issubclass(spec.method, LossBalancer) and "shared" not in spec.method.needs
+    """Whether runs with this balancer may be trained together."""
+    return trains_together(spec.method)
+
+
+def needs_own_block(spec: Spec) -> bool:
+    """Whether runs with this balancer are trained together with their like alone: each task has a backward pass."""
+    return "shared" in spec.method.needs
 
 
 class StudyKind(ABC):
@@ -201,8 +207,9 @@ class StudyKind(ABC):
         if tuning and (role == "order" or any(map(has_range, self.plan.recipe.values()))):
             return None
         first = 0 if tuning else trial.seed - trial.seed % _SEEDS
-        size = self.tuning_runs(role) if tuning else self.reported_runs(role) * min(_SEEDS, self.plan.seeds - first)
-        of = method if tuning or self.reported_runs(role) == 1 else role
+        runs = 1 if tuning or needs_own_block(trial.balancer) else self.reported_runs(role)
+        size = self.tuning_runs(role) if tuning else runs * min(_SEEDS, self.plan.seeds - first)
+        of = method if runs == 1 else role
         only = None if role == "single" else trial.only
         parts = (self.problem.name, trial.problem, trial.network, only, trial.loss, of, role, tuning, first)
         return self._possible(trial, Block(parts, size))

@@ -1,6 +1,7 @@
 """Searches for the balancing method that raises an objective without losing what is to be kept."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -19,7 +20,7 @@ from hardfirst.records.search_runs import figures, measured_hard_tasks
 from hardfirst.statistics.intervals import Array
 from hardfirst.statistics.search import Standing, rungs, runs, standings, survivors, winner
 from hardfirst.studies.candidates import DTP, Facts, mean_weights, needs_average, needs_hard, settled
-from hardfirst.studies.kinds.base import FindRecord, StudyKind, is_vectorizable
+from hardfirst.studies.kinds.base import FindRecord, StudyKind, is_vectorizable, needs_own_block
 from hardfirst.studies.trials import Block, CaseBase, StudyTrial
 from hardfirst.studies.tuning import EQUAL, SEED, Candidate, candidates
 from hardfirst.training import Trial
@@ -276,7 +277,8 @@ class SearchStudy(StudyKind):
     ) -> list[StudyTrial]:
         """Trials with their methods; those that no earlier stage has are trained together."""
         possible = [trial for _, trial in trials if is_vectorizable(trial.balancer)]
-        size = sum(self._stage_of.setdefault(trial, stage) == stage for trial in possible)
+        new = [trial for trial in possible if self._stage_of.setdefault(trial, stage) == stage]
+        sizes = Counter(needs_own_block(trial.balancer) for trial in new)
         return [
             self.study_trial(
                 method,
@@ -285,9 +287,10 @@ class SearchStudy(StudyKind):
                 tuning=not trial.test,
                 rung=rung,
                 row=row,
-                together=Block((self.problem.name, self.base.network, stage), size),
+                together=Block((self.problem.name, self.base.network, stage, own), sizes[own]),
             )
             for method, trial in trials
+            for own in [needs_own_block(trial.balancer)]
         ]
 
 

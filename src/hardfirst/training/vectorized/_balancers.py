@@ -1,12 +1,12 @@
 """The balancers of trials."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from hardfirst.balancers import Equal, Fixed, LossBalancer
+from hardfirst.balancers import Equal, Fixed, GradNorm, LossBalancer
 from hardfirst.balancers._stacked import StackedBalancers, refusal
 from hardfirst.integrations._means import RunningMeans
 
@@ -16,14 +16,19 @@ _FEWEST = 6
 _CONSTANT = (Equal, Fixed)
 
 
-def balancers_of(balancers: Sequence[LossBalancer], *, accumulate: int = 1) -> "Together":
+def balancers_of(
+    balancers: Sequence[LossBalancer], *, accumulate: int = 1, norms: Callable[[Tensor], Tensor] | None = None
+) -> "Together":
     """The balancers of trials on their device. Where trials of a method follow one another, its steps are taken as one if
     there are enough and the method allows it.
 
     Args:
         balancers: at least one.
         accumulate: batches in an optimizer step.
+        norms: for GradNorm's balancers, as `NormBalancers` has it.
     """
+    if norms is not None:
+        return NormBalancers([balancer for balancer in balancers if isinstance(balancer, GradNorm)], norms)
     if accumulate > 1:
         return Accumulating(balancers)
     parts = [
@@ -108,6 +113,30 @@ class EachBalancer:
         """Mark the end of an epoch."""
         for balancer in self.balancers:
             balancer.end_epoch()
+
+
+class NormBalancers(EachBalancer):
+    """GradNorm's balancers, which learn from the norms of the tasks' gradients.
+
+    Args:
+        balancers: of the trials, for the same tasks.
+        norms: returns the norm of each loss's gradient for the shared parameters, [balancers, tasks], for losses of this
+            shape with their graph.
+    """
+
+    def __init__(self, balancers: Sequence[GradNorm], norms: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(balancers)
+        self.gradnorms, self.norms = balancers, norms
+
+    def step(self, losses: Tensor, kpis: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Take a training step, as `EachBalancer.step`."""
+        steps = [balancer._training_step(row, None) for balancer, row in zip(self.balancers, losses, strict=True)]
+        totals = torch.stack([total for total, _ in steps])
+        (weights,) = torch.autograd.grad(totals.sum(), losses, retain_graph=True)
+        for balancer, (_, values), norms in zip(self.gradnorms, steps, self.norms(losses), strict=True):
+            balancer.watch.step(balancer, len(self.tasks))
+            balancer.learn_from_norms(values, norms)
+        return totals, weights
 
 
 class Accumulating(EachBalancer):

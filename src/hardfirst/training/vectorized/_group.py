@@ -3,14 +3,14 @@
 import copy
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from hardfirst.balancers import LossBalancer
+from hardfirst.balancers._stacked import trains_together
 from hardfirst.problems import Split
 from hardfirst.training._check import check, check_labels, load_splits
 from hardfirst.training._divergence import divergence_reason
@@ -28,7 +28,7 @@ from hardfirst.training.vectorized._evaluation import Evaluations
 from hardfirst.training.vectorized._history import Fatal, History
 from hardfirst.training.vectorized._measure import Measures
 from hardfirst.training.vectorized._refusal import NotVectorizable
-from hardfirst.training.vectorized._rehearsal import build, rehearse, single_step
+from hardfirst.training.vectorized._rehearsal import build, rehearse, shared_names, single_step
 from hardfirst.training.vectorized._rows import Rows
 from hardfirst.training.vectorized._run import Run
 from hardfirst.training.vectorized._stack import Stack
@@ -75,14 +75,17 @@ class Group:
             check_labels(variant, self.splits)
         balancers = [trial.balancer.build(problem.task_names, seed=trial.seed) for trial in trials]
         for trial, balancer in zip(trials, balancers, strict=True):
-            if not isinstance(balancer, LossBalancer) or "shared" in balancer.needs:
+            if not trains_together(type(balancer)):
                 raise NotVectorizable(f"The method {trial.balancer.name} works on gradients, which are trained singly.")
             balancer.plan_steps(optimizer_steps(problem.recipe, len(orders[0])) * self.first.epochs)
+        if len({"shared" in balancer.needs for balancer in balancers}) > 1:
+            raise NotVectorizable("GradNorm is trained together with itself alone.")
         on_device = [self.fabric.to_device(balancer) for balancer in balancers]
-        self.balancers = balancers_of(on_device, accumulate=problem.recipe.accumulate)
         trained, self.work = single_step(problem, modules[0], firsts[0])
         self.work.check(self.fabric.device.type)
         self.stack = Stack(modules, trained, self.fabric.device)
+        norms = self._norms(modules[0], firsts[0]) if "shared" in on_device[0].needs else None
+        self.balancers = balancers_of(on_device, accumulate=problem.recipe.accumulate, norms=norms)
         self.measures = Measures(rows, self.batches.tasks, self.batches.gaps, self.stack)
         batch = stacked([(inputs, {task: targets[task] for task in self.batches.tasks}) for inputs, targets in firsts])
         moved = self._moved(modules, firsts) if rows.mixed else None
@@ -102,6 +105,13 @@ class Group:
         steps = self.updates.steps_in_epoch
         self.restarts = [(restart_epoch(balancer, steps), balancer.restart_step) for balancer in balancers]
         """By trial, the epoch in which its network goes back to step 0, and the steps before it."""
+
+    def _norms(self, module: nn.Module, batch: Any) -> Callable[[Tensor], Tensor]:
+        """What `NormBalancers` needs."""
+        if self.problem.recipe.accumulate > 1:
+            raise NotVectorizable("GradNorm is trained singly where an optimizer step has several batches.")
+        names = shared_names(self.problem, module, str(self.first.balancer), batch)
+        return partial(self.stack.gradient_norms, names=names)
 
     def _moved(self, modules: Sequence[nn.Module], batches: Sequence[Any]) -> Tensor:
         """Whether a single run of a trial changes a parameter: [trials, parameters]."""

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hardfirst.balancers._autograd import gradients_of, require_trainable
 from hardfirst.problems import Problem
 from hardfirst.training._batch import measure, select_labelled
-from hardfirst.training._network import build_network, has_lazy, initialize_lazy
+from hardfirst.training._network import build_network, has_lazy, initialize_lazy, shared_parameters
 from hardfirst.training._randomness import forked_randomness, seed_randomness
 from hardfirst.training.vectorized._data import StackedBatch, row_of
 from hardfirst.training.vectorized._measure import Measures
@@ -52,6 +53,24 @@ def single_step(problem: Problem, module: nn.Module, batch: tuple[Any, Mapping[s
             raise NotVectorizable("The losses do not depend on the network's parameters.")
         torch.autograd.backward(total)
     return [name for name, parameter in network.named_parameters() if parameter.grad is not None], work
+
+
+def shared_names(problem: Problem, module: nn.Module, balancer: str, batch: tuple[Any, Mapping[str, Tensor]]) -> list[str]:
+    """The names of the network's shared parameters, for a balancer that needs them.
+
+    Raises:
+        NotVectorizable: a task's loss does not depend on them.
+        InputError: the network does not define them.
+    """
+    network = copy.deepcopy(module).train()
+    shared = require_trainable(shared_parameters(problem, network, balancer), balancer)
+    with forked_randomness():
+        losses = measure(problem, select_labelled(problem, network(batch[0]), batch[1])).losses
+    for task, loss in losses.items():
+        if loss.requires_grad and all(part is None for part in gradients_of(loss, shared)):
+            raise NotVectorizable(f"The loss of task {task!r} does not depend on the shared parameters.")
+    own = set(map(id, shared))
+    return [name for name, parameter in network.named_parameters() if id(parameter) in own]
 
 
 def rehearse(measures: Measures, modules: Sequence[nn.Module], batch: StackedBatch) -> None:
