@@ -111,7 +111,7 @@ class Group:
         if self.problem.recipe.accumulate > 1:
             raise NotVectorizable("GradNorm is trained singly where an optimizer step has several batches.")
         names = shared_names(self.problem, module, str(self.first.balancer), batch)
-        return partial(self.stack.gradient_norms, names=names)
+        return partial(self.stack.gradient_norms, columns=self.stack.among([names])[0])
 
     def _moved(self, modules: Sequence[nn.Module], batches: Sequence[Any]) -> Tensor:
         """Whether a single run of a trial changes a parameter: [trials, parameters]."""

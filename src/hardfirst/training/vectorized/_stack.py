@@ -61,17 +61,16 @@ class Stack:
         by_name = torch.tensor([[name in row for name in self._shapes] for row in names])
         return by_name.repeat_interleave(torch.tensor(self._sizes), 1).to(self.weights.device)
 
-    def gradient_norms(self, losses: Tensor, names: Collection[str]) -> Tensor:
+    def gradient_norms(self, losses: Tensor, columns: Tensor) -> Tensor:
         """Compute the norm of each loss's gradient for some parameters of its own network.
 
         Args:
             losses: [networks, tasks], with their graph, which is retained.
-            names: of the parameters; those that are not trained have no gradient.
+            columns: whether a number of `weights` belongs to these parameters, [parameters]; see `among`.
 
         Returns:
             [networks, tasks] float32; NaN where a loss is 0 or not finite.
         """
-        columns = self.among([names])[0]
         norms = []
         for column in losses.unbind(1):
             (gradient,) = torch.autograd.grad(column.sum(), self.weights, retain_graph=True)
