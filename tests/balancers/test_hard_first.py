@@ -189,6 +189,15 @@ def test_a_loop_that_never_asks_for_the_restart_is_warned(options: dict, reads: 
     assert all("ended after 3 training steps, and the loop has not read" in str(each.message) for each in seen)
 
 
+def test_the_weights_change_with_the_restart() -> None:
+    """0.07 of 100 is more than 7 in floating-point numbers, and 7 in float32."""
+    balancer = HardFirst(TASKS, steps=100, search=0.07)
+    balancer.priority += torch.tensor([0.0, 1.0, 2.0])
+    for step in range(9):
+        equal = take_step(balancer, step) == pytest.approx([1, 1, 1])
+        assert equal == (step < 8 == balancer.restart_step)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_short_trainings_leave_a_step_for_the_weights(steps: int) -> None:
     balancer = HardFirst(TASKS, steps=steps, search=0.99)
@@ -210,6 +219,14 @@ def test_the_search_alone_finds_the_weights_of_the_method() -> None:
     fixed = Fixed(TASKS, weights, anneal=(0.6, 0.8), steps=STEPS)
     trained(fixed, 60)
     assert take_step(fixed, 60) == pytest.approx(take_step(whole, 60))
+
+
+def test_a_search_may_take_more_steps() -> None:
+    """Such as those of whole epochs; no network has to go back."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        weights = HardFirst.search(TASKS, lambda balancer, steps: trained(balancer, steps + 5), steps=STEPS)
+    assert weights == HardFirst.search(TASKS, trained, steps=STEPS)
 
 
 def test_a_search_that_ends_early_is_refused() -> None:

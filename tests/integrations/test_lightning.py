@@ -157,6 +157,26 @@ def test_a_resumed_run_goes_back_to_step_0_bit_for_bit(lightning: ModuleType, sh
         assert int(one["step"]) == 16 - 16 * share
 
 
+def test_a_module_resumes_from_an_earlier_checkpoint_of_its_own(lightning: ModuleType, tmp_path: Path) -> None:
+    """From before the restart, although the module has had it."""
+    mine = module(lightning, "hard_first:steps=16,search=0.75")
+    fit = trainer(lightning, tmp_path, max_epochs=2, enable_checkpointing=True)
+    fit.fit(mine, loader())
+    fit.save_checkpoint(tmp_path / "half.ckpt")
+    ends = []
+    for _ in range(2):
+        trainer(lightning, tmp_path, max_epochs=4).fit(mine, loader(), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+        ends.append(copy.deepcopy(mine.network))
+    assert_same_parameters(*ends)
+
+
+def test_statistics_go_back_to_those_before_the_first_batch(lightning: ModuleType, tmp_path: Path) -> None:
+    mine = module(lightning, "hard_first:search=0.5")
+    mine.network.trunk.append(nn.BatchNorm1d(8))
+    trainer(lightning, tmp_path).fit(mine, loader())
+    assert mine.network.trunk[-1].num_batches_tracked == 4
+
+
 def test_a_checkpoint_without_the_initial_weights_is_refused(lightning: ModuleType, tmp_path: Path) -> None:
     mine = module(lightning, "hard_first:steps=16,search=0.75")
     mine.balancer.steps_done += 8

@@ -219,8 +219,10 @@ def test_the_state_is_in_the_checkpoint(spec: str, tmp_path: Path) -> None:
             return control
 
     half.add_callback(Stop())
-    half.train()
     checkpoint = tmp_path / "out" / "checkpoint-8"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / START_FILE).touch()  # of an earlier run in the same folder
+    half.train()
     assert torch.load(checkpoint / STATE_FILE, weights_only=True).keys() == whole.balancer.state_dict().keys()
     assert (checkpoint / START_FILE).exists() == (spec == "hard_first:search=0.75")
     rest = trainer(tmp_path / "rest", spec, num_train_epochs=4)

@@ -158,7 +158,7 @@ class HardFirst(LossBalancer):
             {'easy': 0.2, 'hard': 1.8}
             >>> network = train(hardfirst.balancers.Fixed(tasks, weights, anneal=(0.6, 0.8), steps=1000), 1000)
         """
-        balancer = cls(tasks, **{"anneal": False, **options}, steps=steps)
+        balancer = cls(tasks, **{"anneal": False, "restart": False, **options}, steps=steps)
         needed = balancer._search_steps(steps)
         train(balancer, needed)
         if (done := int(balancer.steps_done)) < needed:
@@ -185,7 +185,8 @@ class HardFirst(LossBalancer):
 
     def _searching(self, steps: int) -> Tensor:
         """Return whether this step belongs to the search, [1]; unlike `_search_steps`, also for options that are tensors."""
-        return (self.steps_done < self.share * steps) & (self.steps_done < steps - 1)
+        searched = -(-self.share * steps // 1)  # rounded up here, since torch compares whole numbers to a float in float32
+        return (self.steps_done < searched) & (self.steps_done < steps - 1)
 
     @torch.no_grad()
     def update(self, kpis: KPIs) -> None:

@@ -120,10 +120,7 @@ class Balanced:
         if (stopping := self._stopping) is not None:
             adapter.check_losses(losses)
             losses = stopping(losses)
-        if self.balancer.needs_steps:
-            self.balancer.plan_steps(self._planned_steps())
-        if self._restart is None or self._restart.optimizers is not trainer.optimizers:
-            self._watch_for_restart()
+        self._begin()
         automatic = self._host.automatic_optimization
         return adapter.total(
             losses,
@@ -175,6 +172,14 @@ class Balanced:
         super().backward(loss, *arguments, **named)  # type: ignore[misc]  # of LightningModule, the next base class
         self._adapter.evaluations.end()
 
+    def on_train_start(self) -> None:
+        """Keep the weights of step 0, if the method goes back to them (a Lightning hook).
+
+        An override must call `super()`, or the buffers are those after the first forward.
+        """
+        super().on_train_start()  # type: ignore[misc]  # of LightningModule, the next base class
+        self._begin()
+
     def on_train_epoch_end(self) -> None:
         """End the balancer's epoch (a Lightning hook). An override must call `super().on_train_epoch_end()`."""
         parent = getattr(super(), "on_train_epoch_end", None)
@@ -194,11 +199,16 @@ class Balanced:
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Load the initial weights (a Lightning hook). An override must call `super()`."""
         super().on_load_checkpoint(checkpoint)  # type: ignore[misc]  # of LightningModule, the next base class
-        self._start = checkpoint.get(_START)
+        self._restart, self._start = None, checkpoint.get(_START)
 
-    def _watch_for_restart(self) -> None:
-        start = self._start if self._restart is None else self._restart.state_dict()
-        self._restart = Restart(self.balancer, self._host, self._host.trainer.optimizers, start)
+    def _begin(self) -> None:
+        """Tell the balancer the number of steps, and watch new optimizers for the restart."""
+        optimizers, earlier = self._host.trainer.optimizers, self._restart
+        if self.balancer.needs_steps:
+            self.balancer.plan_steps(self._planned_steps())
+        if earlier is None or earlier.optimizers is not optimizers:
+            start, self._start = self._start if earlier is None else earlier.state_dict(), None
+            self._restart = Restart(self.balancer, self._host, optimizers, start)
 
     def _planned_steps(self) -> int:
         steps = self._host.trainer.estimated_stepping_batches

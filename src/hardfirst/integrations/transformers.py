@@ -170,13 +170,17 @@ class Balanced:
         super()._save_optimizer_and_scheduler(output_dir)  # type: ignore[misc]  # of Trainer, the next base
         if self._host.args.should_save:
             torch.save(self.balancer.state_dict(), Path(output_dir) / STATE_FILE)
-            if self._restart is not None and (start := self._restart.state_dict()) is not None:
+            start = None if self._restart is None else self._restart.state_dict()
+            if start is None:
+                (Path(output_dir) / START_FILE).unlink(missing_ok=True)  # of an earlier run in the same folder
+            else:
                 torch.save(start, Path(output_dir) / START_FILE)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]  # of Trainer, the next base
         if checkpoint is None:
             return
+        self._restart = None
         if (path := Path(checkpoint) / STATE_FILE).exists():
             self.balancer.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
         if (path := Path(checkpoint) / START_FILE).exists():
@@ -185,7 +189,8 @@ class Balanced:
     def _watch_for_restart(self) -> None:
         optimizer = self._host.optimizer
         raw = getattr(optimizer, "optimizer", optimizer)  # Accelerate wraps it
-        self._restart = Restart(self.balancer, self._host.model, [raw], self._start)
+        start, self._start = self._start if self._restart is None else self._restart.state_dict(), None
+        self._restart = Restart(self.balancer, self._host.model, [raw], start)
 
     @property
     def _host(self) -> Any:
