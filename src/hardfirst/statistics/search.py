@@ -84,9 +84,9 @@ class Gain(NamedTuple):
 class Standing(NamedTuple):
     """How a candidate stands.
 
-    `seeds` are those that it was run with. `state` is "in", "loses" if a kept measure is credibly below what it may lose,
-    "diverged" if a run has no KPI where equal weights have one, or "unmeasured" if these have none with its seeds. `holds` is whether the lower bound of each kept measure is within what it may lose; `likely` is
-    the probability that all true ones are, for normal and independent noise.
+    `seeds` are those of its runs. `state` is "in", "loses" if a kept measure is credibly below what it may lose, "diverged"
+    if a run has no KPI where equal weights have one, or "unmeasured" if these never have one. `holds` is whether the lower
+    bound of each kept measure is within what it may lose, and `likely` the probability that all true ones are.
     """
 
     objective: Gain
@@ -130,15 +130,14 @@ def standings(candidates: Mapping[str, ArrayLike], equal: ArrayLike, allowed: Se
     base = _figures("equal weights", equal, 1 + len(allowed))
     gains = _gains(candidates, base)
     pooled = _covariance(gains.values(), base).diagonal()
-    points = np.asarray(allowed, dtype=float)
-    return {name: _standing(each, np.shape(candidates[name])[1], pooled, points) for name, each in gains.items()}
+    return {name: _standing(each, np.shape(candidates[name])[1], pooled, allowed) for name, each in gains.items()}
 
 
 def survivors(standing: Mapping[str, Standing], count: int) -> tuple[str, ...]:
     """The candidates of the next rung, best first: those with the highest rank.
 
-    They are of the last rung, those with the most seeds. Candidates that diverged, that credibly lose what must be kept, or
-    that have nothing to be compared with drop out, so there may be fewer than `count`. Equal weights are not among the candidates and always stay.
+    They are of the last rung, those with the most seeds. Candidates that are not "in" drop out, so there may be fewer than
+    `count`. Equal weights are not among the candidates and always stay.
 
     >>> def gained(points): return Standing(Gain(points, 1.0), (), 2, "in", True)
     >>> survivors({"a": gained(1.0), "b": gained(3.0), "c": gained(2.0)}, 2)
@@ -274,12 +273,13 @@ def _covariance(gains: Iterable[Array], equal: Array) -> Array:
     several = [each for each in gains if each.shape[1] > 1 and not np.isnan(each).any()]
     if not several:  # two runs of equal weights with different seeds differ by twice the variance of one
         several = [math.sqrt(2) * equal[:, ~np.isnan(equal).any(axis=0)]]
+    if (free := sum(each.shape[1] - 1 for each in several)) < 1:
+        return np.full((len(equal), len(equal)), math.nan)
     centred = np.concatenate([each - each.mean(axis=1, keepdims=True) for each in several], axis=1)
-    free = centred.shape[1] - len(several)
-    return np.asarray(centred @ centred.T / free) if free > 0 else np.full((len(equal), len(equal)), math.nan)
+    return np.asarray(centred @ centred.T / free)
 
 
-def _standing(gains: Array, seeds: int, pooled: Array, allowed: Array) -> Standing:
+def _standing(gains: Array, seeds: int, pooled: Array, allowed: Sequence[float]) -> Standing:
     n = gains.shape[1]
     if not n or np.isnan(gains).any():
         nothing = Gain(math.nan, math.nan)
