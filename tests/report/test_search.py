@@ -163,6 +163,16 @@ def test_hard_tasks_are_those_that_the_search_measured():
     assert text.lead(unknown).startswith("Still searching")
 
 
+def test_the_verdict_reads_the_test_split():
+    entries, runs = search_runs(CANDIDATES, FRESH)
+    for each in runs:
+        if each.entry.role == "method" and each.entry.method == MILD:
+            each.record.test["tasks"]["hard"]["kpi"] += 0.02
+    found = search_of(arrange(runs), entries, runs, search_plan(CANDIDATES))
+    assert text.lead(found).startswith(f"Use `{MILD}`: +12.0")
+    assert found.gain == pytest.approx(10)
+
+
 def test_few_fresh_seeds_ask_for_more():
     step = text.next_step(searched(seeds=2).search, 0, f"{COMMAND} --seeds 2")
     assert step.command == f"{COMMAND} --seeds 7"
