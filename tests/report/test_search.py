@@ -4,6 +4,7 @@ import functools
 import io
 import json
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -19,7 +20,7 @@ from hardfirst.report.model.answer import answer
 from hardfirst.report.model.search import search_of
 from hardfirst.report.text import search as text
 from hardfirst.report.text.by_kind import headline_of
-from hardfirst.report.text.search_notes import outcome
+from hardfirst.report.text.search_notes import how_searched, outcome
 from hardfirst.statistics.search import rungs
 from hardfirst.studies import Store
 from made_records import SEED, as_run, case_of, run, search_case, search_plan, search_runs, study, text_of
@@ -65,10 +66,13 @@ SITUATIONS = {
         {"fresh": fresh(0.0, 0.0)},
         f"{REFUSED} its gain cannot be told from chance: +0.0 [−0.8, +0.8]",
     ),
-    "a loss on fresh seeds": ({"fresh": fresh(0.1, -0.01)}, f"{REFUSED} it loses more than allowed: +10.0 [+9.2, +10.8]"),
+    "a loss on fresh seeds": (
+        {"fresh": fresh(0.1, -0.01)},
+        f"{REFUSED} on average it loses more than allowed: +10.0 [+9.2, +10.8]",
+    ),
     "a loss that rounds to what may be lost": (
         {"fresh": fresh(0.1, -0.0053)},
-        f"{REFUSED} it loses more than allowed: +10.00 [+9.24, +10.76] on the worst task, −0.53 [−0.78, −0.28] on the mean",
+        f"{REFUSED} on average it loses more than allowed: +10.00 [+9.24, +10.76] on the worst task, −0.53 [−0.78, −0.28] ",
     ),
     "a run on fresh seeds diverged": (
         {"fresh": FRESH | {MILD: None}},
@@ -131,6 +135,23 @@ def test_what_choosing_alone_gives_is_of_this_search(monkeypatch):
     assert search.chance == 0.7
 
 
+def test_equal_weights_that_diverge_are_no_reason_to_keep_them():
+    entries, runs = search_runs({DTP: (0.1, 0.0), MILD: (0.1, 0.0)})
+    rung = [each for each in runs if each.entry.rung in (None, 1)]
+    for each in rung:
+        if each.entry.rung and each.entry.method == "equal":
+            each.record.outcome = "diverged"
+    known = [entry for entry in entries if entry.rung in (None, 1)]
+    found = search_of(arrange(rung), known, rung, search_plan([DTP, MILD, "fixed:weights=dtp"]))
+    assert text.lead(found) == "No answer: equal weights have no KPIs that candidates could be compared with."
+    assert outcome(found, DTP) == "cannot be compared"
+    assert text.next_step(found, 0, COMMAND).why == "If equal weights diverged, give a lower learning rate."
+    assert found.untried == ("fixed:weights=dtp",)
+    assert "1 candidate not tried" in [alert.text for alert in text.alerts(found)]
+    assert "Not tried, since the runs that give their weights did not finish: fixed:weights=dtp." in how_searched(found)
+    assert "nan" not in text_of(page(replace(arrange(rung), search=found), title="Search on toy"))
+
+
 def test_hard_tasks_are_those_that_the_search_measured():
     first = [as_run(run("equal", SEED + seed, (0.9, 0.2, 0.3)), HARD_TASKS, "candidate", tuning=True) for seed in (0, 1)]
     entries, runs = search_runs(CANDIDATES, FRESH)
@@ -140,6 +161,16 @@ def test_hard_tasks_are_those_that_the_search_measured():
     assert text.tiles(found)[0].label == "Hard tasks, winner − equal"
     unknown = search_of(arrange(runs[2:5]), entries, runs[2:5], search_plan(CANDIDATES) | {"search": "hard"})
     assert text.lead(unknown).startswith("Still searching")
+
+
+def test_the_verdict_reads_the_test_split():
+    entries, runs = search_runs(CANDIDATES, FRESH)
+    for each in runs:
+        if each.entry.role == "method" and each.entry.method == MILD:
+            each.record.test["tasks"]["hard"]["kpi"] += 0.02
+    found = search_of(arrange(runs), entries, runs, search_plan(CANDIDATES))
+    assert text.lead(found).startswith(f"Use `{MILD}`: +12.0")
+    assert found.gain == pytest.approx(10)
 
 
 def test_few_fresh_seeds_ask_for_more():
@@ -152,9 +183,11 @@ def test_few_fresh_seeds_ask_for_more():
 
 
 def test_the_winner_can_be_pasted():
-    spec, command, python = text.paste(searched().search, {"problems": ["my/toy.py"], "epochs": 3, "clip": 1.0})
+    plan = {"problems": ["my/toy.py"], "epochs": 3, "clip": 1.0, "drop_last": True}
+    spec, command, python = text.paste(searched().search, plan)
     assert spec.text == MILD
-    assert command.text == f"hardfirst train my/toy.py --balancer {MILD} --learning-rate 0.01 --epochs 3 --clip 1.0"
+    recipe = "--epochs 3 --clip 1.0 --drop-last"
+    assert command.text == f"hardfirst train my/toy.py --balancer {MILD} --learning-rate 0.01 {recipe}"
     assert python.text.splitlines() == [
         f'balancer = hardfirst.Spec.parse("{MILD}").build(tasks)',
         "balancer.steps = steps  # of the whole training",

@@ -92,7 +92,15 @@ def test_runs_that_diverged():
     assert survivors(found, 2) == ("famo",)
     # a seed without a run of equal weights counts for none
     unmeasured = standings({"dtp": [[60, NAN, 60], [80, 80, 81]]}, [[50, NAN, 51], [80, 80, 81]], [0.5])["dtp"]
-    assert (unmeasured.state, unmeasured.seeds) == ("in", 2)
+    assert (unmeasured.state, unmeasured.objective.mean) == ("in", 9.5)
+    alone = standings({"dtp": [[60], [80]]}, [[NAN, 52, 51], [NAN, 80, 81]], [0.5])
+    assert (alone["dtp"].state, survivors(alone, 1), winner(alone)) == ("unmeasured", (), None)
+
+
+def test_a_candidate_that_was_dropped_stays_out_if_equal_weights_diverge_with_later_seeds():
+    dropped, stays = [[70], [80]], [[60, 60, 60], [80, 80, 81]]
+    found = standings({"dropped": dropped, "stays": stays}, [[50, NAN, NAN], [80, NAN, NAN]], [0.5])
+    assert survivors(found, 2) == ("stays",)
 
 
 def test_standings_do_not_depend_on_the_order_of_candidates():
@@ -170,6 +178,7 @@ RAISED = np.array([4.0, 5, 4, 6, 3, 5, 4])
         (RAISED, [NAN, *[0.0] * 6], "diverged"),
         (RAISED - 5, [0.0] * 7, "not better"),
         (-RAISED, [0.0] * 7, "not better"),
+        (-RAISED, [-0.6] * 7, "not better"),
         ([*[1.0] * 6, -8.0], [0.0] * 7, "not better"),
     ],
 )
@@ -183,6 +192,8 @@ def test_verdict(gains, kept, reason):
 def test_a_verdict_takes_seven_seeds():
     values = BASE + np.array([RAISED, np.zeros(7)])
     assert verdict(values[:, :6], BASE[:, :6], [0.5]).reason == "too few seeds"
+    nothing_to_keep = np.array([[0.0] * 7, [NAN] * 7])  # a task without a label in the test split
+    assert verdict(values + nothing_to_keep, BASE + nothing_to_keep, [0.5]).reason == "too few seeds"
 
 
 # Simulated searches

@@ -1,17 +1,21 @@
 """Searches: which runs there are, what they decide, and that a stopped one ends like one that was not stopped."""
 
+import io
 import re
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
+from hardfirst.cli._progress import StudyProgress
+from hardfirst.errors import InputError
 from hardfirst.studies import Assignment, Ended, Plan, Runner, StudyTrial, counts
 from hardfirst.studies.kinds.search import SearchStudy
 from hardfirst.studies.tuning import SEED
@@ -161,6 +165,16 @@ def test_hard_tasks_are_measured_and_named_by_the_criterion(tmp_path: Path) -> N
     assert by_stage(trials)["fresh"]["gradnorm"] == 7
 
 
+@pytest.mark.parametrize(("objective", "candidate"), [("hard", "dtp"), ("worst", "fixed:easy=1,hard=4")])
+def test_hard_tasks_that_no_run_measures(tmp_path: Path, objective: str, candidate: str) -> None:
+    def nan_for_first(trial: Trial, task: str) -> float:
+        return float("nan") if trial.seed >= SEED and str(trial.balancer) == "equal" else kpi(trial, task)
+
+    settings = {"search": objective, "candidates": f"{candidate},uncertainty", "learning_rate": 0.1}
+    with pytest.raises(InputError, match="hard tasks are unknown") if objective == "hard" else nullcontext():
+        assert candidate not in by_stage(searched(tmp_path, ending(nan_for_first), **settings))[1]
+
+
 # What is decided
 
 
@@ -169,9 +183,15 @@ def test_without_a_gain_or_with_a_loss_equal_weights_are_kept(tmp_path: Path) ->
         lost = 0.3 if task == "a" and trial.balancer.name in ("dtp", "gradnorm", "fixed") else 0.0
         return kpi(trial, task) - lost
 
-    stages = by_stage(searched(tmp_path, ending(losing)))
+    runner, _ = search(tmp_path, ending(losing))
+    stages = by_stage(trials_of(runner))
     assert stages["fresh"] == {"equal": 7, "dtp": 7}
     assert 2 not in stages, "all credibly lose more than half a point of the mean"
+    with StudyProgress(Console(file=io.StringIO()), runner) as progress:
+        (bar,) = progress.bar.tasks
+        assert bar.completed < bar.total, "further rungs are possible"
+        runner.run(progress)
+    assert bar.completed == bar.total == 7 + 11 + 14
 
 
 def test_a_candidate_that_diverges_drops_out(tmp_path: Path) -> None:

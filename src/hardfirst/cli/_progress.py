@@ -50,7 +50,11 @@ class StudyProgress:
         self.live.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is None:  # a search may end with fewer runs than it could have taken
+            wanted = Counter((trial.row, trial.tuning) for trials in self.runner.wanted.values() for trial in trials)
+            self.counts = {row: (wanted[row, True], wanted[row, False]) for row in self.counts}
+            self.bar.update(self.task, total=sum(map(sum, self.counts.values())))
         self.live.stop()
         if not self.console.is_terminal:  # the last view is all that is printed there, and it ends without a line break
             self.console.print()

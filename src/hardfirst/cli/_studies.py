@@ -199,7 +199,8 @@ def run_study(
     if runner.stale:
         say(f"The data of {runner.stale} runs has changed: they start again, and their records are set aside.")
     total = sum(sum(both) for both in counts(plan).values())
-    say(f"{total} runs in {runner.store.folder}, {runner.ended} already done.")
+    runs = f"at most {total} runs" if plan.kind == SEARCH else f"{total} runs"
+    say(f"{runs.capitalize()} in {runner.store.folder}, {runner.ended} already done.")
     try:
         with StudyProgress(console, runner) as progress:
 
@@ -215,7 +216,7 @@ def run_study(
         with ShareProgress(console, "Timing a training step of each method (--no-cost skips this)") as timing:
             runner.measure_cost(timing)
     except KeyboardInterrupt:
-        say(f"Stopped after {runner.ended} of {total} runs. The same command resumes the study.")
+        say(f"Stopped after {runner.ended} of {runs}. The same command resumes the study.")
         raise typer.Exit(130) from None
     if not runner.any_finished:
         say("No run has finished, so there is nothing to compare; the lines above say why.")

@@ -34,7 +34,7 @@ FRESH = 7
 """The fewest fresh seeds for a verdict."""
 
 _PRIOR = 4.0  # the weight of the pooled variance against a candidate's own, in degrees of freedom
-State = Literal["in", "loses", "diverged"]
+State = Literal["in", "loses", "diverged", "unmeasured"]
 Reason = Literal["better", "not better", "loses", "diverged", "too few seeds"]
 
 
@@ -84,9 +84,9 @@ class Gain(NamedTuple):
 class Standing(NamedTuple):
     """How a candidate stands.
 
-    `state` is "in", "loses" if a kept measure is credibly below what it may lose, or "diverged" if a run has no KPI where
-    equal weights have one. `holds` is whether the lower bound of each kept measure is within what it may lose; `likely` is
-    the probability that all true ones are, for normal and independent noise.
+    `seeds` are those of its runs. `state` is "in", "loses" if a kept measure is credibly below what it may lose, "diverged"
+    if a run has no KPI where equal weights have one, or "unmeasured" if these never have one. `holds` is whether the lower
+    bound of each kept measure is within what it may lose, and `likely` the probability that all true ones are.
     """
 
     objective: Gain
@@ -130,14 +130,14 @@ def standings(candidates: Mapping[str, ArrayLike], equal: ArrayLike, allowed: Se
     base = _figures("equal weights", equal, 1 + len(allowed))
     gains = _gains(candidates, base)
     pooled = _covariance(gains.values(), base).diagonal()
-    return {name: _standing(each, pooled, np.asarray(allowed, dtype=float)) for name, each in gains.items()}
+    return {name: _standing(each, np.shape(candidates[name])[1], pooled, allowed) for name, each in gains.items()}
 
 
 def survivors(standing: Mapping[str, Standing], count: int) -> tuple[str, ...]:
     """The candidates of the next rung, best first: those with the highest rank.
 
-    They are of the last rung, those with the most seeds. Candidates that diverged or credibly lose what must be kept drop
-    out, so there may be fewer than `count`. Equal weights are not among the candidates and always stay.
+    They are of the last rung, those with the most seeds. Candidates that are not "in" drop out, so there may be fewer than
+    `count`. Equal weights are not among the candidates and always stay.
 
     >>> def gained(points): return Standing(Gain(points, 1.0), (), 2, "in", True)
     >>> survivors({"a": gained(1.0), "b": gained(3.0), "c": gained(2.0)}, 2)
@@ -180,8 +180,8 @@ def verdict(values: ArrayLike, equal: ArrayLike, allowed: Sequence[float]) -> Ve
         allowed: for each kept measure, the points that it may lose.
 
     Returns:
-        The reason is "too few seeds" with fewer than seven, and "diverged" if a run of the winner has no figure where
-        equal weights have one.
+        The reason is "diverged" if a run of the winner has no figure where equal weights have one, "too few seeds" if a
+        measure has fewer than seven, "not better" if the gain is not shown, and otherwise "loses" or "better".
     """
     base, own = (_figures(*each, 1 + len(allowed)) for each in (("equal weights", equal), ("the winner", values)))
     objective = compare_to(base[0], {"winner": own[0]})["winner"]
@@ -189,12 +189,12 @@ def verdict(values: ArrayLike, equal: ArrayLike, allowed: Sequence[float]) -> Ve
     reason: Reason = "better"
     if (np.isnan(own) & ~np.isnan(base)).any():
         reason = "diverged"
-    elif objective.interval.n < FRESH:
+    elif min(interval.n for interval in (objective.interval, *kept)) < FRESH:
         reason = "too few seeds"
-    elif any(interval.mean < -points for interval, points in zip(kept, allowed, strict=True)):
-        reason = "loses"
     elif objective.decision != "better":
         reason = "not better"
+    elif any(interval.mean < -points for interval, points in zip(kept, allowed, strict=True)):
+        reason = "loses"
     return Verdict(reason == "better", reason, objective, kept)
 
 
@@ -273,16 +273,17 @@ def _covariance(gains: Iterable[Array], equal: Array) -> Array:
     several = [each for each in gains if each.shape[1] > 1 and not np.isnan(each).any()]
     if not several:  # two runs of equal weights with different seeds differ by twice the variance of one
         several = [math.sqrt(2) * equal[:, ~np.isnan(equal).any(axis=0)]]
+    if (free := sum(each.shape[1] - 1 for each in several)) < 1:
+        return np.full((len(equal), len(equal)), math.nan)
     centred = np.concatenate([each - each.mean(axis=1, keepdims=True) for each in several], axis=1)
-    free = centred.shape[1] - len(several)
-    return np.asarray(centred @ centred.T / free) if free > 0 else np.full((len(equal), len(equal)), math.nan)
+    return np.asarray(centred @ centred.T / free)
 
 
-def _standing(gains: Array, pooled: Array, allowed: Array) -> Standing:
+def _standing(gains: Array, seeds: int, pooled: Array, allowed: Sequence[float]) -> Standing:
     n = gains.shape[1]
     if not n or np.isnan(gains).any():
         nothing = Gain(math.nan, math.nan)
-        return Standing(nothing, (nothing,) * len(allowed), n, "diverged", False)
+        return Standing(nothing, (nothing,) * len(allowed), seeds, "diverged" if n else "unmeasured", False)
     own = gains.var(axis=1, ddof=1) if n > 1 else pooled
     error = np.sqrt((_PRIOR * pooled + (n - 1) * own) / (_PRIOR + n - 1) / n)
     objective, *kept = map(Gain, gains.mean(axis=1).tolist(), error.tolist())
@@ -290,7 +291,7 @@ def _standing(gains: Array, pooled: Array, allowed: Array) -> Standing:
     loses = any(gain.mean < -CREDIBLE * gain.error for gain in spare)
     holds = all(gain.low >= 0 for gain in spare)
     likely = math.prod(_probability(*gain) for gain in spare)
-    return Standing(objective, tuple(kept), n, "loses" if loses else "in", holds, likely)
+    return Standing(objective, tuple(kept), seeds, "loses" if loses else "in", holds, likely)
 
 
 def _probability(mean: float, error: float) -> float:

@@ -68,6 +68,7 @@ class Search:
         runs: those of the search that have ended.
         waiting: the number of its other runs that are known to be needed.
         fresh_cost: of the runs on fresh seeds, in single runs.
+        untried: the candidates without a run, since those that give their weights did not finish.
     """
 
     objective: Objective
@@ -84,6 +85,7 @@ class Search:
     runs: tuple[Run, ...] = field(repr=False)
     waiting: int = 0
     fresh_cost: float = 0.0
+    untried: tuple[str, ...] = ()
 
     @property
     def tried(self) -> int:
@@ -94,6 +96,11 @@ class Search:
     def ended_rungs(self) -> tuple[Rung, ...]:
         """The rungs whose runs have all ended."""
         return tuple(rung for rung in self.rungs if rung.standings)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether equal weights have a run to compare with, as far as rungs have ended."""
+        return not self.decided or any(each.state != "unmeasured" for each in self.rungs[-1].standings.values())
 
     @property
     def tested(self) -> bool:
@@ -162,6 +169,7 @@ def search_of(case: "Case", entries: Sequence[Entry], runs: Sequence[Run], plan:
         runs=tuple(ended),
         waiting=len({entry.key for entry in entries if entry.role == "candidate"} - {run.entry.key for run in ended}),
         fresh_cost=run_count(case.runs.values()),
+        untried=tuple(name for name in plan["candidates"] if found and name not in found[0].names),
     )
 
 
@@ -228,7 +236,7 @@ def _rungs(
 
 def _rank(standing: Standing) -> tuple[float, ...]:
     """As the search ranks, and then those that it drops for another reason."""
-    return (standing.state == "in", *((-math.inf,) if standing.state == "diverged" else standing.rank))
+    return (standing.state == "in", *((-math.inf,) if math.isnan(standing.objective.mean) else standing.rank))
 
 
 def _is_last(rung: Rung, stages: Sequence[Stage]) -> bool:

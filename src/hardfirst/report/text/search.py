@@ -26,7 +26,7 @@ from hardfirst.statistics.search import FRESH, Reason
 
 _REFUSALS: Mapping[Reason, str] = {
     "not better": "its gain cannot be told from chance",
-    "loses": "it loses more than allowed",
+    "loses": "on average it loses more than allowed",
     "diverged": "a run did not finish",
     "too few seeds": "a verdict takes more than {seeds}",
 }
@@ -55,6 +55,8 @@ def lead(search: Search) -> str:
     """The sentence that answers."""
     if not search.decided:
         return f"Still searching: {progress(search)}."
+    if not search.comparable:
+        return "No answer: equal weights have no KPIs that candidates could be compared with."
     if search.winner is None:
         within = " within what may be lost" if search.keep else ""
         return f"Keep equal weights: no candidate is shown to raise {search.objective.words}{within}."
@@ -159,6 +161,8 @@ def _train(trial: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterator[str]:
     for name in _TRAINING:
         if name in plan:
             yield from (f"--{name}", str(plan[name]))
+    if "drop_last" in plan:
+        yield "--drop-last" if plan["drop_last"] else "--keep-last"
 
 
 def brief(measure: Objective) -> str:
@@ -238,6 +242,8 @@ def alerts(search: Search) -> tuple[Alert, ...]:
         found.append(Alert(f"Tested on {seeds}", "fresh", warns=search.verdict.reason == "too few seeds"))
     elif search.winner:
         found.append(Alert("Not yet tested on fresh seeds", "search"))
+    if search.untried:
+        found.append(Alert(f"{count_text(len(search.untried), 'candidate')} not tried", "measured"))
     found.append(Alert("The search never read the test split", "measured", warns=False))
     return tuple(sorted(found, key=lambda alert: not alert.warns))
 
@@ -248,6 +254,8 @@ def next_step(search: Search, missing: int, command: str | None) -> NextStep | N
         return NextStep("The same command continues; finished runs are kept.", command)
     if any(run.record.outcome == "failed" for run in search.runs):
         return NextStep("The same command runs again what failed; finished runs are kept.", command)
+    if not search.comparable:
+        return NextStep("If equal weights diverged, give a lower learning rate.", None)
     if search.verdict and search.verdict.reason == "too few seeds":
         why = f"A verdict takes {FRESH} fresh seeds; finished runs are kept."
         return NextStep(why, with_option(command, "seeds", str(FRESH)))

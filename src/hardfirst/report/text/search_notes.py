@@ -1,10 +1,18 @@
 """What became of the candidates of a search, and how they were searched, in sentences."""
 
+from collections.abc import Mapping
+
 from hardfirst.records.names import RATE
 from hardfirst.report.model.search import Search
-from hardfirst.statistics.search import MARGIN, Standing
+from hardfirst.statistics.search import MARGIN, Standing, State
 
 LOWER_BOUND = f"the gain less {MARGIN:g} standard errors"
+
+_DROPPED: Mapping[State, str] = {
+    "loses": "loses too much",
+    "diverged": "a run did not finish",
+    "unmeasured": "cannot be compared",
+}
 
 
 def limits(search: Search) -> str:
@@ -19,7 +27,7 @@ def outcome(search: Search, name: str) -> str:
     if name == search.winner:
         return "winner"
     if standing.state != "in":
-        return "a run did not finish" if standing.state == "diverged" else "loses too much"
+        return _DROPPED[standing.state]
     if rung.number < len(search.rungs):
         return "still in" if name in search.rungs[rung.number].names else "gains too little"
     return _not_chosen(standing) if search.decided else "not yet decided"
@@ -39,6 +47,9 @@ def how_searched(search: Search) -> list[str]:
         notes.append(f"What may be lost against equal weights: {limits(search)}.")
     seeds = sorted({run.record.trial["seed"] for run in search.runs})
     numbers = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+    if search.untried:
+        untried = ", ".join(search.untried)
+        notes.append(f"Not tried, since the runs that give their weights did not finish: {untried}.")
     rate = "chosen with equal weights and " if any(run.entry.method == RATE for run in search.runs) else ""
     return [
         *notes,

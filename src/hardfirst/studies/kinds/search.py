@@ -197,8 +197,11 @@ class SearchStudy(StudyKind):
         """The objective and what is kept; None until the hard tasks are known, if they name these."""
         if not any(measure.needs_hard for measure in self.measures):
             return self.measures
-        if (facts := self._facts()) is None or not facts.hard:
+        if (facts := self._facts()) is None:
             return None
+        if not facts.hard:
+            why = "no run with equal weights that measures them finished with a KPI"
+            raise InputError(f"The hard tasks are unknown, since {why}: give a lower learning rate, or name tasks instead.")
         return [measure.with_hard(facts.hard) if measure.needs_hard else measure for measure in self.measures]
 
     @cached_property
