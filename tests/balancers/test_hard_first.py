@@ -14,7 +14,7 @@ from hardfirst.errors import InputError
 pytestmark = pytest.mark.filterwarnings("ignore:The search of HardFirst has ended")
 
 TASKS = ("easy", "hard", "noise")
-STEPS = 400  # of which the search has 60, and P begins at step 20
+STEPS = 400  # of which the search has 60
 Seen = list[list[tuple[int, float]]]  # by task, the steps and values of its KPIs
 
 
@@ -34,9 +34,9 @@ def share(number: float) -> float:
     return -(1 - number) * math.log(number)
 
 
-def gap(seen: Sequence[tuple[int, float]], average: float) -> float:
+def gap(seen: Sequence[tuple[int, float]], average: float, steps: int) -> float:
     """By the weighted regression of the KPIs on their ages at the latest one."""
-    latest, window = seen[-1][0], 0.15 * STEPS
+    latest, window = seen[-1][0], 0.15 * steps
     parts = [((1 - 1 / window) ** (latest - step), latest - step, value) for step, value in seen]
     n = sum(weight for weight, *_ in parts)
     age, mean = (sum(part[0] * part[i] for part in parts) / n for i in (1, 2))
@@ -45,28 +45,28 @@ def gap(seen: Sequence[tuple[int, float]], average: float) -> float:
     residual = sum(weight * (value - mean + slope * (a - age)) ** 2 for weight, a, value in parts) / n
     error = math.sqrt(max(residual, 1e-8) / spread / max(n - 2, 1))
     certainty = min(max(slope / (2 * error), 0), 1)
-    return min(1 - average, 0.5 * STEPS * certainty * max(slope, 0))
+    return min(1 - average, 0.5 * steps * certainty * max(slope, 0))
 
 
-def reference() -> Iterator[tuple[list[float], list[float]]]:
+def reference(steps: int) -> Iterator[tuple[list[float], list[float]]]:
     """Yield each step's weights, and P after it."""
     seen: Seen = [[], [], []]
     average, priority = [math.nan] * 3, [0.0] * 3
-    for step in range(STEPS):
-        if step < 60:
+    for step in range(steps):
+        if step < 0.15 * steps:
             for t, value in enumerate(kpis(step)):
                 if not math.isnan(value):
                     seen[t].append((step, value))
                     average[t] = value if math.isnan(average[t]) else average[t] + 0.1 * (value - average[t])
             shares = [1.0] * 3
             if step >= 20:
-                focal = [share(1 - gap(seen[t], average[t])) + 1e-5 for t in range(3)]
+                focal = [share(1 - gap(seen[t], average[t], steps)) + 1e-5 for t in range(3)]
                 shares = [3 * one / sum(focal) for one in focal]
-            if step >= 20:
+            if step >= 0.05 * steps:
                 priority = [p + s for p, s in zip(priority, shares, strict=True)]
             yield [1.0] * 3, priority
         else:
-            equal = min(max((step / STEPS - 0.6) / 0.2, 0), 1)
+            equal = min(max((step / steps - 0.6) / 0.2, 0), 1)
             found = [0.8 * 3 * p / sum(priority) + 0.2 for p in priority]
             yield [(1 - equal) * w + equal for w in found], priority
 
@@ -78,18 +78,18 @@ def take_step(balancer: LossBalancer, step: int) -> list[float]:
     return torch.autograd.grad(total, losses)[0].tolist()
 
 
-def test_weights_and_priorities_by_the_reference() -> None:
-    balancer = HardFirst(TASKS, steps=STEPS)
+@pytest.mark.parametrize("steps", [160, STEPS])  # P begins at step 8 or 20; the first 20 shares are equal
+def test_weights_and_priorities_by_the_reference(steps: int) -> None:
+    balancer = HardFirst(TASKS, steps=steps)
     restarts = []
-    for step, (weights, priority) in enumerate(reference()):
+    for step, (weights, priority) in enumerate(reference(steps)):
         assert take_step(balancer, step) == pytest.approx(weights, rel=2e-4)
         assert balancer.priority.tolist() == pytest.approx(priority, rel=2e-4)
         restarts += [step + 1] * balancer.restarted
-    assert restarts == [balancer.restart_step] == [60]
+    assert restarts == [balancer.restart_step] == [0.15 * steps]
     assert max(weights) == pytest.approx(1)
     easy, hard, noise = balancer.priority.tolist()
-    assert hard > 4 * easy
-    assert hard > 4 * noise
+    assert hard > (4 if steps == STEPS else 1) * max(easy, noise)
 
 
 @pytest.mark.parametrize("saved", [0, 25, 59, 60, 61, 300])
@@ -142,9 +142,28 @@ def test_sums_in_float32_stay_accurate_over_a_long_search(slope: float, noise: f
     assert (gaps[1] > 0.1) == (slope > 0)
 
 
+def test_a_kpi_without_noise_counts_as_one_with_little() -> None:
+    """Its residual variance is 1e-8 at least, so that rounding is no trend."""
+    weights = 0.995 ** torch.arange(1000, dtype=torch.float64)
+    ages = torch.arange(1000, dtype=torch.float64) / 200
+    n = float(weights.sum())
+    spread = float((weights * ages**2).sum() / n - ((weights * ages).sum() / n) ** 2)
+    slope = math.sqrt(1e-8 / spread / (n - 2))  # half as certain as a trend of twice its error
+    values = 0.5 + slope / 200 * torch.arange(1000, dtype=torch.float64)
+    found = gap_after(values, 0.5, every=1, window=200, dtype=torch.float64)
+    assert found == pytest.approx(0.5 / 0.15 * 0.5 * slope, rel=1e-3)
+
+
 @pytest.mark.parametrize(("values", "known"), [([0.5], False), ([0.5, 0.6], False), ([0.5, 0.6, 0.7], True)])
 def test_a_task_needs_three_kpis_for_a_trend(values: list[float], known: bool) -> None:
     assert math.isnan(gap_after(torch.tensor(values), 0.6, every=1, window=100)) != known
+
+
+def test_three_kpis_have_the_certainty_of_one_degree_of_freedom() -> None:
+    """Their discounted number, of 2.7, is that of less."""
+    seen = list(enumerate([0.5, 0.5005, 0.5002]))
+    found = gap_after(torch.tensor([kpi for _, kpi in seen]), 0.5, every=1, window=9, dtype=torch.float64)
+    assert found == pytest.approx(gap(seen, 0.5, 60), rel=1e-3)
 
 
 def test_kpis_at_one_time_have_no_trend() -> None:

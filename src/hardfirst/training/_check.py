@@ -123,6 +123,22 @@ def check_labels(problem: Problem, splits: Splits) -> None:
     )
 
 
+def nothing_to_train(problem: Problem) -> InputError:
+    """Return the error that no batch of an epoch had a label."""
+    return InputError(
+        f"No task of problem {problem.name!r} has a label in the training split ({', '.join(problem.task_names):.200}), so "
+        "nothing is trained. Add labels."
+    )
+
+
+def nothing_to_select(problem: Problem) -> InputError:
+    """Return the error that no epoch has a score."""
+    return InputError(
+        f"No KPI of problem {problem.name!r} on the validation split was defined in any epoch, so none can be selected: a "
+        "KPI was NaN wherever its task has labels. Give the tasks KPIs that are defined for every output."
+    )
+
+
 def _has_label(target: object) -> bool:
     return isinstance(target, Tensor) and bool(label_mask(target).any())
 

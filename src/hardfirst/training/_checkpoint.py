@@ -4,7 +4,8 @@ import io
 import math
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,18 @@ def load(path: Path, settings: dict[str, Any], devices: int) -> dict[str, Any]:
             f"The checkpoint {path} is from a run with --devices {saved_devices}. Use the same number, not {devices}."
         )
     return state
+
+
+@contextmanager
+def must_fit() -> Iterator[None]:
+    """Turn any error of loading a state into the `InputError` that the checkpoint does not fit the run."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        raise InputError(
+            f"The checkpoint does not fit this run: {first_lines(error)}. It may be from another version of hardfirst or of "
+            "the problem's code. Choose another --out, and leave out --resume to start again."
+        ) from error
 
 
 def first_lines(error: Exception) -> str:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from hardfirst import records
 from hardfirst.balancers import Balancer
-from hardfirst.errors import InputError
 from hardfirst.problems import Problem, Split
 from hardfirst.training import _checkpoint
 from hardfirst.training._balance import Balancing
 from hardfirst.training._batch import Batch
 from hardfirst.training._batches import TrainingBatches
-from hardfirst.training._check import check, load_splits
+from hardfirst.training._check import check, load_splits, nothing_to_select, nothing_to_train
 from hardfirst.training._divergence import Diverged, divergence_reason
 from hardfirst.training._evaluate import Evaluation, TaskResult, evaluation_batch
 from hardfirst.training._interrupt import Interrupt, Interrupted, RemoteInterrupt
+from hardfirst.training._lines import EpochLines, epoch_lines, validation_kpis
 from hardfirst.training._loading import Loading, load
 from hardfirst.training._memory import peak_memory
 from hardfirst.training._network import (
@@ -39,7 +39,7 @@ from hardfirst.training._sampling import evaluation_order
 from hardfirst.training._steps import StepLog
 from hardfirst.training._trial import Trial
 from hardfirst.training._updates import Updates, restart_epoch
-from hardfirst.training._watcher import EpochLines, Watcher
+from hardfirst.training._watcher import Watcher
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric  # imported by `fit`: it takes seconds, which a study's parent does not need
@@ -99,7 +99,7 @@ class Training:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore the state of a checkpoint."""
-        try:
+        with _checkpoint.must_fit():
             for weights in (state["network"], state["best"]):
                 if reason := difference(weights, self.network):
                     raise ValueError(reason)
@@ -113,11 +113,6 @@ class Training:
             self.updates.load_state_dict(state)
             self.balancer.load_state_dict(state["balancer"])
             self.processes.restore_random_state(state["rng"])
-        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-            raise InputError(
-                f"The checkpoint does not fit this run: {_checkpoint.first_lines(error)}. It may be from another version of "
-                "hardfirst or of the problem's code. Choose another --out, and leave out --resume to start again."
-            ) from error
 
     def state(self) -> dict[str, Any]:
         """Return the state for a checkpoint; a collective of all ranks, complete on the first.
@@ -153,11 +148,7 @@ class Training:
             self._end(writer, "diverged", str(reason))
             return
         if not self.position.best_epoch:
-            raise InputError(
-                f"No KPI of problem {self.problem.name!r} on the validation split was defined in any epoch, so none can be "
-                "selected: a KPI was NaN wherever its task has labels. Give the tasks KPIs that are defined for every "
-                "output."
-            )
+            raise nothing_to_select(self.problem)
         self.network.load_state_dict(self.best)
         if self.trial.test:
             results = {} if self.last else self._evaluate(self.splits.test, "test", test=True)
@@ -225,10 +216,7 @@ class Training:
         position.epoch_seconds += time.perf_counter() - start
         check_shapes(self.problem, self.best, self.network)
         if not (position.epoch or position.sums.count):
-            raise InputError(
-                f"No task of problem {self.problem.name!r} has a label in the training split "
-                f"({', '.join(self.problem.task_names):.200}), so nothing is trained. Add labels."
-            )
+            raise nothing_to_train(self.problem)
 
     def step(self, batch: Batch) -> None:
         """Train on one batch; the weights change after the last one of an optimizer step.
@@ -250,9 +238,7 @@ class Training:
             self.updates.step()
 
     def _steps_done(self) -> int:
-        """Return the number of optimizer steps so far."""
-        position, updates = self.position, self.updates
-        return position.epoch * updates.steps_in_epoch + math.ceil(position.step / updates.recipe.accumulate)
+        return self.updates.steps_before(self.position.epoch, self.position.step)
 
     def _restart(self) -> None:
         """Put network and optimizer back to step 0. Until then, the best weights are the initial ones.
@@ -280,14 +266,8 @@ class Training:
         start = time.perf_counter()
         results = self.validate()
         position.seconds += position.epoch_seconds + time.perf_counter() - start
-        validated = [t.name for t in self.problem.tasks if t.kpi is not None and t.kpi_from == "validation"]
-        kpis = {task: results[task]["kpi"] for task in validated}
-        self.balancer.update(kpis)
-        lines = {name: {**position.sums.means(name), **_validation(result)} for name, result in results.items()}
-        for task, kpi in kpis.items():
-            lines[task]["kpi"] = kpi
-        for task in self.problem.auxiliary:
-            del lines[task]["kpi"]
+        self.balancer.update(validation_kpis(self.problem, results))
+        lines = epoch_lines(self.problem, {name: position.sums.means(name) for name in results}, results)
         position.epoch, position.step, position.sums = position.epoch + 1, 0, EpochSums()
         score = self._keep_best(results)
         if writer is not None:
@@ -314,7 +294,3 @@ class Training:
             with self.updates.averaged():
                 self.best = copy_weights(self.network)
         return score
-
-
-def _validation(result: TaskResult) -> dict[str, Any]:
-    return {f"validation_{name}": value for name, value in result.items()}

@@ -77,6 +77,10 @@ class Updates:
         self.steps = self.steps_in_epoch * epochs
         """The number of optimizer steps of the run."""
 
+    def steps_before(self, epoch: int, batches: int) -> int:
+        """Return the number of optimizer steps in this many epochs and batches of the next one."""
+        return epoch * self.steps_in_epoch + optimizer_steps(self.recipe, batches)
+
     def part(self, number: int) -> Part:
         """Return the part of an epoch's batch, counted from 0, in its optimizer step. The last step may have fewer."""
         within, first = number % self.recipe.accumulate, number - number % self.recipe.accumulate

@@ -1,9 +1,8 @@
 """The interface for the progress of a run."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
-EpochLines = dict[str, dict[str, Any]]
-"""An epoch's figures by task, as the record holds them."""
+from hardfirst.training._lines import EpochLines
 
 
 class Watcher(Protocol):

@@ -177,8 +177,7 @@ class Group:
         initial ones.
         """
         if self.updates.part(number).first:
-            done = epoch * self.updates.steps_in_epoch + number // self.problem.recipe.accumulate
-            self.updates.restart(done, self.best)
+            self.updates.restart(self.updates.steps_before(epoch, number), self.best)
 
     def step(self, number: int, inputs: Any, targets: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Train on a batch of each trial; return totals [trials], and losses, KPIs and weights [trials, tasks].

@@ -7,6 +7,7 @@ from typing import Any
 from hardfirst import records
 from hardfirst.problems import Problem
 from hardfirst.training._evaluate import TaskResult
+from hardfirst.training._lines import epoch_lines
 from hardfirst.training._trial import Trial
 
 
@@ -49,15 +50,7 @@ class Run:
         """
         if self.ended:
             return math.nan
-        lines = {
-            name: {**steps[name], **{f"validation_{figure}": value for figure, value in result.items()}}
-            for name, result in results.items()
-        }
-        for task in self.problem.tasks:
-            if task.kpi is None:
-                del lines[task.name]["kpi"]
-            elif task.kpi_from == "validation":
-                lines[task.name]["kpi"] = results[task.name]["kpi"]
+        lines = epoch_lines(self.problem, steps, results)
         restarted = self.restart_step if epoch == self.restart_epoch else None
         self.writer.epoch(epoch, seconds=seconds, learning_rate=learning_rate, tasks=lines, restarted=restarted)
         score = records.score({task: results[task] for task in self.problem.measured}, self.trial.criterion)

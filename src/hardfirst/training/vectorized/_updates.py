@@ -58,7 +58,8 @@ class StackedUpdates:
                 epochs=epochs,
             )
             self._parts.append((restart, rows, part))
-        self.part, self.steps_in_epoch = self._parts[0][2].part, self._parts[0][2].steps_in_epoch
+        first = self._parts[0][2]
+        self.part, self.steps_before, self.steps_in_epoch = first.part, first.steps_before, first.steps_in_epoch
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -144,7 +145,8 @@ class RowUpdates:
         highest = max(learning_rates)
         parameters = nn.ParameterList([weights])
         self._updates = Updates(common, fabric, parameters, learning_rate=highest, batches=batches, epochs=epochs)
-        self.part, self.steps_in_epoch = self._updates.part, self._updates.steps_in_epoch
+        self.part, self.steps_before = self._updates.part, self._updates.steps_before
+        self.steps_in_epoch = self._updates.steps_in_epoch
         # without decay a gradient of 0 changes nothing
         decays = any(group.get("weight_decay") for group in self._updates.optimizer.param_groups)
         self._moved = moved if decays else None
