@@ -154,7 +154,7 @@ def test_equal_weights_that_diverge_are_no_reason_to_keep_them():
 
 def test_hard_tasks_are_those_that_the_search_measured():
     first = [as_run(run("equal", SEED + seed, (0.9, 0.2, 0.3)), HARD_TASKS, "candidate", tuning=True) for seed in (0, 1)]
-    first.append(as_run(run("equal", SEED + 2, (0.0, 0.9, 0.9), outcome="diverged"), HARD_TASKS, "candidate", tuning=True))
+    first.append(as_run(run("equal", SEED + 2, (0.0, 0.9, 1.0), outcome="diverged"), HARD_TASKS, "candidate", tuning=True))
     entries, runs = search_runs(CANDIDATES, FRESH)
     runs = [*first, *runs]
     found = search_of(arrange(runs), [each.entry for each in runs], runs, search_plan(CANDIDATES) | {"search": "hard"})
