@@ -17,7 +17,7 @@ from hardfirst.records.study_folder import StudyFolder, completed
 from hardfirst.report import Comparison, arrange, exports, page
 from hardfirst.report.model import search as model
 from hardfirst.report.model.answer import answer
-from hardfirst.report.model.search import search_of
+from hardfirst.report.model.search import run_count, search_of
 from hardfirst.report.text import search as text
 from hardfirst.report.text.by_kind import headline_of
 from hardfirst.report.text.search_notes import how_searched, outcome
@@ -154,12 +154,13 @@ def test_equal_weights_that_diverge_are_no_reason_to_keep_them():
 
 def test_hard_tasks_are_those_that_the_search_measured():
     first = [as_run(run("equal", SEED + seed, (0.9, 0.2, 0.3)), HARD_TASKS, "candidate", tuning=True) for seed in (0, 1)]
+    first.append(as_run(run("equal", SEED + 2, (0.0, 0.9, 1.0), outcome="diverged"), HARD_TASKS, "candidate", tuning=True))
     entries, runs = search_runs(CANDIDATES, FRESH)
     runs = [*first, *runs]
     found = search_of(arrange(runs), [each.entry for each in runs], runs, search_plan(CANDIDATES) | {"search": "hard"})
     assert found.objective.words == "the hard tasks (middle, hard)"
     assert text.tiles(found)[0].label == "Hard tasks, winner − equal"
-    unknown = search_of(arrange(runs[2:5]), entries, runs[2:5], search_plan(CANDIDATES) | {"search": "hard"})
+    unknown = search_of(arrange(runs[3:6]), entries, runs[3:6], search_plan(CANDIDATES) | {"search": "hard"})
     assert text.lead(unknown).startswith("Still searching")
 
 
@@ -171,6 +172,12 @@ def test_the_verdict_reads_the_test_split():
     found = search_of(arrange(runs), entries, runs, search_plan(CANDIDATES))
     assert text.lead(found).startswith(f"Use `{MILD}`: +12.0")
     assert found.gain == pytest.approx(10)
+
+
+def test_the_cost_is_in_runs_of_all_epochs():
+    whole, stopped = run("equal", 0, (0.5,) * 3), run("equal", 1, (0.5,) * 3)
+    del stopped.epochs[1:]
+    assert run_count([whole, whole, stopped]) == pytest.approx(1 + 1 / 3), "a record that serves two purposes counts once"
 
 
 def test_few_fresh_seeds_ask_for_more():
@@ -247,6 +254,7 @@ def test_the_page_shows_the_answer_then_how_it_was_found():
         {trace.get("name"): trace["marker"]["color"] for trace in figures[name]["data"]} for name in ("tradeoff", "path")
     ]
     assert looks[0][MILD] == looks[1][MILD] != looks[1]["famo"]
+    assert -0.5 in [shape["x0"] for shape in figures["tradeoff"]["layout"]["shapes"]], "what may be lost"
     links = re.findall('<a [^>]*href="#(.*?)">', document)
     assert {"fresh", "search", "measured"} <= set(links) <= set(re.findall(r' id="(.*?)"', document))
 

@@ -14,9 +14,12 @@ import pytest
 import torch
 from rich.console import Console
 
+from hardfirst.balancers import Spec
 from hardfirst.cli._progress import StudyProgress
 from hardfirst.errors import InputError
+from hardfirst.records import Record
 from hardfirst.studies import Assignment, Ended, Plan, Runner, StudyTrial, counts
+from hardfirst.studies.candidates import Facts, mean_weights, settled
 from hardfirst.studies.kinds.search import SearchStudy
 from hardfirst.studies.tuning import SEED
 from hardfirst.training import Trial
@@ -98,6 +101,16 @@ def test_static_weights_come_from_the_first_runs(whole: tuple[Runner, list[Assig
     assert {trial.method: str(trial.trial.balancer) for trial in trials if trial.method.startswith("fixed")} == {
         "fixed:easy=1,hard=4": "fixed:normalize=true,weights.a=0.4,weights.b=1.6",
         "fixed:weights=dtp": "fixed:normalize=true,weights.a=1.13,weights.b=0.8697",  # 1.3 and 1 in the record
+    }
+
+
+def test_auxiliary_tasks_have_their_part_of_static_weights() -> None:
+    weights = {"a": {"weight": 0.5}, "side": {"weight": 1.5}, "unlabelled": {}}
+    record = Record({}, ("a",), auxiliary=("side", "unlabelled"), epochs=[{"epoch": 1, "tasks": weights}])
+    facts = Facts(tuple(weights), hard=("a",), average=mean_weights(record))
+    assert {name: str(settled(Spec.parse(name), facts)) for name in ("fixed:weights=dtp", "fixed:easy=1,hard=4")} == {
+        "fixed:weights=dtp": "fixed:normalize=true,weights.a=0.75,weights.side=2.25,weights.unlabelled=0.0",
+        "fixed:easy=1,hard=4": "fixed:normalize=true,weights.a=2.0,weights.side=0.5,weights.unlabelled=0.5",
     }
 
 
