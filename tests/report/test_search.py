@@ -92,6 +92,10 @@ SITUATIONS = {
         "Still searching: 2 of 3 first runs, which choose the learning rate and find the hard tasks.",
     ),
     "in the first rung": ({"ended": 5}, "Still searching: rung 1 of 3 with 5 candidates, 2 of 11 runs."),
+    "with one candidate": (
+        {"candidates": {"famo": (0.1, 0.0)}, "fresh": {DTP: FRESH[DTP]}, "ended": 5},
+        "Still searching: rung 1 of 3 with 1 candidate, ",
+    ),
     "in the second rung": ({"ended": 16}, "Still searching: rung 2 of 3 with 2 of 5 candidates, 2 of 4 runs."),
     "before the verdict": ({"ended": 40}, f"The search chose `{MILD}`, which is now tested: 2 of 7 fresh seeds so far."),
 }
@@ -102,6 +106,19 @@ def test_the_headline_claims_what_fresh_seeds_support(situation):
     settings, expected = SITUATIONS[situation]
     sentences = headline_of(answer(searched(**settings))).sentences
     assert " ".join(sentences).startswith(expected)
+
+
+def test_a_measure_that_is_also_kept_is_named_once():
+    search = searched().search
+    found = search.fresh[MILD]
+    keep = (replace(search.keep[0], objective=search.objective),)
+    same = replace(search, keep=keep, fresh={MILD: found._replace(kept=(found.objective,))})
+    assert text.lead(same) == f"Use `{MILD}`: +10.0 [+9.2, +10.8] on the worst task."
+
+
+@pytest.mark.parametrize(("settings", "end"), [({}, "fresh seeds 21."), ({"ended": 16}, " so far.")])
+def test_the_cost_of_a_search_that_has_not_ended_is_that_so_far(settings, end):
+    assert text.cost(searched(**settings).search).endswith(end)
 
 
 def test_each_candidate_has_an_outcome():

@@ -283,7 +283,9 @@ def test_a_dry_run_lists_candidates_rungs_and_cost(hardfirst: Callable[..., str]
     printed = hardfirst("search", "digits", "--maximise", "hard", "--keep", "mean:0.3", "--keep", "sum:1", "--dry-run")
     assert re.search(r"rung 1 of 3: 12 candidates × 1 seed\W+18\W+0", printed)
     assert "Candidates: dtp, dtp:uniform=0.8," in printed
-    assert "The search costs at most 40 single runs, and the fresh seeds 21 more." in printed
+    assert (
+        "at most 40 single runs (one of them chooses the learning rate and is in rung 1), and the fresh seeds 21" in printed
+    )
     assert "keep:\n- mean:0.3\n- sum:1" in printed
 
 

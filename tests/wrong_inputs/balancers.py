@@ -119,6 +119,7 @@ CASES = {
     "option: alpha of FairGrad too low": lambda: build("fairgrad:alpha=0.1"),
     "option: a window of one loss": lambda: build("softadapt:window=1"),
     "option: a search of the whole training": lambda: build("hard_first:search=1"),
+    "option: no training steps": lambda: setattr(DTP(TASKS, anneal=(0.6, 0.8)), "steps", 0),
     "search: one KPI, and the number of steps is not known": lambda: HardFirst(TASKS).update({"depth": 0.5}),
     "search: train takes no step": lambda: HardFirst.search(TASKS, lambda balancer, steps: None, steps=100),
     "WeightMethods: an unknown method": lambda: WeightMethods("cagrd", 2),

@@ -119,6 +119,7 @@ CASES = {
     "objective: no text": lambda: objective(0.5),
     "objective: a task twice": lambda: objective("sum,sum"),
     "objective: a word in a list": lambda: objective("sum,worst"),
+    "objective: a word in quotes": lambda: objective("'worst'"),
     "objective: a number": lambda: objective("2*3"),
     "objective: a number that is added": lambda: objective("sum+0.1"),
     "objective: a weight below 0": lambda: objective("sum-0.5*product"),
@@ -144,5 +145,6 @@ CASES = {
     "keep: points below 0": lambda: kept("mean:-0.3"),
     "keep: points that are not a number": lambda: kept("mean:nan"),
     "keep: an unknown task": lambda: kept("sume:0.3"),
+    "keep: two objectives in one": lambda: kept("mean:0.3,sum:1"),
     "keep: points alone": lambda: kept(":0.3"),
 }

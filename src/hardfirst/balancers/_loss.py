@@ -62,9 +62,18 @@ class LossBalancer(Balancer):
     ) -> None:
         super().__init__(tasks, process_group=process_group)
         self.anneal = None if anneal is None else _two_shares(anneal)
-        self.steps = None if steps is None else whole("steps", steps, least=1)
+        self.steps = steps
         if self.anneal is not None:
             self.add_state("steps_done", [0], dtype=torch.int64)
+
+    @property
+    def steps(self) -> int | None:
+        """The number of training steps of the whole training, at least 1; None while it is not known."""
+        return self._steps
+
+    @steps.setter
+    def steps(self, steps: int | None) -> None:
+        self._steps = None if steps is None else whole("steps", steps, least=1)
 
     @property
     def needs_steps(self) -> bool:
@@ -72,7 +81,7 @@ class LossBalancer(Balancer):
 
     def plan_steps(self, steps: int) -> None:
         if self.needs_steps:
-            self.steps = whole("steps", steps, least=1)
+            self.steps = steps
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

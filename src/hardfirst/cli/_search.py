@@ -151,7 +151,7 @@ def search(
         "cost": cost,
     }
     from_file = problem.endswith((".yaml", ".yml"))
-    if maximise is None and not from_file:
+    if not maximise and not from_file:
         raise InputError(
             "Give what to maximise: --maximise mean, worst, hard, TASK,TASK, or a sum such as 0.7*TASK+0.3*mean."
         )

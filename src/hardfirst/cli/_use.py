@@ -27,7 +27,10 @@ Log = Annotated[
 Keep = Annotated[bool, typer.Option("--keep", help="Keep the trained networks of the best runs, for `hardfirst predict`.")]
 Run = Annotated[
     Path,
-    typer.Argument(help="The folder of `hardfirst train`, or a file that `hardfirst compare --keep` leaves in models/."),
+    typer.Argument(
+        help="The folder of `hardfirst train`, or a file in models/ that `hardfirst compare --keep` or `hardfirst search "
+        "--keep-networks` leaves."
+    ),
 ]
 ProblemOption = Annotated[
     str | None, typer.Option("--problem", help="The problem's file, if it has changed or is elsewhere than in training.")

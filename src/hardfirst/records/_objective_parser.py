@@ -161,6 +161,8 @@ class _Parser:
                 return name
             case ast.Name(id=name) if name in WORDS:
                 raise self._error(f"has {name} in a list of tasks", "Add terms with weights: 0.5*mean+0.5*worst. ")
+            case ast.Constant(value=str() as name) if name in WORDS:
+                raise self._error(f"has {json.dumps(name)}, and quotes are for names of tasks", "Leave the quotes out. ")
             case ast.Name(id=str() as name) | ast.Constant(value=str() as name):
                 known = [*map(quoted, self.tasks), *WORDS]
                 raise unknown("task", name, known, where=f"in the objective {short(self.text)}")

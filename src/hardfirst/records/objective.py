@@ -160,7 +160,16 @@ class Kept:
             raise InputError(
                 f"Expected what to keep as an objective, a colon and points, such as mean:0.3; got {short(text)}."
             ) from None
-        return cls(Objective.parse(objective, tasks), number("keep", number_of_points, least=0))
+        try:
+            parsed = Objective.parse(objective, tasks)
+        except InputError:
+            if ":" not in objective:
+                raise
+            raise InputError(
+                f"Expected one objective with its points, such as mean:0.3; got {short(text)}. Give several one by one, "
+                "as in --keep mean:0.3 --keep depth:1."
+            ) from None
+        return cls(parsed, number("keep", number_of_points, least=0))
 
     @property
     def text(self) -> str:

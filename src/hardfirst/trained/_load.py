@@ -82,7 +82,7 @@ def model_path(run: Path) -> Path:
     if not kept:
         raise InputError(
             f"There is no trained network in {run}. `hardfirst train` saves its network at the end of the run; "
-            "`hardfirst compare` saves those of the best runs with --keep."
+            "`hardfirst compare` saves those of the best runs with --keep, and `hardfirst search` with --keep-networks."
         )
     if len(kept) > 1:
         raise InputError(f"{run} has {len(kept)} trained networks; choose one: {', '.join(map(str, kept))}.")

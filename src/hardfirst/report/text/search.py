@@ -80,12 +80,12 @@ def progress(search: Search) -> str:
     rung = search.rungs[-1]
     names = f"{len(rung.names)} of {search.tried}" if len(search.rungs) > 1 else str(search.tried)
     runs = f"{rung.ended} of {count_text(rung.planned, 'run')}"
-    return f"rung {rung.number} of {search.planned} with {names} candidates, {runs}"
+    return f"rung {rung.number} of {search.planned} with {names} candidate{'s'[: search.tried != 1]}, {runs}"
 
 
 def _on(measures: Iterable[str], figures: Iterable[str]) -> str:
-    """Such as "+9.8 on the worst task, −0.2 on the mean over tasks"."""
-    return ", ".join(f"{figure} on {measure}" for measure, figure in zip(measures, figures, strict=True))
+    """Such as "+9.8 on the worst task, −0.2 on the mean over tasks"; a measure that is also kept is named once."""
+    return ", ".join(dict.fromkeys(f"{figure} on {measure}" for measure, figure in zip(measures, figures, strict=True)))
 
 
 def _spec(search: Search, found: Change) -> str:
@@ -228,7 +228,8 @@ def _cost(search: Search) -> Tile:
 def cost(search: Search) -> str:
     """The cost as a sentence."""
     fresh = f", and its fresh seeds {search.fresh_cost:.0f}" if search.fresh_cost else ""
-    return f"The search cost {search.cost:.0f} single runs{fresh}."
+    so_far = "" if search.decided else " so far"
+    return f"The search cost {search.cost:.0f} single runs{fresh}{so_far}."
 
 
 def alerts(search: Search) -> tuple[Alert, ...]:

@@ -155,9 +155,10 @@ class SearchStudy(StudyKind):
     def notes(self) -> list[str]:
         first = HARD_SEEDS * self._needs_hard + self._needs_average
         cost = first + len(self._rates) - 1 + runs(self.rungs)  # one of the runs that choose the rate is one of rung 1
+        shared = " (one of them chooses the learning rate and is in rung 1)" if len(self._rates) > 1 else ""
         return [
             f"Candidates: {', '.join(self.candidates)}. Equal weights are part of every rung.",
-            f"The search costs at most {cost} single runs, and the fresh seeds {3 * self.plan.seeds} more.",
+            f"The search costs at most {cost} single runs{shared}, and the fresh seeds {3 * self.plan.seeds} more.",
         ]
 
     # Before the rungs
