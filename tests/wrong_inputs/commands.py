@@ -252,6 +252,7 @@ CASES = {
     "compare: a range that ends before it begins": lambda: run("compare", "digits", "--tune", "3", "--clip", "10..0.1"),
     "compare: a range beyond what is allowed": lambda: run("compare", "digits", "--tune", "3", "--average", "0.9..1"),
     "search: nothing to maximise": lambda: run("search", "digits"),
+    "search: an unknown problem": lambda: run("search", "digitz", "--maximise", "worst"),
     "search: an empty objective": lambda: run("search", "digits", "--maximise", ""),
     "search: an unknown objective": lambda: run("search", "digits", "--maximise", "wrost"),
     "search: an objective of another task": lambda: run("search", "digits", "--maximise", "0.7*lefft+0.3*mean"),

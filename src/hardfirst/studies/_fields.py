@@ -109,7 +109,7 @@ class PlanFields(BaseModel):
     @classmethod
     def _check_search(cls, value: Any, info: ValidationInfo) -> tuple[str, ...] | None:
         """Of a search, fill in the default, so that the plan's file holds what was tried."""
-        if not {"kind", "compared"} <= info.data.keys():
+        if not {"problems", "kind", "compared"} <= info.data.keys():  # one of them is wrong, which is said
             return None
         if info.data["kind"] != SEARCH:
             if value is not None:
