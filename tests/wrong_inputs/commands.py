@@ -289,6 +289,7 @@ CASES = {
     "plan: empty": lambda: plan(""),
     "plan: a list": lambda: plan("- digits\n"),
     "plan: an unknown key": lambda: plan("problems: [digits]\nsede: 3\n"),
+    "plan: a search without an objective": lambda: plan("problems: [digits]\nsearch:\n"),
     "plan: a wrong type": lambda: plan("problems: [digits]\nseeds: many\nepochs: [1, 2]\ntune: yes\n"),
     "plan: several errors": lambda: plan("problems: [digit]\nbalancers: dpt\nseeds: -1\n"),
     "plan: no problem": lambda: plan("seeds: 3\n"),

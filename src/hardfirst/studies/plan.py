@@ -15,7 +15,7 @@ from hardfirst.recipes._names import CAN_BE_OFF, OFF
 from hardfirst.studies._fields import PlanFields
 from hardfirst.studies._settings import as_input_error, recipe_of
 from hardfirst.studies.executors import EngineSpec
-from hardfirst.studies.kinds import BALANCERS, KINDS
+from hardfirst.studies.kinds import BALANCERS, KINDS, SEARCH
 from hardfirst.studies.ranges import middle
 from hardfirst.studies.trials import CaseBase
 from hardfirst.studies.tuning import EQUAL
@@ -123,6 +123,8 @@ class Plan(PlanFields):
         if not isinstance(settings, Mapping):
             got = "an empty file" if settings is None else short(settings)
             raise InputError(f"Expected {path} to hold settings such as `problems: [digits]`; got {got}.")
+        if SEARCH in settings and settings[SEARCH] is None:  # else it would be an ordinary comparison
+            raise InputError(f"{path}: `search` is empty. Give the objective to maximise, such as worst, or leave it out.")
         off = {name: OFF for name in CAN_BE_OFF if name in settings and settings[name] is None}
         return cls(**{str(key): value for key, value in settings.items()} | off | changes)
 
