@@ -58,7 +58,7 @@ def test_an_overflow_skips_the_step_and_spares_the_state(spec: Spec) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     balancer.update(dict.fromkeys(TASKS, 0.5))
-    before = {name: tensor.clone() for name, tensor in balancer.state_dict().items() if not name.endswith(("step", "steps"))}
+    before = {name: tensor.clone() for name, tensor in balancer.state_dict().items() if "step" not in name}
     losses, _ = measured(model, *batch(0))
     endless = {task: loss * float("inf") for task, loss in losses.items()}
     balancer.backward(endless, shared=model.shared_parameters(), using=lambda total: scaler.scale(total).backward())
