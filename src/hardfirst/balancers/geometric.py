@@ -1,10 +1,6 @@
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from hardfirst import functional
-from hardfirst._task_state import Group
-from hardfirst.balancers._loss import Anneal
 from hardfirst.balancers._nonlinear import NonlinearLossBalancer
 
 
@@ -43,11 +39,6 @@ class Geometric(NonlinearLossBalancer):
 
     joint = True
     equal_alone = True
-
-    def __init__(
-        self, tasks: Sequence[str], *, anneal: Anneal = None, steps: int | None = None, process_group: Group = None
-    ) -> None:
-        super().__init__(tasks, anneal=anneal, steps=steps, process_group=process_group)
 
     def slope(self, losses: Tensor) -> Tensor:
         count = losses.count_nonzero()

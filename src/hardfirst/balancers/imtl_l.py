@@ -1,10 +1,7 @@
-from collections.abc import Sequence
 from types import MappingProxyType
 
 from torch import Tensor
 
-from hardfirst._task_state import Group
-from hardfirst.balancers._loss import Anneal
 from hardfirst.balancers._scales import LearnedScales
 from hardfirst.balancers._search_space import Range
 
@@ -55,17 +52,6 @@ class IMTLL(LearnedScales):
 
     _factor = 1.0
     _sign = 1
-
-    def __init__(
-        self,
-        tasks: Sequence[str],
-        *,
-        lr: float = 1e-3,
-        anneal: Anneal = None,
-        steps: int | None = None,
-        process_group: Group = None,
-    ) -> None:
-        super().__init__(tasks, lr=lr, anneal=anneal, steps=steps, process_group=process_group)
 
     def current_weights(self) -> Tensor:
         return self.s.exp()
