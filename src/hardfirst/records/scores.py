@@ -14,7 +14,7 @@ def score(figures: Mapping[str, Mapping[str, Any]], criterion: str, prefix: str 
         figures: by task that has a KPI, as in a record.
         criterion: the text of an `Objective` over these tasks. It says what becomes of NaN: it is left out where a task has
             no labels, and counts as 0 where it has.
-        prefix: of the figures' names: "" or "validation_".
+        prefix: of the figures' names: "" or `"validation_"`.
 
     Raises:
         InputError: the criterion is not an objective over these tasks.
@@ -33,7 +33,7 @@ def is_undefined(figures: Mapping[str, Any], prefix: str = "") -> bool:
 
     Args:
         figures: the task's, as in a record; the result is False for records that do not count examples.
-        prefix: "" on the test split, "validation_" on the validation split.
+        prefix: "" on the test split, `"validation_"` on the validation split.
 
     >>> is_undefined({"kpi": math.nan, "examples": 80}), is_undefined({"kpi": math.nan, "examples": 0})
     (True, False)
