@@ -12,7 +12,7 @@ import torch
 
 from hardfirst.errors import InputError
 from hardfirst.problems import Problem, digest, load_problem, table_name
-from hardfirst.problems.tables import _problem, _reading, _sharing, prepared_in, read_from
+from hardfirst.problems.tables import _checksum, _problem, _reading, _sharing, prepared_in, read_from
 from hardfirst.studies import Assignment, Ended, Plan, Runner
 from hardfirst.studies.executors.worker import run_assignment
 from toy_study import Scripted
@@ -136,9 +136,9 @@ def test_workers_have_the_table_as_it_is_now(
 def test_a_table_is_hashed_again_when_it_may_have_changed(
     table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settled: float, times: int
 ) -> None:
-    hashed = Mock(wraps=_reading._sha256_of)
-    monkeypatch.setattr(_reading, "_sha256_of", hashed)
-    monkeypatch.setattr(_reading, "_SETTLED", settled)  # seconds since the file's last change
+    hashed = Mock(wraps=_checksum._sha256_of)
+    monkeypatch.setattr(_checksum, "_sha256_of", hashed)
+    monkeypatch.setattr(_checksum, "_SETTLED", settled)  # seconds since the file's last change
     before = {digest(table) for _ in range(2)}
     changed(tmp_path, file := tmp_path / "homes.csv")
     after = {digest(table) for _ in range(2)}

@@ -13,6 +13,7 @@ from torch import Tensor
 from hardfirst.errors import InputError
 from hardfirst.problems._base import Problem
 from hardfirst.problems.tables import _reading, _splits
+from hardfirst.problems.tables._checksum import sha256
 from hardfirst.problems.tables._data import TableData
 from hardfirst.problems.tables._fit import Fitted, fit_column
 from hardfirst.problems.tables._guess import FittedTarget, fit_target
@@ -118,15 +119,15 @@ def digest(problem: str) -> str:
 
 
 def _sha256s(name: TableName) -> tuple[str, ...]:
-    return tuple(_reading.sha256(path) for path in name.files)
+    return tuple(sha256(path) for path in name.files)
 
 
 def _digest(name: TableName, sha256s: Sequence[str]) -> str:
     text = repr([name.targets, name.drop, name.group, name.time, name.split])
     whole = hashlib.sha256(_REVISION + text.encode())
     roles = ["", *(role for role in ("validation", "test") if getattr(name, role) is not None)]
-    for role, sha256 in zip(roles, sha256s, strict=True):
-        whole.update(role.encode() + bytes.fromhex(sha256))
+    for role, checksum in zip(roles, sha256s, strict=True):
+        whole.update(role.encode() + bytes.fromhex(checksum))
     return whole.hexdigest()
 
 
@@ -138,7 +139,7 @@ def prepare(problem: str) -> Prepared:
 
 @lru_cache(maxsize=4)
 def _prepare(name: TableName, sha256s: tuple[str, ...]) -> Prepared:
-    sheets = tuple(_reading.read(path, sha256) for path, sha256 in zip(name.files, sha256s, strict=True))
+    sheets = tuple(_reading.read(path, checksum) for path, checksum in zip(name.files, sha256s, strict=True))
     sheet = _joined(name, sheets)
     frame = sheet.frame
     if len(sheets[0].frame) < FEWEST_ROWS:

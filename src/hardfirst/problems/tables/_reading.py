@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import io
 import json
-import time
 import zipfile
 import zlib
 from collections import Counter
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from hardfirst.errors import InputError, MissingPackage
 from hardfirst.problems.tables._cells import is_ambiguous, number_format, shows_decimal_comma
+from hardfirst.problems.tables._checksum import sha256
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,6 @@ SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
 _ERRORS = (ValueError, OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile, csv.Error)
 _LOOKED_AT = 2**20  # letters that show the separator
 _SNIFFED = 100  # rows that show the separator
-_SETTLED = 2.0  # seconds after which each change of a file also changes its time, on every file system
 
 
 def suffix_of(file: str) -> str:
@@ -115,37 +114,6 @@ class Sheet:
     def column(self, name: str) -> "pd.Series[object]":
         """A column with the type that its cells show, or as text where a mark says that pandas would misread it."""
         return self.words(name) if name in self.thousands else self.frame[name]
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a table's bytes, computed once in a process unless the file changes.
-
-    Raises:
-        InputError: there is no such file, or it cannot be read.
-    """
-    try:
-        stamp = path.stat()
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; a table is a file.")
-        if not path.is_file():
-            raise InputError(f"{path} is not a regular file; a table is a file.")
-        if time.time() - max(stamp.st_mtime, stamp.st_ctime) < _SETTLED:
-            return _sha256_of(path)
-        return _sha256(path, stamp.st_ino, stamp.st_size, stamp.st_mtime_ns, stamp.st_ctime_ns)
-    except FileNotFoundError:
-        raise InputError(f"There is no file {path}.") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
-
-
-@lru_cache(maxsize=16)
-def _sha256(path: Path, *stamp: int) -> str:
-    return _sha256_of(path)
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(path: Path, digest: str | None = None) -> Sheet:

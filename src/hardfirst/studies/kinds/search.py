@@ -83,6 +83,7 @@ class SearchStudy(StudyKind):
 
     def __init__(self, plan: "Plan", case: CaseBase, find: FindRecord) -> None:
         super().__init__(plan, case, find)
+        self.tasks = self.problem.task_names  # the auxiliary ones as well, which have weights
         measured = self.problem.measured
         self.kept = [Kept.parse(text, measured) for text in plan.keep or ()]
         self.measures = [Objective.parse(plan.compared, measured), *(kept.objective for kept in self.kept)]
@@ -171,11 +172,6 @@ class SearchStudy(StudyKind):
     @property
     def _needs_average(self) -> bool:
         return any(map(needs_average, self.candidates.values()))
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """All tasks, the auxiliary ones as well, which have weights."""
-        return self.problem.task_names
 
     def _first_runs(self) -> list[StudyTrial]:
         """The runs that tell which tasks are hard, and what DTP's weights are on average."""
