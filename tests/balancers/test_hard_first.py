@@ -187,6 +187,17 @@ def test_a_task_without_kpis_keeps_the_weight_1() -> None:
     assert weights["easy"] + weights["hard"] == pytest.approx(2)
 
 
+@pytest.mark.parametrize("nothing", [{}, {"hard": math.nan}], ids=str)
+def test_an_update_without_a_kpi_changes_nothing(nothing: dict) -> None:
+    """The trainer updates at the end of each epoch, whether or not KPIs come from validation."""
+    balancer = HardFirst(TASKS, steps=STEPS)
+    for step in range(40):
+        take_step(balancer, step)
+    before = {name: value.clone() for name, value in balancer.state_dict().items()}
+    balancer.update(nothing)
+    torch.testing.assert_close(balancer.state_dict(), before, rtol=0, atol=0)
+
+
 def test_a_search_without_restart_goes_on_with_its_weights() -> None:
     balancer = HardFirst(TASKS, steps=STEPS, restart=False, anneal=False)
     for step in range(60):

@@ -209,7 +209,8 @@ class HardFirst(LossBalancer):
         self.last.copy_(torch.where(absent, self.last, done))
         gap = _closable_gap(self.sums, moving.average, _HORIZON / self.share)
         shares = _shares(gap.masked_fill(done < _FIRST_STEPS, torch.nan))
-        self.priority.add_(torch.where(searching & (3 * done >= window), shares, 0))
+        # without a KPI nothing is learned: the trainer also updates at an epoch's end, where most KPIs are of batches
+        self.priority.add_(torch.where(absent.all() | (3 * done < window), 0, shares))
 
     def _look_for_restart(self, searched: int) -> None:
         """Warn once if steps of this process have followed the search and nothing has read when to restart."""
