@@ -9,6 +9,10 @@ from hardfirst.problems.builtin.mnist_fashion import QUESTIONS
 
 def problem() -> Problem:
     """Return the problem."""
-    whole = small_fashion.problem()
+    return scaled(small_fashion.problem(), "scaled_fashion")
+
+
+def scaled(whole: Problem, name: str) -> Problem:
+    """Return the problem with the losses of its easy questions multiplied by 5."""
     tasks = tuple(replace(task, scale=5.0) if task.name in QUESTIONS else task for task in whole.tasks)
-    return replace(whole, name="scaled_fashion", tasks=tasks)
+    return replace(whole, name=name, tasks=tasks)
