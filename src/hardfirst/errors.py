@@ -90,8 +90,9 @@ def unknown(kind: str, name: object, known: Iterable[str], *, where: str = "", l
     if len(names) <= _MOST_LISTED:
         return InputError(f"Unknown {kind} {short(name)}{hint} Known: {', '.join(names) or 'none'}.")
     ratios = {each: SequenceMatcher(None, str(name).lower(), each.lower()).ratio() for each in names}
-    nearest = sorted((each for each in names if ratios[each] > _ALIKE), key=ratios.__getitem__, reverse=True)[:5]
-    listed = f" The nearest: {', '.join(nearest)}." if nearest else ""
+    others = [each for each in names if ratios[each] > _ALIKE and each not in near]
+    nearest = sorted(others, key=ratios.__getitem__, reverse=True)[:5]
+    listed = f" {'Others near it' if near else 'The nearest'}: {', '.join(nearest)}." if nearest else ""
     remedy = f" `{listing}` lists all of them." if listing else ""
     return InputError(f"Unknown {kind} {short(name)}{hint}{listed}{remedy}")
 

@@ -72,7 +72,7 @@ def test_lists() -> None:
     [
         (
             "dpt",
-            r"Unknown balancer 'dpt'; did you mean 'dtp'\? The nearest: dtp, softadapt, db_mtl. `hardfirst list balancers`",
+            r"Unknown balancer 'dpt'; did you mean 'dtp'\? Others near it: softadapt, db_mtl. `hardfirst list balancers`",
         ),
         ("zzz", r"Unknown balancer 'zzz'\. `hardfirst list balancers` lists all"),
         ("dtp:gama=1", "Unknown option of balancer 'dtp': 'gama'; did you mean 'gamma'"),

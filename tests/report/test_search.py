@@ -108,14 +108,6 @@ def test_the_headline_claims_what_fresh_seeds_support(situation):
     assert " ".join(sentences).startswith(expected)
 
 
-def test_a_measure_that_is_also_kept_is_named_once():
-    search = searched().search
-    found = search.fresh[MILD]
-    keep = (replace(search.keep[0], objective=search.objective),)
-    same = replace(search, keep=keep, fresh={MILD: found._replace(kept=(found.objective,))})
-    assert text.lead(same) == f"Use `{MILD}`: +10.0 [+9.2, +10.8] on the worst task."
-
-
 @pytest.mark.parametrize(("settings", "end"), [({}, "fresh seeds 21."), ({"ended": 16}, " so far.")])
 def test_the_cost_of_a_search_that_has_not_ended_is_that_so_far(settings, end):
     assert text.cost(searched(**settings).search).endswith(end)
@@ -166,7 +158,10 @@ def test_equal_weights_that_diverge_are_no_reason_to_keep_them():
     assert found.untried == ("fixed:weights=dtp",)
     assert "1 candidate not tried" in [alert.text for alert in text.alerts(found)]
     assert "Not tried, since the runs that give their weights did not finish: fixed:weights=dtp." in how_searched(found)
-    assert "nan" not in text_of(page(replace(arrange(rung), search=found), title="Search on toy"))
+    case = replace(arrange(rung), search=found)
+    assert "nan" not in text_of(page(case, title="Search on toy"))
+    with pytest.raises(InputError, match="with a finished run of equal weights"):
+        Comparison([case]).recommended  # noqa: B018
 
 
 def test_hard_tasks_are_those_that_the_search_measured():

@@ -310,7 +310,8 @@ def test_wrong_orders_and_networks_get_a_sentence(problem: str, hardfirst: Calla
 
 
 def test_the_order_study_is_planned_by_its_command(problem: str, hardfirst: Callable[..., str]) -> None:
-    printed = hardfirst("study", "order", problem, "--seeds", "2", "--epochs", "1", "--dry-run")
+    printed = hardfirst("study", "order", problem, "--seeds", "2", "--epochs", "1", "--criterion", "worst", "--dry-run")
+    assert "criterion: worst" in printed
     assert re.search(r"hard_sharing\W+0\W+2", printed)
     assert re.search(r"orders of tasks\W+0\W+12", printed)
     assert load_problem(problem).parts is not None

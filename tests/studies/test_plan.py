@@ -42,7 +42,7 @@ def test_a_case_for_each_problem_and_network() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"problems": "digit"}, "problems: Unknown problem 'digit'; did you mean 'digits'? The nearest: "),
+        ({"problems": "digit"}, "problems: Unknown problem 'digit'; did you mean 'digits'? "),
         ({"problems": "digits,digits"}, "problems: The problem 'digits' is given twice."),
         ({"problems": []}, "problems: Expected at least one problem; got none."),
         (
@@ -88,6 +88,8 @@ def test_a_case_for_each_problem_and_network() -> None:
         ({"compared": 3}, "compared: A study of balancers compares its `balancers`: leave out `compared`, 3."),
         ({"baselines": "maybe"}, "baselines: Input should be a valid boolean, unable to interpret input; got 'maybe'."),
         ({"seed": 3}, "seed: there is no such setting; did you mean 'seeds'?"),
+        ({"search": "worst", "keep": ["worst:1"]}, "keep: worst is what the search maximises: a winner gains it."),
+        ({"maximise": "worst"}, "maximise: there is no such setting; the objective of a search is `search: worst`."),
         ({"xyz": 3}, "xyz: there is no such setting; `hardfirst compare --help` lists them"),
     ],
 )
@@ -135,6 +137,7 @@ def test_the_file_of_a_search_holds_what_is_tried_and_kept(tmp_path: Path) -> No
     assert Search(problems="digits", maximise="worst", keep=asked.keep).settings() == settings
     assert Search.read(tmp_path / "study.yaml").settings() == settings
     assert Plan(problems="digits", search="worst").keep == ("mean:0.5",)
+    assert Plan(problems="digits", search="mean").keep == ()  # a winner gains it
     assert Plan(problems="digits", search="worst", keep=[]).keep == ()
     assert Plan(problems="digits", search="worst", candidates="equal,famo").candidates == ("famo",)
 

@@ -232,9 +232,15 @@ def _two_shares(anneal: Any) -> tuple[float, float]:
     >>> _two_shares([0.6, 1])
     (0.6, 1.0)
     """
-    if isinstance(anneal, str) or not isinstance(anneal, Sequence) or len(anneal) != 2 or anneal[0] == anneal[1]:
+    try:
+        if isinstance(anneal, str) or not isinstance(anneal, Sequence):
+            raise ValueError
+        start, end = (number("anneal", share, least=0, most=1) for share in anneal)
+        if start == end:
+            raise ValueError
+    except ValueError:
         raise InputError(
-            f"Expected `anneal` to be two different shares of training, such as (0.6, 0.8); got {short(anneal)}. In a spec, "
-            "write anneal=0.6+0.8."
-        )
-    return number("anneal", anneal[0], least=0, most=1), number("anneal", anneal[1], least=0, most=1)
+            "Expected `anneal` to be two different shares of training between 0 and 1, such as (0.6, 0.8); got "
+            f"{short(anneal)}. In a spec, write anneal=0.6+0.8."
+        ) from None
+    return start, end

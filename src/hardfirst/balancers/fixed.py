@@ -8,7 +8,7 @@ from typing import Any, Self
 from torch import Tensor
 
 from hardfirst.balancers._loss import Anneal, LossBalancer
-from hardfirst.errors import InputError, check_names, flag, mapping, number
+from hardfirst.errors import InputError, check_names, flag, mapping, number, short
 from hardfirst.records import read
 
 
@@ -52,6 +52,11 @@ class Fixed(LossBalancer):
         steps: int | None = None,
     ) -> None:
         super().__init__(tasks, anneal=anneal, steps=steps, process_group=False)
+        if isinstance(weights, str):
+            raise InputError(
+                f"Expected `weights` to be a mapping by task, in a spec fixed:{self.tasks[0]}=2 and so on; got "
+                f"{short(weights)}. Only a candidate of `hardfirst search` can take the average weights of dtp."
+            )
         mapping("weights", weights, "{'depth': 1.0, 'segment': 2.0}")
         check_names("task", weights, self.tasks)
         for task in self.tasks:

@@ -105,7 +105,7 @@ class HardFirst(LossBalancer):
         steps: int | None = None,
         process_group: Group = None,
     ) -> None:
-        super().__init__(tasks, anneal=anneal or None, steps=steps, process_group=process_group)
+        super().__init__(tasks, anneal=None if anneal is False else anneal, steps=steps, process_group=process_group)
         self.share = number("search", search, above=0, below=1)
         self.uniform = number("uniform", uniform, least=0, most=1)
         self.restart = flag("restart", restart)

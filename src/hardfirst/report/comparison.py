@@ -117,13 +117,15 @@ class Comparison:
         """The spec that a search recommends: that of its winner, or "equal" if fresh seeds do not confirm it.
 
         Raises:
-            InputError: the study is no search, or has not ended.
+            InputError: the study is no search, has not ended, or has no answer, since no run of equal weights finished.
         """
         found = self.cases[0].search
         if found is None:
             raise InputError("Expected a search, which recommends a method; this study compares methods.")
         if not found.decided or (found.winner and not found.verdict):
             raise InputError("Expected a search that has ended; this one has runs to go: the same command continues.")
+        if not found.comparable:
+            raise InputError("Expected a search with a finished run of equal weights, which candidates are compared with.")
         return str(found.spec) if found.verdict and found.verdict.recommended else EQUAL
 
     @cached_property

@@ -25,7 +25,7 @@ from hardfirst.studies._settings import (
     two_rates,
     without_repeats,
 )
-from hardfirst.studies.candidates import KEPT, check_candidates, check_kept, default_candidates
+from hardfirst.studies.candidates import check_candidates, check_kept, default_candidates
 from hardfirst.studies.executors import EngineSpec
 from hardfirst.studies.kinds import BALANCERS, KINDS, SEARCH
 from hardfirst.training import ACCELERATORS, HELD_OUT, PROTOCOLS, PUBLISHED
@@ -117,7 +117,7 @@ class PlanFields(BaseModel):
             return None
         (problem,) = _problems(info)
         if info.field_name == "keep":
-            return check_kept(KEPT if value is None else value, problem.measured)
+            return check_kept(value, info.data["compared"], problem.measured)
         if value is None and "networks" in info.data:
             value = default_candidates(problem, info.data["networks"][0])
         return None if value is None else check_candidates(value, problem.task_names)

@@ -96,6 +96,8 @@ def _texts(detail: Any, names: list[str]) -> list[str]:
     if detail["type"] == "extra_forbidden":
         near = get_close_matches(str(detail["loc"][0]), names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "`hardfirst compare --help` lists them."
+        if str(detail["loc"][0]) in ("maximise", "maximize"):  # the flag of `hardfirst search`, and its other spelling
+            hint = "the objective of a search is `search: worst`."
         return [f"there is no such setting; {hint}"]
     if detail["type"] == "missing":
         return [f"it has to be given, for example `{detail['loc'][0]}: [digits]`."]

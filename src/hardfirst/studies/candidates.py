@@ -141,20 +141,25 @@ def _weights(spec: Spec) -> Mapping[str, float]:
     return weights if isinstance(weights, dict) else {}
 
 
-def check_kept(value: Any, tasks: Sequence[str]) -> tuple[str, ...]:
+def check_kept(value: Any, maximised: str, tasks: Sequence[str]) -> tuple[str, ...]:
     """Return what is to be kept in its normal form.
 
     Args:
-        value: texts such as "mean:0.5", as a list; a single text alone.
+        value: texts such as "mean:0.5", as a list; a single text alone; None for the default.
+        maximised: the objective of the search.
         tasks: the problem's that have a KPI.
 
     Raises:
-        InputError: one is no objective with points, or is given twice.
+        InputError: one is no objective with points, is given twice, or is what the search maximises.
     """
+    if value is None:
+        value = () if maximised == "mean" else KEPT
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list | tuple):
         raise InputError(f"Expected what to keep, as a list such as [mean:0.5]; got {short(value)}.")
     check_each(partial(Kept.parse, text, tasks) for text in texts)
     kept = [Kept.parse(text, tasks) for text in texts]
-    without_repeats("objective to keep", (*(each.objective.text for each in kept), "-"))
+    names = without_repeats("objective to keep", (*(each.objective.text for each in kept), "-"))
+    if maximised in names:
+        raise InputError(f"{maximised} is what the search maximises: a winner gains it. Leave it out of what is kept.")
     return tuple(each.text for each in kept)

@@ -92,7 +92,7 @@ class Plan(PlanFields):
         >>> Plan(problems="digits", balancers="dpt", seed=3)
         Traceback (most recent call last):
         hardfirst.errors.InputError: The study has 2 errors:
-          balancers: Unknown balancer 'dpt'; did you mean 'dtp'? The nearest: ....
+          balancers: Unknown balancer 'dpt'; did you mean 'dtp'? Others near it: ....
           seed: there is no such setting; did you mean 'seeds'?
     """
 

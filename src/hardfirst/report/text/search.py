@@ -84,8 +84,8 @@ def progress(search: Search) -> str:
 
 
 def _on(measures: Iterable[str], figures: Iterable[str]) -> str:
-    """Such as "+9.8 on the worst task, −0.2 on the mean over tasks"; a measure that is also kept is named once."""
-    return ", ".join(dict.fromkeys(f"{figure} on {measure}" for measure, figure in zip(measures, figures, strict=True)))
+    """Such as "+9.8 on the worst task, −0.2 on the mean over tasks"."""
+    return ", ".join(f"{figure} on {measure}" for measure, figure in zip(measures, figures, strict=True))
 
 
 def _spec(search: Search, found: Change) -> str:
