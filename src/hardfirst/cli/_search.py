@@ -63,7 +63,7 @@ def search(
         list[str] | None,
         typer.Option(
             help="What may not be lost, as an objective and the points below equal weights that are accepted, such as "
-            "mean:0.3 or TASK:1.0. Give it several times for several. Default: mean:0.5."
+            "mean:0.3 or TASK:1.0. Give it several times for several. Default: mean:0.5, unless the mean is maximised."
         ),
     ] = None,
     candidates: Annotated[

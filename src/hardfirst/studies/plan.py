@@ -38,7 +38,8 @@ class Plan(PlanFields):
             tasks in a `TaskHierarchy`, all with equal weights; or a "search" for the best method.
         compared: of losses, the names of those to compare, the baseline first. Default: all that the task has. Of a search,
             the objective to maximise, such as "worst" or "0.7*a+0.3*b".
-        keep: of a search, what may not be lost, such as "mean:0.5": points below equal weights. Default: "mean:0.5".
+        keep: of a search, what may not be lost, such as "mean:0.5": points below equal weights. Default: "mean:0.5",
+            and nothing if the mean is maximised.
         candidates: of a search, the specs to try, as a list or joined by commas. `fixed:weights=dtp` are static weights at
             the average of DTP's; `fixed:easy=1,hard=4` gives the hard tasks four times the weight of the others. Default:
             `hardfirst.studies.candidates.CANDIDATES`.
