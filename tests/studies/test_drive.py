@@ -100,6 +100,18 @@ def test_epochs_are_counted_by_whole_lines_of_their_kind(tmp_path: Path) -> None
     assert count.update() == 2
 
 
+def test_a_record_that_is_started_again_is_counted_from_its_beginning(tmp_path: Path) -> None:
+    """A killed study leaves the record of a run, which the worker of the next one replaces."""
+    path = tmp_path / "part"
+    count = EpochCounter(path)
+    for epochs in (2, 3):
+        writer = records.Writer(path)
+        writer.trial({"problem": "p", "balancer": "equal", "seed": epochs}, ["a"] * epochs)
+        for epoch in range(epochs):
+            writer.epoch(epoch + 1, seconds=1.0, learning_rate=0.1, tasks={})
+        assert count.update() == epochs
+
+
 class Full(Scripted):
     """A cluster that no trial fits into."""
 

@@ -1,7 +1,7 @@
 """What is left to run in a study: trials that run alone, and blocks of trials that are trained together."""
 
-import json
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -29,19 +29,25 @@ class Attempt:
 
 
 class EpochCounter:
-    """Counts the epochs in a record that is being written; each line is read once."""
+    """Counts the epochs in a record that is being written; each line is read once.
+
+    A worker that starts a trial again replaces what an earlier one has left, which is then counted from its beginning.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path, self.offset, self.count = path, 0, 0
+        self._inode: int | None = None
 
     def update(self) -> int:
         with suppress(OSError), self.path.open("rb") as file:  # not begun, or ended just now: the count stays
+            if (inode := os.fstat(file.fileno()).st_ino) != self._inode:
+                self._inode, self.offset, self.count = inode, 0, 0
             file.seek(self.offset)
             for line in file:
                 if not line.endswith(b"\n"):
                     break  # still being written
                 self.offset += len(line)
-                self.count += json.loads(line)["kind"] == "epoch"
+                self.count += line.startswith(b'{"kind": "epoch"')
         return self.count
 
 
