@@ -113,6 +113,19 @@ def test_the_cost_of_a_search_that_has_not_ended_is_that_so_far(settings, end):
     assert text.cost(searched(**settings).search).endswith(end)
 
 
+@pytest.mark.parametrize(("best", "last"), [(0.003, True), (0.01, False), (0.03, True)])
+def test_a_learning_rate_at_the_end_of_those_tried_is_said(best, last):
+    search = searched().search
+    runs = [
+        replace(each, record=replace(each.record, trial=each.record.trial | {"learning_rate": best})) for each in search.runs
+    ]
+    runs = [new if old.entry.rung else old for old, new in zip(search.runs, runs, strict=True)]
+    found = replace(search, runs=tuple(runs))
+    assert ("The best learning rate is the last one tried" in [alert.text for alert in text.alerts(found)]) == last
+    sentence = f"The learning rate, {best:g}, is the same for all, and chosen with equal weights from 0.003, 0.01, 0.03."
+    assert any(sentence in note for note in how_searched(found))
+
+
 def test_each_candidate_has_an_outcome():
     search = searched().search
     assert [rung.names for rung in search.rungs] == [(MILD, "famo", DTP, "dwa", LOST), (MILD, "famo"), (MILD, "famo")]

@@ -1,6 +1,7 @@
 """Searches: which runs there are, what they decide, and that a stopped one ends like one that was not stopped."""
 
 import io
+import math
 import re
 import subprocess
 import sys
@@ -31,8 +32,9 @@ GAINS = {"dtp": 0.1, "gradnorm": 0.2, "uncertainty": -0.1, "fixed": 0.05}
 
 
 def kpi(trial: Trial, task: str) -> float:
-    """A KPI that differs by seed, so that gains have a spread of a tenth of a point."""
-    return (0.8 if task == "a" else 0.4 + GAINS.get(trial.balancer.name, 0.0)) + 0.001 * (trial.seed % 3)
+    """A KPI that differs by seed, so that gains have a spread of a tenth of a point; the learning rate 1e-3 is best."""
+    level = 0.8 if task == "a" else 0.4 + GAINS.get(trial.balancer.name, 0.0)
+    return level + 0.001 * (trial.seed % 3) - 0.01 * abs(math.log10(trial.learning_rate / 1e-3))
 
 
 def plan(path: str, **settings: object) -> Plan:
@@ -133,8 +135,9 @@ def test_the_most_runs_are_known_before(whole: tuple[Runner, list[Assignment]]) 
     runner, _ = whole
     (case,) = runner.plan.cases
     study, trials = SearchStudy(runner.plan, case, lambda key: None), trials_of(runner)
-    assert {row: sum(runs) for row, runs in counts(runner.plan).items()} == Counter(trial.row for trial in trials)
-    assert f"at most {len({trial.key for trial in trials if trial.tuning})} single runs" in study.notes()[1]
+    needed = Counter(trial.row for trial in trials)
+    assert {row: sum(runs) for row, runs in counts(runner.plan).items()} == {**needed, "learning rate": 3 + 2}
+    assert f"at most {len({trial.key for trial in trials if trial.tuning}) + 2} single runs" in study.notes()[1]
     assert not any(study.alone().values())
     study = SearchStudy(Plan(**{**runner.plan.settings(), "candidates": "pcgrad,famo,dwa"}), case, lambda key: None)
     assert study.alone() == {
@@ -145,13 +148,26 @@ def test_the_most_runs_are_known_before(whole: tuple[Runner, list[Assignment]]) 
     }
 
 
-def test_all_runs_after_the_first_share_the_objective_and_a_learning_rate(tmp_path: Path) -> None:
-    def by_rate(trial: Trial, task: str) -> float:
-        return kpi(trial, task) + (0.05 if trial.learning_rate > 2e-3 else 0.0)
+@pytest.mark.parametrize(
+    ("best", "tried"),
+    [
+        (1e-3, [0.000316, 0.001, 0.00316]),
+        (3.16e-3, [0.000316, 0.001, 0.00316, 0.01]),
+        (1e-4, [0.000316, 0.001, 0.00316, 0.0001, 3.16e-05]),
+        (3.16e-2, [0.000316, 0.001, 0.00316, 0.01, 0.0316]),
+    ],
+)
+def test_all_runs_after_the_first_share_the_objective_and_a_learning_rate(
+    tmp_path: Path, best: float, tried: list[float]
+) -> None:
+    """Two more rates are tried at most, while the best one is the lowest or highest."""
 
-    trials = searched(tmp_path, ending(by_rate), search="b")
-    assert [trial.trial.learning_rate for trial in trials if trial.method == "learning rate"] == [0.000316, 0.001, 0.00316]
-    assert {trial.trial.learning_rate for trial in trials if trial.rung or trial.role == "method"} == {0.00316}
+    def by_rate(trial: Trial, task: str) -> float:
+        return 0.5 - 0.01 * abs(math.log10(trial.learning_rate / best))
+
+    trials = searched(tmp_path, ending(by_rate), search="b", candidates="uncertainty")
+    assert [trial.trial.learning_rate for trial in trials if trial.method == "learning rate"] == tried
+    assert {trial.trial.learning_rate for trial in trials if trial.rung or trial.role == "method"} == {best}
     assert {trial.trial.criterion for trial in trials if trial.rung or trial.role == "method"} == {"b"}
 
 
@@ -284,7 +300,7 @@ def test_a_dry_run_lists_candidates_rungs_and_cost(hardfirst: Callable[..., str]
     assert re.search(r"rung 1 of 3: 12 candidates × 1 seed\W+18\W+0", printed)
     assert "Candidates: dtp, dtp:uniform=0.8," in printed
     assert (
-        "at most 40 single runs (one of them chooses the learning rate and is in rung 1), and the fresh seeds 21" in printed
+        "at most 42 single runs (one of them chooses the learning rate and is in rung 1), and the fresh seeds 21" in printed
     )
     assert "keep:\n- mean:0.3\n- sum:1" in printed
 

@@ -69,6 +69,27 @@ def candidates(
     return [Candidate(*settings) for settings in zip(specs, rates, drawn(recipe, count), strict=True)]
 
 
+def beyond(tried: Sequence[Candidate], best: Candidate) -> Candidate | None:
+    """The best candidate with the next learning rate of the grid, if its own is the lowest or highest one; None otherwise.
+
+    Args:
+        tried: at least three.
+        best: one of them.
+
+    >>> tried = candidates(Spec("equal"), ["a", "b"], 1e-3, 3)
+    >>> [rate and rate.learning_rate for rate in (beyond(tried, best) for best in tried)]
+    [1e-05, None, 0.1]
+    """
+    rates = sorted(candidate.learning_rate for candidate in tried)
+    if best.learning_rate == rates[-1]:
+        rate = rates[-2] * rates[-1] / rates[-3]  # two steps of the grid round less than one
+    elif best.learning_rate == rates[0]:
+        rate = rates[1] * rates[0] / rates[2]
+    else:
+        return None
+    return best._replace(learning_rate=float(f"{rate:.3g}"))
+
+
 def _drawn(spec: Spec, tasks: Sequence[str], count: int) -> list[Spec]:
     """The spec with its free options at the points of a Latin hypercube."""
     free = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from hardfirst.records import Record
 from hardfirst.records.description import Entry, Run
-from hardfirst.records.names import EQUAL, HARD_TASKS
+from hardfirst.records.names import EQUAL, HARD_TASKS, RATE
 from hardfirst.records.objective import Kept, Objective
 from hardfirst.records.search_runs import figures, measured_hard_tasks
 from hardfirst.statistics import Interval, paired_interval
@@ -116,6 +116,16 @@ class Search:
     def measures(self) -> tuple[Objective, ...]:
         """The objective and what is kept."""
         return (self.objective, *(kept.objective for kept in self.keep))
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates that equal weights have tried, in ascending order; empty if the user gave one."""
+        return tuple(sorted(run.record.trial["learning_rate"] for run in self.runs if run.entry.method == RATE))
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of all candidates; NaN before the first rung."""
+        return next((run.record.trial["learning_rate"] for run in self.runs if run.entry.rung), math.nan)
 
     @property
     def cost(self) -> float:

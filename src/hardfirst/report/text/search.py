@@ -243,6 +243,8 @@ def alerts(search: Search) -> tuple[Alert, ...]:
         found.append(Alert(f"Tested on {seeds}", "fresh", warns=search.verdict.reason == "too few seeds"))
     elif search.winner:
         found.append(Alert("Not yet tested on fresh seeds", "search"))
+    if search.rate in (*search.rates[:1], *search.rates[-1:]):
+        found.append(Alert("The best learning rate is the last one tried", "measured"))
     if search.untried:
         found.append(Alert(f"{count_text(len(search.untried), 'candidate')} not tried", "measured"))
     found.append(Alert("The search never read the test split", "measured", warns=False))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from hardfirst.records.names import RATE
 from hardfirst.report.model.search import Search
 from hardfirst.statistics.search import MARGIN, Standing, State
 
@@ -50,11 +49,13 @@ def how_searched(search: Search) -> list[str]:
     if search.untried:
         untried = ", ".join(search.untried)
         notes.append(f"Not tried, since the runs that give their weights did not finish: {untried}.")
-    rate = "chosen with equal weights and " if any(run.entry.method == RATE for run in search.runs) else ""
+    rate = f", {search.rate:g}," if search.ended_rungs else ""
+    rates = ", ".join(f"{each:g}" for each in search.rates)
+    tried = f", and chosen with equal weights from {rates}" if rates else ""
     return [
         *notes,
         f"The runs of the search have the {numbers} and never read the test split: all gains of the search are of the "
-        f"validation split. The learning rate is {rate}the same for all.",
+        f"validation split. The learning rate{rate} is the same for all{tried}.",
         "A gain is the difference from equal weights with the same seed. All candidates of a rung have the same seeds. They "
         f"are ranked by their lower bound, {LOWER_BOUND}, times the probability that they keep what may not be lost. The "
         "first of them are in the next rung, without those that clearly lose too much.",

@@ -1,64 +1,40 @@
 """Searches for the balancing method that raises an objective without losing what is to be kept."""
 
-import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError
 from hardfirst.problems import Problem
-from hardfirst.records import Record
 from hardfirst.records.names import AVERAGE, HARD_TASKS, RATE, WINNER
-from hardfirst.records.objective import Kept, Objective
-from hardfirst.records.search_runs import figures, measured_hard_tasks
+from hardfirst.records.objective import Objective
+from hardfirst.records.search_runs import figures
 from hardfirst.statistics.intervals import Array
 from hardfirst.statistics.search import Standing, rungs, runs, standings, survivors, winner
-from hardfirst.studies.candidates import DTP, Facts, mean_weights, needs_average, needs_hard, settled
-from hardfirst.studies.kinds.base import FindRecord, StudyKind, is_vectorizable, needs_own_block
-from hardfirst.studies.trials import Block, CaseBase, StudyTrial
-from hardfirst.studies.tuning import EQUAL, SEED, Candidate, candidates
+from hardfirst.studies.candidates import DTP, settled
+from hardfirst.studies.kinds._search_start import HARD_SEEDS, SearchStart, Settings, search_run
+from hardfirst.studies.kinds.base import FindRecord, is_vectorizable
+from hardfirst.studies.trials import CaseBase, StudyTrial
+from hardfirst.studies.tuning import EQUAL
 from hardfirst.training import Trial
 
 if TYPE_CHECKING:
     from hardfirst.studies.plan import Plan
 
-HARD_SEEDS = 3
-"""The runs with equal weights that tell which tasks are hard."""
 
-RATES = 3
-"""The learning rates that are tried with equal weights."""
-
-_SPAN = math.sqrt(10)  # between neighbouring rates
-
-
-class _Settings(NamedTuple):
-    """What all runs of the rungs and on fresh seeds share.
-
-    Args:
-        base: the trial that they are variations of, with the objective as its criterion and the chosen learning rate.
-        measures: the objective and what is kept, with the hard tasks in place of their name.
-        facts: what static weights are made of.
-    """
-
-    base: Trial
-    measures: Sequence[Objective]
-    facts: Facts
-
-
-class SearchStudy(StudyKind):
+class SearchStudy(SearchStart):
     """The trials of a search on one problem and network.
 
     What waits for what::
 
         order of tasks   where the network takes its order from measured KPIs, the run that measures them: all else waits
         hard tasks       nothing: runs with equal weights; and one of DTP, where a candidate needs the average of its weights
-        learning rate    the hard tasks if the objective names them; runs with equal weights, unless the user gives a rate
+        learning rate    the hard tasks if the objective names them; runs with equal weights, unless the user gives a rate;
+                         each further one waits for those before
         rung 1           all above: all candidates with the first search seed, and equal weights with all search seeds
         further rungs    the rung before, whose best candidates get further seeds
         fresh seeds      equal weights and DTP as rung 1; the winner for the last rung
@@ -74,7 +50,7 @@ class SearchStudy(StudyKind):
     refuses = MappingProxyType(
         {
             "balancers": "give `candidates`",
-            "tune": "equal weights choose one of three learning rates for all; `learning_rates` gives the range",
+            "tune": "equal weights choose a learning rate for all; `learning_rates` gives the range",
             "criterion": "epochs are chosen by the objective",
             "baselines": "its baseline is equal weights; `hardfirst compare` has others for its winner",
             "controls": "`hardfirst compare` has them for its winner",
@@ -83,13 +59,7 @@ class SearchStudy(StudyKind):
 
     def __init__(self, plan: "Plan", case: CaseBase, find: FindRecord) -> None:
         super().__init__(plan, case, find)
-        self.tasks = self.problem.task_names  # the auxiliary ones as well, which have weights
-        measured = self.problem.measured
-        self.kept = [Kept.parse(text, measured) for text in plan.keep or ()]
-        self.measures = [Objective.parse(plan.compared, measured), *(kept.objective for kept in self.kept)]
-        self.candidates = {name: Spec.parse(name) for name in plan.candidates or ()}
         self.rungs = rungs(len(self.candidates))
-        self._stage_of: dict[Trial, str] = {}
 
     @classmethod
     def check(cls, compared: Any, problems: Sequence[Problem]) -> str:
@@ -115,7 +85,7 @@ class SearchStudy(StudyKind):
             if not self.with_difficulty():
                 return
         yield from self._first_runs()
-        yield from self._rate_runs()
+        yield from self._rate_choice()[0]
         if (settings := self._settings()) is None:
             return
         names, runs_of = tuple(self.candidates), dict[str, list[StudyTrial]]()
@@ -138,7 +108,7 @@ class SearchStudy(StudyKind):
     def count(self) -> dict[str, tuple[int, int]]:
         counts = {HARD_TASKS: (HARD_SEEDS, 0)} if self._needs_hard else {}
         counts |= {AVERAGE: (1, 0)} if self._needs_average else {}
-        counts |= {RATE: (len(self._rates), 0)} if len(self._rates) > 1 else {}
+        counts |= {RATE: (self._most_rates, 0)} if len(self._rates) > 1 else {}
         counts |= {self._row(number): (self._runs_of(number), 0) for number in range(1, len(self.rungs) + 1)}
         return counts | dict.fromkeys([str(EQUAL), str(DTP), WINNER], (0, self.plan.seeds))
 
@@ -155,77 +125,12 @@ class SearchStudy(StudyKind):
 
     def notes(self) -> list[str]:
         first = HARD_SEEDS * self._needs_hard + self._needs_average
-        cost = first + len(self._rates) - 1 + runs(self.rungs)  # one of the runs that choose the rate is one of rung 1
+        cost = first + self._most_rates - 1 + runs(self.rungs)  # one of the runs that choose the rate is one of rung 1
         shared = " (one of them chooses the learning rate and is in rung 1)" if len(self._rates) > 1 else ""
         return [
             f"Candidates: {', '.join(self.candidates)}. Equal weights are part of every rung.",
             f"The search costs at most {cost} single runs{shared}, and the fresh seeds {3 * self.plan.seeds} more.",
         ]
-
-    # Before the rungs
-
-    @property
-    def _needs_hard(self) -> bool:
-        weights = (needs_hard(spec, self.tasks) for spec in self.candidates.values())
-        return any(weights) or any(measure.needs_hard for measure in self.measures)
-
-    @property
-    def _needs_average(self) -> bool:
-        return any(map(needs_average, self.candidates.values()))
-
-    def _first_runs(self) -> list[StudyTrial]:
-        """The runs that tell which tasks are hard, and what DTP's weights are on average."""
-        parts = [(HARD_TASKS, EQUAL, seed) for seed in range(HARD_SEEDS * self._needs_hard)]
-        parts += [(AVERAGE, DTP, 0)] * self._needs_average
-        return self._stage("first", [(method, _searched(self.base, spec, seed)) for method, spec, seed in parts])
-
-    def _facts(self) -> Facts | None:
-        """What the first runs tell; None until they have ended."""
-        trials = self._first_runs()
-        if (records := self.records_of(trials)) is None:
-            return None
-        by_method: dict[str, list[Record]] = {HARD_TASKS: [], AVERAGE: []}
-        for trial, record in zip(trials, records, strict=True):
-            by_method[trial.method].append(record)
-        average = next((mean_weights(record) for record in by_method[AVERAGE] if record.outcome == "finished"), None)
-        return Facts(self.tasks, measured_hard_tasks(by_method[HARD_TASKS]), average)
-
-    def _known_measures(self) -> Sequence[Objective] | None:
-        """The objective and what is kept; None until the hard tasks are known, if they name these."""
-        if not any(measure.needs_hard for measure in self.measures):
-            return self.measures
-        if (facts := self._facts()) is None:
-            return None
-        if not facts.hard:
-            why = "no run with equal weights that measures them finished with a KPI"
-            raise InputError(f"The hard tasks are unknown, since {why}: give a lower learning rate, or name tasks instead.")
-        return [measure.with_hard(facts.hard) if measure.needs_hard else measure for measure in self.measures]
-
-    @cached_property
-    def _rates(self) -> Sequence[Candidate]:
-        """The learning rates to choose from, with equal weights."""
-        rate, span = self.base.learning_rate, self.plan.learning_rates
-        count = 0 if self.plan.learning_rate is not None else RATES
-        return candidates(EQUAL, self.tasks, rate, count, span or (rate / _SPAN, rate * _SPAN))
-
-    def _rate_runs(self) -> list[StudyTrial]:
-        """The runs that choose the learning rate; none while the objective is not known, or if there is one rate."""
-        if len(self._rates) == 1 or (measures := self._known_measures()) is None:
-            return []
-        base = replace(self.base, criterion=measures[0].text)
-        tried = [replace(_searched(base, EQUAL, 0), learning_rate=rate) for _, rate, _ in self._rates]
-        return self._stage(RATE, [(RATE, trial) for trial in tried])
-
-    def _settings(self) -> _Settings | None:
-        """What all further runs share; None while it is not known."""
-        measures, facts = self._known_measures(), self._facts()
-        if measures is None or facts is None:
-            return None
-        chosen = self.best(RATE, self._rates, self._rate_runs())
-        if chosen is None:
-            return None
-        base = replace(self.base, criterion=measures[0].text, learning_rate=chosen.learning_rate)
-        return _Settings(base, measures, facts)
 
     # Rungs
 
@@ -244,17 +149,17 @@ class SearchStudy(StudyKind):
         of = f"{count} candidate{'s'[: count != 1]} × {seeds} seed{'s'[: seeds != 1]}"
         return f"rung {number} of {len(self.rungs)}: {of}"
 
-    def _rung(self, settings: _Settings, number: int, names: Sequence[str]) -> list[StudyTrial]:
+    def _rung(self, settings: Settings, number: int, names: Sequence[str]) -> list[StudyTrial]:
         """The runs that a rung adds."""
         first, last = self.rungs[number - 1].seeds - self._new_seeds(number), self.rungs[number - 1].seeds
         parts = [(str(EQUAL), EQUAL, seed) for seed in range(self.rungs[-1].seeds if number == 1 else 0)]
         for name in names:
             if (spec := settled(self.candidates[name], settings.facts)) is not None:
                 parts += [(name, spec, seed) for seed in range(first, last)]
-        trials = [(method, _searched(settings.base, spec, seed)) for method, spec, seed in parts]
+        trials = [(method, search_run(settings.base, spec, seed)) for method, spec, seed in parts]
         return self._stage(self._row(number), trials, rung=number, row=self._row(number))
 
-    def _standing(self, settings: _Settings, runs_of: Mapping[str, Sequence[StudyTrial]]) -> dict[str, Standing] | None:
+    def _standing(self, settings: Settings, runs_of: Mapping[str, Sequence[StudyTrial]]) -> dict[str, Standing] | None:
         """How the candidates stand after these runs; None until all have ended."""
         values = dict[str, Array]()
         for method, trials in runs_of.items():
@@ -266,34 +171,8 @@ class SearchStudy(StudyKind):
 
     # Trials
 
-    def _fresh(self, settings: _Settings, methods: Mapping[str, Spec], row: str | None = None) -> list[StudyTrial]:
+    def _fresh(self, settings: Settings, methods: Mapping[str, Spec], row: str | None = None) -> list[StudyTrial]:
         """The runs of methods on fresh seeds."""
         parts = [(method, spec, seed) for seed in range(self.plan.seeds) for method, spec in methods.items()]
         trials = [(method, replace(settings.base, balancer=spec, seed=seed)) for method, spec, seed in parts]
         return self._stage(f"fresh seeds of {', '.join(methods)}", trials, row=row)
-
-    def _stage(
-        self, stage: str, trials: Sequence[tuple[str, Trial]], *, rung: int | None = None, row: str | None = None
-    ) -> list[StudyTrial]:
-        """Trials with their methods; those that no earlier stage has are trained together."""
-        possible = [trial for _, trial in trials if is_vectorizable(trial.balancer)]
-        new = [trial for trial in possible if self._stage_of.setdefault(trial, stage) == stage]
-        sizes = Counter(needs_own_block(trial.balancer) for trial in new)
-        return [
-            self.study_trial(
-                method,
-                trial,
-                role="method" if trial.test else "candidate",
-                tuning=not trial.test,
-                rung=rung,
-                row=row,
-                together=Block((self.problem.name, self.base.network, stage, own), sizes[own]),
-            )
-            for method, trial in trials
-            for own in [needs_own_block(trial.balancer)]
-        ]
-
-
-def _searched(base: Trial, spec: Spec, number: int) -> Trial:
-    """The run of a search with a number of its seeds, from 0."""
-    return replace(base, balancer=spec, seed=SEED + number, test=False)
