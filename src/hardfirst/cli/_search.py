@@ -88,7 +88,7 @@ def search(
         str | None,
         typer.Option(
             help="The lowest and highest of three learning rates, such as 1e-4,1e-2, of which equal weights choose one for "
-            "all. Default: the problem's, a third and three times it, and up to two more while the best is the last one tried."
+            "all. Default: the problem's, a third and three times it; while the best is the last one tried, up to two more."
         ),
     ] = None,
     learning_rate: LearningRate = None,
