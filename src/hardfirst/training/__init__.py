@@ -11,14 +11,7 @@ from hardfirst.training._model_file import ModelFile, read_model
 from hardfirst.training._network import build_network
 from hardfirst.training._precision import in_precision
 from hardfirst.training._processes import NO_GUARD, UNGUARDED, check_can_start, exit_with_parent, process_context, started
-from hardfirst.training._protocol import (
-    HELD_OUT,
-    PROTOCOLS,
-    PUBLISHED,
-    check_published,
-    nothing_held_out,
-    published_of,
-)
+from hardfirst.training._protocol import HELD_OUT, PROTOCOLS, PUBLISHED, check_published, nothing_held_out, published_of
 from hardfirst.training._sampling import epoch_order
 from hardfirst.training._trial import Trial, trial_key
 from hardfirst.training._watcher import Watcher

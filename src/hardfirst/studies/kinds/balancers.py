@@ -162,12 +162,7 @@ class BalancerStudy(StudyKind):
     def _candidates(self, method: Spec) -> list[Candidate]:
         if method not in self._candidates_of:
             self._candidates_of[method] = candidates(
-                method,
-                self.tasks,
-                self.base.learning_rate,
-                self.plan.tune,
-                self.plan.learning_rates,
-                self.plan.recipe,
+                method, self.tasks, self.base.learning_rate, self.plan.tune, self.plan.learning_rates, self.plan.recipe
             )
         return self._candidates_of[method]
 

@@ -34,14 +34,7 @@ class Evaluations:
     """
 
     def __init__(
-        self,
-        rows: Rows,
-        device: torch.device,
-        live: Sequence[int],
-        runs: dict[Any, bool],
-        *,
-        test: bool,
-        name: str | None,
+        self, rows: Rows, device: torch.device, live: Sequence[int], runs: dict[Any, bool], *, test: bool, name: str | None
     ) -> None:
         self.rows, self.runs, self.test = rows, runs, test
         self.tasks = {task.name: task for task in rows.problem.tasks}
