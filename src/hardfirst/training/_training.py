@@ -256,8 +256,8 @@ class Training:
         """
         for numbers in self.log.read():
             if not math.isfinite(numbers.total):
-                epoch = self.position.epoch
-                raise Diverged(divergence_reason(numbers, self._train.loaded(epoch, numbers.step - 1)[1], epoch))
+                epoch, step = self.position.epoch, numbers.step
+                raise Diverged(divergence_reason(epoch, step, numbers.losses, self._train.loaded(epoch, step - 1)[1]))
             self.position.sums.add(self.problem, numbers)
 
     def _end_epoch(self, writer: records.Writer | None) -> EpochLines:

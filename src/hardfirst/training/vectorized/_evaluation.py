@@ -11,7 +11,7 @@ from hardfirst.errors import InputError
 from hardfirst.problems import Task
 from hardfirst.training._batch import Labelled, select_labelled
 from hardfirst.training._evaluate import Evaluation, TaskResult
-from hardfirst.training.vectorized._close import close
+from hardfirst.training.vectorized._measure import close
 from hardfirst.training.vectorized._rows import Rows
 
 Measured = Mapping[str, Sequence[Sequence[Tensor | None]]]
@@ -67,11 +67,6 @@ class Evaluations:
     def results(self, row: int) -> dict[str, TaskResult]:
         """A trial's figures; none if it is not evaluated."""
         return self.by_row[row].results() if row in self.by_row else {}
-
-    def _place(self, task: str, row: int) -> int | None:
-        """A trial's place among those that train a task."""
-        trained = self.rows.of(task)
-        return row - trained.start if trained.start <= row < trained.stop else None
 
     def _measured(self, labelled: Labelled) -> Measured:
         kinds: dict[Any, list[str]] = {}

@@ -1,7 +1,6 @@
 """The training loop of a group of trials."""
 
 import copy
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -16,11 +15,11 @@ from hardfirst.training._check import check, check_labels, load_splits
 from hardfirst.training._divergence import divergence_reason
 from hardfirst.training._evaluate import TaskResult, evaluation_batch
 from hardfirst.training._interrupt import Interrupt, Interrupted
+from hardfirst.training._lines import validation_kpis
 from hardfirst.training._loading import load
 from hardfirst.training._memory import peak_memory
 from hardfirst.training._network import must_join
 from hardfirst.training._sampling import evaluation_order
-from hardfirst.training._steps import StepNumbers
 from hardfirst.training._updates import optimizer_steps, restart_epoch
 from hardfirst.training.vectorized._balancers import Accumulating, balancers_of
 from hardfirst.training.vectorized._data import Batches, stacked
@@ -203,15 +202,9 @@ class Group:
 
     def _validated(self, results: Sequence[Mapping[str, TaskResult]]) -> Tensor:
         """The KPIs that balancers get from the validation: [trials, tasks], NaN for the others."""
-        rows = [
-            [
-                result[task.name]["kpi"]
-                if task.name in result and task.kpi is not None and task.kpi_from == "validation"
-                else torch.nan
-                for task in self.problem.tasks
-            ]
-            for result in results
-        ]
+        names, pairs = self.problem.task_names, zip(self.rows.problems, results, strict=True)
+        by_trial = [validation_kpis(problem, result) if result else {} for problem, result in pairs]
+        rows = [[kpis.get(name, torch.nan) for name in names] for kpis in by_trial]
         return torch.tensor(rows, device=self.fabric.device)
 
     @torch.no_grad()
@@ -242,7 +235,7 @@ class Group:
         losses = {
             name: loss for name, loss in zip(self.problem.task_names, fatal.losses.tolist(), strict=True) if name in own
         }
-        return divergence_reason(StepNumbers(fatal.step + 1, math.nan, {}, losses, {}, {}), targets, epoch)
+        return divergence_reason(epoch, fatal.step + 1, losses, targets)
 
     def _memory(self) -> int | None:
         peak = peak_memory(self.fabric.device)
