@@ -168,7 +168,7 @@ def test_the_user_may_give_the_learning_rate_or_the_range(tmp_path: Path, settin
 
 
 def test_hard_tasks_are_measured_and_named_by_the_criterion(tmp_path: Path) -> None:
-    trials = searched(tmp_path, search="hard", keep=["mean:0.5", "hard:0"])
+    trials = searched(tmp_path, search="hard", keep=["mean:0.5", "0.5*mean+0.5*hard:0"])
     assert [(trial.trial.seed - SEED, trial.trial.criterion) for trial in trials if trial.method == "hard tasks"] == [
         (0, "mean"),
         (1, "mean"),
