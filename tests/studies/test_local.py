@@ -12,7 +12,7 @@ from hardfirst import Spec
 from hardfirst.errors import InputError
 from hardfirst.studies import Assignment, Drive, EngineSpec, Event, Plan, Runner
 from hardfirst.studies.executors import local
-from hardfirst.studies.executors._gpus import VISIBLE, visible_gpus
+from hardfirst.studies.executors.local import VISIBLE, visible_gpus
 from hardfirst.training import Trial
 from toy_study import plan, problem
 

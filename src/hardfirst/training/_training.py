@@ -15,12 +15,12 @@ from hardfirst.training._balance import Balancing
 from hardfirst.training._batch import Batch
 from hardfirst.training._batches import TrainingBatches
 from hardfirst.training._check import check, load_splits, nothing_to_select, nothing_to_train
+from hardfirst.training._devices import peak_memory
 from hardfirst.training._divergence import Diverged, divergence_reason
 from hardfirst.training._evaluate import Evaluation, TaskResult, evaluation_batch
 from hardfirst.training._interrupt import Interrupt, Interrupted, RemoteInterrupt
 from hardfirst.training._lines import EpochLines, epoch_lines, validation_kpis
 from hardfirst.training._loading import Loading, load
-from hardfirst.training._memory import peak_memory
 from hardfirst.training._network import (
     build_network,
     check_shapes,
