@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,8 +62,15 @@ def problem(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def comparison(problem: str, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    return Study(problems=problem, orders=True, seeds=3, workers=2).run(tmp_path_factory.mktemp("study"))
+def folder(problem: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("study")
+    Study(problems=problem, orders=True, seeds=3, workers=2).run(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def comparison(folder: Path) -> Comparison:
+    return Comparison.read(folder)
 
 
 # What is run
@@ -158,9 +166,8 @@ def test_the_page_has_places_and_the_contrast(comparison: Comparison) -> None:
     assert "weights" not in comparison.figures
 
 
-def test_what_has_come_so_far_is_shown(comparison: Comparison, problem: str, tmp_path: Path) -> None:
-    study = Study(problems=problem, orders=True, seeds=1, epochs=1, workers=1)
-    study.run(tmp_path)
+def test_what_has_come_so_far_is_shown(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     about = json.loads((tmp_path / "study.json").read_text())
     keys = {entry["key"] for entry in about["cases"][0]["trials"] if entry["method"] == "hard_sharing"}
     orders = sorted((tmp_path / "trials").glob("*.jsonl"))

@@ -64,10 +64,7 @@ def test_a_case_for_each_problem_and_network() -> None:
             {"learning_rates": (0.1, 0.01)},
             "learning_rates: Expected two learning rates, the least and the greatest, both above 0, such as",
         ),
-        (
-            {"learning_rates": (0.1,)},
-            "learning_rates: Expected two learning rates, the least",
-        ),
+        ({"learning_rates": (0.1,)}, "learning_rates: Expected two learning rates, the least"),
         (
             {"criterion": "wurst"},
             "criterion: Unknown task 'wurst' in the objective 'wurst'; did you mean 'worst'? Known: left, ",
@@ -80,10 +77,7 @@ def test_a_case_for_each_problem_and_network() -> None:
         ),
         ({"engine": "ray:gpus=-1"}, "engine: Expected `gpus` to be at least 0; got -1."),
         ({"engine": "ray:cpus=2", "trial_cpus": 3}, "trial_cpus: there is no such setting;"),
-        (
-            {"kind": "order"},
-            "kind: Unknown kind of study 'order'; did you mean 'orders'? Known: balancers, losses, ",
-        ),
+        ({"kind": "order"}, "kind: Unknown kind of study 'order'; did you mean 'orders'? Known: balancers, losses, "),
         ({"orders": 3}, "orders: Expected `orders` to be true or false; got 3."),
         ({"compared": 3}, "compared: A study of balancers compares its `balancers`: leave out `compared`, 3."),
         ({"baselines": "maybe"}, "baselines: Input should be a valid boolean, unable to interpret input; got 'maybe'."),
@@ -294,10 +288,7 @@ def test_a_plan_switches_off_what_the_problem_has(tmp_path: Path, monkeypatch: p
         ({"optimizer": "sgd:momentun=0..1"}, "optimizer: Unknown option of optimizer 'sgd': 'momentun'; did you mean"),
         ({"optimizer": "sgd:nesterov=0..1"}, "optimizer: "),
         ({"optimizer": "sgd..adam"}, "optimizer: Unknown optimizer 'sgd..adam'"),
-        (
-            {"optimizer": "sgd:momentum=0.9+1..2"},
-            "optimizer: The optimizer 'sgd:momentum=0.9+1..2' has dots that",
-        ),
+        ({"optimizer": "sgd:momentum=0.9+1..2"}, "optimizer: The optimizer 'sgd:momentum=0.9+1..2' has dots that"),
         ({"accumulate": "1..4"}, "accumulate: Expected `accumulate` to be"),
         ({"precision": "1..4"}, "precision: "),
         ({"learning_rates": "1e-4..1e-2"}, "learning_rates: Expected two learning rates, the least and the greatest, both"),

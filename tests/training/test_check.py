@@ -86,10 +86,7 @@ def test_no_label_in_the_validation_split(only: str | None) -> None:
             {"network": lambda: nn.Linear(5, 4)},
             "The network of 'own' failed on a batch of inputs [12, 3] torch.float32: RuntimeError: mat1 and mat2 shapes",
         ),
-        (
-            {"kpi": lambda output, target: torch.tensor(93.0)},
-            "Expected the KPI of task 'kind' to be in [0, 1]; got 93.",
-        ),
+        ({"kpi": lambda output, target: torch.tensor(93.0)}, "Expected the KPI of task 'kind' to be in [0, 1]; got 93."),
         (
             {"kpi": lambda output, target: (output.argmax(1) == target).float()},
             "Expected the KPI of task 'kind' to be a 0-d tensor; got shape [12]. Reduce it first",

@@ -243,12 +243,7 @@ def test_each_rank_has_its_own_dropout_and_its_share_of_the_cores(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("share", "batch", "padded"),
-    [
-        ([3, 5], [3, 4, 5], [3, 5]),
-        ([4], [3, 4, 5], [4, 3]),
-        ([], [3, 4], [3, 4]),
-        ([], [3], [3]),
-    ],
+    [([3, 5], [3, 4, 5], [3, 5]), ([4], [3, 4, 5], [4, 3]), ([], [3, 4], [3, 4]), ([], [3], [3])],
 )
 def test_a_share_is_padded_to_two_examples(share: list[int], batch: list[int], padded: list[int]) -> None:
     assert _pad_share(share, batch) == padded
@@ -465,10 +460,7 @@ def test_other_errors_carry_their_traceback() -> None:
         ({"devices": 0}, "Expected `devices` to be a whole number, at least 1; got 0."),
         ({"strategy": "dpd"}, r"Unknown strategy 'dpd'; did you mean 'ddp'\?"),
         ({"accelerator": "cud"}, r"Unknown accelerator 'cud'; did you mean 'cuda'\?"),
-        (
-            {"recipe": {"precision": "64-true"}},
-            "in precision 32-true, bf16-mixed or 16-mixed; got 64-true",
-        ),
+        ({"recipe": {"precision": "64-true"}}, "in precision 32-true, bf16-mixed or 16-mixed; got 64-true"),
         ({"accelerator": "mps"}, "Several devices train together only on cpu or cuda; got mps."),
         ({"accelerator": "cuda", "devices": 99}, r"Expected as many CUDA devices as `devices`, 99; there are \d+."),
     ],

@@ -398,14 +398,8 @@ def test_methods_that_follow_kpis_give_an_auxiliary_task_the_weight_1(run: Run) 
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (
-            lambda: small(tasks=[Task("b", F.cross_entropy, None)]),
-            "a task of problem 'small' to have a KPI; got b with",
-        ),
-        (
-            lambda: small(**with_auxiliary()).variant(only="b"),
-            "a task of problem 'small' to have a KPI; got b with",
-        ),
+        (lambda: small(tasks=[Task("b", F.cross_entropy, None)]), "a task of problem 'small' to have a KPI; got b with"),
+        (lambda: small(**with_auxiliary()).variant(only="b"), "a task of problem 'small' to have a KPI; got b with"),
         (lambda: Task("b", F.cross_entropy, None, losses={"x": LossOption(F.cross_entropy)}), "compared by its KPI; it has"),
     ],
 )

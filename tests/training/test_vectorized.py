@@ -430,7 +430,7 @@ def test_many_labels_are_missing_and_all_is_measured_at_once() -> None:
 
 
 def test_digits_in_float32(tmp_path: Path) -> None:
-    trials = [Trial.plan("digits", Spec.parse("dtp"), seed=seed, epochs=2) for seed in range(2)]
+    trials = [Trial.plan("digits", Spec.parse("dtp"), seed=seed, epochs=1) for seed in range(2)]
     files = [tmp_path / f"{trial.seed}.jsonl" for trial in trials]
     for record, single in zip(
         fit_together(trials, record_files=files, accelerator="cpu"), singly(trials, tmp_path).records, strict=True

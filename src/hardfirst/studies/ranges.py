@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import cache
 from hashlib import sha256
 from inspect import signature
 from itertools import islice, repeat
@@ -99,6 +100,7 @@ def drawn(recipe: Mapping[str, Any], count: int) -> list[Recipes]:
     return [_at(parts, row) for row in hypercube(repr(parts), dimensions, count)]
 
 
+@cache  # with two dimensions or more it takes seconds
 def hypercube(text: str, dimensions: int, count: int) -> list[list[float]]:
     """Points of a Latin hypercube in [0, 1), [count, dimensions], in the order of the learning rates; the text draws it."""
     seed = int.from_bytes(sha256(text.encode()).digest()[:8], "big")
