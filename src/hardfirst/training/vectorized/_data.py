@@ -59,7 +59,8 @@ class Batches:
     def epoch(self, epoch: int) -> Iterator[tuple[StackedBatch, Tensor]]:
         """The batches of an epoch, each with the number of labelled examples [trials, tasks]."""
         orders = self.orders(epoch)
-        loaded = self._gathered(orders) if self._is_table() else self._stacked(orders, epoch)
+        is_table = type(self.split) is TensorTable  # a subclass may change its items
+        loaded = self._gathered(orders) if is_table else self._stacked(orders, epoch)
         for batch, *indices in zip(loaded, *orders, strict=True):
             yield batch, self._counts(indices)
 
@@ -67,9 +68,6 @@ class Batches:
         if self.gaps:
             return self.labelled[torch.tensor(indices)].sum(1)
         return (self.labelled[0] * len(indices[0])).expand(len(indices), -1)
-
-    def _is_table(self) -> bool:
-        return type(self.split) is TensorTable  # a subclass may change its items
 
     def _gathered(self, orders: Sequence[Order]) -> Iterator[StackedBatch]:
         assert isinstance(self.split, TensorTable)
