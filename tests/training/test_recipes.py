@@ -342,7 +342,6 @@ def test_drop_last_leaves_out_what_remains() -> None:
 @pytest.mark.parametrize(
     ("recipe", "sentence"),
     [
-        ({"optimizer": "adan"}, "Unknown optimizer 'adan'; did you mean 'adam'?"),
         ({"schedul": "cosine"}, "Unknown part of a recipe: 'schedul'; did you mean 'schedule'?"),
         ({"precision": "16-mixed"}, "Precision 16-mixed needs a CUDA GPU, but the device is cpu. Use bf16-mixed."),
     ],
