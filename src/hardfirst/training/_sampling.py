@@ -11,8 +11,6 @@ from hardfirst.problems import ConcatSplit, Problem, Split
 
 Order = list[list[int]]
 
-_EVALUATION_BATCH = 1024
-
 
 def epoch_order(problem: Problem, split: Split, seed: int, epoch: int, *, join_single: bool = False) -> Order:
     """Return an epoch's training batches as indices into `ConcatSplit(split)`; each batch comes from one data set.
@@ -91,7 +89,7 @@ def _draw_batches(
         count -= 1
 
 
-def evaluation_order(split: Split, batch_size: int = _EVALUATION_BATCH) -> Order:
+def evaluation_order(split: Split, batch_size: int) -> Order:
     """Return all examples in order, in batches for evaluation; each batch comes from one data set."""
     order, start = [], 0
     for size in ConcatSplit(split).sizes:
