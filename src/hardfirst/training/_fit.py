@@ -12,12 +12,11 @@ from hardfirst.training._devices import check_devices, is_main_process, setup_fa
 from hardfirst.training._fingerprint import Fingerprint, fingerprint, same_data
 from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
 from hardfirst.training._launch import launch
-from hardfirst.training._lines import write_settings
+from hardfirst.training._lines import Watcher, write_settings
 from hardfirst.training._model_file import save_model
 from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._training import Training
 from hardfirst.training._trial import Trial
-from hardfirst.training._watcher import Watcher
 
 
 def fit(

@@ -22,9 +22,8 @@ import torch.distributed as dist
 from hardfirst import records
 from hardfirst.errors import InputError
 from hardfirst.training._interrupt import Interrupt, Interrupted, RemoteInterrupt
-from hardfirst.training._lines import EpochLines
+from hardfirst.training._lines import EpochLines, Watcher
 from hardfirst.training._processes import NO_GUARD, UNGUARDED, begin_child, check_can_start, process_context, started
-from hardfirst.training._watcher import Watcher
 
 _POLL_SECONDS = 0.1  # between checks for Ctrl-C
 _JOIN_SECONDS = 30.0  # for a process to exit after its final message

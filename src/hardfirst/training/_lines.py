@@ -1,7 +1,7 @@
-"""The lines of a run's record: the settings, and an epoch's figures by task."""
+"""The lines of a run's record: the settings, and an epoch's figures by task, of which a watcher is told."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 EpochLines = dict[str, dict[str, Any]]
 """By task, the names of its figures with their values."""
+
+
+class Watcher(Protocol):
+    """Receives the progress of a run."""
+
+    def step(self, epoch: int, step: int, steps: int) -> None:
+        """Called after each training step; all three count from 1."""
+
+    def epoch(self, epoch: int, tasks: EpochLines) -> None:
+        """Called after each epoch with its figures by task, as in the record."""
 
 
 def write_settings(

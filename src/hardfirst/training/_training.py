@@ -19,7 +19,7 @@ from hardfirst.training._devices import peak_memory
 from hardfirst.training._divergence import Diverged, divergence_reason
 from hardfirst.training._evaluate import Evaluation, TaskResult, evaluation_batch
 from hardfirst.training._interrupt import Interrupt, Interrupted, RemoteInterrupt
-from hardfirst.training._lines import EpochLines, epoch_lines, validation_kpis
+from hardfirst.training._lines import EpochLines, Watcher, epoch_lines, validation_kpis
 from hardfirst.training._loading import Loading, load
 from hardfirst.training._network import (
     build_network,
@@ -39,7 +39,6 @@ from hardfirst.training._sampling import evaluation_order
 from hardfirst.training._steps import StepLog
 from hardfirst.training._trial import Trial
 from hardfirst.training._updates import Updates, restart_epoch
-from hardfirst.training._watcher import Watcher
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric  # imported by `fit`: it takes seconds, which a study's parent does not need

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from hardfirst.problems import ConcatSplit, Problem, Split, TensorTable
-from hardfirst.training._batch import label_mask
+from hardfirst.training._batch import has_label
 from hardfirst.training._loading import load
 from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._sampling import Order, epoch_order, evaluation_order
@@ -142,7 +142,6 @@ def _labelled(problem: Problem, split: Split) -> Tensor:
 
 def _labels(problem: Problem, count: int, targets: Mapping[str, Tensor]) -> Tensor:
     columns = [
-        label_mask(targets[task]).reshape(count, -1).any(1) if task in targets else torch.zeros(count, dtype=torch.bool)
-        for task in problem.task_names
+        has_label(targets[task]) if task in targets else torch.zeros(count, dtype=torch.bool) for task in problem.task_names
     ]
     return torch.stack(columns, 1)
