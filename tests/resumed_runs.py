@@ -14,10 +14,13 @@ from hardfirst.training import Interrupted, Trial, fit
 
 
 class Stop:
-    """Presses Ctrl-C after the first step of the second epoch."""
+    """Presses Ctrl-C after a step."""
+
+    def __init__(self, epoch: int, step: int) -> None:
+        self.at = epoch, step
 
     def step(self, epoch: int, step: int, steps: int) -> None:
-        if (epoch, step) == (2, 1):
+        if (epoch, step) == self.at:
             os.kill(os.getpid(), signal.SIGINT)
 
     def epoch(self, epoch: int, tasks: dict[str, Any]) -> None: ...
@@ -39,7 +42,7 @@ def trained_and_resumed(problem: str, folder: Path, **settings: Any) -> records.
 
     record = run("straight")
     with pytest.raises(Interrupted, match="Stopped in epoch 2 after step 1"):
-        run("stopped", watcher=Stop())
+        run("stopped", watcher=Stop(2, 1))
     run("stopped", resume=True)
     straight, resumed = (torch.load(folder / f"{name}.pt", weights_only=True)["network"] for name in ("straight", "stopped"))
     assert straight.keys() == resumed.keys()

@@ -231,14 +231,15 @@ def test_wrong_input(call: Callable[[], object], words: str) -> None:
         call()
 
 
-def test_gradient_methods_take_max_norm_by_the_line() -> None:
+@pytest.mark.parametrize("given", [lambda shared: shared, lambda shared: iter([shared])], ids=["tensor", "iterator"])
+def test_gradient_methods_take_max_norm_by_the_line(given: Callable[[nn.Parameter], Any]) -> None:
     """Those that clip in the line clip here; others only when told."""
     clipped = {name for name, row in METHODS.items() if row.max_norm}
     assert clipped == {"pcgrad", "log_mgda", "graddrop", "cagrad", "log_cagrad", "nashmtl", "famo", "fairgrad"}
     shared = nn.Parameter(torch.ones(2))
     weight_method = WeightMethods("mgda", 2, max_norm=0.1)
     assert isinstance(weight_method.balancer, GradientBalancer)
-    weight_method.backward(shared * torch.tensor([1.0, 2.0]), iter([shared]))
+    weight_method.backward(shared * torch.tensor([1.0, 2.0]), given(shared))
     assert shared.grad is not None
     assert float(shared.grad.norm()) == pytest.approx(0.1, rel=1e-4)
 

@@ -116,14 +116,10 @@ class WeightMethods:
         self.max_norm = number("max_norm", row.max_norm if max_norm is None else max_norm, least=0)
         self.balancer = _balancer(method, row, names, options).to(device)
         self.tasks = self.balancer.tasks
-        self._on_features = self._checked(params)
-
-    def _checked(self, params: str) -> bool:
-        """Return whether gradients of `representation` are combined."""
         allowed = ("shared", "rep") if isinstance(self.balancer, GradientBalancer) else ("shared",)
         if params not in allowed:
             raise InputError(f"Expected `params` to be {' or '.join(map(repr, allowed))} for this method; got {params!r}.")
-        return params == "rep"
+        self._on_features = params == "rep"
 
     @property
     def method(self) -> "WeightMethods":
@@ -166,7 +162,9 @@ class WeightMethods:
         if vector.shape != (len(self.tasks),):
             raise InputError(f"Expected `losses` of shape [{len(self.tasks)}], one for each task; got {list(vector.shape)}.")
         by_task = dict(zip(self.tasks, (functional.present_logs(vector) if self._logs else vector).unbind(), strict=True))
-        shared = _listed(shared_parameters)
+        # an iterator of parameters is used twice
+        shared: Any = [shared_parameters] if isinstance(shared_parameters, Tensor) else shared_parameters
+        shared = None if shared is None else list(shared)
         totals, weights = [], {}
 
         def run(total: Tensor) -> None:
@@ -175,26 +173,22 @@ class WeightMethods:
             totals.append(total.detach())
             total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
-        what, given = self._what_is_shared()
-        of_line = {
-            "shared_parameters": shared,
-            "last_shared_parameters": last_shared_parameters,
-            "representation": representation,
-        }
-        if "shared" in self.balancer.needs and of_line[what] is None:
-            raise InputError(f"{type(self.balancer).__name__} needs `{what}`; pass it to `backward`.")
-        self.balancer.backward(by_task, self._kpis(kpis), using=run, **{given: of_line[what]})
+        given: Any
+        if self._on_features:
+            name, given = "representation", representation
+        elif isinstance(self.balancer, GradientBalancer):
+            name, given = "shared_parameters", shared
+        else:
+            name, given = "last_shared_parameters", last_shared_parameters
+        if "shared" in self.balancer.needs and given is None:
+            raise InputError(f"{type(self.balancer).__name__} needs `{name}`; pass it to `backward`.")
+        around = {"features" if self._on_features else "shared": given}
+        self.balancer.backward(by_task, self._kpis(kpis), using=run, **around)
         if self.max_norm and shared:
             nn.utils.clip_grad_norm_(shared, self.max_norm)
         if self._window and isinstance(self.balancer, DWA) and int(self.balancer.epoch.count.max()) >= self._window:
             self.balancer.end_epoch()
         return totals[0], {"weights": torch.stack([*(weights or self.balancer.weights).values()])}
-
-    def _what_is_shared(self) -> tuple[str, str]:
-        """Return the name of the argument for what the tasks share, here and in our balancer."""
-        if self._on_features:
-            return "representation", "features"
-        return "shared_parameters" if isinstance(self.balancer, GradientBalancer) else "last_shared_parameters", "shared"
 
     def _kpis(self, kpis: Tensor | Sequence[float] | Mapping[str, Tensor | float] | None) -> Any:
         if kpis is None or isinstance(kpis, Mapping):
@@ -252,8 +246,3 @@ def _constants(method: str, tasks: list[str], options: dict[str, Any]) -> list[f
     if len(weights) != len(tasks):
         raise InputError(f"Expected {len(tasks)} `task_weights`, one for each task; got {len(weights)}.")
     return weights
-
-
-def _listed(parameters: _Parameters) -> Any:
-    """Return an iterator of parameters that is used twice as a list; a single one, or None, is unchanged."""
-    return parameters if parameters is None or isinstance(parameters, Tensor) else list(parameters)

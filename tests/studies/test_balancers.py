@@ -210,9 +210,7 @@ def test_a_method_starts_when_its_own_tuning_has_ended(toy: Callable[..., Study]
     assert {run.method for run in study.trials(tuning=False)} == {"dwa"}
 
 
-def test_potentials_are_validation_kpis_of_single_task_networks_with_the_same_seed(
-    toy: Callable[..., Study],
-) -> None:
+def test_potentials_are_validation_kpis_of_single_task_networks_with_the_same_seed(toy: Callable[..., Study]) -> None:
     study = toy("dtp:potential=stl", controls=False)
     assert not study.trials(method="dtp:potential=stl")
 

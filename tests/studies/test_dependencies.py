@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import pickle
 import random
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +27,7 @@ from hardfirst.studies.executors.files import pack, unpack
 from hardfirst.studies.executors.worker import record_failure, run_assignment
 from hardfirst.study import Study
 from hardfirst.training import Interrupted, Trial, check_can_start, fingerprint, fit, load_splits, same_data, started
+from resumed_runs import Stop
 from toy_study import Scripted, plan
 
 HEAD = """
@@ -391,17 +391,6 @@ def test_seeds_draw_independently(tmp_path: Path, draw: str) -> None:
     assert not set(drawn[0]) & set(drawn[1])
 
 
-class StopAt:
-    def __init__(self, epoch: int, step: int) -> None:
-        self.at = epoch, step
-
-    def step(self, epoch: int, step: int, steps: int) -> None:
-        if (epoch, step) == self.at:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def epoch(self, epoch: int, tasks: object) -> None: ...
-
-
 @pytest.mark.parametrize("old", [False, True])
 def test_a_run_that_was_stopped_draws_on_from_where_it_was(tmp_path: Path, old: bool) -> None:
     trial = Trial.plan(written(tmp_path, DRAWS_ITEMS), Spec.parse("equal"))
@@ -409,7 +398,7 @@ def test_a_run_that_was_stopped_draws_on_from_where_it_was(tmp_path: Path, old: 
     checkpoint = tmp_path / "checkpoint.pt"
     part = partial(fit, trial, record_file=tmp_path / "part", checkpoint=checkpoint, accelerator="cpu")
     with pytest.raises(Interrupted):
-        part(watcher=StopAt(2, 2))
+        part(watcher=Stop(2, 2))
     if old:  # held torch's state alone
         state = torch.load(checkpoint, weights_only=True)
         torch.save({**state, "rng": state["rng"]["torch"]}, checkpoint)
@@ -424,7 +413,7 @@ def test_a_stopped_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
     trial = Trial.plan(path, Spec.parse("equal"))
     part = partial(fit, trial, record_file=tmp_path / "r", checkpoint=tmp_path / "checkpoint.pt", accelerator="cpu")
     with pytest.raises(Interrupted):
-        part(watcher=StopAt(2, 1))
+        part(watcher=Stop(2, 1))
     saved(tmp_path, 1 - torch.arange(32) % 2.0)
     with pytest.raises(InputError, match="The data has changed since the run was stopped"):
         part(resume=True)

@@ -42,55 +42,27 @@ def test_a_case_for_each_problem_and_network() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"problems": "digit"}, "problems: Unknown problem 'digit'; did you mean 'digits'? "),
         ({"problems": "digits,digits"}, "problems: The problem 'digits' is given twice."),
         ({"problems": []}, "problems: Expected at least one problem; got none."),
         (
             {"networks": "wid"},
             "networks: Unknown network of problem 'digits': 'wid'; did you mean 'wide'? Known: own, wide, hard_sharing",
         ),
-        ({"balancers": "dtp:gama=2"}, "balancers: Unknown option of balancer 'dtp': 'gama'; did you mean 'gamma'?"),
-        ({"balancers": "dtp,dtp"}, "balancers: The balancer 'dtp' is given twice."),
-        ({"balancers": ""}, "balancers: Expected at least one balancer; got none."),
-        ({"balancers": 3}, "balancers: Expected specs, as a list or joined by commas; got 3."),
         ({"balancers": "fixed:left=1"}, "balancers: Expected a weight for every task; 'right' has none."),
-        ({"seeds": 0}, "seeds: Expected `seeds` to be a whole number, at least 1; got 0."),
-        ({"seeds": "many"}, "seeds: Expected `seeds` to be a whole number, at least 1; got 'many'."),
-        ({"tune": 1}, "tune: Expected `tune` to be a whole number, at least 2; got 1."),
         ({"epochs": 0}, "epochs: Expected `epochs` to be a whole number, at least 1; got 0."),
-        ({"workers": 0}, "workers: Expected `workers` to be a whole number, at least 1; got 0."),
         ({"learning_rate": 0}, "learning_rate: Expected `learning_rate` to be above 0; got 0.0."),
-        (
-            {"learning_rates": (0.1, 0.01)},
-            "learning_rates: Expected two learning rates, the least and the greatest, both above 0, such as",
-        ),
-        (
-            {"learning_rates": (0.1,)},
-            "learning_rates: Expected two learning rates, the least",
-        ),
-        (
-            {"criterion": "wurst"},
-            "criterion: Unknown task 'wurst' in the objective 'wurst'; did you mean 'worst'? Known: left, ",
-        ),
-        ({"engine": "rai"}, "engine: Unknown engine 'rai'; did you mean 'ray'? Known: local, ray"),
-        ({"engine": 3}, "engine: Expected `engine` to be a spec such as local or ray:cpus=2; got 3."),
         (
             {"engine": "ray:cpu=2"},
             "engine: Unknown option of engine 'ray': 'cpu'; did you mean 'cpus'? Known: address, cpus",
         ),
         ({"engine": "ray:gpus=-1"}, "engine: Expected `gpus` to be at least 0; got -1."),
         ({"engine": "ray:cpus=2", "trial_cpus": 3}, "trial_cpus: there is no such setting;"),
-        (
-            {"kind": "order"},
-            "kind: Unknown kind of study 'order'; did you mean 'orders'? Known: balancers, losses, ",
-        ),
+        ({"kind": "order"}, "kind: Unknown kind of study 'order'; did you mean 'orders'? Known: balancers, losses, "),
         ({"orders": 3}, "orders: Expected `orders` to be true or false; got 3."),
         ({"compared": 3}, "compared: A study of balancers compares its `balancers`: leave out `compared`, 3."),
         ({"baselines": "maybe"}, "baselines: Input should be a valid boolean, unable to interpret input; got 'maybe'."),
-        ({"seed": 3}, "seed: there is no such setting; did you mean 'seeds'?"),
         ({"search": "worst", "keep": ["worst:1"]}, "keep: worst is what the search maximises: a winner gains it."),
         ({"maximise": "worst"}, "maximise: there is no such setting; the objective of a search is `search: worst`."),
-        ({"xyz": 3}, "xyz: there is no such setting; `hardfirst compare --help` lists them"),
     ],
 )
 def test_an_error_says_where_and_what_is_right(settings: dict, sentence: str) -> None:
@@ -208,26 +180,9 @@ def test_the_settings_that_became_options_of_the_engine_are_still_read(settings:
     assert Plan(**asked.settings()) == asked
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("problems: [digits]\nsede: 3\n", "sede: there is no such setting; did you mean 'seeds'?"),
-        ("problems: [digits\n", "is not YAML: while parsing a flow sequence"),
-        ("- digits\n", "to hold settings such as `problems: [digits]`; got ['digits']."),
-        ("", "got an empty file."),
-        ("!!python/object/apply:os.getcwd []\n", "is not YAML: could not determine a constructor for the tag"),
-        ("1: 2\nproblems: digits\n", "1: there is no such setting"),
-    ],
-)
-def test_a_file_that_is_no_plan(tmp_path: Path, text: str, sentence: str) -> None:
-    (tmp_path / "study.yaml").write_text(text)
-    with pytest.raises(InputError) as error:
-        Plan.read(tmp_path / "study.yaml")
-    assert sentence in str(error.value)
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot be read: No such file or directory"):
+def test_a_name_of_a_setting_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("1: 2\nproblems: digits\n")
+    with pytest.raises(InputError, match=r"^1: there is no such setting"):
         Plan.read(tmp_path / "study.yaml")
 
 
@@ -282,22 +237,16 @@ def test_a_plan_switches_off_what_the_problem_has(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"clip": "0.1..10", "tune": 0}, "clip: The range in 0.1..10 needs `tune`, the number of trials"),
         ({"optimizer": "adamw:eps=1e-9..1e-7", "tune": 0}, "optimizer: The range in adamw:eps=1e-9..1e-7 needs `tune`"),
         ({"clip": "0.1..10", "orders": True}, "clip: The range in 0.1..10 needs `tune`"),
-        ({"clip": "10..0.1"}, "clip: Expected a range as its lower and its upper end, such as 0.1..10; got 10..0.1."),
         ({"clip": "1.."}, "clip: Expected a range as its lower and its upper end"),
         ({"clip": "0..1"}, "clip: Expected `clip` to be above 0; got 0"),
         ({"clip": "much"}, "clip: Expected `clip` to be a number; got 'much'."),
-        ({"average": "0.9..1"}, "average: Expected `average` to be below 1; got 1"),
         ({"schedule": "cosine:warmup=0..1"}, "schedule: The schedule 'cosine:warmup=1': Expected `warmup` to be below 1"),
         ({"optimizer": "sgd:momentun=0..1"}, "optimizer: Unknown option of optimizer 'sgd': 'momentun'; did you mean"),
         ({"optimizer": "sgd:nesterov=0..1"}, "optimizer: "),
         ({"optimizer": "sgd..adam"}, "optimizer: Unknown optimizer 'sgd..adam'"),
-        (
-            {"optimizer": "sgd:momentum=0.9+1..2"},
-            "optimizer: The optimizer 'sgd:momentum=0.9+1..2' has dots that",
-        ),
+        ({"optimizer": "sgd:momentum=0.9+1..2"}, "optimizer: The optimizer 'sgd:momentum=0.9+1..2' has dots that"),
         ({"accumulate": "1..4"}, "accumulate: Expected `accumulate` to be"),
         ({"precision": "1..4"}, "precision: "),
         ({"learning_rates": "1e-4..1e-2"}, "learning_rates: Expected two learning rates, the least and the greatest, both"),

@@ -172,11 +172,7 @@ def test_all_runs_after_the_first_share_the_objective_and_a_learning_rate(
 
 
 @pytest.mark.parametrize(
-    ("settings", "rates"),
-    [
-        ({"learning_rate": 0.5}, {0.5}),
-        ({"learning_rates": "0.1,0.4"}, {0.1, 0.2, 0.4}),
-    ],
+    ("settings", "rates"), [({"learning_rate": 0.5}, {0.5}), ({"learning_rates": "0.1,0.4"}, {0.1, 0.2, 0.4})]
 )
 def test_the_user_may_give_the_learning_rate_or_the_range(tmp_path: Path, settings: dict, rates: set[float]) -> None:
     trials = searched(tmp_path, candidates="uncertainty", **settings)
@@ -184,7 +180,7 @@ def test_the_user_may_give_the_learning_rate_or_the_range(tmp_path: Path, settin
 
 
 def test_hard_tasks_are_measured_and_named_by_the_criterion(tmp_path: Path) -> None:
-    trials = searched(tmp_path, search="hard", keep=["mean:0.5", "hard:0"])
+    trials = searched(tmp_path, search="hard", keep=["mean:0.5", "0.5*mean+0.5*hard:0"])
     assert [(trial.trial.seed - SEED, trial.trial.criterion) for trial in trials if trial.method == "hard tasks"] == [
         (0, "mean"),
         (1, "mean"),
@@ -293,6 +289,13 @@ def test_without_shared_parameters_gradnorm_is_no_default_candidate(tmp_path: Pa
     assert not any("gradnorm" in text for text in candidates)
     assert len(candidates) == 10
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_order_of_tasks_is_measured_before_the_search() -> None:
+    asked = Plan(problems="digits", search="worst", networks="task_hierarchy:order=hard_first")
+    (trial,) = SearchStudy(asked, asked.cases[0], lambda key: None).trials()
+    assert counts(asked)[trial.row] == (1, 0)
+    assert asked.candidates == Plan(problems="digits", search="worst", networks="task_hierarchy").candidates
 
 
 def test_a_dry_run_lists_candidates_rungs_and_cost(hardfirst: Callable[..., str]) -> None:

@@ -128,12 +128,7 @@ def test_a_block_is_divided_where_memory_is_short(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "reason", "together"),
-    [
-        (2**20, "", MOST),
-        (2**40, "", 1),
-        (0, "its loss reads values", 1),
-    ],
+    ("size", "reason", "together"), [(2**20, "", MOST), (2**40, "", 1), (0, "its loss reads values", 1)]
 )
 def test_how_many_trials_are_trained_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, reason: str, together: int

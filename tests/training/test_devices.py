@@ -243,12 +243,7 @@ def test_each_rank_has_its_own_dropout_and_its_share_of_the_cores(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("share", "batch", "padded"),
-    [
-        ([3, 5], [3, 4, 5], [3, 5]),
-        ([4], [3, 4, 5], [4, 3]),
-        ([], [3, 4], [3, 4]),
-        ([], [3], [3]),
-    ],
+    [([3, 5], [3, 4, 5], [3, 5]), ([4], [3, 4, 5], [4, 3]), ([], [3, 4], [3, 4]), ([], [3], [3])],
 )
 def test_a_share_is_padded_to_two_examples(share: list[int], batch: list[int], padded: list[int]) -> None:
     assert _pad_share(share, batch) == padded
@@ -299,11 +294,10 @@ def test_resume_by_another_recipe(tmp_path: Path) -> None:
     same_weights(saved(tmp_path / "whole"), saved(tmp_path / "part"), 0)
 
 
-@pytest.mark.parametrize(("before", "now"), [(1, 2), (2, 1)])
-def test_a_run_resumes_with_the_same_number_of_devices(tmp_path: Path, before: int, now: int) -> None:
-    train(tmp_path, epochs=1, devices=before)
-    with pytest.raises(InputError, match=f"is from a run with --devices {before}. Use the same number, not {now}"):
-        train(tmp_path, epochs=1, devices=now, resume=True)
+def test_a_run_resumes_with_the_same_number_of_devices(tmp_path: Path) -> None:
+    train(tmp_path, epochs=1, devices=2)
+    with pytest.raises(InputError, match=r"is from a run with --devices 2\. Use the same number, not 1"):
+        train(tmp_path, epochs=1, devices=1, resume=True)
 
 
 def test_under_torchrun_a_second_ctrl_c_does_not_raise() -> None:
@@ -462,13 +456,7 @@ def test_other_errors_carry_their_traceback() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"devices": 0}, "Expected `devices` to be a whole number, at least 1; got 0."),
-        ({"strategy": "dpd"}, r"Unknown strategy 'dpd'; did you mean 'ddp'\?"),
-        ({"accelerator": "cud"}, r"Unknown accelerator 'cud'; did you mean 'cuda'\?"),
-        (
-            {"recipe": {"precision": "64-true"}},
-            "in precision 32-true, bf16-mixed or 16-mixed; got 64-true",
-        ),
+        ({"recipe": {"precision": "64-true"}}, "in precision 32-true, bf16-mixed or 16-mixed; got 64-true"),
         ({"accelerator": "mps"}, "Several devices train together only on cpu or cuda; got mps."),
         ({"accelerator": "cuda", "devices": 99}, r"Expected as many CUDA devices as `devices`, 99; there are \d+."),
     ],

@@ -166,9 +166,7 @@ class Recipe:
 
     def settings(self) -> dict[str, Any]:
         """Return the values that differ from the default, for keys and records; a function is given by name."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        defaults = {field.name: field.default for field in fields(self)}
-        changed = {name: value for name, value in values.items() if value != defaults[name]}
+        changed = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
         return {name: _function_name(value) if callable(value) else value for name, value in changed.items()}
 
     def replace(self, changes: Mapping[str, Any]) -> "Recipe":

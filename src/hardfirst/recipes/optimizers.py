@@ -69,12 +69,7 @@ def adamw(
 
 
 def sgd(
-    parameters: Parameters,
-    learning_rate: float,
-    *,
-    momentum: float = 0.0,
-    nesterov: bool = False,
-    weight_decay: float = 0.0,
+    parameters: Parameters, learning_rate: float, *, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
 ) -> Optimizer:
     """Stochastic gradient descent.
 

@@ -1,9 +1,10 @@
 """The settings of a plan, each with its check."""
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError, check_names, number, short, whole
@@ -19,7 +20,7 @@ from hardfirst.studies._settings import (
     check_tuned,
     joined,
     known_accelerator,
-    networks,
+    network_names,
     problem_names,
     recipe_part,
     two_rates,
@@ -30,9 +31,13 @@ from hardfirst.studies.executors import EngineSpec
 from hardfirst.studies.kinds import BALANCERS, KINDS, SEARCH
 from hardfirst.training import ACCELERATORS, HELD_OUT, PROTOCOLS, PUBLISHED
 
-Names = Annotated[tuple[str, ...], BeforeValidator(problem_names)]
 
-Networks = Annotated[tuple[str, ...], BeforeValidator(networks)]
+def _one_of(kind: str, known: Iterable[str]) -> AfterValidator:
+    def check(name: str) -> str:
+        check_names(kind, [name], known)
+        return name
+
+    return AfterValidator(check)
 
 
 class PlanFields(BaseModel):
@@ -40,9 +45,9 @@ class PlanFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
 
-    problems: Names
-    networks: Networks = (OWN,)
-    kind: str = BALANCERS
+    problems: Annotated[tuple[str, ...], BeforeValidator(problem_names)]
+    networks: Annotated[tuple[str, ...], BeforeValidator(network_names)] = (OWN,)
+    kind: Annotated[str, _one_of("kind of study", KINDS)] = BALANCERS
     compared: Any = Field(default=None, validate_default=True)
     keep: tuple[str, ...] | None = Field(default=None, validate_default=True)
     candidates: tuple[str, ...] | None = Field(default=None, validate_default=True)
@@ -57,7 +62,7 @@ class PlanFields(BaseModel):
     controls: bool = True
     engine: str = "local"
     workers: int | None = None
-    accelerator: str = "auto"
+    accelerator: Annotated[str, _one_of("accelerator", ACCELERATORS)] = "auto"
     vectorize: bool = True
     cost: bool = True
     optimizer: str | None = None
@@ -68,7 +73,7 @@ class PlanFields(BaseModel):
     average: float | str | None = None
     loaders: int | None = None
     drop_last: bool | None = None
-    protocol: str = HELD_OUT
+    protocol: Annotated[str, _one_of("protocol", PROTOCOLS)] = HELD_OUT
     reference: Literal["own", "published"] = "own"
 
     @field_validator("problems")
@@ -84,12 +89,6 @@ class PlanFields(BaseModel):
         check_each(partial(problem.network_spec, name) for problem in problems for name in names)
         specs = {name: next((spec for problem in problems if (spec := problem.network_spec(name))), None) for name in names}
         return without_repeats("network", tuple(str(spec or name) for name, spec in specs.items()))
-
-    @field_validator("kind")
-    @classmethod
-    def _check_kind(cls, name: str) -> str:
-        check_names("kind of study", [name], KINDS)
-        return name
 
     @field_validator("compared")
     @classmethod
@@ -165,12 +164,6 @@ class PlanFields(BaseModel):
         spec.build()
         return str(spec)
 
-    @field_validator("accelerator")
-    @classmethod
-    def _check_accelerator(cls, value: str) -> str:
-        check_names("accelerator", [value], ACCELERATORS)
-        return value
-
     @field_validator(*RECIPE, mode="before")
     @classmethod
     def _check_recipe(cls, value: Any, info: ValidationInfo) -> Any:
@@ -180,7 +173,6 @@ class PlanFields(BaseModel):
     @field_validator("protocol")
     @classmethod
     def _check_protocol(cls, value: str, info: ValidationInfo) -> str:
-        check_names("protocol", [value], PROTOCOLS)
         if value == PUBLISHED and {"problems", "networks", "balancers", "tune", "kind"} <= info.data.keys():
             check_protocol(info.data, _problems(info))
         return value

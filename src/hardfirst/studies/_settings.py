@@ -204,7 +204,7 @@ def check_reference(problem: Problem) -> None:
         )
 
 
-def networks(value: Any) -> Any:
+def network_names(value: Any) -> Any:
     """Networks as a list; commas also join a network's options."""
     return NetworkSpec.split(joined("networks", value))
 

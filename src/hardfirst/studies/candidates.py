@@ -102,6 +102,9 @@ def mean_weights(record: Record) -> dict[str, float]:
 
 def default_candidates(problem: Problem, network: str) -> list[str]:
     """Return `CANDIDATES`, without methods that need shared parameters if the network does not name them."""
+    spec = problem.network_spec(network)
+    if spec is not None and spec.measured:  # any order has the same shared parameters
+        network = str(spec.replace({"order": None}))
     with torch.random.fork_rng(devices=[]):  # building a network draws its initial weights
         built = build_network(problem.variant(network=network))
     shared = hasattr(built, "shared_parameters")

@@ -18,9 +18,7 @@ LIMIT = 10.0
 Tell = Callable[[float], None]
 
 
-def measure(
-    trials: Mapping[str, Trial], baseline: str, *, accelerator: str = "cpu", tell: Tell = lambda share: None
-) -> dict[str, StepCost]:
+def _measured(trials: Mapping[str, Trial], baseline: str, accelerator: str, tell: Tell) -> dict[str, StepCost]:
     """The cost of a step of each trial, relative to that of `baseline`. See `step_seconds`."""
     seconds, steps = step_seconds(trials, limit=LIMIT, accelerator=accelerator, tell=tell)
     if baseline not in seconds:
@@ -33,21 +31,14 @@ def _cost(times: NDArray[np.float64], baseline: NDArray[np.float64], steps: int)
     return StepCost(float(np.median(times)), float(middle), float(low), float(high), len(times), steps)
 
 
-def measure_all(
-    cases: Mapping[str, Mapping[str, Trial]], baseline: str, path: Path, accelerator: str, tell: Tell = lambda share: None
-) -> None:
+def measure_all(cases: Mapping[str, Mapping[str, Trial]], baseline: str, path: Path, accelerator: str, tell: Tell) -> None:
     """Measure the trials of each case and write their costs to a file; `tell` gets the share that is done."""
 
     def tell_all(number: int, share: float) -> None:
         tell((number + share) / len(cases))
 
-    costs = {
-        case: measure(trials, baseline, accelerator=accelerator, tell=partial(tell_all, number))
-        for number, (case, trials) in enumerate(cases.items())
-    }
-    _write(path, costs)
-
-
-def _write(path: Path, cases: Mapping[str, Mapping[str, StepCost]]) -> None:
-    content = {case: {name: cost._asdict() for name, cost in costs.items()} for case, costs in cases.items()}
+    content = {}
+    for number, (case, trials) in enumerate(cases.items()):
+        costs = _measured(trials, baseline, accelerator, partial(tell_all, number))
+        content[case] = {name: cost._asdict() for name, cost in costs.items()}
     write_atomically(path, json.dumps(content, indent=1) + "\n")

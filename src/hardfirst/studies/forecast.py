@@ -8,7 +8,7 @@ from hardfirst.studies.executors.local import Local, cores
 from hardfirst.studies.kinds import KINDS
 from hardfirst.studies.kinds.base import StudyKind
 from hardfirst.studies.plan import Plan
-from hardfirst.training import Trial, device_kind, preview, trial_seconds
+from hardfirst.training import device_kind, preview, trial_seconds
 
 TOGETHER = 1 / 3
 """What a run costs that is trained together with others, relative to one alone: `benchmarks/vectorized.py` on digits."""
@@ -40,10 +40,10 @@ class Estimate(NamedTuple):
 
 def estimate(plan: Plan) -> Estimate:
     """About how long the study takes on this machine, from the time of a few training steps on each problem."""
-    total, together = 0.0, False
+    total, together, device = 0.0, False, device_kind(plan.accelerator)
     for case in _cases(plan):
         base = with_default_order(case.base, case.problem)
-        runs, single = _costs(case, stacks := plan.vectorize and _can_be_together(base, plan.accelerator))
+        runs, single = _costs(case, stacks := plan.vectorize and not preview(base, device).reason)
         together |= stacks
         total += runs * trial_seconds(base, accelerator=plan.accelerator)
         if single:
@@ -61,10 +61,6 @@ def _costs(case: StudyKind, together: bool) -> tuple[float, float]:
         costs[row] = singly + (sum(runs) - singly) * (TOGETHER if together else 1.0)
     single = costs.pop(SINGLE, 0.0)
     return sum(costs.values()), single
-
-
-def _can_be_together(trial: Trial, accelerator: str) -> bool:
-    return not preview(trial, device_kind(accelerator)).reason
 
 
 def places(plan: Plan) -> tuple[int, str]:

@@ -31,11 +31,6 @@ class Kept:
     path: Path | None
 
 
-def may_be_kept(trial: StudyTrial) -> bool:
-    """Whether the trial's network is saved when it ends; a point of the grid may be that of the chosen static weights."""
-    return not trial.tuning
-
-
 def keep_best(store: Store, cases: Sequence[StudyKind]) -> list[Kept]:
     """Move the trained networks of the best runs to `models/METHOD.pt`, and remove those of the other runs.
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import cache
 from hashlib import sha256
 from inspect import signature
 from itertools import islice, repeat
@@ -96,10 +97,16 @@ def drawn(recipe: Mapping[str, Any], count: int) -> list[Recipes]:
     if not (parts := ranged(recipe)):
         return [()] * count
     dimensions = sum(len(_spans(name, part)) for name, part in parts.items())
-    seed = int.from_bytes(sha256(repr(parts).encode()).digest()[:8], "big")
+    return [_at(parts, row) for row in hypercube(repr(parts), dimensions, count)]
+
+
+@cache  # with two dimensions or more it takes seconds
+def hypercube(text: str, dimensions: int, count: int) -> list[list[float]]:
+    """Points of a Latin hypercube in [0, 1), [count, dimensions], in the order of the learning rates; the text draws it."""
+    seed = int.from_bytes(sha256(text.encode()).digest()[:8], "big")
     shares = qmc.LatinHypercube(1 + dimensions, scramble=False, optimization="random-cd", rng=seed).random(count)
-    rows = shares[shares[:, 0].argsort()][:, 1:].tolist()  # the first column is the learning rate's
-    return [_at(parts, row) for row in rows]
+    rows: list[list[float]] = shares[shares[:, 0].argsort()][:, 1:].tolist()  # the first column is the learning rate's
+    return rows
 
 
 def ranged(recipe: Mapping[str, Any]) -> dict[str, str]:

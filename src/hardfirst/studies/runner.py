@@ -16,7 +16,7 @@ from hardfirst.studies.executors._together import Together
 from hardfirst.studies.executors.drive import Drive, Event
 from hardfirst.studies.executors.local import cores, run_alone
 from hardfirst.studies.forecast import counts
-from hardfirst.studies.kept import Kept, keep_best, may_be_kept
+from hardfirst.studies.kept import Kept, keep_best
 from hardfirst.studies.kinds import KINDS
 from hardfirst.studies.plan import Plan
 from hardfirst.studies.store import Store
@@ -116,7 +116,7 @@ class Runner:
             accelerator=plan.accelerator,
             tell=tell,
             together=Together(plan.workers or cores(), plan.accelerator, singly),
-            kept=lambda trial: self.keep and any(map(may_be_kept, self.wanted[trial.key])),
+            kept=lambda trial: self.keep and not all(each.tuning for each in self.wanted[trial.key]),
         )
         with self._tables():
             drive.run(self._wanted)

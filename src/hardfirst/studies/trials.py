@@ -74,12 +74,7 @@ class StudyTrial:
     def entry(self) -> Entry:
         """The trial's line in study.json."""
         return Entry(
-            key=self.key,
-            method=self.method,
-            role=self.role,
-            tuning=self.tuning,
-            control_of=self.control_of,
-            rung=self.rung,
+            key=self.key, method=self.method, role=self.role, tuning=self.tuning, control_of=self.control_of, rung=self.rung
         )
 
     @property

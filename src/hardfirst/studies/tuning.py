@@ -1,17 +1,15 @@
 """The settings that a study tries for a method, all with one seed that no reported run has."""
 
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from itertools import combinations
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import qmc
 
 from hardfirst.balancers import Spec
 from hardfirst.errors import InputError
-from hardfirst.studies.ranges import Recipes, drawn
+from hardfirst.studies.ranges import Recipes, drawn, hypercube
 
 SEED = 1_000_000
 """The seed of all tuning runs; reported runs have the seeds 0, 1, 2, …"""
@@ -97,12 +95,9 @@ def _drawn(spec: Spec, tasks: Sequence[str], count: int) -> list[Spec]:
     }
     if not free:
         return [spec] * count
-    seed = int.from_bytes(sha256(str(spec).encode()).digest()[:8], "big")
-    shares = qmc.LatinHypercube(1 + len(free), scramble=False, optimization="random-cd", rng=seed).random(count)
-    shares = shares[shares[:, 0].argsort()][:, 1:]  # the first column is the learning rate's
     return [
-        spec.replace({option: span.at(float(share)) for (option, span), share in zip(free.items(), row, strict=True)})
-        for row in shares
+        spec.replace({option: span.at(share) for (option, span), share in zip(free.items(), row, strict=True)})
+        for row in hypercube(str(spec), len(free), count)
     ]
 
 

@@ -7,21 +7,14 @@ from hardfirst.training._doubts import MeasureWarning
 from hardfirst.training._fingerprint import fingerprint, same_data
 from hardfirst.training._fit import fit
 from hardfirst.training._interrupt import Interrupted
+from hardfirst.training._lines import Watcher
 from hardfirst.training._model_file import ModelFile, read_model
 from hardfirst.training._network import build_network
 from hardfirst.training._precision import in_precision
-from hardfirst.training._processes import NO_GUARD, UNGUARDED, check_can_start, exit_with_parent, process_context, started
-from hardfirst.training._protocol import (
-    HELD_OUT,
-    PROTOCOLS,
-    PUBLISHED,
-    check_published,
-    nothing_held_out,
-    published_of,
-)
+from hardfirst.training._processes import NO_GUARD, UNGUARDED, begin_child, check_can_start, process_context, started
+from hardfirst.training._protocol import HELD_OUT, PROTOCOLS, PUBLISHED, check_published, nothing_held_out, published_of
 from hardfirst.training._sampling import epoch_order
 from hardfirst.training._trial import Trial, trial_key
-from hardfirst.training._watcher import Watcher
 from hardfirst.training.vectorized import NotVectorizable, Preview, fit_together, preview
 
 __all__ = [
@@ -38,6 +31,7 @@ __all__ = [
     "Preview",
     "Trial",
     "Watcher",
+    "begin_child",
     "build_network",
     "check_can_start",
     "check_devices",
@@ -46,7 +40,6 @@ __all__ = [
     "check_published",
     "device_kind",
     "epoch_order",
-    "exit_with_parent",
     "fingerprint",
     "fit",
     "fit_together",

@@ -70,7 +70,7 @@ def complete_tasks(split: Split) -> frozenset[str]:
 
 
 def _is_complete(target: Tensor) -> bool:
-    return all(bool(_has_label(chunk).all()) for chunk in torch.split(target, _CHUNK))
+    return all(bool(has_label(chunk).all()) for chunk in torch.split(target, _CHUNK))
 
 
 def labelled_rows(problem: Problem, targets: Mapping[str, Tensor], complete: Collection[str] = ()) -> Rows:
@@ -89,7 +89,7 @@ def labelled_rows(problem: Problem, targets: Mapping[str, Tensor], complete: Col
         if not isinstance(target, Tensor) or not target.dim():
             rows[task] = None
         elif len(target):
-            labelled = None if task in complete else _has_label(target)
+            labelled = None if task in complete else has_label(target)
             if labelled is None or bool(labelled.all()):
                 rows[task] = None
             elif len(found := labelled.nonzero().squeeze(1)):
@@ -97,7 +97,7 @@ def labelled_rows(problem: Problem, targets: Mapping[str, Tensor], complete: Col
     return rows
 
 
-def _has_label(target: Tensor) -> Tensor:
+def has_label(target: Tensor) -> Tensor:
     """Return which examples have a label; the loss skips missing labels within an example, such as pixels."""
     mask = label_mask(target)
     return mask.flatten(1).any(1) if target.dim() > 1 else mask
@@ -209,18 +209,6 @@ def label_count(target: Tensor) -> int:
 def label_mask(target: Tensor) -> Tensor:
     """Return a Boolean mask of the entries of a target that are labels."""
     return _labels.label_mask(target, None if target.is_floating_point() else IGNORE)
-
-
-def not_finite(task: str, target: Tensor | None) -> str | None:
-    """Say what in a task's target makes its loss infinite or NaN; None if nothing does."""
-    if target is None or not target.is_floating_point():
-        return None
-    if bool(target.isinf().any()):
-        return f"the target of {task} has infinite values"
-    labels = label_mask(target).flatten(1) if target.dim() > 1 else label_mask(target)[:, None]
-    if bool((labels.any(1) & ~labels.all(1)).any()):
-        return f"the target of {task} is NaN in parts of examples, such as pixels, which the task's loss must skip"
-    return None
 
 
 def _check_rows(task: Task, output: Tensor, target: Tensor) -> None:

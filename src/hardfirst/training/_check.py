@@ -115,7 +115,8 @@ def check_labels(problem: Problem, splits: Splits) -> None:
     with forked_randomness():
         for _, targets in load(splits.validation, evaluation_order(splits.validation, problem.batch_size)):
             _check_mapping(problem, targets)
-            if any(_has_label(targets.get(task)) for task in problem.measured):
+            found = [target for task in problem.measured if isinstance(target := targets.get(task), Tensor)]
+            if any(bool(label_mask(target).any()) for target in found):
                 return
     raise InputError(
         f"No task of problem {problem.name!r} has a label in the validation split ({', '.join(problem.measured):.200}), "
@@ -137,10 +138,6 @@ def nothing_to_select(problem: Problem) -> InputError:
         f"No KPI of problem {problem.name!r} on the validation split was defined in any epoch, so none can be selected: a "
         "KPI was NaN wherever its task has labels. Give the tasks KPIs that are defined for every output."
     )
-
-
-def _has_label(target: object) -> bool:
-    return isinstance(target, Tensor) and bool(label_mask(target).any())
 
 
 def load_splits(problem: Problem, *, test: bool = True) -> Splits:

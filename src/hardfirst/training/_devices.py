@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -55,6 +56,18 @@ def check_precision(precision: str, accelerator: str) -> None:
 def device_name(device: torch.device) -> str:
     """Return the model of a CUDA GPU, or the kind of any other device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Return the peak memory in bytes: of torch's tensors on a GPU, else of the whole process; None if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # Linux counts in KiB
 
 
 def torchrun_world_size() -> int:

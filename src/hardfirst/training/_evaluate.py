@@ -3,8 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +32,7 @@ class TaskResult(TypedDict):
     examples: int
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(NamedTuple):
     """The data kept for a task from one batch, until it is added.
 
     Args:
@@ -52,17 +50,6 @@ class Share:
     classes: Tensor | None
     output: Tensor
     target: Tensor
-
-    def cpu(self) -> "Share":
-        """Return a copy on the CPU."""
-        return replace(
-            self,
-            states=[state if state is None else state.cpu() for state in self.states],
-            pair=self.pair and (self.pair[0].cpu(), self.pair[1].cpu()),
-            classes=None if self.classes is None else self.classes.cpu(),
-            output=self.output.cpu(),
-            target=self.target.cpu(),
-        )
 
 
 class Evaluation:

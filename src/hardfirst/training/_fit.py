@@ -5,19 +5,18 @@ from pathlib import Path
 
 from hardfirst import records
 from hardfirst.errors import InputError
-from hardfirst.networks import parameters
 from hardfirst.problems import Problem, explained
 from hardfirst.training import _checkpoint
 from hardfirst.training._check import check_labels
-from hardfirst.training._devices import check_devices, device_name, is_main_process, setup_fabric, torchrun_world_size
+from hardfirst.training._devices import check_devices, is_main_process, setup_fabric, torchrun_world_size
 from hardfirst.training._fingerprint import Fingerprint, fingerprint, same_data
 from hardfirst.training._interrupt import Interrupt, RemoteInterrupt
 from hardfirst.training._launch import launch
+from hardfirst.training._lines import Watcher, write_settings
 from hardfirst.training._model_file import save_model
 from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._training import Training
 from hardfirst.training._trial import Trial
-from hardfirst.training._watcher import Watcher
 
 
 def fit(
@@ -36,7 +35,6 @@ def fit(
 ) -> records.Record:
     """Train a network with the trial's settings, and write the record.
 
-    Each epoch ends with a validation. The epoch with the best validation KPI, by the trial's criterion, is selected, and the
     Each epoch ends with a validation. The epoch with the best validation KPI, by the trial's criterion, is selected, and the
     test split is evaluated once, with that epoch's weights; a trial with `test=False` never reads it. A total that is not
     finite ends the run with the outcome "diverged", at most 64 steps later; the record names the first such step.
@@ -131,21 +129,8 @@ def _train(
         if run.processes.is_main:
             writer = records.Writer(record_file, keep_epochs=run.position.epoch if resume else None)
             if writer.empty:
-                size = parameters(run.processes.module)
-                shares = {task.name: task.loss_shares for task in problem.tasks if task.loss_shares}
-                writer.trial(
-                    trial.describe(problem),
-                    problem.measured,
-                    command,
-                    devices=devices,
-                    device=device_name(fabric.device),
-                    parameters=size,
-                    loss_shares=shares,
-                    measures=problem.published.measures if problem.published else None,
-                    kpis=problem.kpi_names,
-                    auxiliary=problem.auxiliary,
-                    data=data,
-                )
+                made_with = {"command": command, "devices": devices, "data": data}
+                write_settings(writer, trial, problem, fabric, run.processes.module, **made_with)
         trial.balancer.explain_errors(lambda: run.train(writer, checkpoint, watcher))
         record = records.read(record_file) if run.processes.is_main else None
         if record is not None and record.outcome == "finished" and model is not None:

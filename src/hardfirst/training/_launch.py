@@ -22,9 +22,8 @@ import torch.distributed as dist
 from hardfirst import records
 from hardfirst.errors import InputError
 from hardfirst.training._interrupt import Interrupt, Interrupted, RemoteInterrupt
-from hardfirst.training._lines import EpochLines
-from hardfirst.training._processes import NO_GUARD, UNGUARDED, check_can_start, exit_with_parent, process_context, started
-from hardfirst.training._watcher import Watcher
+from hardfirst.training._lines import EpochLines, Watcher
+from hardfirst.training._processes import NO_GUARD, UNGUARDED, begin_child, check_can_start, process_context, started
 
 _POLL_SECONDS = 0.1  # between checks for Ctrl-C
 _JOIN_SECONDS = 30.0  # for a process to exit after its final message
@@ -183,8 +182,7 @@ def _run_rank(
     function: RankFunction, environment: dict[str, str], connection: "Connection[Any, Any]", watched: bool
 ) -> None:
     """Run the function as one rank, and send its outcome to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; only the parent acts on it
-    threading.Thread(target=exit_with_parent, daemon=True).start()
+    begin_child()
     # The environment is that of the fork server, which may have started before the caller changed its own.
     os.environ.clear()
     os.environ.update(environment)

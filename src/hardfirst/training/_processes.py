@@ -94,8 +94,13 @@ def _start_fork_server() -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def exit_with_parent() -> None:
-    """Wait for the parent process to end, then exit. Run it in a daemon thread."""
+def begin_child() -> None:
+    """Leave Ctrl-C, which reaches the whole process group, to the parent process, and exit when that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from hardfirst.balancers._autograd import other_leaves
 from hardfirst.problems import Problem, Split
@@ -197,8 +198,7 @@ class MultiProcess:
             order: all ranks' batches.
         """
         for _ in range(0, len(order), self.world_size):
-            batch = {task: share.cpu() for task, share in next(shares, {}).items()}
-            by_rank = self._gather_on_main(batch)
+            by_rank = self._gather_on_main(tree_map_only(Tensor, Tensor.cpu, next(shares, {})))
             yield from by_rank or ()
 
     def broadcast(self, value: T) -> T:

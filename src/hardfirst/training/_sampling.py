@@ -11,8 +11,6 @@ from hardfirst.problems import ConcatSplit, Problem, Split
 
 Order = list[list[int]]
 
-_EVALUATION_BATCH = 1024
-
 
 def epoch_order(problem: Problem, split: Split, seed: int, epoch: int, *, join_single: bool = False) -> Order:
     """Return an epoch's training batches as indices into `ConcatSplit(split)`; each batch comes from one data set.
@@ -48,15 +46,13 @@ def epoch_order(problem: Problem, split: Split, seed: int, epoch: int, *, join_s
             f"{batch}, so `drop_last` leaves nothing of it. Choose a smaller `batch_size`, or set drop_last to false."
         )
     full = [size // batch if drop else max(1, math.ceil((size - extra) / batch)) for size in sizes]
-    if len(sizes) == 1:
-        return list(_draw_batches(0, sizes[0], full[0], batch, extra, generator, drop=drop))
     counts = _batch_counts(problem, sizes, full)
     starts = torch.tensor([0, *sizes]).cumsum(0).tolist()
     by_data_set = [
         list(_draw_batches(start, size, count, batch, extra, generator, drop=drop))
         for start, size, count in zip(starts, sizes, counts, strict=False)
     ]
-    if problem.sampling == "round_robin":
+    if problem.sampling == "round_robin" or len(sizes) == 1:
         return [batches[turn] for turn in range(max(counts)) for batches in by_data_set if turn < len(batches)]
     batches = list(chain.from_iterable(by_data_set))
     return [batches[index] for index in torch.randperm(len(batches), generator=generator).tolist()]
@@ -93,7 +89,7 @@ def _draw_batches(
         count -= 1
 
 
-def evaluation_order(split: Split, batch_size: int = _EVALUATION_BATCH) -> Order:
+def evaluation_order(split: Split, batch_size: int) -> Order:
     """Return all examples in order, in batches for evaluation; each batch comes from one data set."""
     order, start = [], 0
     for size in ConcatSplit(split).sizes:

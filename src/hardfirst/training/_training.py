@@ -15,12 +15,12 @@ from hardfirst.training._balance import Balancing
 from hardfirst.training._batch import Batch
 from hardfirst.training._batches import TrainingBatches
 from hardfirst.training._check import check, load_splits, nothing_to_select, nothing_to_train
+from hardfirst.training._devices import peak_memory
 from hardfirst.training._divergence import Diverged, divergence_reason
 from hardfirst.training._evaluate import Evaluation, TaskResult, evaluation_batch
 from hardfirst.training._interrupt import Interrupt, Interrupted, RemoteInterrupt
-from hardfirst.training._lines import EpochLines, epoch_lines, validation_kpis
+from hardfirst.training._lines import EpochLines, Watcher, epoch_lines, validation_kpis
 from hardfirst.training._loading import Loading, load
-from hardfirst.training._memory import peak_memory
 from hardfirst.training._network import (
     build_network,
     check_shapes,
@@ -39,7 +39,6 @@ from hardfirst.training._sampling import evaluation_order
 from hardfirst.training._steps import StepLog
 from hardfirst.training._trial import Trial
 from hardfirst.training._updates import Updates, restart_epoch
-from hardfirst.training._watcher import Watcher
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric  # imported by `fit`: it takes seconds, which a study's parent does not need
@@ -256,8 +255,8 @@ class Training:
         """
         for numbers in self.log.read():
             if not math.isfinite(numbers.total):
-                epoch = self.position.epoch
-                raise Diverged(divergence_reason(numbers, self._train.loaded(epoch, numbers.step - 1)[1], epoch))
+                epoch, step = self.position.epoch, numbers.step
+                raise Diverged(divergence_reason(epoch, step, numbers.losses, self._train.loaded(epoch, step - 1)[1]))
             self.position.sums.add(self.problem, numbers)
 
     def _end_epoch(self, writer: records.Writer | None) -> EpochLines:

@@ -86,15 +86,7 @@ class Trial:
         seed = whole("seed", seed, least=0)
         criterion = Objective.parse(criterion, loaded.measured).text
         return cls(
-            problem,
-            balancer,
-            seed,
-            epochs,
-            learning_rate,
-            network,
-            criterion=criterion,
-            recipe=changes,
-            protocol=protocol,
+            problem, balancer, seed, epochs, learning_rate, network, criterion=criterion, recipe=changes, protocol=protocol
         )
 
     @property

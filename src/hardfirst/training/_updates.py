@@ -101,7 +101,8 @@ class Updates:
         try:
             self._step()
         except RuntimeError as error:
-            sparse = [name for name, parameter in self.network.named_parameters() if _has_sparse_gradient(parameter)]
+            parameters = self.network.named_parameters()
+            sparse = [name for name, each in parameters if each.grad is not None and each.grad.is_sparse]
             if not sparse:
                 raise
             refuses = "the optimizer" if self.recipe.clip is None else "`clip`"
@@ -201,10 +202,6 @@ class Updates:
 
     def _rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
-
-
-def _has_sparse_gradient(parameter: nn.Parameter) -> bool:
-    return parameter.grad is not None and parameter.grad.is_sparse
 
 
 def _set_up(fabric: "Fabric", module: nn.Module, optimizer: Optimizer, precision: str) -> tuple[Any, Any]:

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -12,20 +11,21 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from hardfirst.balancers import GradientBalancer
 from hardfirst.errors import InputError, whole
 from hardfirst.problems.tables import read_from
-from hardfirst.studies.executors._gpus import VISIBLE, visible_gpus
 from hardfirst.studies.executors.base import Assignment, Ended, Executor, Status
 from hardfirst.studies.executors.worker import run_assignment
 from hardfirst.training import (
     NO_GUARD,
     UNGUARDED,
     Trial,
+    begin_child,
     check_can_start,
     check_devices,
     device_kind,
-    exit_with_parent,
     process_context,
     started,
 )
@@ -33,6 +33,7 @@ from hardfirst.training import (
 # What a forkserver loads once and its children then have: without it each trial waits seconds for its imports.
 PRELOAD = ["torch", "lightning.fabric", "sklearn.datasets", "hardfirst.studies.executors.local", "hardfirst.cli"]
 SOLVERS = ["torchjd.aggregation"]  # of gradient balancers; two seconds more, so only where a trial has one
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 # The exit codes by which a worker says how it ended. Those of failures are far from Python's own 1 and 2.
 _CODES: dict[Status, int] = {
@@ -127,8 +128,7 @@ def _work(assignment: Assignment, gpu: str | None) -> None:
     """What a worker process does."""
     if gpu is not None:
         os.environ[VISIBLE] = gpu  # read when CUDA starts, which neither the fork server nor an import has done
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=exit_with_parent, daemon=True).start()
+    begin_child()
     sys.exit(_CODES[run_assignment(assignment)])
 
 
@@ -161,10 +161,7 @@ def run_alone(
 def _alone(
     work: Callable[[Callable[[float], None]], None], what: str, channel: "Connection[float, float]", tables: Path
 ) -> None:
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=exit_with_parent, daemon=True).start()
+    begin_child()
     torch.set_num_threads(1)
     try:
         with read_from(tables):
@@ -172,6 +169,20 @@ def _alone(
     except Exception as error:  # the study is complete without it
         reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         print(f"hardfirst: {what} could not be measured: {reason}", file=sys.stderr)
+
+
+def visible_gpus(accelerator: str) -> tuple[str, ...]:
+    """The GPUs that trials may use, by the names that CUDA_VISIBLE_DEVICES takes; none if the accelerator is not CUDA.
+
+    Where the user has set CUDA_VISIBLE_DEVICES, the names are those in it: numbers, or UUIDs of GPUs or of MIG instances.
+    Only as many count as CUDA finds, since it ignores all from the first unknown one on.
+    """
+    if device_kind(accelerator) != "cuda":
+        return ()
+    count = torch.cuda.device_count()  # asks NVML, so that this process has no context on a GPU
+    given = os.environ.get(VISIBLE)
+    names = [str(index) for index in range(count)] if given is None else [name.strip() for name in given.split(",")]
+    return tuple(names[:count])
 
 
 def cores() -> int:

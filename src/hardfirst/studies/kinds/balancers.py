@@ -14,7 +14,7 @@ from hardfirst.problems import Problem
 from hardfirst.records.names import FROZEN, GRID, SINGLE, STATIC, STATIC_CRITERION, STATIC_FOR, Role
 from hardfirst.studies.kinds.base import FindRecord, StudyKind, is_vectorizable, needs_own_block
 from hardfirst.studies.trials import CaseBase, StudyTrial
-from hardfirst.studies.tuning import EQUAL, SEED, STL, Candidate, candidates, fixed, simplex_grid
+from hardfirst.studies.tuning import EQUAL, SEED, STL, Candidate, fixed, simplex_grid
 from hardfirst.training import Trial
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ class BalancerStudy(StudyKind):
         super().__init__(plan, case, find)
         self.tasks = self.problem.task_names  # the auxiliary ones as well, which have weights
         self.methods = plan.specs
-        self._candidates_of: dict[Spec, list[Candidate]] = {}
 
     @classmethod
     def check(cls, compared: Any, problems: Sequence[Problem]) -> None:
@@ -71,7 +70,7 @@ class BalancerStudy(StudyKind):
             yield from self._reported(seed)
 
     def first_trials(self) -> dict[str, Trial]:
-        trials = {str(method): self._method_trial(method, 0) for method in self.methods}
+        trials = {str(method): self._run(method, 0) for method in self.methods}
         return {method: trial.trial for method, trial in trials.items() if trial is not None}
 
     def count(self) -> dict[str, tuple[int, int]]:
@@ -159,18 +158,6 @@ class BalancerStudy(StudyKind):
 
     # Settings
 
-    def _candidates(self, method: Spec) -> list[Candidate]:
-        if method not in self._candidates_of:
-            self._candidates_of[method] = candidates(
-                method,
-                self.tasks,
-                self.base.learning_rate,
-                self.plan.tune,
-                self.plan.learning_rates,
-                self.plan.recipe,
-            )
-        return self._candidates_of[method]
-
     def _settings(self, method: Spec, only: str | None = None) -> Candidate | None:
         """The method's chosen learning rate and options; None until its tuning has ended."""
         options = self._candidates(method)
@@ -202,11 +189,11 @@ class BalancerStudy(StudyKind):
 
     def _reported(self, seed: int) -> Iterator[StudyTrial]:
         for method in self.methods:
-            if trial := self._method_trial(method, seed):
+            if trial := self._run(method, seed):
                 yield trial
         if self._has_single:
             for task in self.problem.measured:
-                if trial := self._single_trial(task, seed):
+                if trial := self._run(EQUAL, seed, task):
                     yield trial
         for name, weights in self._static_weights().items():
             yield self._static_trial(name, weights, seed)
@@ -215,13 +202,10 @@ class BalancerStudy(StudyKind):
                 yield self.study_trial(str(candidate.spec), self._trial(candidate, seed), role="grid")
         yield from self._control_trials(seed)
 
-    def _method_trial(self, method: Spec, seed: int) -> StudyTrial | None:
-        settings = self._settings(method)
-        return None if settings is None else self._planned(method, settings, seed)
-
-    def _single_trial(self, task: str, seed: int) -> StudyTrial | None:
-        settings = self._settings(EQUAL, task)
-        return None if settings is None else self._planned(EQUAL, settings, seed, task)
+    def _run(self, method: Spec, seed: int, only: str | None = None) -> StudyTrial | None:
+        """A method's trial with its chosen settings, or a task's single-task one; None while these are not known."""
+        settings = self._settings(method, only)
+        return None if settings is None else self._planned(method, settings, seed, only)
 
     def _static_trial(self, name: str, candidate: Candidate, seed: int) -> StudyTrial:
         return self.study_trial(name, self._trial(candidate, seed), role="static", tuning=seed == SEED)
@@ -229,7 +213,7 @@ class BalancerStudy(StudyKind):
     def _control_trials(self, seed: int) -> Iterator[StudyTrial]:
         """Variants of a method that differ from its run in one thing each, and share its learning rate and other options."""
         method = self._controlled
-        if method is None or (run := self._method_trial(method, seed)) is None:
+        if method is None or (run := self._run(method, seed)) is None:
             return
         variants: dict[str, Spec | None] = {
             name: run.trial.balancer.replace(changes) for name, changes in self._controls.items()
@@ -272,7 +256,7 @@ class BalancerStudy(StudyKind):
             return trial
         potentials: dict[str, float] = {}
         for task in self.problem.measured:
-            single = self._single_trial(task, trial.seed)
+            single = self._run(EQUAL, trial.seed, task)
             if single is None or (record := self.record_of(single)) is None:
                 return None
             kpi = record.validation_kpi(task)

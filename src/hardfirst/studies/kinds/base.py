@@ -18,7 +18,7 @@ from hardfirst.records.objective import Objective
 from hardfirst.records.selection import chosen
 from hardfirst.studies.difficulty import difficulty_trial, with_hard_tasks, with_measured_order
 from hardfirst.studies.trials import Block, CaseBase, StudyTrial
-from hardfirst.studies.tuning import SEED, Candidate
+from hardfirst.studies.tuning import SEED, Candidate, candidates
 from hardfirst.training import PUBLISHED, Trial
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class StudyKind(ABC):
         self.network = self.base.network
         self._trials: dict[tuple[Hashable, ...], StudyTrial] = {}
         self._best: dict[Hashable, Candidate] = {}
+        self._candidates_of: dict[Spec, list[Candidate]] = {}
 
     @classmethod
     @abstractmethod
@@ -233,6 +234,14 @@ class StudyKind(ABC):
         spec, rate, drawn = settings
         recipe = tuple((dict(self.base.recipe) | dict(drawn)).items())
         return replace(self.base, balancer=spec, learning_rate=rate, recipe=recipe, seed=seed, test=seed != SEED)
+
+    def _candidates(self, method: Spec) -> list[Candidate]:
+        """What a method's tuning chooses from, drawn once."""
+        if method not in self._candidates_of:
+            plan, rate = self.plan, self.base.learning_rate
+            drawn = candidates(method, self.problem.task_names, rate, plan.tune, plan.learning_rates, plan.recipe)
+            self._candidates_of[method] = drawn
+        return self._candidates_of[method]
 
     def best(
         self,

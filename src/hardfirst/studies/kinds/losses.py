@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hardfirst.errors import InputError, short
@@ -10,7 +10,7 @@ from hardfirst.problems import Problem
 from hardfirst.studies._settings import check_each, listed, without_repeats
 from hardfirst.studies.kinds.base import FindRecord, StudyKind
 from hardfirst.studies.trials import CaseBase, StudyTrial
-from hardfirst.studies.tuning import EQUAL, SEED, Candidate, candidates
+from hardfirst.studies.tuning import EQUAL, SEED, Candidate
 from hardfirst.training import Trial
 
 if TYPE_CHECKING:
@@ -61,18 +61,12 @@ class LossStudy(StudyKind):
     def count(self) -> dict[str, tuple[int, int]]:
         return dict.fromkeys(self.losses, (self.plan.tune, self.plan.seeds))
 
-    @cached_property
-    def _candidates(self) -> list[Candidate]:
-        tasks = [self.problem.loss_study_task.name]
-        plan = self.plan
-        return candidates(EQUAL, tasks, self.base.learning_rate, plan.tune, plan.learning_rates, plan.recipe)
-
     def _tuning(self, loss: str) -> list[StudyTrial]:
-        return [self._trial(loss, candidate, SEED) for candidate in self._candidates]
+        return [self._trial(loss, candidate, SEED) for candidate in self._candidates(EQUAL)]
 
     def _settings(self, loss: str) -> Candidate | None:
         """The loss's learning rate; None until its tuning has ended."""
-        return self.best(loss, self._candidates, self._tuning(loss))
+        return self.best(loss, self._candidates(EQUAL), self._tuning(loss))
 
     def _trial(self, loss: str, settings: Candidate, seed: int) -> StudyTrial:
         trial = replace(self.with_settings(settings, seed), loss=loss)

@@ -106,17 +106,16 @@ class SearchStudy(SearchStart):
             yield from self._fresh(settings, {best: spec}, WINNER)
 
     def count(self) -> dict[str, tuple[int, int]]:
-        counts = {HARD_TASKS: (HARD_SEEDS, 0)} if self._needs_hard else {}
+        counts = {} if self.difficulty is None else {self.difficulty.row: (1, 0)}
+        counts |= {HARD_TASKS: (HARD_SEEDS, 0)} if self._needs_hard else {}
         counts |= {AVERAGE: (1, 0)} if self._needs_average else {}
         counts |= {RATE: (self._most_rates, 0)} if len(self._rates) > 1 else {}
         counts |= {self._row(number): (self._runs_of(number), 0) for number in range(1, len(self.rungs) + 1)}
         return counts | dict.fromkeys([str(EQUAL), str(DTP), WINNER], (0, self.plan.seeds))
 
     def alone(self) -> dict[str, int]:
-        counts = {}
-        alone = sum(not is_vectorizable(spec) for spec in self.candidates.values())
-        for number, rung in enumerate(self.rungs, start=1):
-            counts[self._row(number)] = min(alone, rung.candidates) * self._new_seeds(number)
+        alone, numbered = sum(not is_vectorizable(spec) for spec in self.candidates.values()), enumerate(self.rungs, start=1)
+        counts = {self._row(number): min(alone, rung.candidates) * self._new_seeds(number) for number, rung in numbered}
         return counts | {WINNER: self.plan.seeds * bool(alone)}
 
     def first_trials(self) -> dict[str, Trial]:

@@ -8,8 +8,7 @@ record.
 """
 
 from hardfirst.training.vectorized._fit import fit_together
-from hardfirst.training.vectorized._memory import bytes_per_trial
 from hardfirst.training.vectorized._preview import Preview, preview
 from hardfirst.training.vectorized._refusal import NotVectorizable
 
-__all__ = ["NotVectorizable", "Preview", "bytes_per_trial", "fit_together", "preview"]
+__all__ = ["NotVectorizable", "Preview", "fit_together", "preview"]

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from hardfirst.problems import ConcatSplit, Problem, Split, TensorTable
-from hardfirst.training._batch import label_mask
+from hardfirst.training._batch import has_label
 from hardfirst.training._loading import load
 from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._sampling import Order, epoch_order, evaluation_order
@@ -59,7 +59,8 @@ class Batches:
     def epoch(self, epoch: int) -> Iterator[tuple[StackedBatch, Tensor]]:
         """The batches of an epoch, each with the number of labelled examples [trials, tasks]."""
         orders = self.orders(epoch)
-        loaded = self._gathered(orders) if self._is_table() else self._stacked(orders, epoch)
+        is_table = type(self.split) is TensorTable  # a subclass may change its items
+        loaded = self._gathered(orders) if is_table else self._stacked(orders, epoch)
         for batch, *indices in zip(loaded, *orders, strict=True):
             yield batch, self._counts(indices)
 
@@ -67,9 +68,6 @@ class Batches:
         if self.gaps:
             return self.labelled[torch.tensor(indices)].sum(1)
         return (self.labelled[0] * len(indices[0])).expand(len(indices), -1)
-
-    def _is_table(self) -> bool:
-        return type(self.split) is TensorTable  # a subclass may change its items
 
     def _gathered(self, orders: Sequence[Order]) -> Iterator[StackedBatch]:
         assert isinstance(self.split, TensorTable)
@@ -144,7 +142,6 @@ def _labelled(problem: Problem, split: Split) -> Tensor:
 
 def _labels(problem: Problem, count: int, targets: Mapping[str, Tensor]) -> Tensor:
     columns = [
-        label_mask(targets[task]).reshape(count, -1).any(1) if task in targets else torch.zeros(count, dtype=torch.bool)
-        for task in problem.task_names
+        has_label(targets[task]) if task in targets else torch.zeros(count, dtype=torch.bool) for task in problem.task_names
     ]
     return torch.stack(columns, 1)

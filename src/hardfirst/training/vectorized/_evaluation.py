@@ -11,7 +11,7 @@ from hardfirst.errors import InputError
 from hardfirst.problems import Task
 from hardfirst.training._batch import Labelled, select_labelled
 from hardfirst.training._evaluate import Evaluation, TaskResult
-from hardfirst.training.vectorized._close import close
+from hardfirst.training.vectorized._measure import close
 from hardfirst.training.vectorized._rows import Rows
 
 Measured = Mapping[str, Sequence[Sequence[Tensor | None]]]
@@ -34,14 +34,7 @@ class Evaluations:
     """
 
     def __init__(
-        self,
-        rows: Rows,
-        device: torch.device,
-        live: Sequence[int],
-        runs: dict[Any, bool],
-        *,
-        test: bool,
-        name: str | None,
+        self, rows: Rows, device: torch.device, live: Sequence[int], runs: dict[Any, bool], *, test: bool, name: str | None
     ) -> None:
         self.rows, self.runs, self.test = rows, runs, test
         self.tasks = {task.name: task for task in rows.problem.tasks}
@@ -74,11 +67,6 @@ class Evaluations:
     def results(self, row: int) -> dict[str, TaskResult]:
         """A trial's figures; none if it is not evaluated."""
         return self.by_row[row].results() if row in self.by_row else {}
-
-    def _place(self, task: str, row: int) -> int | None:
-        """A trial's place among those that train a task."""
-        trained = self.rows.of(task)
-        return row - trained.start if trained.start <= row < trained.stop else None
 
     def _measured(self, labelled: Labelled) -> Measured:
         kinds: dict[Any, list[str]] = {}

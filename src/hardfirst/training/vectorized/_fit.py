@@ -5,11 +5,12 @@ from pathlib import Path
 
 from hardfirst import records
 from hardfirst.errors import InputError
-from hardfirst.networks import parameters
-from hardfirst.problems import Problem, load_problem
-from hardfirst.training._devices import check_devices, device_name, setup_fabric
-from hardfirst.training._fingerprint import Fingerprint, fingerprint
+from hardfirst.problems import load_problem
+from hardfirst.training._check import nothing_to_select
+from hardfirst.training._devices import check_devices, setup_fabric
+from hardfirst.training._fingerprint import fingerprint
 from hardfirst.training._interrupt import Interrupt
+from hardfirst.training._lines import write_settings
 from hardfirst.training._model_file import save_model
 from hardfirst.training._randomness import forked_randomness
 from hardfirst.training._trial import Trial
@@ -30,10 +31,10 @@ def fit_together(
     """Train trials as one stacked network on one device, and write the record of each, as `fit` does.
 
     The trials differ in seed, learning rate or balancer, which is a method that works on losses; or, with equal weights, in
-    the only task that they train. Each has the order of
-    examples, the balancer, the best epoch and the end of a single run, and its figures up to rounding; the units that
-    dropout drops are others. A trial whose total is not finite ends as diverged, and the others continue. In the records,
-    `vectorized` in `made_with` is the number of trials; seconds and memory are a trial's share of those of all.
+    the only task that they train. Each has the order of examples, the balancer, the best epoch and the end of a single run,
+    and its figures up to rounding; the units that dropout drops are others. A trial whose total is not finite ends as
+    diverged, and the others continue. In the records, `vectorized` in `made_with` is the number of trials; seconds and
+    memory are a trial's share of those of all.
 
     Args:
         trials: at least one.
@@ -66,10 +67,12 @@ def fit_together(
         explained = trials[0].balancer.explain_errors
         explained(group.begin)
         data = fingerprint(group.splits) if trials[0].from_file else None
-        runs = [
-            Run(rows.trials[row], own, _writer(group, row, record_files[position], command, data), group.restarts[row])
-            for row, (own, position) in enumerate(zip(rows.problems, order, strict=True))
-        ]
+        made_with = {"command": command, "data": data, "vectorized": len(trials)}
+        runs = []
+        for trial, own, position, restart in zip(rows.trials, rows.problems, order, group.restarts, strict=True):
+            writer = records.Writer(record_files[position])
+            write_settings(writer, trial, own, group.fabric, group.stack.template, **made_with)
+            runs.append(Run(trial, own, writer, restart))
         try:
             explained(lambda: group.train(runs, Interrupt()))
         except NotVectorizable:  # a later batch differs in shape, as augmentation may make it
@@ -81,33 +84,6 @@ def fit_together(
             model = models[position] if models else None
             if model is not None and read[position].outcome == "finished":
                 save_model(model, run.trial, run.problem, epoch=run.best_epoch, weights=group.stack.state_of(row))
-    _check_chosen(problem, runs)
+    if not all(run.ended for run in runs):  # the others have their records
+        raise nothing_to_select(problem)
     return read
-
-
-def _writer(group: Group, row: int, path: Path, command: str | None, data: Fingerprint | None) -> records.Writer:
-    problem, writer = group.rows.problems[row], records.Writer(path)
-    writer.trial(
-        group.rows.trials[row].describe(problem),
-        problem.measured,
-        command,
-        device=device_name(group.fabric.device),
-        parameters=parameters(group.stack.template),
-        loss_shares={task.name: task.loss_shares for task in problem.tasks if task.loss_shares},
-        measures=problem.published.measures if problem.published else None,
-        kpis=problem.kpi_names,
-        auxiliary=problem.auxiliary,
-        data=data,
-        vectorized=len(group.rows),
-    )
-    return writer
-
-
-def _check_chosen(problem: Problem, runs: Sequence[Run]) -> None:
-    """Raise `InputError` if a trial has no best epoch, after the others have their records."""
-    if not all(run.ended for run in runs):
-        raise InputError(
-            f"No KPI of problem {problem.name!r} on the validation split was defined in any epoch, so that none "
-            "can be chosen: a KPI was NaN wherever its task has labels. Give the tasks KPIs that are defined for every "
-            "output."
-        )

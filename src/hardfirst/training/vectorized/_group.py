@@ -1,7 +1,6 @@
 """The training loop of a group of trials."""
 
 import copy
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,19 +12,19 @@ from torch import Tensor, nn
 from hardfirst.balancers._stacked import trains_together
 from hardfirst.problems import Split
 from hardfirst.training._check import check, check_labels, load_splits
+from hardfirst.training._devices import peak_memory
 from hardfirst.training._divergence import divergence_reason
 from hardfirst.training._evaluate import TaskResult, evaluation_batch
 from hardfirst.training._interrupt import Interrupt, Interrupted
+from hardfirst.training._lines import validation_kpis
 from hardfirst.training._loading import load
-from hardfirst.training._memory import peak_memory
 from hardfirst.training._network import must_join
 from hardfirst.training._sampling import evaluation_order
-from hardfirst.training._steps import StepNumbers
 from hardfirst.training._updates import optimizer_steps, restart_epoch
 from hardfirst.training.vectorized._balancers import Accumulating, balancers_of
 from hardfirst.training.vectorized._data import Batches, stacked
 from hardfirst.training.vectorized._evaluation import Evaluations
-from hardfirst.training.vectorized._history import Fatal, History
+from hardfirst.training.vectorized._history import History
 from hardfirst.training.vectorized._measure import Measures
 from hardfirst.training.vectorized._refusal import NotVectorizable
 from hardfirst.training.vectorized._rehearsal import build, rehearse, shared_names, single_step
@@ -152,7 +151,8 @@ class Group:
         self.seconds += seconds
         for row, (run, step_of) in enumerate(zip(runs, fatal, strict=True)):
             if step_of is not None and not run.ended:
-                run.end("diverged", self._reason(row, epoch, step_of), seconds=self.seconds, memory=self._memory())
+                reason = self._reason(row, epoch, step_of, history.losses(step_of, row))
+                run.end("diverged", reason, seconds=self.seconds, memory=self._memory())
         if not all(run.ended for run in runs):
             self._end_epoch(epoch, runs, means, seconds)
 
@@ -203,15 +203,9 @@ class Group:
 
     def _validated(self, results: Sequence[Mapping[str, TaskResult]]) -> Tensor:
         """The KPIs that balancers get from the validation: [trials, tasks], NaN for the others."""
-        rows = [
-            [
-                result[task.name]["kpi"]
-                if task.name in result and task.kpi is not None and task.kpi_from == "validation"
-                else torch.nan
-                for task in self.problem.tasks
-            ]
-            for result in results
-        ]
+        names, pairs = self.problem.task_names, zip(self.rows.problems, results, strict=True)
+        by_trial = [validation_kpis(problem, result) if result else {} for problem, result in pairs]
+        rows = [[kpis.get(name, torch.nan) for name in names] for kpis in by_trial]
         return torch.tensor(rows, device=self.fabric.device)
 
     @torch.no_grad()
@@ -234,15 +228,11 @@ class Group:
         outputs = network(inputs)
         return {name: outputs[name] for name in self.problem.task_names}
 
-    def _reason(self, row: int, epoch: int, fatal: Fatal) -> str:
+    def _reason(self, row: int, epoch: int, step: int, losses: Mapping[str, float]) -> str:
         """Why a trial diverged, as a single run says it."""
-        order = self.batches.orders(epoch)[row][fatal.step : fatal.step + 1]
+        order = self.batches.orders(epoch)[row][step : step + 1]
         _, targets = next(load(self.splits.train, order, draw=(self.trials[row].seed, epoch)))
-        own = self.rows.problems[row].task_names
-        losses = {
-            name: loss for name, loss in zip(self.problem.task_names, fatal.losses.tolist(), strict=True) if name in own
-        }
-        return divergence_reason(StepNumbers(fatal.step + 1, math.nan, {}, losses, {}, {}), targets, epoch)
+        return divergence_reason(epoch, step + 1, losses, targets)
 
     def _memory(self) -> int | None:
         peak = peak_memory(self.fabric.device)

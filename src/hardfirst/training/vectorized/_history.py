@@ -2,20 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from hardfirst.problems import Problem
 from hardfirst.training.vectorized._rows import Rows
-
-
-class Fatal(NamedTuple):
-    """A step whose total was not finite: its number in the epoch, counted from 0, and the losses [tasks]."""
-
-    step: int
-    losses: Tensor
 
 
 class History:
@@ -46,11 +38,15 @@ class History:
         self._measured.append((losses.detach(), kpis.detach(), weights.detach()))
         self._counts.append(counts)
 
-    def fatal(self) -> list[Fatal | None]:
-        """By trial, the first step whose total was not finite."""
+    def fatal(self) -> list[int | None]:
+        """By trial, the first step whose total was not finite, counted from 0."""
         finite = torch.stack(self._totals).isfinite().cpu()  # [steps, trials]
-        first = [None if column.all() else int(column.long().argmin()) for column in finite.unbind(1)]
-        return [None if step is None else Fatal(step, self._measured[step][0][row]) for row, step in enumerate(first)]
+        return [None if column.all() else int(column.long().argmin()) for column in finite.unbind(1)]
+
+    def losses(self, step: int, row: int) -> dict[str, float]:
+        """The losses of the tasks that a trial trains, in a step."""
+        by_task = dict(zip(self.rows.problem.task_names, self._measured[step][0][row].tolist(), strict=True))
+        return {name: by_task[name] for name in self.rows.problems[row].task_names}
 
     def means(self) -> list[dict[str, dict[str, float]]]:
         """By trial and the tasks that it trains, the means for the record, as `EpochSums.means` gives them."""

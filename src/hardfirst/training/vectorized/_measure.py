@@ -13,7 +13,6 @@ from hardfirst.kpi import skipping
 from hardfirst.kpi._accumulators import is_accumulator
 from hardfirst.problems import Task
 from hardfirst.training._batch import Measurements, measure, select_labelled
-from hardfirst.training.vectorized._close import close
 from hardfirst.training.vectorized._data import StackedBatch, row_of
 from hardfirst.training.vectorized._refusal import NotVectorizable
 from hardfirst.training.vectorized._rows import Rows
@@ -153,6 +152,16 @@ class Measures:
         tried = name not in self.gaps or any(row.examples[name] < targets.shape[1] for row in rows)
         same_losses = close(losses[0], torch.stack([row.losses[name] for row in rows]))
         return tried and same_losses and (not kpis or close(kpis[0], torch.stack([row.kpis[name] for row in rows])))
+
+
+def close(value: Tensor, expected: Tensor) -> bool:
+    """Whether two tensors have one shape, and the same values up to rounding."""
+    if value.shape != expected.shape:
+        return False
+    if not value.is_floating_point():
+        return torch.equal(value, expected)
+    tolerance = torch.finfo(value.dtype).eps ** 0.5
+    return torch.allclose(value, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor:

@@ -22,9 +22,7 @@ class Run:
             best. Epoch 0 for never.
     """
 
-    def __init__(
-        self, trial: Trial, problem: Problem, writer: records.Writer, restart: tuple[int, int | None] = (0, None)
-    ) -> None:
+    def __init__(self, trial: Trial, problem: Problem, writer: records.Writer, restart: tuple[int, int | None]) -> None:
         self.trial, self.problem, self.writer = trial, problem, writer
         self.restart_epoch, self.restart_step = restart
         self.best_epoch, self.best_kpi = 0, -math.inf

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -137,23 +137,19 @@ class Stack:
         for name, kept in weights.buffers.items():
             kept[rows] = self.buffers[name][rows]
 
-    def restore(self, weights: "Weights") -> None:
-        """Give the networks the weights of a copy."""
-        self.restore_rows(weights, slice(None))
-
     @torch.no_grad()
-    def restore_rows(self, weights: "Weights", rows: slice) -> None:
+    def restore(self, weights: "Weights", rows: slice = slice(None)) -> None:
         """Give these networks the weights of a copy."""
         self.weights[rows] = weights.parameters[rows]
         for name, kept in weights.buffers.items():
             self.buffers[name][rows] = kept[rows]
 
 
-class Weights:
+class Weights(NamedTuple):
     """A copy of the weights and persistent buffers of a stack."""
 
-    def __init__(self, parameters: Tensor, buffers: Mapping[str, Tensor]) -> None:
-        self.parameters, self.buffers = parameters, buffers
+    parameters: Tensor
+    buffers: Mapping[str, Tensor]
 
 
 def _places(module: nn.Module, tensors: Tensors) -> list[tuple[dict[str, Any], str, str]]:

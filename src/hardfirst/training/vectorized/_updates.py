@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -38,15 +38,15 @@ class StackedUpdates:
         fabric: "Fabric",
         stack: Stack,
         *,
-        moved: Tensor | None = None,
+        moved: Tensor | None,
         learning_rates: Sequence[float],
-        restarts: Sequence[int | None] = (),
+        restarts: Sequence[int | None],
         batches: int,
         epochs: int,
     ) -> None:
         self.stack = stack
         self._parts: list[tuple[int | None, slice, RowUpdates]] = []
-        for restart, rows in _runs_of_equal(restarts or [None] * len(stack)):
+        for restart, rows in _runs_of_equal(restarts):
             whole = rows == slice(0, len(stack))
             part = RowUpdates(
                 recipe,
@@ -77,7 +77,7 @@ class StackedUpdates:
         """Put the networks and optimizers back to step 0 whose trials restart after this number of optimizer steps."""
         for restart, rows, part in self._parts:
             if restart == done:
-                self.stack.restore_rows(initial, rows)
+                self.stack.restore(initial, rows)
                 part.restart(done)
 
     @contextmanager
@@ -91,11 +91,11 @@ class StackedUpdates:
     def end_epoch(self, scores: Sequence[float]) -> None:
         """Move the schedules on after an epoch with these scores of the trials; NaN does not count."""
         for _, rows, part in self._parts:
-            part.end_epoch(scores[rows])
+            part.follow(scores[rows])
 
     def learning_rates(self) -> list[float]:
         """Those of each trial's last step."""
-        return [rate for *_, part in self._parts for rate in part.last_rates()]
+        return [part.learning_rate * share for *_, part in self._parts for share in part.shares]
 
 
 def _runs_of_equal(values: Sequence[int | None]) -> Iterator[tuple[int | None, slice]]:
@@ -111,7 +111,7 @@ def _runs_of_equal(values: Sequence[int | None]) -> Iterator[tuple[int | None, s
         start = stop
 
 
-class RowUpdates:
+class RowUpdates(Updates):
     """The updates of a single run (`Updates`), with the weights of trials as one parameter.
 
     The optimizer steps with the highest learning rate, and each trial's weights go the part of the way that its own rate
@@ -139,71 +139,56 @@ class RowUpdates:
         batches: int,
         epochs: int,
     ) -> None:
-        self.recipe, self.weights, self.clip, self._rates = recipe, weights, recipe.clip, learning_rates
+        self.weights, self._own_recipe, self._rates = weights, recipe, learning_rates
         # A schedule that follows the score has another course in each trial; others are proportional to the rate.
         common = recipe.replace({"clip": None} | ({"schedule": "constant"} if _follows(recipe) else {}))
-        highest = max(learning_rates)
-        parameters = nn.ParameterList([weights])
-        self._updates = Updates(common, fabric, parameters, learning_rate=highest, batches=batches, epochs=epochs)
-        self.part, self.steps_before = self._updates.part, self._updates.steps_before
-        self.steps_in_epoch = self._updates.steps_in_epoch
+        highest, parameters = max(learning_rates), nn.ParameterList([weights])
+        super().__init__(common, fabric, parameters, learning_rate=highest, batches=batches, epochs=epochs)
         # without decay a gradient of 0 changes nothing
-        decays = any(group.get("weight_decay") for group in self._updates.optimizer.param_groups)
+        decays = any(group.get("weight_decay") for group in self.optimizer.param_groups)
         self._moved = moved if decays else None
         self._begin()
         # The hooks come right before and after the optimizer's step, before the average of the weights is updated.
-        optimizer = self._updates.optimizer
-        optimizer.register_step_pre_hook(self._before_step)
-        optimizer.register_step_post_hook(self._after_step)
+        self.optimizer.register_step_pre_hook(self._before_step)
+        self.optimizer.register_step_post_hook(self._after_step)
 
     def _begin(self) -> None:
         """Set the learning rates of step 0."""
-        self._own = [_followed(self.recipe, rate) for rate in self._rates] if _follows(self.recipe) else []
+        self._own = [_followed(self._own_recipe, rate) for rate in self._rates] if _follows(self._own_recipe) else []
         self._set_rates(self._rates)
-
-    def step(self) -> None:
-        """Change the weights by their gradients."""
-        self._updates.step()
 
     def restart(self, done: int) -> None:
         """Start again at step 0, as `Updates.restart`."""
-        self._updates.restart(done)
+        super().restart(done)
         self._begin()
 
-    def averaged(self) -> AbstractContextManager[None]:
-        """The context in which the rows have the weights to evaluate and keep."""
-        return self._updates.averaged()
-
-    def end_epoch(self, scores: Sequence[float]) -> None:
+    def follow(self, scores: Sequence[float]) -> None:
         """Move the schedules on after an epoch with these scores of the trials; NaN does not count."""
-        self._updates.end_epoch(math.nan)
+        self.end_epoch(math.nan)
         for (_, scheduler), score in zip(self._own, scores, strict=False):
             if not math.isnan(score):
                 scheduler.step(score)
         if self._own:
             self._set_rates([optimizer.param_groups[0]["lr"] for optimizer, _ in self._own])
 
-    def last_rates(self) -> list[float]:
-        """Those of each trial's last step."""
-        return [self._updates.learning_rate * share for share in self._shares]
-
     def _set_rates(self, rates: Sequence[float]) -> None:
         highest = max(rates)
         if self._own:
-            self._updates.optimizer.param_groups[0]["lr"] = highest
-        self._shares = [rate / highest if highest else 1.0 for rate in rates]
-        shares = self.weights.new_tensor(self._shares)[:, None]
+            self.optimizer.param_groups[0]["lr"] = highest
+        self.shares = [rate / highest if highest else 1.0 for rate in rates]
+        """Of each trial, its learning rate over the highest."""
+        shares = self.weights.new_tensor(self.shares)[:, None]
         if self._moved is not None:
             shares = shares * self._moved
-        self._parts = shares if min(self._shares) < 1 or self._moved is not None else None
+        self._parts = shares if min(self.shares) < 1 or self._moved is not None else None
 
     @torch.no_grad()
     def _before_step(self, *_: Any) -> None:
-        weights = self.weights
-        if self.clip is not None:
+        weights, clip = self.weights, self._own_recipe.clip
+        if clip is not None:
             assert weights.grad is not None
             norms = torch.linalg.vector_norm(weights.grad, dim=1, keepdim=True)
-            weights.grad.mul_((self.clip / (norms + 1e-6)).clamp(max=1.0))  # as torch.nn.utils.clip_grad_norm_
+            weights.grad.mul_((clip / (norms + 1e-6)).clamp(max=1.0))  # as torch.nn.utils.clip_grad_norm_
         if self._parts is not None:
             self._earlier: Tensor = weights.detach().clone()
 
