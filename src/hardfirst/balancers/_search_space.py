@@ -30,7 +30,7 @@ class Range(NamedTuple):
 
 
 class AnnealRange:
-    """The values of `anneal` that tuning tries: for half of them the default, for the others a change over 0.2 of training."""
+    """The values of `anneal` that tuning tries: half of them the default, the others a change over 0.2 of training."""
 
     def at(self, share: float) -> tuple[float, float] | None:
         """Return the value at a fraction of the range; None is the method's default.

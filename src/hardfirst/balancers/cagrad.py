@@ -1,5 +1,4 @@
 from collections.abc import Callable, Sequence
-from types import MappingProxyType
 
 from torch import Tensor
 
@@ -49,7 +48,7 @@ class CAGrad(GramianBalancer):
         Liu, Liu, Jin, Stone and Liu, Conflict-Averse Gradient Descent for Multi-task Learning, NeurIPS 2021, Algorithm 1.
     """
 
-    ranges = MappingProxyType({"c": Range(0.1, 0.9)})
+    ranges = {"c": Range(0.1, 0.9)}
 
     def __init__(self, tasks: Sequence[str], *, c: float = 0.4, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)

@@ -1,5 +1,4 @@
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Literal, Self
 
 import torch
@@ -70,15 +69,11 @@ class DTP(LossBalancer):
 
     needs = frozenset({"kpis"})
     single_task_options = frozenset({"potential"})
-    ranges = MappingProxyType(
-        {"gamma": Range(0.5, 4, log=True), "alpha": Range(0.01, 0.75, log=True), "uniform": Range(0, 0.9)}
-    )
-    controls = MappingProxyType(
-        {
-            EASY: MappingProxyType({"priority": "easy"}),
-            RAW: MappingProxyType({"normalize": False, "uniform": None}),  # `uniform` needs normalised weights
-        }
-    )
+    ranges = {"gamma": Range(0.5, 4, log=True), "alpha": Range(0.01, 0.75, log=True), "uniform": Range(0, 0.9)}
+    controls = {
+        EASY: {"priority": "easy"},
+        RAW: {"normalize": False, "uniform": None},  # `uniform` needs normalised weights
+    }
     gamma: Tensor
     gain: Tensor
 

@@ -1,5 +1,4 @@
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -57,7 +56,7 @@ class SDMGrad(PreferenceBalancer):
     """
 
     reads = ("share",)
-    ranges = MappingProxyType({"strength": Range(0.03, 3, log=True)})
+    ranges = {"strength": Range(0.03, 3, log=True)}
     share: Tensor
 
     def __init__(

@@ -2,7 +2,7 @@ import torch
 from torch import Tensor
 
 from hardfirst.balancers._preference import PreferenceBalancer
-from hardfirst.balancers._rows import cosines
+from hardfirst.functional._gradient_balancing import cosines
 
 REGULARISATION = 1e-7  # relative to the trace, so that dependent gradients still have one solution
 _TOLERANCE = 1e-12
