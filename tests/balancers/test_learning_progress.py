@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from hardfirst.balancers import LearningProgress
-from hardfirst.errors import InputError
 
 TASKS = ["a", "b", "c"]
 
@@ -82,17 +81,3 @@ def test_a_reward_above_equal_ones_is_the_best() -> None:
         balancer(dict.fromkeys(TASKS, torch.tensor(1.0)))
     balancer({"a": torch.tensor(0.9), "b": torch.tensor(1.0), "c": torch.tensor(1.1)})
     assert balancer.score.tolist() == [0.5, 0.0, -0.5]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"eta": 0.0}, "`eta` to be above 0; got 0.0"),
-        ({"epsilon": -0.1}, "`epsilon` to be at least 0"),
-        ({"epsilon": 1.1}, "`epsilon` to be at most 1"),
-        ({"eta": True}, "`eta` to be a number; got True"),
-    ],
-)
-def test_options_are_checked(options: dict, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        LearningProgress(TASKS, **options)

@@ -6,7 +6,6 @@ import torch
 from scipy import stats
 
 from hardfirst.balancers import RLW
-from hardfirst.errors import InputError
 
 TASKS = ["a", "b", "c"]
 STRIDE = np.uint32(0x9E3779B9)
@@ -94,9 +93,3 @@ def test_the_next_weights_come_with_a_training_step_that_had_a_task() -> None:
     balancer.train()
     balancer({"a": torch.tensor(1.0)})
     assert balancer.weights != first
-
-
-@pytest.mark.parametrize("seed", [-1, 1.5, True, "x", None])
-def test_the_seed_is_a_whole_number(seed: object) -> None:
-    with pytest.raises(InputError, match=rf"Expected `seed` to be a whole number, at least 0; got {seed!r}\."):
-        RLW(TASKS, seed=seed)  # type: ignore[arg-type]

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from hardfirst.balancers import SoftAdapt
-from hardfirst.errors import InputError
 
 TASKS = ["a", "b", "c"]
 HISTORY = [[5.0, 3.0, 1.0], [4.0, 3.5, 1.2], [2.0, 3.2, 0.7], [1.5, 4.0, 0.9], [1.8, 3.0, 0.2], [1.0, 3.3, 0.4]]
@@ -70,12 +69,3 @@ def test_losses_that_do_not_move_give_equal_weights() -> None:
 def test_extreme_losses_leave_finite_weights() -> None:
     found = weights(fed([[1e-30, 1e15], [1e-35, 1e-3]], beta=1e6, window=2, normalize=False, weigh=True))
     assert found.isfinite().all()
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [({"window": 1}, "`window`"), ({"normalize": "on"}, "`normalize`"), ({"beta": math.inf}, "`beta` to be a finite")],
-)
-def test_options_are_checked(options: dict[str, object], words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        SoftAdapt(TASKS, **options)
