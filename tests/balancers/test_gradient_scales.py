@@ -16,7 +16,7 @@ optimize = pytest.importorskip("scipy.optimize")
 
 Rows = "np.ndarray"  # [T, n] float64
 SCALES = [1e-3, 1.0, 1e3]
-EXTREMES = [1e-25, 1e19, 2e19, 1e30]
+EXTREMES = [1e-37, 2e19, 1e30]
 MATRICES = {
     "conflict": [[2.0, 1, 0, 0.5], [-1.0, 1, 0, 0.2], [-0.5, -0.8, 3, 1]],
     "agreement": [[2.0, 1, 0, 0.5], [1.0, 3, 0, 0.2], [0.5, 0.8, 3, 1]],

@@ -68,9 +68,9 @@ def _weighting(c: float) -> Callable[[Tensor], Tensor]:
         MissingPackage: TorchJD or one of its solvers is not installed.
     """
     try:
-        from torchjd.aggregation import CAGradWeighting
+        import torchjd.aggregation
 
-        weighting: Callable[[Tensor], Tensor] = CAGradWeighting(c=c)
+        weighting: Callable[[Tensor], Tensor] = torchjd.aggregation.CAGradWeighting(c=c)
         return weighting
     except ImportError as error:
         raise MissingPackage(
