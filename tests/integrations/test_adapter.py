@@ -1,7 +1,6 @@
 """What adapters do for every host: totals, checks, and the summary over tasks, as the statistics of a report have it."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -61,19 +60,6 @@ def test_losses_are_checked_as_in_a_plain_loop(name: str) -> None:
         adapter.total(losses, [0.5], **HOST)  # type: ignore[arg-type]
     adapter.total({}, None, **HOST).backward()
     assert p.grad is None
-
-
-@pytest.mark.parametrize("name", ["dtp", "pcgrad"])
-@pytest.mark.parametrize("stack", [list, torch.stack], ids=["list", "tensor"])
-def test_losses_in_order_are_named_by_the_tasks(name: str, stack: Callable[[list[Tensor]], Any]) -> None:
-    """The line of docs/guides/loops.md."""
-    adapter, balancer, p, losses = make(name)
-    adapter.total(dict(zip(balancer.tasks, stack(list(losses.values())), strict=True)), KPIS, **HOST).backward()
-    gradient, p.grad = p.grad, None
-    balancer.backward(losses_of(p), KPIS, shared=[p])
-    assert gradient is not None
-    assert p.grad is not None
-    torch.testing.assert_close(gradient, p.grad)
 
 
 @pytest.mark.parametrize("name", ["dtp", "gradnorm", "pcgrad"])
