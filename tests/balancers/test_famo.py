@@ -49,17 +49,6 @@ def test_the_shares_learn_by_adam_through_the_softmax(absent: bool) -> None:
         torch.testing.assert_close(balancer.xi, torch.stack(xi).detach(), rtol=1e-4, atol=1e-5)
 
 
-def test_a_stuck_task_draws_the_weight_unless_its_minimum_is_known() -> None:
-    tasks = ["stuck", "falls"]
-    known, unknown = FAMO(tasks, lr=0.025, min_losses={"stuck": 1.0}), FAMO(tasks, lr=0.025)
-    for step in range(100):
-        fall = 0.9**step
-        for balancer in (known, unknown):
-            balancer({"stuck": torch.tensor(1.0 + fall), "falls": torch.tensor(fall)})
-    assert unknown.xi[0] > unknown.xi[1] + 1
-    assert abs(float(known.xi[0] - known.xi[1])) < 0.1
-
-
 def test_a_loss_below_its_minimum_is_not_hidden() -> None:
     balancer = FAMO(["a", "b"], min_losses=1.0)
     assert balancer({"a": torch.tensor(0.5), "b": torch.tensor(2.0)}).isnan()

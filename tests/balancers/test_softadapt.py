@@ -37,13 +37,6 @@ def test_the_equation(window: int, normalize: bool, weigh: bool) -> None:
     torch.testing.assert_close(found, torch.tensor(3 * expected / expected.sum()).float(), rtol=1e-4, atol=1e-5)
 
 
-def test_the_first_form_by_hand() -> None:
-    """Slopes −2 and 1: the weights' ratio is e^(0.1·3)."""
-    one, other = weights(fed([[4.0, 1.0], [2.0, 2.0]], beta=0.1, window=2, normalize=False))
-    assert (other / one).item() == pytest.approx(math.exp(0.3))
-    assert (one + other).item() == pytest.approx(2)
-
-
 def test_weights_are_1_until_windows_are_full() -> None:
     assert weights(fed(HISTORY[:4], beta=5)).tolist() == [1, 1, 1]
     assert weights(fed(HISTORY[:5], beta=5)).tolist() != [1, 1, 1]
