@@ -42,6 +42,7 @@ def test_a_run_by_hand() -> None:
     losses = {"a": torch.tensor(1.0, requires_grad=True), "b": torch.tensor(6.0, requires_grad=True)}
     total = balancer(losses)
     assert total.item() == pytest.approx(math.log(13 / 16))
+    assert functional.stch(torch.tensor([1.0, 6.0]), balancer.nadir, 0.5).item() == pytest.approx(math.log(13 / 16))
     # shares (4, 9)/13 of 2, divided by L
     assert shares(total, losses) == {"a": pytest.approx(8 / 13), "b": pytest.approx(18 / 13 / 6)}
     balancer.end_epoch()
