@@ -1,9 +1,9 @@
-"""A small problem for gradient balancers, and steps with it."""
+"""A small problem for balancers, and steps with it."""
 
 import torch
 from torch import Tensor, nn
 
-from hardfirst.balancers import GradientBalancer, Spec
+from hardfirst.balancers import Balancer, GradientBalancer, Spec
 from table import TASKS
 
 
@@ -51,14 +51,25 @@ def kpis(seed: int) -> dict[str, Tensor]:
     return dict(zip(TASKS, torch.rand(3, generator=torch.Generator().manual_seed(seed)), strict=True))
 
 
-def step(balancer: GradientBalancer, seed: int, bowls: Bowls | None = None) -> dict[str, list[Tensor]]:
-    bowls = bowls or Bowls()
-    balancer.backward(bowls.losses(seed), kpis(seed), shared=bowls.shared)
-    return bowls.gradients()
+def step(balancer: Balancer, seed: int, bowls: Bowls | None = None) -> dict[str, list[Tensor]]:
+    """The gradients and the total of a step."""
+
+    def backward(total: Tensor) -> None:
+        totals.append(total.detach().clone())
+        total.backward()
+
+    bowls, totals = bowls or Bowls(), list[Tensor]()
+    balancer.backward(bowls.losses(seed), kpis(seed), shared=bowls.shared, using=backward)
+    return {**bowls.gradients(), "total": totals}
 
 
-def train(balancer: GradientBalancer, count: int = 4, start: int = 0) -> list[dict[str, list[Tensor]]]:
-    return [step(balancer, start + number) for number in range(count)]
+def train(balancer: Balancer, count: int = 4, start: int = 0) -> list[dict[str, list[Tensor]]]:
+    found = []
+    for seed in range(start, start + count):
+        found.append(step(balancer, seed))
+        if seed % 2:
+            balancer.end_epoch()
+    return found
 
 
 def flat(found: dict[str, list[Tensor]]) -> Tensor:
@@ -69,5 +80,5 @@ def assert_equal(one: object, other: object) -> None:
     torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
 
 
-def state(balancer: GradientBalancer) -> dict[str, Tensor]:
+def state(balancer: Balancer) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in balancer.state_dict().items()}

@@ -1,5 +1,6 @@
 """Helpers for tests of other libraries' training loops: equal parameters, and states of two processes."""
 
+import math
 import os
 import subprocess
 import sys
@@ -20,6 +21,12 @@ def assert_same_parameters(network: nn.Module, other: nn.Module, rtol: float = 0
 def assert_same_state(balancer: nn.Module, other: nn.Module) -> None:
     for name, value in other.state_dict().items():
         torch.testing.assert_close(balancer.state_dict()[name], value, rtol=0, atol=0, equal_nan=True, msg=name)
+
+
+def adam_steps(adam: nn.Module) -> list[float]:
+    """The number of steps of a balancer's Adam for each task, by the bias correction 1 − β₂ⁿ."""
+    corrections = adam.get_buffer("moments")[:, 3].tolist()
+    return [round(math.log1p(-correction) / math.log(0.999)) for correction in corrections]
 
 
 def states_of_two_ranks(

@@ -8,6 +8,7 @@ import torch
 
 from hardfirst.balancers import IMTLL
 from hardfirst.balancers._adam import Adam
+from host_loops import adam_steps
 
 
 @pytest.mark.parametrize("on_host", [True, False])
@@ -25,7 +26,7 @@ def test_the_steps_are_torchs_and_a_task_without_a_gradient_stands_still(on_host
                     parameter.grad = slope
                     optimizer.step()
     torch.testing.assert_close(value, torch.stack(parameters).detach(), rtol=1e-5, atol=1e-5)
-    assert adam.steps.tolist() == [300, 300, 100]
+    assert adam_steps(adam) == [300, 300, 100]
 
 
 def test_a_state_of_three_tensors_is_loaded() -> None:
@@ -37,5 +38,5 @@ def test_a_state_of_three_tensors_is_loaded() -> None:
     state |= {"adam.first": moments[:, 0], "adam.second": moments[:, 1], "adam.steps": torch.tensor([50, 25])}
     new.load_state_dict(state)
     torch.testing.assert_close(new.adam.moments, moments.flip(0))
-    assert new.adam.steps.tolist() == [25, 50]
+    assert adam_steps(new.adam) == [25, 50]
     assert "adam.first" in state

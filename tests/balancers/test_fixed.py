@@ -46,17 +46,3 @@ def test_frozen_says_what_the_record_lacks(earlier: Path, tmp_path: Path) -> Non
     writer.trial({}, ["a"])
     with pytest.raises(InputError, match="has no weights for task 'a'"):
         Fixed.frozen(["a"], record=writer.path)
-
-
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        ({"a": 1.0}, "weight for every task; 'b' has none"),
-        ({"a": -1.0, "b": 1.0}, "`weights.a` to be at least 0; got -1.0"),
-        ({"a": 0.0, "b": 0.0}, "at least one weight above 0"),
-        ({"a": 1.0, "b": 1.0, "c": 1.0}, "Unknown task 'c'"),
-    ],
-)
-def test_weights_are_checked(weights: dict[str, float], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        Fixed(["a", "b"], weights)

@@ -6,14 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hardfirst import functional
 from hardfirst.balancers import Geometric, task_weights
 
 CASE = json.loads((Path(__file__).parents[1] / "vectors.json").read_text())["geometric"]
-losses_of_tasks = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=6)
 
 
 def test_independent_value() -> None:
@@ -64,29 +61,3 @@ def test_weights_are_kept_for_a_task_that_is_away() -> None:
     balancer({"a": torch.tensor(2.0), "b": torch.tensor(8.0)})
     balancer({"a": torch.tensor(5.0)})
     assert balancer.weights == {"a": pytest.approx(1.0), "b": pytest.approx(0.25)}
-
-
-@given(losses_of_tasks, st.floats(1e-3, 1e3), st.data())
-def test_scaling_a_task_scales_the_whole_step(values: list[float], scale: float, data: st.DataObject) -> None:
-    """The balance, each task's share of ∂total/∂log L, does not move."""
-    position = data.draw(st.integers(0, len(values) - 1))
-    losses = torch.tensor(values, dtype=torch.float64, requires_grad=True)
-    scaled = torch.tensor(values, dtype=torch.float64)
-    scaled[position] *= scale
-    scaled.requires_grad_()
-    one, other = functional.geometric(losses), functional.geometric(scaled)
-    torch.testing.assert_close(other, one * scale ** (1 / len(values)))
-    shares = [torch.autograd.grad(total, given)[0] * given / total for total, given in ((one, losses), (other, scaled))]
-    torch.testing.assert_close(shares[0], shares[1])
-
-
-@given(losses_of_tasks.flatmap(lambda values: st.tuples(st.just(values), st.permutations(values))))
-def test_order_of_the_tasks(pair: tuple[list[float], list[float]]) -> None:
-    one, other = (functional.geometric(torch.tensor(values, dtype=torch.float64)) for values in pair)
-    torch.testing.assert_close(one, other)
-
-
-@given(losses_of_tasks)
-def test_between_the_least_and_the_mean(values: list[float]) -> None:
-    total = functional.geometric(torch.tensor(values, dtype=torch.float64)).item()
-    assert min(values) * (1 - 1e-9) <= total <= sum(values) / len(values) * (1 + 1e-9)

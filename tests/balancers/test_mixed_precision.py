@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from hardfirst.balancers import Balancer, Spec
 from hardfirst.networks import HardSharing
-from table import EVERY, GRADIENT, LINEAR, TASKS
+from table import EVERY, GRADIENT, TASKS
 
 SIZES = dict(zip(TASKS, (0.1, 1.0, 5.0), strict=True))
 
@@ -96,21 +96,3 @@ def test_small_float16_gradients_do_not_vanish(spec: Spec) -> None:
     assert found[None].abs().max() > 0
     difference = (found[None] - found[torch.float16]).norm() / found[None].norm()
     assert difference < (0.5 if spec.name == "graddrop" else 0.1)
-
-
-@pytest.mark.parametrize("spec", LINEAR, ids=str)
-def test_micro_batches_make_the_gradient_of_the_batch(spec: Spec) -> None:
-    """`update` once, then each third of the batch with a third of its loss, in training mode for the last one only."""
-    inputs, targets = batch(1)
-    whole, parts = network(), network()
-    one, other = spec.build(TASKS), spec.build(TASKS)
-    losses, kpis = measured(whole, inputs, targets)
-    one.backward(losses, kpis, shared=whole.shared_parameters())
-    other.update(kpis)
-    for number in range(3):
-        rows = slice(4 * number, 4 * number + 4)
-        losses, _ = measured(parts, inputs[rows], {task: target[rows] for task, target in targets.items()})
-        other.train(number == 2)
-        other.backward({task: loss / 3 for task, loss in losses.items()}, shared=parts.shared_parameters())
-    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
-        torch.testing.assert_close(b.grad, a.grad)

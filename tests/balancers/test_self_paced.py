@@ -93,19 +93,6 @@ def test_eval_weighs_by_the_losses_given() -> None:
     assert weights(balancer, 5.0, 1.0, 1.0) == [0.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"kind": "soft"}, "`kind` to be 'hard' or 'linear'; got 'soft'"),
-        ({"growth": 0.9}, "`growth` to be at least 1; got 0.9"),
-        ({"growth": None}, "`growth` to be a number; got None"),
-    ],
-)
-def test_options_are_checked(options: dict, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        SelfPaced(TASKS, **options)
-
-
 def test_the_function_checks_its_kind() -> None:
     with pytest.raises(InputError, match="`kind` to be 'hard' or 'linear'; got 'soft'"):
         functional.self_paced_weight(torch.ones(2), 1.0, "soft")  # type: ignore[arg-type]

@@ -1,8 +1,11 @@
+import inspect
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hardfirst import DTP, Spec
+from hardfirst._docstring import arguments
 from hardfirst.balancers import BALANCERS, Fixed, needed_options
 from hardfirst.errors import InputError
 
@@ -60,6 +63,12 @@ def test_all_is_every_method_that_its_name_alone_makes() -> None:
     assert not {"curriculum", "frozen"} & set(names)
     with pytest.raises(InputError, match="'equal' is given twice"):
         Spec.parse_list("equal,all")
+
+
+@pytest.mark.parametrize("name", list(BALANCERS))
+def test_a_docstring_describes_each_argument(name: str) -> None:
+    method = Spec(name).method
+    assert list(arguments(inspect.cleandoc(method.__doc__ or ""))) == list(inspect.signature(method).parameters)
 
 
 def test_lists() -> None:

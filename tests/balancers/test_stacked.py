@@ -131,17 +131,6 @@ def test_where_no_state_is_rounded_all_is_equal_in_float64() -> None:
         torch.testing.assert_close(weights, expected, rtol=1e-12, atol=1e-12, equal_nan=True)
 
 
-def test_random_draws_are_those_of_each_seed() -> None:
-    single, stacked = built(["random"] * 3), StackedBalancers(built(["random"] * 3))
-    for losses, _ in batches(torch.float32):
-        stacked.step(losses)
-        for one, loss in zip(single, losses, strict=True):
-            one(named(loss))
-        assert all(torch.equal(one.step, other.step) for one, other in zip(single, stacked.balancers, strict=True))
-    assert torch.equal(stacked.weights, weights_of(single))
-    assert len(stacked.weights.unique(dim=0)) == 3
-
-
 def test_a_state_is_loaded_into_a_row() -> None:
     stacked, other = StackedBalancers(built(["dtp"] * 3)), hardfirst.DTP(TASKS)
     other.update(dict.fromkeys(TASKS, 0.3))

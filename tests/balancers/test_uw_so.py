@@ -6,15 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hardfirst import functional
 from hardfirst.balancers import UWSO, task_weights
-from hardfirst.errors import InputError
 
 CASE = json.loads((Path(__file__).parents[1] / "vectors.json").read_text())["uw_so"]
-losses_of_tasks = st.lists(st.floats(1e-2, 1e3), min_size=1, max_size=6)
 
 
 def test_independent_values() -> None:
@@ -54,32 +50,3 @@ def test_the_temperature_goes_from_one_task_to_all() -> None:
     losses = torch.tensor([0.9, 1.0, 1.1])
     torch.testing.assert_close(functional.uw_so(losses, 1e-3), torch.tensor([3.0, 0.0, 0.0]))
     torch.testing.assert_close(functional.uw_so(losses, 1e4), torch.ones(3), rtol=1e-4, atol=0)
-
-
-@given(losses_of_tasks, st.floats(0.05, 50))
-def test_weights_sum_to_the_number_of_tasks_and_fall_with_the_loss(values: list[float], temperature: float) -> None:
-    losses = torch.tensor(values, dtype=torch.float64)
-    weights = functional.uw_so(losses, temperature)
-    assert weights.sum().item() == pytest.approx(len(values))
-    assert (weights[losses.argsort()].diff() <= 0).all()
-
-
-@given(losses_of_tasks, st.floats(0.1, 10), st.floats(0.1, 10))
-def test_the_unit_is_that_of_the_temperature(values: list[float], temperature: float, scale: float) -> None:
-    """All losses times c is τ divided by c."""
-    losses = torch.tensor(values, dtype=torch.float64)
-    one, other = functional.uw_so(losses * scale, temperature), functional.uw_so(losses, temperature * scale)
-    torch.testing.assert_close(one, other)
-
-
-@given(losses_of_tasks.flatmap(lambda values: st.permutations(range(len(values))).map(lambda order: (values, order))))
-def test_order_of_the_tasks(pair: tuple[list[float], list[int]]) -> None:
-    values, order = pair
-    losses = torch.tensor(values, dtype=torch.float64)
-    torch.testing.assert_close(functional.uw_so(losses[order], 1.0), functional.uw_so(losses, 1.0)[order])
-
-
-@pytest.mark.parametrize("temperature", [0.0, -2.0])
-def test_the_temperature_is_above_0(temperature: float) -> None:
-    with pytest.raises(InputError, match=rf"Expected `temperature` to be above 0; got {temperature}\."):
-        UWSO(["a"], temperature=temperature)

@@ -82,9 +82,9 @@ def test_dtp_is_the_same_either_way(options: dict, kpis: list[list[float]]) -> N
     torch.testing.assert_close(torch.stack(list(numbers.weights.values())), expected, rtol=2e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("spec", ["uncertainty", "imtl_l", "famo", "dwa", "stch:warmup_epochs=1", "random", "geometric"])
+@pytest.mark.parametrize("spec", ["uncertainty", "imtl_l", "famo", "random"])
 def test_a_method_is_the_same_either_way(spec: str) -> None:
-    """Adam, epoch means, random weights and the latest weights, with a task that is absent and losses that are broken."""
+    """Adam and random weights, with a task that is absent and losses that are broken."""
     numbers, tensors = (Spec.parse(spec).build(["a", "b", "c"]) for _ in range(2))
     for step in range(12):
         values = [0.5 + math.sin(step) ** 2, 3.0 + step, (0.0, math.nan, 1e30, 2.0)[step % 4]]
@@ -92,7 +92,4 @@ def test_a_method_is_the_same_either_way(spec: str) -> None:
         total = numbers(losses)
         with patch("hardfirst.functional._scalar.on_host", return_value=False):
             torch.testing.assert_close(tensors(losses), total, rtol=2e-5, atol=1e-5, equal_nan=True)
-        if step % 3 == 2:
-            numbers.end_epoch()
-            tensors.end_epoch()
     torch.testing.assert_close(tensors.state_dict(), numbers.state_dict(), rtol=2e-5, atol=1e-5, equal_nan=True)

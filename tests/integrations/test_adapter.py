@@ -1,7 +1,6 @@
 """What adapters do for every host: totals, checks, and the summary over tasks, as the statistics of a report have it."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -63,19 +62,6 @@ def test_losses_are_checked_as_in_a_plain_loop(name: str) -> None:
     assert p.grad is None
 
 
-@pytest.mark.parametrize("name", ["dtp", "pcgrad"])
-@pytest.mark.parametrize("stack", [list, torch.stack], ids=["list", "tensor"])
-def test_losses_in_order_are_named_by_the_tasks(name: str, stack: Callable[[list[Tensor]], Any]) -> None:
-    """The line of docs/guides/loops.md."""
-    adapter, balancer, p, losses = make(name)
-    adapter.total(dict(zip(balancer.tasks, stack(list(losses.values())), strict=True)), KPIS, **HOST).backward()
-    gradient, p.grad = p.grad, None
-    balancer.backward(losses_of(p), KPIS, shared=[p])
-    assert gradient is not None
-    assert p.grad is not None
-    torch.testing.assert_close(gradient, p.grad)
-
-
 @pytest.mark.parametrize("name", ["dtp", "gradnorm", "pcgrad"])
 def test_backward_passes_inside_a_step_are_outside_autocast(name: str) -> None:
     adapter, balancer, p, _ = make(name)
@@ -122,7 +108,7 @@ def test_losses_of_a_tensor_subclass_pass(name: str) -> None:
 @pytest.mark.parametrize("kpis", [(0.5, 0.8, 0.2), (0.5, math.nan, 0.2), (math.nan, 0.8, 0.2)])
 @pytest.mark.parametrize("baselines", [(0.6, 0.7, 0.3), (0.6, 0.0, 0.3), (0.6, -0.1, 0.3), (0.6, math.nan, 0.3)])
 def test_a_summary_over_tasks_is_that_of_the_statistics(kpis: tuple[float, ...], baselines: tuple[float, ...]) -> None:
-    summary = summarize_tasks(dict(zip(TASKS, kpis, strict=True)), dict(zip(TASKS, baselines, strict=True)))
+    summary = summarize_tasks(TASKS, dict(zip(TASKS, kpis, strict=True)), dict(zip(TASKS, baselines, strict=True)))
     expected = {
         "worst_task": float(worst_task([kpis])[0]),
         "mean_over_tasks": sum(kpis) / 3,
@@ -132,4 +118,4 @@ def test_a_summary_over_tasks_is_that_of_the_statistics(kpis: tuple[float, ...],
 
 
 def test_a_task_without_a_baseline_has_no_gain() -> None:
-    assert math.isnan(summarize_tasks({"a": 0.5, "b": 0.8}, {"a": 0.5})["delta_m"])
+    assert math.isnan(summarize_tasks(["a", "b"], {"a": 0.5, "b": 0.8}, {"a": 0.5})["delta_m"])

@@ -32,7 +32,9 @@ class Loop:
     def __init__(self, start: Any = None, network: Network | None = None) -> None:
         self.network = network or Network()
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=1.0, momentum=0.9)
-        self.restart = Restart(self.network.balancer, self.network, [self.optimizer], start)
+        self.restart = Restart(self.network.balancer)
+        self.restart.load_state_dict(start)
+        self.restart.watch(self.network, [self.optimizer])
 
     def step(self, *, skipped: bool = False) -> None:
         """Subtract 1 from each weight, without momentum; a gradient scaler may skip the optimizer's step."""

@@ -46,12 +46,6 @@ class Adam(TaskState):
         self.add_state("rates", [1 - _BETA1, 1 - _BETA2] * 2, persistent=False, task_axes=0)
         self.add_state("powers", [1.0, 2.0, 0.0, 0.0], persistent=False, task_axes=0)
 
-    @property
-    def steps(self) -> Tensor:
-        """The number of steps per task [T], int64; it saturates at about 16,000, where 1 − β₂ⁿ rounds to 1."""
-        shares = self.moments[:, 3].double().clamp_max(1 - 2.0**-24)
-        return (torch.log1p(-shares) / log(_BETA2)).round().long()
-
     @torch.no_grad()
     def step(self, value: Tensor, gradient: Tensor) -> None:
         """Update `value` [T] in place.

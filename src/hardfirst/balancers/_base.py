@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import torch
@@ -61,10 +60,10 @@ class Balancer(TaskState, ABC):
     takes_features: ClassVar[bool] = True
     """Whether `backward` accepts `features` in place of `shared`. A method that needs neither ignores both."""
 
-    ranges: ClassVar[Mapping[str, Range]] = MappingProxyType({})
+    ranges: ClassVar[Mapping[str, Range]] = {}
     """The options that a study may tune, with the range to search for each. A study also tries the default."""
 
-    controls: ClassVar[Mapping[str, Mapping[str, Value]]] = MappingProxyType({})
+    controls: ClassVar[Mapping[str, Mapping[str, Value]]] = {}
     """The variants that a study adds to find out what causes the method's effect: by name, the options that differ; None
     removes an option."""
 

@@ -1,13 +1,11 @@
 """The mean of each task's loss over an epoch."""
 
 from collections.abc import Sequence
-from math import isnan
 
 import torch
 from torch import Tensor
 
 from hardfirst._task_state import TaskState
-from hardfirst.functional._scalar import host_memory
 
 
 class EpochMean(TaskState):
@@ -28,15 +26,8 @@ class EpochMean(TaskState):
     @torch.no_grad()
     def add(self, losses: Tensor) -> None:
         """Add the losses [T] of a step, NaN where a task is absent."""
-        total, count = host_memory(self.total), host_memory(self.count)
-        if total is None or count is None:
-            self.total.add_(losses.nan_to_num(0))
-            self.count.add_(losses == losses)  # noqa: PLR0124  # false for NaN
-            return
-        for position, loss in enumerate(losses.tolist()):
-            if not isnan(loss):
-                total[position] += loss
-                count[position] += 1
+        self.total.add_(losses.nan_to_num(0))
+        self.count.add_(losses == losses)  # noqa: PLR0124  # false for NaN
 
     @torch.no_grad()
     def close(self) -> Tensor:

@@ -54,7 +54,6 @@ class LossBalancer(Balancer):
     """
 
     _learns: ClassVar[bool] = False
-    _learns_from_gradients: ClassVar[bool] = False
     steps_done: Tensor
 
     def __init__(
@@ -86,8 +85,8 @@ class LossBalancer(Balancer):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         # a method that does not learn skips the losses' mean over ranks
-        cls._learns = cls.learn is not LossBalancer.learn
-        cls._learns_from_gradients = cls.learn_from_gradients is not LossBalancer.learn_from_gradients
+        learns_from_gradients = cls.learn_from_gradients is not LossBalancer.learn_from_gradients
+        cls._learns = cls.learn is not LossBalancer.learn or learns_from_gradients
 
     @final  # type: ignore[misc]  # torch declares forward as an attribute
     def forward(self, losses: Losses, kpis: KPIs | None = None, *, shared: Iterable[nn.Parameter] | None = None) -> Tensor:
@@ -120,8 +119,7 @@ class LossBalancer(Balancer):
                 self.watch.follow(self, total)
             return total
         total, values = self._training_step(vector, kpis)
-        if self._learns_from_gradients:
-            self.learn_from_gradients(losses, values, shared)
+        self.learn_from_gradients(losses, values, shared)
         return total
 
     def _training_step(self, losses: Tensor, kpis: KPIs | None) -> tuple[Tensor, Tensor]:
@@ -159,7 +157,7 @@ class LossBalancer(Balancer):
     def _training_total(self, losses: Tensor, kpis: KPIs | None) -> tuple[Tensor, Tensor]:
         """Return the total, and the losses [T] to learn from, averaged over ranks if the method learns."""
         total = self._annealed(self.combine(losses, kpis), losses)
-        return total, self.losses_for_state(losses) if self._learns or self._learns_from_gradients else losses
+        return total, self.losses_for_state(losses) if self._learns else losses
 
     @final
     def backward(

@@ -1,14 +1,13 @@
 """Operations that the balancers' equations share: weighted sums, effective weights, and state in compiled graphs."""
 
 from collections.abc import Mapping
-from math import isnan
 from typing import NoReturn
 
 import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError
-from hardfirst.functional._scalar import host_memory, is_batched
+from hardfirst.functional._scalar import is_batched
 
 
 # torch runs the function while tracing to get the constant, so the error is raised unchanged, without a graph break
@@ -76,11 +75,7 @@ def keep_latest(state: Tensor, new: Tensor) -> None:
         >>> state
         tensor([3., 2.])
     """
-    memory = host_memory(state)
-    if memory is None:
-        assign_where(new.isnan(), state, new, state)
-    else:
-        memory[:] = [old if isnan(value) else value for old, value in zip(memory[:], new.tolist(), strict=True)]
+    assign_where(new.isnan(), state, new.to(state.dtype), state)
 
 
 def assign_where(condition: Tensor, one: Tensor, other: Tensor, out: Tensor) -> None:

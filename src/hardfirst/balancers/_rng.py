@@ -33,13 +33,10 @@ class StepRNG(HostReader):
 
     def generator(self, device: torch.device) -> torch.Generator:
         """Create the generator for the next step. In training mode, also advance the step."""
-        return torch.Generator(device).manual_seed(self._next())
-
-    def _next(self) -> int:
         seed = (int(self.read("key")) << 31) + int(self.read("step"))
         if self.training:
             self.step.add_(1)
-        return seed
+        return torch.Generator(device).manual_seed(seed)
 
 
 def key(seed: int, position: int) -> int:

@@ -76,17 +76,9 @@ class RowStateBalancer(GradientBalancer):
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[f"{prefix}{self.row_state}"] = self._rows()
 
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        _, strict, missing_keys, unexpected_keys, error_msgs = rest
         name = f"{prefix}{self.row_state}"
         if (saved := state_dict.get(name)) is None:
             missing_keys.append(name)

@@ -63,13 +63,6 @@ def combine(weights: Tensor, rows: Tensor, update: Tensor) -> Tensor:
     return update
 
 
-def cosines(gramian: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the cosines [k, k] and the lengths [k] of rows with these inner products; 0 and 1 for a row of zeros."""
-    lengths = gramian.diagonal().sqrt()
-    lengths = torch.where(lengths > 0, lengths, 1)
-    return gramian / lengths.outer(lengths), lengths
-
-
 def clip(weights: Tensor, gramian: Tensor, max_norm: float) -> Tensor:
     """Scale weights [k] so that the length of the update is at most `max_norm`; 0 for no limit."""
     length = (weights @ gramian @ weights).clamp(min=1e-30).sqrt()  # rounding may make 0 negative

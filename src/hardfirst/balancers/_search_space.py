@@ -29,18 +29,8 @@ class Range(NamedTuple):
         return float(f"{value:.3g}")
 
 
-class AnnealRange(NamedTuple):
-    """The values of `anneal` that tuning tries: the default for half of them, for the others a change of this length.
-
-    Args:
-        low: the earliest start.
-        high: the latest start.
-        length: from the start to the end.
-    """
-
-    low: float = 0.3
-    high: float = 0.8
-    length: float = 0.2
+class AnnealRange:
+    """The values of `anneal` that tuning tries: half of them the default, the others a change over 0.2 of training."""
 
     def at(self, share: float) -> tuple[float, float] | None:
         """Return the value at a fraction of the range; None is the method's default.
@@ -50,5 +40,5 @@ class AnnealRange(NamedTuple):
         """
         if share < 0.5:
             return None
-        start = Range(self.low, self.high).at(2 * share - 1)
-        return start, round(start + self.length, 3)
+        start = Range(0.3, 0.8).at(2 * share - 1)
+        return start, round(start + 0.2, 3)

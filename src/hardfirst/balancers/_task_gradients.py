@@ -98,7 +98,8 @@ class TaskGradients:
     def heads_are_finite(self) -> Tensor:
         """Return a 0-d bool on the device. A sum of finite numbers that overflows counts as not finite."""
         # a sum is one number per head to check; `isfinite` would allocate a mask of the head's size
-        sums = [_sum(gradient) for gradient in self.heads.values() if gradient is not None]
+        gradients = [gradient for gradient in self.heads.values() if gradient is not None]
+        sums = [gradient.sum(dtype=torch.promote_types(gradient.dtype, torch.float32)) for gradient in gradients]
         flags = [total.isfinite().to(self.jacobian.device) for total in sums]
         return torch.stack(flags).all() if flags else torch.ones((), dtype=torch.bool, device=self.jacobian.device)
 
@@ -126,10 +127,6 @@ class TaskGradients:
         }
         of_heads = {head: torch.zeros_like(head) if g is None else g / self._scale for head, g in self.heads.items()}
         return {**of_shared, **of_heads}
-
-
-def _sum(tensor: Tensor) -> Tensor:
-    return tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32))
 
 
 class Deliveries(list[Tensor]):

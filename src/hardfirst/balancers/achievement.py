@@ -1,5 +1,4 @@
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 from torch import Tensor
 
@@ -62,9 +61,7 @@ class Achievement(NonlinearLossBalancer):
     single_task_options = frozenset({"potential"})
     joint = True
     equal_alone = True
-    ranges = MappingProxyType(
-        {"gamma": Range(0.5, 4, log=True), "margin": Range(0, 0.2), "alpha": Range(0.01, 0.75, log=True)}
-    )
+    ranges = {"gamma": Range(0.5, 4, log=True), "margin": Range(0, 0.2), "alpha": Range(0.01, 0.75, log=True)}
     potential: Tensor
 
     def __init__(

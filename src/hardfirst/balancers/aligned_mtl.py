@@ -1,17 +1,14 @@
-from collections.abc import Mapping, Sequence
-
 import torch
 from torch import Tensor
 
-from hardfirst._task_state import Group
-from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._preference import preferences, preferred
-from hardfirst.balancers._rows import cosines, tolerance
+from hardfirst.balancers._preference import PreferenceBalancer
+from hardfirst.balancers._rows import tolerance
+from hardfirst.functional._gradient_balancing import cosines
 
 _ROUNDING = torch.finfo(torch.float64).eps
 
 
-class AlignedMTL(GramianBalancer):
+class AlignedMTL(PreferenceBalancer):
     r"""Aligned-MTL: the sum of the tasks' gradients after their principal components are scaled to equal length.
 
     With :math:`J = U \Sigma V^\top`, the update is :math:`\sigma_{\min} \, (U V^\top)^\top \mathbf 1`, where
@@ -49,12 +46,6 @@ class AlignedMTL(GramianBalancer):
         Algorithm 1.
     """
 
-    def __init__(
-        self, tasks: Sequence[str], *, preference: Mapping[str, float] | None = None, process_group: Group = None
-    ) -> None:
-        super().__init__(tasks, process_group=process_group)
-        self.preference = preferences(preference, self.tasks)
-
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         values, vectors = torch.linalg.eigh(gramian)
         # the rank of the gradients scaled to one length: a short gradient is not a dependent one
@@ -63,7 +54,7 @@ class AlignedMTL(GramianBalancer):
         if not kept.any():
             return gramian.new_ones(len(present))
         values, vectors = values[kept], vectors[:, kept]
-        preference = preferred(self.preference, present).unsqueeze(1)
+        preference = self._preferred(present).unsqueeze(1)
         # U Vᵀ = (U Σ⁻¹ Uᵀ) J
         weights: Tensor = values[0].sqrt() * (vectors / values.sqrt()) @ (preference * vectors).sum(0)
         return weights

@@ -1,13 +1,11 @@
-from collections.abc import Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
 from hardfirst.balancers._search_space import Range
-from hardfirst.balancers._torchjd import solve, weighting
-from hardfirst.errors import number
+from hardfirst.errors import MissingPackage, number
 
 
 class CAGrad(GramianBalancer):
@@ -50,12 +48,31 @@ class CAGrad(GramianBalancer):
         Liu, Liu, Jin, Stone and Liu, Conflict-Averse Gradient Descent for Multi-task Learning, NeurIPS 2021, Algorithm 1.
     """
 
-    ranges = MappingProxyType({"c": Range(0.1, 0.9)})
+    ranges = {"c": Range(0.1, 0.9)}
 
     def __init__(self, tasks: Sequence[str], *, c: float = 0.4, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)
         self.c = number("c", c, least=0)
-        weighting("CAGradWeighting", c=self.c)
+        _weighting(self.c)
 
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
-        return len(present) * solve(weighting("CAGradWeighting", c=self.c), gramian)
+        scale = gramian.diagonal().mean()  # TorchJD's constants assume one near 1
+        weights = _weighting(self.c)(gramian / scale) if scale > 0 else gramian.new_ones(len(present))
+        return len(present) * weights
+
+
+def _weighting(c: float) -> Callable[[Tensor], Tensor]:
+    """Create TorchJD's solver, which computes weights [k] from inner products [k, k].
+
+    Raises:
+        MissingPackage: TorchJD or one of its solvers is not installed.
+    """
+    try:
+        import torchjd.aggregation
+
+        weighting: Callable[[Tensor], Tensor] = torchjd.aggregation.CAGradWeighting(c=c)
+        return weighting
+    except ImportError as error:
+        raise MissingPackage(
+            f"CAGrad needs TorchJD and its solvers ({error}). Install them with: pip install 'hardfirst[gradient]'"
+        ) from error

@@ -1,15 +1,12 @@
-from collections.abc import Mapping, Sequence
-
 import torch
 from torch import Tensor
 
-from hardfirst._task_state import Group
-from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._preference import preferences, preferred
-from hardfirst.balancers._rows import cosines, tolerance
+from hardfirst.balancers._preference import PreferenceBalancer
+from hardfirst.balancers._rows import tolerance
+from hardfirst.functional._gradient_balancing import cosines
 
 
-class ConFIG(GramianBalancer):
+class ConFIG(PreferenceBalancer):
     r"""ConFIG: the direction with the same positive cosine to every task's gradient, scaled by the gradients' projections.
 
     The rows of U are :math:`u_t = g_t / \lVert g_t \rVert`. The direction is that of :math:`d = U^{+} \mathbf 1`, and its
@@ -47,17 +44,11 @@ class ConFIG(GramianBalancer):
         Liu, Chu and Thuerey, ConFIG: Towards Conflict-free Training of Physics Informed Neural Networks, ICLR 2025, Eq. (2).
     """
 
-    def __init__(
-        self, tasks: Sequence[str], *, preference: Mapping[str, float] | None = None, process_group: Group = None
-    ) -> None:
-        super().__init__(tasks, process_group=process_group)
-        self.preference = preferences(preference, self.tasks)
-
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
         between, lengths = cosines(gramian)
         # Eq. (2) with d = Uᵀv: U⁺ = Uᵀ(UUᵀ)⁺, and the preferences in place of 1
         inverse = torch.linalg.pinv(between, rtol=tolerance(gramian), hermitian=True)
-        v = (inverse * preferred(self.preference, present)).sum(1)
+        v = (inverse * self._preferred(present)).sum(1)
         projections = between @ v
         if projections.square().mean() < tolerance(gramian):  # no direction has equal cosines: d is rounding error
             return torch.zeros_like(v)

@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -52,7 +51,7 @@ class DBMTL(RowStateBalancer):
 
     equal_alone = False
     row_state = "average"
-    ranges = MappingProxyType({"beta": Range(0.5, 0.99)})
+    ranges = {"beta": Range(0.5, 0.99)}
     average: Tensor
 
     def __init__(self, tasks: Sequence[str], *, beta: float = 0.9, process_group: Group = None) -> None:

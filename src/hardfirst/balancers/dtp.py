@@ -1,5 +1,4 @@
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Literal, Self
 
 import torch
@@ -70,15 +69,11 @@ class DTP(LossBalancer):
 
     needs = frozenset({"kpis"})
     single_task_options = frozenset({"potential"})
-    ranges = MappingProxyType(
-        {"gamma": Range(0.5, 4, log=True), "alpha": Range(0.01, 0.75, log=True), "uniform": Range(0, 0.9)}
-    )
-    controls = MappingProxyType(
-        {
-            EASY: MappingProxyType({"priority": "easy"}),
-            RAW: MappingProxyType({"normalize": False, "uniform": None}),  # `uniform` needs normalised weights
-        }
-    )
+    ranges = {"gamma": Range(0.5, 4, log=True), "alpha": Range(0.01, 0.75, log=True), "uniform": Range(0, 0.9)}
+    controls = {
+        EASY: {"priority": "easy"},
+        RAW: {"normalize": False, "uniform": None},  # `uniform` needs normalised weights
+    }
     gamma: Tensor
     gain: Tensor
 
@@ -125,14 +120,13 @@ class DTP(LossBalancer):
     def update(self, kpis: KPIs) -> None:
         if self.differentiable:
             self.gain.copy_(torch.where(self.kpi.average.isnan(), 1.0, self.kpi.alpha))
-        self._modules["kpi"].update(kpis)  # type: ignore[operator, union-attr]  # see `MovingKPI._memory`
+        self.kpi.update(kpis)
 
     def current_weights(self) -> Tensor:
-        moving: MovingKPI = self._modules["kpi"]  # type: ignore[assignment]  # see `MovingKPI._memory`
-        numbers, normalize, easy_first = moving._memory(), self.normalize, self.easy_first
+        numbers, normalize, easy_first = self.kpi._memory(), self.normalize, self.easy_first
         floor, uniform = self.floor, self.uniform
         if numbers is None:
-            average, weigh = moving.average, functional.focal_weights
+            average, weigh = self.kpi.average, functional.focal_weights
             return weigh(average, self.gamma, floor=floor, normalize=normalize, uniform=uniform, easy_first=easy_first)
         weigh_numbers, gammas = focal_weights_on_host, self.gammas
         return weigh_numbers(numbers[:], gammas, floor=floor, normalize=normalize, uniform=uniform, easy_first=easy_first)

@@ -1,6 +1,5 @@
 from collections.abc import Sequence
 from math import nan
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -54,7 +53,7 @@ class DWA(LossBalancer):
     """
 
     needs = frozenset({"epochs"})
-    ranges = MappingProxyType({"temperature": Range(0.2, 5, log=True)})
+    ranges = {"temperature": Range(0.2, 5, log=True)}
     weight: Tensor
     previous: Tensor
 

@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -56,7 +55,7 @@ class ExcessMTL(RowStateBalancer):
     """
 
     row_state = "root"
-    ranges = MappingProxyType({"eta": Range(1e-3, 1, log=True)})
+    ranges = {"eta": Range(1e-3, 1, log=True)}
     root: Tensor
     first: Tensor
 

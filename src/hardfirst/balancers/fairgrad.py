@@ -1,15 +1,15 @@
 from collections.abc import Sequence
 from math import ceil, log
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group
 from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._rows import clip, cosines
+from hardfirst.balancers._rows import clip
 from hardfirst.balancers._search_space import Range
 from hardfirst.errors import number
+from hardfirst.functional._gradient_balancing import cosines
 
 _REGULARISATION = 1e-6  # on the diagonal of the cosines, so that gradients that cancel have finite weights
 _RATIO = 1.5  # between the alphas of two problems solved one after the other
@@ -59,7 +59,7 @@ class FairGrad(GramianBalancer):
     """
 
     equal_alone = False
-    ranges = MappingProxyType({"alpha": Range(0.5, 4, log=True)})
+    ranges = {"alpha": Range(0.5, 4, log=True)}
 
     def __init__(
         self, tasks: Sequence[str], *, alpha: float = 1.0, max_norm: float = 1.0, process_group: Group = None

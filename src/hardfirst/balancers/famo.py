@@ -1,6 +1,5 @@
 from collections.abc import Mapping, Sequence
 from math import nan
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -72,7 +71,7 @@ class FAMO(NonlinearLossBalancer):
 
     joint = True
     equal_alone = True
-    ranges = MappingProxyType({"lr": Range(1e-4, 0.5, log=True), "decay": Range(1e-4, 1e-2, log=True)})
+    ranges = {"lr": Range(1e-4, 0.5, log=True), "decay": Range(1e-4, 1e-2, log=True)}
 
     xi: Tensor
     last: Tensor

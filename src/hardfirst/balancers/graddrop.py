@@ -22,8 +22,8 @@ class GradDrop(GradientBalancer):
     Cost: one backward pass per task and step; T·n values of memory for n shared parameters, T + 2 of state.
 
     Args:
+        tasks: distinct non-empty strings.
         seed: the seed of the random draws; see `RLW`.
-        seed: the seed of the drawing; see `RLW`.
         process_group: see `Balancer`.
 
     Raises:

@@ -1,6 +1,5 @@
 from collections.abc import Iterable, Sequence
 from math import nan
-from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +74,7 @@ class GradNorm(LossBalancer):
     """
 
     needs = frozenset({"shared"})
-    ranges = MappingProxyType({"alpha": Range(0.1, 3, log=True), "lr": Range(1e-4, 0.1, log=True)})
+    ranges = {"alpha": Range(0.1, 3, log=True), "lr": Range(1e-4, 0.1, log=True)}
     compiles = False
     equal_alone = True
     takes_features = False

@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -55,7 +54,7 @@ class GradVac(GramianBalancer):
     """
 
     reads = ("cosine",)
-    ranges = MappingProxyType({"beta": Range(0.001, 0.5, log=True)})
+    ranges = {"beta": Range(0.001, 0.5, log=True)}
     cosine: Tensor
 
     def __init__(self, tasks: Sequence[str], *, beta: float = 0.01, seed: int = 0, process_group: Group = None) -> None:

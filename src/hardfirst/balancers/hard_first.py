@@ -1,6 +1,5 @@
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
-from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -78,13 +77,8 @@ class HardFirst(LossBalancer):
     """
 
     needs = frozenset({"kpis"})
-    ranges = MappingProxyType({"search": Range(0.05, 0.3), "uniform": Range(0, 0.9)})
-    controls = MappingProxyType(
-        {
-            NO_RESTART: MappingProxyType({"restart": False}),
-            NO_ANNEALING: MappingProxyType({"anneal": False}),
-        }
-    )
+    ranges = {"search": Range(0.05, 0.3), "uniform": Range(0, 0.9)}
+    controls = {NO_RESTART: {"restart": False}, NO_ANNEALING: {"anneal": False}}
     sums: Tensor
     last: Tensor
     priority: Tensor

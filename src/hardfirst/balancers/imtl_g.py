@@ -2,7 +2,8 @@ import torch
 from torch import Tensor
 
 from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._rows import cosines, tolerance
+from hardfirst.balancers._rows import tolerance
+from hardfirst.functional._gradient_balancing import cosines
 
 
 class IMTLG(GramianBalancer):

@@ -1,5 +1,3 @@
-from types import MappingProxyType
-
 from torch import Tensor
 
 from hardfirst.balancers._scales import LearnedScales
@@ -48,7 +46,7 @@ class IMTLL(LearnedScales):
         Liu et al., Towards Impartial Multi-task Learning, ICLR 2021, Sec. 3.2.
     """
 
-    ranges = MappingProxyType({"lr": Range(1e-4, 0.1, log=True)})
+    ranges = {"lr": Range(1e-4, 0.1, log=True)}
 
     _factor = 1.0
     _sign = 1

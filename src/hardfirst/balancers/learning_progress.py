@@ -1,6 +1,5 @@
 from collections.abc import Sequence
 from math import nan
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -59,7 +58,7 @@ class LearningProgress(LossBalancer):
         Graves, Bellemare, Menick, Munos and Kavukcuoglu, Automated Curriculum Learning for Neural Networks, ICML 2017.
     """
 
-    ranges = MappingProxyType({"eta": Range(1e-4, 0.1, log=True), "epsilon": Range(0.01, 0.3, log=True)})
+    ranges = {"eta": Range(1e-4, 0.1, log=True), "epsilon": Range(0.01, 0.3, log=True)}
 
     score: Tensor
     last: Tensor

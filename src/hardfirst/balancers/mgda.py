@@ -1,8 +1,8 @@
 from torch import Tensor
 
 from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._rows import cosines
 from hardfirst.balancers.upgrad import least_square
+from hardfirst.functional._gradient_balancing import cosines
 
 
 class MGDA(GramianBalancer):

@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -61,7 +60,7 @@ class MoCo(RowStateBalancer):
     equal_alone = False
     row_state = "average"
     reads = ("step",)
-    ranges = MappingProxyType({"beta": Range(0.1, 1, log=True), "gamma": Range(1e-3, 1, log=True)})
+    ranges = {"beta": Range(0.1, 1, log=True), "gamma": Range(1e-3, 1, log=True)}
     average: Tensor
     step: Tensor
 

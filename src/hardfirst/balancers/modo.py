@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -53,7 +52,7 @@ class MoDo(GramianBalancer):
     """
 
     reads = ("weight",)
-    ranges = MappingProxyType({"gamma": Range(1e-3, 1, log=True)})
+    ranges = {"gamma": Range(1e-3, 1, log=True)}
 
     def __init__(self, tasks: Sequence[str], *, gamma: float = 0.1, rho: float = 0.0, process_group: Group = None) -> None:
         super().__init__(tasks, process_group=process_group)

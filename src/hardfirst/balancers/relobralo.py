@@ -1,6 +1,5 @@
 from collections.abc import Sequence
 from math import nan
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -59,7 +58,7 @@ class ReLoBRaLo(LossBalancer):
     """
 
     equal_alone = True
-    ranges = MappingProxyType({"temperature": Range(0.05, 5, log=True), "alpha": Range(0.9, 0.999)})
+    ranges = {"temperature": Range(0.05, 5, log=True), "alpha": Range(0.9, 0.999)}
     weight: Tensor
     initial: Tensor
     last: Tensor

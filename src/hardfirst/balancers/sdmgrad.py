@@ -1,18 +1,16 @@
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from hardfirst._task_state import Group, send
-from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._preference import preferences, preferred
+from hardfirst.balancers._preference import PreferenceBalancer
 from hardfirst.balancers._search_space import Range
 from hardfirst.balancers._simplex import project, shares
 from hardfirst.errors import number, whole
 
 
-class SDMGrad(GramianBalancer):
+class SDMGrad(PreferenceBalancer):
     r"""SDMGrad: T times MGDA's combination, pulled towards a preferred one: :math:`(w + \lambda \tilde w) / (1 + \lambda)`.
 
     w minimizes :math:`\lVert J^\top (w + \lambda \tilde w) \rVert^2` on the simplex, by some steps of gradient descent with
@@ -58,7 +56,7 @@ class SDMGrad(GramianBalancer):
     """
 
     reads = ("share",)
-    ranges = MappingProxyType({"strength": Range(0.03, 3, log=True)})
+    ranges = {"strength": Range(0.03, 3, log=True)}
     share: Tensor
 
     def __init__(
@@ -72,14 +70,14 @@ class SDMGrad(GramianBalancer):
         steps: int = 20,
         process_group: Group = None,
     ) -> None:
-        super().__init__(tasks, process_group=process_group)
-        self.strength, self.preference = number("strength", strength, least=0), preferences(preference, self.tasks)
+        super().__init__(tasks, preference=preference, process_group=process_group)
+        self.strength = number("strength", strength, least=0)
         self.lr, self.momentum = number("lr", lr, above=0), number("momentum", momentum, least=0, below=1)
         self.steps = whole("steps", steps, least=1)
         self.add_state("share", 1 / len(self.tasks))
 
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
-        towards = self.strength * shares(preferred(self.preference, present))
+        towards = self.strength * shares(self._preferred(present))
         share = shares(self.read("share")[present].to(gramian))
         scale = gramian.diagonal().sqrt().mean()
         scaled, velocity = gramian / scale**2 if scale > 0 else gramian, torch.zeros_like(share)

@@ -1,6 +1,5 @@
 from collections.abc import Sequence
 from math import nan
-from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -60,7 +59,7 @@ class SelfPaced(NonlinearLossBalancer):
     """
 
     needs = frozenset({"epochs"})
-    ranges = MappingProxyType({"growth": Range(1.05, 3, log=True)})
+    ranges = {"growth": Range(1.05, 3, log=True)}
     threshold: Tensor
 
     def __init__(

@@ -1,6 +1,5 @@
 from collections.abc import Sequence
 from math import nan
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -57,7 +56,7 @@ class SoftAdapt(LossBalancer):
         Loss Functions, arXiv:1912.12355, 2019.
     """
 
-    ranges = MappingProxyType({"beta": Range(0.03, 10, log=True)})
+    ranges = {"beta": Range(0.03, 10, log=True)}
     history: Tensor
     line: Tensor
 

@@ -1,6 +1,5 @@
 from collections.abc import Sequence
 from math import inf, nan
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -63,7 +62,7 @@ class STCH(NonlinearLossBalancer):
 
     needs = frozenset({"epochs"})
     joint = True
-    ranges = MappingProxyType({"mu": Range(0.05, 5, log=True)})
+    ranges = {"mu": Range(0.05, 5, log=True)}
     nadir: Tensor
     epochs: Tensor
 

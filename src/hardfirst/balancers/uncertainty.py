@@ -1,5 +1,4 @@
 from math import log
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -48,7 +47,7 @@ class Uncertainty(LearnedScales):
         Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses, CVPR 2018.
     """
 
-    ranges = MappingProxyType({"lr": Range(1e-4, 0.1, log=True)})
+    ranges = {"lr": Range(1e-4, 0.1, log=True)}
 
     _factor = 0.5
     _sign = -1

@@ -1,12 +1,8 @@
-from collections.abc import Mapping, Sequence
-
 import torch
 from torch import Tensor
 
-from hardfirst._task_state import Group
-from hardfirst.balancers._gradient import GramianBalancer
-from hardfirst.balancers._preference import preferences, preferred
-from hardfirst.balancers._rows import cosines
+from hardfirst.balancers._preference import PreferenceBalancer
+from hardfirst.functional._gradient_balancing import cosines
 
 REGULARISATION = 1e-7  # relative to the trace, so that dependent gradients still have one solution
 _TOLERANCE = 1e-12
@@ -17,7 +13,7 @@ _MOST_NUMBERS = 2**23  # of all systems solved at once: 64 MiB
 _Point = tuple[Tensor, Tensor]
 
 
-class UPGrad(GramianBalancer):
+class UPGrad(PreferenceBalancer):
     r"""UPGrad: the sum of the tasks' gradients, each projected on the directions that make no task worse.
 
     These directions are the dual cone of the gradients, :math:`\{d : g_t \cdot d \ge 0 \text{ for all } t\}`.
@@ -56,14 +52,8 @@ class UPGrad(GramianBalancer):
         Quinton and Rey, Jacobian Descent for Multi-Objective Optimization, arXiv:2406.16232, 2024.
     """
 
-    def __init__(
-        self, tasks: Sequence[str], *, preference: Mapping[str, float] | None = None, process_group: Group = None
-    ) -> None:
-        super().__init__(tasks, process_group=process_group)
-        self.preference = preferences(preference, self.tasks)
-
     def gramian_weights(self, gramian: Tensor, present: Tensor) -> Tensor:
-        return upgrad_weights(gramian, preferred(self.preference, present))
+        return upgrad_weights(gramian, self._preferred(present))
 
 
 def upgrad_weights(gramian: Tensor, preference: Tensor | float = 1.0) -> Tensor:

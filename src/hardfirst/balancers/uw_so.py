@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from types import MappingProxyType
 
 from torch import Tensor
 
@@ -52,7 +51,7 @@ class UWSO(NonlinearLossBalancer):
 
     joint = True
     equal_alone = True
-    ranges = MappingProxyType({"temperature": Range(0.1, 10, log=True)})
+    ranges = {"temperature": Range(0.1, 10, log=True)}
 
     def __init__(
         self,

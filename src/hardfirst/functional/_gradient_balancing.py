@@ -49,18 +49,24 @@ def nash(gramian: Tensor) -> Tensor:
         Navon et al., Multi-Task Learning as a Bargaining Game, ICML 2022, Claim 3.1; the damping is that of
         Nesterov and Nemirovskii for self-concordant functions.
     """
-    lengths = gramian.diagonal().sqrt()
-    lengths = torch.where(lengths > 0, lengths, 1)
-    cosines = (gramian / lengths.outer(lengths)).fill_diagonal_(1 + 1e-6)
+    between, lengths = cosines(gramian)
+    between = between.fill_diagonal_(1 + 1e-6)
     weights = torch.ones_like(lengths)
     for _ in range(200):
-        gradient = cosines @ weights - 1 / weights
-        step = torch.linalg.solve(cosines + weights.square().reciprocal().diag(), gradient)
+        gradient = between @ weights - 1 / weights
+        step = torch.linalg.solve(between + weights.square().reciprocal().diag(), gradient)
         decrement = float((gradient @ step).clamp(min=0).sqrt())
         weights = weights - step / (1 + decrement if decrement > 0.25 else 1)
         if decrement < 1e-9:
             break
     return weights / lengths
+
+
+def cosines(gramian: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the cosines [k, k] and the lengths [k] of rows with these inner products; 0 and 1 for a row of zeros."""
+    lengths = gramian.diagonal().sqrt()
+    lengths = torch.where(lengths > 0, lengths, 1)
+    return gramian / lengths.outer(lengths), lengths
 
 
 def graddrop(rows: Tensor, draws: Tensor) -> Tensor:

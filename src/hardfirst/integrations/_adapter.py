@@ -1,7 +1,7 @@
 """Adapter between a balancer and a third-party training loop."""
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from hardfirst.balancers import Balancer, LossBalancer, task_weights
 from hardfirst.errors import InputError, mapping, warn_caller
 from hardfirst.integrations._evaluations import Evaluations
 from hardfirst.integrations._means import RunningMeans
+from hardfirst.integrations._restart import Restart
 from hardfirst.kpi import MovingKPI
 
 KPI_SOURCES = ("batch", "validation")
@@ -35,7 +36,7 @@ class LoopAdapter:
         if kpis_from not in KPI_SOURCES:
             raise InputError(f"Expected `kpis_from` to be 'batch' or 'validation'; got {kpis_from!r}.")
         self.balancer, self.shared, self.kpis_from = balancer, shared, kpis_from
-        self.evaluations = Evaluations()
+        self.evaluations, self.restart = Evaluations(), Restart(balancer)
         self._micro_batches, self._steps = RunningMeans("step"), RunningMeans("epoch", "log")
         self._validation: dict[str, dict[str, float]] = {}
         self._warned = False
@@ -80,11 +81,11 @@ class LoopAdapter:
 
     def check_losses(self, losses: Mapping[str, Tensor]) -> None:
         """Raise `InputError` unless these are 0-d tensors of the balancer's tasks."""
-        self._stacked(losses)
+        self.balancer._stack_losses(losses)
 
     def plain_sum(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Return the sum of the tasks' losses, for evaluation: a balanced total would change with the weights."""
-        return self._stacked(losses).float().sum()
+        return self.balancer._stack_losses(losses).float().sum()
 
     def check_kpis(self, kpis: Mapping[str, Any]) -> None:
         """Raise `InputError` unless these are KPIs of the balancer's tasks, each in [0, 1] or NaN."""
@@ -146,12 +147,9 @@ class LoopAdapter:
         totals: list[Tensor] = []
         shared = list(self.shared()) if "shared" in balancer.needs else None
         # hosts call this under autocast, which must not cover a backward pass
-        with torch.autocast(self._stacked(losses).device.type, enabled=False):
+        with torch.autocast(self.balancer._stack_losses(losses).device.type, enabled=False):
             balancer.backward(losses, kpis, shared=shared, using=totals.append)
         return totals[0]
-
-    def _stacked(self, losses: Mapping[str, Tensor]) -> Tensor:
-        return self.balancer._stack_losses(losses)
 
     def _measured(self, kpis: Mapping[str, Any] | None) -> dict[str, Any]:
         if kpis is None:
@@ -183,19 +181,21 @@ class LoopAdapter:
         }
 
 
-def summarize_tasks(kpis: Mapping[str, float], single_task: Mapping[str, float] | None = None) -> dict[str, float]:
+def summarize_tasks(
+    tasks: Sequence[str], kpis: Mapping[str, float], single_task: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """Compute the worst KPI and the mean KPI; given the KPIs of single-task networks, also Δm in percent.
 
-    Missing values follow the rules of `hardfirst.statistics`, which needs NumPy and SciPy: a KPI that is NaN makes all three
-    NaN; a single-task KPI that is missing or not above 0 makes Δm NaN.
+    Missing values follow the rules of `hardfirst.statistics`, which needs NumPy and SciPy: a KPI that is missing or NaN
+    makes all three NaN; a single-task KPI that is missing or not above 0 makes Δm NaN.
 
-    >>> summarize_tasks({"a": 0.5, "b": 0.8}, {"a": 0.5, "b": 0.4})
+    >>> summarize_tasks(["a", "b"], {"a": 0.5, "b": 0.8}, {"a": 0.5, "b": 0.4})
     {'worst_task': 0.5, 'mean_over_tasks': 0.65, 'delta_m': 50.0}
     """
-    reached = torch.tensor(list(kpis.values()), dtype=torch.float64)
+    reached = torch.tensor([kpis.get(task, math.nan) for task in tasks], dtype=torch.float64)
     summary = {"worst_task": float(reached.min()), "mean_over_tasks": float(reached.mean())}
     if single_task is not None:
-        baselines = torch.tensor([single_task.get(task, math.nan) for task in kpis], dtype=torch.float64)
+        baselines = torch.tensor([single_task.get(task, math.nan) for task in tasks], dtype=torch.float64)
         baselines[~(baselines > 0)] = math.nan
         summary["delta_m"] = float(100 * ((reached - baselines) / baselines).mean())
     return summary

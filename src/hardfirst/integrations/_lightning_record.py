@@ -67,8 +67,7 @@ class RecordRuns:
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Write the line of the epoch."""
-        figures, restart = pl_module._adapter.pop_epoch(), pl_module._restart
-        restarted = None if restart is None else restart.pop()
+        figures, restarted = pl_module._adapter.pop_epoch(), pl_module._adapter.restart.pop()
         if trainer.is_global_zero:
             rate = float(trainer.optimizers[0].param_groups[0]["lr"]) if trainer.optimizers else 0.0
             seconds = time.monotonic() - self._start

@@ -18,7 +18,6 @@ from hardfirst.balancers import Balancer
 from hardfirst.errors import InputError, check_names, mapping
 from hardfirst.integrations._adapter import LoopAdapter, summarize_tasks
 from hardfirst.integrations._lightning_record import RecordRuns
-from hardfirst.integrations._restart import Restart
 from hardfirst.stopping import TaskEarlyStopping
 
 __all__ = ["Balanced", "RecordRuns"]
@@ -78,8 +77,6 @@ class Balanced:
     single_task: Mapping[str, float] | None = None
 
     _cached_adapter: LoopAdapter | None = None
-    _restart: Restart | None = None
-    _start: Mapping[str, Any] | None = None
     _reported: bool = False
     _tested: Mapping[str, Mapping[str, float]] | None = None
 
@@ -151,8 +148,7 @@ class Balanced:
             figures.setdefault(task, {})["loss"] = float(loss)
         stage = "test" if trainer.testing else "validation"
         logged = {f"{stage}_kpi/{task}": kpi for task, kpi in values.items()}
-        every = {task: values.get(task, math.nan) for task in tasks}
-        self._host.log_dict(logged | summarize_tasks(every, self.single_task))
+        self._host.log_dict(logged | summarize_tasks(tasks, values, self.single_task))
         if trainer.testing:
             self._tested = figures
         if trainer.state.fn != "fit":  # `trainer.validate` and `trainer.test` change nothing
@@ -190,22 +186,21 @@ class Balanced:
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the initial weights, if a restart is still to come (a Lightning hook). An override must call `super()`."""
         super().on_save_checkpoint(checkpoint)  # type: ignore[misc]  # of LightningModule, the next base class
-        if self._restart is not None and (start := self._restart.state_dict()) is not None:
+        if (start := self._adapter.restart.state_dict()) is not None:
             checkpoint[_START] = start
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Load the initial weights (a Lightning hook). An override must call `super()`."""
         super().on_load_checkpoint(checkpoint)  # type: ignore[misc]  # of LightningModule, the next base class
-        self._restart, self._start = None, checkpoint.get(_START)
+        self._adapter.restart.load_state_dict(checkpoint.get(_START))
 
     def _begin(self) -> None:
         """Tell the balancer the number of steps, and watch new optimizers for the restart."""
-        optimizers, earlier = self._host.trainer.optimizers, self._restart
+        optimizers, restart = self._host.trainer.optimizers, self._adapter.restart
         if self.balancer.needs_steps:
             self.balancer.plan_steps(self._planned_steps())
-        if earlier is None or earlier.optimizers is not optimizers:
-            start, self._start = self._start if earlier is None else earlier.state_dict(), None
-            self._restart = Restart(self.balancer, self._host, optimizers, start)
+        if restart.optimizers is not optimizers:
+            restart.watch(self._host, optimizers)
 
     def _planned_steps(self) -> int:
         steps = self._host.trainer.estimated_stepping_batches

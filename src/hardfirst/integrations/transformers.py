@@ -1,6 +1,5 @@
 """Hugging Face Transformers: a mixin for Trainer."""
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -19,7 +18,6 @@ from hardfirst.balancers import Balancer
 from hardfirst.errors import InputError
 from hardfirst.integrations._adapter import LoopAdapter, summarize_tasks
 from hardfirst.integrations._recorder import RunRecorder
-from hardfirst.integrations._restart import Restart
 
 STATE_FILE = "balancer.pt"
 """The name of the file with the balancer's state in a checkpoint folder."""
@@ -82,8 +80,6 @@ class Balanced:
     ) -> None:
         self.balancer, self.record, self._shared = balancer, record, shared
         self._adapter = LoopAdapter(balancer, self._shared_parameters, kpis_from=kpis_from)
-        self._restart: Restart | None = None
-        self._start: Mapping[str, Any] | None = None
         self._in_task_losses = self._evaluating = False
         self._measured: dict[str, float] = {}
         super().__init__(*arguments, **named)
@@ -132,8 +128,8 @@ class Balanced:
             self._evaluating = not outermost
         kpis = _kpis(metrics, metric_key_prefix, self.balancer.tasks)
         if kpis:
-            every = {task: kpis.get(task, math.nan) for task in self.balancer.tasks}
-            summary = {f"{metric_key_prefix}_{name}": value for name, value in summarize_tasks(every).items()}
+            worst_and_mean = summarize_tasks(self.balancer.tasks, kpis)
+            summary = {f"{metric_key_prefix}_{name}": value for name, value in worst_and_mean.items()}
             metrics |= summary
             self._host.log(summary)
         if self._host.is_in_train:
@@ -170,8 +166,7 @@ class Balanced:
         super()._save_optimizer_and_scheduler(output_dir)  # type: ignore[misc]  # of Trainer, the next base
         if self._host.args.should_save:
             torch.save(self.balancer.state_dict(), Path(output_dir) / STATE_FILE)
-            start = None if self._restart is None else self._restart.state_dict()
-            if start is None:
+            if (start := self._adapter.restart.state_dict()) is None:
                 (Path(output_dir) / START_FILE).unlink(missing_ok=True)  # of an earlier run in the same folder
             else:
                 torch.save(start, Path(output_dir) / START_FILE)
@@ -180,17 +175,10 @@ class Balanced:
         super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]  # of Trainer, the next base
         if checkpoint is None:
             return
-        self._restart = None
-        if (path := Path(checkpoint) / STATE_FILE).exists():
-            self.balancer.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
-        if (path := Path(checkpoint) / START_FILE).exists():
-            self._start = torch.load(path, weights_only=True, map_location="cpu")
-
-    def _watch_for_restart(self) -> None:
-        optimizer = self._host.optimizer
-        raw = getattr(optimizer, "optimizer", optimizer)  # Accelerate wraps it
-        start, self._start = self._start if self._restart is None else self._restart.state_dict(), None
-        self._restart = Restart(self.balancer, self._host.model, [raw], start)
+        state, start = (_load(Path(checkpoint) / name) for name in (STATE_FILE, START_FILE))
+        if state is not None:
+            self.balancer.load_state_dict(state)
+        self._adapter.restart.load_state_dict(start)
 
     @property
     def _host(self) -> Any:
@@ -210,6 +198,11 @@ class Balanced:
         return list(shared() if callable(shared) else shared)
 
 
+def _load(path: Path) -> Any:
+    """Load a file of a checkpoint; None if there is none."""
+    return torch.load(path, weights_only=True, map_location="cpu") if path.exists() else None
+
+
 def _kpis(metrics: Mapping[str, float], prefix: str, tasks: Iterable[str]) -> dict[str, float]:
     return {task: float(metrics[name]) for task in tasks if (name := f"{prefix}_kpi_{task}") in metrics}
 
@@ -224,10 +217,12 @@ class _EpochCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Tell the balancer the number of steps; write the record's first line, or continue that of a resumed run."""
+        host, optimizer = self.trainer._host, self.trainer._host.optimizer
         self.trainer.balancer.plan_steps(state.max_steps)
-        self.trainer._watch_for_restart()
+        # Accelerate wraps the optimizer
+        self.trainer._adapter.restart.watch(host.model, [getattr(optimizer, "optimizer", optimizer)])
         if (record := self._record(state)) is not None:
-            record.begin(self.trainer.balancer.tasks, self.trainer._host.model, epochs=int(state.epoch or 0))
+            record.begin(self.trainer.balancer.tasks, host.model, epochs=int(state.epoch or 0))
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write the line of the previous epoch: the Trainer evaluates after `on_epoch_end`."""
@@ -251,8 +246,7 @@ class _EpochCallback(TrainerCallback):
     def _write_epoch(self, state: Any) -> None:
         if self.epoch_seconds is None:
             return
-        figures, restart = self.trainer._adapter.pop_epoch(), self.trainer._restart
-        restarted = None if restart is None else restart.pop()
+        figures, restarted = self.trainer._adapter.pop_epoch(), self.trainer._adapter.restart.pop()
         if (record := self._record(state)) is not None:
             rate = float(self.trainer._host.optimizer.param_groups[0]["lr"])
             record.epoch(seconds=self.epoch_seconds, learning_rate=rate, tasks=figures, restarted=restarted)

@@ -14,10 +14,9 @@ Shares are masked sums rather than boolean indexing: no host sync, one compiled 
 """
 
 from hardfirst.kpi._accumulators import Accumulator
-from hardfirst.kpi._classification import accuracy, auc, balanced_accuracy, f1, gini, mean_iou
+from hardfirst.kpi._classification import accuracy, auc, average_precision, balanced_accuracy, f1, gini, mean_iou
 from hardfirst.kpi._metrics import from_metric
 from hardfirst.kpi._moving import MovingKPI
-from hardfirst.kpi._ranking import average_precision
 from hardfirst.kpi._regression import angle_within, delta, r2, within, within_relative
 from hardfirst.kpi._skipping import skipping, skips
 from hardfirst.kpi._streaming import Streaming, streaming, streams

@@ -2,6 +2,8 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +17,15 @@ Measure = Callable[[Tensor, Tensor], Tensor]
 IGNORED = -100  # the class of an element without a label, as in torch's cross_entropy
 _MANY = 16  # the number of outputs from which a warning says that they look like probabilities
 _CALLER = 5  # the stack level of the code that called the measure, so that the warning names its line
+
+
+def unbound(measure: Any) -> tuple[Any, dict[str, Any]]:
+    """Return a measure's function without its `functools.partial`s of named options, and these options."""
+    options: dict[str, Any] = {}
+    while isinstance(measure, partial) and not measure.args:
+        options = {**measure.keywords, **options}
+        measure = measure.func
+    return measure, options
 
 
 def ratio(part: Tensor, whole: Tensor) -> Tensor:

@@ -63,20 +63,21 @@ def from_metric(
     worst, best = (low, high) if higher_is_better else (high, low)
     if ignore_index is None:
         ignore_index = _ignore_index_of(metric)
-    measure = partial(_by_metric, metric, worst=worst, best=best, ignore_index=ignore_index)
-    return _Accumulating(measure) if is_accumulator(metric) else measure
+    options: dict[str, Any] = {"worst": worst, "best": best, "ignore_index": ignore_index}
+    return _Accumulating(metric, options) if is_accumulator(metric) else partial(_by_metric, metric, **options)
 
 
 class _Accumulating(nn.Module):
     """The KPI of a metric that accumulates: both a function of a batch and an accumulator.
 
     Args:
-        measure: `_by_metric` with its options.
+        metric: the metric.
+        options: those of `_by_metric`.
     """
 
-    def __init__(self, measure: "partial[Tensor]") -> None:
+    def __init__(self, metric: Any, options: dict[str, Any]) -> None:
         super().__init__()
-        self.metric, self.options = measure.args[0], measure.keywords
+        self.metric, self.options = metric, options
         self.witness: tuple[Tensor, Tensor] | None = None  # labels that represent all labels so far
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:

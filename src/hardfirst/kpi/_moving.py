@@ -73,13 +73,14 @@ class MovingKPI(TaskState):
         Raises:
             InputError: a name is unknown, or a value is not in [0, 1].
         """
-        numbers = None if self.is_distributed() else self._memory()
-        if numbers is None:
+        memory = None if self.is_distributed() else self._memory()
+        numbers = None if memory is None else self._scaled_numbers(kpis)
+        if memory is None or numbers is None:
             new = self.mean_over_ranks(self.scaled(kpis).detach())
             self.average.copy_(functional.moving_average(self.average, new, alpha=self.alpha))
         else:
             self._observations[0] += 1
-            numbers[:] = moving_averages(numbers[:], self._scaled_numbers(kpis), self.alpha)
+            memory[:] = moving_averages(memory[:], numbers, self.alpha)
 
     @property
     def observations(self) -> int:
@@ -94,18 +95,21 @@ class MovingKPI(TaskState):
 
     def scaled(self, kpis: Mapping[str, Tensor | float]) -> Tensor:
         """Divide the KPIs by the potential, at most 1: [T] float32 with their graph, NaN where there is no KPI."""
-        vector = self._checked_kpis(kpis).to(self.average)
+        vector = self.stack_by_task(kpis, "KPI")
+        for task, value in kpis.items():
+            if not isinstance(value, Tensor) and value is not None:
+                check_kpi(task, value)
+        if has_values(vector):
+            self._check_values(vector, kpis)
+        vector = vector.to(self.average)
         return (vector if self.best is None else vector / self.potential).clamp(0, 1)
 
-    def _scaled_numbers(self, kpis: Mapping[str, Tensor | float]) -> list[float]:
-        """Compute `scaled` in Python numbers: T of them."""
-        numbers = self._numbers(kpis)
-        return numbers if self.best is None else [_clamp(kpi / best) for kpi, best in zip(numbers, self.best, strict=True)]
-
-    def _numbers(self, kpis: Mapping[str, Tensor | float]) -> list[float]:
-        """Return the KPIs in the order of `tasks`, each checked and clamped; NaN where there is none."""
+    def _scaled_numbers(self, kpis: Mapping[str, Tensor | float]) -> list[float] | None:
+        """Compute `scaled` in Python numbers; None if these are not numbers and 0-d tensors in a plain dictionary."""
+        if type(kpis) is not dict:
+            return None
         numbers, absent = [], False
-        for task in self.tasks if type(kpis) is dict else ():
+        for task in self.tasks:
             kpi = kpis.get(task)
             if isinstance(kpi, Tensor) and not kpi.dim():
                 number: float = kpi.tolist()  # type: ignore[assignment]  # of a 0-d tensor; `item` dispatches
@@ -114,26 +118,14 @@ class MovingKPI(TaskState):
             elif kpi is None:
                 number, absent = math.nan, True
             else:
-                break
+                return None
             if not 0.0 <= number <= 1.0:
                 check_kpi(task, kpi if isinstance(kpi, int) else number)
                 number = _clamp(number)
             numbers.append(number)
-        if len(numbers) < len(self.tasks):  # a value has another type or shape; this raises the error for it
-            return list(self.stack_by_task(kpis, "KPI").tolist())
         if absent or len(kpis) != len(numbers):
             check_names("task", kpis, self.tasks)
-        return numbers
-
-    def _checked_kpis(self, kpis: Mapping[str, Tensor | float]) -> Tensor:
-        """Return the KPIs as a vector [T], checked to be in [0, 1]: always on the CPU, else where a task first appears."""
-        vector = self.stack_by_task(kpis, "KPI")
-        for task, value in kpis.items():
-            if not isinstance(value, Tensor) and value is not None:
-                check_kpi(task, value)
-        if has_values(vector):
-            self._check_values(vector, kpis)
-        return vector
+        return numbers if self.best is None else [_clamp(kpi / best) for kpi, best in zip(numbers, self.best, strict=True)]
 
     def _looks_now(self, kpis: Mapping[str, Tensor | float]) -> bool:
         """Return whether to read KPIs on a device: in the 1st, 2nd, 4th, 8th, … update with a task not seen before.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hardfirst.errors import InputError
 from hardfirst.functional._examples import class_weight
 from hardfirst.functional._labels import label_mask
-from hardfirst.kpi._common import IGNORED, Measure
+from hardfirst.kpi._common import IGNORED, Measure, unbound
 
 M = TypeVar("M", bound=Callable[..., Any])
 
@@ -70,10 +70,7 @@ def skipping(measure: object) -> Measure | None:
         >>> skipping(F.kl_div) is None
         True
     """
-    function, options = measure, dict[str, Any]()
-    while isinstance(function, partial) and not function.args:
-        options = {**function.keywords, **options}
-        function = function.func
+    function, options = unbound(measure)
     if options.get("ignore_index", getattr(function, "ignore_index", IGNORED)) != IGNORED:
         return None
     if getattr(function, "skips_missing", False):

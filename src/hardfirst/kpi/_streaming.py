@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec
 
 import torch
 from torch import Tensor
 
-from hardfirst.kpi._common import Measure
+from hardfirst.kpi._common import Measure, unbound
 
 Options = ParamSpec("Options")
 StateOf = Callable[Concatenate[Tensor, Tensor, Options], Tensor]
@@ -81,9 +81,6 @@ def streaming(measure: Measure) -> Streaming | None:
         >>> streaming(partial(accuracy, ignore_index=255)) is None, streaming(auc) is None
         (False, True)
     """
-    options: dict[str, Any] = {}
-    while isinstance(measure, partial) and not measure.args:
-        options = {**measure.keywords, **options}
-        measure = measure.func
-    form: Streaming | None = getattr(measure, "streaming", None)
+    function, options = unbound(measure)
+    form: Streaming | None = getattr(function, "streaming", None)
     return form and Streaming(partial(form.state_of, **options), form.finish, form.merge)
