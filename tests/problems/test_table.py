@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from hardfirst.errors import InputError
-from hardfirst.problems import Problem, digest, load_problem, table_name
-from hardfirst.problems.tables._card import table_notes
+from hardfirst.problems import Problem, data_card, digest, load_problem, table_name
 from hardfirst.training import check_problem
 
 ROWS = 300
@@ -218,7 +217,7 @@ def test_a_far_input_is_clipped(table: Callable[..., Problem], tmp_path: Path, v
         inputs = table("price", area=odd).data().train.inputs[:, 0]  # type: ignore[union-attr]
         assert float(inputs.abs().max()) < 40
         assert len(inputs.unique()) > (100 if kind == "normal" else 4)
-        notes = table_notes(table_name(str(tmp_path / "homes.csv"), "price"))
+        notes = data_card(table_name(str(tmp_path / "homes.csv"), "price")).notes
         assert any(f"such as {value:g} in row {row + 1}." in note for note in notes) == np.isfinite(value)
 
 
@@ -257,7 +256,9 @@ def test_another_column_may_have_a_name_twice(tmp_path: Path) -> None:
     path = tmp_path / "homes.csv"
     path.write_text("\n".join(["price,x,x", *(f"{row},{row % 7},{row % 5}" for row in range(60))]))
     assert load_problem(table_name(str(path), "price")).task_names == ("price",)
-    assert "2 columns are called 'x'; all are inputs, the second as 'x.1'." in table_notes(table_name(str(path), "price"))
+    assert (
+        "2 columns are called 'x'; all are inputs, the second as 'x.1'." in data_card(table_name(str(path), "price")).notes
+    )
 
 
 @pytest.mark.parametrize(
@@ -303,14 +304,14 @@ def test_words_among_numbers_are_said(table: Callable[..., Problem], tmp_path: P
     few = frame()["area"].round(2).astype(object)
     few[6], few[8] = "unknown", "?"
     problem = table(area=few, id=1)
-    assert "In area, '?' and 'unknown' mean that a number is missing." in table_notes(path)
+    assert "In area, '?' and 'unknown' mean that a number is missing." in data_card(path).notes
     inputs = torch.cat([split.inputs for split in vars(problem.data()).values()])
     assert int((inputs[:, 0] == 0).sum()) == int(inputs[:, 1].sum()) == 2
     many = few.where(np.arange(ROWS) % 4 > 0, "unknown")
     table(area=many, id=1)
     assert (
         "Most cells of area are numbers, but row 1 has 'unknown': all are read as words. Write numbers as 1234.5."
-        in table_notes(path)
+        in data_card(path).notes
     )
 
 
@@ -324,4 +325,4 @@ def test_an_unknown_name_beside_one_with_a_comma(tmp_path: Path) -> None:
 def test_of_a_plain_table_nothing_is_said(tmp_path: Path) -> None:
     path = tmp_path / "homes.csv"
     frame().drop(columns=["id", "country"]).to_csv(path, index=False)
-    assert table_notes(table_name(str(path), "price:regression,sold:classification")) == []
+    assert data_card(table_name(str(path), "price:regression,sold:classification")).notes == []

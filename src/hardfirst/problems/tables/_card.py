@@ -58,18 +58,6 @@ def data_cards(problems: Mapping[str, str]) -> dict[str, TableCard]:
     return {name: card for name, card in found.items() if card is not None}
 
 
-def table_notes(problem: str) -> list[str]:
-    """What is in doubt about how a table was read, in sentences.
-
-    Args:
-        problem: a name from `table_name`.
-
-    Raises:
-        InputError: as in `load_problem`.
-    """
-    return _card(prepare(problem)).notes
-
-
 @lru_cache(maxsize=4)
 def _card(prepared: Prepared) -> TableCard:
     left_out = {name: found.reason for name, found in prepared.columns.items() if found.column is None}

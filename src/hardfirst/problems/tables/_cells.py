@@ -166,3 +166,10 @@ def texts(column: "pd.Series[object]") -> "pd.Series[str]":
 
     cells = column if is_string_dtype(column) else column.map(label_text, na_action="ignore")
     return cells.astype("string")
+
+
+def is_numeric(column: "pd.Series[object]") -> bool:
+    """Whether a column holds numbers or Booleans, rather than text or dates."""
+    from pandas.api.types import is_numeric_dtype
+
+    return bool(is_numeric_dtype(column))
