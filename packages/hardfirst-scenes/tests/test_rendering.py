@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[SplitTensors, list[t
         patch.setenv("HOME", str(home))
         patch.setattr(_workers, "_cores", lambda: 2)
         patch.chdir(there)
-        found = load_frames("small", lambda done, total: told.append((done, total)))
+        patch.setattr(_workers, "_progress_bar", lambda: nullcontext(lambda done, total: told.append((done, total))))
+        found = load_frames("small")
     said = [str(each.message) for each in caught]
     left = [str(path) for folder in (there, home) for path in folder.rglob("*")]
     kept = sorted(path.name for folder in data.iterdir() for path in folder.iterdir())
@@ -97,6 +99,14 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(_workers, "_cores", lambda: 1)
     monkeypatch.setattr(_rendering, "_warn_if_different", lambda made, size: None)
     return _rendering.frames_folder()
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """What the progress bar would show."""
+    found: list[tuple[int, int]] = []
+    monkeypatch.setattr(_workers, "_progress_bar", lambda: nullcontext(lambda *counts: found.append(counts)))
+    return found
 
 
 def part_of(tiny_frames: SplitTensors, split: str, first: int = 0) -> dict[str, np.ndarray]:
@@ -202,11 +212,13 @@ def test_these_are_the_frames_that_are_recorded(tiny: tuple[SplitTensors, object
 def test_a_rendering_that_was_killed_goes_on(tiny: tuple[SplitTensors, object, object, object], elsewhere: Path) -> None:
     shares = {split: tuple(share) for split, share in TINY.items()}
     script = f"""
-import os, signal
+import contextlib, os, signal
 from hardfirst_scenes import _maps, _rendering, _workers
 _maps.SIZES["small"] = {{split: _maps.Share(*share) for split, share in {shares}.items()}}
 _workers._cores = lambda: 1
-_rendering.load_frames("small", lambda done, total: os.kill(os.getpid(), signal.SIGKILL) if done >= 2 else None)
+kill = lambda done, total: os.kill(os.getpid(), signal.SIGKILL) if done >= 2 else None
+_workers._progress_bar = lambda: contextlib.nullcontext(kill)
+_rendering.load_frames("small")
 """
     temporary = elsewhere.parent.parent / "temporary"
     temporary.mkdir()
@@ -242,23 +254,25 @@ def _nobody_works_in(folder: Path) -> bool:
 
 
 @installed
-def test_a_damaged_map_is_rendered_anew(tiny: tuple[SplitTensors, object, object, object], elsewhere: Path) -> None:
+def test_a_damaged_map_is_rendered_anew(
+    tiny: tuple[SplitTensors, object, object, object], elsewhere: Path, told: list[tuple[int, int]]
+) -> None:
     parts = write_parts(elsewhere, tiny[0])
     content = bytearray(parts["e1m5"].read_bytes())
     content[len(content) // 2] ^= 1
     parts["e1m5"].write_bytes(content)
-    told = []
     with pytest.warns(UserWarning, match=r"e1m5\.npz could not be read and are rendered again"):
-        found = load_frames("small", lambda done, total: told.append(done))
-    assert told[0] == 3
+        found = load_frames("small")
+    assert told[0] == (3, 4)
     assert same(found, tiny[0])
 
 
 @installed
-def test_damaged_frames_are_put_together_anew(tiny: tuple[SplitTensors, object, object, object], elsewhere: Path) -> None:
+def test_damaged_frames_are_put_together_anew(
+    tiny: tuple[SplitTensors, object, object, object], elsewhere: Path, told: list[tuple[int, int]]
+) -> None:
     write_parts(elsewhere, tiny[0])
-    told = []
-    assert same(load_frames("small", lambda done, total: told.append((done, total))), tiny[0])
+    assert same(load_frames("small"), tiny[0])
     assert told == [(4, 4)]  # nothing to render
     assert not (elsewhere / "small").exists()
     whole = elsewhere / "small.pt"
@@ -292,7 +306,7 @@ def test_a_map_that_cannot_be_rendered_is_one_sentence(elsewhere: Path, monkeypa
 def test_where_nothing_can_be_kept_frames_are_rendered_all_the_same(
     tiny: tuple[SplitTensors, object, object, object], elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_rendering, "_render", lambda folder, size, progress: flat(tiny[0]))
+    monkeypatch.setattr(_rendering, "_render", lambda folder, size: flat(tiny[0]))
     elsewhere.parent.write_text("a file where the folder should be")
     with pytest.warns(UserWarning, match="could not be stored in .*, and are rendered at each start"):
         assert same(load_frames("small"), tiny[0])
