@@ -23,7 +23,6 @@ LABELS = {  # of the three splits; the file has 17,295, 18,142, 6,960, 13,837, 8
 }
 NAME = "optical"
 installed = needs("optical")
-Chromophores = dict[str, tuple[bytes, str]]
 each_split = pytest.mark.parametrize("split", optical.SPLITS)
 each_property = pytest.mark.parametrize("name", optical.PROPERTIES)
 
@@ -77,35 +76,6 @@ def test_targets_are_standardised_by_the_training_split(splits: Splits, name: st
     assert abs(known[0].std() - 1) < 0.005
     # the constants are those of the training split, and of nothing else
     assert abs(torch.cat(known).mean()) + abs(torch.cat(known).std() - 1) > abs(known[0].mean()) + abs(known[0].std() - 1)
-
-
-@pytest.fixture(scope="module")
-def chromophores() -> Chromophores:
-    """The substructures and the split of each, by its SMILES."""
-    smiles = sorted({line["Chromophore"] for line in optical.read_rows()})
-    counts = [row.numpy().tobytes() for row in optical.substructures(smiles, optical.SIZES["chromophore"])]
-    split = optical.split_of(dict(zip(smiles, counts, strict=True)))
-    return {one: (found, split[one]) for one, found in zip(smiles, counts, strict=True)}
-
-
-@installed
-def test_a_chromophore_is_in_the_split_of_its_substructures(splits: Splits, chromophores: Chromophores) -> None:
-    rows = [{row.tobytes() for row in whole(splits, split)[0]["chromophore"].numpy()} for split in optical.SPLITS]
-    assert sum(map(len, rows)) < 6815  # some have the same substructures
-    assert len(chromophores) == 6815
-    for counts, split in chromophores.values():
-        assert counts in rows[optical.SPLITS.index(split)]
-
-
-@installed
-def test_a_chromophore_written_in_another_way_is_in_the_same_split(chromophores: Chromophores) -> None:
-    from rdkit.Chem import MolFromSmiles, MolToSmiles
-
-    alike: dict[str, set[str]] = {}
-    for smiles, (_, split) in chromophores.items():
-        alike.setdefault(MolToSmiles(MolFromSmiles(smiles), isomericSmiles=False), set()).add(split)
-    assert len(alike) < len(chromophores)
-    assert all(len(found) == 1 for found in alike.values())
 
 
 # Substructures

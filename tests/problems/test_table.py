@@ -119,22 +119,9 @@ def test_the_key_is_of_the_bytes_and_the_targets(table: Callable[..., Problem], 
     assert digest(table_name(path, "price")) != one
 
 
-@pytest.mark.parametrize(
-    ("targets", "columns", "sentence"),
-    [
-        ("prize:regression", {}, "'prize'; did you mean 'price'? Known: id, area, town"),
-        ("price:regresion", {}, "Unknown kind of target 'price': 'regresion'; did you mean 'regression'?"),
-        ("town:regression", {}, "Expected a number such as 1234.5 in column 'town' of"),
-        ("country:classification", {}, "Expected at least two classes in column 'country'"),
-        ("country:regression", {"country": 3}, "Expected numbers that differ in column 'country'"),
-        ("", {}, "Which columns of"),
-        ("price", dict.fromkeys(("area", "town", "garden", "age", "sold"), 1), "is left to predict from"),
-    ],
-)
-def test_what_is_wrong_with_a_table(table: Callable[..., Problem], targets: str, columns: dict, sentence: str) -> None:
-    with pytest.raises(InputError) as error:
-        table(targets, **columns).data()
-    assert sentence in str(error.value)
+def test_a_target_of_one_number(table: Callable[..., Problem]) -> None:
+    with pytest.raises(InputError, match="Expected numbers that differ in column 'country'"):
+        table("country:regression", country=3)
 
 
 def test_infinite_numbers_are_missing_ones(table: Callable[..., Problem]) -> None:
@@ -270,12 +257,9 @@ def test_a_name_with_commas_or_colons(tmp_path: Path, column: str, targets: str)
     assert load_problem(table_name(str(path), targets)).task_names == (column,)
 
 
-@pytest.mark.parametrize("suffix", ["xls", "ods", "sav"])
-def test_another_format_gets_a_sentence(hardfirst: Callable[..., str], suffix: str) -> None:
-    for options in ([], ["--targets", "price"]):
-        printed = hardfirst("train", f"homes.{suffix}", *options, code=2)
-        assert "Expected a table as .csv, .tsv, .txt, .parquet, .feather, .xlsx, .json or .jsonl" in printed
-        assert f"; got homes.{suffix}. Save it as CSV or .parquet." in printed
+def test_another_format_gets_a_sentence_without_targets_as_well(hardfirst: Callable[..., str]) -> None:
+    printed = hardfirst("train", "homes.xls", code=2)
+    assert "; got homes.xls. Save it as CSV or .parquet." in printed
 
 
 def test_the_command_line_says_how_a_table_was_read(hardfirst: Callable[..., str], tmp_path: Path) -> None:

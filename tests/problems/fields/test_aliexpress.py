@@ -13,12 +13,11 @@ from aliexpress_folder import CATEGORIES, NUMBERS, ROWS, write_aliexpress
 from hardfirst.errors import InputError
 from hardfirst.networks import NETWORKS, parameters
 from hardfirst.problems import TensorTable
-from hardfirst.problems.fields import _aliexpress_tables, _mapped, aliexpress
+from hardfirst.problems.fields import _aliexpress_tables, aliexpress
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_mapped, "cache_folder", lambda: tmp_path / "cache")
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_aliexpress_tables, "ROWS", 150)  # rows of a chunk, so that there are several
 
 

@@ -8,20 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 from celeba_folder import COUNTS, write_celeba
 from hardfirst.errors import InputError
-from hardfirst.networks import NETWORKS
-from hardfirst.problems.fields import _celeba_files, _mapped, celeba
+from hardfirst.problems.fields import _celeba_files, celeba
 from hardfirst.problems.fields._celeba_files import ATTRIBUTES, ORIGINAL, TORCHVISION, Files
 
 LAYOUTS = pytest.mark.parametrize("layout", [ORIGINAL, TORCHVISION], ids=["original", "torchvision"])
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_mapped, "cache_folder", lambda: tmp_path / "cache")
 
 
 @LAYOUTS
@@ -152,15 +145,3 @@ def test_a_folder_of_something_else_is_refused_before_anything_is_read(tmp_path:
         InputError, match=r"There is no folder .*Img/img_align_celeba\. Expected DIR/Img/.*; get it from mmlab"
     ):
         celeba.problem(tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("network", NETWORKS)
-def test_every_network_can_be_built(network: str) -> None:
-    made = NETWORKS[network](celeba.parts()).eval()
-    with torch.no_grad():
-        outputs: dict[str, Tensor] = made(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
-    assert {tuple(output.shape) for output in outputs.values()} == {(2,)}
-    hard = NETWORKS["hard_sharing"](celeba.parts())
-    sizes = [sum(map(Tensor.numel, each.parameters())) for each in (made, hard)]
-    assert sizes[0] == pytest.approx(sizes[1], rel=0.07)
