@@ -155,16 +155,6 @@ def test_wrong_folders(change: Change, sentence: str, tmp_path: Path) -> None:
         nyuv2.check(tmp_path)
 
 
-def test_no_folder_and_no_line(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="found no such folder"):
-        nyuv2.problem(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="found a file"):
-        nyuv2.problem(tmp_path / "file")
-    with pytest.raises(InputError, match="Unknown line of NYUv2: 'segnett'; did you mean 'segnet'"):
-        nyuv2.problem(tmp_path, "segnett")
-
-
 def test_too_few_frames_to_hold_one_out(tmp_path: Path) -> None:
     problem = nyuv2.problem(dense_folder.write(tmp_path, counts={"train": 3, "val": 2}))
     with pytest.raises(InputError, match=r"None of the 3 frames in .* is in the 10% that .* for validation. Add frames"):

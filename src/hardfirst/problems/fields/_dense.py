@@ -72,8 +72,6 @@ class Layout:
         Raises:
             InputError: it has another layout.
         """
-        if not folder.is_dir():
-            raise self.wrong(folder, "a file" if folder.exists() else "no such folder")
         for split in SPLITS:
             self.paths(folder, split)
 
