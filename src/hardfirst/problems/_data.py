@@ -50,9 +50,8 @@ class TensorTable(Dataset[Batch]):
             raise InputError("Expected a TensorTable to have inputs; got none.")
         self.inputs = inputs if isinstance(inputs, Tensor) else dict(inputs)
         self.targets = dict(targets)
-        columns = {**self.targets, **({} if isinstance(inputs, Tensor) else inputs)}
-        self.count = len(inputs) if isinstance(inputs, Tensor) else len(next(iter(inputs.values())))
-        for name, column in columns.items():
+        self.count = len(next(iter(named_inputs.values())))
+        for name, column in [*self.targets.items(), *named_inputs.items()]:
             if len(column) != self.count:
                 raise InputError(f"Expected {self.count} examples of {name!r}, as many as inputs; got {len(column)}.")
 

@@ -68,13 +68,21 @@ def test_the_own_network_has_nine_layers_and_a_head_for_each_attribute() -> None
     assert tuple(outputs) == ATTRIBUTES
 
 
-def replace(path: Path, old: str, new: str) -> None:
-    path.write_text(path.read_text().replace(old, new))
+Change = Callable[[Files], object]
+
+
+def replaced(part: str, old: str, new: str) -> Change:
+    """Another text in one of the lists."""
+
+    def change(files: Files) -> None:
+        path = getattr(files, part)
+        path.write_text(path.read_text().replace(old, new))
+
+    return change
 
 
 def unpack_nothing(files: Files) -> None:
-    files.pictures.rename(files.pictures.with_suffix(".zip"))
-    files.pictures.with_suffix(".zip").rename(files.pictures.with_name("elsewhere"))
+    files.pictures.rename(files.pictures.with_name("elsewhere"))
     files.pictures.with_suffix(".zip").write_bytes(b"")
 
 
@@ -82,39 +90,29 @@ def cut(path: Path, size: int) -> None:
     path.write_bytes(path.read_bytes()[:size])
 
 
-def rewrite(path: Path, change: Callable[[list[str]], list[str]]) -> None:
-    path.write_text("\n".join(change(path.read_text().splitlines())) + "\n")
-
-
-WRONG: dict[str, tuple[Callable[[Files], object], str]] = {
+WRONG: dict[str, tuple[Change, str]] = {
     "not unpacked": (unpack_nothing, r"There is no folder .*Img/img_align_celeba\. Unpack .*img_align_celeba\.zip there\."),
     "no partition": (
         lambda files: files.partition.unlink(),
         r"There is no file .*Eval/list_eval_partition\.txt\. Expected DIR/Img/img_align_celeba/.*; get it from ",
     ),
     "attributes cut": (lambda files: cut(files.attributes, 2000), r"should be the number of pictures .*; got '24'"),
-    "another attribute": (
-        lambda files: replace(files.attributes, "Bald ", "Bold "),
-        r"at position 5 it has 'Bold' instead of Bald\.",
-    ),
-    "an attribute less": (
-        lambda files: replace(files.attributes, " Young", ""),
-        r"at position 40 it has nothing instead of Young\.",
-    ),
+    "another attribute": (replaced("attributes", "Bald ", "Bold "), r"at position 5 it has 'Bold' instead of Bald\."),
+    "an attribute less": (replaced("attributes", " Young", ""), r"at position 40 it has nothing instead of Young\."),
     "an attribute of 0": (
-        lambda files: replace(files.attributes, "000001.jpg   1", "000001.jpg   0"),
+        replaced("attributes", "000001.jpg   1", "000001.jpg   0"),
         r"Line 3 of .* should be a file name and 40 times 1 or -1; got ",
     ),
     "a fourth split": (
-        lambda files: replace(files.partition, "000024.jpg 2", "000024.jpg 3"),
+        replaced("partition", "000024.jpg 2", "000024.jpg 3"),
         r"Line 24 of .* should be a file name and 0, 1 or 2; got '000024.jpg 3'\.",
     ),
     "partition cut": (
-        lambda files: rewrite(files.partition, lambda lines: lines[:-1]),
+        replaced("partition", "000024.jpg 2\n", ""),
         r"list_attr_celeba\.txt names 000024\.jpg, but .*list_eval_partition\.txt does not",
     ),
     "no validation": (
-        lambda files: replace(files.partition, ".jpg 1", ".jpg 0"),
+        replaced("partition", ".jpg 1", ".jpg 0"),
         r"has no picture with 1, for validation\. It may be truncated\.",
     ),
     "pictures missing": (
@@ -126,7 +124,7 @@ WRONG: dict[str, tuple[Callable[[Files], object], str]] = {
         r"000001\.jpg cannot be read as a picture: .*truncated.*\. Get this file again\.",
     ),
     "no text": (
-        lambda files: files.partition.write_bytes(b"\xff\xd8\xff"),
+        lambda files: files.partition.write_bytes(b"\xff"),
         r"list_eval_partition\.txt cannot be read: 'utf-8' codec",
     ),
 }
