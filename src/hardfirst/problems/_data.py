@@ -94,11 +94,9 @@ class ConcatSplit(Dataset[Batch]):
         number = bisect_right(self.ends, indices[0])
         part, start = self.parts[number], self.ends[number] - self.sizes[number]
         local = [index - start for index in indices]
-        if isinstance(part, TensorTable):
-            return part.__getitems__(local)
         get_items = getattr(part, "__getitems__", None)  # optional in torch: many items in one call
         with drawing(self.draw, number):
-            items: list[Batch] = get_items(local) if get_items is not None else [part[index] for index in local]
+            items: Batch | list[Batch] = get_items(local) if get_items else [part[index] for index in local]
         return items
 
 

@@ -213,7 +213,7 @@ def _resolved(problem: str) -> tuple[str, Path]:
     """
     name, _, query = problem.partition("?")
     key, _, text = query.partition("=")
-    expected = f"Expected {FIELDS[name].layout}; get it from {FIELDS[name].source}."
+    expected = _expected(name)
     if query and (key != "data" or not text):
         raise InputError(f"Expected {name}?data=DIR; got {problem}. {expected}")
     if not query:
@@ -224,6 +224,15 @@ def _resolved(problem: str) -> tuple[str, Path]:
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder} for the data of {name}. {expected}")
     return name, folder
+
+
+def lacks(name: str, what: str) -> InputError:
+    """Return the error for a problem's folder in which a file or folder is missing."""
+    return InputError(f"There is no {what}. {_expected(name)}")
+
+
+def _expected(name: str) -> str:
+    return f"Expected {FIELDS[name].layout}; get it from {FIELDS[name].source}."
 
 
 @cache

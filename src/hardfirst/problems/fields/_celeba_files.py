@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError, short
-from hardfirst.problems.fields import FIELDS
+from hardfirst.problems.fields import lacks
 from hardfirst.problems.fields._mapped import Chunk, mapped
 from hardfirst.problems.fields._pictures import picture, pictures
 
@@ -93,9 +93,7 @@ def files(folder: Path) -> Files:
     archive = found.pictures.with_suffix(".zip")
     if path == found.pictures and archive.is_file():
         raise InputError(f"There is no folder {path}. Unpack {archive} there.")
-    where = FIELDS["celeba"]
-    kind = "folder" if path == found.pictures else "file"
-    raise InputError(f"There is no {kind} {path}. Expected {where.layout}; get it from {where.source}.")
+    raise lacks("celeba", f"{'folder' if path == found.pictures else 'file'} {path}")
 
 
 def columns(folder: Path) -> dict[str, Tensor]:

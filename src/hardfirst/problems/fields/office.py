@@ -40,7 +40,7 @@ from hardfirst.networks import HardSharing, Parts, class_head, image_layer
 from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._data import TensorTable
 from hardfirst.problems._task import Task
-from hardfirst.problems.fields import FIELDS
+from hardfirst.problems.fields import FIELDS, lacks
 from hardfirst.problems.fields._mapped import Chunk, mapped
 from hardfirst.problems.fields._pictures import IMAGENET, Pixels, mean_head, picture, pictures
 from hardfirst.problems.fields._resnet import ResNet18
@@ -174,9 +174,7 @@ def _lists(folder: Path, variant: str) -> dict[tuple[str, str], Path]:
     inner = folder if any((folder / name).is_file() for name in names.values()) else folder / found.lists
     lists = {key: inner / name for key, name in names.items()}
     if missing := [path for path in lists.values() if not path.is_file()]:
-        where = FIELDS[variant]
-        place = f" nor in {folder}" if inner != folder else ""
-        raise InputError(f"There is no list {missing[0]}{place}. Expected {where.layout}; get it from {where.source}.")
+        raise lacks(variant, f"list {missing[0]}" + (f" nor in {folder}" if inner != folder else ""))
     return lists
 
 

@@ -89,25 +89,26 @@ def _format(prepared: Prepared) -> str:
 def _target(found: FittedTarget, rows: Mapping[str, Tensor]) -> TargetCard:
     column = found.column
     labelled = found.labels >= 0 if found.counts else ~found.labels.isnan()
-    card = TargetCard(
+    labels = {split: int(labelled[index].sum()) for split, index in rows.items()}
+    majority = None
+    if found.counts:
+        common = found.counts.index(max(found.counts))
+        share = int((found.labels[rows["test"]] == common).sum()) / max(labels["test"], 1)
+        majority = MajorityCard(label=column.classes[common], share=share)
+    return TargetCard(
         name=column.name,
         kind=column.kind,
         guessed=found.guessed,
         kpi=_kpi(found),
         why=found.why,
-        labels={split: int(labelled[index].sum()) for split, index in rows.items()},
+        labels=labels,
         classes=list(column.classes),
+        majority=majority,
         mean=column.mean,
         deviation=column.deviation,
         log=column.log,
         weights=found.choice.weights,
     )
-    if not found.counts:
-        return card
-    common = found.counts.index(max(found.counts))
-    test = found.labels[rows["test"]]
-    share = int((test == common).sum()) / max(int((test >= 0).sum()), 1)
-    return card.model_copy(update={"majority": MajorityCard(label=column.classes[common], share=share)})
 
 
 def _kpi(found: FittedTarget) -> str:

@@ -204,8 +204,16 @@ def finite(values: Tensor) -> Tensor:
     return torch.where(values.isfinite(), values, math.nan)
 
 
-def numbers(column: "pd.Series[object]", form: NumberFormat = PLAIN, absent: Sequence[str] = ()) -> Tensor:
+def numbers(
+    column: "pd.Series[object]", form: NumberFormat = PLAIN, absent: Sequence[str] = (), *, where: str = ""
+) -> Tensor:
     """A column's numbers [rows] in float64, NaN where a cell is empty or holds a word that stands for a missing number.
+
+    Args:
+        column: the column.
+        form: how its numbers are written, if they are text.
+        absent: words that stand for a missing number.
+        where: what the error adds to the column's name, such as " of homes.csv".
 
     Raises:
         InputError: a cell is no number; the message names its row.
@@ -219,7 +227,7 @@ def numbers(column: "pd.Series[object]", form: NumberFormat = PLAIN, absent: Seq
         row = int(cells.isin(list(wrong)).to_numpy().argmax())
         written = "1234.5" if form.decimal == "." else "1234,5"
         raise InputError(
-            f"Expected a number such as {written}{form.unit and f' {form.unit}'} in column {column.name!r}; got "
+            f"Expected a number such as {written}{form.unit and f' {form.unit}'} in column {column.name!r}{where}; got "
             f"{cells.iloc[row]!r} in row {row + 1}. Correct it or leave the cell empty."
         )
     return torch.tensor([values.get(cell, math.nan) for cell in cells], dtype=torch.float64)

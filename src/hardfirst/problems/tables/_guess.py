@@ -186,11 +186,7 @@ def _numbers(
     if not is_number_column(column) and not _is_bool(column) and (found := number_format(cells, decimal)) is not None:
         form = found
         notes = (f"In {choice.column}, {cells[0]!r} is read as {form.value(cells[0]):.15g}.",)
-    try:
-        values = numbers(column, form)
-    except InputError as error:
-        where = f"column {column.name!r}"
-        raise InputError(str(error).replace(where, f"{where} of {name.path}", 1)) from None
+    values = numbers(column, form, where=f" of {name.path}")
     check_far(name, choice.column, values, log=choice.log)
     _check_labelled(name, choice.column, ~values.isnan(), train)
     if choice.log and (wrong := values <= 0).any():

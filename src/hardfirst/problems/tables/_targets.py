@@ -96,11 +96,6 @@ class TargetColumn:
         labels = [f"{self.name}: {label}" for label in self.classes]
         return {self.name: classes} | dict(zip(labels, shares, strict=True))
 
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "TargetColumn":
-        """The target with these parameters."""
-        return cls(**{**content, "classes": tuple(content["classes"])})
-
     def _codes(self, column: "pd.Series[object]") -> Tensor:
         import pandas as pd
 

@@ -153,7 +153,8 @@ class TableTransform:
                     f"Expected a table's transform of version {_VERSION}; got {content['version']!r:.20}. Train again with "
                     "this version of hardfirst."
                 )
-            return cls(tuple(map(from_dict, content["inputs"])), tuple(map(TargetColumn.from_dict, content["targets"])))
+            targets = (TargetColumn(**{**each, "classes": tuple(each["classes"])}) for each in content["targets"])
+            return cls(tuple(map(from_dict, content["inputs"])), tuple(targets))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
