@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError, MissingPackage, short
-from hardfirst.problems.fields import lacks
+from hardfirst.problems.fields import held_out, lacks
 from hardfirst.problems.fields._mapped import Chunk, mapped
-from hardfirst.problems.fields._splits import held_out
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,8 +13,8 @@ from hardfirst.errors import InputError
 from hardfirst.problems._augmented import Augmented
 from hardfirst.problems._base import Splits
 from hardfirst.problems._data import IGNORE, Batch
+from hardfirst.problems.fields import held_out
 from hardfirst.problems.fields._augmentation import augment
-from hardfirst.problems.fields._splits import held_out
 
 if TYPE_CHECKING:
     import numpy as np

@@ -52,13 +52,12 @@ from hardfirst.problems._data import IGNORE, Batch
 from hardfirst.problems._published import Published, PublishedMeasure
 from hardfirst.problems._task import Metric, Task
 from hardfirst.problems.fields import _person_measures as measures
-from hardfirst.problems.fields import lacks
+from hardfirst.problems.fields import held_out, lacks
 from hardfirst.problems.fields._dense_measures import in_percent
 from hardfirst.problems.fields._mapped import Chunk, mapped
 from hardfirst.problems.fields._person_network import parts, resnet
 from hardfirst.problems.fields._persons import REVISION, SIZE, annotations, file_name, labels, unpack
 from hardfirst.problems.fields._pictures import picture, pictures
-from hardfirst.problems.fields._splits import held_out
 
 SPLITS = ("train", "val")
 
