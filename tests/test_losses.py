@@ -352,19 +352,7 @@ ONE = torch.zeros(1, 3)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: SoftmaxFocalLoss(-1.0), "`gamma` to be at least 0; got -1.0"),
-        (lambda: SoftmaxFocalLoss(reduction="avg"), "`reduction` to be 'mean', 'sum' or 'none'; got 'avg'"),  # type: ignore[arg-type]
-        (lambda: SigmoidFocalLoss(alpha=1.5), "`alpha` to be at most 1; got 1.5"),
-        (lambda: RegressionFocalLoss(scale=0.0), "`scale` to be above 0; got 0.0"),
-        (lambda: RegressionFocalLoss(kind="l3"), "`kind` to be 'l1', 'l2' or 'linear'; got 'l3'"),  # type: ignore[arg-type]
-        (lambda: RegressionFocalLoss()(torch.ones(3), torch.ones(3, 1)), r"same shape; got \[3\] and \[3, 1\]"),
-        (lambda: RegressionFocalLoss()(torch.ones(1), torch.tensor([math.inf])), "finite numbers, or NaN .* got inf"),
-        (lambda: SoftmaxFocalLoss(label_smoothing=1.5), "`label_smoothing` to be at most 1; got 1.5"),
-        (lambda: SoftmaxFocalLoss()(ONE, torch.tensor([255])), r"0 to 2, .* or `ignore_index` \(-100\) .*; got 255"),
-        (lambda: SoftmaxFocalLoss()(ONE, torch.tensor([255], dtype=torch.uint8)), "; got 255"),
         (lambda: SoftmaxFocalLoss(ignore_index=255)(ONE, torch.tensor([-1])), r"\(255\) .*; got -1"),
-        (lambda: SoftmaxFocalLoss()(ONE, torch.tensor([[0.5, 0.6, -0.1]])), "from 0 to 1, or NaN .*; got -0.1"),
-        (lambda: SoftmaxFocalLoss()(ONE, torch.tensor([[1.0, 0.0, 1.0]])), "to sum to 1, .*; got 2"),
         (lambda: functional.class_weight(torch.tensor([-1]), torch.ones(3), -100), "0 to 2, .*; got -1"),
         *(
             (lambda mark=mark: SigmoidFocalLoss(ignore_index=7)(torch.zeros(1), torch.tensor([mark])), f"got {mark:g}")

@@ -24,7 +24,7 @@ from hardfirst.problems import (
     batch_mean,
     folder_name,
 )
-from hardfirst.problems.fields._splits import held_out
+from hardfirst.problems.fields import held_out
 
 LAYOUT = "DIR/{train,val}.npy"
 HEADS = {"kind": class_head(3), "depth": number_head}

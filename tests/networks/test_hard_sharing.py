@@ -45,18 +45,6 @@ def test_features_may_be_anything_that_the_heads_read() -> None:
     assert HardSharing(Pyramid(), {"coarse": Coarse()})(torch.randn(2, 4))["coarse"].shape == (2, 1)
 
 
-def test_shared_parameters_are_the_trunks_and_can_be_read_twice() -> None:
-    made = network("a", "b")
-    shared = made.shared_parameters()
-    for _ in range(2):
-        assert [id(parameter) for parameter in shared] == [id(parameter) for parameter in made.trunk.parameters()]
-
-
-def test_a_frozen_part_of_the_trunk_is_not_shared() -> None:
-    made = HardSharing(nn.Sequential(nn.Linear(4, 3).requires_grad_(False), nn.Linear(3, 3)), {"a": nn.Linear(3, 1)})
-    assert [tuple(parameter.shape) for parameter in made.shared_parameters()] == [(3, 3), (3,)]
-
-
 def test_a_checkpoint_names_the_tasks() -> None:
     keys = network("depth", "two words", "a.b", "keys").state_dict()
     assert [key for key in keys if key.endswith("weight")] == [
@@ -79,19 +67,6 @@ def test_any_string_is_a_task() -> None:
         again = same(inputs)
         assert all(torch.equal(outputs[task], again[task]) for task in AWKWARD)
     assert made.eval().training is False
-
-
-def test_a_checkpoint_finds_its_heads_in_another_order() -> None:
-    made, other = network(*AWKWARD), network(*reversed(AWKWARD))
-    other.load_state_dict(made.state_dict())
-    inputs = torch.randn(5, 4)
-    outputs, others = made(inputs), other(inputs)
-    assert all(torch.equal(outputs[task], others[task]) for task in AWKWARD)
-
-
-def test_no_heads_are_refused() -> None:
-    with pytest.raises(InputError, match="a head for each task; got none"):
-        network()
 
 
 @pytest.mark.parametrize("name", ["", 3, None])

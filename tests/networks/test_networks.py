@@ -197,10 +197,9 @@ def test_one_graph(name: str, kind: str) -> None:
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("task_hierarchy", "vector"), ("mtan", "image")])
-def test_one_graph_forth_and_back(name: str, kind: str) -> None:
+def test_one_graph_forth_and_back() -> None:
     torch._dynamo.reset()
-    network = NETWORKS[name](parts(kind, TASKS[:2], depth=2))
+    kind, network = "vector", NETWORKS["task_hierarchy"](parts("vector", TASKS[:2], depth=2))
     counter = CompileCounterWithBackend("aot_eager")
     expected = torch.autograd.grad(sum(losses(network, kind).values()), list(network.parameters()))
     sum(losses(torch.compile(network, fullgraph=True, backend=counter), kind).values()).backward()

@@ -75,15 +75,11 @@ def test_what_alpha_begins_with(tasks: int) -> None:
 
 def test_stitched_images_mix_place_by_place() -> None:
     columns = {task: [nn.Identity()] for task in "ab"}
-    network = CrossStitch(Halves(), columns, {task: nn.Identity() for task in "ab"})
+    network = CrossStitch(nn.Identity(), columns, {task: nn.Identity() for task in "ab"})
     image = torch.randn(2, 3, 4, 5)
     outputs = network(image)
     assert torch.allclose(outputs["a"], image, atol=1e-6)  # both columns have it; shares sum to 1
     assert outputs["b"].shape == image.shape
-
-
-class Halves(nn.Identity):
-    pass
 
 
 # Multi-gate mixture-of-experts
@@ -259,62 +255,38 @@ def test_attention_is_the_papers_but_for_its_norms() -> None:
 
 
 IDENTITY = nn.Identity()
+ONE = {"a": IDENTITY}
 
 
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: CrossStitch(IDENTITY, {}, {}), "`heads` to contain a head for each task; got none"),
-        (
-            lambda: CrossStitch(IDENTITY, {"b": [IDENTITY]}, {"a": IDENTITY}),
-            "`columns` to contain each of the tasks a once; got b",
-        ),
+        (lambda: CrossStitch(IDENTITY, {"b": [IDENTITY]}, ONE), "`columns` to contain each of the tasks a once; got b"),
         (
             lambda: CrossStitch(IDENTITY, {"a": [IDENTITY], "b": [IDENTITY] * 2}, {"a": IDENTITY, "b": IDENTITY}),
             "`columns` to have the same number of layers for each task, at least 1; got a 1, b 2",
         ),
-        (lambda: CrossStitch(IDENTITY, {"a": []}, {"a": IDENTITY}), "at least 1; got a 0"),
-        (
-            lambda: CrossStitch(IDENTITY, {"a": [IDENTITY]}, {"a": IDENTITY}, channels=[1, 2]),
-            "Expected 1 numbers of `channels`, one for each layer; got 2",
-        ),
+        (lambda: CrossStitch(IDENTITY, {"a": []}, ONE), "at least 1; got a 0"),
+        (lambda: CrossStitch(IDENTITY, {"a": [IDENTITY]}, ONE, channels=[1, 2]), "1 numbers of `channels`, .*layer; got 2"),
         (lambda: stitched(same=-0.1), "`same` to be at least 0; got -0.1"),
-        (lambda: MMoE(IDENTITY, [IDENTITY], {}, channels=1), "`heads` to contain a head for each task; got none"),
-        (lambda: MMoE(IDENTITY, [], {"a": IDENTITY}, channels=1), "`experts` to have at least one expert; got none"),
+        (lambda: MMoE(IDENTITY, [], ONE, channels=1), "`experts` to have at least one expert; got none"),
+        (lambda: MMoE(IDENTITY, [IDENTITY], ONE, channels=0), "`channels` to be a whole number, at least 1; got 0"),
+        (lambda: PLE(IDENTITY, [], ONE), "`levels` to have at least one level; got none"),
+        (lambda: PLE(IDENTITY, levels(), ONE), "`specific` of level 1 in `levels` to contain .* tasks a once; got a, b"),
         (
-            lambda: MMoE(IDENTITY, [IDENTITY], {"a": IDENTITY}, channels=0),
-            "`channels` to be a whole number, at least 1; got 0",
+            lambda: PLE(IDENTITY, levels(last=False), heads("a", "b")),
+            "`last=True` in level 3 and in no other; level 3 differs",
         ),
-        (lambda: PLE(IDENTITY, [], {"a": IDENTITY}), "`levels` to have at least one level; got none"),
-        (lambda: PLE(IDENTITY, levels(), {}), "`heads` to contain a head for each task; got none"),
-        (
-            lambda: PLE(IDENTITY, levels(), {"a": IDENTITY}),
-            "`specific` of level 1 in `levels` to contain each of the tasks a once; got a, b",
-        ),
-        (
-            lambda: PLE(IDENTITY, levels(last=False), {"a": IDENTITY, "b": IDENTITY}),
-            "Expected `last=True` in level 3 and in no other; level 3 differs",
-        ),
-        (
-            lambda: PLE(IDENTITY, levels()[::-1], {"a": IDENTITY, "b": IDENTITY}),
-            "Expected `last=True` in level 3 and in no other; level 1 differs",
-        ),
+        (lambda: PLE(IDENTITY, levels()[::-1], heads("a", "b")), "`last=True` in level 3 and in no other; level 1 differs"),
         (lambda: CGC({}, [IDENTITY], channels=1), "`specific` to contain experts for each task; got none"),
         (lambda: CGC({"a": []}, [IDENTITY], channels=1), "at least one expert for each task; task 'a' has none"),
         (lambda: CGC({"a": [IDENTITY]}, [], channels=1), "`shared` to have at least one expert; got none"),
         (lambda: CGC({"a": [IDENTITY]}, [IDENTITY], channels=0), "`channels` to be a whole number, at least 1; got 0"),
-        (lambda: MTAN(IDENTITY, [], {}, [], {"a": IDENTITY}), "`blocks` to have at least one block; got none"),
-        (lambda: MTAN(IDENTITY, [IDENTITY], {}, [], {}), "`heads` to contain a head for each task; got none"),
+        (lambda: MTAN(IDENTITY, [], {}, [], ONE), "`blocks` to have at least one block; got none"),
+        (lambda: MTAN(IDENTITY, [IDENTITY], {}, [], ONE), "`attentions` to contain each of the tasks a once; got none"),
+        (lambda: MTAN(IDENTITY, [IDENTITY], {"a": []}, [], ONE), "1 attentions for task 'a', one for each block; got 0"),
         (
-            lambda: MTAN(IDENTITY, [IDENTITY], {}, [], {"a": IDENTITY}),
-            "`attentions` to contain each of the tasks a once; got none",
-        ),
-        (
-            lambda: MTAN(IDENTITY, [IDENTITY], {"a": []}, [], {"a": IDENTITY}),
-            "Expected 1 attentions for task 'a', one for each block; got 0",
-        ),
-        (
-            lambda: MTAN(IDENTITY, [IDENTITY] * 2, {"a": [IDENTITY] * 2}, [], {"a": IDENTITY}),
+            lambda: MTAN(IDENTITY, [IDENTITY] * 2, {"a": [IDENTITY] * 2}, [], ONE),
             "Expected 1 transitions, one for each of the 2 blocks but the first; got 0",
         ),
     ],
@@ -328,97 +300,53 @@ def heads(*tasks: str) -> dict[str, nn.Module]:
     return {task: times([1.0]) for task in tasks}
 
 
+def stitch(other: nn.Module) -> CrossStitch:
+    return CrossStitch(IDENTITY, {"a": [times([1.0])], "b": [other]}, heads("a", "b"))
+
+
+def mixed(other: nn.Module, channels: int = 1) -> MMoE:
+    return MMoE(IDENTITY, [IDENTITY, other], ONE, channels=channels)
+
+
+def level(own: nn.Module = IDENTITY, shared: nn.Module = IDENTITY, channels: int = 1) -> PLE:
+    return PLE(IDENTITY, [CGC({"a": [own]}, [shared], channels=channels, last=True)], ONE)
+
+
 def attentive(attention: nn.Module = IDENTITY, transition: nn.Module = IDENTITY, block: nn.Module = IDENTITY) -> MTAN:
-    return MTAN(IDENTITY, [block, IDENTITY], {"a": [IDENTITY, attention]}, [transition], {"a": IDENTITY})
+    return MTAN(IDENTITY, [block, IDENTITY], {"a": [IDENTITY, attention]}, [transition], ONE)
 
 
-PIXELS = torch.ones(4, 1, 2, 2)
-WRONG = times([1.0, 1.0])
+WRONG, WIDE, COLOURED = times([1.0, 1.0]), times([1.0], [1.0]), nn.Conv2d(3, 1, 1)
 
 
 @pytest.mark.parametrize(
-    ("make", "inputs", "says"),
+    ("network", "says"),
     [
+        (stitch(WRONG), r"Layer 1 of task 'b' does not accept its input, \[4, 1\]"),
+        (stitch(WIDE), r"the same shape from layer 1 of all tasks; got \[4, 1\] from a and \[4, 2\] from b"),
         (
-            lambda: CrossStitch(IDENTITY, {"a": [times([1.0])], "b": [WRONG]}, heads("a", "b")),
-            torch.ones(4, 1),
-            r"Layer 1 of task 'b' does not accept its input, \[4, 1\]",
-        ),
-        (
-            lambda: CrossStitch(IDENTITY, {"a": [times([1.0])], "b": [times([1.0], [1.0])]}, heads("a", "b")),
-            torch.ones(4, 1),
-            r"the same shape from layer 1 of all tasks; got \[4, 1\] from a and \[4, 2\] from b",
-        ),
-        (
-            lambda: CrossStitch(IDENTITY, {"a": [times([1.0], [1.0])]}, heads("a"), channels=[3]),
-            torch.ones(4, 1),
+            CrossStitch(IDENTITY, {"a": [WIDE]}, ONE, channels=[3]),
             r"The cross-stitch unit after layer 1 does not accept its input, \[1, 4, 2\]",
         ),
+        (mixed(WRONG), r"Expert 2 does not accept .*, \[4, 1\]"),
+        (mixed(WIDE), r"the same shape from all experts; got \[4, 1\] from Expert 1 and \[4, 2\] from Expert 2"),
+        (mixed(IDENTITY, channels=7), r"The gate of task 'a' does not accept .*, \[4, 1\]"),
+        (MMoE(nn.Flatten(0), [IDENTITY], ONE, channels=1), r"The stem must return .* got \[4\]"),
+        (level(WRONG), r"Expert 1 of task 'a' at level 1 does not accept .*, \[4, 1\]"),
+        (level(shared=WRONG), r"Shared expert 1 at level 1 does not accept .*, \[4, 1\]"),
+        (level(channels=3), r"The gate of task 'a' at level 1 does not accept .*, \[4, 1\]"),
         (
-            lambda: MMoE(IDENTITY, [IDENTITY, WRONG], heads("a"), channels=1),
-            torch.ones(4, 1),
-            r"Expert 2 does not accept .*, \[4, 1\]",
-        ),
-        (
-            lambda: MMoE(IDENTITY, [IDENTITY, times([1.0], [1.0])], heads("a"), channels=1),
-            torch.ones(4, 1),
-            r"the same shape from all experts; got \[4, 1\] from Expert 1 and \[4, 2\] from Expert 2",
-        ),
-        (
-            lambda: MMoE(IDENTITY, [IDENTITY], heads("a"), channels=7),
-            torch.ones(4, 1),
-            r"The gate of task 'a' does not accept .*, \[4, 1\]",
-        ),
-        (
-            lambda: MMoE(nn.Flatten(0), [IDENTITY], heads("a"), channels=1),
-            torch.ones(4, 1),
-            r"The stem must return .* got \[4\]",
-        ),
-        (
-            lambda: PLE(IDENTITY, [CGC({"a": [WRONG]}, [IDENTITY], channels=1, last=True)], heads("a")),
-            torch.ones(4, 1),
-            r"Expert 1 of task 'a' at level 1 does not accept .*, \[4, 1\]",
-        ),
-        (
-            lambda: PLE(IDENTITY, [CGC({"a": [IDENTITY]}, [WRONG], channels=1, last=True)], heads("a")),
-            torch.ones(4, 1),
-            r"Shared expert 1 at level 1 does not accept .*, \[4, 1\]",
-        ),
-        (
-            lambda: PLE(IDENTITY, [CGC({"a": [IDENTITY]}, [IDENTITY], channels=3, last=True)], heads("a")),
-            torch.ones(4, 1),
-            r"The gate of task 'a' at level 1 does not accept .*, \[4, 1\]",
-        ),
-        (
-            lambda: PLE(IDENTITY, [CGC({"a": [IDENTITY]}, [times([1.0], [1.0])], channels=1, last=True)], heads("a")),
-            torch.ones(4, 1),
+            level(shared=WIDE),
             r"all experts of level 1; got \[4, 1\] from Expert 1 of task 'a' at level 1 and \[4, 2\] from Shared expert 1",
         ),
-        (attentive, torch.ones(4, 1), r"but block 1 gives \[4, 1\]. For vectors, choose mmoe or ple"),
-        (lambda: attentive(block=nn.Conv2d(3, 1, 1)), PIXELS, r"Block 1 does not accept .*, \[4, 1, 2, 2\]"),
-        (
-            lambda: attentive(nn.Conv2d(3, 1, 1)),
-            PIXELS,
-            r"The attention of task 'a' to block 2 does not accept its input, \[4, 2, 2, 2\]",
-        ),
-        (
-            attentive,
-            PIXELS,
-            r"of task 'a' to block 2 must return a mask of the features' shape, \[4, 1, 2, 2\]; got \[4, 2, 2, 2\]",
-        ),
-        (
-            lambda: attentive(transition=nn.Conv2d(3, 1, 1)),
-            PIXELS,
-            r"The transition from block 1 to 2 does not accept its input, \[4, 1, 2, 2\]",
-        ),
-        (
-            lambda: attentive(transition=nn.Flatten()),
-            PIXELS,
-            r"the same number of dimensions as \[4, 1, 2, 2\]; got \[4, 4\]",
-        ),
+        (attentive(block=nn.Flatten()), r"but block 1 gives \[4, 4\]. For vectors, choose mmoe or ple"),
+        (attentive(block=COLOURED), r"Block 1 does not accept .*, \[4, 1, 2, 2\]"),
+        (attentive(COLOURED), r"The attention of task 'a' to block 2 does not accept its input, \[4, 2, 2, 2\]"),
+        (attentive(), r"of task 'a' to block 2 must return a mask .* shape, \[4, 1, 2, 2\]; got \[4, 2, 2, 2\]"),
+        (attentive(transition=COLOURED), r"The transition from block 1 to 2 does not accept its input, \[4, 1, 2, 2\]"),
+        (attentive(transition=nn.Flatten()), r"the same number of dimensions as \[4, 1, 2, 2\]; got \[4, 4\]"),
     ],
 )
-def test_what_does_not_fit_is_named(make: object, inputs: Tensor, says: str) -> None:
-    network = make()
+def test_what_does_not_fit_is_named(network: nn.Module, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        network(inputs)
+        network(torch.ones(4, 1, 2, 2) if isinstance(network, MTAN) else torch.ones(4, 1))

@@ -10,20 +10,8 @@ from installed import needs
 from problem_data import whole
 
 LINES = {"train": 14_025, "validation": 3_119, "test": 3_092}
-LABELS = {  # of the three splits; the file has 17,295, 18,142, 6,960, 13,837, 8,041, 747, 627, 3,592 and 7,198
-    "absorption": (12_066, 2_614, 2_615),
-    "emission": (12_433, 2_861, 2_848),
-    "lifetime": (4_763, 1_061, 1_136),
-    "quantum_yield": (9_529, 2_147, 2_161),
-    "extinction": (5_605, 1_196, 1_240),
-    "absorption_width_cm": (522, 108, 117),
-    "emission_width_cm": (399, 111, 117),
-    "absorption_width_nm": (2_401, 585, 606),
-    "emission_width_nm": (4_822, 1_217, 1_159),
-}
 NAME = "optical"
 installed = needs("optical")
-Chromophores = dict[str, tuple[bytes, str]]
 each_split = pytest.mark.parametrize("split", optical.SPLITS)
 each_property = pytest.mark.parametrize("name", optical.PROPERTIES)
 
@@ -53,13 +41,6 @@ def test_shapes_types_and_ranges(problem: Problem, splits: Splits, split: str) -
 
 @installed
 @each_property
-def test_what_was_not_measured_has_no_label(splits: Splits, name: str) -> None:
-    targets = [whole(splits, split)[1][name] for split in optical.SPLITS]
-    assert tuple(int((~target.isnan()).sum()) for target in targets) == LABELS[name]
-
-
-@installed
-@each_property
 def test_targets_are_the_file_s_values(splits: Splits, name: str) -> None:
     about = optical.PROPERTIES[name]
     found = torch.cat([whole(splits, split)[1][name] for split in optical.SPLITS]).double() * about.deviation + about.mean
@@ -77,35 +58,6 @@ def test_targets_are_standardised_by_the_training_split(splits: Splits, name: st
     assert abs(known[0].std() - 1) < 0.005
     # the constants are those of the training split, and of nothing else
     assert abs(torch.cat(known).mean()) + abs(torch.cat(known).std() - 1) > abs(known[0].mean()) + abs(known[0].std() - 1)
-
-
-@pytest.fixture(scope="module")
-def chromophores() -> Chromophores:
-    """The substructures and the split of each, by its SMILES."""
-    smiles = sorted({line["Chromophore"] for line in optical.read_rows()})
-    counts = [row.numpy().tobytes() for row in optical.substructures(smiles, optical.SIZES["chromophore"])]
-    split = optical.split_of(dict(zip(smiles, counts, strict=True)))
-    return {one: (found, split[one]) for one, found in zip(smiles, counts, strict=True)}
-
-
-@installed
-def test_a_chromophore_is_in_the_split_of_its_substructures(splits: Splits, chromophores: Chromophores) -> None:
-    rows = [{row.tobytes() for row in whole(splits, split)[0]["chromophore"].numpy()} for split in optical.SPLITS]
-    assert sum(map(len, rows)) < 6815  # some have the same substructures
-    assert len(chromophores) == 6815
-    for counts, split in chromophores.values():
-        assert counts in rows[optical.SPLITS.index(split)]
-
-
-@installed
-def test_a_chromophore_written_in_another_way_is_in_the_same_split(chromophores: Chromophores) -> None:
-    from rdkit.Chem import MolFromSmiles, MolToSmiles
-
-    alike: dict[str, set[str]] = {}
-    for smiles, (_, split) in chromophores.items():
-        alike.setdefault(MolToSmiles(MolFromSmiles(smiles), isomericSmiles=False), set()).add(split)
-    assert len(alike) < len(chromophores)
-    assert all(len(found) == 1 for found in alike.values())
 
 
 # Substructures

@@ -29,22 +29,9 @@ def made(molecules: int = 6, atoms: int = 9) -> dict[str, Tensor]:
 # What is parsed
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("0.", 0.0),
-        ("18.", 18.0),
-        ("-349.", -349.0),
-        ("13.21", 13.21),
-        ("-0.0126981359", -0.0126981359),
-        ("-7.E-6", -7e-6),
-        ("2.1997E-6", 2.1997e-6),
-        ("1.5E+2", 150.0),
-        ("12", 12.0),
-    ],
-)
-def test_numbers_are_read_as_the_files_write_them(text: str, found: float) -> None:
-    assert qm9.numbers(f"[[1.5,{text},-2.]]") == [1.5, found, -2.0]
+def test_numbers_are_read_as_the_files_write_them() -> None:
+    text = "[[0.,18.,-349.],[13.21,-0.0126981359,-7.E-6],[2.1997E-6,1.5E+2,12]]"
+    assert qm9.numbers(text) == [0.0, 18.0, -349.0, 13.21, -0.0126981359, -7e-6, 2.1997e-6, 150.0, 12.0]
 
 
 COLUMNS = ["XYZ_file", "Index", "InChi", "Elements", "XYZ_Ang", *(about.column for about in qm9.PROPERTIES.values())]

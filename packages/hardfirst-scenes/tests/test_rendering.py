@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
 
@@ -81,12 +82,18 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[SplitTensors, list[t
         patch.setenv("HOME", str(home))
         patch.setattr(_workers, "_cores", lambda: 2)
         patch.chdir(there)
-        found = load_frames("small", lambda done, total: told.append((done, total)))
+        patch.setattr(_workers, "_progress_bar", lambda: nullcontext(lambda done, total: told.append((done, total))))
+        found = load_frames("small")
     said = [str(each.message) for each in caught]
     left = [str(path) for folder in (there, home) for path in folder.rglob("*")]
     kept = sorted(path.name for folder in data.iterdir() for path in folder.iterdir())
     assert kept == [".lock", "small.pt"]
     return found, told, said, left
+
+
+@pytest.fixture
+def frames(tiny: tuple[SplitTensors, object, object, object]) -> SplitTensors:
+    return tiny[0]
 
 
 @pytest.fixture
@@ -97,6 +104,14 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(_workers, "_cores", lambda: 1)
     monkeypatch.setattr(_rendering, "_warn_if_different", lambda made, size: None)
     return _rendering.frames_folder()
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """What the progress bar would show."""
+    found: list[tuple[int, int]] = []
+    monkeypatch.setattr(_workers, "_progress_bar", lambda: nullcontext(lambda *counts: found.append(counts)))
+    return found
 
 
 def part_of(tiny_frames: SplitTensors, split: str, first: int = 0) -> dict[str, np.ndarray]:
@@ -123,9 +138,9 @@ def same(one: SplitTensors, other: SplitTensors) -> bool:
 
 
 @installed
-def test_shapes_types_and_ranges(tiny: tuple[SplitTensors, object, object, object]) -> None:
-    assert {split: len(tensors["rgb"]) for split, tensors in tiny[0].items()} == {"train": 4, "validation": 2, "test": 2}
-    for tensors in tiny[0].values():
+def test_shapes_types_and_ranges(frames: SplitTensors) -> None:
+    assert {split: len(tensors["rgb"]) for split, tensors in frames.items()} == {"train": 4, "validation": 2, "test": 2}
+    for tensors in frames.values():
         count = len(tensors["rgb"])
         assert {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()} == {
             "rgb": (torch.uint8, (count, 3, 120, 160)),
@@ -146,9 +161,9 @@ def test_shapes_types_and_ranges(tiny: tuple[SplitTensors, object, object, objec
 
 
 @installed
-def test_boxes_touch_their_objects_on_all_sides(tiny: tuple[SplitTensors, object, object, object]) -> None:
+def test_boxes_touch_their_objects_on_all_sides(frames: SplitTensors) -> None:
     found = 0
-    for tensors in tiny[0].values():
+    for tensors in frames.values():
         for classes, rows in zip(tensors["classes"], tensors["boxes"].long(), strict=True):
             for x1, y1, x2, y2, kind in rows[rows[:, 4] >= 0].tolist():
                 crop = classes[y1:y2, x1:x2] == 4 + kind
@@ -179,13 +194,13 @@ def test_other_frames_than_expected_are_warned_of(tiny: tuple[SplitTensors, obje
 
 @installed
 def test_the_same_frames_in_another_process_and_whatever_their_number(
-    tiny: tuple[SplitTensors, object, object, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    frames: SplitTensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     wad = next(path for path in SOURCE.check() if path.name == "freedoom1.wad")
     for count in (1, 3):
         found = _engine.render(wad, "e1m3", count)
-        for name, expected in part_of(tiny[0], "validation").items():
+        for name, expected in part_of(frames, "validation").items():
             assert found[name][:2].tobytes() == expected[:count].tobytes(), name
 
 
@@ -193,20 +208,22 @@ def test_the_same_frames_in_another_process_and_whatever_their_number(
 @pytest.mark.skipif(
     (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="elsewhere the engine may round otherwise"
 )
-def test_these_are_the_frames_that_are_recorded(tiny: tuple[SplitTensors, object, object, object]) -> None:
+def test_these_are_the_frames_that_are_recorded(frames: SplitTensors) -> None:
     # if this changes, so do all frames: raise REVISION, and record the checksums anew
-    assert _rendering.checksum(flat(tiny[0]))[:16] == "921127177b3c440c"
+    assert _rendering.checksum(flat(frames))[:16] == "921127177b3c440c"
 
 
 @installed
-def test_a_rendering_that_was_killed_goes_on(tiny: tuple[SplitTensors, object, object, object], elsewhere: Path) -> None:
+def test_a_rendering_that_was_killed_goes_on(frames: SplitTensors, elsewhere: Path) -> None:
     shares = {split: tuple(share) for split, share in TINY.items()}
     script = f"""
-import os, signal
+import contextlib, os, signal
 from hardfirst_scenes import _maps, _rendering, _workers
 _maps.SIZES["small"] = {{split: _maps.Share(*share) for split, share in {shares}.items()}}
 _workers._cores = lambda: 1
-_rendering.load_frames("small", lambda done, total: os.kill(os.getpid(), signal.SIGKILL) if done >= 2 else None)
+kill = lambda done, total: os.kill(os.getpid(), signal.SIGKILL) if done >= 2 else None
+_workers._progress_bar = lambda: contextlib.nullcontext(kill)
+_rendering.load_frames("small")
 """
     temporary = elsewhere.parent.parent / "temporary"
     temporary.mkdir()
@@ -217,13 +234,13 @@ _rendering.load_frames("small", lambda done, total: os.kill(os.getpid(), signal.
     assert {"e1m1", "e4m9"} <= parts
     assert len(parts) < 4
 
-    doctored = part_of(tiny[0], "train")  # to see that it is not rendered again
+    doctored = part_of(frames, "train")  # to see that it is not rendered again
     doctored["boxes"] = np.full_like(doctored["boxes"], 7)
     _engine.write(elsewhere / "small" / "e1m1.npz", doctored)
     found = load_frames("small")
     assert (found["train"]["boxes"][:2] == 7).all()
-    found["train"]["boxes"][:2] = tiny[0]["train"]["boxes"][:2]
-    assert same(found, tiny[0])
+    found["train"]["boxes"][:2] = frames["train"]["boxes"][:2]
+    assert same(found, frames)
 
 
 def _nobody_works_in(folder: Path) -> bool:
@@ -242,41 +259,37 @@ def _nobody_works_in(folder: Path) -> bool:
 
 
 @installed
-def test_a_damaged_map_is_rendered_anew(tiny: tuple[SplitTensors, object, object, object], elsewhere: Path) -> None:
-    parts = write_parts(elsewhere, tiny[0])
+def test_a_damaged_map_is_rendered_anew(frames: SplitTensors, elsewhere: Path, told: list[tuple[int, int]]) -> None:
+    parts = write_parts(elsewhere, frames)
     content = bytearray(parts["e1m5"].read_bytes())
     content[len(content) // 2] ^= 1
     parts["e1m5"].write_bytes(content)
-    told = []
     with pytest.warns(UserWarning, match=r"e1m5\.npz could not be read and are rendered again"):
-        found = load_frames("small", lambda done, total: told.append(done))
-    assert told[0] == 3
-    assert same(found, tiny[0])
+        found = load_frames("small")
+    assert told[0] == (3, 4)
+    assert same(found, frames)
 
 
 @installed
-def test_damaged_frames_are_put_together_anew(tiny: tuple[SplitTensors, object, object, object], elsewhere: Path) -> None:
-    write_parts(elsewhere, tiny[0])
-    told = []
-    assert same(load_frames("small", lambda done, total: told.append((done, total))), tiny[0])
+def test_damaged_frames_are_put_together_anew(frames: SplitTensors, elsewhere: Path, told: list[tuple[int, int]]) -> None:
+    write_parts(elsewhere, frames)
+    assert same(load_frames("small"), frames)
     assert told == [(4, 4)]  # nothing to render
     assert not (elsewhere / "small").exists()
     whole = elsewhere / "small.pt"
     whole.write_bytes(whole.read_bytes()[:-1000])
-    write_parts(elsewhere, tiny[0])
+    write_parts(elsewhere, frames)
     with pytest.warns(UserWarning, match=r"small\.pt could not be read and are rendered again"):
-        assert same(load_frames("small"), tiny[0])
-    assert same(load_frames("small"), tiny[0])
+        assert same(load_frames("small"), frames)
+    assert same(load_frames("small"), frames)
 
 
 @installed
-def test_what_is_loaded_is_mapped_and_changes_stay_in_memory(
-    tiny: tuple[SplitTensors, object, object, object], elsewhere: Path
-) -> None:
-    write_parts(elsewhere, tiny[0])
+def test_what_is_loaded_is_mapped_and_changes_stay_in_memory(frames: SplitTensors, elsewhere: Path) -> None:
+    write_parts(elsewhere, frames)
     found = load_frames("small")
     found["train"]["rgb"].zero_()
-    assert same(load_frames("small"), tiny[0])
+    assert same(load_frames("small"), frames)
     if sys.platform == "linux":
         assert str(elsewhere / "small.pt") in Path("/proc/self/maps").read_text()
 
@@ -290,12 +303,12 @@ def test_a_map_that_cannot_be_rendered_is_one_sentence(elsewhere: Path, monkeypa
 
 @installed
 def test_where_nothing_can_be_kept_frames_are_rendered_all_the_same(
-    tiny: tuple[SplitTensors, object, object, object], elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+    frames: SplitTensors, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_rendering, "_render", lambda folder, size, progress: flat(tiny[0]))
+    monkeypatch.setattr(_rendering, "_render", lambda folder, size: flat(frames))
     elsewhere.parent.write_text("a file where the folder should be")
     with pytest.warns(UserWarning, match="could not be stored in .*, and are rendered at each start"):
-        assert same(load_frames("small"), tiny[0])
+        assert same(load_frames("small"), frames)
 
 
 def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

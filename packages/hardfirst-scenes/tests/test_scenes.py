@@ -105,15 +105,6 @@ def test_how_a_loss_is_spread() -> None:
         assert everything == pytest.approx(1.0)
 
 
-def test_the_harder_the_focus_the_more_the_hardest_have() -> None:
-    output, target = torch.randn(2, CELLS, 6), frames()[torch.tensor([0, 1])][1]["boxes"]
-    shares = [
-        float(loss_share(output, target, example=EXAMPLE_LOSSES[name], objects=False, hardest=3))
-        for name in ("cross_entropy", "focal_0.5", "focal_1", "focal_2", "focal_5")
-    ]
-    assert shares == sorted(shares)
-
-
 def test_the_network_of_focal_2_is_told_of_all_losses() -> None:
     losses = load_problem("scenes:small").loss_study_task.losses
     under = {metric.partition(" under ")[2] for metric in losses["focal_2"].metrics}

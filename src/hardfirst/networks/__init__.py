@@ -49,31 +49,20 @@ NETWORKS: "Registry[Callable[..., Network]]" = Registry(
 )
 """The class methods that build a network from a problem's `Parts` and options, by name."""
 
-_HOMES = {
-    "ASPP": "dilated_resnet",
-    "Attention": "mtan",
-    "CGC": "ple",
-    "DilatedResNet": "dilated_resnet",
-    "MEASURED": "_registry",
-    "Network": "_base",
-    "NetworkSpec": "_registry",
-    "Parts": "_parts",
-    "SegNet": "segnet",
-    "SegNetMTAN": "segnet",
-    "batch_layer": "segnet",
-    "class_head": "layers",
-    "image_layer": "layers",
-    "map_head": "segnet",
-    "matched": "_parts",
-    "number_head": "layers",
-    "order_by_difficulty": "task_hierarchy",
-    "parameters": "_parts",
-    "sequence_layer": "layers",
-    "vector_layer": "layers",
+_NAMES = {
+    "_base": ("Network",),
+    "_parts": ("Parts", "matched", "parameters"),
+    "_registry": ("MEASURED", "NetworkSpec"),
+    "dilated_resnet": ("ASPP", "DilatedResNet"),
+    "layers": ("class_head", "image_layer", "number_head", "sequence_layer", "vector_layer"),
+    "mtan": ("Attention",),
+    "ple": ("CGC",),
+    "segnet": ("SegNet", "SegNetMTAN", "batch_layer", "map_head"),
+    "task_hierarchy": ("order_by_difficulty",),
 }
+"""By module, what it has for users."""
 
+_HOMES = {name: f"{__name__}.{module}:{name}" for module, names in _NAMES.items() for name in names}
 __all__ = ["NETWORKS", *_HOMES, *NETWORKS.classes]  # noqa: PLE0604  # the names of a table, all strings
 
-__getattr__, __dir__ = lazy_names(
-    __name__, {name: f"{__name__}.{module}:{name}" for name, module in _HOMES.items()} | NETWORKS.classes
-)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES | NETWORKS.classes)

@@ -66,6 +66,16 @@ class Network(nn.Module, ABC):
     def task_modules(self) -> dict[str, list[nn.Module]]:
         """Return, for each task, the modules that its output depends on, its head last. Used by `shared_parameters`."""
 
+    def _with_shared(self, shared: Sequence[nn.Module], *own: nn.ModuleDict) -> dict[str, list[nn.Module]]:
+        """Return, for each task, the modules that all tasks share, and its own."""
+        modules = zip(*(each.values() for each in own), strict=True)
+        return {task: [*shared, *of_task] for task, of_task in zip(self.tasks, modules, strict=True)}
+
+    def _called(self, modules: nn.ModuleDict, inputs: Mapping[str, Any], what: str = "head") -> dict[str, Tensor]:
+        """Call each task's module on its inputs; the outputs have the order of `tasks`."""
+        of_task = zip(self.tasks, modules.values(), strict=True)
+        return {task: call(module, inputs[task], f"The {what} of task {task!r}") for task, module in of_task}
+
 
 def by_task(modules: Mapping[str, nn.Module]) -> nn.ModuleDict:
     """Build an ordered ModuleDict of modules by task, for names with any characters.
@@ -135,12 +145,18 @@ def call(module: Callable[[Any], Any], inputs: Any, what: str) -> Any:
         ) from error
 
 
-def features(output: Any, what: str) -> Tensor:
-    """Return a module's output after checking that it is [batch, channels, ...].
+def features(module: Callable[[Any], Any], inputs: Any, what: str) -> Tensor:
+    """Call a module, and return its output after checking that it is [batch, channels, ...].
+
+    Args:
+        module: as for `call`.
+        inputs: as for `call`.
+        what: as for `call`.
 
     Raises:
-        InputError: the output has another form.
+        InputError: torch rejects the inputs, or the output has another form.
     """
+    output = call(module, inputs, what)
     if not isinstance(output, Tensor) or output.dim() < 2:
         raise InputError(f"{what} must return features [batch, channels, ...]; got {describe(output)}.")
     return output

@@ -112,20 +112,14 @@ class CrossStitch(Network):
         for index, stitch in enumerate(self.stitches):
             for task, before in running.items():
                 name = f"Layer {index + 1} of task {task!r}"
-                running[task] = features(call(columns[task][index], before, name), name)
+                running[task] = features(columns[task][index], before, name)
             stacked = torch.stack(same_shapes(running, f"layer {index + 1} of all tasks"))
             mixed = call(stitch, stacked, f"The cross-stitch unit after layer {index + 1}")
             running = dict(zip(running, mixed.unbind(), strict=True))
-        return {
-            task: call(head, running[task], f"The head of task {task!r}")
-            for task, head in zip(self.tasks, self.heads.values(), strict=True)
-        }
+        return self._called(self.heads, running)
 
     def task_modules(self) -> dict[str, list[nn.Module]]:
-        return {
-            task: [self.stem, self.columns, self.stitches, head]
-            for task, head in zip(self.tasks, self.heads.values(), strict=True)
-        }
+        return self._with_shared([self.stem, self.columns, self.stitches], self.heads)
 
 
 class Stitch(nn.Module):

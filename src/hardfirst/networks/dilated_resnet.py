@@ -1,5 +1,6 @@
 """A ResNet-50 whose last blocks are dilated instead of strided, and the head of DeepLab that reads it."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +16,39 @@ RATES = (12, 24, 36)
 """The dilations of the head's three large convolutions, for features at an eighth of the resolution."""
 
 
-class DilatedResNet(nn.Module):
+class ResNet(nn.Module):
+    """A ResNet without its classifier. Parameters have the names and shapes of torchvision and timm.
+
+    Args:
+        width: the channels of the first convolution.
+        groups: the blocks of each group.
+        weights: a file with weights; default: random weights.
+        like: the name of the network in torchvision and timm.
+
+    Raises:
+        InputError: the file does not fit.
+    """
+
+    def __init__(self, width: int, groups: Iterable[Sequence[nn.Module]], weights: str | Path | None, *, like: str) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False), nn.BatchNorm2d(width)
+        for number, blocks in enumerate(groups, 1):
+            self.add_module(f"layer{number}", nn.Sequential(*blocks))
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        if weights is not None:
+            load_weights(self, weights, like=f"torchvision's or timm's {like}")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute the features of the last block."""
+        features = F.max_pool2d(F.relu(self.bn1(self.conv1(images))), 3, stride=2, padding=1)
+        for group in list(self.children())[2:]:
+            features = group(features)
+        return features
+
+
+class DilatedResNet(ResNet):
     """A ResNet-50 without its classifier, at 1/8 of the resolution: the last two groups of blocks are dilated.
 
     Parameters have the names and shapes of torchvision and timm, so their files can be loaded.
@@ -41,33 +74,19 @@ class DilatedResNet(nn.Module):
     """
 
     def __init__(self, width: int = 64, *, weights: str | Path | None = None) -> None:
-        super().__init__()
         width = whole("width", width, least=1)
+        super().__init__(width, _groups(width), weights, like="resnet50")
         self.channels = 8 * EXPANSION * width
-        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        before = width
-        for number, (count, stride, dilation) in enumerate(zip(BLOCKS, (1, 2, 1, 1), (1, 1, 2, 4), strict=True), 1):
-            inner = width * 2 ** (number - 1)
-            blocks: list[nn.Module] = []
-            for index in range(count):
-                # the block that was strided keeps the dilation of the previous group
-                rate = max(dilation // 2, 1) if index == 0 else dilation
-                blocks.append(_Bottleneck(before, inner, stride=stride if index == 0 else 1, dilation=rate))
-                before = EXPANSION * inner
-            self.add_module(f"layer{number}", nn.Sequential(*blocks))
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-        if weights is not None:
-            load_weights(self, weights, like="torchvision's or timm's resnet50")
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Compute the features of the last block."""
-        features = F.max_pool2d(F.relu(self.bn1(self.conv1(images))), 3, stride=2, padding=1)
-        for number in range(1, len(BLOCKS) + 1):
-            features = self.get_submodule(f"layer{number}")(features)
-        return features
+
+def _groups(width: int) -> Iterator[list[nn.Module]]:
+    before = width
+    for number, (count, stride, dilation) in enumerate(zip(BLOCKS, (1, 2, 1, 1), (1, 1, 2, 4), strict=True)):
+        inner = width * 2**number
+        # the block that was strided keeps the dilation of the previous group
+        first = _Bottleneck(before, inner, stride=stride, dilation=max(dilation // 2, 1))
+        before = EXPANSION * inner
+        yield [first, *(_Bottleneck(before, inner, stride=1, dilation=dilation) for _ in range(count - 1))]
 
 
 class ASPP(nn.Module):

@@ -70,10 +70,7 @@ class HardSharing(Network):
     def forward(self, inputs: Any) -> dict[str, Tensor]:
         """Compute every task's output, in the order of `heads`."""
         features = call(self.trunk, inputs, "The trunk")
-        return {
-            task: call(head, features, f"The head of task {task!r}")
-            for task, head in zip(self.tasks, self.heads.values(), strict=True)
-        }
+        return self._called(self.heads, dict.fromkeys(self.tasks, features))
 
     def task_modules(self) -> dict[str, list[nn.Module]]:
-        return {task: [self.trunk, head] for task, head in zip(self.tasks, self.heads.values(), strict=True)}
+        return self._with_shared([self.trunk], self.heads)

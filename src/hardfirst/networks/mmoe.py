@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hardfirst.errors import InputError, whole
-from hardfirst.networks._base import Network, by_task, call, features, resize, same_shapes, task_names
+from hardfirst.networks._base import Network, by_task, features, resize, same_shapes, task_names
 from hardfirst.networks._parts import Parts, match_hard_sharing
 from hardfirst.networks.layers import Gate
 
@@ -84,23 +84,14 @@ class MMoE(Network):
 
     def forward(self, inputs: Any) -> dict[str, Tensor]:
         """Compute every task's output, in the order of `heads`."""
-        stem = features(call(self.stem, inputs, "The stem"), "The stem")
-        by_name = {}
-        for number, expert in enumerate(self.experts, 1):
-            name = f"Expert {number}"
-            by_name[name] = features(call(expert, stem, name), name)
-        experts = same_shapes(by_name, "all experts")
-        outputs = {}
-        for task, gate, head in zip(self.tasks, self.gates.values(), self.heads.values(), strict=True):
-            mixed = mixture(call(gate, stem, f"The gate of task {task!r}"), experts)
-            outputs[task] = call(head, mixed, f"The head of task {task!r}")
-        return outputs
+        stem = features(self.stem, inputs, "The stem")
+        named = {f"Expert {number}": expert for number, expert in enumerate(self.experts, 1)}
+        experts = same_shapes({name: features(expert, stem, name) for name, expert in named.items()}, "all experts")
+        weights = self._called(self.gates, dict.fromkeys(self.tasks, stem), "gate")
+        return self._called(self.heads, {task: mixture(each, experts) for task, each in weights.items()})
 
     def task_modules(self) -> dict[str, list[nn.Module]]:
-        return {
-            task: [self.stem, self.experts, gate, head]
-            for task, gate, head in zip(self.tasks, self.gates.values(), self.heads.values(), strict=True)
-        }
+        return self._with_shared([self.stem, self.experts], self.gates, self.heads)
 
 
 def mixture(weights: Tensor, experts: Sequence[Tensor]) -> Tensor:

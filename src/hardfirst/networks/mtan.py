@@ -122,16 +122,13 @@ class MTAN(Network):
             assert isinstance(pair, nn.ModuleList)
             first, second = pair
             name = f"Block {number}"
-            seen = features(call(first, trunk, name), name)
-            trunk = features(call(second, seen, name), name)
+            seen = features(first, trunk, name)
+            trunk = features(second, seen, name)
             if trunk.dim() == 2:
                 raise no_positions_error(f"block {number} gives {describe(trunk)}")
             blocks.append((seen, trunk))
-        parts = zip(self.tasks, self.attentions.values(), self.heads.values(), strict=True)
-        return {
-            task: call(head, self._attended(task, attentions, blocks), f"The head of task {task!r}")
-            for task, attentions, head in parts
-        }
+        attentions = zip(self.tasks, self.attentions.values(), strict=True)
+        return self._called(self.heads, {task: self._attended(task, each, blocks) for task, each in attentions})
 
     def _attended(self, task: str, attentions: nn.Module, blocks: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         """Compute the task's masked features of the last block."""
@@ -141,7 +138,7 @@ class MTAN(Network):
             attention_input = seen
             if number > 1:
                 name = f"The transition from block {number - 1} to {number}"
-                carried = features(call(self.transitions[number - 2], attended, name), name)
+                carried = features(self.transitions[number - 2], attended, name)
                 attention_input = torch.cat([seen, resize(carried, seen, "max")], dim=1)
             name = f"The attention of task {task!r} to block {number}"
             mask = call(attention, attention_input, name)
@@ -153,10 +150,7 @@ class MTAN(Network):
         return attended
 
     def task_modules(self) -> dict[str, list[nn.Module]]:
-        return {
-            task: [self.stem, self.blocks, self.transitions, attentions, head]
-            for task, attentions, head in zip(self.tasks, self.attentions.values(), self.heads.values(), strict=True)
-        }
+        return self._with_shared([self.stem, self.blocks, self.transitions], self.attentions, self.heads)
 
 
 class Attention(nn.Module):

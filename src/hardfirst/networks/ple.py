@@ -100,14 +100,11 @@ class PLE(Network):
 
     def forward(self, inputs: Any) -> dict[str, Tensor]:
         """Compute every task's output, in the order of `heads`."""
-        common: Tensor | None = features(call(self.stem, inputs, "The stem"), "The stem")
+        common: Tensor | None = features(self.stem, inputs, "The stem")
         own = dict.fromkeys(self.tasks, common)
         for number, level in enumerate(self.levels, 1):
             own, common = level(own, common, f"level {number}")
-        return {
-            task: call(head, own[task], f"The head of task {task!r}")
-            for task, head in zip(self.tasks, self.heads.values(), strict=True)
-        }
+        return self._called(self.heads, own)
 
     def task_modules(self) -> dict[str, list[nn.Module]]:
         # Backwards from the last level. `readers[task]` are the tasks whose output depends on the features that a level
@@ -191,10 +188,10 @@ class CGC(nn.Module):
         for task, experts, _ in self.parts():
             for number, expert in enumerate(experts, 1):
                 what = f"Expert {number} of task {task!r} at {name}"
-                by_name[what] = features(call(expert, own[task], what), what)
+                by_name[what] = features(expert, own[task], what)
         for number, expert in enumerate(self.shared, 1):
             what = f"Shared expert {number} at {name}"
-            by_name[what] = features(call(expert, common, what), what)
+            by_name[what] = features(expert, common, what)
         outputs = same_shapes(by_name, f"all experts of {name}")
         shared = outputs[len(outputs) - len(self.shared) :]
         mixed, start = {}, 0

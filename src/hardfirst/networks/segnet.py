@@ -176,10 +176,9 @@ class SegNetMTAN(Network):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Compute every task's output, in the order of `heads`."""
         stages: list[Stage] = call(self.trunk.stages, images, "The trunk")
-        return {
-            task: call(head, self._attended(stages, list(attentions.children())), f"The head of task {task!r}")
-            for task, attentions, head in zip(self.tasks, self.attentions.values(), self.heads.values(), strict=True)
-        }
+        attentions = zip(self.tasks, self.attentions.values(), strict=True)
+        attended = {task: self._attended(stages, list(each.children())) for task, each in attentions}
+        return self._called(self.heads, attended)
 
     def _attended(self, stages: Sequence[Stage], attentions: Sequence[nn.Module]) -> Tensor:
         """Compute a task's masked features of the last block."""
@@ -195,10 +194,7 @@ class SegNetMTAN(Network):
         return features
 
     def task_modules(self) -> dict[str, list[nn.Module]]:
-        return {
-            task: [self.trunk, self.transitions, attentions, head]
-            for task, attentions, head in zip(self.tasks, self.attentions.values(), self.heads.values(), strict=True)
-        }
+        return self._with_shared([self.trunk, self.transitions], self.attentions, self.heads)
 
 
 def _chain(channels: int, depth: int) -> nn.Module:

@@ -127,12 +127,8 @@ class TaskHierarchy(Network):
             name = f"block {number} (task {task!r})"
             if number > 1:
                 inputs = call(transitions[number - 2], concatenate(outputs), f"The transition to {name}")
-            outputs[name] = features(call(block, inputs, f"B{name[1:]}"), f"B{name[1:]}")
-        of_task = dict(zip(self.order, outputs.values(), strict=True))
-        return {
-            task: call(module, of_task[task], f"The module of task {task!r}")
-            for task, module in zip(self.tasks, self.heads.values(), strict=True)
-        }
+            outputs[name] = features(block, inputs, f"B{name[1:]}")
+        return self._called(self.heads, dict(zip(self.order, outputs.values(), strict=True)), "module")
 
     def task_modules(self) -> dict[str, list[nn.Module]]:
         modules = dict(zip(self.tasks, self.heads.values(), strict=True))

@@ -102,16 +102,9 @@ class UberNet(Network):
             name = f"block {number}"
             if number > 1:
                 inputs = call(self.transitions[number - 2], inputs, f"The transition to {name}")
-            inputs = taps[name] = features(call(block, inputs, f"B{name[1:]}"), f"B{name[1:]}")
-        fused = concatenate(taps)
-        outputs = {}
-        for task, module, head in zip(self.tasks, self.fusions.values(), self.heads.values(), strict=True):
-            of_task = call(module, fused, f"The module of task {task!r}")
-            outputs[task] = call(head, of_task, f"The head of task {task!r}")
-        return outputs
+            inputs = taps[name] = features(block, inputs, f"B{name[1:]}")
+        fused = self._called(self.fusions, dict.fromkeys(self.tasks, concatenate(taps)), "module")
+        return self._called(self.heads, fused)
 
     def task_modules(self) -> dict[str, list[nn.Module]]:
-        return {
-            task: [self.blocks, self.transitions, module, head]
-            for task, module, head in zip(self.tasks, self.fusions.values(), self.heads.values(), strict=True)
-        }
+        return self._with_shared([self.blocks, self.transitions], self.fusions, self.heads)

@@ -67,49 +67,25 @@ PROBLEMS: Registry[Any] = Registry(
 )
 """By name, the function that returns the problem. Plug-ins add names."""
 
-_HOMES = {
-    "IGNORE": "_data",
-    "Augmented": "_augmented",
-    "Batch": "_data",
-    "LossOption": "_task",
-    "Debian": "_sources",
-    "Measure": "_task",
-    "Metric": "_task",
-    "Npm": "_sources",
-    "Package": "_sources",
-    "Problem": "_base",
-    "Published": "_published",
-    "PublishedMeasure": "_published",
-    "PyPI": "_sources",
-    "Source": "_sources",
-    "Split": "_data",
-    "Splits": "_base",
-    "Task": "_task",
-    "TensorTable": "_data",
-    "ConcatSplit": "_data",
-    "FIELDS": "fields",
-    "FolderProblem": "fields",
-    "batch_mean": "_published",
-    "cache_folder": "_folders",
-    "cached": "_cache",
-    "collate": "_data",
-    "data_folder": "_folders",
-    "digest": "_load",
-    "explained": "_load",
-    "folder_name": "fields",
-    "load_problem": "_load",
-    "modules_digest": "_load",
-    "TableTransform": "tables",
-    "data_card": "tables._card",
-    "table_name": "tables",
-    "table_transform": "tables",
+_NAMES = {
+    "_augmented": ("Augmented",),
+    "_base": ("Problem", "Splits"),
+    "_cache": ("cached",),
+    "_data": ("Batch", "ConcatSplit", "IGNORE", "Split", "TensorTable", "collate"),
+    "_folders": ("cache_folder", "data_folder"),
+    "_load": ("digest", "explained", "load_problem", "modules_digest"),
+    "_published": ("Published", "PublishedMeasure", "batch_mean"),
+    "_sources": ("Debian", "Npm", "Package", "PyPI", "Source"),
+    "_task": ("LossOption", "Measure", "Metric", "Task"),
+    "fields": ("FIELDS", "FolderProblem", "folder_name"),
+    "tables": ("TableTransform", "table_name", "table_transform"),
+    "tables._card": ("data_card",),
 }
+"""By module, what it has for users."""
 
+_HOMES = {name: f"{__name__}.{module}:{name}" for module, names in _NAMES.items() for name in names}
 _MODULES = ("brown", "census", "digits", "mnist_fashion", "optical", "qm9")
 
 __all__ = ["OWN", "PROBLEMS", *_HOMES]  # noqa: PLE0604  # the names of a table, all strings
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {name: f"{__name__}.{module}:{name}" for name, module in _HOMES.items()} | {m: f"{_BUILTIN}.{m}" for m in _MODULES},
-)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES | {module: f"{_BUILTIN}.{module}" for module in _MODULES})

@@ -50,9 +50,8 @@ class TensorTable(Dataset[Batch]):
             raise InputError("Expected a TensorTable to have inputs; got none.")
         self.inputs = inputs if isinstance(inputs, Tensor) else dict(inputs)
         self.targets = dict(targets)
-        columns = {**self.targets, **({} if isinstance(inputs, Tensor) else inputs)}
-        self.count = len(inputs) if isinstance(inputs, Tensor) else len(next(iter(inputs.values())))
-        for name, column in columns.items():
+        self.count = len(next(iter(named_inputs.values())))
+        for name, column in [*self.targets.items(), *named_inputs.items()]:
             if len(column) != self.count:
                 raise InputError(f"Expected {self.count} examples of {name!r}, as many as inputs; got {len(column)}.")
 
@@ -95,11 +94,9 @@ class ConcatSplit(Dataset[Batch]):
         number = bisect_right(self.ends, indices[0])
         part, start = self.parts[number], self.ends[number] - self.sizes[number]
         local = [index - start for index in indices]
-        if isinstance(part, TensorTable):
-            return part.__getitems__(local)
         get_items = getattr(part, "__getitems__", None)  # optional in torch: many items in one call
         with drawing(self.draw, number):
-            items: list[Batch] = get_items(local) if get_items is not None else [part[index] for index in local]
+            items: Batch | list[Batch] = get_items(local) if get_items else [part[index] for index in local]
         return items
 
 

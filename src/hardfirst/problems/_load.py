@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from hardfirst._user_file import explain_errors, file_sha256, load_module, modules_sha256
 from hardfirst.errors import InputError, MissingPackage, unknown
@@ -15,15 +15,8 @@ T = TypeVar("T")
 _CONTRACT = "(A problem file has a function `problem()` that returns a Problem: `hardfirst new` writes an example.)"
 
 
-class _Loaded(NamedTuple):
-    """A user's problem, and the module that defines it."""
-
-    module: ModuleType
-    problem: Problem
-
-
-_LOADED: dict[Path, _Loaded] = {}
-"""What this process has loaded, by file. `problem()` may be slow, so it is called once unless a file changes."""
+_LOADED: dict[Path, tuple[ModuleType, Problem]] = {}
+"""By file, its module and problem in this process. `problem()` may be slow, so it is called once unless a file changes."""
 
 
 def load_problem(name: str) -> Problem:
@@ -61,9 +54,9 @@ def load_problem(name: str) -> Problem:
             f"There is no file {name}. A problem is a built-in one ({', '.join(PROBLEMS)}), a Python file, or a table."
         )
     module, location = load_module(path, contract=_CONTRACT), path.resolve()
-    if location not in _LOADED or _LOADED[location].module is not module:
-        _LOADED[location] = _Loaded(module, _call(name, path, module))
-    return _LOADED[location].problem
+    if location not in _LOADED or _LOADED[location][0] is not module:
+        _LOADED[location] = module, _call(name, path, module)
+    return _LOADED[location][1]
 
 
 def digest(name: str) -> str | None:

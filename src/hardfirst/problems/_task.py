@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hardfirst.errors import InputError, number, unknown
-from hardfirst.kpi import Accumulator
+from hardfirst.kpi import Accumulator, r2
 from hardfirst.kpi._accumulators import is_accumulator, of_batch
 from hardfirst.records import LossShare
 
@@ -159,6 +159,18 @@ class Task:
             raise unknown(f"loss of task {self.name!r}:", loss, self.losses)
         option = self.losses[loss]
         return replace(self, loss=option.loss, metrics={**self.metrics, **option.metrics})
+
+
+def standardised_task(name: str, *, deviation: float, error: str) -> Task:
+    """Return a regression of standardised values, measured on the validation split by R², and by its mean absolute error.
+
+    Args:
+        name: the task's.
+        deviation: the standard deviation, in the unit of the error.
+        error: what the error is called.
+    """
+    mean_error = Metric(partial(absolute_error, deviation=deviation), higher_is_better=False)
+    return Task(name, loss=F.mse_loss, kpi=r2, metrics={error: mean_error}, kpi_from="validation")
 
 
 def absolute_error(output: Tensor, target: Tensor, *, deviation: float) -> Tensor:

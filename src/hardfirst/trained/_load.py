@@ -50,13 +50,10 @@ def _of_table(path: Path, content: ModelFile, transform: TableTransform) -> Trai
     targets = [target.name for target in transform.targets]
     _check_tasks(path, content, targets if content.settings.get("only") is None else content.tasks)
     name = content.settings["network"]
-    build = transform.network if name == OWN else partial(_of_parts, name, transform)
-    network = _network(path, content, build)
+    network = _network(
+        path, content, transform.network if name == OWN else lambda: NetworkSpec.parse(name).build(transform.parts())
+    )
     return TrainedNetwork(network, content.tasks, content.settings, content.epoch, content.precision, transform=transform)
-
-
-def _of_parts(name: str, transform: TableTransform) -> nn.Module:
-    return NetworkSpec.parse(name).build(transform.parts())
 
 
 def _check_tasks(path: Path, content: ModelFile, tasks: Sequence[str]) -> None:

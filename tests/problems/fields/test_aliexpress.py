@@ -13,12 +13,11 @@ from aliexpress_folder import CATEGORIES, NUMBERS, ROWS, write_aliexpress
 from hardfirst.errors import InputError
 from hardfirst.networks import NETWORKS, parameters
 from hardfirst.problems import TensorTable
-from hardfirst.problems.fields import _aliexpress_tables, _mapped, aliexpress
+from hardfirst.problems.fields import _aliexpress_tables, aliexpress
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_mapped, "cache_folder", lambda: tmp_path / "cache")
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_aliexpress_tables, "ROWS", 150)  # rows of a chunk, so that there are several
 
 
@@ -104,21 +103,33 @@ def test_every_network_fits_but_the_one_for_places(tmp_path: Path) -> None:
         assert {tuple(output.shape) for output in network(inputs).values()} == {(3,)}
 
 
-def edited(path: Path, row: int, column: str, value: object) -> None:
-    frame = pd.read_csv(path, dtype=str)
-    frame.loc[row, column] = value
-    frame.to_csv(path, index=False)
+Change = Callable[[Path], object]
 
 
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-20])
+def cell(table: str, row: int, column: str, value: str) -> Change:
+    """Another value in a cell of a table."""
+
+    def change(inner: Path) -> None:
+        frame = pd.read_csv(inner / f"{table}.csv", dtype=str)
+        frame.loc[row, column] = value
+        frame.to_csv(inner / f"{table}.csv", index=False)
+
+    return change
 
 
-def first_lines(path: Path, count: int) -> None:
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:count]))
+def text(table: str, change: Callable[[str], str]) -> Change:
+    return lambda inner: (inner / f"{table}.csv").write_text(change((inner / f"{table}.csv").read_text()))
 
 
-WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
+def cut(text: str) -> str:
+    return text[:-20]
+
+
+def first_lines(count: int) -> Callable[[str], str]:
+    return lambda text: "".join(text.splitlines(keepends=True)[:count])
+
+
+WRONG: dict[str, tuple[Change, str]] = {
     "another country": (
         lambda inner: inner.rename(inner.with_name("AliExpress_FR")),
         r"There is no file .*AliExpress_NL/train\.csv\. .* has AliExpress_FR\. Expected DIR/AliExpress_NL/.*; get it from ",
@@ -128,31 +139,28 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         r"There is no file .*AliExpress_NL/test\.csv\. Expected DIR/",
     ),
     "the original logs": (
-        lambda inner: (inner / "train.csv").write_text("1,2,3\n4,5,6\n"),
+        text("train", lambda _: "1,2,3\n4,5,6\n"),
         r"The first line of .* should name search_id, .*; it lacks search_id, click, conversion, categorical_1, numerical_1",
     ),
     "other columns": (
-        lambda inner: pd.read_csv(inner / "test.csv").drop(columns="numerical_2").to_csv(inner / "test.csv", index=False),
+        text("test", lambda text: text.replace("numerical_2", "number_2", 1)),
         r"train\.csv and .*test\.csv should have the same columns; only one has numerical_2\.",
     ),
     "no number": (
-        lambda inner: edited(inner / "train.csv", 4, "numerical_3", "many"),
-        r"Line 6 of .*train\.csv: `numerical_3` should be a number; got 'many'\.",
+        cell("train", 4, "numerical_3", "many"),
+        r"Line 6 of .*train\.csv: `numerical_3` should be a number; got 'many'",
     ),
     "a code below 0": (
-        lambda inner: edited(inner / "test.csv", 0, "categorical_2", "-1"),
+        cell("test", 0, "categorical_2", "-1"),
         r"Line 2 of .*test\.csv: `categorical_2` should be a code, a whole number of at least 0; got -1\.",
     ),
-    "a click of 2": (
-        lambda inner: edited(inner / "train.csv", 9, "click", "2"),
-        r"Line 11 of .*: `click` should be 0 or 1; got 2\.",
-    ),
+    "a click of 2": (cell("train", 9, "click", "2"), r"Line 11 of .*: `click` should be 0 or 1; got 2\."),
     "bought without a click": (
-        lambda inner: [edited(inner / "train.csv", 9, name, value) for name, value in (("click", "0"), ("conversion", "1"))],
+        lambda inner: [cell("train", 9, name, value)(inner) for name, value in (("click", "0"), ("conversion", "1"))],
         r"Line 11 of .*: `conversion` should be 0 where there is no click; got 1\.",
     ),
-    "cut": (lambda inner: cut(inner / "train.csv"), r"The last line of .*train\.csv has \d+ values of 24: it is truncated"),
-    "no rows": (lambda inner: first_lines(inner / "test.csv", 1), r"test\.csv has no rows\. It may be truncated"),
+    "cut": (text("train", cut), r"The last line of .*train\.csv has \d+ values of 24: it is truncated"),
+    "no rows": (text("test", first_lines(1)), r"test\.csv has no rows\. It may be truncated"),
 }
 
 
@@ -167,24 +175,13 @@ def test_a_wrong_folder_gets_a_sentence(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (
-            lambda inner: edited(inner / "train.csv", 390, "numerical_3", "many"),
-            r"Line 392 of .*: `numerical_3` should be a",
-        ),
-        (
-            lambda inner: cut(inner / "test.csv"),
-            r"Line 121 of .*test\.csv: `\w+` should be a number; got nothing; .* be truncated\.",
-        ),
-        (
-            lambda inner: first_lines(inner / "train.csv", 5),
-            r"train\.csv has too few searches: there is none for validation\.",
-        ),
+        (cell("train", 390, "numerical_3", "many"), r"Line 392 of .*: `numerical_3` should be a"),
+        (text("test", cut), r"Line 121 of .*test\.csv: `\w+` should be a number; got nothing; .* be truncated\."),
+        (text("train", first_lines(5)), r"train\.csv has too few searches: there is none for validation\."),
     ],
     ids=["no number", "cut", "few searches"],
 )
-def test_what_the_check_did_not_read_gets_a_sentence_as_well(
-    tmp_path: Path, change: Callable[[Path], object], sentence: str
-) -> None:
+def test_what_the_check_did_not_read_gets_a_sentence_as_well(tmp_path: Path, change: Change, sentence: str) -> None:
     change(write_aliexpress(tmp_path))
     with pytest.raises(InputError, match=sentence):
         aliexpress.problem(tmp_path, "nl").data()

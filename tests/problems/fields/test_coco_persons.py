@@ -16,9 +16,9 @@ import coco_files
 from hardfirst.errors import InputError
 from hardfirst.kpi import skipping
 from hardfirst.networks import NETWORKS
-from hardfirst.problems import IGNORE, Batch, Problem, _cache, folder_name
-from hardfirst.problems.fields import _mapped, _persons, coco_persons
+from hardfirst.problems import IGNORE, Batch, Problem, folder_name
 from hardfirst.problems.fields import _person_measures as measures
+from hardfirst.problems.fields import _persons, coco_persons
 from hardfirst.training import check_problem
 from hardfirst.training._fingerprint import fingerprint
 from resumed_runs import trained_and_resumed
@@ -29,12 +29,6 @@ TASKS = ("presence", "mask", "box", "keypoints")
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return coco_files.save(tmp_path_factory.mktemp("coco"))
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (_cache, _mapped):
-        monkeypatch.setattr(module, "cache_folder", lambda: tmp_path / "cache")
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """NYUv2 and Cityscapes: what a folder holds, what is wrong with it, and how frames are read, changed and learned."""
 
-import os
 import pickle
-import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
@@ -15,13 +13,13 @@ import torch
 from torch import Tensor
 
 import dense_folder
-from hardfirst.balancers import Spec
 from hardfirst.errors import InputError
 from hardfirst.networks import NETWORKS
 from hardfirst.problems import IGNORE, Augmented, Problem, fields, folder_name, load_problem
 from hardfirst.problems.fields import _augmentation, _dense_networks, cityscapes, nyuv2
 from hardfirst.problems.fields._dense import Frames
-from hardfirst.training import Interrupted, Trial, check_problem, fit
+from hardfirst.training import check_problem
+from resumed_runs import trained_and_resumed
 
 WRITE = {"nyuv2": dense_folder.write, "cityscapes": dense_folder.write_cityscapes}
 MODULES = {"nyuv2": nyuv2, "cityscapes": cityscapes}
@@ -155,16 +153,6 @@ def test_wrong_folders(change: Change, sentence: str, tmp_path: Path) -> None:
     change(dense_folder.write(tmp_path))
     with pytest.raises(InputError, match=sentence):
         nyuv2.check(tmp_path)
-
-
-def test_no_folder_and_no_line(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="found no such folder"):
-        nyuv2.problem(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="found a file"):
-        nyuv2.problem(tmp_path / "file")
-    with pytest.raises(InputError, match="Unknown line of NYUv2: 'segnett'; did you mean 'segnet'"):
-        nyuv2.problem(tmp_path, "segnett")
 
 
 def test_too_few_frames_to_hold_one_out(tmp_path: Path) -> None:
@@ -373,27 +361,12 @@ def test_weights_of_the_trunk_are_named_in_the_network(tmp_path: Path) -> None:
 # Training
 
 
-class Stop:
-    """Presses Ctrl-C after the first batch."""
-
-    def step(self, epoch: int, step: int, steps: int) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-
-    def epoch(self, epoch: int, tasks: dict[str, Any]) -> None: ...
-
-
 @pytest.mark.filterwarnings("ignore::hardfirst.training.MeasureWarning")  # some classes are in no frame of validation
-def test_an_epoch_is_trained_and_resumed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_epochs_are_trained_and_resumed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hardfirst.training._evaluate._MOST_NUMBERS", 1)  # batches of a split, not the whole of it
-    trial = Trial.plan(name, Spec.parse("dtp"), network="segnet:width=1", epochs=1)
-    whole = fit(trial, record_file=tmp_path / "whole.jsonl", accelerator="cpu")
-    files: dict[str, Any] = {"record_file": tmp_path / "r.jsonl", "checkpoint": tmp_path / "c.pt", "accelerator": "cpu"}
-    with pytest.raises(Interrupted):
-        fit(trial, **files, watcher=Stop())
-    resumed = fit(trial, **files, resume=True)
-    assert whole.test is not None
-    assert whole.test["tasks"] == resumed.test["tasks"]  # type: ignore[index]
-    figures = {task: {"KPI": result["kpi"], **result["metrics"]} for task, result in whole.test["tasks"].items()}
+    record = trained_and_resumed(name, tmp_path, network="segnet:width=1")
+    assert record.test is not None
+    figures = {task: {"KPI": result["kpi"], **result["metrics"]} for task, result in record.test["tasks"].items()}
     assert {task: list(each) for task, each in figures.items()} == {
         task.name: ["KPI", *task.metrics] for task in load_problem(name).tasks
     }

@@ -1,10 +1,7 @@
 """CelebA, Office and AliExpress from small folders: trained, stopped and resumed; their measures by scikit-learn."""
 
-import os
-import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,11 +10,11 @@ from torch import Tensor
 
 from aliexpress_folder import write_aliexpress
 from celeba_folder import write_celeba
-from hardfirst.balancers import Spec
-from hardfirst.problems import ConcatSplit, collate, fields, folder_name
-from hardfirst.problems.fields import _celeba_files, _mapped, _resnet, office
-from hardfirst.training import Interrupted, Trial, fit
+from hardfirst.networks import NETWORKS, parameters
+from hardfirst.problems import ConcatSplit, collate, fields, folder_name, load_problem
+from hardfirst.problems.fields import _celeba_files, _resnet, celeba, office
 from office_folder import write_office
+from resumed_runs import trained_and_resumed
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::hardfirst.training.MeasureWarning")]
 
@@ -33,19 +30,8 @@ MEASURES: dict[str, Callable[[Tensor, Tensor], float]] = {
 }
 
 
-class Stop:
-    """Sends Ctrl-C after the first step of the second epoch."""
-
-    def step(self, epoch: int, step: int, steps: int) -> None:
-        if (epoch, step) == (2, 1):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def epoch(self, epoch: int, tasks: Mapping[str, Any]) -> None: ...
-
-
 @pytest.fixture(autouse=True)
-def _small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_mapped, "cache_folder", lambda: tmp_path / "cache")
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, side in ((_celeba_files, 16), (office, 32)):
         monkeypatch.setattr(module, "SIDE", side)
     monkeypatch.setattr(_resnet, "WIDTHS", (2, 4, 8, 16))
@@ -57,22 +43,28 @@ def _small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_that_is_stopped_and_resumed_has_the_measures_of_one_that_is_not(tmp_path: Path, name: str) -> None:
     FOLDERS[name](tmp_path / "data")
     network = "hard_sharing:width=4" if name == "celeba" else "own"  # checkpoints of the own one take seconds
-    trial = Trial.plan(folder_name(name, tmp_path / "data"), Spec.parse("dtp"), epochs=2, network=network)
-    options: dict[str, Any] = {"checkpoint": tmp_path / "c.pt", "accelerator": "cpu"}
-    with pytest.raises(Interrupted):
-        fit(trial, record_file=tmp_path / "part.jsonl", watcher=Stop(), **options)
-    part = fit(trial, record_file=tmp_path / "part.jsonl", resume=True, **options)
-    whole = fit(trial, record_file=tmp_path / "whole.jsonl", **options)
-    assert part.test == whole.test
-    assert whole.outcome == "finished"
-    problem = trial.load()
-    best = problem.network()
-    best.load_state_dict(torch.load(tmp_path / "c.pt", weights_only=True)["best"])
-    test = ConcatSplit(problem.data().test)
+    problem = folder_name(name, tmp_path / "data")
+    record = trained_and_resumed(problem, tmp_path, network=network)
+    assert record.outcome == "finished"
+    variant = load_problem(problem).variant(network=network)
+    best = variant.network()
+    best.load_state_dict(torch.load(tmp_path / "straight.pt", weights_only=True)["best"])
+    test = ConcatSplit(variant.data().test)
     best.eval()
     for start, end in zip([0, *test.ends], test.ends, strict=False):
         inputs, targets = collate(test.__getitems__(range(start, end)))
         with torch.no_grad():
             outputs = best(inputs)
         for task, target in targets.items():
-            assert whole.test_kpi(task) == pytest.approx(MEASURES[name](outputs[task], target), abs=1e-6), task
+            assert record.test_kpi(task) == pytest.approx(MEASURES[name](outputs[task], target), abs=1e-6), task
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(("variant", "shape"), [("celeba", (2,)), ("office_31", (2, 31))])
+def test_every_network_can_be_built(variant: str, shape: tuple[int, ...], network: str) -> None:
+    parts = celeba.parts() if variant == "celeba" else office.parts(office.VARIANTS[variant])
+    made, hard = (NETWORKS[name](parts).eval() for name in (network, "hard_sharing"))
+    with torch.no_grad():
+        outputs: dict[str, Tensor] = made(torch.zeros(2, 3, 64, 64, dtype=torch.uint8))
+    assert {tuple(output.shape) for output in outputs.values()} == {shape}
+    assert parameters(made) == pytest.approx(parameters(hard), rel=0.07)

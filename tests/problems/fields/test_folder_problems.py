@@ -10,7 +10,7 @@ import pytest
 import toy_folder
 from hardfirst.errors import InputError
 from hardfirst.problems import FIELDS, Published, PublishedMeasure, digest, fields, folder_name, load_problem
-from hardfirst.problems.fields._splits import held_out
+from hardfirst.problems.fields import held_out
 
 
 @pytest.fixture(autouse=True)

@@ -16,12 +16,6 @@ NUMBERS = torch.arange(4.0)
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(_mapped, "cache_folder", lambda: tmp_path / "cache")
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def source(tmp_path: Path) -> Path:
     path = tmp_path / "source"
     path.write_text("one")

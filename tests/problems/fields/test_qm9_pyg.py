@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import molecule_files
 from hardfirst.errors import InputError
 from hardfirst.networks import NETWORKS
-from hardfirst.problems import _cache, folder_name
+from hardfirst.problems import folder_name
 from hardfirst.problems.fields import qm9_pyg
 from hardfirst.problems.fields._molecules import molecules, padded
 from hardfirst.problems.fields._nnconv import EdgeConvolution, MoleculeFeatures, Set2Set
@@ -20,11 +20,6 @@ from hardfirst.training import check_problem
 from resumed_runs import trained_and_resumed
 
 LAYOUTS = ("raw", "processed", "triple", "object")
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_cache, "cache_folder", lambda: tmp_path / "cache")
 
 
 @pytest.fixture

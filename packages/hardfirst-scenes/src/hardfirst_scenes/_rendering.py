@@ -24,7 +24,7 @@ from hardfirst.problems import cache_folder, data_folder
 from hardfirst.records import replaced_file
 from hardfirst_scenes._engine import NAMES, RenderJob, read
 from hardfirst_scenes._maps import PACKAGE, SIZES, SOURCE, SPLITS, Size, maps
-from hardfirst_scenes._workers import Progress, render_maps
+from hardfirst_scenes._workers import render_maps
 
 REVISION = 1  # of the frames: increase it with every change of what is rendered
 CHECKSUMS: Mapping[str, str] = {
@@ -36,12 +36,11 @@ SplitTensors = dict[str, dict[str, Tensor]]
 """The tensors of each split, by name."""
 
 
-def load_frames(size: Size = "small", progress: Progress | None = None) -> SplitTensors:
+def load_frames(size: Size = "small") -> SplitTensors:
     """Return the frames of each split; render them if they are not stored yet.
 
     Args:
         size: "small" or "full", see `_maps`.
-        progress: called with the number of finished maps and the total; None shows a bar on a terminal.
 
     Returns:
         For each split a dict of tensors, with N frames of 120 rows and 160 columns:
@@ -69,7 +68,7 @@ def load_frames(size: Size = "small", progress: Progress | None = None) -> Split
         if (splits := _load(path)) is not None:  # rendered by the process that held the lock
             return splits
         parts = folder / size if writable else Path(temporary)
-        tensors = _render(parts, size, progress)
+        tensors = _render(parts, size)
         _warn_if_different(tensors, size)
         if writable:
             with replaced_file(path) as part:
@@ -149,7 +148,7 @@ def _locked(folder: Path) -> Iterator[bool]:
         yield True
 
 
-def _render(folder: Path, size: str, progress: Progress | None) -> dict[str, Tensor]:
+def _render(folder: Path, size: str) -> dict[str, Tensor]:
     """Return the frames of all splits as "train.rgb" and so on. Maps with a file in the folder are not rendered again."""
     wads = {path.name: path for path in SOURCE.check()}
     folder.mkdir(parents=True, exist_ok=True)
@@ -160,7 +159,7 @@ def _render(folder: Path, size: str, progress: Progress | None) -> dict[str, Ten
         ]
         for split in SPLITS
     }
-    render_maps([job for split in SPLITS for job in jobs[split]], progress)
+    render_maps([job for split in SPLITS for job in jobs[split]])
     return {
         f"{split}.{name}": torch.cat([torch.from_numpy(read(Path(job.path), [name])[name]) for job in jobs[split]])
         for split in SPLITS

@@ -25,17 +25,16 @@ Progress = Callable[[int, int], None]
 POLL = 0.2  # seconds between checks of the workers
 
 
-def render_maps(jobs: Sequence[RenderJob], progress: Progress | None) -> None:
+def render_maps(jobs: Sequence[RenderJob]) -> None:
     """Render all maps whose files are missing or damaged.
 
     Args:
         jobs: the maps to render.
-        progress: called with the number of finished maps and the total; None shows a bar on a terminal.
 
     Raises:
         InputError: a worker failed; the files of finished maps are kept.
     """
-    with _progress_bar() if progress is None else _unchanged(progress) as report:
+    with _progress_bar() as report:
         _run_workers(jobs, report)
 
 
@@ -116,11 +115,6 @@ def _is_complete(path: Path) -> bool:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _unchanged(progress: Progress) -> Iterator[Progress]:
-    yield progress
 
 
 @contextmanager

@@ -56,13 +56,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hardfirst.kpi import accuracy, auc, gini, r2
+from hardfirst.kpi import accuracy, auc, gini
 from hardfirst.networks import HardSharing, Parts, class_head, number_head, vector_layer
 from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._cache import cached
 from hardfirst.problems._data import IGNORE, TensorTable
 from hardfirst.problems._sources import PyPI, Source
-from hardfirst.problems._task import Metric, Task, absolute_error
+from hardfirst.problems._task import Metric, Task, standardised_task
 from hardfirst.problems.builtin._census_columns import (
     ASKED_FROM,
     CATEGORIES,
@@ -112,13 +112,7 @@ def problem() -> Problem:
         tasks=(
             *yes_or_no,
             Task("education", loss=F.cross_entropy, kpi=accuracy),
-            Task(
-                "weeks",
-                loss=F.mse_loss,
-                kpi=r2,
-                metrics={"mae_weeks": Metric(partial(absolute_error, deviation=WEEKS_DEVIATION), higher_is_better=False)},
-                kpi_from="validation",
-            ),
+            standardised_task("weeks", deviation=WEEKS_DEVIATION, error="mae_weeks"),
         ),
         network=network,
         data=data,

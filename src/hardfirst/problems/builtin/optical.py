@@ -33,22 +33,19 @@ import csv
 import io
 from bisect import bisect
 from collections.abc import Mapping, Sequence
-from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hardfirst.errors import MissingPackage
-from hardfirst.kpi import r2
 from hardfirst.networks import HardSharing, Parts, number_head, vector_layer
 from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._cache import cached
 from hardfirst.problems._data import TensorTable
 from hardfirst.problems._sources import PyPI, Source
-from hardfirst.problems._task import Metric, Task, absolute_error
+from hardfirst.problems._task import standardised_task
 
 FILE = "optical.csv"
 SOURCE = Source(
@@ -98,7 +95,10 @@ def problem() -> Problem:
     """
     return Problem(
         name="optical",
-        tasks=tuple(_task(name, about) for name, about in PROPERTIES.items()),
+        tasks=tuple(
+            standardised_task(name, deviation=about.deviation, error=f"mae_{about.unit}".rstrip("_"))
+            for name, about in PROPERTIES.items()
+        ),
         network=network,
         parts=parts,
         data=data,
@@ -108,11 +108,6 @@ def problem() -> Problem:
         description="Nine measured optical properties of dyes in solution; most labels are missing.",
         source=SOURCE,
     )
-
-
-def _task(name: str, about: Property) -> Task:
-    error = Metric(partial(absolute_error, deviation=about.deviation), higher_is_better=False)
-    return Task(name, loss=F.mse_loss, kpi=r2, metrics={f"mae_{about.unit}".rstrip("_"): error}, kpi_from="validation")
 
 
 class Counts(nn.Module):

@@ -43,17 +43,15 @@ from hashlib import sha256
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hardfirst.errors import InputError, whole
-from hardfirst.kpi import r2
 from hardfirst.networks import HardSharing, Parts, number_head
 from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._cache import cached
 from hardfirst.problems._data import TensorTable
 from hardfirst.problems._sources import PyPI, Source
-from hardfirst.problems._task import Metric, Task, absolute_error
+from hardfirst.problems._task import standardised_task
 from hardfirst.problems.builtin._schnet import ELEMENTS, Molecules
 
 FILES = {
@@ -125,7 +123,10 @@ def problem(train: int = TRAIN) -> Problem:
     """
     return Problem(
         name="qm9",
-        tasks=tuple(_task(name, about) for name, about in PROPERTIES.items()),
+        tasks=tuple(
+            standardised_task(name, deviation=about.deviation, error=f"mae_{about.unit}")
+            for name, about in PROPERTIES.items()
+        ),
         network=network,
         parts=parts,
         data=partial(data, whole("train", train, least=1000)),
@@ -135,11 +136,6 @@ def problem(train: int = TRAIN) -> Problem:
         description="Eleven quantum-chemical properties of small molecules from the positions of their atoms.",
         source=SOURCE,
     )
-
-
-def _task(name: str, about: Property) -> Task:
-    error = Metric(partial(absolute_error, deviation=about.deviation), higher_is_better=False)
-    return Task(name, loss=F.mse_loss, kpi=r2, metrics={f"mae_{about.unit}": error}, kpi_from="validation")
 
 
 # The network

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,23 +55,21 @@ _MTAN = "the README of MTAN, github.com/lorenmt/mtan"
 _LIBMTL = "the README of LibMTL, github.com/median-research-group/LibMTL"
 _DOMAINS = "DIR/DOMAIN/CLASS/*.jpg and the lists DIR/DOMAIN_{train,val,test}.txt"
 
+_NYUV2 = FolderProblem(
+    f"{__name__}.nyuv2",
+    "segment, depth, normals",
+    "Indoor pictures with 13 classes, depth and surface normals, 288×384.",
+    "DIR/{train,val}/{image,label,depth,normal}/0.npy, 1.npy, …",
+    _MTAN,
+    "9 GB",
+)
+
 FIELDS: dict[str, FolderProblem] = {
-    "nyuv2": FolderProblem(
-        f"{__name__}.nyuv2",
-        "segment, depth, normals",
-        "Indoor pictures with 13 classes, depth and surface normals, 288×384.",
-        "DIR/{train,val}/{image,label,depth,normal}/0.npy, 1.npy, …",
-        _MTAN,
-        "9 GB",
-    ),
-    "nyuv2:deeplab": FolderProblem(
-        f"{__name__}.nyuv2",
-        "segment, depth, normals",
-        "The same with LibMTL's recipe: a dilated ResNet-50 with DeepLab's heads.",
-        "DIR/{train,val}/{image,label,depth,normal}/0.npy, 1.npy, …",
-        _MTAN,
-        "9 GB",
-        "deeplab",
+    "nyuv2": _NYUV2,
+    "nyuv2:deeplab": replace(
+        _NYUV2,
+        description="The same with LibMTL's recipe: a dilated ResNet-50 with DeepLab's heads.",
+        variant="deeplab",
     ),
     "cityscapes": FolderProblem(
         f"{__name__}.cityscapes",
@@ -213,7 +211,7 @@ def _resolved(problem: str) -> tuple[str, Path]:
     """
     name, _, query = problem.partition("?")
     key, _, text = query.partition("=")
-    expected = f"Expected {FIELDS[name].layout}; get it from {FIELDS[name].source}."
+    expected = _expected(name)
     if query and (key != "data" or not text):
         raise InputError(f"Expected {name}?data=DIR; got {problem}. {expected}")
     if not query:
@@ -224,6 +222,28 @@ def _resolved(problem: str) -> tuple[str, Path]:
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder} for the data of {name}. {expected}")
     return name, folder
+
+
+def lacks(name: str, what: str) -> InputError:
+    """Return the error for a problem's folder in which a file or folder is missing."""
+    return InputError(f"There is no {what}. {_expected(name)}")
+
+
+def _expected(name: str) -> str:
+    return f"Expected {FIELDS[name].layout}; get it from {FIELDS[name].source}."
+
+
+def held_out(name: str) -> bool:
+    """Return whether an example of the published training split is held out for validation: 10%, by a hash of the name.
+
+    Args:
+        name: the name of the example's file, or its identifier.
+
+    Example:
+        >>> [name for name in map(str, range(20)) if held_out(name)]
+        ['0', '7', '9', '10']
+    """
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % 10 == 0
 
 
 @cache

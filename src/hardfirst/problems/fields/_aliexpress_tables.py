@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError, MissingPackage, short
-from hardfirst.problems.fields import FIELDS
+from hardfirst.problems.fields import held_out, lacks
 from hardfirst.problems.fields._mapped import Chunk, mapped
-from hardfirst.problems.fields._splits import held_out
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,10 +46,9 @@ def files(folder: Path, country: str) -> Files:
     found = Files(*(folder / f"AliExpress_{country.upper()}" / f"{split}.csv" for split in Files._fields))
     for path in found:
         if not path.is_file():
-            where = FIELDS[f"aliexpress:{country}"]
             others = sorted(each.name for each in folder.glob("AliExpress_*") if each != path.parent)
-            there = f" {folder} has {', '.join(others)}." if others else ""
-            raise InputError(f"There is no file {path}.{there} Expected {where.layout}; get it from {where.source}.")
+            there = f". {folder} has {', '.join(others)}" if others else ""
+            raise lacks(f"aliexpress:{country}", f"file {path}{there}")
     return found
 
 

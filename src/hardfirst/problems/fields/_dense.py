@@ -13,8 +13,8 @@ from hardfirst.errors import InputError
 from hardfirst.problems._augmented import Augmented
 from hardfirst.problems._base import Splits
 from hardfirst.problems._data import IGNORE, Batch
+from hardfirst.problems.fields import held_out
 from hardfirst.problems.fields._augmentation import augment
-from hardfirst.problems.fields._splits import held_out
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,8 +72,6 @@ class Layout:
         Raises:
             InputError: it has another layout.
         """
-        if not folder.is_dir():
-            raise self.wrong(folder, "a file" if folder.exists() else "no such folder")
         for split in SPLITS:
             self.paths(folder, split)
 

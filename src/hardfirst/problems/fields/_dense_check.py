@@ -6,8 +6,8 @@ import torch
 
 from hardfirst.errors import InputError
 from hardfirst.problems._data import IGNORE
+from hardfirst.problems.fields import held_out
 from hardfirst.problems.fields._dense import DEPTH, NORMALS, SEGMENT, SPLITS, Frames, Layout, load
-from hardfirst.problems.fields._splits import held_out
 
 _SAMPLED = 16  # frames of a split whose values are read
 

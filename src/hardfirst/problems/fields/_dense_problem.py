@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from hardfirst import kpi
-from hardfirst.errors import unknown
 from hardfirst.networks import Parts
 from hardfirst.problems._base import Problem
 from hardfirst.problems._published import Published, PublishedMeasure, batch_mean
@@ -95,10 +94,8 @@ def dense_problem(
         single_task: for each task and metric the published value of a single-task network, if there is one.
 
     Raises:
-        InputError: the folder has another layout, or `line` is unknown.
+        InputError: the folder has another layout.
     """
-    if line not in LINES:
-        raise unknown(f"line of {layout.name}:", line, LINES)
     layout.require(folder)
     own, maps = LINES[line], {task: _map(task, layout) for task in layout.tasks}
     by_name = {each: partial(network, maps) for each, network in _NETWORKS.items()}

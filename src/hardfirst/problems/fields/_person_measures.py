@@ -223,8 +223,7 @@ class AveragePrecision:
 
     Args:
         matched: (output, target) → the confidence of the network in its answer, and the answer's similarity to the label in
-            [0, 1], NaN without a label: both [batch].
-        threshold: the lowest similarity of a correct answer.
+            [0, 1], NaN without a label: both [batch]. An answer is correct from a similarity of 0.5.
 
     Example:
         >>> precision = AveragePrecision(lambda output, target: (output, target))
@@ -233,8 +232,8 @@ class AveragePrecision:
         tensor(55.4455)
     """
 
-    def __init__(self, matched: Matched, threshold: float = 0.5) -> None:
-        self.matched, self.threshold = matched, threshold
+    def __init__(self, matched: Matched) -> None:
+        self.matched = matched
         self.reset()
 
     def reset(self) -> None:
@@ -252,7 +251,7 @@ class AveragePrecision:
         if not len(pictures):
             return torch.tensor(torch.nan)
         score, similarity = pictures.T
-        right = (similarity >= self.threshold)[score.argsort(descending=True, stable=True)].cumsum(0).double()
+        right = (similarity >= 0.5)[score.argsort(descending=True, stable=True)].cumsum(0).double()
         precision = (right / torch.arange(1, len(right) + 1)).flip(0).cummax(0).values.flip(0)
         recalls = 0.01 * torch.arange(101, dtype=torch.float64)  # with the rounding of pycocotools
         at = torch.searchsorted(right / len(right), recalls)

@@ -5,12 +5,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from hardfirst.networks import HardSharing, Parts, image_layer
+from hardfirst.networks import HardSharing, Parts, class_head, image_layer
 from hardfirst.networks.dilated_resnet import DilatedResNet
 from hardfirst.problems.fields._persons import KEYPOINTS
-from hardfirst.problems.fields._pictures import Pixels
+from hardfirst.problems.fields._pictures import IMAGENET, Pixels, mean_head
 
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels, as its networks expect
 _LOGIT_OF_ONE_PERCENT = -4.6  # the initial logit of a person in a cell, as in RetinaNet
 _SMALL = 0.001  # the deviation of initial weights of an output that is 0 almost everywhere
 
@@ -33,11 +32,6 @@ class BoxHead(nn.Module):
         """Compute the cells."""
         output: Tensor = self.output(self.layer(features))
         return output
-
-
-def presence_head(channels: int) -> nn.Module:
-    """Logits of no person and of one: [batch, channels, height, width] → [batch, 2]."""
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 2))
 
 
 def _map_layers(channels: int, hidden: int, outputs: int) -> list[nn.Module]:
@@ -68,7 +62,7 @@ def parts(width: int = 64, weights: str | None = None) -> Parts:
     """
 
     def stem() -> nn.Module:
-        return nn.Sequential(Pixels(_MEAN, _DEVIATION), DilatedResNet(width, weights=weights))
+        return nn.Sequential(Pixels(*IMAGENET), DilatedResNet(width, weights=weights))
 
     return Parts(
         stem=stem,
@@ -77,7 +71,7 @@ def parts(width: int = 64, weights: str | None = None) -> Parts:
         width=4 * width,
         depth=2,
         heads={
-            "presence": presence_head,
+            "presence": partial(mean_head, head=class_head(2)),
             "mask": partial(mask_head, hidden=width),
             "box": partial(BoxHead, hidden=width),
             "keypoints": partial(keypoints_head, hidden=width),

@@ -61,7 +61,7 @@ def labels(folder: Path, split: str) -> dict[str, Tensor]:
     Returns:
         `identifiers` int64 [pictures]; `present` whether there is a person, int64; `boxes` float32 [pictures, 4] and
         `keypoints` float32 [pictures, 17, 4], as in `Person`, NaN for no label; `masks` uint8 [persons, 8192], and the
-        `rows` of each picture in it, int64, -1 for no mask; `left_out`, the number of pictures left out.
+        `rows` of each picture in it, int64, -1 for no mask.
 
     Raises:
         InputError: the file is missing, damaged, or not COCO's.

@@ -1,6 +1,6 @@
 """Pictures of a benchmark: decoded and resized to bytes, and converted to numbers in the network."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from hardfirst.errors import InputError, MissingPackage
 
 _CHUNK = 1024  # pictures that are decoded together
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""The mean and the deviation of each colour in ImageNet, as its networks expect."""
 
 
 def picture(path: Path, side: int) -> Tensor:
@@ -66,3 +68,8 @@ class Pixels(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Map bytes [pictures, 3, height, width] to float32."""
         return (pictures.float() / 255 - self.mean) / self.deviation
+
+
+def mean_head(channels: int, head: Callable[[int], nn.Module]) -> nn.Module:
+    """Return a head on the mean of all positions: it reads [pictures, channels, height, width]."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), head(channels))

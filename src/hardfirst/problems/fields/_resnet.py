@@ -5,12 +5,12 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hardfirst.networks._weights import load_weights
+from hardfirst.networks.dilated_resnet import ResNet
 
 WIDTHS = (64, 128, 256, 512)
 
 
-class ResNet18(nn.Module):
+class ResNet18(ResNet):
     """The features of a ResNet-18, at 1/32 of the resolution.
 
     Parameters have the names and shapes of torchvision and timm, so their files can be loaded.
@@ -30,29 +30,15 @@ class ResNet18(nn.Module):
     """
 
     def __init__(self, weights: str | Path | None = None) -> None:
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(3, WIDTHS[0], 7, stride=2, padding=3, bias=False), nn.BatchNorm2d(WIDTHS[0])
-        for number, (before, width) in enumerate(zip((WIDTHS[0], *WIDTHS), WIDTHS, strict=False), 1):
-            first = _Block(before, width, stride=1 if number == 1 else 2)
-            self.add_module(f"layer{number}", nn.Sequential(first, _Block(width, width, stride=1)))
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-        if weights is not None:
-            load_weights(self, weights, like="torchvision's or timm's resnet18")
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Compute the features of the last block."""
-        features = F.max_pool2d(F.relu(self.bn1(self.conv1(pictures))), 3, stride=2, padding=1)
-        for number in range(1, len(WIDTHS) + 1):
-            features = self.get_submodule(f"layer{number}")(features)
-        return features
+        steps = zip((WIDTHS[0], *WIDTHS), WIDTHS, (1, 2, 2, 2), strict=False)
+        groups = ([_Block(before, width, stride), _Block(width, width, 1)] for before, width, stride in steps)
+        super().__init__(WIDTHS[0], groups, weights, like="resnet18")
 
 
 class _Block(nn.Module):
     """Two 3×3 convolutions, added to the input; named as torchvision names them."""
 
-    def __init__(self, before: int, width: int, *, stride: int) -> None:
+    def __init__(self, before: int, width: int, stride: int) -> None:
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(before, width, 3, stride, padding=1, bias=False), nn.BatchNorm2d(width)
         self.conv2, self.bn2 = nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)

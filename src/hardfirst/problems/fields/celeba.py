@@ -33,54 +33,11 @@ from hardfirst.problems._data import TensorTable
 from hardfirst.problems._published import KPI, Published, PublishedMeasure
 from hardfirst.problems._task import Task
 from hardfirst.problems.fields import FIELDS
-from hardfirst.problems.fields._celeba_files import ATTRIBUTES, SPLITS, check, columns, files
-from hardfirst.problems.fields._pictures import Pixels
+from hardfirst.problems.fields._celeba_files import ATTRIBUTES, SINGLE_TASK, SPLITS, check, columns, files
+from hardfirst.problems.fields._pictures import Pixels, mean_head
 from hardfirst.recipes import Recipe
 
 __all__ = ["check", "data", "problem"]
-
-SINGLE_TASK = {  # the F1 score of single-task networks
-    "5_o_Clock_Shadow": 0.6737,
-    "Arched_Eyebrows": 0.6812,
-    "Attractive": 0.8152,
-    "Bags_Under_Eyes": 0.5760,
-    "Bald": 0.7206,
-    "Bangs": 0.8555,
-    "Big_Lips": 0.3820,
-    "Big_Nose": 0.5823,
-    "Black_Hair": 0.7876,
-    "Blond_Hair": 0.8321,
-    "Blurry": 0.5030,
-    "Brown_Hair": 0.6869,
-    "Bushy_Eyebrows": 0.6781,
-    "Chubby": 0.5240,
-    "Double_Chin": 0.5162,
-    "Eyeglasses": 0.9569,
-    "Goatee": 0.6969,
-    "Gray_Hair": 0.6798,
-    "Heavy_Makeup": 0.8808,
-    "High_Cheekbones": 0.8582,
-    "Male": 0.9703,
-    "Mouth_Slightly_Open": 0.9327,
-    "Mustache": 0.5058,
-    "Narrow_Eyes": 0.4031,
-    "No_Beard": 0.9704,
-    "Oval_Face": 0.4864,
-    "Pale_Skin": 0.6079,
-    "Pointy_Nose": 0.5261,
-    "Receding_Hairline": 0.5691,
-    "Rosy_Cheeks": 0.5982,
-    "Sideburns": 0.6858,
-    "Smiling": 0.9241,
-    "Straight_Hair": 0.5425,
-    "Wavy_Hair": 0.7406,
-    "Wearing_Earrings": 0.7102,
-    "Wearing_Hat": 0.8737,
-    "Wearing_Lipstick": 0.9306,
-    "Wearing_Necklace": 0.3370,
-    "Wearing_Necktie": 0.7648,
-    "Young": 0.9191,
-}
 
 
 def problem(folder: Path) -> Problem:
@@ -161,12 +118,8 @@ def _linear(before: int, channels: int) -> list[nn.Module]:
 
 def parts() -> Parts:
     """Return the parts of other networks: the first five convolutions, and two of 512 features, as in the own network."""
-    return Parts(first_convolutions, 256, image_layer, width=512, depth=2, heads=dict.fromkeys(ATTRIBUTES, mean_head))
-
-
-def mean_head(channels: int) -> nn.Module:
-    """Return a linear head on the mean of all positions: [pictures, channels, height, width] → [pictures]."""
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), number_head(channels))
+    heads = dict.fromkeys(ATTRIBUTES, partial(mean_head, head=number_head))
+    return Parts(first_convolutions, 256, image_layer, width=512, depth=2, heads=heads)
 
 
 # The data

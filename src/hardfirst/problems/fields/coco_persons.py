@@ -51,14 +51,13 @@ from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._data import IGNORE, Batch
 from hardfirst.problems._published import Published, PublishedMeasure
 from hardfirst.problems._task import Metric, Task
-from hardfirst.problems.fields import FIELDS
 from hardfirst.problems.fields import _person_measures as measures
+from hardfirst.problems.fields import held_out, lacks
 from hardfirst.problems.fields._dense_measures import in_percent
 from hardfirst.problems.fields._mapped import Chunk, mapped
 from hardfirst.problems.fields._person_network import parts, resnet
 from hardfirst.problems.fields._persons import REVISION, SIZE, annotations, file_name, labels, unpack
 from hardfirst.problems.fields._pictures import picture, pictures
-from hardfirst.problems.fields._splits import held_out
 
 SPLITS = ("train", "val")
 
@@ -132,8 +131,7 @@ def _require(folder: Path) -> None:
     """Raise `InputError` unless the folder has the files and folders of COCO."""
     wanted = [path for split in SPLITS for path in (annotations(folder, split), folder / f"{split}2017")]
     if missing := [path for path in wanted if not path.exists()]:
-        where = FIELDS["coco_persons"]
-        raise InputError(f"There is no {missing[0]}. Expected {where.layout}; get it from {where.source}.")
+        raise lacks("coco_persons", str(missing[0]))
 
 
 # The data

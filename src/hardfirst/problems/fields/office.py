@@ -24,7 +24,7 @@ References:
     LibMTL, https://github.com/median-research-group/LibMTL (lists, network and recipe).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -40,9 +40,9 @@ from hardfirst.networks import HardSharing, Parts, class_head, image_layer
 from hardfirst.problems._base import Problem, Splits
 from hardfirst.problems._data import TensorTable
 from hardfirst.problems._task import Task
-from hardfirst.problems.fields import FIELDS
+from hardfirst.problems.fields import FIELDS, lacks
 from hardfirst.problems.fields._mapped import Chunk, mapped
-from hardfirst.problems.fields._pictures import Pixels, picture, pictures
+from hardfirst.problems.fields._pictures import IMAGENET, Pixels, mean_head, picture, pictures
 from hardfirst.problems.fields._resnet import ResNet18
 from hardfirst.recipes import Recipe
 
@@ -50,7 +50,6 @@ REVISION = 1  # of the cached pictures: increase it with every change of the rea
 SIDE = 224
 FEATURES = 512
 SPLITS = {"train": "train", "validation": "val", "test": "test"}  # with the lists' names
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the colours in ImageNet
 
 
 @dataclass(frozen=True)
@@ -115,23 +114,18 @@ def network(variant: Variant, *, weights: str | Path | None = None) -> HardShari
     nn.init.normal_(linear.weight, std=0.005)
     nn.init.constant_(linear.bias, 0.1)
     pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear, nn.BatchNorm1d(FEATURES), nn.ReLU(), nn.Dropout(0.5)]
-    trunk = nn.Sequential(Pixels(MEAN, DEVIATION), ResNet18(weights), *pooled)
+    trunk = nn.Sequential(Pixels(*IMAGENET), ResNet18(weights), *pooled)
     return HardSharing(trunk, {domain: nn.Linear(FEATURES, variant.classes) for domain in variant.domains})
 
 
 def parts(variant: Variant) -> Parts:
     """Return the parts of other networks: ResNet-18, and two convolutions of 256 features at its resolution, 7×7."""
-    heads: dict[str, Callable[[int], nn.Module]] = dict.fromkeys(variant.domains, partial(mean_head, variant.classes))
+    heads = dict.fromkeys(variant.domains, partial(mean_head, head=class_head(variant.classes)))
     return Parts(_stem, FEATURES, image_layer, width=256, depth=2, heads=heads)
 
 
 def _stem() -> nn.Module:
-    return nn.Sequential(Pixels(MEAN, DEVIATION), ResNet18())
-
-
-def mean_head(classes: int, channels: int) -> nn.Module:
-    """Return a linear head on the mean of all positions: [pictures, channels, height, width] → [pictures, classes]."""
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), class_head(classes)(channels))
+    return nn.Sequential(Pixels(*IMAGENET), ResNet18())
 
 
 # The data
@@ -180,9 +174,7 @@ def _lists(folder: Path, variant: str) -> dict[tuple[str, str], Path]:
     inner = folder if any((folder / name).is_file() for name in names.values()) else folder / found.lists
     lists = {key: inner / name for key, name in names.items()}
     if missing := [path for path in lists.values() if not path.is_file()]:
-        where = FIELDS[variant]
-        place = f" nor in {folder}" if inner != folder else ""
-        raise InputError(f"There is no list {missing[0]}{place}. Expected {where.layout}; get it from {where.source}.")
+        raise lacks(variant, f"list {missing[0]}" + (f" nor in {folder}" if inner != folder else ""))
     return lists
 
 

@@ -49,7 +49,7 @@ from hardfirst.problems._data import TensorTable
 from hardfirst.problems._published import Published, PublishedMeasure
 from hardfirst.problems._task import Metric, Task
 from hardfirst.problems.builtin.qm9 import PROPERTIES
-from hardfirst.problems.fields import FIELDS
+from hardfirst.problems.fields import lacks
 from hardfirst.problems.fields._molecules import molecules
 from hardfirst.problems.fields._nnconv import MoleculeFeatures
 from hardfirst.recipes import Recipe
@@ -218,8 +218,7 @@ def _file(folder: Path) -> Path:
     """
     if (file := next((folder / name for name in FILES if (folder / name).is_file()), None)) is not None:
         return file
-    where = FIELDS["qm9_pyg"]
-    raise InputError(f"There is no {' or '.join(FILES)} in {folder}. Expected {where.layout}; get it from {where.source}.")
+    raise lacks("qm9_pyg", f"{' or '.join(FILES)} in {folder}")
 
 
 def _read(file: Path) -> _Molecules:

@@ -58,18 +58,6 @@ def data_cards(problems: Mapping[str, str]) -> dict[str, TableCard]:
     return {name: card for name, card in found.items() if card is not None}
 
 
-def table_notes(problem: str) -> list[str]:
-    """What is in doubt about how a table was read, in sentences.
-
-    Args:
-        problem: a name from `table_name`.
-
-    Raises:
-        InputError: as in `load_problem`.
-    """
-    return _card(prepare(problem)).notes
-
-
 @lru_cache(maxsize=4)
 def _card(prepared: Prepared) -> TableCard:
     left_out = {name: found.reason for name, found in prepared.columns.items() if found.column is None}
@@ -101,25 +89,26 @@ def _format(prepared: Prepared) -> str:
 def _target(found: FittedTarget, rows: Mapping[str, Tensor]) -> TargetCard:
     column = found.column
     labelled = found.labels >= 0 if found.counts else ~found.labels.isnan()
-    card = TargetCard(
+    labels = {split: int(labelled[index].sum()) for split, index in rows.items()}
+    majority = None
+    if found.counts:
+        common = found.counts.index(max(found.counts))
+        share = int((found.labels[rows["test"]] == common).sum()) / max(labels["test"], 1)
+        majority = MajorityCard(label=column.classes[common], share=share)
+    return TargetCard(
         name=column.name,
         kind=column.kind,
         guessed=found.guessed,
         kpi=_kpi(found),
         why=found.why,
-        labels={split: int(labelled[index].sum()) for split, index in rows.items()},
+        labels=labels,
         classes=list(column.classes),
+        majority=majority,
         mean=column.mean,
         deviation=column.deviation,
         log=column.log,
         weights=found.choice.weights,
     )
-    if not found.counts:
-        return card
-    common = found.counts.index(max(found.counts))
-    test = found.labels[rows["test"]]
-    share = int((test == common).sum()) / max(int((test >= 0).sum()), 1)
-    return card.model_copy(update={"majority": MajorityCard(label=column.classes[common], share=share)})
 
 
 def _kpi(found: FittedTarget) -> str:

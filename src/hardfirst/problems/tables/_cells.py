@@ -92,13 +92,8 @@ def number_format(cells: Iterable[str], decimal: str) -> NumberFormat | None:
 def is_ambiguous(cells: Iterable[str]) -> bool:
     """Whether the marks of numbers may separate thousands or decimals, as in "1,234"."""
     cells = list(cells)
-    both = all(not math.isnan(NumberFormat(mark, _unit(cell)).value(cell)) for cell in cells for mark in ".,")
+    both = all(part is not None and not math.isnan(part.value(mark)) for part in map(_parts, cells) for mark in ".,")
     return both and any(mark in cell for cell in cells for mark in ".,")
-
-
-def _unit(cell: str) -> str:
-    parts = _parts(cell)
-    return parts.unit if parts else ""
 
 
 def shows_decimal_comma(cells: Sequence[str]) -> bool:
@@ -166,3 +161,10 @@ def texts(column: "pd.Series[object]") -> "pd.Series[str]":
 
     cells = column if is_string_dtype(column) else column.map(label_text, na_action="ignore")
     return cells.astype("string")
+
+
+def is_numeric(column: "pd.Series[object]") -> bool:
+    """Whether a column holds numbers or Booleans, rather than text or dates."""
+    from pandas.api.types import is_numeric_dtype
+
+    return bool(is_numeric_dtype(column))

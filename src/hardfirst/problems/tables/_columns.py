@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hardfirst.errors import InputError
-from hardfirst.problems.tables._cells import NumberFormat, texts
+from hardfirst.problems.tables._cells import NumberFormat, is_numeric, texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,11 +47,11 @@ class Scale:
         present = values[values.isfinite()].double().sort().values
         if len(present) < 2:
             return None
-        low, high = _quantile(present, 0.05), _quantile(present, 0.95)
+        low, high = quantile(present, 0.05), quantile(present, 0.95)
         spread = high - low
         if spread == 0:  # nearly all numbers are equal: the others give the range
             distances = (present[present != low] - low).abs().sort().values
-            spread = _quantile(distances, 0.95) if len(distances) else 0.0
+            spread = quantile(distances, 0.95) if len(distances) else 0.0
         low, high = low - _CLIP * spread, high + _CLIP * spread
         clipped = values[values.isfinite()].double().clamp(low, high)
         deviation = float(clipped.std())
@@ -62,7 +62,8 @@ class Scale:
         return ((values.clamp(self.low, self.high) - self.mean) / self.deviation).nan_to_num(0.0).float()
 
 
-def _quantile(ordered: Tensor, share: float) -> float:
+def quantile(ordered: Tensor, share: float) -> float:
+    """The value that lies this share of the way through sorted ones."""
     return float(ordered[int(share * (len(ordered) - 1))])  # torch.quantile has a largest size
 
 
@@ -203,27 +204,33 @@ def finite(values: Tensor) -> Tensor:
     return torch.where(values.isfinite(), values, math.nan)
 
 
-def numbers(column: "pd.Series[object]", form: NumberFormat = PLAIN, absent: Sequence[str] = ()) -> Tensor:
+def numbers(
+    column: "pd.Series[object]", form: NumberFormat = PLAIN, absent: Sequence[str] = (), *, where: str = ""
+) -> Tensor:
     """A column's numbers [rows] in float64, NaN where a cell is empty or holds a word that stands for a missing number.
+
+    Args:
+        column: the column.
+        form: how its numbers are written, if they are text.
+        absent: words that stand for a missing number.
+        where: what the error adds to the column's name, such as " of homes.csv".
 
     Raises:
         InputError: a cell is no number; the message names its row.
     """
-    from pandas.api.types import is_numeric_dtype
-
-    if is_numeric_dtype(column):
+    if is_numeric(column):
         return torch.tensor(column.astype(float).to_numpy().copy())  # a reversed frame has negative strides
     cells = texts(column)
     values = {cell: _value(cell, form) for cell in cells.dropna().unique()}
     wrong = {cell for cell, value in values.items() if math.isnan(value)} - {*absent}
     if wrong:
-        row = next(number for number, cell in enumerate(cells, start=1) if not _is_missing(cell) and cell in wrong)
+        row = int(cells.isin(list(wrong)).to_numpy().argmax())
         written = "1234.5" if form.decimal == "." else "1234,5"
         raise InputError(
-            f"Expected a number such as {written}{form.unit and f' {form.unit}'} in column {column.name!r}; got "
-            f"{cells.iloc[row - 1]!r} in row {row}. Correct it or leave the cell empty."
+            f"Expected a number such as {written}{form.unit and f' {form.unit}'} in column {column.name!r}{where}; got "
+            f"{cells.iloc[row]!r} in row {row + 1}. Correct it or leave the cell empty."
         )
-    return torch.tensor([math.nan if _is_missing(cell) else values[cell] for cell in cells], dtype=torch.float64)
+    return torch.tensor([values.get(cell, math.nan) for cell in cells], dtype=torch.float64)
 
 
 def _value(cell: str, form: NumberFormat) -> float:
@@ -234,10 +241,6 @@ def _value(cell: str, form: NumberFormat) -> float:
     plain = PLAIN.value(cell) if form.decimal == "." else math.nan
     value = form.value(cell)
     return plain if math.isnan(value) else value
-
-
-def _is_missing(cell: object) -> bool:
-    return not isinstance(cell, str)
 
 
 def dates(column: "pd.Series[object]", form: str) -> "pd.Series[pd.Timestamp]":

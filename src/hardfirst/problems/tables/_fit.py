@@ -10,6 +10,7 @@ from hardfirst.problems.tables._cells import (
     date_format,
     day_or_month_first,
     is_ambiguous,
+    is_numeric,
     number_format,
     texts,
 )
@@ -67,12 +68,12 @@ def fit_column(name: str, column: "pd.Series[object]", train: Tensor, decimal: s
         train: the indices of the training rows.
         decimal: the decimal mark where either may be meant.
     """
-    from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
+    from pandas.api.types import is_datetime64_any_dtype
 
     rows = column.iloc[train.numpy()]
     if rows.isna().mean() > _SPARSE:
         return Fitted(None, CONSTANT if rows.isna().all() else SPARSE)
-    if is_numeric_dtype(column):
+    if is_numeric(column):
         return Fitted(None, NUMBERING) if _is_numbering(column) else _number(name, column, train, NumberFormat())
     return _date(name, column, train, "") if is_datetime64_any_dtype(column) else _text(name, column, train, decimal)
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from hardfirst.errors import InputError
 from hardfirst.problems._data import IGNORE
-from hardfirst.problems.tables._cells import NumberFormat, label_text, number_format, texts
-from hardfirst.problems.tables._columns import numbers
+from hardfirst.problems.tables._cells import NumberFormat, is_numeric, label_text, number_format, texts
+from hardfirst.problems.tables._columns import numbers, quantile
 from hardfirst.problems.tables._name import KPIS, TableName, TargetChoice, checked
 from hardfirst.problems.tables._reading import Sheet
 from hardfirst.problems.tables._targets import CLASSIFICATION, ORDINAL, REGRESSION, TargetColumn
@@ -65,9 +65,7 @@ def fit_target(name: TableName, sheet: Sheet, choice: TargetChoice, train: Tenso
 
 def _cells(sheet: Sheet, column: "pd.Series[object]") -> "pd.Series[object]":
     """A column's classes: words as they are written, such as "NA" and "None"; only an empty cell has no label."""
-    from pandas.api.types import is_numeric_dtype
-
-    return column if is_numeric_dtype(column) else sheet.words(str(column.name), keep=True)
+    return column if is_numeric(column) else sheet.words(str(column.name), keep=True)
 
 
 def _guessed(name: TableName, column: "pd.Series[object]", decimal: str) -> str:
@@ -96,17 +94,13 @@ def _is_bool(column: "pd.Series[object]") -> bool:
 
 def is_number_column(column: "pd.Series[object]") -> bool:
     """Whether a column holds numbers; booleans are classes."""
-    from pandas.api.types import is_numeric_dtype
-
-    return is_numeric_dtype(column) and not _is_bool(column)
+    return is_numeric(column) and not _is_bool(column)
 
 
 def word_among_numbers(column: "pd.Series[object]") -> str | None:
     """Which cell makes a column one of words, "row 7 has 'unknown'", if most of its cells are numbers."""
-    from pandas.api.types import is_numeric_dtype
-
     cells = column.dropna().astype(str)
-    if is_numeric_dtype(column) or not cells.map(lambda text: bool(_NUMBER.fullmatch(text))).mean() > 0.5:
+    if is_numeric(column) or not cells.map(lambda text: bool(_NUMBER.fullmatch(text))).mean() > 0.5:
         return None
     return next((f"row {int(str(row)) + 1} has {text!r}" for row, text in cells.items() if not _is_number(text)), None)
 
@@ -129,10 +123,9 @@ def _check_labelled(name: TableName, column: str, labelled: Tensor, train: Tenso
 
 def _classes(name: TableName, cells: "pd.Series[object]", choice: TargetChoice, kind: str, train: Tensor) -> FittedTarget:
     import pandas as pd
-    from pandas.api.types import is_numeric_dtype
 
     column = choice.column
-    are_words = not is_numeric_dtype(cells)
+    are_words = not is_numeric(cells)
     codes, values = pd.factorize(cells, sort=True)
     classes = tuple(map(label_text, values))
     labelled = int((codes >= 0).sum())
@@ -193,11 +186,7 @@ def _numbers(
     if not is_number_column(column) and not _is_bool(column) and (found := number_format(cells, decimal)) is not None:
         form = found
         notes = (f"In {choice.column}, {cells[0]!r} is read as {form.value(cells[0]):.15g}.",)
-    try:
-        values = numbers(column, form)
-    except InputError as error:
-        where = f"column {column.name!r}"
-        raise InputError(str(error).replace(where, f"{where} of {name.path}", 1)) from None
+    values = numbers(column, form, where=f" of {name.path}")
     check_far(name, choice.column, values, log=choice.log)
     _check_labelled(name, choice.column, ~values.isnan(), train)
     if choice.log and (wrong := values <= 0).any():
@@ -249,13 +238,9 @@ def _distance(values: Tensor, present: Tensor) -> Tensor:
 
     Where most numbers are equal, the others' median distance takes the place of that range.
     """
-    low, middle, high = _quartiles(present)
+    ordered = present.sort().values
+    low, middle, high = (quantile(ordered, share) for share in (0.25, 0.5, 0.75))
     distance = (values - middle).abs()
     others = distance[distance.isfinite() & (distance > 0)]
     spread = high - low or float(others.median() if len(others) else math.inf)
     return torch.where(distance.isfinite(), distance / spread, 0)
-
-
-def _quartiles(present: Tensor) -> list[float]:
-    ordered = present.sort().values  # torch.quantile has a largest size
-    return [float(ordered[int(share * (len(ordered) - 1))]) for share in (0.25, 0.5, 0.75)]

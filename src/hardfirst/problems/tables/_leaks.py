@@ -53,11 +53,9 @@ def _score(found: FittedTarget, values: Tensor, labels: Tensor) -> float:
     if regression:
         labels = labels.argsort().argsort()  # ranks: far labels would decide R² alone
     inputs, target = values.numpy(), labels.double().numpy()
-    predicted = tree.fit(inputs[:half], target[:half]).predict(inputs[half:])
-    rest = target[half:]
+    tree.fit(inputs[:half], target[:half])
     if regression:
-        spread = float(((rest - rest.mean()) ** 2).sum())
-        return 1 - float(((rest - predicted) ** 2).sum()) / spread if spread > 0 else 0.0
-    common = torch.as_tensor(target[:half]).mode().values.item()
+        return float(tree.score(inputs[half:], target[half:]))  # R²
+    rest, common = target[half:], torch.as_tensor(target[:half]).mode().values.item()
     errors = int((rest != common).sum())
-    return 1 - int((rest != predicted).sum()) / errors if errors else 0.0
+    return 1 - int((rest != tree.predict(inputs[half:])).sum()) / errors if errors else 0.0

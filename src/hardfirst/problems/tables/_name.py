@@ -239,14 +239,10 @@ def _resolved(key: str, text: str, columns: list[str]) -> tuple[str, list[str]]:
 
 
 def _choice(column: str, options: list[str]) -> TargetChoice:
-    known: dict[str, str] = {}
     kinds = [option for option in options if "=" not in option and option != "log"]
     check_names(f"kind of target {column!r}:", kinds, KINDS)
-    for option in options:
-        key, equals, value = option.partition("=")
-        if equals:
-            check_names(f"option of target {column!r}:", [key], _OPTIONS)
-            known[key] = value
+    known = {key: value for key, equals, value in (option.partition("=") for option in options) if equals}
+    check_names(f"option of target {column!r}:", known, _OPTIONS)
     if len(kinds) > 1:
         raise InputError(f"Target {column!r} is of one kind; got {' and '.join(kinds)}.")
     choice = TargetChoice(

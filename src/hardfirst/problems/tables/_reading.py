@@ -9,8 +9,9 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -168,7 +169,10 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 def _from_text(path: Path, data: bytes) -> Sheet:
     import pandas as pd
 
-    text, encoding = _decoded(path, data)
+    encoding = _encoding(data)
+    text = data.decode(encoding)
+    if any(letter < " " and letter not in "\t\r\n\f\v" for letter in text[:4096]):
+        raise InputError(f"{path} cannot be read as a table: it is not text. Save it as CSV in UTF-8, .parquet or .xlsx.")
     separator = _separator(text)
     header = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
     if 0 < header.count("") == len(header):
@@ -178,29 +182,19 @@ def _from_text(path: Path, data: bytes) -> Sheet:
     return Sheet(frame, tuple(header), encoding, separator, text)
 
 
-def _decoded(path: Path, data: bytes) -> tuple[str, str]:
-    """The text of a file, and the name of its encoding."""
+def _encoding(data: bytes) -> str:
+    """The name of a text's encoding."""
     for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
         if data.startswith(mark):
-            return _checked(path, data.decode(encoding)), encoding
+            return encoding
     start = data[:4096]
     if len(start) > 3 and start.count(0) > len(start) / 4:  # every second byte of Western text in UTF-16
-        encoding = "utf-16-le" if start[1:2] == b"\0" else "utf-16-be"
-        return _checked(path, data.decode(encoding)), encoding
-    try:
-        return _checked(path, data.decode("utf-8")), "utf-8"
-    except UnicodeDecodeError:
-        try:
-            return _checked(path, data.decode("cp1252")), "cp1252"
-        except UnicodeDecodeError:  # five bytes have no letter in cp1252
-            return _checked(path, data.decode("latin-1")), "latin-1"
-
-
-def _checked(path: Path, text: str) -> str:
-    start = text[:4096]
-    if any(letter < " " and letter not in "\t\r\n\f\v" for letter in start):
-        raise InputError(f"{path} cannot be read as a table: it is not text. Save it as CSV in UTF-8, .parquet or .xlsx.")
-    return text
+        return "utf-16-le" if start[1:2] == b"\0" else "utf-16-be"
+    for encoding in ("utf-8", "cp1252"):
+        with suppress(UnicodeDecodeError):
+            data.decode(encoding)
+            return encoding
+    return "latin-1"  # five bytes have no letter in cp1252
 
 
 def _separator(text: str) -> str:
@@ -248,21 +242,18 @@ def _flat(frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame
 
 
-def _frame_reader(name: str) -> Callable[[bytes], "pd.DataFrame"]:
-    def reader(data: bytes) -> "pd.DataFrame":
-        import pandas as pd
+def _from_frame(name: str, data: bytes) -> "pd.DataFrame":
+    """Read one of the binary formats by pandas' function of this name."""
+    import pandas as pd
 
-        frame: pd.DataFrame = getattr(pd, name)(io.BytesIO(data))
-        named = frame.index.names != [None]
-        return frame.reset_index() if named else frame
-
-    return reader
+    frame: pd.DataFrame = getattr(pd, name)(io.BytesIO(data))
+    return frame.reset_index() if frame.index.names != [None] else frame
 
 
 _READERS: dict[str, Callable[[bytes], "pd.DataFrame"]] = {
-    ".parquet": _frame_reader("read_parquet"),
-    ".feather": _frame_reader("read_feather"),
-    ".xlsx": _frame_reader("read_excel"),
+    ".parquet": partial(_from_frame, "read_parquet"),
+    ".feather": partial(_from_frame, "read_feather"),
+    ".xlsx": partial(_from_frame, "read_excel"),
     ".json": _from_json,
     ".jsonl": _from_lines,
 }

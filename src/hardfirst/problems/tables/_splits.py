@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hardfirst.errors import InputError
-from hardfirst.problems.tables._cells import date_format, texts
+from hardfirst.problems.tables._cells import date_format, is_numeric, texts
 from hardfirst.problems.tables._columns import dates
 from hardfirst.problems.tables._name import TableName
 
@@ -112,18 +112,15 @@ def _said(name: TableName, column: "pd.Series[object]") -> dict[str, Tensor]:
             f"Expected train, validation or test in column {name.split!r} of {name.path}; got {cells.iloc[row]!r} in row "
             f"{row + 1}."
         )
-    rows = {split: [row for row, code in enumerate(codes) if code == split] for split in SPLITS}
-    return {split: torch.tensor(found, dtype=torch.long) for split, found in rows.items()}
+    return {split: torch.tensor([row for row, code in enumerate(codes) if code == split]) for split in SPLITS}
 
 
 def _by_time(name: TableName, column: "pd.Series[object]") -> dict[str, Tensor]:
     """The rows in order of time, 60 : 20 : 20; rows of one time stay together."""
-    from pandas.api.types import is_numeric_dtype
-
     if column.isna().any():
         row = int(column.isna().to_numpy().argmax())
         raise InputError(f"Expected a time in every row of column {name.time!r} of {name.path}; row {row + 1} has none.")
-    if not is_numeric_dtype(column):
+    if not is_numeric(column):
         form = date_format([str(cell) for cell in texts(column).unique()])
         if form is None and column.map(lambda cell: isinstance(cell, str)).any():
             raise InputError(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -60,7 +60,7 @@ class TargetColumn:
         """
         if self.kind == REGRESSION:
             values = numbers(column, NumberFormat(self.decimal, self.unit))
-            return ((self._forward(values) - self.mean) / self.deviation).float()
+            return (((values.log() if self.log else values) - self.mean) / self.deviation).float()
         codes = self._codes(column)
         if self.kind == CLASSIFICATION:
             return codes
@@ -95,18 +95,6 @@ class TargetColumn:
         shares = self.probabilities(output).T.tolist()
         labels = [f"{self.name}: {label}" for label in self.classes]
         return {self.name: classes} | dict(zip(labels, shares, strict=True))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The parameters, as JSON has them."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "TargetColumn":
-        """The target with these parameters."""
-        return cls(**{**content, "classes": tuple(content["classes"])})
-
-    def _forward(self, values: Tensor) -> Tensor:
-        return values.log() if self.log else values
 
     def _codes(self, column: "pd.Series[object]") -> Tensor:
         import pandas as pd

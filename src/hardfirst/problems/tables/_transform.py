@@ -1,17 +1,17 @@
 """A table's transform: what was fitted to the training rows, as a value that can be saved and used on new rows."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hardfirst.errors import InputError, unknown
-from hardfirst.networks import HardSharing, Parts
-from hardfirst.problems.tables import _networks, _reading
+from hardfirst.networks import HardSharing, Parts, class_head, number_head, vector_layer
+from hardfirst.problems.tables import _reading
 from hardfirst.problems.tables._columns import Column, WordColumn, from_dict, to_dict
 from hardfirst.problems.tables._targets import TargetColumn
 
@@ -94,8 +94,7 @@ class TableTransform:
             InputError: a column is missing, or a cell does not fit its kind; the message names column, row and value.
         """
         self.check(frame.columns)
-        parts = [column.encode(frame[column.name]) for column in self.inputs]
-        return torch.cat(parts, 1)
+        return torch.cat([column.encode(frame[column.name]) for column in self.inputs], 1)
 
     def labels(self, frame: "pd.DataFrame") -> dict[str, Tensor]:
         """The targets that the rows have a column for, by name, as the losses and KPIs of the problem's tasks take them.
@@ -120,19 +119,23 @@ class TableTransform:
         return pd.DataFrame(columns)
 
     def network(self) -> HardSharing:
-        """A new network of a table's own kind, "own", with these inputs and targets."""
-        return _networks.own(self.width, {target.name: target.outputs for target in self.targets})
+        """A new network of a table's own kind, "own": layers of 128 and 64 units, and a linear head for each target."""
+        trunk = nn.Sequential(nn.Linear(self.width, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU())
+        return HardSharing(trunk, {name: head(64) for name, head in self._heads().items()})
 
     def parts(self) -> Parts:
-        """The parts of all other networks, with these inputs and targets."""
-        return _networks.parts(self.width, {target.name: target.outputs for target in self.targets})
+        """The parts of all other networks: the inputs, two layers of 64 features, and the same heads."""
+        return Parts(nn.Identity, self.width, vector_layer, width=64, depth=2, heads=self._heads())
+
+    def _heads(self) -> dict[str, Callable[[int], nn.Module]]:
+        return {target.name: class_head(target.outputs) if target.outputs else number_head for target in self.targets}
 
     def to_json(self) -> str:
         """The transform as JSON."""
         content = {
             "version": _VERSION,
             "inputs": [to_dict(column) for column in self.inputs],
-            "targets": [target.to_dict() for target in self.targets],
+            "targets": [asdict(target) for target in self.targets],
         }
         return json.dumps(content, ensure_ascii=False, indent=1)
 
@@ -150,7 +153,8 @@ class TableTransform:
                     f"Expected a table's transform of version {_VERSION}; got {content['version']!r:.20}. Train again with "
                     "this version of hardfirst."
                 )
-            return cls(tuple(map(from_dict, content["inputs"])), tuple(map(TargetColumn.from_dict, content["targets"])))
+            targets = (TargetColumn(**{**each, "classes": tuple(each["classes"])}) for each in content["targets"])
+            return cls(tuple(map(from_dict, content["inputs"])), tuple(targets))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
