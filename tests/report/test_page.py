@@ -291,6 +291,13 @@ def test_the_leaderboard_ranks_and_marks_what_is_significant():
     assert document.count('class="baseline"') == document.count('class="reference"') == 1
 
 
+def test_the_leaderboard_of_methods_with_the_same_runs_has_no_differences():
+    case = case_of(study(equal=LOW, dtp=LOW), *(alone(seed, (0.9, 0.7, 0.5)) for seed in range(3)))
+    (table,) = leaderboard.section(answer(case), looks(case)).blocks
+    assert [cell.text for cell in table.head] == ["Method", "Worst task", "Mean", "Δm, %", "Epoch, ×"]
+    assert {len(row.cells) for row in table.rows} == {len(table.head)}
+
+
 def test_the_heat_table_begins_with_the_most_starved_and_has_three_views():
     case = full()
     document = render_section(by_task.section(answer(case), looks(case)))

@@ -17,7 +17,7 @@ from hardfirst.report.model.scopes import MEAN, WORST, Scope
 from hardfirst.report.text.tables import ordered_tasks
 from hardfirst.statistics import Interval, number_text, paired_interval
 
-_STYLES: dict[Effect, str] = {"better": "green", "worse": "red", "unclear": "", "unknown": ""}
+_STYLES: dict[Effect, str] = {"better": "green", "worse": "red", "unclear": "", "": ""}
 _NARROWEST, _NARROW, _WIDEST = 11, 16, 30  # the column of names: at the least, with columns that may be left out, at most
 _REQUIRED = 5  # columns that are always there
 _CELL, _TASK_COLUMN = 7, 11  # characters of a difference, and of a method's name, in the table by task

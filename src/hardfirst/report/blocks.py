@@ -7,13 +7,13 @@ from typing import ClassVar, Literal, NamedTuple
 
 from hardfirst.records.names import joined
 from hardfirst.report.figures import Figure, Style, Styles, padded_range
+from hardfirst.report.model.leaderboard import Effect
 from hardfirst.report.text.alerts import Alert
 from hardfirst.report.text.next_step import NextStep
 from hardfirst.report.text.search import Paste
 from hardfirst.report.text.tiles import Tile
 from hardfirst.statistics import Interval, number_text
 
-Tone = Literal["", "better", "worse", "unclear"]
 Look = Literal["", "over-tasks", "published", "baseline", "reference"]
 
 _COLUMNS_UPRIGHT = 8  # of a table on a sheet of paper; wider tables are printed on a landscape sheet
@@ -50,7 +50,7 @@ class TableCell:
     style: Style | None = None
     breakable: bool = False
     bar: Bar | None = None
-    tone: Tone = ""
+    tone: Effect = ""
     shade: float = 0.0
     views: tuple[str, ...] = ()
 
@@ -248,9 +248,11 @@ def _charts(block: Block) -> list[Chart]:
     return [block] if isinstance(block, Chart) else []
 
 
-def table(label: str, caption: str, head: Iterable[Content], rows: Iterable[TableRow]) -> Table:
+def table(
+    label: str, caption: str, head: Iterable[Content], rows: Iterable[TableRow], views: tuple[str, ...] = (), name: str = ""
+) -> Table:
     """A table whose headings may be plain texts."""
-    return Table(label, caption, tuple(map(_cell, head)), tuple(rows))
+    return Table(label, caption, tuple(map(_cell, head)), tuple(rows), views, name)
 
 
 def row(heading: Content, cells: Iterable[Content], look: Look = "", *, over_tasks: bool = False) -> TableRow:
@@ -277,6 +279,14 @@ def interval_cell(interval: Interval, spec: str, expected_n: int | None = None, 
     """A mean with its interval, sorted by the mean; n follows where it is not the one in the column's heading."""
     text = with_n(interval, spec, interval.n if expected_n is None else expected_n)
     return TableCell(text, note, value=None if math.isnan(interval.mean) else interval.mean)
+
+
+def bar_cell(difference: Interval | None, scale: Sequence[float], tone: Effect, *, tested: bool = False) -> TableCell:
+    """A difference with its interval drawn before it; a dash where there is none."""
+    if difference is None or not difference.n:
+        return TableCell("–")
+    bar, shade = interval_bar(difference, scale), 1.0 if tested else 0.0
+    return TableCell(f"{difference:+z.1f}", value=difference.mean, bar=bar, tone=tone, shade=shade)
 
 
 def bar_scale(intervals: Iterable[Interval | None]) -> list[float]:

@@ -76,7 +76,7 @@ class Answer:
     @property
     def paired(self) -> int:
         """The most seeds that any method shares with the baseline; 0 if there is nothing to compare."""
-        return max((row.worst.difference.n for row in self.board.methods if row.worst.difference), default=0)
+        return max((row.paired for row in self.board.methods), default=0)
 
 
 def answer(case: Case, missing: int = 0) -> Answer:
@@ -122,20 +122,15 @@ def _lead(board: Leaderboard) -> Standing | None:
     raised = [row for row in methods if row.effect(MEAN) == "better"]
     both = [row for row in lifted if row in raised]
     if lifted:
-        return max(both or lifted, key=lambda row: _difference(row, WORST))
-    return max(raised, key=lambda row: _difference(row, MEAN), default=None)
+        return max(both or lifted, key=lambda row: row.change(WORST))
+    return max(raised, key=lambda row: row.change(MEAN), default=None)
 
 
 def _alternative(board: Leaderboard, lead: Standing | None) -> Standing | None:
     if lead is None or lead.effect(WORST) != "better" or lead.effect(MEAN) != "worse":
         return None
     free = [row for row in board.methods if row.effect(WORST) == "better" and row.effect(MEAN) != "worse"]
-    return max(free, key=lambda row: _difference(row, WORST), default=None)
-
-
-def _difference(row: Standing, scope: Scope) -> float:
-    difference = row.of(scope).difference
-    return difference.mean if difference else float("-inf")
+    return max(free, key=lambda row: row.change(WORST), default=None)
 
 
 def against_static(case: Case, lead: Standing, scope: Scope) -> AgainstStatic | None:
@@ -144,7 +139,7 @@ def against_static(case: Case, lead: Standing, scope: Scope) -> AgainstStatic | 
     if name is None:
         return None
     if static_is_equal(case, scope):
-        return AgainstStatic(name, scope, None, "unknown")
+        return AgainstStatic(name, scope, None, "")
     found = scope.differences(case, name, rivals(case))[lead.name]
     how: Effect = found.decision if found.decision in ("better", "worse") else "unclear"
     if found.decision == "too few seeds":

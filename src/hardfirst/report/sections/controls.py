@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from hardfirst.records.names import EASY, FROZEN, NO_ANNEALING, NO_RESTART, RAW
-from hardfirst.report.blocks import Block, Heading, TableCell, TableRow, bar_scale, interval_bar, row, table
+from hardfirst.report.blocks import Block, Heading, TableCell, TableRow, bar_cell, bar_scale, row, table
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.leaderboard import effect
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
@@ -110,12 +110,4 @@ def _conclusion(difference: Difference, conclusions: Mapping[Decision, str]) -> 
 
 def _cell(difference: Difference, scale: Sequence[float]) -> TableCell:
     interval = difference.interval.clipped(-100, 100)
-    if not interval.n:
-        return TableCell("–")
-    found = effect(interval)
-    return TableCell(
-        f"{interval:+z.1f}",
-        value=interval.mean,
-        bar=interval_bar(interval, scale),
-        tone="" if found == "unknown" else found,
-    )
+    return bar_cell(interval, scale, effect(interval))

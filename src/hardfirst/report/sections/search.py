@@ -15,6 +15,7 @@ from hardfirst.report.blocks import (
     Table,
     TableCell,
     TableRow,
+    bar_cell,
     bar_scale,
     interval_bar,
     method_cell,
@@ -76,18 +77,12 @@ def _fresh_table(search: Search, styles: Styles) -> Table:
     rows = [
         row(
             method_cell(name, styles, "the winner of the search" if name == search.winner else ""),
-            [_change_cell(change, scale) for change, scale in zip(changes[name], scales, strict=True)],
+            [bar_cell(change, scale, effect(change)) for change, scale in zip(changes[name], scales, strict=True)],
         )
         for name in names
     ]
     head: list[Content] = ["Method", *map(text.title, search.measures)]
     return table("Changes on fresh seeds", fresh_caption(search), head, rows)
-
-
-def _change_cell(change: Interval, scale: Sequence[float]) -> TableCell:
-    found = effect(change)
-    tone = "" if found == "unknown" else found
-    return TableCell(f"{change:+z.1f}", value=change.mean, bar=interval_bar(change, scale), tone=tone)
 
 
 def _fresh_chart(case: Case, search: Search, styles: Styles) -> Chart:

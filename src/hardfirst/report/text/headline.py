@@ -14,7 +14,6 @@ from hardfirst.report.model.leaderboard import Standing
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
 from hardfirst.report.text import protocol
 from hardfirst.report.text.interval_text import capitalized, count_text, listed, plural
-from hardfirst.statistics import Interval
 
 
 class Headline(NamedTuple):
@@ -118,34 +117,21 @@ def _reached(answer: Answer, row: Standing) -> str:
 
 def _few_seeds(answer: Answer) -> str:
     """One or two seeds show no spread, so nothing is more than a difference."""
-    scope = WORST
-    best = max(answer.board.methods, key=lambda row: _mean(row, scope))
+    best = max(answer.board.methods, key=lambda row: row.change(WORST))
     seeds = count_text(answer.paired, "seed")
     if len(best.tasks) == 1:
-        return f"With {seeds}, `{best.name}` is {_distance(best, scope)} {answer.board.against}{_change(answer, best)}."
+        return f"With {seeds}, `{best.name}` is {_distance(best, WORST)} {answer.board.against}{_change(answer, best)}."
     return (
         f"With {seeds}, `{best.name}` is {_distance(best, WORST)} {answer.board.against} on the worst task"
         f"{_change(answer, best)} and {_distance(best, MEAN, unit='')} on the mean."
     )
 
 
-def _mean(row: Standing, scope: Scope) -> float:
-    difference = row.of(scope).difference
-    return difference.mean if difference and difference.n else float("-inf")
-
-
 def _distance(row: Standing, scope: Scope, unit: str = " points") -> str:
-    difference = _difference(row, scope)
-    if round(difference.mean, 1) == 0:
+    change = row.change(scope)
+    if round(change, 1) == 0:
         return "level with" if unit else "level with them"
-    side = "above" if difference.mean > 0 else "below"
-    return f"{abs(difference.mean):.1f}{unit} {side}"
-
-
-def _difference(row: Standing, scope: Scope) -> Interval:
-    difference = row.of(scope).difference
-    assert difference is not None  # of a method that shares seeds with the baseline
-    return difference
+    return f"{abs(change):.1f}{unit} {'above' if change > 0 else 'below'}"
 
 
 def _a(answer: Answer) -> str:
@@ -174,7 +160,7 @@ def _gain(answer: Answer, lead: Standing) -> str:
 
 
 def _points(row: Standing, scope: Scope) -> str:
-    return f"{abs(_difference(row, scope).mean):.1f} points"
+    return f"{abs(row.change(scope)):.1f} points"
 
 
 def _change(answer: Answer, row: Standing) -> str:
@@ -221,7 +207,7 @@ def _rest(answer: Answer) -> Iterator[str]:
     if answer.paired < 3:
         yield "One seed shows no spread." if answer.paired == 1 else "Two seeds are too few for an interval."
     if answer.alternative and lead:
-        kept, full = (_difference(row, WORST).mean for row in (answer.alternative, lead))
+        kept, full = (row.change(WORST) for row in (answer.alternative, lead))
         yield f"`{answer.alternative.name}` keeps {kept:.1f} of these {full:.1f} points at no measurable cost of the mean."
     yield from _static(answer)
     if answer.paired >= 3:

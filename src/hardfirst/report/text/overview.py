@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from hardfirst.report.model.case import Case
-from hardfirst.report.model.overview import Overview, Tally, change
+from hardfirst.report.model.overview import Overview, Tally
 from hardfirst.report.model.ranks import FEWEST_CASES, Ranks, rank_cases
 from hardfirst.report.model.scopes import MEAN, WORST, Scope, rivals
 from hardfirst.report.text import protocol
@@ -104,7 +104,7 @@ def tiles(found: Overview) -> tuple[Tile, ...]:
 def _measure(found: Overview, method: str, scope: Scope) -> tuple[str, str]:
     """The tally, and the range of changes."""
     rows = found.standings[method]
-    changes = sorted((change(row, scope), found.cases[index].name) for index, row in rows.items())
+    changes = sorted((row.change(scope), found.cases[index].name) for index, row in rows.items())
     low, high = (f"{number_text(value, '+z.1f')} ({name})" for value, name in (changes[0], changes[-1]))
     return " · ".join(map(str, found.tally(method, scope))), f"from {low} to {high}"
 

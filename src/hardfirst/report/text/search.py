@@ -210,12 +210,11 @@ def _measures(search: Search) -> Iterator[Tile]:
 
 def _measure(measure: Objective, change: Interval) -> Tile:
     bounds = f"[{number_text(change.low, '+z.1f')}, {number_text(change.high, '+z.1f')}] points"
-    found = effect(change)
     return Tile(
         f"{title(measure)}, winner − equal",
         number_text(change.mean, "+z.1f"),
         bounds if change.bounded else f"points, {count_text(change.n, 'seed')}",
-        "" if found == "unknown" else found,
+        effect(change),
     )
 
 
