@@ -105,7 +105,9 @@ def compare(
         flags["networks"] = with_order(flags["networks"] or "", order)
     plan = make_plan(problems, flags)
     if balancers is not None and "all" in balancers.split(","):
-        say(f"`all` leaves out the methods that need options: {', '.join(_need_options())}.")
+        from hardfirst.balancers import BALANCERS, needed_options
+
+        say(f"`all` leaves out the methods that need options: {', '.join(filter(needed_options, BALANCERS))}.")
     run_study(plan, keep=keep, **ending)
 
 
@@ -214,9 +216,3 @@ def _dry_run(plan: "Plan") -> None:
         f"About {duration(seconds)} on this machine with {at_once} at a time{where}, estimated from a few timed training "
         f"steps. Finished runs are not subtracted.{assumed}"
     )
-
-
-def _need_options() -> list[str]:
-    from hardfirst.balancers import BALANCERS, needed_options
-
-    return [name for name in BALANCERS if needed_options(name)]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from hardfirst.records.names import joined
 from hardfirst.report.figures import Figure, Style, Styles, padded_range
@@ -80,7 +80,6 @@ class Table:
         name: of the toggle, once on a page.
     """
 
-    kind: ClassVar[str] = "table"
     label: str
     caption: str
     head: tuple[TableCell, ...]
@@ -101,7 +100,6 @@ class Chart:
     `numbers` holds its values, for a reader who opens them.
     """
 
-    kind: ClassVar[str] = "chart"
     name: str
     heading: str
     caption: str
@@ -113,7 +111,6 @@ class Chart:
 class Key:
     """The styles of methods, as pieces of their lines or as their markers."""
 
-    kind: ClassVar[str] = "key"
     methods: Mapping[str, Style]
     markers: bool = False
 
@@ -122,7 +119,6 @@ class Key:
 class Paragraphs:
     """One paragraph for each sentence."""
 
-    kind: ClassVar[str] = "paragraphs"
     sentences: tuple[str, ...]
 
 
@@ -130,7 +126,6 @@ class Paragraphs:
 class Bullets:
     """A list."""
 
-    kind: ClassVar[str] = "bullets"
     sentences: tuple[str, ...]
 
 
@@ -138,7 +133,6 @@ class Bullets:
 class Code:
     """Preformatted text."""
 
-    kind: ClassVar[str] = "code"
     text: str
 
 
@@ -146,7 +140,6 @@ class Code:
 class Heading:
     """A heading one level below the section's own."""
 
-    kind: ClassVar[str] = "heading"
     text: str
 
 
@@ -165,7 +158,6 @@ class Answer:
         paste: what to paste to use the answer.
     """
 
-    kind: ClassVar[str] = "answer"
     question: str
     lead: str
     rest: tuple[str, ...] = ()
@@ -181,7 +173,6 @@ class Answer:
 class Fold:
     """Blocks that are shown on demand, below this text."""
 
-    kind: ClassVar[str] = "fold"
     summary: str
     blocks: tuple["Block", ...]
 
@@ -255,9 +246,9 @@ def table(
     return Table(label, caption, tuple(map(_cell, head)), tuple(rows), views, name)
 
 
-def row(heading: Content, cells: Iterable[Content], look: Look = "", *, over_tasks: bool = False) -> TableRow:
+def row(heading: Content, cells: Iterable[Content], look: Look = "") -> TableRow:
     """A row whose cells may be plain texts."""
-    return TableRow((_cell(heading), *map(_cell, cells)), "over-tasks" if over_tasks else look)
+    return TableRow((_cell(heading), *map(_cell, cells)), look)
 
 
 def key(methods: Iterable[str], styles: Styles, *, markers: bool = False) -> Key:

@@ -11,8 +11,8 @@ from hardfirst.report.model.answer import answer
 from hardfirst.report.model.overview import overview
 from hardfirst.report.text import overview as all_cases
 from hardfirst.report.text.by_kind import headline_of
-from hardfirst.report.text.search_tables import search_tables
-from hardfirst.report.text.tables import PlainTable, case_tables, leaderboard_table, task_table
+from hardfirst.report.text.search_tables import case_tables
+from hardfirst.report.text.tables import PlainTable, overview_tables
 
 if TYPE_CHECKING:
     from hardfirst.report.comparison import Comparison
@@ -28,15 +28,14 @@ def _blocks(comparison: "Comparison") -> Iterator[str]:
     if several:
         found = overview(comparison.cases, comparison.missing)
         yield from all_cases.headline(found).sentences
-        for table in case_tables(found):
+        for table in overview_tables(found):
             yield _table(table)
             yield table.caption
     for case in comparison.cases:
         facts = answer(case, 0 if several else comparison.missing)
         yield f"## {case.name}"
         yield from headline_of(facts).sentences
-        searched = search_tables(case.search) if case.search else []
-        for table in (*searched, *((leaderboard_table(facts), task_table(facts)) if case.methods else ())):
+        for table in case_tables(facts):
             yield _table(table)
             yield table.caption
     if any(case.methods for case in comparison.cases):

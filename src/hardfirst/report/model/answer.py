@@ -1,7 +1,7 @@
 """The facts behind the first screen of a report: what is best, what it costs, and what limits the answer."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from hardfirst.records import Record
 from hardfirst.records.names import EQUAL
-from hardfirst.report.model.case import Case
+from hardfirst.report.model.case import Case, reported
 from hardfirst.report.model.leaderboard import Effect, Leaderboard, Standing, effect, leaderboard
 from hardfirst.report.model.scopes import MEAN, WORST, Scope, rivals, static_for, static_is_equal
 from hardfirst.statistics import Interval, starvation_gap
@@ -46,7 +46,7 @@ class Answer:
         gaps: by task, the starvation gap: what single-task networks reach more than equal weights; empty without them.
         ended: the number of runs that have ended, tuning included.
         missing: the number of runs that have not ended.
-        lost: by outcome, the number of reported runs that did not finish.
+        lost: by outcome, or "stopped early", the number of reported runs that did not finish.
         untuned: the methods that nothing was tuned for.
     """
 
@@ -98,7 +98,7 @@ def answer(case: Case, missing: int = 0) -> Answer:
         gaps=_gaps(case),
         ended=len({id(record) for record in _records(case)}),
         missing=missing,
-        lost=Counter(record.outcome or "unended" for record in _reported(case) if record.outcome != "finished"),
+        lost=Counter(record.outcome or "stopped early" for record in reported(case) if record.outcome != "finished"),
         untuned=tuple(
             method for method in (case.baseline, *rivals(case)) if method in case.methods and not case.tuning.get(method)
         ),
@@ -154,14 +154,9 @@ def _gaps(case: Case) -> dict[str, Interval]:
     return {task: gap.clipped(-100, 100) for task, gap in zip(case.tasks, gaps, strict=True) if gap.n}
 
 
-def _reported(case: Case) -> list[Record]:
-    return list({id(record): record for record in (*case.runs.values(), *case.single.values())}.values())
-
-
-def _records(case: Case) -> Iterable[Record]:
-    yield from _reported(case)
-    for groups in (case.tuning, case.single_tuning):
-        for records in groups.values():
-            yield from records
+def _records(case: Case) -> Iterator[Record]:
+    yield from reported(case)
+    for records in (*case.tuning.values(), *case.single_tuning.values()):
+        yield from records
     if case.search:
         yield from (run.record for run in case.search.runs)

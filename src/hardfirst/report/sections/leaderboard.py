@@ -23,6 +23,7 @@ from hardfirst.report.model.answer import Answer
 from hardfirst.report.model.leaderboard import Leaderboard, Reference, Standing
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
 from hardfirst.report.text.interval_text import count_text, plural
+from hardfirst.report.text.tables import over_seeds
 
 
 class _Column(NamedTuple):
@@ -82,7 +83,7 @@ def _caption(facts: Answer) -> str:
     board = facts.board
     ranked = len(board.rows) > 1 and len(facts.case.tasks) > 1
     parts = [f"Best first by {board.objective.words}, as the study's settings were chosen." if ranked else ""]
-    parts.append(f"Test KPI in points (KPI × 100), {_seeds(facts)}.")
+    parts.append(f"Test KPI in points (KPI × 100), {over_seeds(board)}.")
     if facts.case.compares and facts.paired:
         parts.append("Differences are paired by seed, and tasks are counted by their 95% intervals.")
     if facts.paired >= 3:
@@ -96,10 +97,6 @@ def _caption(facts: Answer) -> str:
         whose = "published " if facts.case.reference == "published" else ""
         parts.append(f"Δm over metrics against {whose}single-task networks is the field's; lower is better.")
     return " ".join(filter(None, parts))
-
-
-def _seeds(facts: Answer) -> str:
-    return "one seed" if facts.board.seeds == 1 else f"mean over {facts.board.seeds} seeds"
 
 
 # Cells

@@ -63,7 +63,7 @@ def _starvation(facts: Answer, styles: Styles) -> list[Block]:
         row.name: means for row in facts.board.rows if not np.isnan(means := _mean_weights(facts.case, row.name)).all()
     }
     drawn = {method: means for method, means in weights.items() if np.nanmax(means) - np.nanmin(means) > _LEAST_SPREAD}
-    words = Paragraphs(tuple(_sentences(facts, drawn)))
+    words = Paragraphs((*_starved(facts), *_given(facts, drawn)))
     if not drawn:
         return [words]
     chart = Chart(
@@ -82,10 +82,6 @@ def _mean_weights(case: Case, method: str) -> Array:
 
 
 # The sentences
-
-
-def _sentences(facts: Answer, weights: Weights) -> list[str]:
-    return [*_starved(facts), *_given(facts, weights)]
 
 
 def _starved(facts: Answer) -> list[str]:

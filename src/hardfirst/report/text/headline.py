@@ -79,11 +79,8 @@ def _lead(answer: Answer) -> str:
 
 
 def _nothing_finished(answer: Answer) -> str:
-    lost = ", ".join(f"{number} {_OUTCOMES[outcome]}" for outcome, number in answer.lost.items())
+    lost = ", ".join(f"{number} {outcome}" for outcome, number in answer.lost.items())
     return f"No run has finished{f': {lost}' if lost else ' yet'}."
-
-
-_OUTCOMES = {"diverged": "diverged", "failed": "failed", "unended": "stopped early"}
 
 
 def _no_comparison(answer: Answer) -> str:

@@ -1,11 +1,10 @@
 """How the figures were measured, and what the comparison lacks, in sentences."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from hardfirst.records import Record, is_undefined
 from hardfirst.records.objective import Objective
-from hardfirst.report.model.case import Case
+from hardfirst.report.model.case import Case, tasks_without_kpi
 from hardfirst.report.text import protocol
 from hardfirst.report.text.interval_text import count_text
 
@@ -87,13 +86,11 @@ def _how_tuned(case: Case) -> list[str]:
 
 
 def _without_kpi(case: Case) -> list[str]:
-    finished = [record for record in case.method_runs if record.outcome == "finished"]
-    missing = [task for task in case.tasks if any(math.isnan(record.test_kpi(task)) for record in finished)]
+    missing = tasks_without_kpi(case)
     if not missing:
         return []
-    undefined = [
-        task for task in missing if any(is_undefined(record.test["tasks"][task]) for record in finished if record.test)
-    ]
+    tests = [record.test["tasks"] for record in case.method_runs if record.outcome == "finished" and record.test]
+    undefined = [task for task in missing if any(is_undefined(figures[task]) for figures in tests)]
     why = f" The KPI of {', '.join(undefined)} is undefined there, though the task has labels." if undefined else ""
     return [
         f"Finished runs lack a test KPI for {', '.join(missing)}: their worst task and mean over tasks are unknown.{why}"

@@ -155,14 +155,8 @@ def over_cases(cases: Sequence[Case], ranks: Ranks) -> str:
 
 def case_headline(case: Case) -> str:
     """The verdict on a case in short; it decides over the same methods as the verdict itself."""
-    short = in_short(case)
-    return " ".join([*short, *_left_out(case)]) if short else verdict(case)[0]
-
-
-def in_short(case: Case) -> list[str]:
-    """What is decided of all methods together; empty if there is nothing to decide."""
     methods = rivals(case)
-    return _decisions(case, methods) if case.compares and methods else []
+    return " ".join([*_decisions(case, methods), *_left_out(case)]) if case.compares and methods else verdict(case)[0]
 
 
 def _decisions(case: Case, methods: Sequence[str]) -> list[str]:

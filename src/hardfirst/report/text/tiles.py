@@ -6,7 +6,7 @@ from hardfirst.report.model.answer import Answer
 from hardfirst.report.model.leaderboard import Effect, Leaderboard, Standing
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
 from hardfirst.report.text.interval_text import bounds_text, count_text
-from hardfirst.statistics import number_text
+from hardfirst.statistics import Interval, number_text
 
 
 class Tile(NamedTuple):
@@ -42,13 +42,14 @@ def _measure(scope: Scope, label: str, row: Standing, board: Leaderboard) -> Til
     difference = row.of(scope).difference
     assert difference is not None  # of a method that shares seeds with the baseline
     base = board.baseline.name if board.baseline else board.against
+    return change_tile(f"{label}, {row.name} − {base}", difference, row.effect(scope))
+
+
+def change_tile(label: str, difference: Interval, tone: Effect) -> Tile:
+    """A difference from the baseline, in points."""
     seeds = count_text(difference.n, "seed")
-    return Tile(
-        f"{label}, {row.name} − {base}",
-        number_text(difference.mean, "+z.1f"),
-        f"{bounds_text(difference, '+').strip()} points" if difference.bounded else f"points, {seeds}",
-        row.effect(scope),
-    )
+    note = f"{bounds_text(difference, '+').strip()} points" if difference.bounded else f"points, {seeds}"
+    return Tile(label, number_text(difference.mean, "+z.1f"), note, tone)
 
 
 def _tasks(row: Standing) -> Tile:

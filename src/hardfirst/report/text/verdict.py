@@ -27,17 +27,8 @@ def verdict(case: Case) -> list[str]:
     static weights that were chosen from a grid for the same measure, which is a second family of tests. If there are
     single-task networks, a sentence names the tasks that are starved under equal weights.
     """
-    return [*decisions(case), *circumstances(case)]
-
-
-def decisions(case: Case) -> list[str]:
-    """How each method compares with the baseline, and how that was decided."""
-    return _against_baseline(case) if case.compares else [_no_comparison(case)]
-
-
-def circumstances(case: Case) -> list[str]:
-    """What orders of tasks do, which task is the worst, which tasks are starved, and which runs did not finish."""
-    return [*orders.sentences(case), *_worst_under_equal(case), *_starved(case), *_left_out(case)]
+    decisions = _against_baseline(case) if case.compares else [_no_comparison(case)]
+    return [*decisions, *orders.sentences(case), *_worst_under_equal(case), *_starved(case), *_left_out(case)]
 
 
 def _no_comparison(case: Case) -> str:
