@@ -18,7 +18,7 @@ from hardfirst.report.sections import networks as networks_section
 from hardfirst.report.sections import overview as overview_section
 from hardfirst.report.sections.overview import rank_figure
 from hardfirst.report.text import networks, overview
-from hardfirst.report.text.ranks import rank_sentence
+from hardfirst.report.text.overview import rank_sentence
 from made_records import case_of, diverged, render_section, run, static, text_of
 
 LOOKS = styles(["equal", "dtp", "dwa", "stch"])

@@ -96,7 +96,7 @@ def with_data(problems: list[str], folder: Path | None) -> list[str]:
 
 def say_tables(problems: Iterable[str]) -> None:
     """Print the card of each table among the problems."""
-    from hardfirst.cli._data_card import card_sentences, target_table
+    from hardfirst.cli._tables import card_sentences, target_table
     from hardfirst.problems import data_card
 
     for problem in problems:

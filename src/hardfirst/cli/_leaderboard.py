@@ -1,4 +1,4 @@
-"""The ranked table of methods that commands print."""
+"""The ranked tables of methods, and of a search's candidates, that commands print."""
 
 import math
 import re
@@ -14,11 +14,12 @@ from hardfirst.report.model.answer import Answer
 from hardfirst.report.model.field_delta import deltas
 from hardfirst.report.model.leaderboard import Effect, Leaderboard, Standing, effect
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
-from hardfirst.report.text.tables import ordered_tasks
+from hardfirst.report.text.tables import PlainTable, ordered_tasks
 from hardfirst.statistics import Interval, number_text, paired_interval
 
 _STYLES: dict[Effect, str] = {"better": "green", "worse": "red", "unclear": "", "": ""}
 _NARROWEST, _NARROW, _WIDEST = 11, 16, 30  # the column of names: at the least, with columns that may be left out, at most
+_WIDEST_CANDIDATE = 34
 _REQUIRED = 5  # columns that are always there
 _DASH = Text("–")
 _CELL, _TASK_COLUMN = 7, 11  # characters of a difference, and of a method's name, in the table by task
@@ -187,3 +188,33 @@ def _task_difference(difference: Interval | None) -> Text:
     how = effect(difference)
     mean = number_text(difference.mean, "+z.1f") if difference else "–"
     return Text(f"({mean})" if how == "unclear" else mean, _STYLES[how])
+
+
+# Searches
+
+
+def fitting_table(table: PlainTable, width: int) -> Table:
+    """A table whose first columns after that of names are left out if they do not fit.
+
+    Args:
+        table: with names in the first column; the columns that matter most are last.
+        width: of the terminal.
+    """
+    names, *others = zip(table.head, *table.rows, strict=True)
+    columns = [[Text(_head(head)), *map(Text, cells)] for head, *cells in others]
+    needed = min(_NARROW, max(map(cell_len, names)))
+    while len(columns) > 3 and taken(columns) + needed > width:
+        columns.pop(0)
+    room = max(_NARROW, min(_WIDEST_CANDIDATE, width - taken(columns)))
+    shown = plain_table()
+    shown.add_column(names[0].lower(), no_wrap=True)
+    for head, *_ in columns:
+        shown.add_column(head, justify="left" if head.plain == "outcome" else "right", no_wrap=True)
+    for name, *cells in zip(names[1:], *(column[1:] for column in columns), strict=True):
+        shown.add_row(Text(broken(name, room)), *cells)
+    return shown
+
+
+def _head(text: str) -> str:
+    """The heading in lower case, broken after a comma."""
+    return text.lower().replace(", ", ",\n")

@@ -1,5 +1,6 @@
 """The page's data as plain values, for JSON."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,17 @@ def _notes(case: Case) -> list[str]:
     if case.search:
         return [*how_searched(case.search), *(notes.how_measured(case) if case.compares else ())]
     return [*notes.how_measured(case), *(notes.lacking(case) if case.compares else ())]
+
+
+def finite(value: Any, spec: str = "") -> Any:
+    """A value for JSON, with null for what is no finite number, and floats as written by the specification."""
+    if isinstance(value, dict):
+        return {key: finite(item, spec) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item, spec) for item in value]
+    if isinstance(value, float):
+        return float(format(value, spec)) if math.isfinite(value) else None
+    return value
 
 
 def _interval(interval: Interval | None) -> Values | None:

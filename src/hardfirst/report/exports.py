@@ -1,12 +1,11 @@
 """A comparison as Markdown, CSV, JSON and LaTeX, with the numbers of the page."""
 
 import json as json_
-import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hardfirst.report import latex
-from hardfirst.report.data import page_data
+from hardfirst.report.data import finite, page_data
 from hardfirst.report.model.answer import answer
 from hardfirst.report.model.overview import overview
 from hardfirst.report.text import overview as all_cases
@@ -60,19 +59,11 @@ def csv(comparison: "Comparison") -> str:
 
 def json(comparison: "Comparison") -> str:
     """JSON: what the page shows, all runs and all tuning runs, with null for missing numbers."""
-    content = page_data(comparison)
-    return json_.dumps(_nan_to_null(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    content = finite(page_data(comparison))
+    return json_.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def tex(comparison: "Comparison") -> str:
     """LaTeX: the verdict as comments, then tables for booktabs; published figures are grey rows, which needs xcolor."""
     comments = "".join(f"% {sentence}\n" for sentence in (comparison.title, *comparison.verdict))
     return comments + "".join(f"\n{table}" for case in comparison.cases for table in latex.tables(case))
-
-
-def _nan_to_null(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _nan_to_null(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_nan_to_null(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

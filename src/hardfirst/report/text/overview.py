@@ -4,9 +4,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from hardfirst.records.names import EQUAL
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.overview import Overview, Tally
-from hardfirst.report.model.ranks import FEWEST_CASES, Ranks, rank_cases
+from hardfirst.report.model.ranks import ALPHA, FEWEST_CASES, Ranks, rank_cases
 from hardfirst.report.model.scopes import MEAN, WORST, Scope, rivals
 from hardfirst.report.text import protocol
 from hardfirst.report.text.alerts import Alert, alerts
@@ -15,7 +16,6 @@ from hardfirst.report.text.headline import Headline
 from hardfirst.report.text.interval_text import capitalized, count_text, plural
 from hardfirst.report.text.next_step import NextStep
 from hardfirst.report.text.orders import affected_tasks
-from hardfirst.report.text.ranks import rank_sentence
 from hardfirst.report.text.tiles import Tile
 from hardfirst.report.text.verdict import verdict
 from hardfirst.statistics import Difference, fewest_seeds, number_text
@@ -198,3 +198,37 @@ def _left_out(case: Case) -> list[str]:
     runs = case.method_runs
     lost = sum(record.outcome != "finished" for record in runs)
     return [f"{lost} of {count_text(len(runs), 'run')} did not finish; test figures leave them out."] if lost else []
+
+
+# Ranks over cases
+
+
+def rank_sentence(ranks: Ranks) -> str:
+    """What Friedman's test says, and what can be concluded from this number of problems."""
+    n, p = ranks.test.n, "p < 0.001" if ranks.test.p < 0.001 else f"p = {ranks.test.p:.2g}"
+    if not ranks.exist:
+        return f"Fewer than 2 cases have a figure {ranks.where} for every method: there are no ranks over cases."
+    if n < FEWEST_CASES:
+        return (
+            f"Over {n} cases nothing can be told from the methods' ranks {ranks.where}: that takes about {FEWEST_CASES} "
+            f"problems at the least (Friedman's test gives {p}, a rough approximation with so few)."
+        )
+    test = f"(Friedman's test over {n} cases, {p})"
+    if not ranks.differ:
+        return f"By their ranks {ranks.where} no methods can be told apart {test}."
+    return (
+        f"The methods' ranks {ranks.where} differ {test}; mean ranks {ranks.critical.difference:.2f} or more apart count "
+        f"as different (Nemenyi's test at {ALPHA}). {_against_equal(ranks)}".rstrip()
+    )
+
+
+def _against_equal(ranks: Ranks) -> str:
+    if EQUAL not in ranks.methods:
+        return ""
+    equal, means = ranks.methods.index(EQUAL), ranks.critical.mean_ranks
+    apart = [index for index in range(len(ranks.methods)) if not ranks.critical.same[equal, index]]
+    ahead = [ranks.methods[index] for index in apart if means[index] < means[equal]]
+    behind = [ranks.methods[index] for index in apart if means[index] > means[equal]]
+    sides = {"Ahead of equal weights": ahead, "Behind equal weights": behind}
+    sentences = [f"{side}: {', '.join(names)}." for side, names in sides.items() if names]
+    return " ".join(sentences) or "None differs from equal weights."
