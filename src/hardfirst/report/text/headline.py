@@ -57,7 +57,7 @@ def case_name(case: Case) -> str:
 
 def headline(answer: Answer) -> Headline:
     """Weigh what is gained on the worst task against what is lost in the mean, in words."""
-    return Headline(_lead(answer), (*_rest(answer), *_so_far(answer), *_protocol(answer)))
+    return Headline(_lead(answer), (*_rest(answer), *_circumstances(answer)))
 
 
 def _lead(answer: Answer) -> str:
@@ -67,7 +67,8 @@ def _lead(answer: Answer) -> str:
     if board.baseline is None or not board.methods:
         return _no_comparison(answer)
     if not answer.paired:
-        return f"No seed has finished under both {_a(answer)} and {board.against}."
+        noun = "an order" if answer.case.orders else f"a {answer.case.noun}"
+        return f"No seed has finished under both {noun} and {board.against}."
     if answer.paired < 3:
         return _few_seeds(answer)
     if answer.lead is None:
@@ -93,15 +94,12 @@ def _no_comparison(answer: Answer) -> str:
             return f"Of these {plural(answer.case.noun)} `{best.name}` reaches the most, {reached}."
         return f"`{best.name}` reaches {reached}."
     others = [name for row in answer.board.rows for name in row.names if name != answer.case.baseline]
-    if set(others) - set(_static_names(answer)):
+    static = [name for row in answer.board.rows if row.role == "static" for name in row.names]
+    if set(others) - set(static):
         return f"{capitalized(listed(others))} gave the same results as {answer.board.against}."
     noun = answer.case.noun
     ending = f"no {noun} has finished yet" if answer.missing else f"there is no {noun} to compare with"
     return f"{capitalized(answer.board.against)} reach {reached}; {ending}."
-
-
-def _static_names(answer: Answer) -> list[str]:
-    return [name for row in answer.board.rows if row.role == "static" for name in row.names]
 
 
 def _reached(answer: Answer, row: Standing) -> str:
@@ -129,10 +127,6 @@ def _distance(row: Standing, scope: Scope, unit: str = " points") -> str:
     if round(change, 1) == 0:
         return "level with" if unit else "level with them"
     return f"{abs(change):.1f}{unit} {'above' if change > 0 else 'below'}"
-
-
-def _a(answer: Answer) -> str:
-    return f"{'an' if answer.case.orders else 'a'} {answer.case.noun}"
 
 
 # With an answer
@@ -257,11 +251,8 @@ def _is(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
 
 
-def _so_far(answer: Answer) -> Iterator[str]:
+def _circumstances(answer: Answer) -> Iterator[str]:
     if answer.missing:
         yield f"{answer.ended} of {answer.ended + answer.missing} runs have finished; these are the results so far."
-
-
-def _protocol(answer: Answer) -> Iterator[str]:
     if text := protocol.sentence(answer.case):
         yield text

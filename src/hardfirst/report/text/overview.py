@@ -13,7 +13,7 @@ from hardfirst.report.text import protocol
 from hardfirst.report.text.alerts import Alert, alerts
 from hardfirst.report.text.by_kind import next_step_of
 from hardfirst.report.text.headline import Headline
-from hardfirst.report.text.interval_text import capitalized, count_text, plural
+from hardfirst.report.text.interval_text import by_decision, capitalized, count_text, plural
 from hardfirst.report.text.next_step import NextStep
 from hardfirst.report.text.orders import affected_tasks
 from hardfirst.report.text.tiles import Tile
@@ -170,19 +170,15 @@ def _decisions(case: Case, methods: Sequence[str]) -> list[str]:
     differences = [difference for by_method in by_scope.values() for difference in by_method.values()]
     counts = {difference.interval.n for difference in differences}
     sentences = [_decision(case, scope, by_method, len(counts) > 1) for scope, by_method in by_scope.items()]
-    return [*sentences, _units(counts)] if any(map(_differs, differences)) else sentences
-
-
-def _differs(difference: Difference) -> bool:
-    return difference.decision in ("better", "worse")
+    differ = any(difference.decision in ("better", "worse") for difference in differences)
+    return [*sentences, _units(counts)] if differ else sentences
 
 
 def _decision(case: Case, scope: Scope, differences: Mapping[str, Difference], with_n: bool) -> str:
-    names: dict[str, list[str]] = {}
-    for method, difference in differences.items():
-        n = f", n = {difference.interval.n}" if with_n else ""
-        size = f" ({difference.interval:+z.1f}{n})" if _differs(difference) else ""
-        names.setdefault(difference.decision, []).append(method + size)
+    def size(difference: Difference) -> str:
+        return f"{difference.interval:+z.1f}" + (f", n = {difference.interval.n}" if with_n else "")
+
+    names = by_decision(differences, size)
     better = f"beaten by {', '.join(names['better'])}" if "better" in names else "not beaten"
     rest = {"worse": "below it", "not told apart": "not told apart from it", "too few seeds": "with too few seeds"}
     clauses = [f"{words}: {', '.join(names[decision])}" for decision, words in rest.items() if decision in names]

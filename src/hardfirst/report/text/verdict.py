@@ -12,8 +12,6 @@ from hardfirst.report.text import orders
 from hardfirst.report.text.interval_text import bounds_text, capitalized, count_text, negative, points_text
 from hardfirst.statistics import Difference, Interval, fewest_seeds, mean_interval, paired_interval, starvation_gap
 
-_OUTCOMES = {"diverged": "diverged", "failed": "failed", None: "did not come to an end"}
-
 Differences = Mapping[str, Difference]
 """By method."""
 
@@ -191,7 +189,7 @@ def _left_out(case: Case) -> list[str]:
         runs[f"the {len(case.single)} single-task runs"] = list(case.single.values())
     sentences = []
     for whose, records in runs.items():
-        outcomes = Counter(_OUTCOMES[record.outcome] for record in records if record.outcome != "finished")
+        outcomes = Counter(record.outcome or "did not come to an end" for record in records if record.outcome != "finished")
         if outcomes:
             what = " and ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
             sentences.append(f"Of {whose}, {what}; test figures leave out what did not finish.")
