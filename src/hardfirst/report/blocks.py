@@ -234,9 +234,8 @@ def _prefixed(block: Block, prefix: str) -> Block:
 def _charts(block: Block) -> list[Chart]:
     if isinstance(block, Fold):
         return [chart for inner in block.blocks for chart in _charts(inner)]
-    if isinstance(block, Answer):
-        return [block.chart] if block.chart else []
-    return [block] if isinstance(block, Chart) else []
+    chart = block.chart if isinstance(block, Answer) else block
+    return [chart] if isinstance(chart, Chart) else []
 
 
 def table(

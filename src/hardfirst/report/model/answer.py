@@ -1,5 +1,6 @@
 """The facts behind the first screen of a report: what is best, what it costs, and what limits the answer."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import numpy as np
 
 from hardfirst.records import Record
 from hardfirst.records.names import EQUAL
-from hardfirst.report.model.case import Case, reported
+from hardfirst.report.model.case import Case
 from hardfirst.report.model.leaderboard import Effect, Leaderboard, Standing, effect, leaderboard
 from hardfirst.report.model.scopes import MEAN, WORST, Scope, rivals, static_for, static_is_equal
 from hardfirst.statistics import Interval, starvation_gap
@@ -152,6 +153,17 @@ def _gaps(case: Case) -> dict[str, Interval]:
         return {}
     gaps = starvation_gap(case.single_points(), case.points(EQUAL))
     return {task: gap.clipped(-100, 100) for task, gap in zip(case.tasks, gaps, strict=True) if gap.n}
+
+
+def reported(case: Case) -> list[Record]:
+    """The runs that are reported on, each once."""
+    return list({id(record): record for record in (*case.runs.values(), *case.single.values())}.values())
+
+
+def tasks_without_kpi(case: Case) -> list[str]:
+    """The tasks that a finished run of a method has no test KPI for."""
+    finished = [record for record in case.method_runs if record.outcome == "finished"]
+    return [task for task in case.tasks if any(math.isnan(record.test_kpi(task)) for record in finished)]
 
 
 def _records(case: Case) -> Iterator[Record]:

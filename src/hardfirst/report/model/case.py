@@ -1,7 +1,6 @@
 """The runs of one problem and network, by what they are in the comparison."""
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -230,17 +229,6 @@ def order_of(record: Record) -> tuple[str, ...]:
     """The order of tasks in the run's task hierarchy; empty if its network has none."""
     order = options_of(record.trial["network"]).get("order")
     return tuple(map(str, order)) if isinstance(order, tuple) else ()
-
-
-def reported(case: Case) -> list[Record]:
-    """The runs that are reported on, each once."""
-    return list({id(record): record for record in (*case.runs.values(), *case.single.values())}.values())
-
-
-def tasks_without_kpi(case: Case) -> list[str]:
-    """The tasks that a finished run of a method has no test KPI for."""
-    finished = [record for record in case.method_runs if record.outcome == "finished"]
-    return [task for task in case.tasks if any(math.isnan(record.test_kpi(task)) for record in finished)]
 
 
 def options_of(spec: str) -> Mapping[str, Value]:

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from hardfirst.report.model.answer import Answer
-from hardfirst.report.model.case import tasks_without_kpi
+from hardfirst.report.model.answer import Answer, tasks_without_kpi
 from hardfirst.report.text.interval_text import count_text
 
 

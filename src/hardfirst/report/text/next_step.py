@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from hardfirst.report.model.answer import Answer
-from hardfirst.report.model.case import reported
+from hardfirst.report.model.answer import Answer, reported
 from hardfirst.report.model.scopes import rivals
 from hardfirst.report.text.interval_text import count_text
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from hardfirst.records import is_undefined
 from hardfirst.records.objective import Objective
-from hardfirst.report.model.case import Case, tasks_without_kpi
+from hardfirst.report.model.answer import tasks_without_kpi
+from hardfirst.report.model.case import Case
 from hardfirst.report.text import protocol
 from hardfirst.report.text.interval_text import count_text
 
