@@ -1,6 +1,7 @@
 """Records and cases made by hand, for the tests of what is said and shown of them."""
 
 import html
+import itertools
 import math
 import re
 from dataclasses import replace
@@ -20,6 +21,7 @@ from hardfirst.report.model.search import search_of
 from hardfirst.statistics.search import rungs, standings, survivors
 
 TASKS = ("easy", "middle", "hard")
+NINE = (*(f"task {number}" for number in range(8)), "a task with a name that is too long for any panel")
 SEED = 1_000_000  # the first seed of a search
 
 
@@ -72,6 +74,21 @@ def as_run(record, method=None, role="method", **entry):
 def study(**hard):
     """Runs of each method, given the KPI of its hardest task for each seed; the other tasks stay the same."""
     return [run(balancer, seed, (0.9, 0.7, kpi)) for balancer, kpis in hard.items() for seed, kpi in enumerate(kpis)]
+
+
+def many_tasks():
+    """Runs of four methods on nine tasks."""
+    methods = ("equal", "dtp", "dtp:alpha=0.05,gamma=2,uniform=0.2", "uncertainty")
+    return [
+        run(
+            method,
+            seed,
+            [0.1 * (task + 1) + 0.01 * seed for task in range(9)],
+            tasks=NINE,
+            weights=[index + 1.0] + [1.0] * 8,
+        )
+        for (index, method), seed in itertools.product(enumerate(methods), range(2))
+    ]
 
 
 def diverged(balancer, seed):

@@ -12,9 +12,8 @@ from rich.console import Console
 
 import toy_study
 from hardfirst.cli import _ascii, _common, _results
-from hardfirst.cli._leaderboard import leaderboard_table, task_table
+from hardfirst.cli._leaderboard import fitting_table, leaderboard_table, task_table
 from hardfirst.cli._progress import ShareProgress
-from hardfirst.cli._search_table import fitting_table
 from hardfirst.report import Comparison
 from hardfirst.report.model.answer import answer
 from hardfirst.report.text.search_tables import search_tables

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from hardfirst.report import Comparison, verdict
+from hardfirst.report.blocks import Heading
 from hardfirst.report.figures import styles
 from hardfirst.report.model.overview import overview as across
 from hardfirst.report.model.ranks import Ranks
@@ -17,7 +18,7 @@ from hardfirst.report.sections import networks as networks_section
 from hardfirst.report.sections import overview as overview_section
 from hardfirst.report.sections.overview import rank_figure
 from hardfirst.report.text import networks, overview
-from hardfirst.report.text.ranks import rank_sentence
+from hardfirst.report.text.overview import rank_sentence
 from made_records import case_of, diverged, render_section, run, static, text_of
 
 LOOKS = styles(["equal", "dtp", "dwa", "stch"])
@@ -147,7 +148,7 @@ def test_problems_of_one_task_have_one_measure():
     ]
     assert words(cases) == "`dtp` is better on both problems."
     (section,) = overview_section.sections(across(cases), LOOKS)
-    assert [block.text for block in section.blocks if block.kind == "heading"] == ["Test KPI"]
+    assert [block.text for block in section.blocks if isinstance(block, Heading)] == ["Test KPI"]
     assert overview_section.chart(across(cases), LOOKS) is None
 
 

@@ -28,6 +28,7 @@ from made_records import (
     control,
     diverged,
     drawn,
+    many_tasks,
     render_blocks,
     render_section,
     run,
@@ -258,7 +259,7 @@ def test_figures_for_notebooks_lay_out_their_panels():
 # Tables
 
 
-def full():
+def full(*, tuned=False):
     """A case with all that a study has: static weights, single-task networks, a control and a run that diverged."""
     singles = [item for seed in range(7) for item in alone(seed, (0.91, 0.8, 0.55 + seed / 100))]
     chosen = [*static("equal", [0.4 + seed / 100 for seed in range(7)], "static weights (mean)")]
@@ -273,7 +274,10 @@ def full():
         for method, kpi in kpis.items()
         for seed in range(7)
     ]
-    return case_of(methods, chosen, singles, diverged("dtp", 7), control("easy first", "dtp:priority=easy", [0.3] * 7))
+    rates = {0.001: 0.5, 0.01: 0.7, 0.1: 0.6} if tuned else {}
+    tuning = [tried(method, method, rate, kpi) for method in ("equal", "dtp") for rate, kpi in rates.items()]
+    controls = control("easy first", "dtp:priority=easy", [0.3] * 7)
+    return case_of(methods, chosen, singles, diverged("dtp", 7), controls, tuning)
 
 
 def test_the_leaderboard_ranks_and_marks_what_is_significant():
@@ -289,6 +293,13 @@ def test_the_leaderboard_ranks_and_marks_what_is_significant():
     assert texts[3] == "single-task networks a reference: one network for each task 58.0 76.3"
     assert document.count("tested") == 4  # both methods, on both measures
     assert document.count('class="baseline"') == document.count('class="reference"') == 1
+
+
+def test_the_leaderboard_of_methods_with_the_same_runs_has_no_differences():
+    case = case_of(study(equal=LOW, dtp=LOW), *(alone(seed, (0.9, 0.7, 0.5)) for seed in range(3)))
+    (table,) = leaderboard.section(answer(case), looks(case)).blocks
+    assert [cell.text for cell in table.head] == ["Method", "Worst task", "Mean", "Δm, %", "Epoch, ×"]
+    assert {len(row.cells) for row in table.rows} == {len(table.head)}
 
 
 def test_the_heat_table_begins_with_the_most_starved_and_has_three_views():
@@ -725,19 +736,31 @@ def test_a_saved_chart_can_be_read_without_its_page(opened, tmp_path):
 
 @pytest.mark.browser
 @pytest.mark.parametrize(
-    ("kind", "width"), [("full", 390), ("several", 390), ("two tasks", 390), ("several", 820), ("search", 390)]
+    ("kind", "width", "charts"),
+    [
+        ("full", 390, 4),
+        ("many tasks", 390, 3),
+        ("a task never measured", 390, 1),
+        ("several", 390, 5),
+        ("two tasks", 390, 3),
+        ("several", 820, 5),
+        ("search", 390, 3),
+    ],
 )
-def test_the_page_fits_the_screen(opened, kind, width):
+def test_every_chart_is_drawn_and_the_page_fits_the_screen(opened, kind, width, charts):
     grid = [
         (f"fixed:normalize=true,weights.a={a},weights.b={2 - a}", [(0.4 + a / 9, 0.7 - a / 9)] * 2) for a in (0.3333, 1.667)
     ]
     found = {
-        "full": full(),
+        "full": full(tuned=True),
+        "many tasks": case_of(many_tasks()),
+        "a task never measured": case_of([run("equal", seed, (np.nan, 0.5, 0.4)) for seed in range(3)]),
         "several": several(["a problem", "another problem with a name that is long for a phone"]),
         "two tasks": two_tasks(grid, equal=[(0.6, 0.61), (0.62, 0.6)], dtp=[(0.55, 0.66), (0.54, 0.65)]),
         "search": searched(),
     }
     tab = opened(found[kind], width)
+    assert tab.locator(".plotly-graph-div").count() == charts
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     unfold(tab)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -754,6 +777,25 @@ def test_a_search_answers_on_the_first_screen_with_what_to_paste(opened):
     for what in ("Spec", "Command", "Python"):
         tab.get_by_role("button", name=f"Copy: {what}").click()
     tab.get_by_text("Copied", exact=True).first.wait_for()
+
+
+@pytest.mark.browser
+def test_panels_move_below_each_other_when_the_window_narrows(opened):
+    tab = opened(case_of(many_tasks()))
+    grid = "[document.querySelector('#curves')._fullLayout.grid].map(({ rows, columns }) => [rows, columns])[0]"
+    assert tab.evaluate(grid) == [2, 3]  # each weight below its KPI
+    tab.set_viewport_size({"width": 390, "height": 800})
+    tab.wait_for_selector("#curves .main-svg[width='358']")
+    assert tab.evaluate(grid) == [6, 1]
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.browser
+def test_charts_take_the_colours_of_the_scheme(opened):
+    tab = opened(case_of(study(equal=[0.4], dtp=[0.5])), color_scheme="dark")
+    tab.wait_for_selector("#curves .annotation-text[style*='rgb(228, 232, 236)']")
+    tab.emulate_media(color_scheme="light")
+    tab.wait_for_selector("#curves .annotation-text[style*='rgb(28, 33, 38)']")
 
 
 @pytest.mark.browser

@@ -1,5 +1,4 @@
 import html
-import itertools
 import json
 import math
 import re
@@ -17,7 +16,7 @@ from hardfirst.report.model.answer import answer
 from hardfirst.report.sections.answer import answer_block
 from hardfirst.report.sections.curves import curves_figure, relative_weight
 from hardfirst.report.sections.curves import section as curves_section
-from made_records import alone, case_of, control, diverged, drawn, run, static, study, text_of, tried
+from made_records import NINE, alone, case_of, diverged, many_tasks, run, static, study, text_of
 
 
 def verdict(*found):
@@ -431,7 +430,8 @@ def test_runs_that_did_not_finish_are_drawn_only_for_want_of_better():
 
 def test_the_tasks_that_moved_most_are_open():
     case = case_of(
-        large_study()[2:], [run("equal", seed, [0.1 * task + 0.05 for task in range(1, 10)], tasks=TASKS) for seed in (0, 1)]
+        many_tasks()[2:],
+        [run("equal", seed, [0.1 * task + 0.05 for task in range(1, 10)], tasks=NINE) for seed in (0, 1)],
     )
     section = curves_section(answer(case), styles(case.methods))
     shown, others = section.charts.values()
@@ -537,99 +537,3 @@ def test_nothing_from_the_records_becomes_markup():
     data = json.loads(written)
     # plotly.js reads simple markup in text, so the names in the data have to be escaped too
     assert data["curves"]["layout"]["annotations"][0]["text"] == html.escape(hostile)
-
-
-# The page in a browser
-
-
-@pytest.fixture
-def opened(browser, tmp_path):
-    """Opens records' page at a width; says what went wrong there and what was asked of the network."""
-    contexts = []
-
-    def open_page(records, width, **context):
-        path = tmp_path / "report.html"
-        path.write_text(page(records, title="toy"), encoding="utf-8")
-        contexts.append(browser.new_context(viewport={"width": width, "height": 800}, **context))
-        tab = contexts[-1].new_page()
-        complaints, requests = [], []
-        tab.on("console", lambda message: complaints.append(message.text))
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("request", lambda request: requests.append(request.url))
-        tab.goto(path.as_uri())
-        drawn(tab)
-        assert complaints == []
-        assert requests == [path.as_uri()]
-        return tab
-
-    yield open_page
-    for context in contexts:
-        context.close()
-
-
-TASKS = (*(f"task {number}" for number in range(8)), "a task with a name that is too long for any panel")
-
-
-def large_study():
-    methods = ("equal", "dtp", "dtp:alpha=0.05,gamma=2,uniform=0.2", "uncertainty")
-    return [
-        run(
-            method,
-            seed,
-            [0.1 * (task + 1) + 0.01 * seed for task in range(9)],
-            tasks=TASKS,
-            weights=[index + 1.0] + [1.0] * 8,
-        )
-        for (index, method), seed in itertools.product(enumerate(methods), range(2))
-    ]
-
-
-def with_baselines():
-    singles = [alone(seed, (0.92, 0.8, 0.5 + seed / 100)) for seed in range(3)]
-    weighed = [run("dtp", seed, (0.8, 0.7, 0.5 + seed / 100), weights=(0.3, 0.9, 1.8)) for seed in range(3)]
-    tuning = [
-        tried(method, method, rate, kpi)
-        for method in ("equal", "dtp")
-        for rate, kpi in ((0.001, 0.5), (0.01, 0.7), (0.1, 0.6))
-    ]
-    controls = control("easy first", "dtp:priority=easy", [0.3, 0.32, 0.31])
-    return [*study(equal=LOW[:3]), *weighed, *static(FIXED, LOW[:3]), *itertools.chain(*singles), *tuning, *controls]
-
-
-CASES = {
-    "baselines": with_baselines,
-    "study": large_study,
-    "diverged": lambda: [*study(equal=[0.40, 0.42, 0.44]), diverged("dtp", 0)],
-    "a task never measured": lambda: [run("equal", seed, (math.nan, 0.5, 0.4)) for seed in range(3)],
-}
-CHARTS = {"baselines": 4, "study": 3}
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("case", CASES)
-def test_every_chart_is_drawn_and_the_page_fits(opened, case):
-    tab = opened(CASES[case](), width := 390)
-    assert tab.locator(".plotly-graph-div").count() == CHARTS.get(case, 1)
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    tab.evaluate("for (const details of document.querySelectorAll('details:not(.menu)')) details.open = true")
-    drawn(tab)
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-
-
-@pytest.mark.browser
-def test_panels_move_below_each_other_when_the_window_narrows(opened):
-    tab = opened(large_study(), 1280)
-    grid = "[document.querySelector('#curves')._fullLayout.grid].map(({ rows, columns }) => [rows, columns])[0]"
-    assert tab.evaluate(grid) == [2, 3]  # each weight below its KPI
-    tab.set_viewport_size({"width": 390, "height": 800})
-    tab.wait_for_selector("#curves .main-svg[width='358']")
-    assert tab.evaluate(grid) == [6, 1]
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
-
-
-@pytest.mark.browser
-def test_charts_take_the_colours_of_the_scheme(opened):
-    tab = opened(study(equal=[0.4], dtp=[0.5]), 1280, color_scheme="dark")
-    tab.wait_for_selector("#curves .annotation-text[style*='rgb(228, 232, 236)']")
-    tab.emulate_media(color_scheme="light")
-    tab.wait_for_selector("#curves .annotation-text[style*='rgb(28, 33, 38)']")

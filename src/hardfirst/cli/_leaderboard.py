@@ -1,8 +1,8 @@
-"""The ranked table of methods that commands print."""
+"""The ranked tables of methods, and of a search's candidates, that commands print."""
 
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.cells import cell_len
@@ -14,22 +14,20 @@ from hardfirst.report.model.answer import Answer
 from hardfirst.report.model.field_delta import deltas
 from hardfirst.report.model.leaderboard import Effect, Leaderboard, Standing, effect
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
-from hardfirst.report.text.tables import ordered_tasks
+from hardfirst.report.text.tables import PlainTable, ordered_tasks
 from hardfirst.statistics import Interval, number_text, paired_interval
 
-_STYLES: dict[Effect, str] = {"better": "green", "worse": "red", "unclear": "", "unknown": ""}
+_STYLES: dict[Effect, str] = {"better": "green", "worse": "red", "unclear": "", "": ""}
 _NARROWEST, _NARROW, _WIDEST = 11, 16, 30  # the column of names: at the least, with columns that may be left out, at most
+_WIDEST_CANDIDATE = 34
 _REQUIRED = 5  # columns that are always there
+_DASH = Text("–")
 _CELL, _TASK_COLUMN = 7, 11  # characters of a difference, and of a method's name, in the table by task
+
 _GAP = 2  # before each column but the first
 
-
-class _Row(NamedTuple):
-    """What stands in a row: a name, and a cell for each column; a rule may follow."""
-
-    name: str
-    cells: tuple[Text, ...]
-    rule: bool = False
+Column = Sequence[Text]
+"""A heading, which may have two lines, and a cell for each row."""
 
 
 def leaderboard_table(facts: Answer, width: int) -> Table:
@@ -41,18 +39,32 @@ def leaderboard_table(facts: Answer, width: int) -> Table:
             the baseline, and the numbers of better and worse tasks; with more room also the study's criterion if it is
             neither, Δm and the cost.
     """
-    rows = list(_rows(facts))
-    columns = _fitting(_columns(facts), rows, width)
+    board, controls = facts.board, facts.case.controls
+    names = [*map(_name, board.rows), *(each.name for each in board.references)]
+    names += [f"{method}, {control}" for control, method in controls.items()]
+    columns = [[Text(head), *cells, *[_DASH] * (len(names) - len(cells))] for head, cells in _columns(facts)]
+    needed = min(_NARROW, max(map(cell_len, names)))
+    while len(columns) > _REQUIRED and needed + taken(columns) > width:
+        columns.pop()
     shown = plain_table()
-    room = max(_NARROWEST, min(_WIDEST, width - _taken(columns, rows)))
+    room = max(_NARROWEST, min(_WIDEST, width - taken(columns)))
     shown.add_column("method", no_wrap=True)
-    widths = [_width(column, [row.cells[place] for row in rows]) for place, column in enumerate(columns)]
+    widths = [_width(column) for column in columns]
     for column, size in zip(columns, widths, strict=True):
-        shown.add_column("\n".join(line.rjust(size) for line in column.splitlines()), no_wrap=True)
-    for row in rows:
-        cells = map(_right, row.cells, widths)
-        shown.add_row(Text(broken(row.name, room)), *cells, end_section=row.rule)
+        shown.add_column("\n".join(line.rjust(size) for line in column[0].plain.splitlines()), no_wrap=True)
+    rules = {len(board.rows), len(board.rows) + len(board.references)}
+    for number, (name, *cells) in enumerate(zip(names, *(column[1:] for column in columns), strict=True), start=1):
+        shown.add_row(Text(broken(name, room)), *map(_right, cells, widths), end_section=number in rules)
     return shown
+
+
+def taken(columns: Iterable[Column]) -> int:
+    """The characters that columns take, with the gap before each."""
+    return sum(_width(column) + _GAP for column in columns)
+
+
+def _width(column: Column) -> int:
+    return max(cell_len(line) for cell in column for line in cell.plain.splitlines() or [""])
 
 
 def _right(cell: Text, width: int) -> Text:
@@ -79,48 +91,49 @@ def broken(name: str, width: int) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _columns(facts: Answer) -> list[str]:
-    board = facts.board
-    several = len(board.rows[0].tasks) > 1
-    measures = ["worst\ntask", "Δ worst task", "mean", "Δ mean"] if several else [next(iter(board.rows[0].tasks)), "Δ"]
-    counts = ["tasks\n+ / −"] if several else []
-    gain = ["Δm, %"] if any(row.delta_m for row in board.rows) else []
-    field = ["Δm over\nmetrics, %"] if deltas(facts.case) else []
-    chosen_by = ["criterion", "Δ criterion"] if board.rows[0].criterion else []
-    return [*measures, *counts, *chosen_by, *field, *gain, f"cost\nof {board.cost_of}"]
+def _columns(facts: Answer) -> Iterator[tuple[str, list[Text]]]:
+    """The columns, those that matter most first, each with the cells of its first rows; further rows have a dash."""
+    board, field = facts.board, deltas(facts.case)
+    several = len(facts.case.tasks) > 1
+    if several:
+        yield from _measure(facts, WORST, "worst\ntask", "Δ worst task")
+    yield from _measure(facts, MEAN, *(("mean", "Δ mean") if several else (facts.case.tasks[0], "Δ")))
+    if several:
+        counts = [f"{row.better} / {row.worse}" if _is_compared(board, row) else "–" for row in board.rows]
+        yield "tasks\n+ / −", [*map(Text, counts)]
+    if board.rows[0].criterion:
+        for head, cells in _measure(facts, board.scopes[0], "criterion", "Δ criterion"):
+            yield head, cells[: len(board.rows)]
+    if field:
+        yield "Δm over\nmetrics, %", [_number(field[row.name].mean if row.name in field else math.nan) for row in board.rows]
+    if any(row.delta_m for row in board.rows):
+        yield "Δm, %", [_number(row.delta_m.mean if row.delta_m else math.nan) for row in board.rows]
+    yield f"cost\nof {board.cost_of}", [_number(row.cost, ".2f") for row in board.rows]
 
 
-def _fitting(columns: Sequence[str], rows: Sequence[_Row], width: int) -> list[str]:
-    """The columns but for those at the end that do not fit."""
-    shown = list(columns)
-    needed = min(_NARROW, max(cell_len(row.name) for row in rows))
-    while len(shown) > _REQUIRED and _taken(shown, rows) + needed > width:
-        shown.pop()
-    return shown
+def _measure(facts: Answer, scope: Scope, kpi: str, change: str) -> Iterator[tuple[str, list[Text]]]:
+    """What methods, references and controls reach, and how methods and controls differ from the baseline."""
+    case, board = facts.case, facts.board
+    means = [*(row.of(scope).kpi for row in board.rows), *(each.of(scope) for each in board.references)]
+    means += [scope.interval(case, control) for control in case.controls]
+    yield kpi, [_number(each.mean, "z.1f") for each in means]
+    cells = [
+        Text("baseline")
+        if row is board.baseline
+        else _difference(row.of(scope).difference, row.effect(scope), _mark(board, row, scope))
+        for row in board.rows
+    ]
+    cells += [_DASH] * len(board.references)
+    if board.baseline:
+        base = scope.points(case, case.baseline)
+        for control in case.controls:
+            found = paired_interval(scope.points(case, control), base).clipped(-100, 100)
+            cells.append(_difference(found, effect(found), " " if board.can_test else ""))
+    yield change, cells
 
 
-def _taken(columns: Sequence[str], rows: Sequence[_Row]) -> int:
-    return sum(_width(column, [row.cells[place] for row in rows]) + _GAP for place, column in enumerate(columns))
-
-
-def _width(column: str, cells: Sequence[Text]) -> int:
-    return max(map(cell_len, [*column.splitlines(), *(cell.plain for cell in cells)]))
-
-
-# Rows
-
-
-def _rows(facts: Answer) -> Iterator[_Row]:
-    board, references, controls = facts.board, facts.board.references, list(_controls(facts))
-    field = deltas(facts.case)
-    for row in board.rows:
-        last = row is board.rows[-1]
-        yield _Row(_name(row), tuple(_standing(board, row, field)), rule=last and bool(references or controls))
-    for each in references:
-        means = [each.worst, each.mean] if len(each.tasks) > 1 else [each.mean]
-        cells = [cell for mean in means for cell in (Text(number_text(mean.mean, "z.1f")), Text("–"))]
-        yield _Row(each.name, _filled(facts, cells), rule=each is references[-1] and bool(controls))
-    yield from controls
+def _number(value: float, spec: str = "+z.1f") -> Text:
+    return Text(number_text(value, spec))
 
 
 def _name(row: Standing) -> str:
@@ -129,33 +142,8 @@ def _name(row: Standing) -> str:
     return joined(row.names) + lost
 
 
-def _standing(board: Leaderboard, row: Standing, field: Mapping[str, Interval]) -> Iterator[Text]:
-    for scope in _scopes(row):
-        yield from _measure(board, row, scope)
-    if len(row.tasks) > 1:
-        counts = row is not board.baseline and board.baseline is not None
-        yield Text(f"{row.better} / {row.worse}" if counts else "–")
-    if row.criterion:
-        yield from _measure(board, row, board.scopes[0])
-    if field:
-        yield Text(number_text(field[row.name].mean, "+z.1f") if row.name in field else "–")
-    if any(each.delta_m for each in board.rows):
-        yield Text(number_text(row.delta_m.mean, "+z.1f") if row.delta_m else "–")
-    yield Text(number_text(row.cost, ".2f"))
-
-
-def _measure(board: Leaderboard, row: Standing, scope: Scope) -> Iterator[Text]:
-    cell = row.of(scope)
-    yield Text(number_text(cell.kpi.mean, "z.1f"))
-    yield (
-        Text("baseline")
-        if row is board.baseline
-        else _difference(cell.difference, row.effect(scope), _mark(board, row, scope))
-    )
-
-
-def _scopes(row: Standing) -> tuple[Scope, ...]:
-    return (WORST, MEAN) if len(row.tasks) > 1 else (MEAN,)
+def _is_compared(board: Leaderboard, row: Standing) -> bool:
+    return board.baseline is not None and row is not board.baseline
 
 
 def _mark(board: Leaderboard, row: Standing, scope: Scope) -> str:
@@ -165,25 +153,6 @@ def _mark(board: Leaderboard, row: Standing, scope: Scope) -> str:
 
 def _difference(difference: Interval | None, how: Effect, mark: str) -> Text:
     return Text(f"{difference:+z.1f}{mark}" if difference else "–", _STYLES[how])
-
-
-def _controls(facts: Answer) -> Iterator[_Row]:
-    """The controls with their differences from the baseline, as the methods above have them."""
-    case, board = facts.case, facts.board
-    scopes = (WORST, MEAN) if len(case.tasks) > 1 else (MEAN,)
-    for control, method in case.controls.items():
-        cells = []
-        for scope in scopes:
-            points = scope.points(case, control)
-            cells.append(Text(number_text(scope.interval(case, control).mean, "z.1f")))
-            base = scope.points(case, case.baseline) if board.baseline else None
-            difference = None if base is None else paired_interval(points, base).clipped(-100, 100)
-            cells.append(_difference(difference, effect(difference), " " if board.can_test else ""))
-        yield _Row(f"{method}, {control}", _filled(facts, cells))
-
-
-def _filled(facts: Answer, cells: Sequence[Text]) -> tuple[Text, ...]:
-    return (*cells, *[Text("–")] * (len(_columns(facts)) - len(cells)))
 
 
 # By task
@@ -201,7 +170,7 @@ def task_table(facts: Answer, width: int) -> Table | None:
     rows = [row for row in board.rows if row is not base]
     names = [*(row.name for row in (base, *rows)), *(each.name for each in references)]
     heads = [broken(name, _TASK_COLUMN) for name in names]
-    needed = max(map(cell_len, tasks)) + sum(max(_CELL, _width(head, [])) + _GAP for head in heads)
+    needed = max(map(cell_len, tasks)) + sum(max(_CELL, _width([Text(head)])) + _GAP for head in heads)
     if needed > width:
         return None
     shown = plain_table()
@@ -219,3 +188,33 @@ def _task_difference(difference: Interval | None) -> Text:
     how = effect(difference)
     mean = number_text(difference.mean, "+z.1f") if difference else "–"
     return Text(f"({mean})" if how == "unclear" else mean, _STYLES[how])
+
+
+# Searches
+
+
+def fitting_table(table: PlainTable, width: int) -> Table:
+    """A table whose first columns after that of names are left out if they do not fit.
+
+    Args:
+        table: with names in the first column; the columns that matter most are last.
+        width: of the terminal.
+    """
+    names, *others = zip(table.head, *table.rows, strict=True)
+    columns = [[Text(_head(head)), *map(Text, cells)] for head, *cells in others]
+    needed = min(_NARROW, max(map(cell_len, names)))
+    while len(columns) > 3 and taken(columns) + needed > width:
+        columns.pop(0)
+    room = max(_NARROW, min(_WIDEST_CANDIDATE, width - taken(columns)))
+    shown = plain_table()
+    shown.add_column(names[0].lower(), no_wrap=True)
+    for head, *_ in columns:
+        shown.add_column(head, justify="left" if head.plain == "outcome" else "right", no_wrap=True)
+    for name, *cells in zip(names[1:], *(column[1:] for column in columns), strict=True):
+        shown.add_row(Text(broken(name, room)), *cells)
+    return shown
+
+
+def _head(text: str) -> str:
+    """The heading in lower case, broken after a comma."""
+    return text.lower().replace(", ", ",\n")

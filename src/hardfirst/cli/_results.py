@@ -10,9 +10,9 @@ from rich.style import Style
 from rich.text import Text
 
 from hardfirst._text import printable
-from hardfirst.cli._common import Format, console, say
-from hardfirst.cli._leaderboard import leaderboard_table, task_table
-from hardfirst.cli._search_table import fitting_table
+from hardfirst.cli._common import console, say
+from hardfirst.cli._flags import Format
+from hardfirst.cli._leaderboard import fitting_table, leaderboard_table, task_table
 from hardfirst.report import Comparison, exports
 from hardfirst.report.model.answer import Answer, answer
 from hardfirst.report.model.overview import overview as across

@@ -9,7 +9,8 @@ import typer
 
 from hardfirst._text import printable
 from hardfirst.cli import _completion
-from hardfirst.cli._common import Data, FormatOption, console, say, with_data
+from hardfirst.cli._common import console, say, with_data
+from hardfirst.cli._flags import Data, FormatOption
 from hardfirst.errors import InputError, writing
 
 

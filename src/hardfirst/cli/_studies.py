@@ -7,52 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hardfirst.cli import _completion
-from hardfirst.cli._common import (
-    Accumulate,
-    Average,
-    Clip,
-    Cost,
+from hardfirst.cli._common import console, full_names, say, say_recipe, say_tables, typed, with_order
+from hardfirst.cli._flags import (
+    DATA,
+    ENDING,
+    MACHINE,
+    RECIPE,
     Criterion,
-    Data,
-    Drop,
-    DropLast,
-    DryRun,
-    Engine,
     Epochs,
     Format,
-    FormatOption,
-    Group,
+    Keep,
     LearningRate,
     LearningRates,
-    Loaders,
-    Optimizer,
     Order,
-    Out,
-    Precision,
     Protocol,
-    Reference,
-    Schedule,
     Seeds,
-    SplitColumn,
-    StudyAccelerator,
-    Targets,
-    Test,
-    Time,
     Tune,
-    Validation,
-    Vectorize,
-    Workers,
-    WorkersPerGpu,
-    console,
-    say,
-    say_recipe,
-    say_tables,
-    typed,
-    with_data,
-    with_order,
-    with_targets,
+    grouped,
 )
-from hardfirst.cli._use import Keep, Log
 from hardfirst.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,6 +33,53 @@ if TYPE_CHECKING:
 _FAILURES = 3  # that are named
 
 
+_FLAGS = {
+    **DATA,
+    "balancers": Annotated[
+        str | None,
+        typer.Option(
+            help="The methods to compare, joined by commas, such as equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`), or "
+            "all. Default: equal,uncertainty,dtp,dtp:uniform=0.8.",
+            autocompletion=_completion.several(_completion.balancers, "all"),
+        ),
+    ],
+    "networks": Annotated[
+        str | None,
+        typer.Option(
+            help="The networks to compare the methods on, joined by commas (see `hardfirst list networks`). Default: own.",
+            autocompletion=_completion.several(_completion.networks, "own"),
+        ),
+    ],
+    "order": Order,
+    "seeds": Seeds,
+    "tune": Tune,
+    "learning_rates": LearningRates,
+    "learning_rate": LearningRate,
+    "epochs": Epochs,
+    "criterion": Criterion,
+    "baselines": Annotated[
+        bool | None,
+        typer.Option(
+            help="Add equal weights, static weights from a grid, single-task networks, and trees for tables. Default: yes."
+        ),
+    ],
+    "controls": Annotated[
+        bool | None, typer.Option(help="Add variants of DTP that show where its effect comes from. Default: yes.")
+    ],
+    **RECIPE,
+    "protocol": Protocol,
+    "reference": Annotated[
+        str | None,
+        typer.Option(
+            help="What the field's Δm over metrics is relative to: the study's own single-task networks, or the published "
+            "ones. Default: own."
+        ),
+    ],
+    **MACHINE,
+}
+
+
+@grouped
 def compare(
     problems: Annotated[
         list[str],
@@ -69,66 +88,10 @@ def compare(
             autocompletion=_completion.one(_completion.problems),
         ),
     ],
-    targets: Targets = None,
-    drop: Drop = None,
-    group: Group = None,
-    time: Time = None,
-    split: SplitColumn = None,
-    validation: Validation = None,
-    test: Test = None,
-    data: Data = None,
-    balancers: Annotated[
-        str | None,
-        typer.Option(
-            help="The methods to compare, joined by commas, such as equal,dtp:gamma=2,alpha=0.05 (see `hardfirst list`), or "
-            "all. Default: equal,uncertainty,dtp,dtp:uniform=0.8.",
-            autocompletion=_completion.several(_completion.balancers, "all"),
-        ),
-    ] = None,
-    networks: Annotated[
-        str | None,
-        typer.Option(
-            help="The networks to compare the methods on, joined by commas (see `hardfirst list networks`). Default: own.",
-            autocompletion=_completion.several(_completion.networks, "own"),
-        ),
-    ] = None,
-    order: Order = None,
-    seeds: Seeds = None,
-    tune: Tune = None,
-    learning_rates: LearningRates = None,
-    learning_rate: LearningRate = None,
-    epochs: Epochs = None,
-    criterion: Criterion = None,
-    baselines: Annotated[
-        bool | None,
-        typer.Option(
-            help="Add equal weights, static weights from a grid, single-task networks, and trees for tables. Default: yes."
-        ),
-    ] = None,
-    controls: Annotated[
-        bool | None, typer.Option(help="Add variants of DTP that show where its effect comes from. Default: yes.")
-    ] = None,
-    optimizer: Optimizer = None,
-    schedule: Schedule = None,
-    precision: Precision = None,
-    clip: Clip = None,
-    accumulate: Accumulate = None,
-    average: Average = None,
-    loaders: Loaders = None,
-    drop_last: DropLast = None,
-    protocol: Protocol = None,
-    reference: Reference = None,
-    workers: Workers = None,
-    workers_per_gpu: WorkersPerGpu = None,
-    accelerator: StudyAccelerator = None,
-    engine: Engine = None,
-    vectorize: Vectorize = None,
-    cost: Cost = None,
+    *,
+    flags: Annotated[dict[str, Any], _FLAGS],
     keep: Keep = False,
-    log: Log = None,
-    out: Out = None,
-    dry_run: DryRun = False,
-    form: FormatOption = None,
+    ending: Annotated[dict[str, Any], ENDING],
 ) -> None:
     """Compare methods on a problem over several seeds.
 
@@ -137,46 +100,19 @@ def compare(
     Exit code: 0 if no run failed; 1 if a run failed with an error, or none finished; 2 for wrong input; 130 after Ctrl-C.
     A run that diverges is a result, not a failure.
     """
-    settings = {
-        "balancers": balancers,
-        "networks": networks if order is None else with_order(networks or "", order),
-        "seeds": seeds,
-        "tune": tune,
-        "learning_rates": learning_rates,
-        "learning_rate": learning_rate,
-        "epochs": epochs,
-        "criterion": criterion,
-        "baselines": baselines,
-        "controls": controls,
-        "optimizer": optimizer,
-        "schedule": schedule,
-        "precision": precision,
-        "clip": clip,
-        "accumulate": accumulate,
-        "average": average,
-        "loaders": loaders,
-        "drop_last": drop_last,
-        "protocol": protocol,
-        "reference": reference,
-        "workers": workers,
-        "workers_per_gpu": workers_per_gpu,
-        "accelerator": accelerator,
-        "engine": engine,
-        "vectorize": vectorize,
-        "cost": cost,
-    }
-    flags = {"drop": drop, "group": group, "time": time, "split": split, "validation": validation, "test": test}
-    named = with_data(with_targets(problems, targets=targets, **flags), data)
-    plan = make_plan(named, {name: value for name, value in settings.items() if value is not None})
+    order, balancers = flags.pop("order"), flags["balancers"]
+    if order is not None:
+        flags["networks"] = with_order(flags["networks"] or "", order)
+    plan = make_plan(problems, flags)
     if balancers is not None and "all" in balancers.split(","):
-        say(f"`all` leaves out the methods that need options: {', '.join(_need_options())}.")
-    run_study(plan, out, form, dry_run=dry_run, keep=keep, log=log)
+        from hardfirst.balancers import BALANCERS, needed_options
+
+        say(f"`all` leaves out the methods that need options: {', '.join(filter(needed_options, BALANCERS))}.")
+    run_study(plan, keep=keep, **ending)
 
 
-def run_study(
-    plan: "Plan", out: Path | None, form: Format | None, *, dry_run: bool, keep: bool = False, log: str | None = None
-) -> None:
-    """Run what the plan asks for and the folder does not have, and report."""
+def run_study(plan: "Plan", *, keep: bool, log: str | None, out: Path | None, dry_run: bool, form: Format | None) -> None:
+    """Run what the plan asks for and the folder does not have, and report; the flags are those of `ENDING`."""
     from hardfirst.cli._progress import ShareProgress, StudyProgress
     from hardfirst.cli._results import write_report
     from hardfirst.studies import Event, Runner, counts, with_default_order
@@ -239,11 +175,19 @@ def _failures(trials: "Sequence[StudyTrial]") -> str:
     return f"{count_text(len(trials), 'run')} failed: {'; '.join(names)}{more}"
 
 
-def make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
+def make_plan(problems: list[str], flags: dict[str, Any]) -> "Plan":
+    """The plan of these problems, or that of a YAML file, with the settings that are given as flags."""
     from hardfirst.studies import Plan
 
+    problems = full_names(problems, flags)
+    settings = {name: value for name, value in flags.items() if value is not None}
     per_gpu = settings.pop("workers_per_gpu", None)
-    plan = _make_plan(problems, settings)
+    if "learning_rates" in settings:
+        settings["learning_rates"] = settings["learning_rates"].split(",")
+    files = [problem for problem in problems if problem.endswith((".yaml", ".yml"))]
+    if files and len(problems) > 1:
+        raise InputError(f"A study is one YAML file, or problems: give {files[0]} alone.")
+    plan = Plan.read(Path(files[0]), **settings) if files else Plan(problems=problems, **settings)
     if per_gpu is None:
         return plan
     if plan.engine_spec.name != "local":
@@ -251,19 +195,6 @@ def make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
             f"--workers-per-gpu is for the engine local; got {plan.engine}. Leave it out, or use --engine local."
         )
     return Plan(**plan.settings() | {"engine": f"local:workers_per_gpu={per_gpu}"})
-
-
-def _make_plan(problems: list[str], settings: dict[str, Any]) -> "Plan":
-    from hardfirst.studies import Plan
-
-    if "learning_rates" in settings:
-        settings["learning_rates"] = settings["learning_rates"].split(",")
-    files = [problem for problem in problems if problem.endswith((".yaml", ".yml"))]
-    if not files:
-        return Plan(problems=problems, **settings)
-    if len(problems) > 1:
-        raise InputError(f"A study is one YAML file, or problems: give {files[0]} alone.")
-    return Plan.read(Path(files[0]), **settings)
 
 
 def _dry_run(plan: "Plan") -> None:
@@ -285,9 +216,3 @@ def _dry_run(plan: "Plan") -> None:
         f"About {duration(seconds)} on this machine with {at_once} at a time{where}, estimated from a few timed training "
         f"steps. Finished runs are not subtracted.{assumed}"
     )
-
-
-def _need_options() -> list[str]:
-    from hardfirst.balancers import BALANCERS, needed_options
-
-    return [name for name in BALANCERS if needed_options(name)]

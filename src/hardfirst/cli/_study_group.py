@@ -1,40 +1,28 @@
 """`hardfirst study NAME`: a command for each kind of study, made from the attributes of its class."""
 
 from collections.abc import Callable
-from inspect import Parameter, Signature
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from hardfirst.cli._common import (
+from hardfirst.cli._flags import (
+    DATA,
+    ENDING,
+    MACHINE,
     RECIPE,
-    TABLE,
-    Cost,
     Criterion,
-    Data,
-    DryRun,
-    Engine,
     Epochs,
-    Format,
-    FormatOption,
+    Keep,
     LearningRate,
     LearningRates,
-    Out,
     ProblemName,
     Protocol,
     Seeds,
-    StudyAccelerator,
     Tune,
-    Vectorize,
-    Workers,
-    WorkersPerGpu,
-    with_data,
-    with_targets,
+    grouped,
 )
 from hardfirst.cli._studies import make_plan, run_study
-from hardfirst.cli._use import Keep, Log
 
 if TYPE_CHECKING:
     from hardfirst.studies.kinds.base import StudyKind
@@ -70,25 +58,8 @@ class StudyGroup(TyperGroup):
 def _function(name: str, kind: "type[StudyKind] | None") -> Callable[..., None]:
     """The function behind a command; typer reads the flags from its signature."""
     choices, tunes, summary = ("", True, "") if kind is None else (kind.choices, kind.tunes, kind.summary)
-
-    def command(
-        problem: str,
-        keep: bool,
-        log: str | None,
-        out: Path | None,
-        dry_run: bool,
-        form: Format | None,
-        **flags: Any,
-    ) -> None:
-        settings = {flag: value for flag, value in flags.items() if value is not None and flag not in (*TABLE, "data")}
-        named = with_data(with_targets([problem], **{flag: flags[flag] for flag in TABLE}), flags["data"])
-        plan = make_plan(named, {"kind": name, **settings})
-        run_study(plan, out, form, dry_run=dry_run, keep=keep, log=log)
-
     types = {
-        "problem": ProblemName,
-        **TABLE,
-        "data": Data,
+        **DATA,
         **({} if choices is None else {name: Annotated[str | None, typer.Option(help=choices)]}),
         "seeds": Seeds,
         **({"tune": Tune, "learning_rates": LearningRates} if tunes else {}),
@@ -97,23 +68,17 @@ def _function(name: str, kind: "type[StudyKind] | None") -> Callable[..., None]:
         "criterion": Criterion,
         **RECIPE,
         "protocol": Protocol,
-        "workers": Workers,
-        "workers_per_gpu": WorkersPerGpu,
-        "accelerator": StudyAccelerator,
-        "engine": Engine,
-        "vectorize": Vectorize,
-        "cost": Cost,
-        "keep": Keep,
-        "log": Log,
-        "out": Out,
-        "dry_run": DryRun,
-        "form": FormatOption,
+        **MACHINE,
     }
-    defaults = {"problem": Parameter.empty, "keep": False, "dry_run": False}
-    parameters = [
-        Parameter(flag, Parameter.POSITIONAL_OR_KEYWORD, default=defaults.get(flag), annotation=annotation)
-        for flag, annotation in types.items()
-    ]
-    command.__doc__, command.__annotations__ = summary, types
-    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # which inspect looks for
-    return command
+
+    def command(
+        problem: ProblemName,
+        *,
+        flags: Annotated[dict[str, Any], types],
+        keep: Keep = False,
+        ending: Annotated[dict[str, Any], ENDING],
+    ) -> None:
+        run_study(make_plan([problem], {"kind": name, **flags}), keep=keep, **ending)
+
+    command.__doc__ = summary
+    return grouped(command)

@@ -8,40 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hardfirst.cli import _completion
-from hardfirst.cli._common import (
-    Accelerator,
-    Accumulate,
-    Average,
-    Clip,
-    Criterion,
-    Data,
-    Drop,
-    DropLast,
-    Epochs,
-    Group,
-    LearningRate,
-    Loaders,
-    Optimizer,
-    Order,
-    Precision,
-    ProblemName,
-    Protocol,
-    Schedule,
-    SplitColumn,
-    Targets,
-    Test,
-    Time,
-    Validation,
-    console,
-    say,
-    say_recipe,
-    say_tables,
-    typed,
-    with_data,
-    with_order,
-    with_targets,
-)
-from hardfirst.cli._use import Log
+from hardfirst.cli._common import console, full_names, say, say_recipe, say_tables, typed, with_order
+from hardfirst.cli._flags import DATA, RECIPE, Criterion, Epochs, LearningRate, Log, Order, ProblemName, Protocol, grouped
 from hardfirst.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,16 +19,11 @@ if TYPE_CHECKING:
     from hardfirst.training import Trial
 
 
+@grouped
 def train(
     problem: ProblemName,
-    targets: Targets = None,
-    drop: Drop = None,
-    group: Group = None,
-    time: Time = None,
-    split: SplitColumn = None,
-    validation: Validation = None,
-    test: Test = None,
-    data: Data = None,
+    *,
+    data: Annotated[dict[str, Any], DATA],
     balancer: Annotated[
         str,
         typer.Option(
@@ -80,16 +43,9 @@ def train(
     epochs: Epochs = None,
     criterion: Criterion = None,
     learning_rate: LearningRate = None,
-    optimizer: Optimizer = None,
-    schedule: Schedule = None,
-    precision: Precision = None,
-    clip: Clip = None,
-    accumulate: Accumulate = None,
-    average: Average = None,
-    loaders: Loaders = None,
-    drop_last: DropLast = None,
+    recipe: Annotated[dict[str, Any], RECIPE],
     protocol: Protocol = None,
-    accelerator: Accelerator = "auto",
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps, as in Lightning Fabric.")] = "auto",
     devices: Annotated[int, typer.Option(help="Devices that share each batch; on the CPU, processes.")] = 1,
     strategy: Annotated[str, typer.Option(help="How several devices train together: auto or ddp.")] = "auto",
     log: Log = None,
@@ -111,21 +67,12 @@ def train(
     from hardfirst.trained import MODEL
     from hardfirst.training import HELD_OUT, Trial, check_devices, is_main_process
 
-    recipe = {
-        "optimizer": optimizer,
-        "schedule": schedule,
-        "precision": precision,
-        "clip": clip,
-        "accumulate": accumulate,
-        "average": average,
-        "loaders": loaders,
-        "drop_last": drop_last,
+    changed = {
+        name: from_text(value) if name in CAN_BE_OFF else value for name, value in recipe.items() if value is not None
     }
-    switched = {name: from_text(value) for name in CAN_BE_OFF if (value := recipe[name]) is not None}
     check_devices(devices, strategy, accelerator)
     console.quiet = not is_main_process(devices)  # torchrun starts several processes, which all run this function
-    flags = {"drop": drop, "group": group, "time": time, "split": split, "validation": validation, "test": test}
-    (name,) = with_data(with_targets([problem], targets=targets, **flags), data)
+    (name,) = full_names([problem], data)
     loaded = load_problem(name)
     say_tables([name])
     trial = Trial.plan(
@@ -136,7 +83,7 @@ def train(
         learning_rate=learning_rate,
         network=network if order is None else with_order(network, order),
         criterion="mean" if criterion is None else criterion,
-        recipe={name: value for name, value in recipe.items() if value is not None} | switched,
+        recipe=changed,
         protocol=protocol or HELD_OUT,
         loaded=loaded,
     )

@@ -20,11 +20,6 @@ class ExportFormat(StrEnum):
     onnx = "onnx"
 
 
-Log = Annotated[
-    str | None,
-    typer.Option("--log", help="Send each run, when it has ended, to a tracker: tensorboard, wandb or mlflow."),
-]
-Keep = Annotated[bool, typer.Option("--keep", help="Keep the trained networks of the best runs, for `hardfirst predict`.")]
 Run = Annotated[
     Path,
     typer.Argument(

@@ -83,20 +83,20 @@ def _is_provenance(value: Any) -> bool:
 
 
 def _is_loss_share(value: Any) -> bool:
-    checks: dict[str, Check] = {"hardest": _is_number, "kind": _is_text, "under": _optional(_is_text)}
-    return isinstance(value, dict) and set(value) <= set(checks) and all(checks[name](value.get(name)) for name in checks)
+    return _fits(value, {"hardest": _is_number, "kind": _is_text, "under": _optional(_is_text)})
 
 
 def _are_measures(value: Any) -> bool:
-    checks: dict[str, Check] = {
-        "name": _is_text,
-        "higher_is_better": lambda each: isinstance(each, bool),
-        "single_task": _optional(_is_number),
-    }
-    return isinstance(value, list) and all(
-        isinstance(each, dict) and set(each) == set(checks) and all(checks[name](each[name]) for name in checks)
-        for each in value
-    )
+    checks = {"name": _is_text, "higher_is_better": _is_bool, "single_task": _optional(_is_number)}
+    return isinstance(value, list) and all(_fits(each, checks) and set(each) == set(checks) for each in value)
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _fits(value: Any, checks: Mapping[str, Check]) -> bool:
+    return isinstance(value, dict) and set(value) <= set(checks) and all(checks[name](value.get(name)) for name in checks)
 
 
 def _are_figures(value: Any) -> bool:

@@ -106,15 +106,10 @@ class Writer:
             vectorized: the number of trials trained together.
         """
         line = {"kind": "trial", "schema": SCHEMA, "trial": trial, "tasks": list(tasks), "parameters": parameters}
-        if loss_shares:
-            by_task = {task: {name: share._asdict() for name, share in by.items()} for task, by in loss_shares.items()}
-            line |= {"loss_shares": by_task}
-        if measures:
-            line |= {"measures": {task: [measure._asdict() for measure in of_task] for task, of_task in measures.items()}}
-        if kpis:
-            line |= {"kpis": dict(kpis)}
-        if names := list(auxiliary):
-            line |= {"auxiliary": names}
+        shares = {task: {name: share._asdict() for name, share in by.items()} for task, by in (loss_shares or {}).items()}
+        averaged = {task: [measure._asdict() for measure in of_task] for task, of_task in (measures or {}).items()}
+        optional = {"loss_shares": shares, "measures": averaged, "kpis": dict(kpis or {}), "auxiliary": list(auxiliary)}
+        line |= {name: value for name, value in optional.items() if value}
         made_with = {"command": command, "devices": devices, "versions": versions()}
         if device is not None:
             made_with |= {"device": device}

@@ -3,17 +3,17 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from hardfirst.records.names import joined
 from hardfirst.report.figures import Figure, Style, Styles, padded_range
+from hardfirst.report.model.leaderboard import Effect
 from hardfirst.report.text.alerts import Alert
 from hardfirst.report.text.next_step import NextStep
 from hardfirst.report.text.search import Paste
 from hardfirst.report.text.tiles import Tile
 from hardfirst.statistics import Interval, number_text
 
-Tone = Literal["", "better", "worse", "unclear"]
 Look = Literal["", "over-tasks", "published", "baseline", "reference"]
 
 _COLUMNS_UPRIGHT = 8  # of a table on a sheet of paper; wider tables are printed on a landscape sheet
@@ -50,7 +50,7 @@ class TableCell:
     style: Style | None = None
     breakable: bool = False
     bar: Bar | None = None
-    tone: Tone = ""
+    tone: Effect = ""
     shade: float = 0.0
     views: tuple[str, ...] = ()
 
@@ -80,7 +80,6 @@ class Table:
         name: of the toggle, once on a page.
     """
 
-    kind: ClassVar[str] = "table"
     label: str
     caption: str
     head: tuple[TableCell, ...]
@@ -101,7 +100,6 @@ class Chart:
     `numbers` holds its values, for a reader who opens them.
     """
 
-    kind: ClassVar[str] = "chart"
     name: str
     heading: str
     caption: str
@@ -113,7 +111,6 @@ class Chart:
 class Key:
     """The styles of methods, as pieces of their lines or as their markers."""
 
-    kind: ClassVar[str] = "key"
     methods: Mapping[str, Style]
     markers: bool = False
 
@@ -122,7 +119,6 @@ class Key:
 class Paragraphs:
     """One paragraph for each sentence."""
 
-    kind: ClassVar[str] = "paragraphs"
     sentences: tuple[str, ...]
 
 
@@ -130,7 +126,6 @@ class Paragraphs:
 class Bullets:
     """A list."""
 
-    kind: ClassVar[str] = "bullets"
     sentences: tuple[str, ...]
 
 
@@ -138,7 +133,6 @@ class Bullets:
 class Code:
     """Preformatted text."""
 
-    kind: ClassVar[str] = "code"
     text: str
 
 
@@ -146,7 +140,6 @@ class Code:
 class Heading:
     """A heading one level below the section's own."""
 
-    kind: ClassVar[str] = "heading"
     text: str
 
 
@@ -165,7 +158,6 @@ class Answer:
         paste: what to paste to use the answer.
     """
 
-    kind: ClassVar[str] = "answer"
     question: str
     lead: str
     rest: tuple[str, ...] = ()
@@ -181,7 +173,6 @@ class Answer:
 class Fold:
     """Blocks that are shown on demand, below this text."""
 
-    kind: ClassVar[str] = "fold"
     summary: str
     blocks: tuple["Block", ...]
 
@@ -243,19 +234,20 @@ def _prefixed(block: Block, prefix: str) -> Block:
 def _charts(block: Block) -> list[Chart]:
     if isinstance(block, Fold):
         return [chart for inner in block.blocks for chart in _charts(inner)]
-    if isinstance(block, Answer):
-        return [block.chart] if block.chart else []
-    return [block] if isinstance(block, Chart) else []
+    chart = block.chart if isinstance(block, Answer) else block
+    return [chart] if isinstance(chart, Chart) else []
 
 
-def table(label: str, caption: str, head: Iterable[Content], rows: Iterable[TableRow]) -> Table:
+def table(
+    label: str, caption: str, head: Iterable[Content], rows: Iterable[TableRow], views: tuple[str, ...] = (), name: str = ""
+) -> Table:
     """A table whose headings may be plain texts."""
-    return Table(label, caption, tuple(map(_cell, head)), tuple(rows))
+    return Table(label, caption, tuple(map(_cell, head)), tuple(rows), views, name)
 
 
-def row(heading: Content, cells: Iterable[Content], look: Look = "", *, over_tasks: bool = False) -> TableRow:
+def row(heading: Content, cells: Iterable[Content], look: Look = "") -> TableRow:
     """A row whose cells may be plain texts."""
-    return TableRow((_cell(heading), *map(_cell, cells)), "over-tasks" if over_tasks else look)
+    return TableRow((_cell(heading), *map(_cell, cells)), look)
 
 
 def key(methods: Iterable[str], styles: Styles, *, markers: bool = False) -> Key:
@@ -277,6 +269,14 @@ def interval_cell(interval: Interval, spec: str, expected_n: int | None = None, 
     """A mean with its interval, sorted by the mean; n follows where it is not the one in the column's heading."""
     text = with_n(interval, spec, interval.n if expected_n is None else expected_n)
     return TableCell(text, note, value=None if math.isnan(interval.mean) else interval.mean)
+
+
+def bar_cell(difference: Interval | None, scale: Sequence[float], tone: Effect, *, tested: bool = False) -> TableCell:
+    """A difference with its interval drawn before it; a dash where there is none."""
+    if difference is None or not difference.n:
+        return TableCell("–")
+    bar, shade = interval_bar(difference, scale), 1.0 if tested else 0.0
+    return TableCell(f"{difference:+z.1f}", value=difference.mean, bar=bar, tone=tone, shade=shade)
 
 
 def bar_scale(intervals: Iterable[Interval | None]) -> list[float]:

@@ -1,18 +1,17 @@
 """A comparison as Markdown, CSV, JSON and LaTeX, with the numbers of the page."""
 
 import json as json_
-import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hardfirst.report import latex
-from hardfirst.report.data import page_data
+from hardfirst.report.data import finite, page_data
 from hardfirst.report.model.answer import answer
 from hardfirst.report.model.overview import overview
 from hardfirst.report.text import overview as all_cases
 from hardfirst.report.text.by_kind import headline_of
-from hardfirst.report.text.search_tables import search_tables
-from hardfirst.report.text.tables import PlainTable, case_tables, leaderboard_table, task_table
+from hardfirst.report.text.search_tables import case_tables
+from hardfirst.report.text.tables import PlainTable, overview_tables
 
 if TYPE_CHECKING:
     from hardfirst.report.comparison import Comparison
@@ -28,15 +27,14 @@ def _blocks(comparison: "Comparison") -> Iterator[str]:
     if several:
         found = overview(comparison.cases, comparison.missing)
         yield from all_cases.headline(found).sentences
-        for table in case_tables(found):
+        for table in overview_tables(found):
             yield _table(table)
             yield table.caption
     for case in comparison.cases:
         facts = answer(case, 0 if several else comparison.missing)
         yield f"## {case.name}"
         yield from headline_of(facts).sentences
-        searched = search_tables(case.search) if case.search else []
-        for table in (*searched, *((leaderboard_table(facts), task_table(facts)) if case.methods else ())):
+        for table in case_tables(facts):
             yield _table(table)
             yield table.caption
     if any(case.methods for case in comparison.cases):
@@ -61,19 +59,11 @@ def csv(comparison: "Comparison") -> str:
 
 def json(comparison: "Comparison") -> str:
     """JSON: what the page shows, all runs and all tuning runs, with null for missing numbers."""
-    content = page_data(comparison)
-    return json_.dumps(_nan_to_null(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    content = finite(page_data(comparison))
+    return json_.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def tex(comparison: "Comparison") -> str:
     """LaTeX: the verdict as comments, then tables for booktabs; published figures are grey rows, which needs xcolor."""
     comments = "".join(f"% {sentence}\n" for sentence in (comparison.title, *comparison.verdict))
     return comments + "".join(f"\n{table}" for case in comparison.cases for table in latex.tables(case))
-
-
-def _nan_to_null(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _nan_to_null(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_nan_to_null(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

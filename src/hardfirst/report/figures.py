@@ -166,7 +166,17 @@ def chart_text(text: str, longest: int | None = None) -> str:
     >>> chart_text("a < b, and so on", 6)
     'a &lt; b…'
     """
-    return html.escape(text if longest is None or len(text) <= longest else text[: longest - 1] + "…")
+    return html.escape(text if longest is None else shortened(text, longest))
+
+
+def shortened(text: str, longest: int) -> str:
+    """The text, or as much of it as there is room for."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def ring(size: float, width: float = 1.5) -> dict[str, Any]:
+    """A grey marker around a point."""
+    return {"symbol": "circle-open", "color": GREY, "size": size, "line": {"width": width}}
 
 
 def _rule(dash: str) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from hardfirst.report.model.answer import answer
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.published import PublishedTable, published_table
-from hardfirst.report.text.search_tables import search_tables
-from hardfirst.report.text.tables import leaderboard_table, task_table
+from hardfirst.report.text.search_tables import case_tables
 from hardfirst.statistics import Interval, number_text
 
 _SPECIAL = {
@@ -45,9 +44,7 @@ def tables(case: Case) -> Iterator[str]:
 
     Of a search, its path and its winner on fresh seeds come first.
     """
-    facts = answer(case)
-    searched = search_tables(case.search) if case.search else []
-    for table in (*searched, *((leaderboard_table(facts), task_table(facts)) if case.methods else ())):
+    for table in case_tables(answer(case)):
         reference = [_RULE, *map(_line, table.reference)] if table.reference else []
         yield _tabular(table.caption, table.head, [*map(_line, table.rows), *reference])
     if (found := published_table(case)) is not None:

@@ -94,24 +94,15 @@ def drawing(figure: Figure, label: str) -> Drawing:
         label: what it shows.
     """
     panel, layout = _Panel(figure), figure["layout"]
-    rules = [shape for shape in layout.get("shapes", ()) if shape["type"] == "line"]
-    areas = [shape for shape in layout.get("shapes", ()) if shape["type"] == "rect"]
-    notes = layout.get("annotations", ())
-    lines = [*_grid(panel), *(_rule(panel, shape) for shape in rules), *_leaders(panel, notes)]
-    texts = [*_ticks(panel), *_titles(panel), *_notes(panel, notes)]
+    shapes, notes = layout.get("shapes", ()), layout.get("annotations", ())
+    lines = [*_grid(panel), *(_rule(panel, shape) for shape in shapes if shape["type"] == "line"), *_leaders(panel, notes)]
     marks: list[Mark] = []
     for trace in figure["data"]:
         lines += [*_bars(panel, trace), *_path(panel, trace)]
         marks += _marks(panel, trace)
-    return Drawing(
-        label,
-        _WIDTH,
-        panel.bottom + _BOTTOM,
-        tuple(_area(panel, shape) for shape in areas),
-        tuple(lines),
-        tuple(marks),
-        tuple(texts),
-    )
+    areas = tuple(_area(panel, shape) for shape in shapes if shape["type"] == "rect")
+    texts = (*_ticks(panel), *_titles(panel), *_notes(panel, notes))
+    return Drawing(label, _WIDTH, panel.bottom + _BOTTOM, areas, tuple(lines), tuple(marks), texts)
 
 
 # The panel

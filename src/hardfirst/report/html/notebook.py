@@ -11,7 +11,7 @@ from hardfirst.report.model.answer import answer
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.overview import overview
 from hardfirst.report.text.search_tables import search_tables
-from hardfirst.report.text.tables import PlainTable, case_tables, leaderboard_table
+from hardfirst.report.text.tables import PlainTable, leaderboard_table, overview_tables
 
 
 def notebook(cases: Sequence[Case], study: Study) -> str:
@@ -21,7 +21,7 @@ def notebook(cases: Sequence[Case], study: Study) -> str:
     return render(
         "notebook.html.j2",
         heading=first.question,
-        first=_part("", first, boards[0] if len(cases) == 1 else case_tables(overview(cases))),
+        first=_part("", first, boards[0] if len(cases) == 1 else overview_tables(overview(cases))),
         others=[_part(case.name, block, tables) for case, block, tables in zip(cases, others, boards, strict=False)],
     )
 

@@ -1,7 +1,6 @@
 """One HTML page for one comparison: self-contained, so that it can be mailed, archived and opened without a network."""
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from hardfirst.report import figures
 from hardfirst.report.blocks import Answer, Block, Bullets, Fold, Paragraphs, Section
+from hardfirst.report.data import finite
 from hardfirst.report.figures import Styles
 from hardfirst.report.html.rendering import asset, render
 from hardfirst.report.model import answer as facts_of
@@ -45,7 +45,7 @@ from hardfirst.report.text.next_step import duration
 from hardfirst.report.text.search_notes import how_searched
 from hardfirst.report.text.verdict import verdict
 
-_DIGITS = 6  # of the numbers in charts, of which there are many
+_DIGITS = ".6g"  # of the numbers in charts, of which there are many
 _FORMATS = {"csv": "CSV", "md": "Markdown", "tex": "LaTeX", "json": "JSON"}
 
 
@@ -123,7 +123,7 @@ def page(
         script=asset("page.js"),
         plotly=Markup(get_plotlyjs()),
         sizes=_script_json(figures.SIZES),
-        figures=_script_json(_rounded({name: with_legend(figure) for name, figure in charts.items()})),
+        figures=_script_json(finite({name: with_legend(figure) for name, figure in charts.items()}, _DIGITS)),
         exports=_script_json(exports or {}),
     )
 
@@ -131,17 +131,6 @@ def page(
 def _script_json(value: Any) -> Markup:
     """JSON without "<", so that no name in it can close the script element."""
     return Markup(json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"))
-
-
-def _rounded(value: Any) -> Any:
-    """The figures without digits that a chart cannot show, and null for what is no finite number."""
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
-    return value
 
 
 # The first screen

@@ -1,7 +1,8 @@
 """The facts behind the first screen of a report: what is best, what it costs, and what limits the answer."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -46,7 +47,7 @@ class Answer:
         gaps: by task, the starvation gap: what single-task networks reach more than equal weights; empty without them.
         ended: the number of runs that have ended, tuning included.
         missing: the number of runs that have not ended.
-        lost: by outcome, the number of reported runs that did not finish.
+        lost: by outcome, or "stopped early", the number of reported runs that did not finish.
         untuned: the methods that nothing was tuned for.
     """
 
@@ -76,7 +77,7 @@ class Answer:
     @property
     def paired(self) -> int:
         """The most seeds that any method shares with the baseline; 0 if there is nothing to compare."""
-        return max((row.worst.difference.n for row in self.board.methods if row.worst.difference), default=0)
+        return max((row.paired for row in self.board.methods), default=0)
 
 
 def answer(case: Case, missing: int = 0) -> Answer:
@@ -98,7 +99,7 @@ def answer(case: Case, missing: int = 0) -> Answer:
         gaps=_gaps(case),
         ended=len({id(record) for record in _records(case)}),
         missing=missing,
-        lost=Counter(record.outcome or "unended" for record in _reported(case) if record.outcome != "finished"),
+        lost=Counter(record.outcome or "stopped early" for record in reported(case) if record.outcome != "finished"),
         untuned=tuple(
             method for method in (case.baseline, *rivals(case)) if method in case.methods and not case.tuning.get(method)
         ),
@@ -122,20 +123,15 @@ def _lead(board: Leaderboard) -> Standing | None:
     raised = [row for row in methods if row.effect(MEAN) == "better"]
     both = [row for row in lifted if row in raised]
     if lifted:
-        return max(both or lifted, key=lambda row: _difference(row, WORST))
-    return max(raised, key=lambda row: _difference(row, MEAN), default=None)
+        return max(both or lifted, key=lambda row: row.change(WORST))
+    return max(raised, key=lambda row: row.change(MEAN), default=None)
 
 
 def _alternative(board: Leaderboard, lead: Standing | None) -> Standing | None:
     if lead is None or lead.effect(WORST) != "better" or lead.effect(MEAN) != "worse":
         return None
     free = [row for row in board.methods if row.effect(WORST) == "better" and row.effect(MEAN) != "worse"]
-    return max(free, key=lambda row: _difference(row, WORST), default=None)
-
-
-def _difference(row: Standing, scope: Scope) -> float:
-    difference = row.of(scope).difference
-    return difference.mean if difference else float("-inf")
+    return max(free, key=lambda row: row.change(WORST), default=None)
 
 
 def against_static(case: Case, lead: Standing, scope: Scope) -> AgainstStatic | None:
@@ -144,7 +140,7 @@ def against_static(case: Case, lead: Standing, scope: Scope) -> AgainstStatic | 
     if name is None:
         return None
     if static_is_equal(case, scope):
-        return AgainstStatic(name, scope, None, "unknown")
+        return AgainstStatic(name, scope, None, "")
     found = scope.differences(case, name, rivals(case))[lead.name]
     how: Effect = found.decision if found.decision in ("better", "worse") else "unclear"
     if found.decision == "too few seeds":
@@ -159,14 +155,20 @@ def _gaps(case: Case) -> dict[str, Interval]:
     return {task: gap.clipped(-100, 100) for task, gap in zip(case.tasks, gaps, strict=True) if gap.n}
 
 
-def _reported(case: Case) -> list[Record]:
+def reported(case: Case) -> list[Record]:
+    """The runs that are reported on, each once."""
     return list({id(record): record for record in (*case.runs.values(), *case.single.values())}.values())
 
 
-def _records(case: Case) -> Iterable[Record]:
-    yield from _reported(case)
-    for groups in (case.tuning, case.single_tuning):
-        for records in groups.values():
-            yield from records
+def tasks_without_kpi(case: Case) -> list[str]:
+    """The tasks that a finished run of a method has no test KPI for."""
+    finished = [record for record in case.method_runs if record.outcome == "finished"]
+    return [task for task in case.tasks if any(math.isnan(record.test_kpi(task)) for record in finished)]
+
+
+def _records(case: Case) -> Iterator[Record]:
+    yield from reported(case)
+    for records in (*case.tuning.values(), *case.single_tuning.values()):
+        yield from records
     if case.search:
         yield from (run.record for run in case.search.runs)

@@ -9,8 +9,8 @@ from hardfirst.records.names import SINGLE
 from hardfirst.records.selection import chosen
 from hardfirst.report.model.case import Case, setting_text
 from hardfirst.report.model.leaderboard import leaderboard
-from hardfirst.report.model.summary import Cell, Row, summary
-from hardfirst.statistics import Interval
+from hardfirst.report.model.summary import summary
+from hardfirst.statistics import Interval, mean_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,16 +35,13 @@ def runs(cases: Iterable[Case]) -> "pd.DataFrame":
 
 
 def _runs(case: Case) -> Rows:
-    for method, role in _roles(case):
-        for record in case.of(method):
-            yield from _tasks(case, method, role, record)
-    for (_, _), record in case.single.items():
-        yield from _tasks(case, SINGLE, SINGLE, record)
-
-
-def _roles(case: Case) -> Iterator[tuple[str, str]]:
     groups: dict[str, Iterable[str]] = {"method": case.methods, "control": case.controls, "grid": case.grid}
-    return ((method, role) for role, methods in groups.items() for method in methods)
+    for role, methods in groups.items():
+        for method in methods:
+            for record in case.of(method):
+                yield from _tasks(case, method, role, record)
+    for record in case.single.values():
+        yield from _tasks(case, SINGLE, SINGLE, record)
 
 
 def _tasks(case: Case, method: str, role: str, record: Record) -> Rows:
@@ -90,29 +87,9 @@ def _summary(case: Case) -> Rows:
         for method, standing in standings.items():
             cell, decision = row.cells[method], standing.decisions.get(row.kind)
             role = "static" if method in case.static.values() else standing.role
-            yield _summary_row(case, row, method, role, cell) | {"decision": decision}
+            yield _row(case, row.name, row.kind, method, role, cell.kpi, cell.difference) | {"decision": decision}
         if row.name in found.single:
-            cell = Cell(found.single[row.name], None)
-            yield _summary_row(case, row, SINGLE, SINGLE, cell) | {"decision": None}
-
-
-def _summary_row(case: Case, row: Row, method: str, role: str, cell: Cell) -> dict[str, Any]:
-    difference = cell.difference
-    return {
-        "problem": case.problem,
-        "network": case.network,
-        "row": row.name,
-        "kind": row.kind,
-        "method": method,
-        "role": role,
-        "n": cell.kpi.n,
-        "mean": cell.kpi.mean,
-        "low": cell.kpi.low,
-        "high": cell.kpi.high,
-        "difference": difference.mean if difference else math.nan,
-        "difference_low": difference.low if difference else math.nan,
-        "difference_high": difference.high if difference else math.nan,
-    }
+            yield _row(case, row.name, row.kind, SINGLE, SINGLE, found.single[row.name], None) | {"decision": None}
 
 
 def _searched(case: Case) -> Rows:
@@ -122,26 +99,30 @@ def _searched(case: Case) -> Rows:
     for name, change in search.fresh.items():
         kinds = ("objective", *["keep"] * len(change.kept))
         for text, kind, interval in zip(texts, kinds, (change.objective, *change.kept), strict=True):
-            yield _search_row(case, text, kind, name, interval)
+            yield _row(case, text, kind, name, "method", None, interval)
     for rung in search.ended_rungs:
         for name, standing in rung.standings.items():
             for text, gain in zip(texts, (standing.objective, *standing.kept), strict=True):
                 interval = Interval(gain.mean, gain.low, 2 * gain.mean - gain.low, standing.seeds)
-                yield _search_row(case, f"rung {rung.number}: {text}", "rung", name, interval)
+                yield _row(case, f"rung {rung.number}: {text}", "rung", name, "candidate", None, interval)
 
 
-def _search_row(case: Case, row: str, kind: str, method: str, difference: Interval) -> dict[str, Any]:
+def _row(
+    case: Case, row: str, kind: str, method: str, role: str, kpi: Interval | None, difference: Interval | None
+) -> dict[str, Any]:
+    change, change_low, change_high, n = difference or mean_interval([])
     return {
         "problem": case.problem,
         "network": case.network,
         "row": row,
         "kind": kind,
         "method": method,
-        "role": "candidate" if kind == "rung" else "method",
-        "n": difference.n,
-        "difference": difference.mean,
-        "difference_low": difference.low,
-        "difference_high": difference.high,
+        "role": role,
+        "n": kpi.n if kpi else n,
+        **({"mean": kpi.mean, "low": kpi.low, "high": kpi.high} if kpi else {}),
+        "difference": change,
+        "difference_low": change_low,
+        "difference_high": change_high,
     }
 
 

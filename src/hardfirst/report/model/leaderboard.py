@@ -17,7 +17,8 @@ from hardfirst.report.model.summary import Cell, Summary, summary
 from hardfirst.statistics import Decision, Difference, Interval, fewest_seeds, mean_interval
 from hardfirst.statistics.intervals import Array
 
-Effect = Literal["better", "worse", "unclear", "unknown"]
+Effect = Literal["better", "worse", "unclear", ""]
+"""Whether something is better or worse than the baseline; "" where nothing is compared."""
 Role = Literal["baseline", "method", "static"]
 
 
@@ -59,6 +60,11 @@ class Standing:
         return self.names[0]
 
     @property
+    def paired(self) -> int:
+        """The number of seeds that it shares with the baseline; 0 for the baseline itself."""
+        return self.worst.difference.n if self.worst.difference else 0
+
+    @property
     def better(self) -> int:
         """The number of tasks whose interval of the difference lies above 0."""
         return self._count("better")
@@ -79,6 +85,11 @@ class Standing:
             assert self.criterion is not None
             return self.criterion
         return self.worst if scope is WORST else self.mean
+
+    def change(self, scope: Scope) -> float:
+        """The change against the baseline, in points; 0 for the baseline itself, −∞ without a seed in common."""
+        difference = self.of(scope).difference
+        return 0.0 if difference is None else difference.mean if difference.n else -math.inf
 
     def effect(self, scope: Scope) -> Effect:
         """How it differs from the baseline: as tested or, with too few seeds for a test, by its uncorrected interval."""
@@ -191,7 +202,7 @@ def leaderboard(case: Case) -> Leaderboard:
 def effect(difference: Interval | None) -> Effect:
     """How a method differs by the interval of its difference, which is not corrected for the number of methods."""
     if difference is None or not difference.n:
-        return "unknown"
+        return ""
     if not difference.bounded or difference.low <= 0 <= difference.high:
         return "unclear"
     return "better" if difference.mean > 0 else "worse"

@@ -107,18 +107,12 @@ def overview(cases: Sequence[Case], missing: int = 0) -> Overview:
     return found if lead is None else replace(found, static=_static(found, lead))
 
 
-def change(row: Standing, scope: Scope) -> float:
-    """The method's change against the baseline; 0 if its runs are those of the baseline."""
-    difference = row.of(scope).difference
-    return difference.mean if difference else 0.0
-
-
 def _rivals(answer: Answer) -> Iterator[tuple[str, Standing]]:
     """The methods with figures to compare, also those whose runs are the baseline's."""
     case = answer.case
     for row in answer.board.rows:
-        paired = row.role == "baseline" or bool(row.worst.difference and row.worst.difference.n)
-        yield from ((name, row) for name in row.names if paired and name in rivals(case))
+        if row.role == "baseline" or row.paired:
+            yield from ((name, row) for name in row.names if name in rivals(case))
 
 
 def _tally(rows: Mapping[int, Standing], scope: Scope) -> Tally:
@@ -128,7 +122,7 @@ def _tally(rows: Mapping[int, Standing], scope: Scope) -> Tally:
 
 
 def _merit(rows: Mapping[int, Standing]) -> tuple[int, int, float]:
-    return _tally(rows, WORST).net, _tally(rows, MEAN).net, fmean(change(row, WORST) for row in rows.values())
+    return _tally(rows, WORST).net, _tally(rows, MEAN).net, fmean(row.change(WORST) for row in rows.values())
 
 
 def _static(found: Overview, lead: str) -> tuple[AgainstStatic, ...]:

@@ -45,16 +45,12 @@ def answer_block(
 
 def _chart(facts: Facts, styles: Styles) -> Chart | None:
     """What each method changes on the worst task and on the mean; None for one task, or without a comparison."""
-    rows = [row for row in facts.board.rows if row.role != "baseline" and _paired(row)]
+    rows = [row for row in facts.board.rows if row.role != "baseline" and row.paired]
     if not rows or len(facts.case.tasks) == 1:
         return None
     heading = f"Change from {facts.board.against}"
     spots = [_spot(facts, row, styles) for row in rows]
     return Chart("tradeoff", heading, _caption(facts), tradeoff_figure(spots, facts.board.against))
-
-
-def _paired(row: Standing) -> bool:
-    return row.worst.difference is not None and row.worst.difference.n > 0
 
 
 def _caption(facts: Facts) -> str:

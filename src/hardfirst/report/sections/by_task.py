@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 
 from hardfirst.records.names import SINGLE
-from hardfirst.report.blocks import Content, Section, Table, TableCell, TableRow, method_cell, row
+from hardfirst.report.blocks import Content, Section, Table, TableCell, TableRow, method_cell, row, table
 from hardfirst.report.figures import Styles
 from hardfirst.report.model.answer import Answer
 from hardfirst.report.model.leaderboard import Standing, effect
-from hardfirst.report.model.summary import Cell, summary
+from hardfirst.report.model.summary import summary
+from hardfirst.report.sections.heat import VIEWS, change_cell, kpi_cell, largest_change
 from hardfirst.report.sections.kpis import kpi_table
+from hardfirst.report.text.tables import ordered_tasks
 from hardfirst.statistics import Interval, number_text
-
-_VIEWS = ("Change", "KPI", "Change with interval")
 
 
 def section(facts: Answer, styles: Styles) -> Section:
@@ -30,22 +30,17 @@ def _heat_table(facts: Answer, base: Standing, others: Sequence[Standing], style
     gap = ["Gap"] if facts.gaps else []
     methods = [method_cell(each.name, styles, names=each.names) for each in others]
     baseline = method_cell(base.name, styles, names=base.names)
-    changes = [cell.difference for each in others for cell in each.tasks.values()]
-    largest = max((abs(change.mean) for change in changes if change and change.n), default=1.0)
-    rows = [_row(facts, task, base, others, largest or 1.0) for task in _order(facts, base)]
+    largest = largest_change(cell.difference for each in others for cell in each.tasks.values())
+    rows = [_row(facts, task, base, others, largest) for task in _order(facts, base)]
     head: list[Content] = ["Task", *references, baseline, *gap, *methods]
-    cells = tuple(TableCell(cell) if isinstance(cell, str) else cell for cell in head)
-    return Table("Change of each task by method", _caption(facts), cells, tuple(rows), _VIEWS, "by-task")
+    return table("Change of each task by method", _caption(facts), head, rows, VIEWS, "by-task")
 
 
 def _order(facts: Answer, base: Standing) -> list[str]:
     """By starvation gap, the largest first, or without single-task networks by the baseline's KPI, the lowest first."""
-
-    def key(task: str) -> tuple[bool, float]:
-        value = -facts.gaps[task].mean if task in facts.gaps else base.tasks[task].kpi.mean
-        return bool(facts.gaps) and task not in facts.gaps, value
-
-    return sorted(facts.case.tasks, key=key)
+    if facts.gaps:
+        return ordered_tasks(facts)
+    return sorted(facts.case.tasks, key=lambda task: base.tasks[task].kpi.mean)
 
 
 def _kpi_names(facts: Answer) -> dict[str, str]:
@@ -63,19 +58,15 @@ def _caption(facts: Answer) -> str:
 
 
 def _row(facts: Answer, task: str, base: Standing, others: Sequence[Standing], largest: float) -> TableRow:
-    cells: list[Content] = []
-    cells += [_kpi_cell(each.tasks[task]) for each in facts.board.references]
-    cells.append(_kpi_cell(base.tasks[task].kpi))
+    cells = [*(kpi_cell(each.tasks[task]) for each in facts.board.references), kpi_cell(base.tasks[task].kpi)]
     if facts.gaps:
         cells.append(_gap_cell(facts.gaps.get(task)))
-    names = _kpi_names(facts)
+    changes, names = [each.tasks[task] for each in others], _kpi_names(facts)
     heading = f"{task} ({names[task]})" if task in names and len(set(names.values())) > 1 else task
-    return row(heading, [*cells, *(_change_cell(each.tasks[task], largest) for each in others)])
-
-
-def _kpi_cell(kpi: Interval) -> TableCell:
-    mean = number_text(kpi.mean, "z.1f")
-    return TableCell(mean, value=kpi.mean if kpi.n else None, views=(mean, mean, f"{kpi:z.1f}"))
+    return row(
+        heading,
+        [*cells, *(change_cell(cell, effect(cell.difference), largest) for cell in changes)],
+    )
 
 
 def _gap_cell(gap: Interval | None) -> TableCell:
@@ -83,17 +74,3 @@ def _gap_cell(gap: Interval | None) -> TableCell:
         return TableCell("–")
     mean = number_text(gap.mean, "+z.1f")
     return TableCell(mean, value=gap.mean, views=(mean, mean, f"{gap:+z.1f}"))
-
-
-def _change_cell(cell: Cell, largest: float) -> TableCell:
-    found = cell.difference
-    if found is None or not found.n:
-        return TableCell("–", views=("–", number_text(cell.kpi.mean, "z.1f"), "–"))
-    how = effect(found)
-    return TableCell(
-        number_text(found.mean, "+z.1f"),
-        value=found.mean,
-        tone="" if how == "unknown" else how,
-        shade=abs(found.mean) / largest if how in ("better", "worse") else 0.0,
-        views=(number_text(found.mean, "+z.1f"), number_text(cell.kpi.mean, "z.1f"), f"{found:+z.1f}"),
-    )

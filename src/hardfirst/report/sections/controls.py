@@ -4,63 +4,54 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from hardfirst.records.names import EASY, FROZEN, NO_ANNEALING, NO_RESTART, RAW
-from hardfirst.report.blocks import Block, Heading, TableCell, TableRow, bar_scale, interval_bar, row, table
+from hardfirst.report.blocks import Block, Heading, TableCell, TableRow, bar_cell, bar_scale, row, table
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.leaderboard import effect
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
-from hardfirst.statistics import Decision, Difference
+from hardfirst.statistics import Difference
 
 
 class _Control(NamedTuple):
-    """What a control changes, and what follows from its effect on the worst task."""
+    """What a control changes, and what follows from its effect on the worst task: if it is worse, not told apart, better."""
 
     what: str
-    conclusions: Mapping[Decision, str]
+    worse: str
+    alike: str
+    better: str
 
 
 _CONTROLS = {
     EASY: _Control(
         "Priority to the easy tasks instead of the hard ones.",
-        {
-            "worse": "It matters which tasks get the weight.",
-            "not told apart": "Which tasks get the weight is not shown to matter.",
-            "better": "Priority to the hard tasks is the wrong way round here.",
-        },
+        "It matters which tasks get the weight.",
+        "Which tasks get the weight is not shown to matter.",
+        "Priority to the hard tasks is the wrong way round here.",
     ),
     RAW: _Control(
         "Weights that are not normalised, so that their sum falls as KPIs rise, and not mixed with equal weights.",
-        {
-            "worse": "Normalising helps the worst task.",
-            "not told apart": "Normalising is not shown to matter to the worst task.",
-            "better": "Normalising holds the worst task back here.",
-        },
+        "Normalising helps the worst task.",
+        "Normalising is not shown to matter to the worst task.",
+        "Normalising holds the worst task back here.",
     ),
     NO_RESTART: _Control(
         "The weights that the search finds, without putting network and optimizer back to step 0.",
-        {
-            "worse": "Training from the start with the weights helps.",
-            "not told apart": "The restart is not shown to matter.",
-            "better": "The restart is not worth its steps here.",
-        },
+        "Training from the start with the weights helps.",
+        "The restart is not shown to matter.",
+        "The restart is not worth its steps here.",
     ),
     NO_ANNEALING: _Control(
         "The weights that the search finds until the end, without the change to equal weights.",
-        {
-            "worse": "Equal weights at the end help.",
-            "not told apart": "Equal weights at the end are not shown to matter to the worst task.",
-            "better": "Equal weights at the end hold the worst task back here.",
-        },
+        "Equal weights at the end help.",
+        "Equal weights at the end are not shown to matter to the worst task.",
+        "Equal weights at the end hold the worst task back here.",
     ),
     FROZEN: _Control(
         "Each run's weights, averaged over its epochs, as constants in a new run with the same seed.",
-        {
-            "worse": "The change of weights over time helps.",
-            "not told apart": "The change of weights over time is not shown to matter.",
-            "better": "The change of weights over time does harm here.",
-        },
+        "The change of weights over time helps.",
+        "The change of weights over time is not shown to matter.",
+        "The change of weights over time does harm here.",
     ),
 }
-_UNTESTED = "Too few seeds to test."
 
 
 def blocks(case: Case) -> list[Block]:
@@ -97,25 +88,15 @@ def _caption(method: str, count: int, found: Mapping[str, Difference]) -> str:
 
 
 def _row(control: str, found: Mapping[Scope, Difference], scales: Mapping[Scope, Sequence[float]]) -> TableRow:
-    what, conclusions = _CONTROLS[control]
     cells = [_cell(found[scope], scales[scope]) for scope in (WORST, MEAN)]
-    return row(control, [*cells, TableCell(_conclusion(found[WORST], conclusions), what, breakable=True)])
-
-
-def _conclusion(difference: Difference, conclusions: Mapping[Decision, str]) -> str:
-    if not difference.interval.n:
-        return "No seed has a worst-task KPI of both."
-    return _UNTESTED if difference.decision == "too few seeds" else conclusions[difference.decision]
+    what, *conclusions = _CONTROLS[control]
+    conclusion = "No seed has a worst-task KPI of both."
+    if found[WORST].interval.n:
+        decisions = ("worse", "not told apart", "better", "too few seeds")
+        conclusion = [*conclusions, "Too few seeds to test."][decisions.index(found[WORST].decision)]
+    return row(control, [*cells, TableCell(conclusion, what, breakable=True)])
 
 
 def _cell(difference: Difference, scale: Sequence[float]) -> TableCell:
     interval = difference.interval.clipped(-100, 100)
-    if not interval.n:
-        return TableCell("–")
-    found = effect(interval)
-    return TableCell(
-        f"{interval:+z.1f}",
-        value=interval.mean,
-        bar=interval_bar(interval, scale),
-        tone="" if found == "unknown" else found,
-    )
+    return bar_cell(interval, scale, effect(interval))

@@ -44,7 +44,7 @@ def _kpi_row(summary: Summary, each: Row) -> TableRow:
     single = [_single_cell(summary, each.name)] if summary.single else []
     spec = "+z.1f" if each.kind in ("delta_m", "field_delta") else "z.1f"
     cells = (_kpi_cell(each.cells[method], summary.finished[method], spec) for method in summary.methods)
-    return row(each.name, [*single, *cells], over_tasks=each.kind != "task")
+    return row(each.name, [*single, *cells], "" if each.kind == "task" else "over-tasks")
 
 
 def _single_cell(summary: Summary, name: str) -> TableCell:

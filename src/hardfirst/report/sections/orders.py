@@ -3,12 +3,25 @@
 import math
 
 from hardfirst.records.names import EASY_FIRST, HARD_FIRST
-from hardfirst.report.blocks import Chart, Fold, Paragraphs, Section, Table, TableCell, TableRow, interval_cell, row, table
+from hardfirst.report.blocks import (
+    Chart,
+    Fold,
+    Look,
+    Paragraphs,
+    Section,
+    Table,
+    TableCell,
+    TableRow,
+    interval_cell,
+    row,
+    table,
+)
 from hardfirst.report.figures import BLUE, GREY, Figure, Trace, horizontal_rule, padded_range, panel_axes, small_multiples
 from hardfirst.report.model.case import Case
+from hardfirst.report.model.scopes import MEAN, WORST
 from hardfirst.report.text.interval_text import count_text, p_text
 from hardfirst.report.text.orders import compares_difficulty, order_text, place_effects, place_tests
-from hardfirst.statistics import Interval, mean_interval, mean_task, paired_interval, sign_flip, worst_task
+from hardfirst.statistics import Interval, mean_interval, paired_interval, sign_flip
 from hardfirst.statistics.intervals import Array
 
 
@@ -103,8 +116,8 @@ def _trace(panel: int, effects: tuple[Interval, ...]) -> Trace:
 def _contrast_table(case: Case) -> Table:
     hard, easy = case.points(HARD_FIRST), case.points(EASY_FIRST)
     rows = [_contrast_row(task, hard[:, column], easy[:, column]) for column, task in enumerate(case.tasks)]
-    for name, over_tasks in (("worst task", worst_task), ("mean over tasks", mean_task)):
-        rows.append(_contrast_row(name, over_tasks(hard), over_tasks(easy), over_tasks=True))
+    for scope in (WORST, MEAN):
+        rows.append(_contrast_row(scope.title, scope.over_tasks(hard), scope.over_tasks(easy), "over-tasks"))
     caption = (
         "Test KPI in points with tasks in the order of the validation KPIs of hard sharing, the lowest first or the highest "
         "first: means over seeds with 95% intervals. Differences are paired by seed; p is that of the sign-flip test, not "
@@ -114,11 +127,11 @@ def _contrast_table(case: Case) -> Table:
     return table("Hard tasks first against easy tasks first", caption, ["Task", *orders, "Difference", "p"], rows)
 
 
-def _contrast_row(name: str, hard: Array, easy: Array, *, over_tasks: bool = False) -> TableRow:
+def _contrast_row(name: str, hard: Array, easy: Array, look: Look = "") -> TableRow:
     cells = [
         interval_cell(mean_interval(hard), "z.1f"),
         interval_cell(mean_interval(easy), "z.1f"),
         interval_cell(paired_interval(hard, easy), "+z.1f"),
         _p_cell(sign_flip(hard - easy)),
     ]
-    return row(name, cells, over_tasks=over_tasks)
+    return row(name, cells, look)

@@ -16,20 +16,20 @@ from hardfirst.report.blocks import (
     TableRow,
     method_cell,
     row,
+    table,
 )
 from hardfirst.report.figures import GREY, Figure, Style, Styles, Trace, chart_text, segment, single_panel
 from hardfirst.report.model.leaderboard import Standing
-from hardfirst.report.model.overview import Overview, change
+from hardfirst.report.model.overview import Overview
 from hardfirst.report.model.ranks import FEWEST_CASES, Ranks, rank_cases
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
-from hardfirst.report.model.summary import Cell
+from hardfirst.report.sections.heat import VIEWS, change_cell, kpi_cell, largest_change
 from hardfirst.report.sections.tradeoff import Spot, tradeoff_figure
 from hardfirst.report.text.interval_text import count_text
 from hardfirst.report.text.overview import over_cases
 from hardfirst.statistics import Interval, number_text
 
 _LONGEST_LABEL = 26
-_VIEWS = ("Change", "KPI", "Change with interval")
 
 
 def chart(found: Overview, styles: Styles) -> Chart | None:
@@ -46,7 +46,7 @@ def chart(found: Overview, styles: Styles) -> Chart | None:
 
 
 def _spot(method: str, rows: Sequence[Standing], styles: Styles) -> Spot:
-    by_scope = [[change(row, scope) for row in rows] for scope in (MEAN, WORST)]
+    by_scope = [[row.change(scope) for row in rows] for scope in (MEAN, WORST)]
     mean, worst = (Interval(fmean(values), math.nan, math.nan, len(values)) for values in by_scope)
     return Spot(method, styles[method], mean, worst, list(zip(*by_scope, strict=True)))
 
@@ -73,16 +73,13 @@ def _matrix(found: Overview, scope: Scope, what: str, styles: Styles) -> Table:
     rows = [{name: each for each in answer.board.rows for name in each.names} for answer in found.answers]
     baseline = found.cases[0].baseline
     methods = [method for method in dict.fromkeys(name for by_name in rows for name in by_name) if method != baseline]
-    changes = (standing.of(scope).difference for by_name in rows for standing in by_name.values())
-    largest = max((abs(each.mean) for each in changes if each and each.n), default=0.0) or 1.0
+    largest = largest_change(standing.of(scope).difference for by_name in rows for standing in by_name.values())
     body = [
         _row(answer.case.name, by_name, [baseline, *methods], scope, largest)
         for answer, by_name in zip(found.answers, rows, strict=True)
     ]
     head: list[Content] = [found.unit.capitalize(), *(method_cell(method, styles) for method in (baseline, *methods))]
-    cells = tuple(TableCell(cell) if isinstance(cell, str) else cell for cell in head)
-    label = f"{what} by {found.unit} and method"
-    return Table(label, _caption(found), cells, tuple(body), _VIEWS, f"cases-{scope.name}")
+    return table(f"{what} by {found.unit} and method", _caption(found), head, body, VIEWS, f"cases-{scope.name}")
 
 
 def _caption(found: Overview) -> str:
@@ -100,24 +97,13 @@ def _row(name: str, by_name: Mapping[str, Standing], methods: Sequence[str], sco
 
 def _cell(standing: Standing | None, method: str, scope: Scope, largest: float) -> TableCell:
     if standing is None:
-        return TableCell("–", views=("–",) * len(_VIEWS))
-    found: Cell = standing.of(scope)
-    kpi = number_text(found.kpi.mean, "z.1f")
-    if standing.role == "baseline" and standing.name == method:
-        return TableCell(kpi, value=found.kpi.mean if found.kpi.n else None, views=(kpi, kpi, f"{found.kpi:z.1f}"))
-    if standing.role == "baseline":
-        return TableCell("equal", views=("equal", kpi, "equal"))
-    difference = found.difference
-    if difference is None or not difference.n:
-        return TableCell("–", views=("–", kpi, "–"))
-    effect, change = standing.effect(scope), number_text(difference.mean, "+z.1f")
-    return TableCell(
-        change,
-        value=difference.mean,
-        tone="" if effect == "unknown" else effect,
-        shade=abs(difference.mean) / largest if effect in ("better", "worse") else 0.0,
-        views=(change, kpi, f"{difference:+z.1f}"),
-    )
+        return TableCell("–", views=("–",) * len(VIEWS))
+    found = standing.of(scope)
+    if standing.role != "baseline":
+        return change_cell(found, standing.effect(scope), largest)
+    if standing.name == method:
+        return kpi_cell(found.kpi)
+    return TableCell("equal", views=("equal", number_text(found.kpi.mean, "z.1f"), "equal"))
 
 
 # Ranks

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from hardfirst._spec import format_value
 from hardfirst.records.names import EQUAL
 from hardfirst.report.blocks import Chart, Paragraphs, Section, key
-from hardfirst.report.figures import GREY, Figure, Style, Styles, Trace, chart_text, padded_range, single_panel
+from hardfirst.report.figures import GREY, Figure, Style, Styles, Trace, chart_text, padded_range, ring, single_panel
 from hardfirst.report.model.case import Case, given_weights
 from hardfirst.statistics import Interval, differences, mean_interval, pareto_front
 
@@ -120,7 +120,7 @@ def _rings(points: Sequence[Point]) -> Trace:
         **_positions(points),
         "name": "on the Pareto front",
         "mode": "markers",
-        "marker": {"symbol": "circle-open", "color": GREY, "size": 19, "line": {"width": 1.5}},
+        "marker": ring(19),
         "hoverinfo": "skip",
     }
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ def section(case: Case, styles: Styles) -> Section:
 
 def cost_table(case: Case, styles: Styles) -> Table:
     """The number of runs, the epochs that their weights are from, and what they cost in time and memory."""
-    columns = [*_progress_columns(case), *_relative_column(case), *_memory_column(case)]
+    columns = list(_columns(case))
     caption = " ".join(column.note for column in columns if column.note)
     rows = [row(method_cell(method, styles), [column.cell(method) for column in columns]) for method in case.methods]
     return table("Runs and cost by method", caption, ["Method", *(column.heading for column in columns)], rows)
@@ -47,7 +48,7 @@ class _Column(NamedTuple):
     note: str = ""
 
 
-def _progress_columns(case: Case) -> list[_Column]:
+def _columns(case: Case) -> Iterator[_Column]:
     def runs(method: str) -> TableCell:
         finished = len(case.finished(method))
         return TableCell(f"{finished} of {len(case.of(method))}", value=finished)
@@ -63,32 +64,32 @@ def _progress_columns(case: Case) -> list[_Column]:
     def seconds(method: str) -> TableCell:
         return interval_cell(mean_interval(case.epoch_seconds(method)), "#.3g")
 
+    def memory(method: str) -> TableCell:
+        mean = mean_interval([record.memory / 2**20 for record in case.finished(method)]).mean
+        return TableCell("–") if math.isnan(mean) else TableCell(f"{mean:,.0f}", value=mean)
+
+    yield _Column("Finished runs", runs)
+    yield _Column("Epochs", epochs)
     averaged = any(record.trial.get("last_epochs") for record in case.method_runs)
+    yield _Column("Averaged epochs" if averaged else "Selected epoch", selected)
     note = (
         "Seconds per epoch are wall-clock time, the median of a run's epochs, then the mean over seeds; runs that share a "
         "machine may slow each other down."
     )
-    return [
-        _Column("Finished runs", runs),
-        _Column("Epochs", epochs),
-        _Column("Averaged epochs" if averaged else "Selected epoch", selected),
-        _Column("Seconds per epoch", seconds, note),
-    ]
-
-
-def _relative_column(case: Case) -> list[_Column]:
-    """The cost of a step relative to equal weights if it was measured, otherwise the cost of an epoch."""
+    yield _Column("Seconds per epoch", seconds, note)
     if case.costs:
         rounds = max(cost.rounds for cost in case.costs.values())
         note = (
             f"What a training step costs relative to {case.against} was measured in one process where the methods took "
             f"turns: median and quartiles over {rounds} rounds."
         )
-        return [_Column(f"Step, relative to {case.against}", lambda method: _step_cost(case, method), note)]
-    if case.compares:
+        yield _Column(f"Step, relative to {case.against}", partial(_step_cost, case), note)
+    elif case.compares:
         note = f"The cost of an epoch relative to {case.against} is paired by seed."
-        return [_Column(f"Epoch, relative to {case.against}", lambda method: _epoch_cost(case, method), note)]
-    return []
+        yield _Column(f"Epoch, relative to {case.against}", partial(_epoch_cost, case), note)
+    if not all(math.isnan(record.memory) for method in case.methods for record in case.finished(method)):
+        note = "Peak memory is that of a run's whole process or, on a GPU, of its tensors: mean over seeds."
+        yield _Column("Peak memory, MiB", memory, note)
 
 
 def _step_cost(case: Case, method: str) -> TableCell:
@@ -105,18 +106,6 @@ def _epoch_cost(case: Case, method: str) -> TableCell:
     seconds, base = case.epoch_seconds(method), case.epoch_seconds(case.baseline)
     ratios = np.divide(seconds, base, out=np.full_like(seconds, np.nan), where=base > 0)
     return interval_cell(mean_interval(ratios), ".2f")
-
-
-def _memory_column(case: Case) -> list[_Column]:
-    if all(math.isnan(record.memory) for method in case.methods for record in case.finished(method)):
-        return []
-
-    def memory(method: str) -> TableCell:
-        mean = mean_interval([record.memory / 2**20 for record in case.finished(method)]).mean
-        return TableCell("–") if math.isnan(mean) else TableCell(f"{mean:,.0f}", value=mean)
-
-    note = "Peak memory is that of a run's whole process or, on a GPU, of its tensors: mean over seeds."
-    return [_Column("Peak memory, MiB", memory, note)]
 
 
 def _range_cell(numbers: Sequence[int]) -> TableCell:

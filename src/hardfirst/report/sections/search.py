@@ -15,6 +15,7 @@ from hardfirst.report.blocks import (
     Table,
     TableCell,
     TableRow,
+    bar_cell,
     bar_scale,
     interval_bar,
     method_cell,
@@ -34,11 +35,10 @@ from hardfirst.report.text.interval_text import count_text
 from hardfirst.report.text.search_tables import (
     fresh_caption,
     fresh_names,
-    gain_text,
     path_caption,
+    path_head,
     path_row,
     ranked,
-    rung_name,
 )
 from hardfirst.statistics import Interval, paired_interval
 from hardfirst.statistics.search import Gain
@@ -76,18 +76,12 @@ def _fresh_table(search: Search, styles: Styles) -> Table:
     rows = [
         row(
             method_cell(name, styles, "the winner of the search" if name == search.winner else ""),
-            [_change_cell(change, scale) for change, scale in zip(changes[name], scales, strict=True)],
+            [bar_cell(change, scale, effect(change)) for change, scale in zip(changes[name], scales, strict=True)],
         )
         for name in names
     ]
     head: list[Content] = ["Method", *map(text.title, search.measures)]
     return table("Changes on fresh seeds", fresh_caption(search), head, rows)
-
-
-def _change_cell(change: Interval, scale: Sequence[float]) -> TableCell:
-    found = effect(change)
-    tone = "" if found == "unknown" else found
-    return TableCell(f"{change:+z.1f}", value=change.mean, bar=interval_bar(change, scale), tone=tone)
 
 
 def _fresh_chart(case: Case, search: Search, styles: Styles) -> Chart:
@@ -140,25 +134,21 @@ def _path(search: Search, styles: Styles) -> Iterator[Block]:
 
 
 def _path_table(search: Search, names: Sequence[str]) -> Table:
-    rungs = search.ended_rungs
-    kept = [text.title(each.objective) for each in search.keep]
     scale = bar_scale(_as_interval(search.last(name).standings[name].objective) for name in ranked(search))
-    head: list[Content] = ["Candidate", *map(rung_name, rungs), "Lower bound", *kept, "Outcome"]
-    return table("Candidates by rung", path_caption(search), head, [_path_row(search, name, scale) for name in names])
+    rows = [_path_row(search, name, scale) for name in names]
+    return table("Candidates by rung", path_caption(search), path_head(search), rows)
 
 
 def _path_row(search: Search, name: str, scale: Sequence[float]) -> TableRow:
     standings = [rung.standings.get(name) for rung in search.ended_rungs]
     last = search.last(name).standings[name]
-    cells: list[Content] = [_gain_cell(each.objective) if each else TableCell("") for each in standings]
-    bar = interval_bar(_as_interval(last.objective), scale)
-    cells += [replace(number_cell(last.objective.low, "+z.1f"), bar=bar), *map(_gain_cell, last.kept)]
-    cells.append(TableCell(path_row(search, name)[-1], breakable=True))
+    numbers = [each.objective.mean if each else math.nan for each in standings]
+    numbers += [last.objective.low, *(gain.mean for gain in last.kept)]
+    _, *texts, outcome = path_row(search, name)
+    cells = [TableCell(text, value=None if math.isnan(at) else at) for text, at in zip(texts, numbers, strict=True)]
+    cells[len(standings)] = replace(cells[len(standings)], bar=interval_bar(_as_interval(last.objective), scale))
+    cells.append(TableCell(outcome, breakable=True))
     return row(TableCell(name, breakable=True), cells, "baseline" if name == search.winner else "")
-
-
-def _gain_cell(gain: Gain) -> TableCell:
-    return TableCell(gain_text(gain), value=None if math.isnan(gain.mean) else gain.mean)
 
 
 def _as_interval(gain: Gain) -> Interval:

@@ -13,6 +13,7 @@ from hardfirst.report.figures import (
     horizontal_rule,
     note,
     padded_range,
+    shortened,
     single_panel,
 )
 from hardfirst.report.figures import styles as palette
@@ -50,7 +51,7 @@ def path_figure(search: Search, looks: Styles) -> Figure:
     upwards = padded_range([0.0, search.chance, *gains, *(end for bar in bars for end in bar[1:3])])
     across = [0.85, len(rungs) + (0.6 if len(rungs) > 1 else 0.3)]
     line = Interval(len(rungs), 1, len(rungs), 1)  # which no name may cover
-    points = [Point(line, _interval(search, name), _short(name)) for name in looks]
+    points = [Point(line, _interval(search, name), shortened(name, _LONGEST)) for name in looks]
     chance = [] if math.isnan(search.chance) else [horizontal_rule(0, search.chance)]
     return single_panel(
         [*(_line(search, name, _OTHERS, thin=True) for name in others), *(_line(search, *look) for look in looks.items())],
@@ -78,32 +79,15 @@ def _chance_note(search: Search, across: list[float]) -> Iterable[dict[str, obje
         yield note("by choosing alone", across[1], search.chance, xanchor="right", yanchor="bottom")
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-
-
 def _line(search: Search, name: str, style: Style, *, thin: bool = False) -> Trace:
     gains = {rung.number: rung.standings[name].objective for rung in search.ended_rungs if name in rung.standings}
     errors = [0.0 if math.isnan(gain.error) else gain.error for gain in gains.values()]
-    bars = (
-        {}
-        if thin
-        else {
-            "error_y": {
-                "type": "data",
-                "array": errors,
-                "arrayminus": errors,
-                "color": style.colour,
-                "thickness": 1.5,
-                "width": 0,
-            }
-        }
-    )
+    bars = {"type": "data", "array": errors, "arrayminus": errors, "color": style.colour, "thickness": 1.5, "width": 0}
     return {
         "type": "scatter",
         "x": list(gains),
         "y": [gain.mean for gain in gains.values()],
-        **bars,
+        **({} if thin else {"error_y": bars}),
         "name": chart_text(name),
         "mode": "lines+markers",
         "line": style.line | {"width": 1 if thin else 2},

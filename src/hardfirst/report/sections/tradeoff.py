@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hardfirst.report.figures import (
-    GREY,
     Figure,
     Style,
     Trace,
@@ -15,6 +14,8 @@ from hardfirst.report.figures import (
     note,
     padded_range,
     quadrant,
+    ring,
+    shortened,
     single_panel,
     vertical_rule,
 )
@@ -65,7 +66,7 @@ def tradeoff_figure(
     y_range = _range([spot.y for spot in spots], [y for spot in spots for _, y in spot.parts])
     # the rules through 0, which no name may cross
     origin = Point(_rule(x_range), _rule(y_range), against)
-    points = [*(Point(spot.x, spot.y, _short(spot.name)) for spot in spots), origin]
+    points = [*(Point(spot.x, spot.y, shortened(spot.name, _LONGEST)) for spot in spots), origin]
     better = note("better on both", x_range[1], y_range[1], xanchor="right", yanchor="top")
     rules = [horizontal_rule(0, 0, "solid"), vertical_rule(0, 0, "solid"), *(vertical_rule(0, at, "dash") for at in limits)]
     return single_panel(
@@ -95,17 +96,13 @@ def _range(intervals: Iterable[Interval], others: Iterable[float]) -> list[float
     return padded_range([*ends, 0.0, 0.25 * max(float(span), 1.0)])
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-
-
 def _origin() -> Trace:
     return {
         "type": "scatter",
         "x": [0],
         "y": [0],
         "mode": "markers",
-        "marker": {"symbol": "circle-open", "color": GREY, "size": 9, "line": {"width": 2}},
+        "marker": ring(9, width=2),
         "hoverinfo": "skip",
     }
 

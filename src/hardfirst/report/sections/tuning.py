@@ -22,7 +22,6 @@ from hardfirst.report.blocks import (
     table,
 )
 from hardfirst.report.figures import (
-    GREY,
     Figure,
     Style,
     Styles,
@@ -30,6 +29,7 @@ from hardfirst.report.figures import (
     chart_text,
     padded_range,
     panel_axes,
+    ring,
     small_multiples,
 )
 from hardfirst.report.model.case import Case, given_weights, options_of, setting_text
@@ -256,7 +256,7 @@ def _ring(panel: int, tuned: _Tuned) -> Trace:
     return {
         **_positions(panel, tuned, [tuned.best]),
         "mode": "markers",
-        "marker": {"symbol": "circle-open", "color": GREY, "size": 17, "line": {"width": 1.5}},
+        "marker": ring(17),
         "hoverinfo": "skip",
     }
 

@@ -63,7 +63,7 @@ def _starvation(facts: Answer, styles: Styles) -> list[Block]:
         row.name: means for row in facts.board.rows if not np.isnan(means := _mean_weights(facts.case, row.name)).all()
     }
     drawn = {method: means for method, means in weights.items() if np.nanmax(means) - np.nanmin(means) > _LEAST_SPREAD}
-    words = Paragraphs(tuple(_sentences(facts, drawn)))
+    words = Paragraphs((*_starved(facts), *_given(facts, drawn)))
     if not drawn:
         return [words]
     chart = Chart(
@@ -82,10 +82,6 @@ def _mean_weights(case: Case, method: str) -> Array:
 
 
 # The sentences
-
-
-def _sentences(facts: Answer, weights: Weights) -> list[str]:
-    return [*_starved(facts), *_given(facts, weights)]
 
 
 def _starved(facts: Answer) -> list[str]:
@@ -114,17 +110,12 @@ def _given(facts: Answer, weights: Weights) -> list[str]:
     sentence = f"`{method}` gives `{tasks[most]}` {weights[method][most]:.1f} times an equal share"
     correlations = {name: _correlation(facts, means) for name, means in weights.items()}
     if not math.isnan(correlations[method]):
-        sentence += (
-            f"; its weights {_follow(correlations[method])} the starvation gap "
-            f"(correlation {number_text(correlations[method], '+.2f')})"
-        )
+        found = correlations[method]
+        verb = "follow" if found > 0.5 else "go against" if found < -0.3 else "hardly follow"
+        sentence += f"; its weights {verb} the starvation gap (correlation {number_text(found, '+.2f')})"
     against = [name for name, value in correlations.items() if value < -0.3 and name != method]
     rest = [f"Those of {listed(against)} go to the tasks that lose least."] if against else []
     return [" ".join([f"{sentence}.", *rest])]
-
-
-def _follow(correlation: float) -> str:
-    return "follow" if correlation > 0.5 else "go against" if correlation < -0.3 else "hardly follow"
 
 
 def _correlation(facts: Answer, means: Array) -> float:

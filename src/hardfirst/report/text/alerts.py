@@ -1,10 +1,9 @@
 """What limits the answer of a report, each in a few words with the section of the page that says more."""
 
-import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from hardfirst.report.model.answer import Answer
+from hardfirst.report.model.answer import Answer, tasks_without_kpi
 from hardfirst.report.text.interval_text import count_text
 
 
@@ -57,9 +56,8 @@ def _tuning(answer: Answer) -> Iterator[Alert]:
 
 
 def _runs(answer: Answer) -> Iterator[Alert]:
-    words = {"diverged": "diverged", "failed": "failed", "unended": "stopped early"}
     for outcome, number in answer.lost.items():
-        yield Alert(f"{count_text(number, 'run')} {words[outcome]}", "runs")
+        yield Alert(f"{count_text(number, 'run')} {outcome}", "runs")
     if not answer.lost:
         yield Alert("No run failed", "runs", warns=False)
 
@@ -75,9 +73,7 @@ def _baselines(answer: Answer) -> Iterator[Alert]:
 
 
 def _kpis(answer: Answer) -> Iterator[Alert]:
-    finished = [record for method in answer.case.methods for record in answer.case.finished(method)]
-    missing = [task for task in answer.case.tasks if any(math.isnan(record.test_kpi(task)) for record in finished)]
-    if missing:
+    if missing := tasks_without_kpi(answer.case):
         yield Alert(f"No test KPI for {', '.join(missing)}", "measured")
 
 

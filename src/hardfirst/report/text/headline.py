@@ -14,7 +14,6 @@ from hardfirst.report.model.leaderboard import Standing
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
 from hardfirst.report.text import protocol
 from hardfirst.report.text.interval_text import capitalized, count_text, listed, plural
-from hardfirst.statistics import Interval
 
 
 class Headline(NamedTuple):
@@ -58,7 +57,7 @@ def case_name(case: Case) -> str:
 
 def headline(answer: Answer) -> Headline:
     """Weigh what is gained on the worst task against what is lost in the mean, in words."""
-    return Headline(_lead(answer), (*_rest(answer), *_so_far(answer), *_protocol(answer)))
+    return Headline(_lead(answer), (*_rest(answer), *_circumstances(answer)))
 
 
 def _lead(answer: Answer) -> str:
@@ -68,7 +67,8 @@ def _lead(answer: Answer) -> str:
     if board.baseline is None or not board.methods:
         return _no_comparison(answer)
     if not answer.paired:
-        return f"No seed has finished under both {_a(answer)} and {board.against}."
+        noun = "an order" if answer.case.orders else f"a {answer.case.noun}"
+        return f"No seed has finished under both {noun} and {board.against}."
     if answer.paired < 3:
         return _few_seeds(answer)
     if answer.lead is None:
@@ -80,11 +80,8 @@ def _lead(answer: Answer) -> str:
 
 
 def _nothing_finished(answer: Answer) -> str:
-    lost = ", ".join(f"{number} {_OUTCOMES[outcome]}" for outcome, number in answer.lost.items())
+    lost = ", ".join(f"{number} {outcome}" for outcome, number in answer.lost.items())
     return f"No run has finished{f': {lost}' if lost else ' yet'}."
-
-
-_OUTCOMES = {"diverged": "diverged", "failed": "failed", "unended": "stopped early"}
 
 
 def _no_comparison(answer: Answer) -> str:
@@ -97,15 +94,12 @@ def _no_comparison(answer: Answer) -> str:
             return f"Of these {plural(answer.case.noun)} `{best.name}` reaches the most, {reached}."
         return f"`{best.name}` reaches {reached}."
     others = [name for row in answer.board.rows for name in row.names if name != answer.case.baseline]
-    if set(others) - set(_static_names(answer)):
+    static = [name for row in answer.board.rows if row.role == "static" for name in row.names]
+    if set(others) - set(static):
         return f"{capitalized(listed(others))} gave the same results as {answer.board.against}."
     noun = answer.case.noun
     ending = f"no {noun} has finished yet" if answer.missing else f"there is no {noun} to compare with"
     return f"{capitalized(answer.board.against)} reach {reached}; {ending}."
-
-
-def _static_names(answer: Answer) -> list[str]:
-    return [name for row in answer.board.rows if row.role == "static" for name in row.names]
 
 
 def _reached(answer: Answer, row: Standing) -> str:
@@ -118,38 +112,21 @@ def _reached(answer: Answer, row: Standing) -> str:
 
 def _few_seeds(answer: Answer) -> str:
     """One or two seeds show no spread, so nothing is more than a difference."""
-    scope = WORST
-    best = max(answer.board.methods, key=lambda row: _mean(row, scope))
+    best = max(answer.board.methods, key=lambda row: row.change(WORST))
     seeds = count_text(answer.paired, "seed")
     if len(best.tasks) == 1:
-        return f"With {seeds}, `{best.name}` is {_distance(best, scope)} {answer.board.against}{_change(answer, best)}."
+        return f"With {seeds}, `{best.name}` is {_distance(best, WORST)} {answer.board.against}{_change(answer, best)}."
     return (
         f"With {seeds}, `{best.name}` is {_distance(best, WORST)} {answer.board.against} on the worst task"
         f"{_change(answer, best)} and {_distance(best, MEAN, unit='')} on the mean."
     )
 
 
-def _mean(row: Standing, scope: Scope) -> float:
-    difference = row.of(scope).difference
-    return difference.mean if difference and difference.n else float("-inf")
-
-
 def _distance(row: Standing, scope: Scope, unit: str = " points") -> str:
-    difference = _difference(row, scope)
-    if round(difference.mean, 1) == 0:
+    change = row.change(scope)
+    if round(change, 1) == 0:
         return "level with" if unit else "level with them"
-    side = "above" if difference.mean > 0 else "below"
-    return f"{abs(difference.mean):.1f}{unit} {side}"
-
-
-def _difference(row: Standing, scope: Scope) -> Interval:
-    difference = row.of(scope).difference
-    assert difference is not None  # of a method that shares seeds with the baseline
-    return difference
-
-
-def _a(answer: Answer) -> str:
-    return f"{'an' if answer.case.orders else 'a'} {answer.case.noun}"
+    return f"{abs(change):.1f}{unit} {'above' if change > 0 else 'below'}"
 
 
 # With an answer
@@ -174,7 +151,7 @@ def _gain(answer: Answer, lead: Standing) -> str:
 
 
 def _points(row: Standing, scope: Scope) -> str:
-    return f"{abs(_difference(row, scope).mean):.1f} points"
+    return f"{abs(row.change(scope)):.1f} points"
 
 
 def _change(answer: Answer, row: Standing) -> str:
@@ -221,7 +198,7 @@ def _rest(answer: Answer) -> Iterator[str]:
     if answer.paired < 3:
         yield "One seed shows no spread." if answer.paired == 1 else "Two seeds are too few for an interval."
     if answer.alternative and lead:
-        kept, full = (_difference(row, WORST).mean for row in (answer.alternative, lead))
+        kept, full = (row.change(WORST) for row in (answer.alternative, lead))
         yield f"`{answer.alternative.name}` keeps {kept:.1f} of these {full:.1f} points at no measurable cost of the mean."
     yield from _static(answer)
     if answer.paired >= 3:
@@ -274,11 +251,8 @@ def _is(names: Sequence[str]) -> str:
     return "is" if len(names) == 1 else "are"
 
 
-def _so_far(answer: Answer) -> Iterator[str]:
+def _circumstances(answer: Answer) -> Iterator[str]:
     if answer.missing:
         yield f"{answer.ended} of {answer.ended + answer.missing} runs have finished; these are the results so far."
-
-
-def _protocol(answer: Answer) -> Iterator[str]:
     if text := protocol.sentence(answer.case):
         yield text

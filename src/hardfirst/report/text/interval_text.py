@@ -1,9 +1,9 @@
 """Intervals and counts in sentences."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from hardfirst.statistics import Interval, number_text
+from hardfirst.statistics import Difference, Interval, number_text
 
 
 def negative(interval: Interval) -> Interval:
@@ -47,6 +47,15 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     shown = [f"`{name}`" for name in (names if len(names) <= most else names[: most - 1])]
     shown += [] if len(names) <= most else [f"{len(names) - most + 1} others"]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def by_decision(differences: Mapping[str, Difference], size: Callable[[Difference], str]) -> dict[str, list[str]]:
+    """The names by what was decided; with its size in brackets where a difference was found."""
+    names: dict[str, list[str]] = {}
+    for name, difference in differences.items():
+        found = difference.decision in ("better", "worse")
+        names.setdefault(difference.decision, []).append(f"{name} ({size(difference)})" if found else name)
+    return names
 
 
 def capitalized(text: str) -> str:

@@ -8,7 +8,7 @@ from hardfirst.records.names import OWN
 from hardfirst.report.model.case import Case
 from hardfirst.report.model.ranks import common_methods
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
-from hardfirst.report.text.interval_text import capitalized, count_text, points_text
+from hardfirst.report.text.interval_text import by_decision, capitalized, count_text, points_text
 from hardfirst.statistics import compare_to, fewest_seeds
 from hardfirst.statistics.intervals import Array
 
@@ -71,11 +71,7 @@ def network_sentence(group: Sequence[Case], scope: Scope) -> str:
             f"{where}, with {count_text(n, 'seed')} and {count_text(len(values), 'pair')} of network and balancer, no "
             f"difference to {base} can be called significant; it takes at least {fewest_seeds(len(values))}."
         )
-    names: dict[str, list[str]] = {}
-    for name, difference in differences.items():
-        differs = difference.decision in ("better", "worse")
-        size = f" ({points_text(difference.interval, '+')})" if differs else ""
-        names.setdefault(difference.decision, []).append(name + size)
+    names = by_decision(differences, lambda difference: points_text(difference.interval, "+"))
     clauses = [f"{text}: {', '.join(names[decision])}" for decision, text in _DECISIONS.items() if decision in names]
     holm = f", Holm-corrected over {len(values)}" if len(values) > 1 else ""
     return f"{where}, against {base} under the same balancer{holm}: {'; '.join(clauses)}."

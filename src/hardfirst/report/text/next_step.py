@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from hardfirst.records import Record
-from hardfirst.report.model.answer import Answer
+from hardfirst.report.model.answer import Answer, reported
 from hardfirst.report.model.scopes import rivals
 from hardfirst.report.text.interval_text import count_text
 
@@ -44,7 +43,7 @@ def next_step(
     command = command if command and re.search(r"\bhardfirst\b.*\s(compare|study)\s", command) else None
     if answer.missing:
         return NextStep("The same command continues; finished runs are kept.", command) if command else None
-    if answer.lost.get("failed") or answer.lost.get("unended"):
+    if answer.lost.get("failed") or answer.lost.get("stopped early"):
         return NextStep("The same command runs again what failed; finished runs are kept.", command)
     if answer.board.baseline and not answer.board.methods and rivals(answer.case):
         return None  # all methods gave the baseline's results
@@ -74,7 +73,7 @@ def _more_seeds(answer: Answer, command: str | None, answers: Sequence[Answer]) 
     if more < 1:
         return None
     gain = "make smaller differences visible" if board.can_test else f"make{'s' if more == 1 else ''} a test possible"
-    seconds = sum(_seconds_of_a_run(each) * len(_reported(each)) for each in answers) * more / max(1, board.seeds)
+    seconds = sum(_seconds_of_a_run(each) * len(reported(each.case)) for each in answers) * more / max(1, board.seeds)
     why = f"{count_text(more, 'more seed')} {gain}; finished runs are kept{_cost(seconds)}."
     return NextStep(why, with_option(command, "seeds", str(target)))
 
@@ -82,7 +81,7 @@ def _more_seeds(answer: Answer, command: str | None, answers: Sequence[Answer]) 
 def _tuning(answer: Answer, command: str | None, plan: Mapping[str, Any], answers: Sequence[Answer]) -> NextStep | None:
     if not answer.untuned or plan.get("tune") or answer.case.orders:  # a study of orders does not tune
         return None
-    seconds = sum(_seconds_of_a_run(each) * (_TRIALS * _tuned(each) + len(_reported(each))) for each in answers)
+    seconds = sum(_seconds_of_a_run(each) * (_TRIALS * _tuned(each) + len(reported(each.case))) for each in answers)
     noun = answer.case.noun
     why = f"Tuning gives each {noun} its own learning rate, which can change the ranking{_cost(seconds)}."
     return NextStep(why, with_option(command, "tune", str(_TRIALS)))
@@ -102,14 +101,9 @@ def with_option(command: str | None, name: str, value: str) -> str | None:
     return changed if count else f"{command} {option}"
 
 
-def _reported(answer: Answer) -> list[Record]:
-    runs = (*answer.case.runs.values(), *answer.case.single.values())
-    return list({id(record): record for record in runs}.values())
-
-
 def _seconds_of_a_run(answer: Answer) -> float:
     """The mean over reported runs; NaN if it is not on record."""
-    seconds = [record.seconds for record in _reported(answer) if not math.isnan(record.seconds)]
+    seconds = [record.seconds for record in reported(answer.case) if not math.isnan(record.seconds)]
     return fmean(seconds) if seconds else math.nan
 
 

@@ -44,10 +44,10 @@ def _lead(case: Case) -> str:
         return f"The order of tasks is not shown to matter to any of {count_text(len(case.tasks), 'task')}."
     if len(affected) > 1:
         return f"The order of tasks matters to {listed(affected)}."
-    (best, last), (worst, first) = _ends(case, affected[0])
+    best, worst = (f"{place} ({number_text(effect.mean, '+z.1f')})" for effect, place in _best_and_worst(case, affected[0]))
     return (
-        f"The order of tasks matters to `{affected[0]}`: it does best in place {last} ({best}) and worst in place {first} "
-        f"({worst}), against its mean over all orders."
+        f"The order of tasks matters to `{affected[0]}`: it does best in place {best} and worst in place {worst}, against "
+        "its mean over all orders."
     )
 
 
@@ -56,10 +56,10 @@ def affected_tasks(case: Case) -> list[str]:
     return [task for task, p in place_tests(case).items() if p <= _ALPHA]
 
 
-def _ends(case: Case, task: str) -> tuple[tuple[str, int], tuple[str, int]]:
+def _best_and_worst(case: Case, task: str) -> tuple[tuple[Interval, int], tuple[Interval, int]]:
     """The greatest and the least effect of a place, each with the place."""
-    effects = [(effect, number) for number, effect in enumerate(place_effects(case, task), start=1) if effect.n]
-    return tuple((number_text(effect.mean, "+z.1f"), place) for effect, place in (max(effects), min(effects)))  # type: ignore[return-value]
+    effects = [(effect, place) for place, effect in enumerate(place_effects(case, task), start=1) if effect.n]
+    return max(effects), min(effects)
 
 
 def _difficulty(case: Case) -> list[str]:
@@ -132,13 +132,12 @@ def _on_places(case: Case) -> list[str]:
         return [f"No task's place in the order makes a difference to it that can be told from chance ({test}: {each})."]
     return [
         f"Its place in the order makes a difference to {', '.join(affected)} ({test}: {each}).",
-        *(_best_and_worst(case, task) for task in affected),
+        *(_places_text(case, task) for task in affected),
     ]
 
 
-def _best_and_worst(case: Case, task: str) -> str:
-    effects = [(effect, number) for number, effect in enumerate(place_effects(case, task), start=1) if effect.n]
-    (worst, first), (best, last) = min(effects), max(effects)
+def _places_text(case: Case, task: str) -> str:
+    (best, last), (worst, first) = _best_and_worst(case, task)
     return (
         f"{task} does best in place {last} ({points_text(best, '+')}, against its mean over all orders) and worst in place "
         f"{first} ({points_text(worst, '+')})."

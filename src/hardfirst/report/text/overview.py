@@ -4,18 +4,18 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from hardfirst.records.names import EQUAL
 from hardfirst.report.model.case import Case
-from hardfirst.report.model.overview import Overview, Tally, change
-from hardfirst.report.model.ranks import FEWEST_CASES, Ranks, rank_cases
+from hardfirst.report.model.overview import Overview, Tally
+from hardfirst.report.model.ranks import ALPHA, FEWEST_CASES, Ranks, rank_cases
 from hardfirst.report.model.scopes import MEAN, WORST, Scope, rivals
 from hardfirst.report.text import protocol
 from hardfirst.report.text.alerts import Alert, alerts
 from hardfirst.report.text.by_kind import next_step_of
 from hardfirst.report.text.headline import Headline
-from hardfirst.report.text.interval_text import capitalized, count_text, plural
+from hardfirst.report.text.interval_text import by_decision, capitalized, count_text, plural
 from hardfirst.report.text.next_step import NextStep
 from hardfirst.report.text.orders import affected_tasks
-from hardfirst.report.text.ranks import rank_sentence
 from hardfirst.report.text.tiles import Tile
 from hardfirst.report.text.verdict import verdict
 from hardfirst.statistics import Difference, fewest_seeds, number_text
@@ -104,7 +104,7 @@ def tiles(found: Overview) -> tuple[Tile, ...]:
 def _measure(found: Overview, method: str, scope: Scope) -> tuple[str, str]:
     """The tally, and the range of changes."""
     rows = found.standings[method]
-    changes = sorted((change(row, scope), found.cases[index].name) for index, row in rows.items())
+    changes = sorted((row.change(scope), found.cases[index].name) for index, row in rows.items())
     low, high = (f"{number_text(value, '+z.1f')} ({name})" for value, name in (changes[0], changes[-1]))
     return " · ".join(map(str, found.tally(method, scope))), f"from {low} to {high}"
 
@@ -155,14 +155,8 @@ def over_cases(cases: Sequence[Case], ranks: Ranks) -> str:
 
 def case_headline(case: Case) -> str:
     """The verdict on a case in short; it decides over the same methods as the verdict itself."""
-    short = in_short(case)
-    return " ".join([*short, *_left_out(case)]) if short else verdict(case)[0]
-
-
-def in_short(case: Case) -> list[str]:
-    """What is decided of all methods together; empty if there is nothing to decide."""
     methods = rivals(case)
-    return _decisions(case, methods) if case.compares and methods else []
+    return " ".join([*_decisions(case, methods), *_left_out(case)]) if case.compares and methods else verdict(case)[0]
 
 
 def _decisions(case: Case, methods: Sequence[str]) -> list[str]:
@@ -176,19 +170,15 @@ def _decisions(case: Case, methods: Sequence[str]) -> list[str]:
     differences = [difference for by_method in by_scope.values() for difference in by_method.values()]
     counts = {difference.interval.n for difference in differences}
     sentences = [_decision(case, scope, by_method, len(counts) > 1) for scope, by_method in by_scope.items()]
-    return [*sentences, _units(counts)] if any(map(_differs, differences)) else sentences
-
-
-def _differs(difference: Difference) -> bool:
-    return difference.decision in ("better", "worse")
+    differ = any(difference.decision in ("better", "worse") for difference in differences)
+    return [*sentences, _units(counts)] if differ else sentences
 
 
 def _decision(case: Case, scope: Scope, differences: Mapping[str, Difference], with_n: bool) -> str:
-    names: dict[str, list[str]] = {}
-    for method, difference in differences.items():
-        n = f", n = {difference.interval.n}" if with_n else ""
-        size = f" ({difference.interval:+z.1f}{n})" if _differs(difference) else ""
-        names.setdefault(difference.decision, []).append(method + size)
+    def size(difference: Difference) -> str:
+        return f"{difference.interval:+z.1f}" + (f", n = {difference.interval.n}" if with_n else "")
+
+    names = by_decision(differences, size)
     better = f"beaten by {', '.join(names['better'])}" if "better" in names else "not beaten"
     rest = {"worse": "below it", "not told apart": "not told apart from it", "too few seeds": "with too few seeds"}
     clauses = [f"{words}: {', '.join(names[decision])}" for decision, words in rest.items() if decision in names]
@@ -204,3 +194,37 @@ def _left_out(case: Case) -> list[str]:
     runs = case.method_runs
     lost = sum(record.outcome != "finished" for record in runs)
     return [f"{lost} of {count_text(len(runs), 'run')} did not finish; test figures leave them out."] if lost else []
+
+
+# Ranks over cases
+
+
+def rank_sentence(ranks: Ranks) -> str:
+    """What Friedman's test says, and what can be concluded from this number of problems."""
+    n, p = ranks.test.n, "p < 0.001" if ranks.test.p < 0.001 else f"p = {ranks.test.p:.2g}"
+    if not ranks.exist:
+        return f"Fewer than 2 cases have a figure {ranks.where} for every method: there are no ranks over cases."
+    if n < FEWEST_CASES:
+        return (
+            f"Over {n} cases nothing can be told from the methods' ranks {ranks.where}: that takes about {FEWEST_CASES} "
+            f"problems at the least (Friedman's test gives {p}, a rough approximation with so few)."
+        )
+    test = f"(Friedman's test over {n} cases, {p})"
+    if not ranks.differ:
+        return f"By their ranks {ranks.where} no methods can be told apart {test}."
+    return (
+        f"The methods' ranks {ranks.where} differ {test}; mean ranks {ranks.critical.difference:.2f} or more apart count "
+        f"as different (Nemenyi's test at {ALPHA}). {_against_equal(ranks)}".rstrip()
+    )
+
+
+def _against_equal(ranks: Ranks) -> str:
+    if EQUAL not in ranks.methods:
+        return ""
+    equal, means = ranks.methods.index(EQUAL), ranks.critical.mean_ranks
+    apart = [index for index in range(len(ranks.methods)) if not ranks.critical.same[equal, index]]
+    ahead = [ranks.methods[index] for index in apart if means[index] < means[equal]]
+    behind = [ranks.methods[index] for index in apart if means[index] > means[equal]]
+    sides = {"Ahead of equal weights": ahead, "Behind equal weights": behind}
+    sentences = [f"{side}: {', '.join(names)}." for side, names in sides.items() if names]
+    return " ".join(sentences) or "None differs from equal weights."

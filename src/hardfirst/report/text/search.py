@@ -20,7 +20,7 @@ from hardfirst.report.text.headline import Headline
 from hardfirst.report.text.interval_text import capitalized, count_text
 from hardfirst.report.text.next_step import NextStep, with_option
 from hardfirst.report.text.search_notes import limits, outcome
-from hardfirst.report.text.tiles import Tile
+from hardfirst.report.text.tiles import Tile, change_tile
 from hardfirst.statistics import Interval, number_text
 from hardfirst.statistics.search import FRESH, Reason
 
@@ -209,14 +209,7 @@ def _measures(search: Search) -> Iterator[Tile]:
 
 
 def _measure(measure: Objective, change: Interval) -> Tile:
-    bounds = f"[{number_text(change.low, '+z.1f')}, {number_text(change.high, '+z.1f')}] points"
-    found = effect(change)
-    return Tile(
-        f"{title(measure)}, winner − equal",
-        number_text(change.mean, "+z.1f"),
-        bounds if change.bounded else f"points, {count_text(change.n, 'seed')}",
-        "" if found == "unknown" else found,
-    )
+    return change_tile(f"{title(measure)}, winner − equal", change, effect(change))
 
 
 def _cost(search: Search) -> Tile:

@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 
 from hardfirst.records.names import EQUAL
-from hardfirst.report.model.search import Rung, Search
+from hardfirst.report.model.answer import Answer
+from hardfirst.report.model.search import Search
 from hardfirst.report.text.interval_text import count_text
 from hardfirst.report.text.search import title
 from hardfirst.report.text.search_notes import LOWER_BOUND, limits, outcome
-from hardfirst.report.text.tables import PlainTable
+from hardfirst.report.text.tables import PlainTable, leaderboard_table, task_table
 from hardfirst.statistics import number_text
 from hardfirst.statistics.search import Gain
 
@@ -22,11 +23,6 @@ def gain_text(gain: Gain) -> str:
 def ranked(search: Search) -> list[str]:
     """The candidates of all rungs that have ended: those of the last rung first, and the best of each rung first."""
     return list(dict.fromkeys(name for rung in reversed(search.ended_rungs) for name in rung.names))
-
-
-def rung_name(rung: Rung) -> str:
-    """Such as "Rung 2, 3 seeds"."""
-    return f"Rung {rung.number}, {count_text(rung.seeds, 'seed')}"
 
 
 def path_caption(search: Search) -> str:
@@ -45,13 +41,14 @@ def path_table(search: Search, names: Sequence[str] | None = None) -> PlainTable
         search: what was found.
         names: of the rows. Default: all candidates.
     """
-    shown = ranked(search) if names is None else names
-    kept = [title(each.objective) for each in search.keep]
-    return PlainTable(
-        f"The search. {path_caption(search)}",
-        ("Candidate", *map(rung_name, search.ended_rungs), "Lower bound", *kept, "Outcome"),
-        tuple(path_row(search, name) for name in shown),
-    )
+    rows = tuple(path_row(search, name) for name in (ranked(search) if names is None else names))
+    return PlainTable(f"The search. {path_caption(search)}", path_head(search), rows)
+
+
+def path_head(search: Search) -> tuple[str, ...]:
+    """The headings of candidates and rungs."""
+    rungs = [f"Rung {rung.number}, {count_text(rung.seeds, 'seed')}" for rung in search.ended_rungs]
+    return "Candidate", *rungs, "Lower bound", *(title(kept.objective) for kept in search.keep), "Outcome"
 
 
 def path_row(search: Search, name: str) -> tuple[str, ...]:
@@ -93,6 +90,12 @@ def fresh_names(search: Search) -> list[str]:
     """The methods with runs on fresh seeds, the winner first; without equal weights."""
     names = [name for name in search.fresh if name != EQUAL]
     return sorted(names, key=lambda name: name != search.winner)
+
+
+def case_tables(facts: Answer) -> list[PlainTable]:
+    """The tables of a search, then the leaderboard and the table by task, as far as there are any."""
+    searched = search_tables(facts.case.search) if facts.case.search else []
+    return [*searched, *((leaderboard_table(facts), task_table(facts)) if facts.case.methods else ())]
 
 
 def search_tables(search: Search, *, last: bool = False) -> list[PlainTable]:

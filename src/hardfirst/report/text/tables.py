@@ -103,7 +103,7 @@ def _leaderboard_caption(facts: Answer) -> str:
     board = facts.board
     by = f" by {board.objective.words}" if len(facts.case.tasks) > 1 else ""
     parts = [f"{facts.case.name}: leaderboard" + (f", best first{by}." if len(board.rows) > 1 else ".")]
-    parts.append(f"Test KPI in points (KPI × 100), {_over_seeds(board)}.")
+    parts.append(f"Test KPI in points (KPI × 100), {over_seeds(board)}.")
     if facts.case.compares:
         parts.append(_differences(facts, f"Δ is {facts.case.noun} − {board.against}"))
     if board.can_test:
@@ -114,7 +114,8 @@ def _leaderboard_caption(facts: Answer) -> str:
     return " ".join(parts)
 
 
-def _over_seeds(board: Leaderboard) -> str:
+def over_seeds(board: Leaderboard) -> str:
+    """What the figures are, in words."""
     return "one seed" if board.seeds == 1 else f"mean over {board.seeds} seeds"
 
 
@@ -127,7 +128,7 @@ def _differences(facts: Answer, what: str) -> str:
 # Several cases
 
 
-def case_tables(found: Overview) -> list[PlainTable]:
+def overview_tables(found: Overview) -> list[PlainTable]:
     """A row for each case: the change by each method, on the worst task and on the mean over tasks."""
     return [_case_table(found, scope, title) for scope, title in found.titles.items()]
 
@@ -167,7 +168,7 @@ def task_table(facts: Answer) -> PlainTable:
     if base is None or not facts.case.compares:
         head = [names(row) for row in board.rows]
         rows = [(task, *(f"{row.tasks[task].kpi:z.1f}" for row in board.rows)) for task in facts.case.tasks]
-        return PlainTable(f"{facts.case.name}: test KPI in points, {_over_seeds(board)}.", ("Task", *head), tuple(rows))
+        return PlainTable(f"{facts.case.name}: test KPI in points, {over_seeds(board)}.", ("Task", *head), tuple(rows))
     others = [row for row in board.rows if row is not base]
     references, gap = [each.name for each in board.references], ["Gap"] * bool(facts.gaps)
     return PlainTable(
@@ -193,4 +194,4 @@ def _task_caption(facts: Answer) -> str:
     base, noun = facts.board.against, facts.case.noun
     gap = f" The gap is {SINGLE} − {base}." if facts.gaps else ""
     change = _differences(facts, f"The columns of other {plural(noun)} are {noun} − {base}")
-    return f"{facts.case.name}: by task. Test KPI in points, {_over_seeds(facts.board)}.{gap} {change}"
+    return f"{facts.case.name}: by task. Test KPI in points, {over_seeds(facts.board)}.{gap} {change}"

@@ -1,13 +1,12 @@
 """The figures that a report shows in large type, each with its label and a note."""
 
-import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from hardfirst.report.model.answer import Answer
-from hardfirst.report.model.leaderboard import Leaderboard, Standing
+from hardfirst.report.model.leaderboard import Effect, Leaderboard, Standing
 from hardfirst.report.model.scopes import MEAN, WORST, Scope
 from hardfirst.report.text.interval_text import bounds_text, count_text
-from hardfirst.statistics import number_text
+from hardfirst.statistics import Interval, number_text
 
 
 class Tile(NamedTuple):
@@ -23,7 +22,7 @@ class Tile(NamedTuple):
     label: str
     value: str
     note: str = ""
-    tone: Literal["", "better", "worse", "unclear"] = ""
+    tone: Effect = ""
 
 
 def tiles(answer: Answer) -> tuple[Tile, ...]:
@@ -33,32 +32,24 @@ def tiles(answer: Answer) -> tuple[Tile, ...]:
         return ()
     if not answer.paired:
         return _absolute(next(row for row in board.rows if row.finished))
-    row = subject(answer)
-    measures = [_measure(WORST, "Worst task", row, board), _measure(MEAN, "Mean", row, board)]
+    row = answer.lead or max(board.methods, key=lambda row: row.change(WORST))
     if len(row.tasks) == 1:
-        measures = [_measure(WORST, next(iter(row.tasks)), row, board)]
-    else:
-        measures.append(_tasks(row))
-    return (*measures, _cost(row, board))
-
-
-def subject(answer: Answer) -> Standing:
-    """The method that tiles are about: the leading one or, if there is none, the one that is best on the worst task."""
-    paired = [row for row in answer.board.methods if row.worst.difference and row.worst.difference.n]
-    return answer.lead or max(paired, key=lambda row: row.worst.difference.mean if row.worst.difference else -math.inf)
+        return _measure(WORST, next(iter(row.tasks)), row, board), _cost(row, board)
+    return _measure(WORST, "Worst task", row, board), _measure(MEAN, "Mean", row, board), _tasks(row), _cost(row, board)
 
 
 def _measure(scope: Scope, label: str, row: Standing, board: Leaderboard) -> Tile:
     difference = row.of(scope).difference
     assert difference is not None  # of a method that shares seeds with the baseline
     base = board.baseline.name if board.baseline else board.against
-    found, seeds = row.effect(scope), count_text(difference.n, "seed")
-    return Tile(
-        f"{label}, {row.name} − {base}",
-        number_text(difference.mean, "+z.1f"),
-        f"{bounds_text(difference, '+').strip()} points" if difference.bounded else f"points, {seeds}",
-        "" if found == "unknown" else found,
-    )
+    return change_tile(f"{label}, {row.name} − {base}", difference, row.effect(scope))
+
+
+def change_tile(label: str, difference: Interval, tone: Effect) -> Tile:
+    """A difference from the baseline, in points."""
+    seeds = count_text(difference.n, "seed")
+    note = f"{bounds_text(difference, '+').strip()} points" if difference.bounded else f"points, {seeds}"
+    return Tile(label, number_text(difference.mean, "+z.1f"), note, tone)
 
 
 def _tasks(row: Standing) -> Tile:

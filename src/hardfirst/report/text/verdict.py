@@ -12,8 +12,6 @@ from hardfirst.report.text import orders
 from hardfirst.report.text.interval_text import bounds_text, capitalized, count_text, negative, points_text
 from hardfirst.statistics import Difference, Interval, fewest_seeds, mean_interval, paired_interval, starvation_gap
 
-_OUTCOMES = {"diverged": "diverged", "failed": "failed", None: "did not come to an end"}
-
 Differences = Mapping[str, Difference]
 """By method."""
 
@@ -27,17 +25,8 @@ def verdict(case: Case) -> list[str]:
     static weights that were chosen from a grid for the same measure, which is a second family of tests. If there are
     single-task networks, a sentence names the tasks that are starved under equal weights.
     """
-    return [*decisions(case), *circumstances(case)]
-
-
-def decisions(case: Case) -> list[str]:
-    """How each method compares with the baseline, and how that was decided."""
-    return _against_baseline(case) if case.compares else [_no_comparison(case)]
-
-
-def circumstances(case: Case) -> list[str]:
-    """What orders of tasks do, which task is the worst, which tasks are starved, and which runs did not finish."""
-    return [*orders.sentences(case), *_worst_under_equal(case), *_starved(case), *_left_out(case)]
+    decisions = _against_baseline(case) if case.compares else [_no_comparison(case)]
+    return [*decisions, *orders.sentences(case), *_worst_under_equal(case), *_starved(case), *_left_out(case)]
 
 
 def _no_comparison(case: Case) -> str:
@@ -200,7 +189,7 @@ def _left_out(case: Case) -> list[str]:
         runs[f"the {len(case.single)} single-task runs"] = list(case.single.values())
     sentences = []
     for whose, records in runs.items():
-        outcomes = Counter(_OUTCOMES[record.outcome] for record in records if record.outcome != "finished")
+        outcomes = Counter(record.outcome or "did not come to an end" for record in records if record.outcome != "finished")
         if outcomes:
             what = " and ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
             sentences.append(f"Of {whose}, {what}; test figures leave out what did not finish.")
