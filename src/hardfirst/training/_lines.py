@@ -1,4 +1,4 @@
-"""The lines of a run's record: the settings, and an epoch's figures by task, of which a watcher is told."""
+"""The lines of a run's record: the settings, and an epoch's figures by task."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
