@@ -203,6 +203,9 @@ CASES = {
     "balancer: annealing from tuning in a single run": lambda: run("train", "digits", "--balancer", "dtp:anneal=tune"),
     "balancer: annealing that does not move": lambda: run("train", "digits", "--balancer", "dtp:anneal=0.6+0.6"),
     "balancer: annealing beyond training": lambda: run("train", "digits", "--balancer", "dtp:anneal=0.6+1.2"),
+    "balancer: annealing in percent": lambda: run("train", "digits", "--balancer", "dtp:anneal=60+80"),
+    "balancer: annealing of hard_first that is 0": lambda: run("train", "digits", "--balancer", "hard_first:anneal=0"),
+    "balancer: average weights outside a search": lambda: run("train", "digits", "--balancer", "fixed:weights=dtp"),
     "option: one tuning trial": lambda: run("compare", "digits", "--tune", "1"),
     "option: no workers": lambda: run("compare", "digits", "--workers", "0"),
     "option: workers per GPU of another engine": lambda: run(
