@@ -79,8 +79,9 @@ def beyond(tried: Sequence[Candidate], best: Candidate) -> Candidate | None:
     [1e-05, None, 0.1]
     """
     rates = sorted(candidate.learning_rate for candidate in tried)
+    # From the second rate, by the ratio of two steps: that of one is rounded, and 0.00316 would lead to 0.00999.
     if best.learning_rate == rates[-1]:
-        rate = rates[-2] * rates[-1] / rates[-3]  # two steps of the grid round less than one
+        rate = rates[-2] * rates[-1] / rates[-3]
     elif best.learning_rate == rates[0]:
         rate = rates[1] * rates[0] / rates[2]
     else:

@@ -103,6 +103,7 @@ class SearchStart(StudyKind):
 
     @property
     def _most_rates(self) -> int:
+        """The greatest number of learning rates that are tried; a range that the user gives is not left."""
         may_follow = len(self._rates) > 1 and self.plan.learning_rates is None
         return len(self._rates) + MORE_RATES * may_follow
 
